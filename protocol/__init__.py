@@ -1,0 +1,96 @@
+"""The language of the wire. Commands and events are found here by their modules: a new one edits no other file."""
+
+import importlib
+import pkgutil
+from typing import Any, Union
+
+import msgspec
+from msgspec import Struct
+
+from protocol.wire import Codec, Command, Event, Message
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+
+def _tagged(base: type[Struct]) -> dict[str, type[Any]]:
+    """Every class below `base` that has a tag of its own, by tag. A tag used twice is a bug."""
+    found: dict[str, type[Any]] = {}
+    for cls in base.__subclasses__():
+        tag = cls.__struct_config__.tag
+        if isinstance(tag, str) and tag != "ok" and tag != cls.__name__:
+            assert tag not in found, f"the tag {tag} is used by {found[tag]} and {cls}"
+            found[tag] = cls
+        found |= _tagged(cls)
+    return found
+
+
+COMMANDS: dict[str, type[Command]] = _tagged(Command)
+EVENTS: dict[str, type[Event]] = _tagged(Event)
+MESSAGES: dict[str, type[Message]] = _tagged(Message)
+
+_AnyCommand = Union[tuple(COMMANDS.values())]  # type: ignore[valid-type]  # noqa: UP007
+_ONE_OR_MORE = Union[_AnyCommand, list[_AnyCommand]]  # type: ignore[valid-type]  # noqa: UP007
+_DECODERS: dict[Codec, Any] = {
+    "json": msgspec.json.Decoder(_ONE_OR_MORE),
+    "msgpack": msgspec.msgpack.Decoder(_ONE_OR_MORE),
+}
+_LOOSE: dict[Codec, Any] = {"json": msgspec.json.Decoder(), "msgpack": msgspec.msgpack.Decoder()}
+_EVENT = msgspec.json.Decoder(Union[tuple(EVENTS.values())])  # type: ignore[valid-type]  # noqa: UP007
+
+
+class Malformed(Exception):
+    """The frame is not of the codec at all: the peer does not speak the protocol."""
+
+
+class BadCommand(Struct, frozen=True):
+    """A well-formed value that is no command: to be refused as `bad_command`."""
+
+    ref: str | None
+    message: str
+
+
+def decode_commands(codec: Codec, frame: bytes) -> list[Command | BadCommand]:
+    """The commands of one client frame, in order. Raises Malformed."""
+    try:
+        decoded = _DECODERS[codec].decode(frame)
+    except msgspec.ValidationError:
+        return _decode_one_by_one(codec, frame)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed(str(error)) from None
+    return decoded if type(decoded) is list else [decoded]
+
+
+def _decode_one_by_one(codec: Codec, frame: bytes) -> list[Command | BadCommand]:
+    """Something in the frame fits no command: find out what, so that the rest is carried out."""
+    try:
+        loose = _LOOSE[codec].decode(frame)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
+        raise Malformed(str(error)) from None
+    return [_convert(item) for item in (loose if type(loose) is list else [loose])]
+
+
+def _convert(item: Any) -> Command | BadCommand:
+    try:
+        command: Command = msgspec.convert(item, _AnyCommand)
+    except (msgspec.ValidationError, RecursionError) as error:
+        ref = item.get("ref") if type(item) is dict else None
+        return BadCommand(ref if type(ref) is str and 0 < len(ref) <= 64 else None, str(error)[:200])
+    return command
+
+
+def decode_event(data: bytes) -> Event:
+    """An event from its JSON bytes. Raises msgspec.ValidationError for a type of a newer server."""
+    event: Event = _EVENT.decode(data)
+    return event
+
+
+def convert_event(message: dict[str, Any]) -> Event | None:
+    """An event from a decoded message of either codec, or None when it is of a type unknown here."""
+    cls = EVENTS.get(message.get("type", ""))
+    return None if cls is None else msgspec.convert(message, cls)
+
+
+def to_msgpack(json: bytes) -> bytes:
+    """The msgpack form of one JSON message (same shapes): histories hold JSON, binary sockets get this."""
+    return msgspec.msgpack.encode(_LOOSE["json"].decode(json))

@@ -1,0 +1,28 @@
+"""Chat: one command, one event."""
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from protocol.wire import Command, Delivery, Event, Ok, User
+
+
+class SendChat(Command, frozen=True, tag="chat.send"):
+    """Say something to the room."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class SendChatOk(Ok, frozen=True, tag="ok"):
+    """The message stands in the room's history as `seq`."""
+
+    id: str
+    seq: int
+
+
+class ChatSent(Event, frozen=True, tag="chat.sent"):
+    """Somebody said something."""
+
+    delivery: ClassVar[Delivery] = Delivery.DROPPABLE
+    user: User
+    text: str

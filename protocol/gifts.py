@@ -1,0 +1,97 @@
+"""Gifts: the catalogue entry, the command, and what the room is told. Counts in events are deltas: sums are right."""
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, Struct, field
+
+from protocol.ids import CatalogueId, ComboId, GiftId, UserId
+from protocol.wire import Command, Delivery, Event, Ok, User
+
+
+class Animation(Struct, frozen=True):
+    """How a gift is shown."""
+
+    kind: Literal["float", "burst", "ride", "fullscreen"]
+    url: str
+    duration_ms: Annotated[int, Meta(ge=100, le=60_000)]
+
+
+class Gift(Struct, frozen=True):
+    """An entry of the catalogue: `coins` is what a viewer pays, `diamonds` what the creator is credited."""
+
+    id: CatalogueId
+    name: Annotated[str, Meta(min_length=1, max_length=40)]
+    coins: Annotated[int, Meta(ge=1, le=100_000)]
+    diamonds: Annotated[int, Meta(ge=0, le=100_000)]
+    tier: Annotated[int, Meta(ge=1, le=4)]
+    streakable: bool
+    animation: Animation
+
+
+class ShownGift(Struct, frozen=True):
+    """The catalogue entry as an event carries it."""
+
+    id: str
+    name: str
+    coins: int
+    tier: int
+    animation: Animation
+
+
+class Combo(Struct, frozen=True):
+    """A streak: `count` is the running total of its gifts."""
+
+    id: str
+    count: int
+
+
+class SendGift(Command, frozen=True, tag="gifts.send"):
+    """Give. The same `id` again is the same gift, paid once."""
+
+    id: GiftId
+    gift: CatalogueId
+    count: Annotated[int, Meta(ge=1, le=9_999)]
+    to: UserId | None = None
+    combo: ComboId | None = None
+    message: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class SendGiftOk(Ok, frozen=True, tag="ok"):
+    """Debited, credited and on disk. `coins` is the balance after it."""
+
+    id: str
+    duplicate: bool
+    coins: int
+    combo: Combo | None
+
+
+class GiftSent(Event, frozen=True, tag="gifts.sent"):
+    """A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id."""
+
+    delivery: ClassVar[Delivery] = Delivery.KEPT
+    from_: User = field(name="from")
+    to: User
+    gift: ShownGift
+    count: int
+    coins: int
+    diamonds: int
+    message: str | None
+    test: bool
+    combo: Combo | None
+
+
+class GiftRef(Struct, frozen=True):
+    """A gift by its catalogue id."""
+
+    id: str
+
+
+class GiftComboEnded(Event, frozen=True, tag="gifts.combo_ended"):
+    """A streak is over: for showing only, the sums are in the gifts."""
+
+    delivery: ClassVar[Delivery] = Delivery.KEPT
+    combo: Combo
+    from_: User = field(name="from")
+    to: User
+    gift: GiftRef
+    coins: int

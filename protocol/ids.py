@@ -1,0 +1,31 @@
+"""Typed ids of the wire: their shapes, and UUIDv7 gift ids (RFC 9562, section 5.7) that bear their time."""
+
+import secrets
+from typing import Annotated
+
+from msgspec import Meta
+
+# `$` alone would let a final newline through in Python's dialect; ECMAScript reads the look-ahead the same way.
+_NAME = r"^[A-Za-z0-9_.-]{1,64}$(?!\n)"
+_UUID7 = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$(?!\n)"
+
+UserId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")]
+RoomId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")]
+GiftId = Annotated[str, Meta(pattern=_UUID7, description="UUIDv7, lower case, made by the sender")]
+ComboId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")]
+TopUpId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")]
+CatalogueId = Annotated[str, Meta(pattern=_NAME, description="a gift's name in the catalogue")]
+Ref = Annotated[str, Meta(min_length=1, max_length=64)]
+Name = Annotated[str, Meta(min_length=1, max_length=40)]
+
+
+def uuid7(now_ms: int) -> str:
+    """A new UUIDv7 for `now_ms` (Unix milliseconds): 48 bits of time, 74 random bits."""
+    bits = (now_ms & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def uuid7_ms(uuid: str) -> int:
+    """The Unix milliseconds that a UUIDv7 bears."""
+    return int(uuid[:8] + uuid[9:13], 16)

@@ -1,0 +1,29 @@
+"""Likes: counted, attributed, and told as totals."""
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta, Struct
+
+from protocol.wire import Command, Delivery, Event, Named
+
+
+class SendLikes(Command, frozen=True, tag="likes.send"):
+    """Some taps on the heart."""
+
+    count: Annotated[int, Meta(ge=1, le=50)]
+
+
+class Liker(Struct, frozen=True):
+    """Who liked how often in this broadcast."""
+
+    user: Named
+    count: int
+
+
+class LikesCounted(Event, frozen=True, tag="likes.counted"):
+    """`added` since the last such event, `total` in this broadcast."""
+
+    delivery: ClassVar[Delivery] = Delivery.LATEST
+    added: int
+    total: int
+    top: tuple[Liker, ...]

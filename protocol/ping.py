@@ -1,0 +1,13 @@
+"""Ping: are you there, and what time is it?"""
+
+from protocol.wire import Command, Ok
+
+
+class Ping(Command, frozen=True, tag="ping"):
+    """Ask for a sign of life."""
+
+
+class PingOk(Ok, frozen=True, tag="ok"):
+    """The server's clock."""
+
+    server_time_ms: int

@@ -1,0 +1,62 @@
+"""What belongs to one connection: the welcome, notices, refusals, the wallet's changes."""
+
+from typing import Literal
+
+from msgspec import Raw, Struct
+
+from protocol.wire import Message, Role
+
+
+class Refuse(Message, frozen=True, kw_only=True, tag="refused"):
+    """The command was not carried out. A reason's own fields stand beside these."""
+
+    ref: str | None
+    reason: str
+    message: str
+    retry_after_ms: int | None = None
+
+
+class You(Struct, frozen=True, kw_only=True):
+    """The person behind this socket. `coins` is null while the wallet store is away."""
+
+    user_id: str
+    name: str
+    role: Role
+    coins: int | None
+    muted_until_ms: int | None
+    member_id: str
+
+
+class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
+    """The first message. `room` is a `rooms.Snapshot` exactly as of `seq`."""
+
+    protocol: int
+    epoch: str
+    seq: int
+    resumed: bool
+    gap: dict[str, int] | None
+    you: You
+    room: Raw
+    heartbeat_s: int
+    server_time_ms: int
+
+
+class Heartbeat(Message, frozen=True, tag="heartbeat"):
+    """Nothing else was sent for a while."""
+
+
+class WalletChanged(Message, frozen=True, kw_only=True, tag="wallet.changed"):
+    """The balance of this socket's user. `entry` is the ledger's `epoch-n`: an older one is not news."""
+
+    coins: int
+    cause: Literal["gift", "topup", "refund", "chargeback", "adjust"]
+    ref: str
+    entry: str
+
+
+class Notice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="notice"):
+    """Something about the delivery itself."""
+
+    kind: Literal["hidden", "draining"]
+    count: int | None = None
+    reconnect_in_ms: int | None = None

@@ -1,0 +1,76 @@
+"""Bases of everything on the wire: commands (client to server), events (with seq), messages to one socket."""
+
+from enum import Enum
+from typing import ClassVar, Literal
+
+import msgspec
+from msgspec import Struct
+
+from protocol.ids import Ref, UserId
+
+Role = Literal["viewer", "moderator", "host", "overlay", "bot"]
+Codec = Literal["json", "msgpack"]
+SUBPROTOCOLS: dict[str, Codec] = {"liveroom.v1.json": "json", "liveroom.v1.msgpack": "msgpack"}
+
+
+class Delivery(Enum):
+    """What may happen to an event under load. Every event type declares one."""
+
+    KEPT = "kept"  # never dropped: money, moderation, room state
+    DROPPABLE = "droppable"  # sampled per room when over budget: chat
+    LATEST = "latest"  # only the newest matters: counts, boards
+
+
+class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """What a client asks for. `ref` is echoed in exactly one reply."""
+
+    ref: Ref | None = None
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """What happened in a room. The room store gives `seq` (contiguous per epoch) and `at_ms`."""
+
+    delivery: ClassVar[Delivery] = Delivery.KEPT
+    id: str
+    seq: int = 0
+    at_ms: int = 0
+    replayed: bool = False
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What one socket alone is told: replies, notices, the welcome."""
+
+
+class Ok(Message, frozen=True, kw_only=True, tag="ok"):
+    """A command was carried out. Features add their fields by subclass."""
+
+    ref: str | None = None
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """A person as others see one."""
+
+    user_id: UserId
+    name: str
+    role: Role | None = None
+    badges: tuple[str, ...] = ()
+
+
+class Named(Struct, frozen=True):
+    """Who, in boards and hosts: an id and a display name."""
+
+    user_id: UserId
+    name: str
+
+
+class Rank(Struct, frozen=True):
+    """One row of the room's board."""
+
+    rank: int
+    user: Named
+    coins: int
+
+
+def encode(message: Struct) -> bytes:
+    """JSON bytes of a message or an event: the canonical form, also the one in histories."""
+    return msgspec.json.encode(message)

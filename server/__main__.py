@@ -1,0 +1,100 @@
+"""The commands: run (everything on one machine), node, journal, migrate, token."""
+
+import argparse
+import logging
+import sys
+import time
+
+import structlog
+
+from server import settings as configuration
+from server.settings import Settings, Unusable
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Carry out one command; 2 with one sentence when it cannot begin."""
+    args = _parser().parse_args(argv)
+    try:
+        settings = configuration.load()
+        _set_up_logging(settings)
+        return _COMMANDS[args.command](settings, args)
+    except Unusable as unusable:
+        print(f"liveroom: {unusable}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="liveroom", description="A self-hosted live room.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="everything on this machine: stores, journal, a node")
+    commands.add_parser("node", help="sockets and HTTP, on stores that are given or already run")
+    commands.add_parser("journal", help="the drain from the ledger log to SQL")
+    commands.add_parser("migrate", help="bring the journal's schema up to date")
+    token = commands.add_parser("token", help="print a token")
+    token.add_argument("user")
+    token.add_argument("--name")
+    token.add_argument("--role", default="viewer", choices=("viewer", "moderator", "host", "overlay", "bot"))
+    token.add_argument("--room")
+    token.add_argument("--ttl-s", type=int, default=3600)
+    return parser
+
+
+def _run(settings: Settings, _args: argparse.Namespace) -> int:
+    from server import supervisor  # noqa: PLC0415  # each command imports what it needs alone
+
+    return supervisor.run(settings)
+
+
+def _node(settings: Settings, _args: argparse.Namespace) -> int:
+    from server import node  # noqa: PLC0415
+
+    node.run(settings)
+    return 0
+
+
+def _journal(settings: Settings, _args: argparse.Namespace) -> int:
+    from server.journal import process  # noqa: PLC0415
+
+    process.run(settings)
+    return 0
+
+
+def _migrate(settings: Settings, _args: argparse.Namespace) -> int:
+    from server.journal import database  # noqa: PLC0415
+
+    database.migrate(database.connect(settings.journal_address))
+    return 0
+
+
+def _token(settings: Settings, args: argparse.Namespace) -> int:
+    from server.tokens import Tokens  # noqa: PLC0415
+
+    exp_s = time.time() + args.ttl_s  # noqa: TID251
+    name = args.name or args.user.capitalize()
+    print(Tokens(settings.token_secret).sign(sub=args.user, name=name, role=args.role, exp_s=exp_s, room=args.room))
+    return 0
+
+
+_COMMANDS = {"run": _run, "node": _node, "journal": _journal, "migrate": _migrate, "token": _token}
+
+
+def _set_up_logging(settings: Settings) -> None:
+    """JSON lines in production, readable ones in development; to stderr, so that stdout stays what a command prints."""
+    level = logging.getLevelNamesMapping().get(settings.log_level.upper())
+    if level is None:
+        raise Unusable(f"LIVEROOM_LOG is {settings.log_level!r}; it must be debug, info, warning or error.")
+    show = structlog.dev.ConsoleRenderer() if settings.development else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            show,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""The one composition root: how a node is put together, started and stopped."""
+
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+
+import server.features as all_features
+from server import catalogue, limits, metrics
+from server.fanout import Fanout
+from server.history import SCRIPTS as HISTORY_SCRIPTS
+from server.history import History
+from server.http import docs, gifts, health, pages, rooms, tokens, wallets
+from server.http.api import install_error_handlers
+from server.journal import database
+from server.journal.purchases import Purchases, TopUp
+from server.room import Clock, Rooms, Services
+from server.session import Sessions
+from server.settings import Settings
+from server.store.client import Store
+from server.store.scripts import Script
+from server.tokens import Tokens
+from server.wallet import Wallet
+
+DEMO = "demo"
+DEMO_COINS = 10_000
+
+
+def feature_scripts() -> list[Script]:
+    """Every feature's scripts: loaded when the room store connects."""
+    modules = [module for module in vars(all_features).values() if hasattr(module, "SCRIPTS")]
+    return [script for module in modules for script in module.SCRIPTS]
+
+
+class Node:
+    """Sockets and HTTP over the stores; stateless apart from its sockets."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = Clock(time.time)  # noqa: TID251  # the one place where the clock is taken
+        self.catalogue = catalogue.load(settings.catalogue)
+        self.tokens = Tokens(settings.token_secret)
+        room_scripts = [*HISTORY_SCRIPTS, *rooms.SCRIPTS, *feature_scripts()]
+        self.room_store = Store("room", settings.room_address, scripts=room_scripts)
+        self.history = History(self.room_store)
+        self.wallet = Wallet(settings.wallet_address, lambda changes: self.sessions.wallets_changed(changes))
+        self.fanout = Fanout(settings.room_address, self.history, lambda news: self.sessions.on_wallet_news(news))
+        services = Services(
+            clock=self.clock,
+            wallet=self.wallet,
+            history=self.history,
+            fanout=self.fanout,
+            catalogue=self.catalogue,
+            node_id=settings.node_id or secrets.token_hex(6),
+        )
+        self.rooms = Rooms(services)
+        self.sessions = Sessions(
+            tokens=self.tokens, services=services, rooms=self.rooms, room_store=self.room_store
+        )
+        self.rooms_admin = rooms.RoomsAdmin(self.history, self.clock)
+        self.engine = database.connect(settings.journal_address)
+        self.purchases = Purchases(self.engine, self.wallet, self.clock)
+        self.registry = metrics.registry(self._readings())
+
+    def _readings(self) -> metrics.Readings:
+        read = metrics.Readings()
+        read.gauge("connections", "Open sockets.", lambda: len(self.sessions.connections))
+        read.gauge("rooms", "Rooms that this node shows.", lambda: len(self.rooms.here()))
+        read.gauge("wallet_queue", "Gifts that wait for the wallet store.", lambda: self.wallet.queued)
+        read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet.up)
+        read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
+        read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands)
+        read.counter("gifts", "Gifts that this node took.", lambda: self.wallet.gifts)
+        read.counter("wallet_batches", "Calls that those gifts shared.", lambda: self.wallet.batches)
+        read.counter("events_received", "Events from the bus.", lambda: self.fanout.received)
+        read.counter("events_filled", "Events that the bus lost, from the history.", lambda: self.fanout.filled)
+        return read
+
+    async def start(self) -> None:
+        """Connect; raises StoreError when a store does not answer in time."""
+        await self.room_store.start()
+        await self.fanout.start()
+        await self.wallet.start()
+        await self.room_store.wait_up(limits.STORE_START_S)
+        await self.wallet.wait_up(limits.STORE_START_S)
+        await self.rooms.start()
+        await self.sessions.start()
+        if self.settings.development:
+            await self._make_demo()
+
+    async def stop(self) -> None:
+        await self.sessions.stop()
+        await self.rooms.stop()
+        await self.wallet.stop()
+        await self.fanout.stop()
+        await self.room_store.stop()
+        self.engine.dispose()
+
+    async def _make_demo(self) -> None:
+        """Development: a live room, and two people with coins; again is nothing new."""
+        if DEMO not in await self.history.room_ids():
+            host = rooms.Host("creator", "Creator")
+            await self.rooms_admin.put(DEMO, rooms.PutRoom(host, "Welcome to Liveroom"))
+            await self.rooms_admin.turn(DEMO, "start")
+        for user_id in ("alice", "bob"):
+            await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
+
+
+def create_app(node: Node) -> Starlette:
+    """The ASGI application of a node."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await node.start()
+        try:
+            yield
+        finally:
+            await node.stop()
+
+    development = node.settings.development
+    app = Starlette(
+        routes=[
+            WebSocketRoute("/v1/rooms/{room_id}/ws", node.sessions.endpoint),
+            *health.routes(),
+            *tokens.routes(development),
+            *rooms.routes(),
+            *gifts.routes(),
+            *wallets.routes(),
+            *docs.routes(),
+            *pages.routes(development),
+        ],
+        lifespan=lifespan,
+    )
+    app.state.node = node
+    app.state.service_key = node.settings.service_key
+    install_error_handlers(app)
+    return app

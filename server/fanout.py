@@ -1,0 +1,198 @@
+"""From the bus to the rooms of this node: one order per room, no event twice, none missing without a word.
+
+Pub/sub may lose messages; the seq tells. What is missing is read from the history; when that is not whole any more
+the room starts again at the store's state and its sockets come back to a gap and a snapshot.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+
+from server import limits
+from server.history import History, NoSuchRoom, Recorded
+from server.store import keys
+from server.store.client import Link, Store, StoreDown, StoreError
+
+log = structlog.get_logger()
+
+
+class Listener(Protocol):
+    """A room of this node as the fan-out sees it."""
+
+    id: str
+    epoch: str
+    head: int
+
+    def ingest(self, event: Recorded) -> None: ...
+    def restart(self) -> None: ...
+
+
+class _Subscription:
+    """A room's channel: what came early, and whether what is missing is being read."""
+
+    __slots__ = ("early", "filling", "listener", "ready")
+
+    def __init__(self, ready: "asyncio.Future[None]") -> None:
+        self.listener: Listener | None = None
+        self.early: dict[int, Recorded] = {}
+        self.filling = False
+        self.ready = ready
+
+
+class Fanout:
+    """This node's subscriptions. `on_wallet_news` gets the payloads of the wallet channel."""
+
+    def __init__(self, url: str, history: History, on_wallet_news: Callable[[bytes], None]) -> None:
+        self._history = history
+        self._on_wallet_news = on_wallet_news
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._by_channel: dict[bytes, _Subscription] = {}
+        self._bus = Store("bus", url, on_up=self._subscribe_all, on_push=self._on_push)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.received = 0
+        self.filled = 0
+
+    @property
+    def up(self) -> bool:
+        return self._bus.up
+
+    async def start(self) -> None:
+        await self._bus.start()
+
+    async def stop(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._bus.stop()
+
+    # --- subscribing -------------------------------------------------------------------------------------------
+    async def listen(self, room_id: str) -> None:
+        """Subscribe to a room; events that come before `attach` wait. Raises StoreError."""
+        subscription = _Subscription(asyncio.get_running_loop().create_future())
+        self._subscriptions[room_id] = subscription
+        channel = keys.room_live(room_id)
+        self._by_channel[channel.encode()] = subscription
+        try:
+            self._send("SUBSCRIBE", channel)
+            await asyncio.wait_for(asyncio.shield(subscription.ready), limits.STORE_CALL_S_MAX)
+        except (TimeoutError, StoreError):
+            self.forget(room_id)
+            raise StoreDown("the bus does not answer") from None
+
+    def attach(self, listener: Listener) -> None:
+        """From now on this room takes its events; those that came early follow at once."""
+        subscription = self._subscriptions[listener.id]
+        subscription.listener = listener
+        self._take_early(subscription)
+
+    def forget(self, room_id: str) -> None:
+        """Nobody here watches the room any more."""
+        subscription = self._subscriptions.pop(room_id, None)
+        if subscription is None:
+            return
+        channel = keys.room_live(room_id)
+        self._by_channel.pop(channel.encode(), None)
+        if not subscription.ready.done():
+            subscription.ready.cancel()
+        if self._bus.up:
+            self._send("UNSUBSCRIBE", channel)
+
+    def _send(self, command: str, *channels: str) -> None:
+        link = self._bus.link
+        if link is None:
+            raise StoreDown("the bus is away")
+        link.tell(command, *channels)
+
+    async def _subscribe_all(self, link: Link) -> None:
+        channels = [keys.room_live(room_id) for room_id in self._subscriptions]
+        link.tell("SUBSCRIBE", keys.WALLET_NEWS, *channels)
+        for subscription in self._subscriptions.values():
+            if subscription.listener is not None:
+                self._begin_filling(subscription)
+
+    # --- receiving ---------------------------------------------------------------------------------------------
+    def _on_push(self, push: list[Any]) -> None:
+        kind = push[0]
+        if kind == b"message":
+            if push[1] == keys.WALLET_NEWS.encode():
+                self._on_wallet_news(push[2])
+                return
+            subscription = self._by_channel.get(push[1])
+            if subscription is not None:
+                self.received += 1
+                self._on_event(subscription, push[2])
+        elif kind == b"subscribe":
+            subscription = self._by_channel.get(push[1])
+            if subscription is not None and not subscription.ready.done():
+                subscription.ready.set_result(None)
+
+    def _on_event(self, subscription: _Subscription, payload: bytes) -> None:
+        epoch, seq, at_ms, body = payload.split(b" ", 3)
+        event = Recorded(int(seq), at_ms, body)
+        listener = subscription.listener
+        if listener is None:
+            subscription.early[event.seq] = event
+            return
+        if epoch.decode() != listener.epoch:
+            self._begin_filling(subscription)
+            return
+        if event.seq == listener.head + 1 and not subscription.early:
+            listener.ingest(event)
+        elif event.seq > listener.head:
+            if len(subscription.early) < limits.PENDING_EVENTS_MAX:
+                subscription.early[event.seq] = event
+            self._take_early(subscription)
+
+    def _take_early(self, subscription: _Subscription) -> None:
+        """Hand over what is contiguous; when something is missing, read it from the history."""
+        listener, early = subscription.listener, subscription.early
+        assert listener is not None
+        while (event := early.pop(listener.head + 1, None)) is not None:
+            listener.ingest(event)
+        for seq in [seq for seq in early if seq <= listener.head]:
+            del early[seq]
+        if early:
+            self._begin_filling(subscription)
+
+    # --- filling what is missing -------------------------------------------------------------------------------
+    def check_position(self, room_id: str) -> None:
+        """Compare with the store: a bus that lost messages silently is found out here."""
+        subscription = self._subscriptions.get(room_id)
+        if subscription is not None and subscription.listener is not None:
+            self._begin_filling(subscription)
+
+    def _begin_filling(self, subscription: _Subscription) -> None:
+        if subscription.filling:
+            return
+        subscription.filling = True
+        task = asyncio.create_task(self._fill(subscription))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fill(self, subscription: _Subscription) -> None:
+        listener = subscription.listener
+        assert listener is not None
+        try:
+            epoch, seq = await self._history.position(listener.id)
+            if epoch != listener.epoch or seq < listener.head:
+                listener.restart()
+                return
+            missed = await self._history.read(listener.id, listener.head, seq)
+            if missed is None:
+                listener.restart()
+                return
+            for event in missed:
+                if event.seq == listener.head + 1:  # some may have come over the bus meanwhile
+                    listener.ingest(event)
+                    self.filled += 1
+        except NoSuchRoom:
+            listener.restart()
+        except StoreError as error:
+            log.info("fill_later", room=listener.id, error=str(error))
+            await asyncio.sleep(limits.STORE_RETRY_S_MAX)
+        finally:
+            subscription.filling = False
+        if subscription.early:
+            self._take_early(subscription)

@@ -1,0 +1,7 @@
+"""What rooms can do. Each module registers itself with the room; none imports another."""
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,54 @@
+"""Chat: say something to the room."""
+
+import hashlib
+
+from protocol.chat import ChatSent, SendChat, SendChatOk
+from protocol.refusals import Refusal, Refused
+from protocol.wire import encode
+from server import limits
+from server.history import NoSuchRoom, event_keys
+from server.room import Member, Room, handles
+from server.store import keys, scripts
+
+SEND = scripts.load("chat_send")
+SCRIPTS = (SEND,)
+
+
+@handles(SendChat)
+async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk:
+    """The message gets its place in the room's one order; hosts and moderators are exempt from slow mode."""
+    about = room.about
+    if about.status not in ("live", "paused"):
+        raise Refused(Refusal.ROOM_NOT_LIVE)
+    staff = member.role in ("host", "moderator")
+    if not about.settings.chat and not staff:
+        raise Refused(Refusal.CHAT_OFF)
+    text = command.text.strip()
+    if not text:
+        raise Refused(Refusal.BAD_COMMAND, field="text")
+    folded = text.casefold()
+    if not staff and any(word.casefold() in folded for word in about.settings.blocked_words):
+        raise Refused(Refusal.BLOCKED_WORDS)
+    event = ChatSent(id=room.services.clock.new_id(), user=member.shown(), text=text)
+    outcome = await room.services.history.run(
+        SEND,
+        [*event_keys(room.id), keys.room_talk(room.id, member.user_id)],
+        [
+            limits.HISTORY_EVENTS_MAX,
+            0 if staff else about.settings.slow_mode_s * 1000,
+            0 if staff else about.settings.unique_chat_s * 1000,
+            hashlib.blake2b(folded.encode(), digest_size=8).hexdigest(),
+            encode(event),
+        ],
+    )
+    match outcome[0]:
+        case b"ok":
+            return SendChatOk(id=event.id, seq=int(outcome[1]))
+        case b"slow_mode":
+            raise Refused(Refusal.SLOW_MODE, retry_after_ms=int(outcome[1]))
+        case b"duplicate_text":
+            raise Refused(Refusal.DUPLICATE_TEXT, retry_after_ms=int(outcome[1]))
+        case b"no_room":
+            raise NoSuchRoom(room.id)
+        case _:
+            raise AssertionError(outcome)

@@ -1,0 +1,9 @@
+"""Ping: the server's clock, for whoever makes gift ids by it."""
+
+from protocol.ping import Ping, PingOk
+from server.room import Member, Room, handles
+
+
+@handles(Ping)
+async def ping(room: Room, _member: Member, _command: Ping) -> PingOk:
+    return PingOk(server_time_ms=room.services.clock.now_ms())

@@ -1,0 +1,202 @@
+"""What every HTTP endpoint shares: the service key, bodies as types, errors as JSON, Idempotency-Key."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from protocol.ids import RoomId, UserId
+from protocol.refusals import Refusal, Refused
+from server import limits
+from server.history import NoSuchRoom
+from server.store import keys
+from server.store.client import Store, StoreError
+from server.wallet import fingerprint
+
+log = structlog.get_logger()
+T = TypeVar("T")
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class HttpError(Exception):
+    """An answer that is an error. `data` are fields of its own."""
+
+    def __init__(self, status: int, reason: str, message: str, **data: Any) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.message, self.data = status, reason, message, data
+
+
+class Described(Struct, frozen=True):
+    """What the OpenAPI document says of an endpoint."""
+
+    summary: str
+    body: Any = None
+    answer: Any = None
+    open: bool = False
+
+
+DESCRIBED: dict[tuple[str, str], Described] = {}
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response."""
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def route(
+    path: str, endpoint: Endpoint, *, method: str = "GET", summary: str, body: Any = None, open: bool = False
+) -> Route:
+    """A route; all but `open` ones need the service key, and writes honour Idempotency-Key."""
+    DESCRIBED[(path, method)] = Described(summary, body, open=open)
+    if not open:
+        endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT") else endpoint)
+    return Route(path, _answering_errors(endpoint), methods=[method])
+
+
+async def body(request: Request, kind: type[T]) -> T:
+    """The request's body as a type. Raises HttpError."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > limits.BODY_BYTES_MAX:
+            raise HttpError(413, "too_large", f"The body may have {limits.BODY_BYTES_MAX} bytes.")
+    try:
+        return msgspec.json.decode(bytes(data), type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise HttpError(400, "bad_request", f"The body is not right: {error}") from None
+
+
+def room_id_of(request: Request) -> RoomId:
+    return _path_id(request, "room", RoomId)
+
+
+def user_id_of(request: Request) -> UserId:
+    return _path_id(request, "user", UserId)
+
+
+def _path_id(request: Request, name: str, kind: Any) -> str:
+    try:
+        return str(msgspec.convert(request.path_params[name], kind))
+    except msgspec.ValidationError:
+        raise HttpError(400, "bad_request", f"The {name} id must be 1-64 of A-Za-z0-9_.-") from None
+
+
+def _with_key(endpoint: Endpoint) -> Endpoint:
+    async def guarded(request: Request) -> Response:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        expected: str = request.app.state.service_key
+        if scheme.lower() != "bearer" or not hmac.compare_digest(key.strip().encode(), expected.encode()):
+            raise HttpError(401, "unauthorized", "The service key is needed.")
+        return await endpoint(request)
+
+    return guarded
+
+
+def _answering_errors(endpoint: Endpoint) -> Endpoint:
+    """The one place where an endpoint's errors become responses."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except HttpError as error:
+            return _error(error.status, error.reason, error.message, error.data)
+        except NoSuchRoom:
+            return _error(404, "no_such_room", "There is no such room.", {})
+        except Refused as refused:
+            status = 503 if refused.reason is Refusal.WALLET_UNAVAILABLE else 409
+            return _error(status, refused.reason.value, refused.reason.sentence, refused.data)
+        except (StoreError, SQLAlchemyError) as error:
+            log.warning("http_unavailable", path=request.url.path, error=str(error)[:200])
+            return _error(503, "unavailable", "A store is away; try again.", {})
+
+    return answered
+
+
+def _error(status: int, reason: str, message: str, data: dict[str, Any]) -> Response:
+    headers = {"Retry-After": str(limits.RETRY_AFTER_S)} if status == 503 else None
+    return answer({"error": {"reason": reason, "message": message, **data}}, status, headers)
+
+
+class _First(Struct, frozen=True):
+    """The first answer to a key: `status` 0 while it is being made."""
+
+    fingerprint: str
+    status: int
+    body: msgspec.Raw
+
+
+def _once(endpoint: Endpoint) -> Endpoint:
+    """A repeated Idempotency-Key gets the first answer again; with another payload it is a conflict."""
+
+    async def once(request: Request) -> Response:
+        key = request.headers.get("idempotency-key")
+        if key is None:
+            return await endpoint(request)
+        if not 0 < len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX:
+            raise HttpError(400, "bad_request", "The Idempotency-Key is too long.")
+        store: Store = request.app.state.node.room_store
+        payload = fingerprint(request.method, request.url.path, (await _whole_body(request)).hex())
+        begun = msgspec.json.encode(_First(payload, 0, msgspec.Raw(b"null")))
+        name = keys.idempotency(key)
+        if await store.call("SET", name, begun, "NX", "EX", limits.IDEMPOTENCY_S) is None:
+            return _again(payload, await store.call("GET", name))
+        try:
+            response = await endpoint(request)
+        except BaseException:
+            await store.call("DEL", name)  # nothing was decided: the same key may try again
+            raise
+        done = msgspec.json.encode(_First(payload, response.status_code, msgspec.Raw(bytes(response.body))))
+        await store.call("SET", name, done, "EX", limits.IDEMPOTENCY_S)
+        return response
+
+    return once
+
+
+async def _whole_body(request: Request) -> bytes:
+    """Read the body once; `Request.stream` then gives it again."""
+    if int(request.headers.get("content-length", "0") or 0) > limits.BODY_BYTES_MAX:
+        raise HttpError(413, "too_large", f"The body may have {limits.BODY_BYTES_MAX} bytes.")
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > limits.BODY_BYTES_MAX:
+            raise HttpError(413, "too_large", f"The body may have {limits.BODY_BYTES_MAX} bytes.")
+    request._body = bytes(data)
+    return bytes(data)
+
+
+def _again(payload: str, written: bytes | None) -> Response:
+    first = msgspec.json.decode(written, type=_First) if written else None
+    if first is None or first.status == 0:
+        raise HttpError(409, "in_progress", "A request with this Idempotency-Key is under way; try again.")
+    if first.fingerprint != payload:
+        raise HttpError(409, "conflict", "This Idempotency-Key was used for another request.")
+    return Response(
+        bytes(first.body), first.status, {"Idempotency-Replayed": "true"}, media_type="application/json"
+    )
+
+
+async def _http_exception(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    reason = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
+    return _error(error.status_code, reason, str(error.detail), {})
+
+
+async def _server_error(request: Request, error: Exception) -> Response:
+    log.error("http_failed", path=request.url.path, error=repr(error))
+    return _error(500, "internal", "Something went wrong here.", {})
+
+
+def install_error_handlers(app: Starlette) -> None:
+    """Starlette's own errors speak JSON too."""
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _server_error)

@@ -1,0 +1,41 @@
+"""Wallets over HTTP: what one holds, top-ups, and its journal entries."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from server.http.api import HttpError, answer, body, route, user_id_of
+from server.journal.purchases import TopUp
+from server.wallet import TopUpConflict
+
+
+async def get_wallet(request: Request) -> Response:
+    return answer(await request.app.state.node.wallet.view(user_id_of(request)))
+
+
+async def top_up(request: Request) -> Response:
+    user_id, order = user_id_of(request), await body(request, TopUp)
+    try:
+        done = await request.app.state.node.purchases.top_up(user_id, order)
+    except TopUpConflict:
+        raise HttpError(409, "conflict", "This id was used for another top-up.") from None
+    status = 200 if done.duplicate else 201
+    return answer({"id": order.id, "duplicate": done.duplicate, "coins": done.balance}, status)
+
+
+async def entries(request: Request) -> Response:
+    before = request.query_params.get("before_ms")
+    if before is not None and not (before.isascii() and before.isdecimal() and len(before) < 16):
+        raise HttpError(400, "bad_request", "before_ms must be a number.")
+    found = await request.app.state.node.purchases.entries_of(user_id_of(request), int(before) if before else None)
+    return answer({"entries": found})
+
+
+def routes() -> list[Route]:
+    return [
+        route("/v1/wallets/{user}", get_wallet, summary="A wallet's coins and status"),
+        route("/v1/wallets/{user}/entries", entries, summary="A wallet's journal entries, newest first"),
+        route(
+            "/v1/wallets/{user}/topups", top_up, method="POST", summary="Credit bought coins once per id", body=TopUp
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""The journal in SQL: what happened with the money, insert-only."""

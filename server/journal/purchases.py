@@ -1,0 +1,98 @@
+"""Bought coins: the row with its unique id first, then the wallet, once; and what the journal tells of a wallet."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from protocol.ids import TopUpId, UserId
+from server import limits
+from server.journal.database import reading
+from server.journal.tables import entries, topups
+from server.room import Clock
+from server.wallet import ToppedUp, TopUpConflict, Wallet
+
+
+class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
+    """An order for coins that the host platform was paid for."""
+
+    id: TopUpId
+    coins: Annotated[int, Meta(ge=1, le=limits.TOPUP_COINS_MAX)]
+    source: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup"):
+    """A top-up in the ledger log."""
+
+    id: str
+    viewer: str
+    coins: int
+    source: str
+
+
+class Purchases:
+    """Top-ups through journal and wallet. SQL runs in threads, never on the loop."""
+
+    def __init__(self, engine: Engine, wallet: Wallet, clock: Clock) -> None:
+        self._engine = engine
+        self._wallet = wallet
+        self._clock = clock
+
+    async def top_up(self, user_id: UserId, order: TopUp) -> ToppedUp:
+        """Credit once per id, for ever. Raises TopUpConflict, Refused wallet_unavailable, SQLAlchemyError."""
+        before = await asyncio.to_thread(self._record, user_id, order)
+        if before is not None:
+            if (before.user_id, before.coins, before.source) != (user_id, order.coins, order.source):
+                raise TopUpConflict
+            if before.state == "posted":
+                return ToppedUp(balance=before.balance, entry_id="", duplicate=True)
+        entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source)
+        return await self._wallet.top_up(
+            user_id, order.id, order.coins, order.source, msgspec.json.encode(entry)
+        )
+
+    def _record(self, user_id: str, order: TopUp) -> Any:
+        """The row of this id that was there before, or None when this call made it."""
+        row = {
+            "id": order.id,
+            "user_id": user_id,
+            "coins": order.coins,
+            "source": order.source,
+            "at_ms": self._clock.now_ms(),
+            "state": "pending",
+        }
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(topups).values(**row))
+        except IntegrityError:
+            with reading(self._engine).connect() as connection:
+                return connection.execute(select(topups).where(topups.c.id == order.id)).one()
+        return None
+
+    async def entries_of(self, user_id: UserId, before_ms: int | None) -> list[dict[str, Any]]:
+        """The newest journal entries of a wallet, a page of them. Raises SQLAlchemyError."""
+        return await asyncio.to_thread(self._entries_of, user_id, before_ms)
+
+    def _entries_of(self, user_id: str, before_ms: int | None) -> list[dict[str, Any]]:
+        query = select(entries).where(entries.c.user_id == user_id)
+        if before_ms is not None:
+            query = query.where(entries.c.at_ms < before_ms)
+        newest = query.order_by(entries.c.at_ms.desc(), entries.c.epoch.desc(), entries.c.n.desc())
+        with reading(self._engine).connect() as connection:
+            rows = connection.execute(newest.limit(limits.ENTRIES_PAGE)).all()
+        return [
+            {
+                "entry": f"{row.epoch}-{row.n}",
+                "kind": row.kind,
+                "ref": row.ref,
+                "coins": row.coins if row.kind == "topup" else -row.coins,
+                "balance": row.balance,
+                "room_id": row.room_id,
+                "to": row.creator_id,
+                "at_ms": row.at_ms,
+            }
+            for row in rows
+        ]

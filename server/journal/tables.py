@@ -1,0 +1,66 @@
+"""The journal's tables. The schema itself is made by the migrations; a test holds the two together."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+
+# One row per entry of a partition's ledger log, in its order; `hash` chains each to the one before.
+entries = Table(
+    "entries",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("user_id", String(64), nullable=False),  # whose wallet moved; empty for markers
+    Column("ref", String(64), nullable=False),  # gift id, top-up id, ...
+    Column("room_id", String(64)),
+    Column("creator_id", String(64)),
+    Column("coins", BigInteger, nullable=False),
+    Column("diamonds", BigInteger, nullable=False),
+    Column("balance", BigInteger),  # of the wallet, after it
+    Column("credited", BigInteger),  # of the creator's counter in this partition, after it
+    Column("at_ms", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),  # the entry as the wallet store wrote it
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("kind", "user_id", "ref", name="entries_once"),
+    Index("entries_by_user", "user_id", "at_ms"),
+    Index("entries_by_creator", "creator_id", "at_ms"),
+)
+
+# Double entry: the postings of an entry sum to zero in each asset.
+postings = Table(
+    "postings",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("leg", Integer, primary_key=True, autoincrement=False),
+    Column("asset", String(8), nullable=False),  # coins | diamonds
+    Column("account", String(80), nullable=False),  # viewer:<id> | creator:<id> | house:<name>
+    Column("amount", BigInteger, nullable=False),
+    Index("postings_by_account", "account", "asset"),
+)
+
+# How far each partition is journaled: moved in the same transaction as the rows.
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+# Bought coins: the unique id here is the authority for ever, the receipt in the store only for a while.
+topups = Table(
+    "topups",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("user_id", String(64), nullable=False),
+    Column("coins", BigInteger, nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("state", String(8), nullable=False),  # pending | posted
+    Column("balance", BigInteger),  # after it, once posted
+)

@@ -1,0 +1,106 @@
+"""Every bound of the server, with its reason. A relation between two bounds is asserted below them."""
+
+# --- sockets -----------------------------------------------------------------------------------------------------
+FRAME_BYTES_MAX = 16 * 1024  # a command is under 2 KiB; uWebSockets' default for one message is the same
+COMMANDS_PER_FRAME_MAX = 32  # a client that batches sends a few taps; more is a flood
+COMMANDS_IN_FLIGHT_MAX = 64  # per socket: what waits for a store is bounded before the store is
+COMMANDS_PER_S = 50.0  # per socket, sustained; people and their overlays stay far below
+COMMANDS_BURST = 200.0
+BOT_COMMANDS_PER_S = 2_000.0  # a bot's token is made with the service key: load tests and bridges
+BOT_COMMANDS_BURST = 5_000.0
+WRITE_HIGH_BYTES = 64 * 1024  # above it a socket counts as not writable and gets nothing more
+WRITE_LOW_BYTES = 16 * 1024  # uvloop's own default is 16 bytes by a slip: always set
+WRITE_BYTES_MAX = 512 * 1024  # replies pile up beyond the high mark only by a peer that never reads: 4002
+KERNEL_SEND_BYTES = 64 * 1024  # SO_SNDBUF: a slow reader shows early and the kernel's part is bounded
+CATCH_UP_BYTES_MAX = 256 * 1024  # of missed events in one frame
+HANDSHAKE_S_MAX = 10.0  # from the upgrade request to the welcome
+CONNECTIONS_MAX = 50_000  # per node: some 2 KiB here and 4 KiB in the kernel each
+CLOSE_LINGER_S = 2.0  # for the peer's close frame before the transport is dropped
+
+HEARTBEAT_S = 25
+UNRESPONSIVE_S = 70  # nothing at all came, not even a pong to our ping
+WHEEL_S = 5  # how often each connection is looked at: expiry and silence are noticed this late at most
+assert HEARTBEAT_S * 2 + WHEEL_S < UNRESPONSIVE_S
+
+# --- rooms -------------------------------------------------------------------------------------------------------
+HISTORY_EVENTS_MAX = 5_000  # per room in the room store: a minute of a very busy room, a day of a quiet one
+RING_EVENTS_MAX = 2_000  # per room and node, for resumes and slow readers
+RING_BYTES_MAX = 4 * 1024 * 1024
+REPLAY_EVENTS_MAX = 1_000  # a longer absence gets a gap and the snapshot: a newcomer reads it faster
+assert REPLAY_EVENTS_MAX <= RING_EVENTS_MAX <= HISTORY_EVENTS_MAX
+TICK_MS = 50.0  # all events of a tick in one write per socket; a quiet room flushes at once
+FLUSH_CHUNK = 250  # sockets per loop turn: unchunked, 9,000 sockets stall the loop for 114-142 ms (measured)
+SNAPSHOT_MS_MAX = 1_000.0  # how old a shared snapshot may be; the events after it follow it
+ROOM_IDLE_S = 60.0  # an empty room leaves the node's memory and its subscription
+POSITION_CHECK_S = 40.0  # catches a bus that lost messages silently (Centrifuge's figure)
+HOUSEKEEPING_S = 0.25
+PENDING_EVENTS_MAX = 5_000  # events of one room that wait for a missing one before it is read again
+BOARD_ROWS = 10
+BOARD_EVERY_MS = 1_000
+LIKES_EVERY_MS = 1_000
+LIKES_PER_USER_MAX = 100_000  # per broadcast: a like is free, the board of likers must stay sane
+LIKERS_PER_TELL_MAX = 500
+VIEWERS_EVERY_MS = 2_000
+JOINED_SAMPLE = 5
+PRESENCE_BEAT_S = 8.0
+PRESENCE_GONE_S = 25.0  # a killed node's viewers disappear: asserted below 30 s
+assert PRESENCE_BEAT_S * 2 < PRESENCE_GONE_S < 30
+PRESENCE_BATCH = 1_000  # users per script call
+COMBO_GAP_MS = 4_000  # Bilibili shows a combo for 3 s; one second more for the network
+OPEN_COMBOS_MAX = 200  # per room
+ROOMS_LISTED_MAX = 500
+
+# --- money -------------------------------------------------------------------------------------------------------
+WALLET_PARTITIONS = 64  # for ever: a viewer's partition is a hash modulo this
+SPEND_BATCH_MAX = 100  # gifts per script call: some 1 ms of the store
+SPEND_QUEUE_MAX = 5_000  # gifts that wait on a node; above it `wallet_unavailable` at once
+SPEND_WAIT_S = 5.0  # an answer that is unknown for longer is told as such
+SPEND_RETRY_MS = 1_000
+COINS_PER_GIFT_MAX = 999_999_999  # nine digits: the script's check, far from 2^53
+TOPUP_COINS_MAX = 100_000_000
+BALANCE_MAX = 2**52  # exact in Lua's doubles with room to add
+GIFT_ID_LIFE_MS = 2 * 3600 * 1000  # an older id is refused, so its receipt may be forgotten
+GIFT_ID_AHEAD_MS = 10 * 60 * 1000  # a sender's clock may be this much ahead; receipts live longer by it
+RECEIPT_MARGIN_MS = 10 * 60 * 1000
+TOPUP_RECEIPT_S = 30 * 86_400  # the journal's unique key is the authority for ever
+COMBO_COUNT_S = 60
+ONCE_S = 24 * 3600  # how long the room store remembers which gifts a room has shown
+RETELL_AFTER_MS = 2_000  # the node that took the gift tells the room; the journal steps in after this
+RETELL_UNTIL_MS = (ONCE_S - 3600) * 1000  # later than that nobody knows any more whether it was shown
+assert RETELL_UNTIL_MS < ONCE_S * 1000
+DRAIN_BATCH = 500  # entries per partition and transaction
+DRAIN_IDLE_S = 0.05
+DRAIN_IDLE_S_MAX = 0.25
+LOG_TAIL = 10_000  # journaled entries that stay in the wallet store per partition: 50 bytes each
+TRIM_EVERY_S = 5.0
+
+# --- stores ------------------------------------------------------------------------------------------------------
+STORE_CALL_S_MAX = 5.0  # an unanswered call: the connection is dropped, its outcome unknown
+STORE_CONNECT_S = 2.0
+STORE_RETRY_S = 0.05  # first pause before connecting again; doubles
+STORE_RETRY_S_MAX = 1.0
+STORE_PENDING_MAX = 100_000  # calls under way on one connection
+STORE_START_S = 20.0  # a large append-only file takes its time to load
+STORE_STOP_S = 3.0
+
+# --- http --------------------------------------------------------------------------------------------------------
+BODY_BYTES_MAX = 64 * 1024
+IDEMPOTENCY_S = 86_400
+IDEMPOTENCY_KEY_CHARS_MAX = 200
+TOKEN_TTL_S_MAX = 30 * 86_400
+TOKEN_BYTES_MAX = 4_096
+ENTRIES_PAGE = 100
+RETRY_AFTER_S = 5
+JSON_CACHE_S = 60
+SQL_THREADS = 4
+
+# --- processes ---------------------------------------------------------------------------------------------------
+DRAIN_SPREAD_MS = 2_000  # over which a stopping node asks its viewers to come back
+DRAIN_S_MAX = 2.5  # the whole of stopping a node
+STOP_S_MAX = 4.5  # of everything: `make run` promises 5 s
+assert DRAIN_S_MAX < STOP_S_MAX
+RESTART_S = 0.1  # pause before a dead child is started again; doubles up to the next
+RESTART_S_MAX = 5.0
+READY_S = 20.0
+SECRET_CHARS_MIN = 32  # RFC 7518, section 3.2: an HS256 key of at least 256 bits
+UNIX_PATH_BYTES_MAX = 100  # sun_path holds 108

@@ -1,0 +1,89 @@
+"""The node process: uvicorn with our handshake, and a stop that lets every socket know before anything is closed."""
+
+import asyncio
+import contextlib
+import gc
+import resource
+import signal
+import socket
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from server import limits
+from server.app import Node, create_app
+from server.settings import Settings, Unusable
+from server.socket import LiveroomWebSocket
+
+log = structlog.get_logger()
+
+
+class Server(uvicorn.Server):
+    """uvicorn alone would send 1012 to everybody at once; here a signal begins the drain first."""
+
+    def __init__(self, config: uvicorn.Config, node: Node) -> None:
+        super().__init__(config)
+        self._node = node
+        self._drain: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        loop = asyncio.get_running_loop()
+        if self._drain is None:
+            self._drain = loop.create_task(self._drain_then_exit())
+        elif sig == signal.SIGINT:
+            self.force_exit = True
+
+    async def _drain_then_exit(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._node.sessions.drain(), limits.DRAIN_S_MAX)
+        self.should_exit = True
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The node's listening socket. Raises Unusable when the port is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.KERNEL_SEND_BYTES)  # inherited by each socket
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(4096)
+    except OSError as error:
+        listener.close()
+        raise Unusable(f"Port {settings.port} on {settings.host} cannot be used: {error.strerror}.") from None
+    return listener
+
+
+def raise_file_limit() -> None:
+    """As many sockets as the system lets this process have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal. Raises Unusable."""
+    raise_file_limit()
+    node = Node(settings)
+    config = uvicorn.Config(
+        create_app(node),
+        ws=LiveroomWebSocket,
+        http="httptools",
+        loop="uvloop",
+        ws_ping_interval=None,  # the wheel pings
+        ws_ping_timeout=None,
+        ws_per_message_deflate=False,  # never a deflate context per socket
+        access_log=False,  # addresses hold tokens
+        log_level="warning",
+        timeout_graceful_shutdown=int(limits.DRAIN_S_MAX) or 1,
+        lifespan="on",
+    )
+    listener = listen(settings)
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: full collections need not look at it
+    gc.set_threshold(50_000, 50, 100)
+    server = Server(config, node)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise Unusable("The node could not start; a store or the journal does not answer (see the log above).")

@@ -1,0 +1,108 @@
+"""The environment, read once and checked here only; what is wrong is one sentence and exit code 2."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from server import limits
+
+DEV_SECRET = "development-secret-never-for-production"  # noqa: S105
+DEV_SERVICE_KEY = "dev-service-key"
+
+
+class Unusable(Exception):
+    """The program cannot start like this; the text is the sentence to print."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that a person can configure."""
+
+    mode: Literal["development", "production"]
+    host: str
+    port: int
+    data: Path
+    token_secret: str
+    service_key: str
+    wallet_url: str | None
+    room_url: str | None
+    journal_url: str | None
+    catalogue: Path | None
+    node_id: str | None
+    log_level: str
+
+    @property
+    def development(self) -> bool:
+        return self.mode == "development"
+
+    @property
+    def sockets(self) -> Path:
+        """Where the embedded stores' unix sockets are: the data folder, or a short path when that is too deep."""
+        folder = self.data.resolve()
+        if len(os.fsencode(folder / "wallet.sock")) <= limits.UNIX_PATH_BYTES_MAX:
+            return folder
+        import hashlib  # noqa: PLC0415  # only a deep data folder needs it
+
+        name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        return Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")) / f"liveroom-{os.getuid()}-{name}"  # noqa: S108
+
+    @property
+    def wallet_address(self) -> str:
+        return self.wallet_url or f"unix://{self.sockets / 'wallet.sock'}"
+
+    @property
+    def room_address(self) -> str:
+        return self.room_url or f"unix://{self.sockets / 'room.sock'}"
+
+    @property
+    def journal_address(self) -> str:
+        return self.journal_url or f"sqlite:///{self.data.resolve() / 'journal.sqlite3'}"
+
+
+def load(environ: "os._Environ[str] | dict[str, str] | None" = None) -> Settings:
+    """The settings of this process. Raises Unusable."""
+    env = os.environ if environ is None else environ
+    mode = env.get("LIVEROOM_MODE", "development")
+    if mode not in ("development", "production"):
+        raise Unusable(f"LIVEROOM_MODE is {mode!r}; it must be development or production.")
+    secret = env.get("LIVEROOM_TOKEN_SECRET", "")
+    key = env.get("LIVEROOM_SERVICE_KEY", "")
+    if mode == "production":
+        _check_secret("LIVEROOM_TOKEN_SECRET", secret, DEV_SECRET)
+        _check_secret("LIVEROOM_SERVICE_KEY", key, DEV_SERVICE_KEY)
+    return Settings(
+        mode=mode,  # type: ignore[arg-type]
+        host=env.get("LIVEROOM_HOST", "127.0.0.1"),
+        port=_port(env.get("LIVEROOM_PORT", "8000")),
+        data=Path(env.get("LIVEROOM_DATA", "data")),
+        token_secret=secret or DEV_SECRET,
+        service_key=key or DEV_SERVICE_KEY,
+        wallet_url=env.get("LIVEROOM_WALLET_URL") or None,
+        room_url=env.get("LIVEROOM_ROOM_URL") or None,
+        journal_url=env.get("LIVEROOM_JOURNAL_URL") or None,
+        catalogue=Path(env["LIVEROOM_CATALOGUE"]) if env.get("LIVEROOM_CATALOGUE") else None,
+        node_id=env.get("LIVEROOM_NODE_ID") or None,
+        log_level=env.get("LIVEROOM_LOG", "info").lower(),
+    )
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """This process's environment for a child, with `extra` on top."""
+    return {**os.environ, **extra}
+
+
+def _check_secret(name: str, value: str, forbidden: str) -> None:
+    if not value:
+        raise Unusable(f"{name} is not set; production mode needs a secret of its own.")
+    if value == forbidden or len(value) < limits.SECRET_CHARS_MIN:
+        raise Unusable(
+            f"{name} is a development secret or shorter than {limits.SECRET_CHARS_MIN} characters; "
+            "production mode needs a long random one."
+        )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise Unusable(f"LIVEROOM_PORT is {text!r}; it must be a port number from 1 to 65535.")
+    return int(text)

@@ -1,0 +1,242 @@
+"""A socket is bytes here: frames in, frames out, closing. No task, queue or timer of its own while it is open.
+
+The handshake is uvicorn's (its class on websockets' sans-I/O core). When the app has accepted, it takes the
+connection over: the transport gets the lean `Connection`, and the handshake's objects and the ASGI task go away.
+"""
+
+import asyncio
+from typing import Any, Final, Protocol, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+from protocol.closes import Close
+from protocol.wire import Codec
+from server import limits
+from server.outbox import BINARY, TEXT, Prepared, frame_bytes
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled extension
+    from websockets.utils import apply_mask
+
+TAKEOVER: Final = "liveroom.takeover"
+CONTINUATION, CLOSE, PING, PONG = 0x0, 0x8, 0x9, 0xA
+
+
+class Hub(Protocol):
+    """Who hears of what comes in."""
+
+    def received(self, connection: "Connection", opcode: int, payload: bytes) -> None: ...
+    def lost(self, connection: "Connection") -> None: ...
+    def writable(self, connection: "Connection") -> None: ...
+
+
+class BadFrame(Exception):
+    """The peer broke RFC 6455 or a bound of ours."""
+
+
+class Connection(asyncio.Protocol):
+    """One open websocket."""
+
+    __slots__ = (
+        "_fragments",
+        "_fragments_opcode",
+        "_hub",
+        "_rest",
+        "_servers",
+        "closing",
+        "codec",
+        "heard",
+        "member",
+        "paused",
+        "quiet",
+        "sent",
+        "silent",
+        "transport",
+    )
+
+    def __init__(self, hub: Hub, transport: asyncio.Transport, codec: Codec, servers: set[Any]) -> None:
+        self._hub = hub
+        self._servers = servers
+        self._rest = b""
+        self._fragments: bytearray | None = None
+        self._fragments_opcode = 0
+        self.transport = transport
+        self.codec: Codec = codec
+        self.member: Any = None
+        self.closing = False
+        self.paused = False
+        self.heard = True  # since the wheel last came by
+        self.sent = True
+        self.silent = 0  # wheel turns without a byte from the peer
+        self.quiet = 0  # wheel turns without a frame to the peer
+
+    # --- writing -----------------------------------------------------------------------------------------------
+    def send(self, prepared: Prepared) -> None:
+        """Write a frame. A peer that reads nothing and still asks is cut off at a bound."""
+        self.sent = True
+        self.transport.write(prepared.frame)
+        if self.paused and self.transport.get_write_buffer_size() > limits.WRITE_BYTES_MAX:
+            self.close(Close.SLOW_READER)
+
+    def ping(self) -> None:
+        if not self.paused and not self.closing:
+            self.transport.write(b"\x89\x00")
+
+    def close(self, code: Close, reason: str | None = None) -> None:
+        """Say why, and let go of the transport when the peer has answered or a moment has passed."""
+        if self.closing:
+            return
+        self.closing = True
+        if self.paused:  # the close frame would wait behind what is never read
+            self.transport.abort()
+            return
+        text = (code.reason if reason is None else reason).encode()[:123]
+        self.transport.write(frame_bytes(CLOSE, int(code).to_bytes(2) + text))
+        asyncio.get_running_loop().call_later(limits.CLOSE_LINGER_S, self.transport.abort)
+
+    # --- asyncio's side ----------------------------------------------------------------------------------------
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self._hub.writable(self)
+
+    def eof_received(self) -> None:
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closing = True
+        self._servers.discard(self)
+        self._hub.lost(self)
+
+    def shutdown(self) -> None:
+        """uvicorn stops: whoever is still here was told to come back."""
+        self.close(Close.DRAINING)
+        self.transport.close()
+
+    # --- reading -----------------------------------------------------------------------------------------------
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
+        if self._rest:
+            data = self._rest + data
+        try:
+            used = self._read_frames(data)
+        except BadFrame as error:
+            self._rest = b""
+            self.close(Close.PROTOCOL_ERROR, str(error))
+            return
+        self._rest = data[used:] if used < len(data) else b""
+
+    def _read_frames(self, data: bytes) -> int:
+        """Handle every whole frame; how many bytes were used."""
+        at, size = 0, len(data)
+        while size - at >= 2:
+            first, second = data[at], data[at + 1]
+            length, body = second & 0x7F, at + 2
+            if length == 126:
+                if size < body + 2:
+                    break
+                length, body = int.from_bytes(data[body : body + 2]), body + 2
+            elif length == 127:
+                if size < body + 8:
+                    break
+                length, body = int.from_bytes(data[body : body + 8]), body + 8
+            if first & 0x70 or not second & 0x80:
+                raise BadFrame("reserved bits or no mask")
+            if length > limits.FRAME_BYTES_MAX:
+                raise BadFrame("frame too large")
+            end = body + 4 + length
+            if size < end:
+                break
+            self._frame(first, apply_mask(data[body + 4 : end], data[body : body + 4]))
+            at = end
+        return at
+
+    def _frame(self, first: int, payload: bytes) -> None:
+        opcode, final = first & 0x0F, bool(first & 0x80)
+        if opcode >= CLOSE:
+            self._control(opcode, final, payload)
+        elif self.closing:
+            return
+        elif opcode in (TEXT, BINARY):
+            if self._fragments is not None:
+                raise BadFrame("a fragmented message was not finished")
+            if final:
+                self._hub.received(self, opcode, payload)
+            else:
+                self._fragments, self._fragments_opcode = bytearray(payload), opcode
+        elif opcode == CONTINUATION:
+            self._continue(final, payload)
+        else:
+            raise BadFrame("unknown opcode")
+
+    def _continue(self, final: bool, payload: bytes) -> None:
+        if self._fragments is None:
+            raise BadFrame("nothing to continue")
+        self._fragments += payload
+        if len(self._fragments) > limits.FRAME_BYTES_MAX:
+            raise BadFrame("message too large")
+        if final:
+            whole, self._fragments = bytes(self._fragments), None
+            self._hub.received(self, self._fragments_opcode, whole)
+
+    def _control(self, opcode: int, final: bool, payload: bytes) -> None:
+        if not final or len(payload) > 125:
+            raise BadFrame("bad control frame")
+        if opcode == PING:
+            if not self.paused and not self.closing:
+                self.transport.write(frame_bytes(PONG, payload))
+        elif opcode == CLOSE:
+            if not self.closing:
+                self.closing = True
+                self.transport.write(frame_bytes(CLOSE, payload[:2] if _echoes(payload) else b""))
+            self.transport.close()
+        elif opcode != PONG:
+            raise BadFrame("unknown opcode")
+
+
+def _echoes(payload: bytes) -> bool:
+    """Whether a peer's close code may be sent back (RFC 6455, section 7.4)."""
+    if len(payload) < 2:
+        return False
+    code = int.from_bytes(payload[:2])
+    return 1000 <= code < 5000 and code not in (1004, 1005, 1006, 1015)
+
+
+class _NoTransport:
+    """What the handshake holds after it has let go of the transport."""
+
+    def close(self) -> None: ...
+    def write(self, _data: bytes) -> None: ...
+    def is_closing(self) -> bool:
+        return True
+
+
+class LiveroomWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's handshake, offering the app to take the connection over (an ASGI scope extension)."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.handshake_initiated and not self.close_sent:
+            self.scope["extensions"][TAKEOVER] = cast(Any, self.take_over)
+
+    def take_over(self, hub: Hub, codec: Codec) -> Connection:
+        """After accept: the lean connection, which has the transport from now on. Reading waits for `welcome`."""
+        transport = self.transport
+        early = not self.queue.empty() or self.conn.events_received()
+        connection = Connection(hub, transport, codec, self.connections)
+        transport.set_write_buffer_limits(high=limits.WRITE_HIGH_BYTES, low=limits.WRITE_LOW_BYTES)
+        if not transport.is_reading():
+            transport.resume_reading()
+        transport.set_protocol(connection)
+        self.connections.discard(self)
+        self.connections.add(connection)
+        self.transport = cast(asyncio.Transport, _NoTransport())
+        if early:  # frames before our 101 are against RFC 6455, section 4.1; they would be lost here
+            connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")
+        else:
+            transport.pause_reading()
+        return connection

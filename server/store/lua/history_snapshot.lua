@@ -1,0 +1,14 @@
+-- Reads a room exactly as of its seq: what it is, its board, and what features keep for newcomers.
+-- KEYS meta board names state
+-- ARGV rows
+-- Returns {ok, meta pairs, board pairs, display names of the board, state pairs} | {no_room}
+local about = redis.call('HGETALL', meta)
+if #about == 0 then
+  return {'no_room'}
+end
+local ranks = redis.call('ZREVRANGE', board, 0, tonumber(rows) - 1, 'WITHSCORES')
+local shown = {}
+for i = 1, #ranks, 2 do
+  shown[#shown + 1] = redis.call('HGET', names, ranks[i]) or ranks[i]
+end
+return {'ok', about, ranks, shown, redis.call('HGETALL', state)}

@@ -1,0 +1,34 @@
+-- Adds a node's likes of the last moment to the room's total and tells the room, likers' names with it.
+-- KEYS meta events live likers names
+-- ARGV keep per_user_max top_rows event_id
+-- EACH / user_id user_name count
+-- INCLUDE append_event
+-- Returns {ok, total} | {no_room}
+if redis.call('EXISTS', meta) == 0 then
+  return {'no_room'}
+end
+local added = 0
+for i = 1, items do
+  local user_id, user_name, count = args_of(i)
+  local before = tonumber(redis.call('ZSCORE', likers, user_id) or '0')
+  local counted = math.min(tonumber(count), tonumber(per_user_max) - before)
+  if counted > 0 then
+    redis.call('ZINCRBY', likers, counted, user_id)
+    redis.call('HSET', names, user_id, user_name)
+    added = added + counted
+  end
+end
+if added == 0 then
+  return {'ok', redis.call('HGET', meta, 'likes') or '0'}
+end
+local total = redis.call('HINCRBY', meta, 'likes', added)
+local ranks = redis.call('ZREVRANGE', likers, 0, tonumber(top_rows) - 1, 'WITHSCORES')
+local top = {}
+for i = 1, #ranks, 2 do
+  local name = redis.call('HGET', names, ranks[i]) or ranks[i]
+  top[#top + 1] = '{"user":{"user_id":' .. cjson.encode(ranks[i]) .. ',"name":' .. cjson.encode(name)
+    .. '},"count":' .. ranks[i + 1] .. '}'
+end
+append_event(meta, events, live, keep, string.format('{"type":"likes.counted","id":"%s","added":%d,"total":%d,"top":[%s]}',
+  event_id, added, total, table.concat(top, ',')))
+return {'ok', string.format('%d', total)}

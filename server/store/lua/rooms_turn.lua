@@ -1,0 +1,26 @@
+-- Moves a room to another status when its present one is among those allowed; a start begins a new broadcast at zero.
+-- KEYS meta events live board names state likers seen present
+-- ARGV keep allowed status broadcast started_at_ms body
+-- INCLUDE append_event
+-- Returns {ok, seq} | {unchanged, seq} | {wrong_status, status} | {no_room}
+local now = redis.call('HMGET', meta, 'status', 'seq')
+if not now[1] then
+  return {'no_room'}
+end
+if now[1] == status then
+  return {'unchanged', now[2]}
+end
+if not string.find(allowed, ' ' .. now[1] .. ' ', 1, true) then
+  return {'wrong_status', now[1]}
+end
+redis.call('HSET', meta, 'status', status)
+if broadcast ~= '' then
+  redis.call('DEL', board, names, state, likers, seen)
+  local here = redis.call('HKEYS', present)
+  for i = 1, #here, 1000 do
+    redis.call('SADD', seen, unpack(here, i, math.min(i + 999, #here)))
+  end
+  redis.call('HSET', meta, 'broadcast', broadcast, 'started_at_ms', started_at_ms, 'likes', '0', 'coins', '0', 'board_coins', '0',
+    'now', #here, 'peak', #here, 'unique', #here)
+end
+return {'ok', append_event(meta, events, live, keep, body)}

@@ -1,0 +1,53 @@
+-- Brings a node's viewers of a room up to date, lets dead nodes go, and tells the room at most every so often.
+-- KEYS meta events live present nodes mine seen
+-- ARGV keep node_id node_prefix gone_ms every_ms event_id joined count_in
+-- EACH / change user_id
+-- INCLUDE append_event
+-- Returns {ok, now, told | later | same, known | new}: people here, whether the room was told, whether the node was | {no_room}
+-- A node's set is named node_prefix .. node_id; `change` is + or -; count_in 0 when the node leaves the room for good.
+if redis.call('EXISTS', meta) == 0 then
+  return {'no_room', '0', 'same', 'known'}
+end
+local function leave(user_id)
+  if redis.call('HINCRBY', present, user_id, -1) <= 0 then
+    redis.call('HDEL', present, user_id)
+  end
+end
+local now = now_ms()
+local gone = redis.call('ZRANGEBYSCORE', nodes, '-inf', now - tonumber(gone_ms))
+for _, node in ipairs(gone) do
+  for _, user_id in ipairs(redis.call('SMEMBERS', node_prefix .. node)) do
+    leave(user_id)
+  end
+  redis.call('DEL', node_prefix .. node)
+  redis.call('ZREM', nodes, node)
+end
+for i = 1, items do
+  local change, user_id = args_of(i)
+  if change == '+' then
+    if redis.call('SADD', mine, user_id) == 1 then
+      redis.call('HINCRBY', present, user_id, 1)
+    end
+    redis.call('SADD', seen, user_id)
+  elseif redis.call('SREM', mine, user_id) == 1 then
+    leave(user_id)
+  end
+end
+local known = redis.call('ZSCORE', nodes, node_id) and 'known' or 'new'
+if count_in == '1' then
+  redis.call('ZADD', nodes, now, node_id)
+else
+  redis.call('ZREM', nodes, node_id)
+end
+local here, unique = redis.call('HLEN', present), redis.call('SCARD', seen)
+local about = redis.call('HMGET', meta, 'now', 'peak', 'unique', 'viewers_at')
+local since = about[4] and math.max(0, now - tonumber(about[4])) or math.huge
+local changed = tonumber(about[1] or '0') ~= here or tonumber(about[3] or '0') ~= unique
+if not changed or since < tonumber(every_ms) then
+  return {'ok', tostring(here), changed and 'later' or 'same', known}
+end
+local peak = math.max(tonumber(about[2] or '0'), here)
+redis.call('HSET', meta, 'now', here, 'peak', peak, 'unique', unique, 'viewers_at', string.format('%d', now))
+append_event(meta, events, live, keep, string.format(
+  '{"type":"viewers.counted","id":"%s","now":%d,"peak":%d,"unique":%d,"joined":%s}', event_id, here, peak, unique, joined))
+return {'ok', tostring(here), 'told', known}

@@ -1,0 +1,97 @@
+-- Pays gifts: checks, debits, credits, and writes receipt and ledger entry, each gift wholly or not at all.
+-- KEYS -
+-- ARGV id_life_ms id_ahead_ms margin_ms combo_s
+-- EACH wallet credit receipt combo log meta / epoch id_ms fingerprint coins diamonds count in_combo entry
+-- Returns per gift {ok, balance, combo, entry id} | {duplicate, balance, combo, entry id} | {conflict} | {expired_id}
+--   | {frozen} | {insufficient, balance} | {bad_amount} | {stale_epoch}
+-- Everything is read before anything is written: a key of a wrong type raises with nothing changed. The first
+-- write of a gift is XADD at its epoch: the one that may still be refused, and then nothing of that gift is done.
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local at_ms = string.format('%d', now)
+local coins_of, status_of, credit_of, combo_of, done, totals = {}, {}, {}, {}, {}, {}
+
+local function integer(text, key)
+  if text and not string.find(text, '^%d+$') then
+    error('not a whole number: ' .. key)
+  end
+  return tonumber(text or '0')
+end
+
+for i = 1, items do
+  local wallet, credit, receipt, combo, _, meta = keys_of(i)
+  if coins_of[wallet] == nil then
+    local held = redis.call('HMGET', wallet, 'c', 'st')
+    coins_of[wallet] = integer(held[1], wallet)
+    status_of[wallet] = held[2] or 'ok'
+  end
+  if credit_of[credit] == nil then
+    credit_of[credit] = integer(redis.call('GET', credit), credit)
+  end
+  if totals[meta] == nil then
+    local moved = redis.call('HMGET', meta, 'coins', 'diamonds')
+    totals[meta] = integer(moved[1], meta) + integer(moved[2], meta)
+  end
+  if done[receipt] == nil then
+    done[receipt] = redis.call('GET', receipt) or false
+  end
+  local _, _, _, _, _, _, in_combo = args_of(i)
+  if in_combo == '1' and combo_of[combo] == nil then
+    combo_of[combo] = integer(redis.call('GET', combo), combo)
+  end
+end
+
+local function pay(i)
+  local wallet, credit, receipt, combo, log, meta = keys_of(i)
+  local epoch, id_ms, fingerprint, coins, diamonds, count, in_combo, entry = args_of(i)
+  if not (string.find(coins, '^[1-9]%d*$') and #coins <= 9 and string.find(diamonds, '^%d+$') and #diamonds <= 9
+      and string.find(id_ms, '^%d+$') and #id_ms <= 15 and string.find(count, '^[1-9]%d*$') and #count <= 5) then
+    return {'bad_amount'}
+  end
+  if done[receipt] then
+    local fp, balance, total, id = string.match(done[receipt], '^(%S+) (%d+) (%d+) (%S+)$')
+    if fp ~= fingerprint then
+      return {'conflict'}
+    end
+    return {'duplicate', balance, total, id}
+  end
+  local made = tonumber(id_ms)
+  if made + tonumber(id_life_ms) < now or made - tonumber(id_ahead_ms) > now then
+    return {'expired_id'}
+  end
+  if status_of[wallet] ~= 'ok' then
+    return {'frozen'}
+  end
+  local left = coins_of[wallet] - tonumber(coins)
+  if left < 0 then
+    return {'insufficient', string.format('%d', coins_of[wallet])}
+  end
+  local earned = credit_of[credit] + tonumber(diamonds)
+  local total = 0
+  if in_combo == '1' then
+    total = combo_of[combo] + tonumber(count)
+  end
+  local balance, credited, streak = string.format('%d', left), string.format('%d', earned), string.format('%d', total)
+  local id = redis.pcall('XADD', log, epoch .. '-*', 't', at_ms, 'b', balance, 'd', credited, 'k', streak, 'e', entry)
+  if type(id) == 'table' then
+    return {'stale_epoch'}
+  end
+  redis.call('HINCRBY', wallet, 'c', '-' .. coins)
+  redis.call('INCRBY', credit, diamonds)
+  redis.call('HINCRBY', meta, 'coins', coins)
+  redis.call('HINCRBY', meta, 'diamonds', diamonds)
+  if in_combo == '1' then
+    redis.call('SET', combo, streak, 'EX', combo_s)
+    combo_of[combo] = total
+  end
+  done[receipt] = fingerprint .. ' ' .. balance .. ' ' .. streak .. ' ' .. id
+  redis.call('SET', receipt, done[receipt], 'PXAT', string.format('%d', made + tonumber(id_life_ms) + tonumber(margin_ms)))
+  coins_of[wallet], credit_of[credit] = left, earned
+  return {'ok', balance, streak, id}
+end
+
+local results = {}
+for i = 1, items do
+  results[i] = pay(i)
+end
+return results

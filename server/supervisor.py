@@ -1,0 +1,224 @@
+"""Everything on one machine: the embedded stores, the journal and a node, each a child that is started again."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import structlog
+from rich.console import Console
+
+from server import limits
+from server.node import listen
+from server.settings import Settings, Unusable, child_environment
+from server.store import embedded
+from server.store.embedded import ROOM, WALLET, StoreKind
+
+log = structlog.get_logger()
+
+
+class Child:
+    """One supervised process: started again with a growing pause when it dies by itself."""
+
+    def __init__(self, name: str, command: Callable[[], list[str]], environment: dict[str, str]) -> None:
+        self.name = name
+        self._command = command
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self.restarts = 0
+        self.failed_code: int | None = None
+
+    async def start(self) -> None:
+        await self._spawn()
+        self._task = asyncio.create_task(self._keep(), name=self.name)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    async def _spawn(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command(),
+            env=self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor: it stops all in order
+            preexec_fn=embedded.die_with_parent,  # noqa: PLW1509  # one thread, and prctl is all it does
+        )
+
+    async def _keep(self) -> None:
+        pause_s = limits.RESTART_S
+        loop = asyncio.get_running_loop()
+        while True:
+            assert self._process is not None
+            began = loop.time()
+            code = await self._process.wait()
+            if self._stopping:
+                return
+            if code == 2:  # it said why in one sentence, and would say it again
+                self.failed_code = code
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            if loop.time() - began > limits.RESTART_S_MAX:
+                pause_s = limits.RESTART_S
+            log.warning("child_died", child=self.name, code=code, again_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, limits.RESTART_S_MAX)
+            if self._stopping:
+                return
+            self.restarts += 1
+            await self._spawn()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Ask it to end, and make it when it does not."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            await self._end_keeping()
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), timeout_s)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        await self._end_keeping()
+
+    async def _end_keeping(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+
+class DataFolder:
+    """The data folder, ours alone while we run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock: IO[str] | None = None
+
+    def take(self) -> None:
+        """Raises Unusable when it cannot be written or another server uses it."""
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self._path / "lock").open("a+")
+            probe = self._path / ".writable"
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise Unusable(f"The data folder {self._path} cannot be written: {error.strerror}.") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Unusable(f"The data folder {self._path} is in use by another Liveroom.") from None
+
+
+class Supervisor:
+    """Starts in order, restarts what dies, stops in the reverse order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = DataFolder(settings.data)
+        self._stopping = asyncio.Event()
+        self._children: list[Child] = []
+
+    async def run(self) -> int:
+        """Until a signal; the exit code. Raises Unusable."""
+        self._folder.take()
+        listen(self._settings).close()  # a taken port is told before anything is started
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, self._stopping.set)
+        try:
+            await self._start_all()
+            if not self._stopping.is_set():
+                self._say_where()
+            await self._stopping.wait()
+        finally:
+            await self._stop_all()
+        return next((child.failed_code for child in self._children if child.failed_code), 0)
+
+    async def _start_all(self) -> None:
+        for kind, url in ((WALLET, self._settings.wallet_url), (ROOM, self._settings.room_url)):
+            if url is None:
+                await self._start_store(kind)
+        environment = child_environment(PYTHONUNBUFFERED="1")
+        for name in ("journal", "node"):
+            command = [sys.executable, "-m", "server", name]
+            await self._start(Child(name, lambda command=command: command, environment))  # type: ignore[misc]
+        await self._until_ready()
+
+    async def _start(self, child: Child) -> None:
+        self._children.append(child)
+        await child.start()
+
+    async def _start_store(self, kind: StoreKind) -> None:
+        socket = embedded.socket_path(kind, self._settings)
+        with contextlib.suppress(FileNotFoundError):
+            socket.unlink()  # of a run that was killed; the folder's lock says that it is over
+        child = Child(f"{kind.name} store", lambda: embedded.command(kind, self._settings), child_environment())
+        await self._start(child)
+
+    async def _until_ready(self) -> None:
+        """Until the node takes newcomers, or something says why it cannot."""
+        deadline = asyncio.get_running_loop().time() + limits.READY_S
+        while not self._stopping.is_set():
+            if await self._ready():
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                log.error("not_ready_yet", waited_s=limits.READY_S)
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), limits.STORE_RETRY_S)
+
+    async def _ready(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection(_reachable(self._settings.host), self._settings.port)
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            status = await asyncio.wait_for(reader.readline(), 1.0)
+            writer.close()
+        except (OSError, TimeoutError):
+            return False
+        return b" 200 " in status
+
+    async def _stop_all(self) -> None:
+        """The node first, so that the journal and the stores see its last gift."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limits.STOP_S_MAX
+        for child in reversed(self._children):
+            await child.stop(max(0.2, min(deadline - loop.time(), limits.STORE_STOP_S)))
+
+    def _say_where(self) -> None:
+        at = f"http://{_reachable(self._settings.host)}:{self._settings.port}"
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(f"\n[bold]Liveroom is live[/bold] ({self._settings.mode}, data in {self._settings.data})")
+        if self._settings.development:
+            console.print(f"  watch      {at}/watch/demo       (another viewer: {at}/watch/demo?user=bob)")
+            console.print(f"  overlay    {at}/overlay/demo     (an OBS browser source)")
+            console.print(f"  API        {at}/v1/openapi.json  (service key: {self._settings.service_key})")
+        else:
+            console.print(f"  API        {at}/v1/openapi.json")
+        console.print("  Ctrl-C stops it; the data stays.\n")
+
+
+def _reachable(host: str) -> str:
+    """An address that this machine can connect to for one that it listens on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal; the exit code. Raises Unusable."""
+
+    async def main() -> int:
+        return await Supervisor(settings).run()
+
+    return asyncio.run(main())

@@ -1,0 +1,56 @@
+"""Tokens: who somebody is, signed (JWT, RFC 7519; HS256 alone is accepted, so that no header can choose)."""
+
+from typing import Annotated, Any
+
+import jwt
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol.ids import Name, RoomId, UserId
+from protocol.wire import Role
+from server import limits
+
+
+class BadToken(Exception):
+    """The token is no token of ours, or not any more; the text says which."""
+
+
+class Claims(Struct, frozen=True):
+    """What a token says."""
+
+    sub: UserId
+    name: Name
+    role: Role
+    exp: Annotated[float, Meta(gt=0)]
+    room: RoomId | None = None
+
+
+class Tokens:
+    """Signs and checks with one secret. `now_s` is the wall clock in seconds."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def sign(self, *, sub: str, name: str, role: Role, exp_s: float, room: str | None = None) -> str:
+        claims: dict[str, Any] = {"sub": sub, "name": name, "role": role, "exp": int(exp_s)}
+        if room is not None:
+            claims["room"] = room
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    def check(self, token: str, now_s: float) -> Claims:
+        """The claims of a good token. Raises BadToken."""
+        if len(token) > limits.TOKEN_BYTES_MAX:
+            raise BadToken("the token is too long")
+        try:
+            payload = jwt.decode(
+                token,
+                self._secret,
+                algorithms=["HS256"],
+                options={"require": ["exp", "sub"], "verify_exp": False, "verify_aud": False, "verify_iat": False},
+            )
+            claims = msgspec.convert(payload, Claims)
+        except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError):
+            raise BadToken("the token is not valid") from None
+        if claims.exp <= now_s:
+            raise BadToken("the token has expired")
+        return claims

@@ -1,0 +1,371 @@
+"""The wallet: coins go, diamonds come, at once or not at all. Gifts that arrive while a call is in flight share the next."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import structlog
+from msgspec import Struct
+
+from protocol.ids import uuid7_ms
+from protocol.refusals import Refusal, Refused
+from server import limits
+from server.store import keys, scripts
+from server.store.client import Link, Store, StoreDown, StoreError, StoreRefused
+
+log = structlog.get_logger()
+
+SPEND = scripts.load("wallet_spend")
+TOPUP = scripts.load("wallet_topup")
+OPEN = scripts.load("wallet_open")
+SCRIPTS = (SPEND, TOPUP, OPEN)
+
+
+class Spend(Struct, frozen=True, kw_only=True):
+    """One gift to be paid. `entry` is the ledger entry's JSON, the animation for the room in it."""
+
+    gift_id: str
+    viewer: str
+    creator: str
+    coins: int
+    diamonds: int
+    count: int
+    combo: str | None
+    fingerprint: str
+    entry: bytes
+
+
+class Paid(Struct, frozen=True, kw_only=True):
+    """A gift that is debited, credited and on disk."""
+
+    balance: int
+    combo_count: int
+    entry_id: str
+    duplicate: bool
+
+
+class ToppedUp(Struct, frozen=True, kw_only=True):
+    """Coins that were bought and are in the wallet."""
+
+    balance: int
+    entry_id: str
+    duplicate: bool
+
+
+class TopUpConflict(Exception):
+    """The id was used before for another top-up."""
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """A balance that changed: told to every socket of its user."""
+
+    user_id: str
+    coins: int
+    cause: str
+    ref: str
+    entry: str
+
+
+class WalletView(Struct, frozen=True):
+    """What a wallet holds."""
+
+    user_id: str
+    coins: int
+    status: str
+
+
+class _Waiting:
+    """A gift in the queue and the future of whoever waits for it."""
+
+    __slots__ = ("future", "spend")
+
+    def __init__(self, spend: Spend, future: "asyncio.Future[Paid]") -> None:
+        self.spend = spend
+        self.future = future
+
+
+def fingerprint(*parts: object) -> str:
+    """A short hash of a payload: the same id with another one is a conflict."""
+    return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=9).hexdigest()
+
+
+class Wallet:
+    """The only writer of money on this node. `on_change` hears of every balance that it moved."""
+
+    def __init__(self, url: str, on_change: Callable[[Sequence[Change]], None]) -> None:
+        self._store = Store("wallet", url, scripts=SCRIPTS, on_up=self._open)
+        self._on_change = on_change
+        self._epochs: list[str] = []
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.batches = 0
+        self.gifts = 0
+
+    @property
+    def up(self) -> bool:
+        return self._store.up
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    async def start(self) -> None:
+        await self._store.start()
+        self._task = asyncio.create_task(self._commit_groups(), name="wallet-commit")
+
+    async def stop(self) -> None:
+        """Finish the gifts that were taken, then let go."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._task), limits.DRAIN_S_MAX)
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self._store.stop()
+
+    async def wait_up(self, timeout_s: float) -> None:
+        await self._store.wait_up(timeout_s)
+
+    async def _open(self, link: Link) -> None:
+        """Before any gift on a new connection: every partition's epoch, made with its marker when it is new."""
+        partitions = range(limits.WALLET_PARTITIONS)
+        names = [key for p in partitions for key in (keys.log(p), keys.wallet_meta(p))]
+        epochs = await link.call("EVALSHA", OPEN.sha, len(names), *names, *partitions)
+        self._epochs = [epoch.decode() for epoch in cast(list[bytes], epochs)]
+
+    # --- reading -----------------------------------------------------------------------------------------------
+    async def coins(self, user_id: str) -> int | None:
+        """A balance, or None while the store is away."""
+        try:
+            held = await self._store.call("HGET", keys.wallet(user_id), "c")
+        except StoreError:
+            return None
+        return int(held or 0)
+
+    async def view(self, user_id: str) -> WalletView:
+        """Raises Refused wallet_unavailable."""
+        try:
+            coins, status = await self._store.call("HMGET", keys.wallet(user_id), "c", "st")
+        except StoreError:
+            raise unavailable() from None
+        return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
+
+    # --- spending ----------------------------------------------------------------------------------------------
+    async def spend(self, spend: Spend) -> Paid:
+        """Pay one gift. Cancelling the caller cancels its waiting, never the gift. Raises Refused."""
+        if self._stopping or not self._store.up or len(self._queue) >= limits.SPEND_QUEUE_MAX:
+            raise unavailable()
+        future: asyncio.Future[Paid] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_retrieve)
+        self._queue.append(_Waiting(spend, future))
+        self._wake.set()
+        return await future  # ends in bounded time: the store's own watch drops a silent connection
+
+    async def _commit_groups(self) -> None:
+        """One call in flight; what came meanwhile goes together in the next. No timer, no wait when idle."""
+        while True:
+            if not self._queue:
+                if self._stopping:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            size = min(len(self._queue), limits.SPEND_BATCH_MAX)
+            batch = [self._queue.popleft() for _ in range(size)]
+            try:
+                await self._commit(batch)
+            except Exception:
+                log.exception("wallet_commit_failed", gifts=len(batch))
+                _fail(batch)
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        try:
+            outcomes = await self._call(batch)
+        except StoreDown:
+            _fail(batch)
+            return
+        except StoreRefused as refused:
+            await self._commit_refused(batch, refused)
+            return
+        except StoreError:
+            await self._resolve(batch)
+            return
+        self._settle(batch, outcomes, again=False)
+
+    async def _call(self, batch: list[_Waiting]) -> list[list[bytes]]:
+        names: list[str] = []
+        args: list[str | bytes | int] = [
+            limits.GIFT_ID_LIFE_MS,
+            limits.GIFT_ID_AHEAD_MS,
+            limits.RECEIPT_MARGIN_MS,
+            limits.COMBO_COUNT_S,
+        ]
+        for waiting in batch:
+            spend = waiting.spend
+            viewer = spend.viewer
+            partition = keys.partition_of(viewer)
+            tag = keys.PARTITION_TAGS[partition]
+            names += (
+                f"{{{tag}}}:w:{viewer}",
+                f"{{{tag}}}:s:{spend.creator}",
+                f"{{{tag}}}:k:{viewer}:{spend.gift_id}",
+                f"{{{tag}}}:c:{viewer}:{spend.combo or '-'}",
+                f"{{{tag}}}:log",
+                f"{{{tag}}}:m",
+            )
+            args += (
+                self._epochs[partition],
+                uuid7_ms(spend.gift_id),
+                spend.fingerprint,
+                spend.coins,
+                spend.diamonds,
+                spend.count,
+                1 if spend.combo else 0,
+                spend.entry,
+            )
+        return cast(list[list[bytes]], await self._store.run(SPEND, names, args))
+
+    async def _commit_refused(self, batch: list[_Waiting], refused: StoreRefused) -> None:
+        """The store raised an error: one spoilt key must not stop the others, so each goes alone, by its id."""
+        if len(batch) == 1 or not str(refused).startswith(("WRONGTYPE", "ERR")):
+            log.error("wallet_refused", error=str(refused)[:200], gifts=len(batch))
+            _fail(batch)
+            return
+        for waiting in batch:
+            await self._commit([waiting])
+
+    async def _resolve(self, batch: list[_Waiting]) -> None:
+        """The call was sent and its answer lost: ask for each receipt by id. Nothing is spent again."""
+        try:
+            await self._store.wait_up(limits.SPEND_WAIT_S)
+            asked = [self._store.send("GET", keys.receipt(w.spend.viewer, w.spend.gift_id)) for w in batch]
+            receipts = await asyncio.gather(*asked)
+        except StoreError:
+            _fail(batch)
+            return
+        for waiting, receipt in zip(batch, receipts, strict=True):
+            if receipt is None:
+                _fail([waiting])
+                continue
+            written, balance, combo, entry_id = cast(bytes, receipt).split(b" ")
+            same = written.decode() == waiting.spend.fingerprint
+            self._settle([waiting], [[b"duplicate", balance, combo, entry_id] if same else [b"conflict"]], again=True)
+
+    def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, again: bool) -> None:
+        """Answer those who wait. `again`: a receipt found after a lost answer is this very call's own."""
+        self.batches += 1
+        changes = []
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            status = outcome[0]
+            if status in (b"ok", b"duplicate"):
+                paid = Paid(
+                    balance=int(outcome[1]),
+                    combo_count=int(outcome[2]),
+                    entry_id=outcome[3].decode(),
+                    duplicate=status == b"duplicate" and not again,
+                )
+                if not paid.duplicate:
+                    self.gifts += 1
+                    spend = waiting.spend
+                    changes.append(
+                        Change(
+                            user_id=spend.viewer,
+                            coins=paid.balance,
+                            cause="gift",
+                            ref=spend.gift_id,
+                            entry=paid.entry_id,
+                        )
+                    )
+                if not waiting.future.done():
+                    waiting.future.set_result(paid)
+            elif not waiting.future.done():
+                waiting.future.set_exception(_refusal(status, outcome, waiting.spend))
+        if changes:
+            self._on_change(changes)
+
+    # --- top-ups -----------------------------------------------------------------------------------------------
+    async def top_up(self, user_id: str, topup_id: str, coins: int, source: str, entry: bytes) -> ToppedUp:
+        """Credit bought coins once per id. Raises TopUpConflict, Refused wallet_unavailable."""
+        partition = keys.partition_of(user_id)
+        names = [
+            keys.wallet(user_id),
+            keys.receipt(user_id, f"topup:{topup_id}"),
+            keys.log(partition),
+            keys.wallet_meta(partition),
+        ]
+        if not self._store.up:
+            raise unavailable()
+        args: list[str | bytes | int] = [
+            self._epochs[partition],
+            fingerprint(user_id, coins, source),
+            coins,
+            limits.BALANCE_MAX,
+            limits.TOPUP_RECEIPT_S,
+            entry,
+        ]
+        try:
+            outcome = cast(list[bytes], await self._store.run(TOPUP, names, args))
+        except StoreError:
+            raise unavailable() from None
+        match outcome[0]:
+            case b"ok" | b"duplicate":
+                done = ToppedUp(
+                    balance=int(outcome[1]), entry_id=outcome[2].decode(), duplicate=outcome[0] == b"duplicate"
+                )
+            case b"conflict":
+                raise TopUpConflict
+            case b"stale_epoch" | b"too_rich" | b"bad_amount":
+                log.error("topup_refused", status=outcome[0], user=user_id)
+                raise unavailable()
+            case _:
+                raise AssertionError(outcome)
+        if not done.duplicate:
+            self._on_change(
+                [
+                    Change(
+                        user_id=user_id, coins=done.balance, cause="topup", ref=topup_id, entry=done.entry_id
+                    )
+                ]
+            )
+        return done
+
+
+def unavailable() -> Refused:
+    """Gifts cannot be taken, or the outcome is not known yet: the same id later gives it."""
+    return Refused(Refusal.WALLET_UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS)
+
+
+def _refusal(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
+    match status:
+        case b"insufficient":
+            return Refused(Refusal.INSUFFICIENT_COINS, need=spend.coins, have=int(outcome[1]))
+        case b"conflict":
+            return Refused(Refusal.CONFLICT)
+        case b"expired_id":
+            return Refused(Refusal.EXPIRED_ID)
+        case b"frozen":
+            return Refused(Refusal.WALLET_FROZEN)
+        case b"stale_epoch" | b"bad_amount":
+            log.error("spend_refused", status=status, gift_id=spend.gift_id)
+            return unavailable()
+        case _:
+            raise AssertionError(outcome)
+
+
+def _fail(batch: Sequence[_Waiting]) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(unavailable())
+
+
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    """Whoever waited may be gone: the outcome stands in the receipt, no warning is due."""
+    if not future.cancelled():
+        future.exception()
