@@ -18,7 +18,7 @@ def _tagged(base: type[Struct]) -> dict[str, type[Any]]:
     found: dict[str, type[Any]] = {}
     for cls in base.__subclasses__():
         tag = cls.__struct_config__.tag
-        if isinstance(tag, str) and tag != "ok" and tag != cls.__name__:
+        if isinstance(tag, str) and tag not in ("ok", cls.__name__):
             assert tag not in found, f"the tag {tag} is used by {found[tag]} and {cls}"
             found[tag] = cls
         found |= _tagged(cls)
@@ -36,7 +36,7 @@ _DECODERS: dict[Codec, Any] = {
     "msgpack": msgspec.msgpack.Decoder(_ONE_OR_MORE),
 }
 _LOOSE: dict[Codec, Any] = {"json": msgspec.json.Decoder(), "msgpack": msgspec.msgpack.Decoder()}
-_EVENT = msgspec.json.Decoder(Union[tuple(EVENTS.values())])  # type: ignore[valid-type]  # noqa: UP007
+_EVENT = msgspec.json.Decoder(Union[tuple(EVENTS.values())])  # noqa: UP007
 
 
 class Malformed(Exception):

@@ -3,13 +3,14 @@
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
 import server.features as all_features
 from server import catalogue, limits, metrics
+from server.clock import Clock
 from server.fanout import Fanout
 from server.history import SCRIPTS as HISTORY_SCRIPTS
 from server.history import History
@@ -17,13 +18,13 @@ from server.http import docs, gifts, health, pages, rooms, tokens, wallets
 from server.http.api import install_error_handlers
 from server.journal import database
 from server.journal.purchases import Purchases, TopUp
-from server.room import Clock, Rooms, Services
+from server.room import Rooms, Services
 from server.session import Sessions
 from server.settings import Settings
 from server.store.client import Store
 from server.store.scripts import Script
 from server.tokens import Tokens
-from server.wallet import Wallet
+from server.wallet import Change, Wallet
 
 DEMO = "demo"
 DEMO_COINS = 10_000
@@ -46,8 +47,8 @@ class Node:
         room_scripts = [*HISTORY_SCRIPTS, *rooms.SCRIPTS, *feature_scripts()]
         self.room_store = Store("room", settings.room_address, scripts=room_scripts)
         self.history = History(self.room_store)
-        self.wallet = Wallet(settings.wallet_address, lambda changes: self.sessions.wallets_changed(changes))
-        self.fanout = Fanout(settings.room_address, self.history, lambda news: self.sessions.on_wallet_news(news))
+        self.wallet = Wallet(settings.wallet_address, self._wallets_changed)
+        self.fanout = Fanout(settings.room_address, self.history, self._on_wallet_news)
         services = Services(
             clock=self.clock,
             wallet=self.wallet,
@@ -57,13 +58,18 @@ class Node:
             node_id=settings.node_id or secrets.token_hex(6),
         )
         self.rooms = Rooms(services)
-        self.sessions = Sessions(
-            tokens=self.tokens, services=services, rooms=self.rooms, room_store=self.room_store
-        )
+        self.sessions = Sessions(tokens=self.tokens, services=services, rooms=self.rooms, room_store=self.room_store)
         self.rooms_admin = rooms.RoomsAdmin(self.history, self.clock)
         self.engine = database.connect(settings.journal_address)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.registry = metrics.registry(self._readings())
+
+    # Wallet and fan-out are older than the sessions that hear of them.
+    def _wallets_changed(self, changes: Sequence[Change]) -> None:
+        self.sessions.wallets_changed(changes)
+
+    def _on_wallet_news(self, news: bytes) -> None:
+        self.sessions.on_wallet_news(news)
 
     def _readings(self) -> metrics.Readings:
         read = metrics.Readings()

@@ -23,8 +23,9 @@ class Listener(Protocol):
 
     id: str
     epoch: str
-    head: int
 
+    @property
+    def head(self) -> int: ...
     def ingest(self, event: Recorded) -> None: ...
     def restart(self) -> None: ...
 

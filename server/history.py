@@ -85,9 +85,7 @@ class History:
         if outcome[0] == b"no_room":
             raise NoSuchRoom(room_id)
         _, about, ranks, shown, state = outcome
-        board = [
-            (ranks[2 * n].decode(), name.decode(), int(float(ranks[2 * n + 1]))) for n, name in enumerate(shown)
-        ]
+        board = [(ranks[2 * n].decode(), name.decode(), int(float(ranks[2 * n + 1]))) for n, name in enumerate(shown)]
         return RawSnapshot(meta=_pairs(about), board=board, state=_pairs(state))
 
     async def read(self, room_id: str, after: int, to: int) -> list[Recorded] | None:

@@ -77,6 +77,7 @@ class Outbox:
         self._ring_bytes = 0
         self._flush_at: asyncio.TimerHandle | asyncio.Handle | None = None
         self._flushing = False
+        self._flush_done = asyncio.Event()
         self.flushed_at = -1e9  # loop time of the last flush
         self.head = 0  # seq of the newest event
         self.flushed = 0  # everybody writable has at least this
@@ -88,10 +89,16 @@ class Outbox:
         self._ring_bytes = sum(len(event.json) for event in recent)
         self.head = self.flushed = seq
 
+    async def wait_flushed(self, seq: int) -> None:
+        """Until the event `seq` was written to every socket that could take it."""
+        while self.flushed < seq or self._flushing:
+            await self._flush_done.wait()
+
     def record(self, event: Recorded) -> None:
         """Take the next event; it leaves with the next flush: at once in a quiet room, else with the tick."""
         assert event.seq == self.head + 1
         self.head = event.seq
+        self._flush_done.clear()
         self._ring.append(event)
         self._ring_bytes += len(event.json)
         if len(self._ring) > limits.RING_EVENTS_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
@@ -131,7 +138,12 @@ class Outbox:
         self._flush_chunk(readers, 0, before, self.flushed, {})
 
     def _flush_chunk(
-        self, readers: list[Reader], start: int, before: int, to: int, frames: dict[tuple[Codec, int], Prepared | None]
+        self,
+        readers: list[Reader],
+        start: int,
+        before: int,
+        to: int,
+        frames: dict[tuple[Codec, int], Prepared | None],
     ) -> None:
         """Write to some sockets, then let the loop turn. `frames` are shared by all with the same cursor."""
         for reader in readers[start : start + limits.FLUSH_CHUNK]:
@@ -144,12 +156,11 @@ class Outbox:
             self._loop.call_soon(self._flush_chunk, readers, start, before, to, frames)
             return
         self._flushing = False
+        self._flush_done.set()
         if self.head > self.flushed:
             self._schedule()
 
-    def _write(
-        self, reader: Reader, sink: Sink, to: int, frames: dict[tuple[Codec, int], Prepared | None]
-    ) -> None:
+    def _write(self, reader: Reader, sink: Sink, to: int, frames: dict[tuple[Codec, int], Prepared | None]) -> None:
         key = (sink.codec, reader.cursor)
         try:
             prepared = frames[key]

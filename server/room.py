@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import structlog
@@ -12,30 +12,18 @@ from msgspec import Struct
 import protocol
 from protocol.closes import Close
 from protocol.gifts import Gift
-from protocol.ids import uuid7
 from protocol.rooms import Settings, ShownSettings, Snapshot, Status, Viewers
-from protocol.wire import Command, Event, Named, Ok, Rank, Role, User
+from protocol.wire import Named, Rank, Role, User
 from server import limits
+from server.clock import Clock
 from server.fanout import Fanout
 from server.history import History, NoSuchRoom, RawSnapshot, Recorded
 from server.outbox import Outbox, Sink
+from server.registry import CLOSING, JOINED, LEFT, PERIODICS, REACTORS, SNAPSHOT_PARTS, Periodic
 from server.store.client import StoreError
 from server.wallet import Wallet
 
 log = structlog.get_logger()
-
-
-class Clock:
-    """The one source of time: wall clock for what people see, the loop's for waiting."""
-
-    def __init__(self, wall_s: Callable[[], float]) -> None:
-        self._wall_s = wall_s
-
-    def now_ms(self) -> int:
-        return int(self._wall_s() * 1000)
-
-    def new_id(self) -> str:
-        return uuid7(self.now_ms())
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -77,7 +65,7 @@ class Member:
         "user_id",
     )
 
-    def __init__(self, room: "Room", sink: Sink, user_id: str, name: str, role: Role, expires_s: float) -> None:
+    def __init__(self, room: "Room", sink: Sink, *, user_id: str, name: str, role: Role, expires_s: float) -> None:
         self.room = room
         self.sink = sink
         self.user_id = user_id
@@ -93,83 +81,6 @@ class Member:
     def shown(self) -> User:
         """The member as events name it."""
         return User(user_id=self.user_id, name=self.name, role=self.role, badges=())
-
-
-# --- what features register, filled at import ------------------------------------------------------------------------
-C = TypeVar("C", bound=Command)
-E = TypeVar("E", bound=Event)
-Handler = Callable[["Room", Member, Any], Awaitable[Ok | None]]
-Reactor = Callable[["Room", Any], None]
-Periodic = Callable[["Room"], Awaitable[None]]
-Hook = Callable[["Room", Member], None]
-
-HANDLERS: dict[type[Command], Handler] = {}
-REACTORS: dict[str, list[Reactor]] = {}
-PERIODICS: list[tuple[float, Periodic]] = []
-JOINED: list[Hook] = []
-LEFT: list[Hook] = []
-CLOSING: list[Periodic] = []
-SNAPSHOT_PARTS: dict[str, Callable[[dict[str, str]], Any]] = {}
-
-
-def handles(command: type[C]) -> Callable[[Callable[["Room", Member, C], Awaitable[Ok | None]]], Handler]:
-    """Make a function the one handler of a command. It answers with an Ok, or raises Refused or Closed."""
-
-    def register(handler: Callable[["Room", Member, C], Awaitable[Ok | None]]) -> Handler:
-        assert command not in HANDLERS, f"{command} has a handler already"
-        HANDLERS[command] = handler
-        return handler
-
-    return register
-
-
-def reacts(event: type[E]) -> Callable[[Callable[["Room", E], None]], Reactor]:
-    """Call a function with every such event of the room, on every node that shows the room. It must not wait."""
-
-    def register(reactor: Callable[["Room", E], None]) -> Reactor:
-        REACTORS.setdefault(str(event.__struct_config__.tag), []).append(reactor)
-        return reactor
-
-    return register
-
-
-def every(seconds: float) -> Callable[[Periodic], Periodic]:
-    """Call a function for every room of the node again and again; one room's calls never overlap."""
-
-    def register(periodic: Periodic) -> Periodic:
-        PERIODICS.append((seconds, periodic))
-        return periodic
-
-    return register
-
-
-def on_closing(periodic: Periodic) -> Periodic:
-    """Call a function when the node lets go of a room."""
-    CLOSING.append(periodic)
-    return periodic
-
-
-def on_joined(hook: Hook) -> Hook:
-    """Call a function for each member that came. It must not wait."""
-    JOINED.append(hook)
-    return hook
-
-
-def on_left(hook: Hook) -> Hook:
-    """Call a function for each member that went. It must not wait."""
-    LEFT.append(hook)
-    return hook
-
-
-def snapshot_part(field: str) -> Callable[[Callable[[dict[str, str]], Any]], Callable[[dict[str, str]], Any]]:
-    """Make a function the source of one field of the snapshot; it gets the room's feature state."""
-
-    def register(part: Callable[[dict[str, str]], Any]) -> Callable[[dict[str, str]], Any]:
-        assert field not in SNAPSHOT_PARTS, f"{field} has a source already"
-        SNAPSHOT_PARTS[field] = part
-        return part
-
-    return register
 
 
 class Shown(Struct, frozen=True):
@@ -276,7 +187,12 @@ class Room:
         fresh = shown is not None and (
             shown.seq == self.head or self._loop.time() - shown.taken_at < limits.SNAPSHOT_MS_MAX / 1000
         )
-        if shown is not None and fresh and shown.seq >= at_least and self.outbox.after(shown.seq, self.head) is not None:
+        if (
+            shown is not None
+            and fresh
+            and shown.seq >= at_least
+            and self.outbox.after(shown.seq, self.head) is not None
+        ):
             return shown
         if self._showing is None:
             self._showing = asyncio.ensure_future(self._read_snapshot())
@@ -305,9 +221,7 @@ class Room:
             viewers=Viewers(*(int(raw.meta.get(name, 0)) for name in ("now", "peak", "unique"))),
             likes=int(raw.meta.get("likes", 0)),
             coins=int(raw.meta.get("coins", 0)),
-            top=tuple(
-                Rank(n + 1, Named(user_id, name), coins) for n, (user_id, name, coins) in enumerate(raw.board)
-            ),
+            top=tuple(Rank(n + 1, Named(user_id, name), coins) for n, (user_id, name, coins) in enumerate(raw.board)),
             **parts,
         )
         return Shown(raw.seq, msgspec.json.encode(snapshot), self._loop.time())

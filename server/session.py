@@ -19,31 +19,18 @@ from protocol.refusals import Refusal, Refused
 from protocol.session import Heartbeat, Notice, WalletChanged, Welcome, You
 from protocol.wire import SUBPROTOCOLS, Codec, Command, Ok
 from server import limits
+from server.admission import Admission, NotAdmitted, Since
 from server.history import NoSuchRoom, Recorded
 from server.outbox import TEXT, Prepared, encoded, encoded_replayed, join_messages
-from server.room import HANDLERS, Member, Room, Rooms, Services
+from server.registry import HANDLERS
+from server.room import Member, Room, Rooms, Services
 from server.socket import TAKEOVER, Connection
 from server.store import keys
 from server.store.client import Store, StoreError
-from server.tokens import BadToken, Claims, Tokens
+from server.tokens import Claims, Tokens
 from server.wallet import Change
 
 log = structlog.get_logger()
-
-
-class NotAdmitted(Exception):
-    """The upgrade is answered with an HTTP error."""
-
-    def __init__(self, status: int, reason: str, message: str, retry_after_s: int | None = None) -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.message, self.retry_after_s = status, reason, message, retry_after_s
-
-
-class Since(Struct, frozen=True):
-    """Where a client left off."""
-
-    epoch: str
-    seq: int
 
 
 class WalletNews(Struct, frozen=True):
@@ -60,9 +47,8 @@ class Sessions:
     """Every connection of this node."""
 
     def __init__(self, *, tokens: Tokens, services: Services, rooms: Rooms, room_store: Store) -> None:
-        self._tokens = tokens
+        self._admission = Admission(tokens, services.clock, rooms)
         self._services = services
-        self._rooms = rooms
         self._room_store = room_store
         self._by_user: dict[str, set[Member]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,7 +73,7 @@ class Sessions:
         """The route `/v1/rooms/{room_id}/ws`: refuse as HTTP, or accept, take over and welcome."""
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
-                claims, since, room = await self._admit(websocket)
+                claims, since, room = await self._admission.check(websocket, full=self._full())
         except NotAdmitted as no:
             headers = {"Retry-After": str(no.retry_after_s)} if no.retry_after_s else None
             body = {"error": {"reason": no.reason, "message": no.message}}
@@ -104,31 +90,15 @@ class Sessions:
         if not connection.closing:
             await self._join(connection, claims, since, room)
 
-    async def _admit(self, websocket: WebSocket) -> tuple[Claims, Since | None, Room]:
-        if self.draining or len(self.connections) >= limits.CONNECTIONS_MAX:
-            raise NotAdmitted(503, "draining" if self.draining else "full", "Come back soon.", limits.RETRY_AFTER_S)
-        token = websocket.query_params.get("token") or _bearer(websocket.headers.get("authorization", ""))
-        if not token:
-            raise NotAdmitted(401, "token_missing", "A token is needed.")
-        try:
-            claims = self._tokens.check(token, self._services.clock.now_ms() / 1000)
-        except BadToken as bad:
-            raise NotAdmitted(401, "bad_token", f"Not admitted: {bad}.") from None
-        room_id = websocket.path_params["room_id"]
-        if claims.room is not None and claims.room != room_id:
-            raise NotAdmitted(403, "wrong_room", "The token is for another room.")
-        since = _parse_since(websocket.query_params.get("since"))
-        try:
-            return claims, since, await self._rooms.open(room_id)
-        except NoSuchRoom:
-            raise NotAdmitted(404, "no_such_room", "There is no such room.") from None
-        except StoreError:
-            raise NotAdmitted(503, "unavailable", "The room store is away.", 1) from None
+    def _full(self) -> str | None:
+        if self.draining:
+            return "draining"
+        return "full" if len(self.connections) >= limits.CONNECTIONS_MAX else None
 
     # --- joining -----------------------------------------------------------------------------------------------
     async def _join(self, connection: Connection, claims: Claims, since: Since | None, room: Room) -> None:
         self.connections.add(connection)
-        member = Member(room, connection, claims.sub, claims.name, claims.role, claims.exp)
+        member = Member(room, connection, user_id=claims.sub, name=claims.name, role=claims.role, expires_s=claims.exp)
         connection.member = member
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
@@ -371,21 +341,6 @@ class Sessions:
             for connection in connections[start : start + limits.FLUSH_CHUNK]:
                 connection.close(Close.DRAINING)
             await asyncio.sleep(spread_ms / 1000 * limits.FLUSH_CHUNK / max(len(connections), limits.FLUSH_CHUNK))
-
-
-def _bearer(header: str) -> str:
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _parse_since(text: str | None) -> Since | None:
-    """`<epoch>:<seq>`. Raises NotAdmitted."""
-    if not text:
-        return None
-    epoch, _, seq = text.rpartition(":")
-    if not epoch or len(epoch) > 64 or not (seq.isascii() and seq.isdecimal()) or len(seq) > 15:
-        raise NotAdmitted(400, "bad_since", "since must be <epoch>:<seq>.")
-    return Since(epoch, int(seq))
 
 
 def _encode(codec: Codec, message: Any) -> bytes:

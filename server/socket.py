@@ -233,7 +233,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
             transport.resume_reading()
         transport.set_protocol(connection)
         self.connections.discard(self)
-        self.connections.add(connection)
+        cast(set[Any], self.connections).add(connection)
         self.transport = cast(asyncio.Transport, _NoTransport())
         if early:  # frames before our 101 are against RFC 6455, section 4.1; they would be lost here
             connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")

@@ -49,7 +49,7 @@ class Child:
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor: it stops all in order
-            preexec_fn=embedded.die_with_parent,  # noqa: PLW1509  # one thread, and prctl is all it does
+            preexec_fn=embedded.die_with_parent,  # one thread, and prctl is all it does
         )
 
     async def _keep(self) -> None:

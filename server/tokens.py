@@ -46,7 +46,12 @@ class Tokens:
                 token,
                 self._secret,
                 algorithms=["HS256"],
-                options={"require": ["exp", "sub"], "verify_exp": False, "verify_aud": False, "verify_iat": False},
+                options={
+                    "require": ["exp", "sub"],
+                    "verify_exp": False,
+                    "verify_aud": False,
+                    "verify_iat": False,
+                },
             )
             claims = msgspec.convert(payload, Claims)
         except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError):

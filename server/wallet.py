@@ -1,4 +1,7 @@
-"""The wallet: coins go, diamonds come, at once or not at all. Gifts that arrive while a call is in flight share the next."""
+"""The wallet: coins go, diamonds come, at once or not at all.
+
+Gifts that arrive while a call is in flight wait and go together in the next: one script call, one fsync for all.
+"""
 
 import asyncio
 import contextlib
@@ -317,7 +320,9 @@ class Wallet:
         match outcome[0]:
             case b"ok" | b"duplicate":
                 done = ToppedUp(
-                    balance=int(outcome[1]), entry_id=outcome[2].decode(), duplicate=outcome[0] == b"duplicate"
+                    balance=int(outcome[1]),
+                    entry_id=outcome[2].decode(),
+                    duplicate=outcome[0] == b"duplicate",
                 )
             case b"conflict":
                 raise TopUpConflict
@@ -328,11 +333,7 @@ class Wallet:
                 raise AssertionError(outcome)
         if not done.duplicate:
             self._on_change(
-                [
-                    Change(
-                        user_id=user_id, coins=done.balance, cause="topup", ref=topup_id, entry=done.entry_id
-                    )
-                ]
+                [Change(user_id=user_id, coins=done.balance, cause="topup", ref=topup_id, entry=done.entry_id)]
             )
         return done
 

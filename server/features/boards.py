@@ -3,7 +3,8 @@
 from protocol.gifts import GiftSent
 from server import limits
 from server.history import event_keys
-from server.room import Room, every, reacts
+from server.registry import every, reacts
+from server.room import Room
 from server.store import keys, scripts
 
 TELL = scripts.load("boards_tell")

@@ -7,7 +7,8 @@ from protocol.refusals import Refusal, Refused
 from protocol.wire import encode
 from server import limits
 from server.history import NoSuchRoom, event_keys
-from server.room import Member, Room, handles
+from server.registry import handles
+from server.room import Member, Room
 from server.store import keys, scripts
 
 SEND = scripts.load("chat_send")

@@ -10,7 +10,8 @@ from protocol.rooms import OpenCombo
 from protocol.wire import User, encode
 from server import limits
 from server.history import History, NoSuchRoom, event_keys
-from server.room import Member, Room, every, handles, on_joined, reacts, snapshot_part
+from server.registry import every, handles, on_joined, reacts, snapshot_part
+from server.room import Member, Room
 from server.store import keys, scripts
 from server.store.client import StoreError
 from server.wallet import Spend, fingerprint
@@ -105,9 +106,7 @@ def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[S
         diamonds=diamonds,
         count=command.count,
         combo=command.combo,
-        fingerprint=fingerprint(
-            room.id, host.user_id, gift.id, command.count, coins, command.combo, command.message
-        ),
+        fingerprint=fingerprint(room.id, host.user_id, gift.id, command.count, coins, command.combo, command.message),
         entry=encode(entry),
     )
     return spend, entry

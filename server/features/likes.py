@@ -5,7 +5,8 @@ from protocol.refusals import Refusal, Refused
 from protocol.wire import Ok
 from server import limits
 from server.history import event_keys
-from server.room import Member, Room, every, handles, on_closing
+from server.registry import every, handles, on_closing
+from server.room import Member, Room
 from server.store import keys, scripts
 
 COUNT = scripts.load("likes_count")

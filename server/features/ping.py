@@ -1,7 +1,8 @@
 """Ping: the server's clock, for whoever makes gift ids by it."""
 
 from protocol.ping import Ping, PingOk
-from server.room import Member, Room, handles
+from server.registry import handles
+from server.room import Member, Room
 
 
 @handles(Ping)

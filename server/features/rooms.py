@@ -1,11 +1,9 @@
 """The end of a broadcast: whoever watches is let go with the code that says so."""
 
-import asyncio
-
 from protocol.closes import Close
 from protocol.rooms import RoomEnded, RoomSuspended
-from server import limits
-from server.room import Room, reacts
+from server.registry import reacts
+from server.room import Room
 
 
 @reacts(RoomEnded)
@@ -20,8 +18,7 @@ def room_suspended(room: Room, event: RoomSuspended) -> None:
 
 async def _let_go(room: Room, seq: int) -> None:
     """After the event has been written; overlays stay for the next broadcast."""
-    while room.outbox.flushed < seq:
-        await asyncio.sleep(limits.TICK_MS / 1000)
+    await room.outbox.wait_flushed(seq)
     for member in tuple(room.members):
         if member.role != "overlay":
             member.sink.close(Close.ROOM_ENDED)

@@ -180,9 +180,7 @@ def _again(payload: str, written: bytes | None) -> Response:
         raise HttpError(409, "in_progress", "A request with this Idempotency-Key is under way; try again.")
     if first.fingerprint != payload:
         raise HttpError(409, "conflict", "This Idempotency-Key was used for another request.")
-    return Response(
-        bytes(first.body), first.status, {"Idempotency-Replayed": "true"}, media_type="application/json"
-    )
+    return Response(bytes(first.body), first.status, {"Idempotency-Replayed": "true"}, media_type="application/json")
 
 
 async def _http_exception(_request: Request, error: Exception) -> Response:

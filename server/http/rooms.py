@@ -20,9 +20,10 @@ from protocol.rooms import (
 )
 from protocol.wire import Event, Named, encode
 from server import limits
+from server.clock import Clock
 from server.history import History, event_keys
 from server.http.api import HttpError, answer, body, room_id_of, route
-from server.room import Clock, about_of, shown_settings
+from server.room import about_of, shown_settings
 from server.store import keys, scripts
 
 PUT = scripts.load("rooms_put")
@@ -100,9 +101,7 @@ class RoomsAdmin:
         event: Event
         if verb == "start":
             broadcast = self._clock.new_id()
-            event = RoomUpdated(
-                id=event_id, status="live", broadcast_id=broadcast, started_at_ms=now_ms
-            )
+            event = RoomUpdated(id=event_id, status="live", broadcast_id=broadcast, started_at_ms=now_ms)
         else:
             event = turn.event(id=event_id, status=turn.status)  # type: ignore[call-arg]
         names = [
@@ -123,7 +122,7 @@ class RoomsAdmin:
                 return
             case b"wrong_status":
                 status = outcome[1].decode()
-                raise HttpError(409, "wrong_status", f"The room is {status}; it cannot {verb}.", status=status)
+                raise HttpError(409, "wrong_status", f"The room is {status}; it cannot {verb}.")
             case b"no_room":
                 raise HttpError(404, "no_such_room", "There is no such room.")
             case _:
@@ -179,6 +178,9 @@ def routes() -> list[Route]:
         route("/v1/rooms/{room}", get_room, summary="One room", open=True),
         route("/v1/rooms/{room}", put_room, method="PUT", summary="Create or change a room", body=PutRoom),
         route(
-            "/v1/rooms/{room}/{verb}", turn_room, method="POST", summary="start, pause, resume, end or suspend"
+            "/v1/rooms/{room}/{verb}",
+            turn_room,
+            method="POST",
+            summary="start, pause, resume, end or suspend",
         ),
     ]

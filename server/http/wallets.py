@@ -36,6 +36,10 @@ def routes() -> list[Route]:
         route("/v1/wallets/{user}", get_wallet, summary="A wallet's coins and status"),
         route("/v1/wallets/{user}/entries", entries, summary="A wallet's journal entries, newest first"),
         route(
-            "/v1/wallets/{user}/topups", top_up, method="POST", summary="Credit bought coins once per id", body=TopUp
+            "/v1/wallets/{user}/topups",
+            top_up,
+            method="POST",
+            summary="Credit bought coins once per id",
+            body=TopUp,
         ),
     ]

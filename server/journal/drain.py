@@ -13,12 +13,12 @@ from sqlalchemy import Engine, bindparam, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import limits
+from server.clock import Clock
 from server.features.gifts import GiftEntry, show_gift
 from server.history import History, NoSuchRoom
 from server.journal.books import START, Gap, LogEntry, Mark, book, parse
 from server.journal.database import reading
 from server.journal.tables import entries, postings, topups, watermarks
-from server.room import Clock
 from server.store import keys
 from server.store.client import Store, StoreError
 
@@ -71,9 +71,7 @@ class Drain:
     async def drain_once(self) -> int:
         """One round over all partitions in one transaction; how many entries it moved."""
         marks = await asyncio.to_thread(self._marks)
-        logs = await self._read_logs(
-            {p: (mark.epoch, mark.n) for p, mark in marks.items() if p not in self.stuck}
-        )
+        logs = await self._read_logs({p: (mark.epoch, mark.n) for p, mark in marks.items() if p not in self.stuck})
         moved = await asyncio.to_thread(self._write, marks, logs) if logs else 0
         self.journaled += moved
         if abs(self._clock.now_ms() - self._trimmed_at_ms) > limits.TRIM_EVERY_S * 1000:
@@ -178,9 +176,7 @@ class Drain:
 
     async def _read_shown(self) -> dict[int, tuple[int, int]]:
         partitions = range(limits.WALLET_PARTITIONS)
-        found = await asyncio.gather(
-            *(self._history.store.send("GET", keys.shown_watermark(p)) for p in partitions)
-        )
+        found = await asyncio.gather(*(self._history.store.send("GET", keys.shown_watermark(p)) for p in partitions))
         return {p: _parse_id(value) for p, value in zip(partitions, found, strict=True)}
 
     async def _retell(self, entry: LogEntry, now_ms: int) -> None:

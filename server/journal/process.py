@@ -8,12 +8,12 @@ import structlog
 from sqlalchemy import Engine
 
 from server import limits
+from server.clock import Clock
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
 from server.history import SCRIPTS as HISTORY_SCRIPTS
 from server.history import History
 from server.journal import database
 from server.journal.drain import Drain
-from server.room import Clock
 from server.settings import Settings
 from server.store.client import Store
 

@@ -10,9 +10,9 @@ from sqlalchemy.exc import IntegrityError
 
 from protocol.ids import TopUpId, UserId
 from server import limits
+from server.clock import Clock
 from server.journal.database import reading
 from server.journal.tables import entries, topups
-from server.room import Clock
 from server.wallet import ToppedUp, TopUpConflict, Wallet
 
 
@@ -50,9 +50,7 @@ class Purchases:
             if before.state == "posted":
                 return ToppedUp(balance=before.balance, entry_id="", duplicate=True)
         entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source)
-        return await self._wallet.top_up(
-            user_id, order.id, order.coins, order.source, msgspec.json.encode(entry)
-        )
+        return await self._wallet.top_up(user_id, order.id, order.coins, order.source, msgspec.json.encode(entry))
 
     def _record(self, user_id: str, order: TopUp) -> Any:
         """The row of this id that was there before, or None when this call made it."""

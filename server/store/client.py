@@ -96,7 +96,7 @@ class Link(asyncio.Protocol):
         self._waiting.append(future)
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(hiredis.pack_command(args))
+        self._out.append(hiredis.pack_command(cast(Any, args)))
         return future
 
     def tell(self, *args: Arg) -> None:
@@ -105,7 +105,7 @@ class Link(asyncio.Protocol):
             raise StoreDown("no connection")
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(hiredis.pack_command(args))
+        self._out.append(hiredis.pack_command(cast(Any, args)))
 
     def _flush(self) -> None:
         out, self._out = self._out, []

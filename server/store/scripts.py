@@ -37,7 +37,7 @@ class Script(Struct, frozen=True):
         """That a call has the contract's shape: an assert, for callers are ours."""
         more_keys, more_args = len(keys) - len(self.keys), len(args) - len(self.args)
         if not self.each_keys and not self.each_args:
-            assert more_keys == 0 and more_args == 0, f"{self.name} takes {self.keys} {self.args}"
+            assert (more_keys, more_args) == (0, 0), f"{self.name} takes {self.keys} {self.args}"
             return
         items = more_args // len(self.each_args)
         assert more_args == items * len(self.each_args), f"{self.name} takes groups of {self.each_args}"

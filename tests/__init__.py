@@ -1,0 +1,1 @@
+"""Tests on real stores and real sockets, in the protocol's words."""

@@ -1,0 +1,53 @@
+"""Real Valkey processes for the tests: on unix sockets, in a folder of the run."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+from server.settings import Settings, load
+from server.store import embedded
+from server.store.embedded import StoreKind
+
+
+def settings(data: Path, **environ: str) -> Settings:
+    """Settings for a data folder, as the program would read them."""
+    return load({"LIVEROOM_DATA": str(data), **environ})
+
+
+class ValkeyProcess:
+    """One embedded store, started as the program starts it."""
+
+    def __init__(self, kind: StoreKind, of: Settings) -> None:
+        self.kind = kind
+        self.settings = of
+        self.socket = embedded.socket_path(kind, of)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(embedded.command(self.kind, self.settings), preexec_fn=embedded.die_with_parent)
+        deadline = time.monotonic() + 10
+        while True:
+            assert self.process.poll() is None, f"the {self.kind.name} store ended with {self.process.returncode}"
+            try:
+                with self.client() as client:
+                    client.ping()
+                return
+            except redis.exceptions.ConnectionError:
+                assert time.monotonic() < deadline, f"the {self.kind.name} store does not answer"
+                time.sleep(0.01)
+
+    def client(self) -> redis.Redis:
+        """A client of another make than ours, to look with."""
+        return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(10)
