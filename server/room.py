@@ -55,6 +55,7 @@ class Member:
         "cursor",
         "expires_s",
         "in_flight",
+        "late_coins",
         "member_id",
         "name",
         "refilled_at",
@@ -75,6 +76,7 @@ class Member:
         self.member_id = ""
         self.cursor = 0
         self.in_flight = 0
+        self.late_coins: int | None = None  # a balance that changed while the welcome was being made
         self.tokens = limits.BOT_COMMANDS_BURST if role == "bot" else limits.COMMANDS_BURST
         self.refilled_at = 0.0
 

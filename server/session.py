@@ -112,6 +112,7 @@ class Sessions:
 
     async def _welcome(self, connection: Connection, member: Member, since: Since | None, room: Room) -> None:
         """Everything up to the write may wait; from reading the room's position to `add` nothing may."""
+        self._by_user.setdefault(member.user_id, set()).add(member)  # from now on no change of the balance is missed
         coins = None
         if member.role != "overlay":
             coins = await self._services.wallet.coins(member.user_id)
@@ -129,6 +130,7 @@ class Sessions:
             connection.close(Close.INTERNAL)
             return
         member.member_id = self._services.clock.new_id()
+        coins = coins if member.late_coins is None else member.late_coins
         gap = None
         if since is not None and missed is None:
             first = since.seq + 1 if same_epoch and since.seq < shown.seq else 1
@@ -158,7 +160,6 @@ class Sessions:
         messages += encoded(codec, live)
         member.cursor = max(shown.seq, flushed)
         connection.send(Prepared(codec, join_messages(codec, messages)))
-        self._by_user.setdefault(member.user_id, set()).add(member)
         self.joins += 1
         room.add(member)
 
@@ -288,6 +289,9 @@ class Sessions:
     def _tell_wallets(self, changes: Sequence[Change]) -> None:
         for change in changes:
             for member in self._by_user.get(change.user_id, ()):
+                if not member.member_id:  # not welcomed yet: the welcome says it
+                    member.late_coins = change.coins
+                    continue
                 self._send(
                     member,
                     WalletChanged(coins=change.coins, cause=change.cause, ref=change.ref, entry=change.entry),  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ connection over: the transport gets the lean `Connection`, and the handshake's o
 import asyncio
 from typing import Any, Final, Protocol, cast
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -222,6 +223,12 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.handshake_initiated and not self.close_sent:
             self.scope["extensions"][TAKEOVER] = cast(Any, self.take_over)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """As uvicorn's; a refusal as HTTP is a finished handshake too, not an error to be logged."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
 
     def take_over(self, hub: Hub, codec: Codec) -> Connection:
         """After accept: the lean connection, which has the transport from now on. Reading waits for `welcome`."""

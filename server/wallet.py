@@ -212,17 +212,8 @@ class Wallet:
         ]
         for waiting in batch:
             spend = waiting.spend
-            viewer = spend.viewer
-            partition = keys.partition_of(viewer)
-            tag = keys.PARTITION_TAGS[partition]
-            names += (
-                f"{{{tag}}}:w:{viewer}",
-                f"{{{tag}}}:s:{spend.creator}",
-                f"{{{tag}}}:k:{viewer}:{spend.gift_id}",
-                f"{{{tag}}}:c:{viewer}:{spend.combo or '-'}",
-                f"{{{tag}}}:log",
-                f"{{{tag}}}:m",
-            )
+            partition, of_gift = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
+            names += of_gift
             args += (
                 self._epochs[partition],
                 uuid7_ms(spend.gift_id),

@@ -52,6 +52,20 @@ def combo_count(user_id: str, combo_id: str) -> str:
     return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:c:{user_id}:{combo_id}"
 
 
+def spend_keys(viewer_id: str, creator_id: str, gift_id: str, combo_id: str | None) -> tuple[int, tuple[str, ...]]:
+    """The viewer's partition, and what `wallet_spend` takes: wallet, credit, receipt, combo, log, meta."""
+    partition = partition_of(viewer_id)
+    tag = f"{{{PARTITION_TAGS[partition]}}}"
+    return partition, (
+        f"{tag}:w:{viewer_id}",
+        f"{tag}:s:{creator_id}",
+        f"{tag}:k:{viewer_id}:{gift_id}",
+        f"{tag}:c:{viewer_id}:{combo_id or '-'}",
+        f"{tag}:log",
+        f"{tag}:m",
+    )
+
+
 def log(partition: int) -> str:
     """Stream `<epoch>-<n>`: the ledger log, which is the outbox too."""
     return f"{{{PARTITION_TAGS[partition]}}}:log"

@@ -1,0 +1,315 @@
+"""A client without I/O: frames in, typed events out and a folded room; commands as frames to send. Bring any socket.
+
+client = RoomClient(lambda: time.time_ns() // 1_000_000)
+async for frame in socket:              # ws://.../v1/rooms/demo/ws?token=...&{client.resume_query()}
+    for told in client.receive(frame):  # Welcome, ChatSent, GiftSent, Answered, Missed, ...
+        ...
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+
+import protocol
+from protocol.boards import BoardChanged
+from protocol.chat import SendChat
+from protocol.closes import Close
+from protocol.gifts import GiftComboEnded, GiftRef, GiftSent, SendGift
+from protocol.ids import uuid7
+from protocol.likes import LikesCounted, SendLikes
+from protocol.ping import Ping
+from protocol.rooms import (
+    OpenCombo,
+    RoomEnded,
+    RoomPaused,
+    RoomResumed,
+    RoomSuspended,
+    RoomUpdated,
+    Snapshot,
+    Viewers,
+)
+from protocol.session import Heartbeat, Notice, WalletChanged, Welcome, You
+from protocol.viewers import ViewersCounted
+from protocol.wire import Codec, Command, Event
+
+GIFT_IDS_REMEMBERED = 100_000  # of distinct gifts counted; an older one cannot be replayed any more
+
+Frame: TypeAlias = str | bytes  # text for JSON, binary for msgpack: as websocket libraries tell them apart
+
+
+class Answered(Struct, frozen=True, kw_only=True):
+    """The one reply to a command of ours: `reason` is None when it was carried out, `fields` are the reply's own."""
+
+    command: Command
+    reason: str | None
+    fields: dict[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        return self.reason is None
+
+
+class Missed(Struct, frozen=True, kw_only=True):
+    """Events that were lost for good, from seq to seq: the room is as the new snapshot says."""
+
+    from_: int
+    to: int
+
+
+class Lost(Struct, frozen=True, kw_only=True):
+    """A connection is over. `unanswered` will not be sent again: whether they were carried out is not known."""
+
+    code: int
+    comes_back: bool
+    unanswered: tuple[Command, ...]
+
+
+Told: TypeAlias = Event | Welcome | WalletChanged | Notice | Heartbeat | Answered | Missed
+
+
+class RoomClient:
+    """One person in one room, over any number of connections. `clock_ms` is the local wall clock."""
+
+    def __init__(self, clock_ms: Callable[[], int], *, codec: Codec = "json") -> None:
+        self.codec: Codec = codec
+        self.epoch = ""
+        self.room: Snapshot | None = None  # the welcome's, with every event after it folded in
+        self.you: You | None = None
+        self.gift_coins = 0  # coins of all gifts seen, over distinct ids
+        self.gifts = 0
+        self.skipped = 0  # seqs that a live connection left out: hidden chat, counts overtaken by newer ones
+        self.missed = 0  # events behind the `gap` of a welcome
+        self.unknown = 0  # messages of types or shapes unknown here
+        self._clock_ms = clock_ms
+        self._clock_ahead_ms = 0  # the server's clock minus ours
+        self._seq = 0
+        self._snapshot_seq = 0
+        self._gift_ids: OrderedDict[str, None] = OrderedDict()
+        self._wallet_entry = (0, 0)
+        self._unanswered: dict[str, Command] = {}
+        self._refs = 0
+
+    # --- where we are ------------------------------------------------------------------------------------------
+    @property
+    def seq(self) -> int:
+        """Up to here everything was told, as events or in the snapshot."""
+        return self._seq
+
+    def resume_query(self) -> str:
+        """The query's part that resumes where we are: `since=<epoch>:<seq>`, or nothing before the first welcome."""
+        return f"since={self.epoch}:{self._seq}" if self.epoch else ""
+
+    def server_now_ms(self) -> int:
+        """The server's clock, as far as its last words told it."""
+        return self._clock_ms() + self._clock_ahead_ms
+
+    # --- what comes in -----------------------------------------------------------------------------------------
+    def receive(self, frame: Frame) -> list[Told]:
+        """What one frame tells, in order; repeated and unknown messages are left out. Raises msgspec.DecodeError."""
+        messages = msgspec.json.decode(frame) if isinstance(frame, str) else self._decode(frame)
+        told: list[Told] = []
+        for message in messages:
+            try:
+                told += self._take(message)
+            except msgspec.ValidationError:  # a known type in a shape of a newer server
+                self.unknown += 1
+        return told
+
+    def _decode(self, frame: bytes) -> Any:
+        return msgspec.json.decode(frame) if self.codec == "json" else msgspec.msgpack.decode(frame)
+
+    def _take(self, message: dict[str, Any]) -> list[Told]:
+        told: list[Told] = []
+        match message["type"]:  # replies and the welcome may have a seq too: the type decides
+            case "welcome":
+                told = self._welcome(message)
+            case "ok" | "refused":
+                told = self._answer(message)
+            case "wallet.changed":
+                told = self._wallet(msgspec.convert(message, WalletChanged))
+            case "notice":
+                told = [msgspec.convert(message, Notice)]
+            case "heartbeat":
+                told = [Heartbeat()]
+            case _ if "seq" in message:
+                told = self._event(message)
+            case _:
+                self.unknown += 1
+        return told
+
+    def _welcome(self, message: dict[str, Any]) -> list[Told]:
+        room = msgspec.convert(message["room"], Snapshot)
+        welcome = msgspec.convert({**message, "room": Raw(msgspec.json.encode(room))}, Welcome)
+        self.room, self.you, self.epoch = room, welcome.you, welcome.epoch
+        self._snapshot_seq = welcome.seq
+        if not welcome.resumed:  # else what was missed comes now, and then what follows
+            self._seq = welcome.seq
+        self._clock_ahead_ms = welcome.server_time_ms - self._clock_ms()
+        if welcome.gap is None:
+            return [welcome]
+        gap = Missed(from_=welcome.gap["from"], to=welcome.gap["to"])
+        self.missed += max(0, gap.to - gap.from_ + 1)
+        return [welcome, gap]
+
+    def _answer(self, message: dict[str, Any]) -> list[Told]:
+        command = self._unanswered.pop(message.get("ref") or "", None)
+        if command is None:
+            return []
+        if isinstance(command, Ping) and "server_time_ms" in message:
+            self._clock_ahead_ms = message["server_time_ms"] - self._clock_ms()
+        fields = {name: value for name, value in message.items() if name not in ("type", "ref", "reason")}
+        return [Answered(command=command, reason=message.get("reason"), fields=fields)]
+
+    def _wallet(self, changed: WalletChanged) -> list[Told]:
+        """Balances may overtake each other between nodes: the ledger entry `<epoch>-<n>` says which is newer."""
+        epoch, _, n = changed.entry.partition("-")
+        try:
+            entry = (int(epoch), int(n))
+        except ValueError:
+            raise msgspec.ValidationError("no ledger entry") from None
+        if entry <= self._wallet_entry or self.you is None:
+            return []
+        self._wallet_entry = entry
+        self.you = msgspec.structs.replace(self.you, coins=changed.coins)
+        return [changed]
+
+    def _event(self, message: dict[str, Any]) -> list[Told]:
+        seq: int = message["seq"]
+        if seq <= self._seq or self.room is None:
+            return []
+        self.skipped += seq - self._seq - 1
+        self._seq = seq
+        event = protocol.convert_event(message)
+        if event is None:
+            self.unknown += 1
+            return []
+        fold = _FOLDS.get(type(event))
+        if fold is not None and seq > self._snapshot_seq:  # a replayed one is in the snapshot already
+            self.room = fold(self.room, event)
+        return [] if isinstance(event, GiftSent) and not self._count(event) else [event]
+
+    def _count(self, gift: GiftSent) -> bool:
+        """False for a gift that was seen before, be it under another seq or epoch."""
+        if gift.id in self._gift_ids:
+            return False
+        self._gift_ids[gift.id] = None
+        if len(self._gift_ids) > GIFT_IDS_REMEMBERED:
+            self._gift_ids.popitem(last=False)
+        if not gift.test:
+            self.gifts += 1
+            self.gift_coins += gift.coins
+        return True
+
+    def lost(self, code: int = 1006) -> Lost:
+        """The connection was closed with this code (1006: without one). Gifts without a reply wait for `resend`."""
+        given_up = {ref: command for ref, command in self._unanswered.items() if not isinstance(command, SendGift)}
+        for ref in given_up:
+            del self._unanswered[ref]
+        return Lost(code=code, comes_back=comes_back(code), unanswered=tuple(given_up.values()))
+
+    # --- what goes out -----------------------------------------------------------------------------------------
+    @property
+    def unanswered(self) -> tuple[Command, ...]:
+        """What was sent and has no reply yet."""
+        return tuple(self._unanswered.values())
+
+    def send(self, command: Command) -> Frame:
+        """The frame of any command. It gets a `ref`; its reply will be an `Answered`."""
+        self._refs += 1
+        ref = f"c{self._refs}"
+        command = msgspec.structs.replace(command, ref=ref)
+        self._unanswered[ref] = command
+        return self._frame(command)
+
+    def chat(self, text: str) -> Frame:
+        return self.send(SendChat(text=text))
+
+    def likes(self, count: int = 1) -> Frame:
+        return self.send(SendLikes(count=count))
+
+    def ping(self) -> Frame:
+        return self.send(Ping())
+
+    def gift(
+        self, gift: str, count: int = 1, *, to: str | None = None, combo: str | None = None, message: str | None = None
+    ) -> Frame:
+        """A new gift, with an id that bears the server's time. To repeat one, `send` its command again."""
+        gift_id = uuid7(self.server_now_ms())
+        return self.send(SendGift(id=gift_id, gift=gift, count=count, to=to, combo=combo, message=message))
+
+    def resend(self) -> list[Frame]:
+        """After a welcome: the gifts whose reply was lost, under their old ids. None is paid twice."""
+        return [self._frame(command) for command in self._unanswered.values() if isinstance(command, SendGift)]
+
+    def _frame(self, command: Command) -> Frame:
+        given = {name: value for name, value in msgspec.structs.asdict(command).items() if value is not None}
+        message = {"type": command.__struct_config__.tag, **given}
+        return msgspec.json.encode(message).decode() if self.codec == "json" else msgspec.msgpack.encode(message)
+
+
+def comes_back(code: int) -> bool:
+    """Whether to connect again after this close code; do it with jitter. Codes of newer servers keep to the bands."""
+    return code != Close.NORMAL and not 4500 <= code <= 4999
+
+
+# --- folding: a room and an event after it make the next room -------------------------------------------------------
+def _gift(room: Snapshot, event: GiftSent) -> Snapshot:
+    if event.test:
+        return room
+    combos = room.open_combos
+    if event.combo is not None:
+        key = (event.combo.id, event.from_.user_id, event.gift.id)
+        old = next((combo for combo in combos if _key(combo) == key), None)
+        streak = OpenCombo(
+            id=event.combo.id,
+            count=max(event.combo.count, old.count if old else 0),
+            from_=event.from_,
+            to=event.to,
+            gift=GiftRef(event.gift.id),
+            coins=event.coins + (old.coins if old else 0),
+        )
+        combos = (*(combo for combo in combos if combo is not old), streak)
+    return msgspec.structs.replace(room, coins=room.coins + event.coins, open_combos=combos)
+
+
+def _key(combo: OpenCombo) -> tuple[str, str, str]:
+    return combo.id, combo.from_.user_id, combo.gift.id
+
+
+def _combo_ended(room: Snapshot, event: GiftComboEnded) -> Snapshot:
+    key = (event.combo.id, event.from_.user_id, event.gift.id)
+    return msgspec.structs.replace(room, open_combos=tuple(c for c in room.open_combos if _key(c) != key))
+
+
+def _updated(room: Snapshot, event: RoomUpdated) -> Snapshot:
+    changed = {name: getattr(event, name) for name in ("title", "host", "settings", "status", "started_at_ms")}
+    changed["broadcast_id"] = event.broadcast_id
+    changed = {name: value for name, value in changed.items() if value is not UNSET}
+    if changed.get("broadcast_id", room.broadcast_id) != room.broadcast_id:  # totals are of one broadcast
+        here = room.viewers.now
+        changed |= {"likes": 0, "coins": 0, "top": (), "goals": (), "pins": (), "open_combos": ()}
+        changed["viewers"] = Viewers(here, here, here)
+    return msgspec.structs.replace(room, **changed)
+
+
+def _status(room: Snapshot, event: Any) -> Snapshot:
+    return msgspec.structs.replace(room, status=event.status)
+
+
+_FOLDS: dict[type[Event], Callable[[Snapshot, Any], Snapshot]] = {
+    GiftSent: _gift,
+    GiftComboEnded: _combo_ended,
+    LikesCounted: lambda room, event: msgspec.structs.replace(room, likes=event.total),
+    ViewersCounted: lambda room, event: msgspec.structs.replace(
+        room, viewers=Viewers(event.now, event.peak, event.unique)
+    ),
+    BoardChanged: lambda room, event: msgspec.structs.replace(room, top=event.top),
+    RoomUpdated: _updated,
+    RoomPaused: _status,
+    RoomResumed: _status,
+    RoomEnded: _status,
+    RoomSuspended: _status,
+}

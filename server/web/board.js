@@ -1,0 +1,27 @@
+/** The board: who gave most in this broadcast. */
+import { avatar, compact, el, icon } from "./dom.js";
+
+const SHOWN = 5;
+
+export class Board {
+  #drawn = "";
+  constructor(list) { this.list = list; }
+
+  /** @param {{rank: number, user: {user_id: string, name: string}, coins: number}[]} top */
+  draw(top) {
+    const rows = top.slice(0, SHOWN);
+    const now = JSON.stringify(rows);
+    if (now === this.#drawn) return;
+    this.#drawn = now;
+    const most = rows[0]?.coins || 1;
+    this.list.replaceChildren(...rows.map((row) => boardRow(row, row.coins / most)));
+  }
+}
+
+function boardRow({ rank, user, coins }, share) {
+  const row = el("li", { class: `board-row rank-${rank}`, testid: "board-row", data: { user: user.user_id, coins } },
+    el("span", { class: "rank", text: rank }), avatar(user), el("b", { class: "name", text: user.name }),
+    el("span", { class: "sum" }, icon("coin"), el("span", { text: compact(coins) })));
+  row.style.setProperty("--share", share);
+  return row;
+}

@@ -1,0 +1,151 @@
+/** The gift panel: catalogue, balance, how many, and the taps that make a combo. */
+import { el, find, icon, number, picture, setValue } from "./dom.js";
+import { bump } from "./giftshow.js";
+import { uuid7 } from "./liveroom.js";
+import { showRefusal } from "./refusals.js";
+
+const QUANTITIES = [1, 5, 10, 99];
+const COMBO_WINDOW_MS = 3000;
+
+export class GiftPanel {
+  #gifts = []; #chosen = null; #quantity = 1; #coins = 0; #inFlight = 0; #open = true; #streak = null; #stopRefusal = () => {};
+
+  /**
+   * @param {HTMLElement} panel
+   * @param {(gift: {gift: string, count: number, combo?: string, message?: string}) => Promise<object>} send
+   */
+  constructor(panel, send) {
+    Object.assign(this, { panel, send, cards: new Map() });
+    this.balance = el("b", { testid: "balance", data: { value: 0 }, text: "0" });
+    this.shelf = el("div", { class: "shelf", role: "group", "aria-label": "Choose a gift" });
+    this.counts = el("div", { class: "counts", role: "group", "aria-label": "How many" },
+      ...QUANTITIES.map((count) => this.#quantityButton(count)));
+    this.message = el("input", { testid: "gift-message", maxlength: 200, placeholder: "Add a message (optional)", autocomplete: "off" });
+    this.label = el("span", { class: "send-label" });
+    this.streakTime = el("i", { class: "streak-time", "aria-hidden": "true" });
+    this.button = el("button", { class: "primary", type: "button", testid: "gift-send" }, this.streakTime, this.label);
+    this.status = el("p", { class: "gift-status", testid: "gift-status", role: "status" });
+    this.button.addEventListener("click", () => this.#give());
+    panel.replaceChildren(
+      el("header", {}, el("h2", { text: "Gifts" }), this.status,
+        el("p", { class: "balance" }, icon("coin"), el("span", { class: "sr", text: "Your coins" }), this.balance),
+        el("button", { class: "icon-button gift-close", type: "button", testid: "gift-close", "aria-label": "Close gifts" }, icon("close"))),
+      this.shelf,
+      el("footer", {}, this.counts,
+        el("label", { class: "field" }, icon("note"), el("span", { class: "sr", text: "Message with the gift" }), this.message),
+        this.button));
+  }
+
+  /** @param {object[]} gifts the catalogue */
+  fill(gifts) {
+    this.#gifts = gifts;
+    this.shelf.replaceChildren(...gifts.map((gift) => this.#card(gift)));
+    this.#choose(gifts[0]);
+  }
+  /** @param {number|null} coins null while the wallet is away */
+  setCoins(coins) {
+    this.#coins = coins ?? 0;
+    if (coins === null) this.balance.textContent = "–";
+    else setValue(this.balance, coins, number);
+    this.#draw();
+  }
+  /** @param {boolean} open whether gifts can be sent at all: connected, room live, gifts on */
+  setOpen(open) {
+    this.#open = open;
+    this.#draw();
+  }
+
+  #quantityButton(count) {
+    const button = el("button", { type: "button", testid: `quantity-${count}`, "aria-pressed": String(count === 1), text: count });
+    button.addEventListener("click", () => {
+      this.#quantity = count;
+      for (const other of this.counts.children) other.setAttribute("aria-pressed", String(other === button));
+      this.#draw();
+    });
+    return button;
+  }
+  #card(gift) {
+    const label = `${gift.name}, ${number(gift.coins)} coins`;
+    const card = el("button",
+      { class: `card tier-${gift.tier}`, type: "button", testid: `gift-${gift.id}`, "aria-pressed": "false", "aria-label": label },
+      picture(gift, "card-art"), el("span", { class: "card-name", text: gift.name }),
+      el("span", { class: "price" }, icon("coin"), el("span", { text: number(gift.coins) })));
+    // A second tap gives again only where taps make a combo: nobody should spend 10,000 coins by a double click.
+    card.addEventListener("click", () => (this.#chosen === gift && gift.streakable ? this.#give() : this.#choose(gift)));
+    this.cards.set(gift.id, card);
+    return card;
+  }
+  #choose(gift) {
+    this.#chosen = gift;
+    for (const [id, card] of this.cards) card.setAttribute("aria-pressed", String(id === gift?.id));
+    this.#draw();
+  }
+
+  async #give() {
+    const gift = this.#chosen, count = this.#quantity, cost = gift.coins * count;
+    if (this.button.disabled) return;
+    const streak = gift.streakable ? this.#tap(gift) : null;
+    const message = this.message.value.trim();
+    this.message.value = "";
+    this.#stopRefusal();
+    this.#inFlight += cost;
+    this.#draw();
+    try {
+      const reply = await this.send({ gift: gift.id, count, combo: streak?.id, message });
+      if (streak) this.#counted(streak, reply.combo?.count ?? streak.count + count);
+    } catch (refused) {
+      if (!this.message.value) this.message.value = message;
+      this.#stopRefusal = showRefusal(this.status, refused);
+    } finally {
+      this.#inFlight -= cost;
+      this.#draw();
+    }
+  }
+  /** The streak that this tap belongs to: taps of one gift, each within the window of the one before. */
+  #tap(gift) {
+    if (this.#streak?.gift !== gift) this.#streak = { id: uuid7(), gift, count: 0, timer: 0 };
+    const streak = this.#streak;
+    clearTimeout(streak.timer);
+    streak.timer = setTimeout(() => {
+      if (this.#streak === streak) this.#streak = null;
+      this.#draw();
+    }, COMBO_WINDOW_MS);
+    this.streakTime.getAnimations().forEach((animation) => animation.cancel());
+    this.streakTime.animate([{ transform: "scaleX(1)" }, { transform: "scaleX(0)" }], COMBO_WINDOW_MS);
+    return streak;
+  }
+  #counted(streak, count) {
+    streak.count = Math.max(streak.count, count);
+    this.#draw();
+    if (streak === this.#streak) bump(this.label);
+  }
+
+  #draw() {
+    const left = this.#coins - this.#inFlight, gift = this.#chosen, cost = gift ? gift.coins * this.#quantity : 0;
+    for (const { id, coins } of this.#gifts) this.cards.get(id).disabled = coins > left;
+    const streak = this.#streak?.gift === gift ? this.#streak : null;
+    this.button.disabled = !gift || !this.#open || cost > left;
+    this.button.dataset.combo = streak?.id ?? "";
+    if (gift && cost > left) this.label.textContent = `${number(cost - left)} coins short`;
+    else if (streak?.count) this.label.textContent = `Combo ×${number(streak.count)}`;
+    else this.label.replaceChildren("Send", el("span", { class: "cost" }, icon("coin"), el("span", { text: number(cost) })));
+  }
+}
+
+/** On a phone the panel is a sheet that opens over the chat. */
+export function startSheet(panel) {
+  const opener = find("gift-open"), narrow = matchMedia("(max-width: 760px)");
+  const set = (open) => {
+    panel.classList.toggle("open", open);
+    opener.setAttribute("aria-expanded", String(open));
+    panel.inert = narrow.matches && !open; // what cannot be seen must not take the focus
+    if (open) panel.querySelector(".card[aria-pressed=true]")?.focus();
+  };
+  const shut = () => { set(false); opener.focus(); };
+  opener.addEventListener("click", () => set(!panel.classList.contains("open")));
+  find("gift-close").addEventListener("click", shut);
+  document.addEventListener("keydown", ({ key }) => { if (key === "Escape" && panel.classList.contains("open")) shut(); });
+  find("stage").addEventListener("pointerdown", () => { if (panel.classList.contains("open")) set(false); });
+  narrow.addEventListener("change", () => set(false));
+  set(false);
+}

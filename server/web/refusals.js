@@ -1,0 +1,58 @@
+/** Says in words why a command was not carried out. */
+import { duration, number } from "./dom.js";
+
+const WORDS = {
+  rate_limited: "That was a little fast",
+  room_not_live: "The room is not live right now",
+  unavailable: "The room cannot take this just now: try again",
+  not_allowed: "You may not do this here",
+  bad_command: "This could not be understood",
+  muted: "You are muted in this room",
+  slow_mode: "Slow mode is on",
+  blocked_words: "The host does not allow some of these words",
+  followers_only: "Only followers can chat here",
+  chat_off: "Chat is switched off",
+  duplicate_text: "You have just said the same",
+  unknown_gift: "This gift is not on offer any more",
+  gifts_off: "Gifts are switched off in this room",
+  conflict: "This gift was already sent in another form",
+  expired_id: "This gift waited too long: send it again",
+  self_gift: "You cannot send gifts to yourself",
+  receiver_not_eligible: "The host cannot receive gifts",
+  wallet_frozen: "Your wallet is frozen",
+  wallet_unavailable: "Gifts are unavailable for a moment: nothing was charged",
+  timeout: "No answer from the server",
+  connection_lost: "The connection was lost: it may not have arrived",
+  not_connected: "Not connected: it was not sent",
+  closed: "You are no longer in the room",
+};
+
+/** One sentence; the time to wait is counted down by who shows it. */
+export function words(refused) {
+  if (refused.reason === "insufficient_coins") return `Not enough coins: you need ${number(refused.need - refused.have)} more`;
+  if (refused.reason === "spend_limit") {
+    const resets = refused.resets_at_ms ? `; it resets in ${duration(refused.resets_at_ms - Date.now())}` : "";
+    return `Your spend limit is reached${resets}`;
+  }
+  return WORDS[refused.reason] ?? refused.message ?? "That did not work";
+}
+
+/**
+ * Shows a refusal in `element`, counting down while there is something to wait for.
+ * @returns {() => void} stops and empties it
+ */
+export function showRefusal(element, refused, onFree = () => {}) {
+  const until = Date.now() + (refused.retry_after_ms ?? 0);
+  let timer;
+  const draw = () => {
+    const left = until - Date.now();
+    element.textContent = left > 0 ? `${words(refused)}: again in ${duration(left)}` : `${words(refused)}.`;
+    if (left > 0) return;
+    clearInterval(timer);
+    if (refused.retry_after_ms) element.textContent = "";
+    onFree();
+  };
+  timer = setInterval(draw, 250);
+  draw();
+  return () => { clearInterval(timer); element.textContent = ""; };
+}

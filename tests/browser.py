@@ -1,0 +1,53 @@
+"""Find a Chromium for the page tests, and install one where there is none: `python -m tests.browser`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+# Without these a headless Chromium looks for its maker's hosts at every start; root needs --no-sandbox.
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def system_chromium() -> str | None:
+    """The system's Chromium, if there is one."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def playwright_chromium() -> str | None:
+    """Playwright's own Chromium, if it was downloaded."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  # starts a driver
+
+    with sync_playwright() as playwright:
+        path = playwright.chromium.executable_path
+    return path if Path(path).exists() else None
+
+
+def ensure() -> str:
+    """The path of a Chromium; raises RuntimeError when none can be had."""
+    if path := system_chromium() or playwright_chromium():
+        return path
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {"stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+        subprocess.run(["apt-get", "-qq", "update"], check=False, **quiet)
+        subprocess.run(["apt-get", "-qq", "install", "-y", "--no-install-recommends", "chromium"], check=False, **quiet)
+    else:
+        subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
+    if path := system_chromium() or playwright_chromium():
+        return path
+    raise RuntimeError("the page tests need Chromium, and it could not be installed")
+
+
+if __name__ == "__main__":
+    ensure()
