@@ -17,6 +17,8 @@ from server.history import History
 from server.http import docs, gifts, health, pages, rooms, tokens, wallets
 from server.http.api import install_error_handlers
 from server.journal import database
+from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
+from server.journal.opening import Opening
 from server.journal.purchases import Purchases, TopUp
 from server.room import Rooms, Services
 from server.session import Sessions
@@ -24,7 +26,9 @@ from server.settings import Settings
 from server.store.client import Store
 from server.store.scripts import Script
 from server.tokens import Tokens
+from server.wallet import SCRIPTS as WALLET_SCRIPTS
 from server.wallet import Change, Wallet
+from server.wallet_store import WalletStore
 
 DEMO = "demo"
 DEMO_COINS = 10_000
@@ -34,6 +38,20 @@ def feature_scripts() -> list[Script]:
     """Every feature's scripts: loaded when the room store connects."""
     modules = [module for module in vars(all_features).values() if hasattr(module, "SCRIPTS")]
     return [script for module in modules for script in module.SCRIPTS]
+
+
+def make_wallet_store(settings: Settings, opening: Opening) -> WalletStore:
+    """The wallet store as these settings have it."""
+    return WalletStore(
+        settings.wallet_address,
+        scripts=WALLET_SCRIPTS,
+        opening=opening.open,
+        opening_scripts=OPENING_SCRIPTS,
+        durability=settings.durability,
+        guarded=settings.guard == "strict",
+        log_entries_max=settings.log_entries_max,
+        folder=settings.data if settings.wallet_url is None else None,
+    )
 
 
 class Node:
@@ -47,7 +65,10 @@ class Node:
         room_scripts = [*HISTORY_SCRIPTS, *rooms.SCRIPTS, *feature_scripts()]
         self.room_store = Store("room", settings.room_address, scripts=room_scripts)
         self.history = History(self.room_store)
-        self.wallet = Wallet(settings.wallet_address, self._wallets_changed)
+        self.engine = database.connect(settings.journal_address)
+        self.opening = Opening(self.engine)
+        self.wallet_store = make_wallet_store(settings, self.opening)
+        self.wallet = Wallet(self.wallet_store, self._wallets_changed)
         self.fanout = Fanout(settings.room_address, self.history, self._on_wallet_news)
         services = Services(
             clock=self.clock,
@@ -60,7 +81,6 @@ class Node:
         self.rooms = Rooms(services)
         self.sessions = Sessions(tokens=self.tokens, services=services, rooms=self.rooms, room_store=self.room_store)
         self.rooms_admin = rooms.RoomsAdmin(self.history, self.clock)
-        self.engine = database.connect(settings.journal_address)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.registry = metrics.registry(self._readings())
 
@@ -76,7 +96,8 @@ class Node:
         read.gauge("connections", "Open sockets.", lambda: len(self.sessions.connections))
         read.gauge("rooms", "Rooms that this node shows.", lambda: len(self.rooms.here()))
         read.gauge("wallet_queue", "Gifts that wait for the wallet store.", lambda: self.wallet.queued)
-        read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet.up)
+        read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet_store.usable)
+        read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet_store.log_entries)
         read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
         read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands)
         read.counter("gifts", "Gifts that this node took.", lambda: self.wallet.gifts)

@@ -24,7 +24,10 @@ from protocol.gifts import GiftSent, ShownGift
 from protocol.ids import uuid7
 from protocol.wire import User, encode
 from server import catalogue, limits, settings
+from server.app import make_wallet_store
 from server.features.gifts import GiftEntry
+from server.journal import database
+from server.journal.opening import Opening
 from server.store import embedded
 from server.wallet import Spend, Wallet, fingerprint
 
@@ -60,7 +63,7 @@ def _measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     with _store(configured, args.store_cpu) as store:
         _pin(0, args.driver_cpu)
         gc.freeze()  # as the node does
-        figures = uvloop.run(_spend(configured.wallet_address, args.seconds, args.in_flight, store.pid))
+        figures = uvloop.run(_spend(configured, args.seconds, args.in_flight, store.pid))
     return {**figures, "fdatasyncs_per_s_before": before, "fdatasyncs_per_s_after": fdatasyncs_per_s(folder)}
 
 
@@ -155,6 +158,7 @@ class _Driver:
             coins=gift.coins,
             diamonds=gift.diamonds,
             combo=None,
+            fp=fingerprint("bench", creator, gift.id, 1, gift.coins, None, None),
             show=msgspec.Raw(encode(shown)),
         )
         return Spend(
@@ -170,8 +174,10 @@ class _Driver:
         )
 
 
-async def _spend(url: str, seconds: float, in_flight: int, store_pid: int) -> dict[str, Any]:
-    wallet = Wallet(url, lambda changes: None)
+async def _spend(configured: settings.Settings, seconds: float, in_flight: int, store_pid: int) -> dict[str, Any]:
+    engine = database.connect(configured.journal_address)
+    await asyncio.to_thread(database.migrate, engine)
+    wallet = Wallet(make_wallet_store(configured, Opening(engine)), lambda changes: None)
     await wallet.start()
     await wallet.wait_up(limits.STORE_START_S)
     driver = _Driver(wallet)

@@ -58,6 +58,12 @@ SPEND_WAIT_S = 5.0  # an answer that is unknown for longer is told as such
 SPEND_RETRY_MS = 1_000
 COINS_PER_GIFT_MAX = 999_999_999  # nine digits: the script's check, far from 2^53
 TOPUP_COINS_MAX = 100_000_000
+REPLAY_BATCH = 200  # journal rows per script call when a store is brought up to the journal
+GUARD_EVERY_S = 30.0  # a setting of the store may be changed while it runs
+LOG_LOOK_S = 1.0
+LOG_ENTRIES_MAX = 2_000_000  # in the store, all partitions: some 1.5 GB; above it gifts wait for the journal
+DISK_FREE_BYTES_MIN = 256 * 1024 * 1024  # of the wallet store's disk, where that is ours to see
+REPLICATION_MS = 1_000  # WAIT: a replica that has not answered by then leaves the outcome unknown
 BALANCE_MAX = 2**52  # exact in Lua's doubles with room to add
 GIFT_ID_LIFE_MS = 2 * 3600 * 1000  # an older id is refused, so its receipt may be forgotten
 GIFT_ID_AHEAD_MS = 10 * 60 * 1000  # a sender's clock may be this much ahead; receipts live longer by it
@@ -71,7 +77,8 @@ assert RETELL_UNTIL_MS < ONCE_S * 1000
 DRAIN_BATCH = 500  # entries per partition and transaction
 DRAIN_IDLE_S = 0.05
 DRAIN_IDLE_S_MAX = 0.25
-LOG_TAIL = 10_000  # journaled entries that stay in the wallet store per partition: 50 bytes each
+LOG_TAIL = 10_000  # journaled entries that stay in the wallet store per partition: some 700 bytes each
+assert LOG_TAIL * WALLET_PARTITIONS < LOG_ENTRIES_MAX
 TRIM_EVERY_S = 5.0
 
 # --- stores ------------------------------------------------------------------------------------------------------

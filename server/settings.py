@@ -1,6 +1,7 @@
 """The environment, read once and checked here only; what is wrong is one sentence and exit code 2."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     wallet_url: str | None
     room_url: str | None
     journal_url: str | None
+    durability: Literal["local", "replicated"]
+    guard: Literal["strict", "relaxed"]
+    log_entries_max: int
     catalogue: Path | None
     node_id: str | None
     log_level: str
@@ -60,12 +64,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.journal_url or f"sqlite:///{self.data.resolve() / 'journal.sqlite3'}"
 
 
-def load(environ: "os._Environ[str] | dict[str, str] | None" = None) -> Settings:
+def load(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process. Raises Unusable."""
-    env = os.environ if environ is None else environ
-    mode = env.get("LIVEROOM_MODE", "development")
-    if mode not in ("development", "production"):
-        raise Unusable(f"LIVEROOM_MODE is {mode!r}; it must be development or production.")
+    env: Mapping[str, str] = os.environ if environ is None else environ
+    mode = _choice(env, "LIVEROOM_MODE", "development", "production")
     secret = env.get("LIVEROOM_TOKEN_SECRET", "")
     key = env.get("LIVEROOM_SERVICE_KEY", "")
     if mode == "production":
@@ -81,6 +83,9 @@ def load(environ: "os._Environ[str] | dict[str, str] | None" = None) -> Settings
         wallet_url=env.get("LIVEROOM_WALLET_URL") or None,
         room_url=env.get("LIVEROOM_ROOM_URL") or None,
         journal_url=env.get("LIVEROOM_JOURNAL_URL") or None,
+        durability=_choice(env, "LIVEROOM_DURABILITY", "local", "replicated"),  # type: ignore[arg-type]
+        guard=_choice(env, "LIVEROOM_WALLET_GUARD", "strict", "relaxed"),  # type: ignore[arg-type]
+        log_entries_max=_number(env, "LIVEROOM_LOG_ENTRIES_MAX", limits.LOG_ENTRIES_MAX),
         catalogue=Path(env["LIVEROOM_CATALOGUE"]) if env.get("LIVEROOM_CATALOGUE") else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         log_level=env.get("LIVEROOM_LOG", "info").lower(),
@@ -100,6 +105,21 @@ def _check_secret(name: str, value: str, forbidden: str) -> None:
             f"{name} is a development secret or shorter than {limits.SECRET_CHARS_MIN} characters; "
             "production mode needs a long random one."
         )
+
+
+def _choice(env: Mapping[str, str], name: str, *choices: str) -> str:
+    """One of the choices; the first is the default."""
+    value = env.get(name, choices[0])
+    if value not in choices:
+        raise Unusable(f"{name} is {value!r}; it must be {' or '.join(choices)}.")
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**53):
+        raise Unusable(f"{name} is {text!r}; it must be a whole number above 0.")
+    return int(text)
 
 
 def _port(text: str) -> int:

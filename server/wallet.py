@@ -17,14 +17,14 @@ from protocol.ids import uuid7_ms
 from protocol.refusals import Refusal, Refused
 from server import limits
 from server.store import keys, scripts
-from server.store.client import Link, Store, StoreDown, StoreError, StoreRefused
+from server.store.client import StoreDown, StoreError, StoreRefused
+from server.wallet_store import NotReplicated, WalletStore
 
 log = structlog.get_logger()
 
 SPEND = scripts.load("wallet_spend")
 TOPUP = scripts.load("wallet_topup")
-OPEN = scripts.load("wallet_open")
-SCRIPTS = (SPEND, TOPUP, OPEN)
+SCRIPTS = (SPEND, TOPUP)
 
 
 class Spend(Struct, frozen=True, kw_only=True):
@@ -98,10 +98,9 @@ def fingerprint(*parts: object) -> str:
 class Wallet:
     """The only writer of money on this node. `on_change` hears of every balance that it moved."""
 
-    def __init__(self, url: str, on_change: Callable[[Sequence[Change]], None]) -> None:
-        self._store = Store("wallet", url, scripts=SCRIPTS, on_up=self._open)
+    def __init__(self, store: WalletStore, on_change: Callable[[Sequence[Change]], None]) -> None:
+        self._store = store
         self._on_change = on_change
-        self._epochs: list[str] = []
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -136,18 +135,11 @@ class Wallet:
     async def wait_up(self, timeout_s: float) -> None:
         await self._store.wait_up(timeout_s)
 
-    async def _open(self, link: Link) -> None:
-        """Before any gift on a new connection: every partition's epoch, made with its marker when it is new."""
-        partitions = range(limits.WALLET_PARTITIONS)
-        names = [key for p in partitions for key in (keys.log(p), keys.wallet_meta(p))]
-        epochs = await link.call("EVALSHA", OPEN.sha, len(names), *names, *partitions)
-        self._epochs = [epoch.decode() for epoch in cast(list[bytes], epochs)]
-
     # --- reading -----------------------------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
         """A balance, or None while the store is away."""
         try:
-            held = await self._store.call("HGET", keys.wallet(user_id), "c")
+            held = await self._store.read("HGET", keys.wallet(user_id), "c")
         except StoreError:
             return None
         return int(held or 0)
@@ -155,7 +147,7 @@ class Wallet:
     async def view(self, user_id: str) -> WalletView:
         """Raises Refused wallet_unavailable."""
         try:
-            coins, status = await self._store.call("HMGET", keys.wallet(user_id), "c", "st")
+            coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
         except StoreError:
             raise unavailable() from None
         return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
@@ -163,7 +155,7 @@ class Wallet:
     # --- spending ----------------------------------------------------------------------------------------------
     async def spend(self, spend: Spend) -> Paid:
         """Pay one gift. Cancelling the caller cancels its waiting, never the gift. Raises Refused."""
-        if self._stopping or not self._store.up or len(self._queue) >= limits.SPEND_QUEUE_MAX:
+        if self._stopping or not self._store.usable or len(self._queue) >= limits.SPEND_QUEUE_MAX:
             raise unavailable()
         future: asyncio.Future[Paid] = asyncio.get_running_loop().create_future()
         future.add_done_callback(_retrieve)
@@ -191,7 +183,7 @@ class Wallet:
     async def _commit(self, batch: list[_Waiting]) -> None:
         try:
             outcomes = await self._call(batch)
-        except StoreDown:
+        except (StoreDown, NotReplicated):
             _fail(batch)
             return
         except StoreRefused as refused:
@@ -215,7 +207,7 @@ class Wallet:
             partition, of_gift = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
             names += of_gift
             args += (
-                self._epochs[partition],
+                self._store.epochs[partition],
                 uuid7_ms(spend.gift_id),
                 spend.fingerprint,
                 spend.coins,
@@ -224,7 +216,7 @@ class Wallet:
                 1 if spend.combo else 0,
                 spend.entry,
             )
-        return cast(list[list[bytes]], await self._store.run(SPEND, names, args))
+        return cast(list[list[bytes]], await self._store.write(SPEND, names, args))
 
     async def _commit_refused(self, batch: list[_Waiting], refused: StoreRefused) -> None:
         """The store raised an error: one spoilt key must not stop the others, so each goes alone, by its id."""
@@ -239,8 +231,8 @@ class Wallet:
         """The call was sent and its answer lost: ask for each receipt by id. Nothing is spent again."""
         try:
             await self._store.wait_up(limits.SPEND_WAIT_S)
-            asked = [self._store.send("GET", keys.receipt(w.spend.viewer, w.spend.gift_id)) for w in batch]
-            receipts = await asyncio.gather(*asked)
+            asked = [("GET", keys.receipt(w.spend.viewer, w.spend.gift_id)) for w in batch]
+            receipts = await self._store.read_confirmed(*asked)
         except StoreError:
             _fail(batch)
             return
@@ -255,7 +247,7 @@ class Wallet:
     def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, again: bool) -> None:
         """Answer those who wait. `again`: a receipt found after a lost answer is this very call's own."""
         self.batches += 1
-        changes = []
+        changes, stale = [], False
         for waiting, outcome in zip(batch, outcomes, strict=True):
             status = outcome[0]
             if status in (b"ok", b"duplicate"):
@@ -279,13 +271,17 @@ class Wallet:
                     )
                 if not waiting.future.done():
                     waiting.future.set_result(paid)
-            elif not waiting.future.done():
+                continue
+            stale = stale or status == b"stale_epoch"
+            if not waiting.future.done():
                 waiting.future.set_exception(_refusal(status, outcome, waiting.spend))
         if changes:
             self._on_change(changes)
+        if stale:
+            self._store.reopen()
 
     # --- top-ups -----------------------------------------------------------------------------------------------
-    async def top_up(self, user_id: str, topup_id: str, coins: int, source: str, entry: bytes) -> ToppedUp:
+    async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> ToppedUp:
         """Credit bought coins once per id. Raises TopUpConflict, Refused wallet_unavailable."""
         partition = keys.partition_of(user_id)
         names = [
@@ -294,18 +290,18 @@ class Wallet:
             keys.log(partition),
             keys.wallet_meta(partition),
         ]
-        if not self._store.up:
+        if not self._store.usable:
             raise unavailable()
         args: list[str | bytes | int] = [
-            self._epochs[partition],
-            fingerprint(user_id, coins, source),
+            self._store.epochs[partition],
+            print_,
             coins,
             limits.BALANCE_MAX,
             limits.TOPUP_RECEIPT_S,
             entry,
         ]
         try:
-            outcome = cast(list[bytes], await self._store.run(TOPUP, names, args))
+            outcome = cast(list[bytes], await self._store.write(TOPUP, names, args))
         except StoreError:
             raise unavailable() from None
         match outcome[0]:
@@ -317,7 +313,10 @@ class Wallet:
                 )
             case b"conflict":
                 raise TopUpConflict
-            case b"stale_epoch" | b"too_rich" | b"bad_amount":
+            case b"stale_epoch":
+                self._store.reopen()
+                raise unavailable()
+            case b"partition_frozen" | b"too_rich" | b"bad_amount":
                 log.error("topup_refused", status=outcome[0], user=user_id)
                 raise unavailable()
             case _:
@@ -344,7 +343,7 @@ def _refusal(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
             return Refused(Refusal.EXPIRED_ID)
         case b"frozen":
             return Refused(Refusal.WALLET_FROZEN)
-        case b"stale_epoch" | b"bad_amount":
+        case b"stale_epoch" | b"partition_frozen" | b"bad_amount":
             log.error("spend_refused", status=status, gift_id=spend.gift_id)
             return unavailable()
         case _:

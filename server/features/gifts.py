@@ -37,6 +37,7 @@ class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift")
     coins: int
     diamonds: int
     combo: str | None
+    fp: str  # the payload's fingerprint, for the receipt should it have to be put back
     show: msgspec.Raw
 
 
@@ -84,6 +85,7 @@ def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[S
         test=False,
         combo=None,
     )
+    print_ = fingerprint(room.id, host.user_id, gift.id, command.count, coins, command.combo, command.message)
     entry = GiftEntry(
         id=command.id,
         viewer=member.user_id,
@@ -96,6 +98,7 @@ def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[S
         coins=coins,
         diamonds=diamonds,
         combo=command.combo,
+        fp=print_,
         show=msgspec.Raw(encode(shown)),
     )
     spend = Spend(
@@ -106,7 +109,7 @@ def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[S
         diamonds=diamonds,
         count=command.count,
         combo=command.combo,
-        fingerprint=fingerprint(room.id, host.user_id, gift.id, command.count, coins, command.combo, command.message),
+        fingerprint=print_,
         entry=encode(entry),
     )
     return spend, entry

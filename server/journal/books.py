@@ -13,6 +13,10 @@ class Gap(Exception):
     """The log does not go on where the journal ends: a second drain, or a store that lost or skipped entries."""
 
 
+class Misfit(Exception):
+    """An entry's balance does not follow from the one before: drift, a double application, a changed byte."""
+
+
 class LogEntry(Struct, frozen=True, kw_only=True):
     """One entry of a partition's log as the wallet store holds it."""
 
@@ -23,6 +27,37 @@ class LogEntry(Struct, frozen=True, kw_only=True):
     credited: int | None
     combo_count: int
     body: bytes
+
+    def accounts(self) -> list[str]:
+        """The accounts whose balance this entry tells; none when its body cannot be read."""
+        try:
+            body = _BODY.decode(self.body)
+        except msgspec.DecodeError:
+            return []
+        told = [f"viewer:{body.viewer}"] if self.balance is not None else []
+        return [*told, f"creator:{body.creator}"] if self.credited is not None else told
+
+
+class Positions:
+    """Balances of accounts as the journal has them, moved along as entries are booked."""
+
+    def __init__(self) -> None:
+        self._now: dict[tuple[int, str], int] = {}
+        self.changed: dict[tuple[int, str], int] = {}
+
+    def stand(self, partition: int, account: str, balance: int) -> None:
+        """What the journal has."""
+        self._now[(partition, account)] = balance
+
+    def move(self, partition: int, *moves: tuple[str, int, int | None]) -> None:
+        """Check that the entry's own balances are those that follow, and take them all. Raises Misfit."""
+        for account, by, told in moves:
+            before = self._now.get((partition, account), 0)
+            if before + by != told:
+                raise Misfit(f"{account} has {told} after {by:+d}, but had {before}")
+        for account, _, told in moves:
+            assert told is not None
+            self._now[(partition, account)] = self.changed[(partition, account)] = told
 
 
 class Body(Struct, frozen=True, kw_only=True):
@@ -70,11 +105,18 @@ def parse(row: Any) -> LogEntry:
     )
 
 
-def book(partition: int, mark: Mark, entry: LogEntry) -> tuple[Mark, dict[str, Any], list[dict[str, Any]]]:
-    """The entry's row, its postings, and the mark after it. Raises Gap, msgspec.ValidationError."""
+def book(
+    partition: int, mark: Mark, entry: LogEntry, known: Positions
+) -> tuple[Mark, dict[str, Any], list[dict[str, Any]]]:
+    """The mark after the entry, its row, its postings. Raises Gap, Misfit, msgspec.ValidationError.
+
+    The balances that the entry tells are checked against `known`, which moves along.
+    """
     if not mark.follows(entry):
         raise Gap(f"partition {partition}: {entry.epoch}-{entry.n} after {mark.epoch}-{mark.n}")
     body = _BODY.decode(entry.body)
+    legs_of = _legs(body)
+    _move(partition, entry, body, known)
     link = f"{mark.hash} {partition} {entry.epoch}-{entry.n} {entry.at_ms} {entry.balance} {entry.credited} "
     digest = hashlib.sha256(link.encode() + entry.body).hexdigest()
     where = {"partition": partition, "epoch": entry.epoch, "n": entry.n}
@@ -88,15 +130,28 @@ def book(partition: int, mark: Mark, entry: LogEntry) -> tuple[Mark, dict[str, A
         "diamonds": body.diamonds,
         "balance": entry.balance,
         "credited": entry.credited,
+        "combo_count": entry.combo_count,
         "at_ms": entry.at_ms,
         "body": entry.body.decode(),
         "hash": digest,
     }
     legs = [
         where | {"leg": leg, "asset": asset, "account": account, "amount": amount}
-        for leg, (asset, account, amount) in enumerate(_legs(body))
+        for leg, (asset, account, amount) in enumerate(legs_of)
     ]
     return Mark(entry.epoch, entry.n, digest), row, legs
+
+
+def _move(partition: int, entry: LogEntry, body: Body, known: Positions) -> None:
+    match body.kind:
+        case "gift":
+            known.move(
+                partition,
+                (f"viewer:{body.viewer}", -body.coins, entry.balance),
+                (f"creator:{body.creator}", body.diamonds, entry.credited),
+            )
+        case "topup":
+            known.move(partition, (f"viewer:{body.viewer}", body.coins, entry.balance))
 
 
 def _legs(body: Body) -> list[tuple[str, str, int]]:

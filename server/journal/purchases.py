@@ -13,7 +13,7 @@ from server import limits
 from server.clock import Clock
 from server.journal.database import reading
 from server.journal.tables import entries, topups
-from server.wallet import ToppedUp, TopUpConflict, Wallet
+from server.wallet import ToppedUp, TopUpConflict, Wallet, fingerprint
 
 
 class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +31,7 @@ class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup
     viewer: str
     coins: int
     source: str
+    fp: str
 
 
 class Purchases:
@@ -49,8 +50,9 @@ class Purchases:
                 raise TopUpConflict
             if before.state == "posted":
                 return ToppedUp(balance=before.balance, entry_id="", duplicate=True)
-        entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source)
-        return await self._wallet.top_up(user_id, order.id, order.coins, order.source, msgspec.json.encode(entry))
+        print_ = fingerprint(user_id, order.coins, order.source)
+        entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source, fp=print_)
+        return await self._wallet.top_up(user_id, order.id, order.coins, print_, msgspec.json.encode(entry))
 
     def _record(self, user_id: str, order: TopUp) -> Any:
         """The row of this id that was there before, or None when this call made it."""

@@ -20,6 +20,7 @@ entries = Table(
     Column("diamonds", BigInteger, nullable=False),
     Column("balance", BigInteger),  # of the wallet, after it
     Column("credited", BigInteger),  # of the creator's counter in this partition, after it
+    Column("combo_count", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("body", Text, nullable=False),  # the entry as the wallet store wrote it
     Column("hash", String(64), nullable=False),
@@ -40,6 +41,36 @@ postings = Table(
     Column("account", String(80), nullable=False),  # viewer:<id> | creator:<id> | house:<name>
     Column("amount", BigInteger, nullable=False),
     Index("postings_by_account", "account", "asset"),
+)
+
+# The newest balance of each account of a partition, as its entries say: what the next entry is checked against.
+positions = Table(
+    "positions",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("account", String(80), primary_key=True),  # viewer:<id> in coins | creator:<id> in diamonds
+    Column("balance", BigInteger, nullable=False),
+)
+
+# Entries that do not fit: the partition stands still in front of the first, the others go on.
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+# What the last audits found: the newest is what /v1/audit answers.
+audits = Table(
+    "audits",
+    metadata,
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("ok", Integer, nullable=False),
+    Column("report", Text, nullable=False),
 )
 
 # How far each partition is journaled: moved in the same transaction as the rows.

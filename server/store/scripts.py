@@ -90,7 +90,9 @@ def _each(header: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if "EACH" not in header:
         return (), ()
     keys, _, args = header["EACH"].partition("/")
-    return tuple(keys.split()), tuple(args.split())
+    if not args.split():
+        raise ValueError("EACH needs arguments: they say how many items there are")
+    return _names({"EACH": keys}, "EACH"), _names({"EACH": args}, "EACH")
 
 
 def _locals(names: tuple[str, ...], table: str) -> str:

@@ -29,7 +29,8 @@ export class GiftPanel {
     panel.replaceChildren(
       el("header", {}, el("h2", { text: "Gifts" }), this.status,
         el("p", { class: "balance" }, icon("coin"), el("span", { class: "sr", text: "Your coins" }), this.balance),
-        el("button", { class: "icon-button gift-close", type: "button", testid: "gift-close", "aria-label": "Close gifts" }, icon("close"))),
+        el("button", { class: "icon-button gift-close", type: "button", testid: "gift-close", "aria-label": "Close gifts" },
+          icon("close"))),
       this.shelf,
       el("footer", {}, this.counts,
         el("label", { class: "field" }, icon("note"), el("span", { class: "sr", text: "Message with the gift" }), this.message),

@@ -1,20 +1,22 @@
--- Opens wallet partitions: gives a new one its first epoch and the OPEN marker that fences older writers.
+-- Opens wallet partitions at an epoch: its OPEN marker comes first and fences whoever still writes in an older one.
 -- KEYS -
 -- ARGV -
--- EACH log meta / partition
--- Returns the epoch of each partition
+-- EACH log meta / partition epoch
+-- Returns the epoch of each partition: a later one when another node has opened it meanwhile
 local epochs = {}
+local time = redis.call('TIME')
+local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
 for i = 1, items do
   local log, meta = keys_of(i)
-  local partition = args_of(i)
-  local epoch = redis.call('HGET', meta, 'epoch')
-  if not epoch then
-    local time = redis.call('TIME')
-    local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-    redis.call('XADD', log, '1-0', 't', at_ms, 'e', '{"kind":"open","partition":' .. partition .. '}')
-    redis.call('HSET', meta, 'epoch', '1')
-    epoch = '1'
+  local partition, epoch = args_of(i)
+  local now = redis.call('HGET', meta, 'epoch')
+  if not now or tonumber(now) < tonumber(epoch) then
+    local id = redis.pcall('XADD', log, epoch .. '-0', 't', at_ms, 'e', '{"kind":"open","partition":' .. partition .. '}')
+    if type(id) ~= 'table' then
+      redis.call('HSET', meta, 'epoch', epoch)
+      now = epoch
+    end
   end
-  epochs[i] = epoch
+  epochs[i] = now or ''
 end
 return epochs

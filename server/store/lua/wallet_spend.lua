@@ -3,13 +3,13 @@
 -- ARGV id_life_ms id_ahead_ms margin_ms combo_s
 -- EACH wallet credit receipt combo log meta / epoch id_ms fingerprint coins diamonds count in_combo entry
 -- Returns per gift {ok, balance, combo, entry id} | {duplicate, balance, combo, entry id} | {conflict} | {expired_id}
---   | {frozen} | {insufficient, balance} | {bad_amount} | {stale_epoch}
+--   | {partition_frozen} | {frozen} | {insufficient, balance} | {bad_amount} | {stale_epoch}
 -- Everything is read before anything is written: a key of a wrong type raises with nothing changed. The first
 -- write of a gift is XADD at its epoch: the one that may still be refused, and then nothing of that gift is done.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local at_ms = string.format('%d', now)
-local coins_of, status_of, credit_of, combo_of, done, totals = {}, {}, {}, {}, {}, {}
+local coins_of, status_of, credit_of, combo_of, done, totals, closed = {}, {}, {}, {}, {}, {}, {}
 
 local function integer(text, key)
   if text and not string.find(text, '^%d+$') then
@@ -29,8 +29,9 @@ for i = 1, items do
     credit_of[credit] = integer(redis.call('GET', credit), credit)
   end
   if totals[meta] == nil then
-    local moved = redis.call('HMGET', meta, 'coins', 'diamonds')
+    local moved = redis.call('HMGET', meta, 'coins', 'diamonds', 'frozen')
     totals[meta] = integer(moved[1], meta) + integer(moved[2], meta)
+    closed[meta] = moved[3]
   end
   if done[receipt] == nil then
     done[receipt] = redis.call('GET', receipt) or false
@@ -58,6 +59,9 @@ local function pay(i)
   local made = tonumber(id_ms)
   if made + tonumber(id_life_ms) < now or made - tonumber(id_ahead_ms) > now then
     return {'expired_id'}
+  end
+  if closed[meta] then
+    return {'partition_frozen'}
   end
   if status_of[wallet] ~= 'ok' then
     return {'frozen'}

@@ -1,7 +1,7 @@
 -- Credits bought coins to a wallet, once per operation id.
 -- KEYS wallet receipt log meta
 -- ARGV epoch fingerprint coins balance_max receipt_s entry
--- Returns {ok, balance, entry id} | {duplicate, balance, entry id} | {conflict} | {bad_amount} | {too_rich} | {stale_epoch}
+-- Returns {ok, balance, entry id} | {duplicate, balance, entry id} | {conflict} | {bad_amount} | {too_rich} | {partition_frozen} | {stale_epoch}
 local before = redis.call('HGET', wallet, 'c') or '0'
 local done = redis.call('GET', receipt)
 if not (string.find(coins, '^[1-9]%d*$') and #coins <= 9) then
@@ -13,6 +13,9 @@ if done then
     return {'conflict'}
   end
   return {'duplicate', balance, id}
+end
+if redis.call('HGET', meta, 'frozen') then
+  return {'partition_frozen'}
 end
 local after = tonumber(before) + tonumber(coins)
 if after > tonumber(balance_max) then

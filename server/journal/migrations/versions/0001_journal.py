@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("diamonds", sa.BigInteger(), nullable=False),
         sa.Column("balance", sa.BigInteger()),
         sa.Column("credited", sa.BigInteger()),
+        sa.Column("combo_count", sa.BigInteger(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("hash", sa.String(64), nullable=False),
@@ -44,6 +45,30 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("partition", "epoch", "n", "leg"),
     )
     op.create_index("postings_by_account", "postings", ["account", "asset"])
+    op.create_table(
+        "positions",
+        sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("account", sa.String(80), nullable=False),
+        sa.Column("balance", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("partition", "account"),
+    )
+    op.create_table(
+        "quarantine",
+        sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("epoch", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("partition", "epoch", "n"),
+    )
+    op.create_table(
+        "audits",
+        sa.Column("at_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("ok", sa.Integer(), nullable=False),
+        sa.Column("report", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("at_ms"),
+    )
     op.create_table(
         "watermarks",
         sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),

@@ -1,0 +1,95 @@
+"""Whether a wallet store may be trusted with money: looked at before it is used, and again and again."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+from server.store.client import Link, Store, StoreRefused
+from server.store.scripts import Script
+
+_COMMAND = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
+_CONTAINERS = {"XINFO", "SCRIPT", "CONFIG"}
+
+# What the durable promise stands on (money.md, section 2.4, rows 5 and 26).
+WANTED = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "no-appendfsync-on-rewrite": "no",
+    "maxmemory-policy": "noeviction",
+}
+
+
+async def troubles(store: Store | Link, scripts: Sequence[Script], free_bytes: int | None = None) -> list[str]:
+    """Each thing that is wrong, as a sentence; none when the store may take money. Raises StoreError."""
+    call = store.call
+    found: list[str] = []
+    info = _info(await call("INFO", "everything"))
+    if info.get("role") != "master":
+        found.append(f"the store's role is {info.get('role')}, not master")
+    version = info.get("valkey_version") or info.get("redis_version") or "0"
+    if int(version.split(".")[0]) < 7:
+        found.append(f"the store is version {version}; 7.0 or later is needed")
+    if info.get("aof_last_write_status") != "ok":
+        found.append("the store's last write of its append-only file failed")
+    found += await _config(store)
+    found += await _rights(store, scripts)
+    if free_bytes is not None and free_bytes <= 0:
+        found.append("the disk of the wallet store is nearly full")
+    return found
+
+
+async def _config(store: Store | Link) -> list[str]:
+    try:
+        reply = await store.call("CONFIG", "GET", *WANTED)
+    except StoreRefused as refused:
+        return [f"the store does not show its configuration ({refused})"]
+    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    has = {key.decode(): value.decode() for key, value in pairs}
+    return [f"{name} is {has.get(name)}, not {value}" for name, value in WANTED.items() if has.get(name) != value]
+
+
+async def _rights(store: Store | Link, scripts: Sequence[Script]) -> list[str]:
+    """A script that may not run its second command leaves its first one done: every command must be allowed."""
+    try:
+        user = cast(bytes, await store.call("ACL", "WHOAMI"))
+        for command in commands_of(scripts):
+            said = await store.call("ACL", "DRYRUN", user, *command)
+            if said != b"OK":
+                return [f"the store's user may not run {command[0]} ({said.decode(errors='replace')[:80]})"]
+    except StoreRefused as refused:
+        return [f"the store does not tell what its user may do ({refused})"]
+    return []
+
+
+def commands_of(scripts: Sequence[Script]) -> list[tuple[str, ...]]:
+    """Every command in the scripts' text, with as many arguments as ACL DRYRUN wants to see."""
+    found: set[tuple[str, ...]] = set()
+    for script in scripts:
+        for name, first in _COMMAND.findall(script.text):
+            found.add((name, first) if name in _CONTAINERS else (name,))
+    return sorted(_with_arguments(command) for command in found)
+
+
+def _with_arguments(command: tuple[str, ...]) -> tuple[str, ...]:
+    """DRYRUN checks the number of arguments too."""
+    wanted: dict[str, tuple[str, ...]] = {
+        "TIME": (),
+        "GET": ("k",),
+        "EXISTS": ("k",),
+        "HGET": ("k", "f"),
+        "HMGET": ("k", "f"),
+        "SET": ("k", "v"),
+        "HSET": ("k", "f", "v"),
+        "HINCRBY": ("k", "f", "1"),
+        "INCRBY": ("k", "1"),
+        "XADD": ("k", "*", "f", "v"),
+        "XINFO": ("k",),
+        "DEL": ("k",),
+        "HDEL": ("k", "f"),
+    }
+    return command + wanted[command[0]]
+
+
+def _info(text: Any) -> dict[str, str]:
+    lines = (line.split(":", 1) for line in cast(bytes, text).decode().splitlines() if ":" in line)
+    return {key: value.strip() for key, value in lines}

@@ -1,0 +1,20 @@
+-- Looks at wallet partitions without touching them: their epoch and the last id of their logs.
+-- KEYS -
+-- ARGV -
+-- EACH log meta / partition
+-- Returns per partition {epoch or '', last id or ''}
+local found = {}
+for i = 1, items do
+  local log, meta = keys_of(i)
+  local last = ''
+  if redis.call('EXISTS', log) == 1 then
+    local about = redis.call('XINFO', 'STREAM', log)
+    for n = 1, #about, 2 do
+      if about[n] == 'last-generated-id' then
+        last = about[n + 1]
+      end
+    end
+  end
+  found[i] = {redis.call('HGET', meta, 'epoch') or '', last}
+end
+return found

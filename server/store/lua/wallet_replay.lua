@@ -1,0 +1,41 @@
+-- Puts back journaled entries that the store lost, in order: log, balances, receipts, totals. What is there stays.
+-- KEYS log meta
+-- ARGV -
+-- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms kind coins diamonds
+-- Returns how many entries were put back
+local put = 0
+for i = 1, items do
+  local wallet, credit, receipt = keys_of(i)
+  local id, at_ms, balance, credited, combo, entry, receipt_text, expires_ms, kind, coins, diamonds = args_of(i)
+  local fields = {'t', at_ms}
+  if balance ~= '' then
+    fields[#fields + 1], fields[#fields + 2] = 'b', balance
+  end
+  if credited ~= '' then
+    fields[#fields + 1], fields[#fields + 2] = 'd', credited
+    fields[#fields + 1], fields[#fields + 2] = 'k', combo
+  end
+  fields[#fields + 1], fields[#fields + 2] = 'e', entry
+  local done = redis.pcall('XADD', log, id, unpack(fields))
+  if type(done) ~= 'table' then
+    put = put + 1
+    if kind == 'open' then
+      redis.call('HSET', meta, 'epoch', string.match(id, '^(%d+)-'))
+    else
+      redis.call('HSET', wallet, 'c', balance)
+      if credited ~= '' then
+        redis.call('SET', credit, credited)
+      end
+      if kind == 'gift' then
+        redis.call('HINCRBY', meta, 'coins', coins)
+        redis.call('HINCRBY', meta, 'diamonds', diamonds)
+      elseif kind == 'topup' then
+        redis.call('HINCRBY', meta, 'bought', coins)
+      end
+      if receipt_text ~= '' then
+        redis.call('SET', receipt, receipt_text, 'PXAT', expires_ms)
+      end
+    end
+  end
+end
+return put
