@@ -1,4 +1,4 @@
-"""The commands: run (everything on one machine), node, journal, migrate, token."""
+"""The commands: run (everything on one machine), node, journal, audit, migrate, token."""
 
 import argparse
 import logging
@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="everything on this machine: stores, journal, a node")
     commands.add_parser("node", help="sockets and HTTP, on stores that are given or already run")
     commands.add_parser("journal", help="the drain from the ledger log to SQL")
+    commands.add_parser("audit", help="check journal and store; exit code 1 and the first wrong thing when they differ")
     commands.add_parser("migrate", help="bring the journal's schema up to date")
     token = commands.add_parser("token", help="print a token")
     token.add_argument("user")
@@ -59,6 +60,12 @@ def _journal(settings: Settings, _args: argparse.Namespace) -> int:
     return 0
 
 
+def _audit(settings: Settings, _args: argparse.Namespace) -> int:
+    from server.journal import process  # noqa: PLC0415
+
+    return process.audit(settings)
+
+
 def _migrate(settings: Settings, _args: argparse.Namespace) -> int:
     from server.journal import database  # noqa: PLC0415
 
@@ -75,7 +82,7 @@ def _token(settings: Settings, args: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"run": _run, "node": _node, "journal": _journal, "migrate": _migrate, "token": _token}
+_COMMANDS = {"run": _run, "node": _node, "journal": _journal, "audit": _audit, "migrate": _migrate, "token": _token}
 
 
 def _set_up_logging(settings: Settings) -> None:

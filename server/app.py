@@ -14,7 +14,7 @@ from server.clock import Clock
 from server.fanout import Fanout
 from server.history import SCRIPTS as HISTORY_SCRIPTS
 from server.history import History
-from server.http import docs, gifts, health, pages, rooms, tokens, wallets
+from server.http import audit, docs, gifts, health, pages, rooms, tokens, wallets
 from server.http.api import install_error_handlers
 from server.journal import database
 from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
@@ -156,6 +156,7 @@ def create_app(node: Node) -> Starlette:
             *rooms.routes(),
             *gifts.routes(),
             *wallets.routes(),
+            *audit.routes(),
             *docs.routes(),
             *pages.routes(development),
         ],

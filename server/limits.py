@@ -81,6 +81,12 @@ LOG_TAIL = 10_000  # journaled entries that stay in the wallet store per partiti
 assert LOG_TAIL * WALLET_PARTITIONS < LOG_ENTRIES_MAX
 TRIM_EVERY_S = 5.0
 
+AUDIT_EVERY_S = 60.0
+AUDIT_WRONG_MAX = 20  # of what is wrong, the first few tell enough
+AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed
+AUDIT_WALLETS = 1_000  # per partition and audit: one short script
+AUDITS_KEPT_MS = 7 * 86_400_000
+
 # --- stores ------------------------------------------------------------------------------------------------------
 STORE_CALL_S_MAX = 5.0  # an unanswered call: the connection is dropped, its outcome unknown
 STORE_CONNECT_S = 2.0

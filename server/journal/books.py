@@ -117,8 +117,7 @@ def book(
     body = _BODY.decode(entry.body)
     legs_of = _legs(body)
     _move(partition, entry, body, known)
-    link = f"{mark.hash} {partition} {entry.epoch}-{entry.n} {entry.at_ms} {entry.balance} {entry.credited} "
-    digest = hashlib.sha256(link.encode() + entry.body).hexdigest()
+    digest = chain(mark.hash, partition, entry, entry.body)
     where = {"partition": partition, "epoch": entry.epoch, "n": entry.n}
     row = where | {
         "kind": body.kind,
@@ -140,6 +139,12 @@ def book(
         for leg, (asset, account, amount) in enumerate(legs_of)
     ]
     return Mark(entry.epoch, entry.n, digest), row, legs
+
+
+def chain(last: str, partition: int, entry: Any, body: bytes) -> str:
+    """The hash of an entry (or its row), given the one before: a changed, missing or inserted row breaks the chain."""
+    link = f"{last} {partition} {entry.epoch}-{entry.n} {entry.at_ms} {entry.balance} {entry.credited} "
+    return hashlib.sha256(link.encode() + body).hexdigest()
 
 
 def _move(partition: int, entry: LogEntry, body: Body, known: Positions) -> None:

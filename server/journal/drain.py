@@ -29,7 +29,7 @@ class Drain:
     def __init__(self, engine: Engine, wallet: Store, history: History, clock: Clock) -> None:
         self._ledger = Ledger(engine, clock)
         self._wallet = wallet
-        self._clock = clock
+        self.clock = clock
         self._retell = Retell(history, clock, self._read_logs)
         self._trimmed_at_ms = 0
         self._frozen: set[int] = set()
@@ -74,8 +74,8 @@ class Drain:
         logs = await self._read_logs({p: (mark.epoch, mark.n) for p, mark in marks.items() if p not in self.stuck})
         moved = await asyncio.to_thread(self._ledger.write, marks, logs) if logs else 0
         self.journaled += moved
-        if abs(self._clock.now_ms() - self._trimmed_at_ms) > limits.TRIM_EVERY_S * 1000:
-            self._trimmed_at_ms = self._clock.now_ms()
+        if abs(self.clock.now_ms() - self._trimmed_at_ms) > limits.TRIM_EVERY_S * 1000:
+            self._trimmed_at_ms = self.clock.now_ms()
             await self._trim()
         return moved
 

@@ -2,10 +2,13 @@
 
 import asyncio
 import signal
+import sys
 import time
 
+import msgspec
 import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from server import limits
 from server.clock import Clock
@@ -13,9 +16,11 @@ from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
 from server.history import SCRIPTS as HISTORY_SCRIPTS
 from server.history import History
 from server.journal import database
+from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
+from server.journal.audit import Audit, Report
 from server.journal.drain import Drain
-from server.settings import Settings
-from server.store.client import Store
+from server.settings import Settings, Unusable
+from server.store.client import Store, StoreError
 
 log = structlog.get_logger()
 
@@ -32,12 +37,57 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stopping.set)
-    wallet = Store("wallet", settings.wallet_address)
+    wallet = Store("wallet", settings.wallet_address, scripts=AUDIT_SCRIPTS)
     rooms = Store("room", settings.room_address, scripts=[*HISTORY_SCRIPTS, *GIFT_SCRIPTS])
     await wallet.start()
     await rooms.start()
     await wallet.wait_up(limits.STORE_START_S)
     drain = Drain(engine, wallet, History(rooms), Clock(time.time))  # noqa: TID251
+    audit = Audit(engine, wallet, drain.clock)
+    auditing = asyncio.create_task(_audit_always(audit, drain))
     await drain.run(stopping)
+    auditing.cancel()
+    await asyncio.gather(auditing, return_exceptions=True)
     await wallet.stop()
     await rooms.stop()
+
+
+async def _audit_always(audit: Audit, drain: Drain) -> None:
+    """Again and again; what does not hold freezes its partition."""
+    while True:
+        await asyncio.sleep(limits.AUDIT_EVERY_S)
+        try:
+            report = await audit.run()
+        except (StoreError, SQLAlchemyError) as error:
+            log.warning("audit_later", error=str(error)[:300])
+            continue
+        if report.wrong:
+            log.error("audit_wrong", first=report.wrong[0])
+            await drain.freeze({wrong.partition: f"audit: {wrong.where}: {wrong.what}" for wrong in report.wrong})
+
+
+def audit(settings: Settings) -> int:
+    """One audit, printed; 1 and the first wrong thing when something does not hold. Raises Unusable."""
+    engine = database.connect(settings.journal_address)
+    report = asyncio.run(_audit_once(settings, engine))
+    print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    if report.ok:
+        return 0
+    first = report.wrong[0] if report.wrong else None
+    where = f"partition {first.partition}, {first.where}: {first.what}" if first else "entries are set aside"
+    print(f"liveroom: the audit failed: {where}", file=sys.stderr)
+    return 1
+
+
+async def _audit_once(settings: Settings, engine: Engine) -> Report:
+    wallet = Store("wallet", settings.wallet_address, scripts=AUDIT_SCRIPTS)
+    await wallet.start()
+    try:
+        await wallet.wait_up(limits.STORE_CONNECT_S)
+        return await Audit(engine, wallet, Clock(time.time)).run()  # noqa: TID251
+    except StoreError:
+        raise Unusable("The wallet store does not answer; the audit needs it.") from None
+    except SQLAlchemyError as error:
+        raise Unusable(f"The journal cannot be read: {str(error)[:200]}.") from None
+    finally:
+        await wallet.stop()

@@ -1,0 +1,21 @@
+"""The audit over HTTP: the figures of the newest one that the journal process made."""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from server.http.api import HttpError, answer, route
+from server.journal.audit import latest
+
+
+async def get_audit(request: Request) -> Response:
+    report = await asyncio.to_thread(latest, request.app.state.node.engine)
+    if report is None:
+        raise HttpError(404, "no_audit_yet", "The first audit comes a minute after the journal process starts.")
+    return answer(report)
+
+
+def routes() -> list[Route]:
+    return [route("/v1/audit", get_audit, summary="The conservation figures of the newest audit")]

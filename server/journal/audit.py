@@ -1,0 +1,288 @@
+"""The audit: that no coin was lost, doubled or made up, in the journal and between journal and store.
+
+Per partition: every entry's postings sum to zero, the hash chain is whole, balances follow from the postings, and the
+store says the same as the journal at the same entry. The first thing that is wrong freezes that partition alone.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+import structlog
+from msgspec import Struct
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select
+
+from server import limits
+from server.clock import Clock
+from server.journal.books import FIRST_HASH, chain
+from server.journal.database import reading
+from server.journal.tables import audits, entries, positions, postings, quarantine, watermarks
+from server.store import keys, scripts
+from server.store.client import Store
+
+log = structlog.get_logger()
+
+LOOK = scripts.load("audit_look")
+SCRIPTS = (LOOK,)
+
+
+class Wrong(Struct, frozen=True):
+    """One thing that does not hold."""
+
+    partition: int
+    where: str  # an entry, an account, or what was compared
+    what: str
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What an audit found. `verified` entries of `entries` were compared with the store."""
+
+    ok: bool
+    at_ms: int
+    entries: int
+    coins_sold: int
+    coins_spent: int
+    coins_held: int
+    diamonds_awarded: int
+    partitions_compared: int
+    partitions_moving: int
+    oldest_unverified_ms: int
+    quarantined: int
+    wrong: list[Wrong]
+
+
+class _Sums(Struct):
+    """What one partition's journal adds up to, up to its watermark."""
+
+    entries: int = 0
+    spent: int = 0
+    bought: int = 0
+    awarded: int = 0
+    held: int = 0
+
+
+class Audit:
+    """Audits journal and store. Between runs it remembers how far each chain was found whole."""
+
+    def __init__(self, engine: Engine, wallet: Store, clock: Clock) -> None:
+        self._engine = engine
+        self._wallet = wallet
+        self._clock = clock
+        self._whole: dict[int, tuple[int, int, str]] = {}
+        self._compared: dict[int, str] = {}
+
+    async def run(self) -> Report:
+        """One audit of everything. Raises StoreError, SQLAlchemyError."""
+        wrong: list[Wrong] = []
+        sums: dict[int, _Sums] = {}
+        compared = moving = 0
+        oldest_ms = 0
+        for partition in range(limits.WALLET_PARTITIONS):
+            found, its_sums, mark, accounts = await asyncio.to_thread(self._journal_side, partition)
+            wrong += found
+            sums[partition] = its_sums
+            said = await self._store_side(partition, [user_id for user_id, _ in accounts])
+            if mark is None or said[0] != mark:
+                oldest_ms = max(oldest_ms, await self._waiting_ms(partition, mark, said[0]))
+                moving += said[0] != (mark or "")
+                continue
+            compared += 1
+            wrong += _differences(partition, its_sums, accounts, said)
+        quarantined = await asyncio.to_thread(self._quarantined)
+        total = _total(sums.values())
+        report = Report(
+            ok=not wrong and not quarantined,
+            at_ms=self._clock.now_ms(),
+            entries=total.entries,
+            coins_sold=total.bought,
+            coins_spent=total.spent,
+            coins_held=total.held,
+            diamonds_awarded=total.awarded,
+            partitions_compared=compared,
+            partitions_moving=moving,
+            oldest_unverified_ms=oldest_ms,
+            quarantined=quarantined,
+            wrong=wrong[: limits.AUDIT_WRONG_MAX],
+        )
+        await asyncio.to_thread(self._keep, report)
+        return report
+
+    # --- the store -------------------------------------------------------------------------------------------
+    async def _store_side(self, partition: int, users: Sequence[str]) -> list[str]:
+        names = [keys.log(partition), keys.wallet_meta(partition), *(keys.wallet(user_id) for user_id in users)]
+        said = cast(list[bytes], await self._wallet.run(LOOK, names, list(users)))
+        return [value.decode() for value in said]
+
+    async def _waiting_ms(self, partition: int, mark: str | None, last: str) -> int:
+        """How long the oldest entry that is not journaled has waited."""
+        if not last:
+            return 0
+        rows = await self._wallet.call("XRANGE", keys.log(partition), f"({mark or '0-0'}", "+", "COUNT", 1)
+        if not rows:
+            return 0
+        fields = rows[0][1]
+        return max(0, self._clock.now_ms() - int(fields[fields.index(b"t") + 1]))
+
+    # --- the journal -----------------------------------------------------------------------------------------
+    def _journal_side(self, partition: int) -> tuple[list[Wrong], _Sums, str | None, list[tuple[str, int]]]:
+        """In one transaction: what is wrong, the sums, the watermark, and the wallets with their balances."""
+        with reading(self._engine).connect() as connection:
+            row = connection.execute(select(watermarks).where(watermarks.c.partition == partition)).one_or_none()
+            if row is None:
+                return [], _Sums(), None, []
+            wrong = self._chain(connection, partition, row) + _unbalanced(connection, partition)
+            sums = _sums(connection, partition)
+            accounts = self._next_window(connection, partition)
+            wrong += _drifted(connection, partition)
+            sums.held = _held(connection, partition)
+            if sums.bought - sums.spent != sums.held:
+                wrong.append(
+                    Wrong(partition, "coins", f"bought {sums.bought} - spent {sums.spent} is not held {sums.held}")
+                )
+        return wrong, sums, f"{row.epoch}-{row.n}", accounts
+
+    def _chain(self, connection: Connection, partition: int, mark: Any) -> list[Wrong]:
+        """Recompute the hashes from where they were found whole last time."""
+        epoch, n, last = self._whole.get(partition, (0, 0, FIRST_HASH))
+        query = (
+            select(entries)
+            .where(entries.c.partition == partition)
+            .where(or_(entries.c.epoch > epoch, and_(entries.c.epoch == epoch, entries.c.n > n)))
+            .order_by(entries.c.epoch, entries.c.n)
+        )
+        for row in connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)):
+            follows = row.n == n + 1 if row.epoch == epoch else row.n == 0
+            digest = chain(last, partition, row, row.body.encode())
+            if not follows or digest != row.hash:
+                what = "the hash does not follow" if follows else f"follows {epoch}-{n}"
+                return [Wrong(partition, f"{row.epoch}-{row.n}", what)]
+            epoch, n, last = row.epoch, row.n, digest
+        if (epoch, n, last) != (mark.epoch, mark.n, mark.hash):
+            return [Wrong(partition, f"{mark.epoch}-{mark.n}", f"the watermark is not the last entry {epoch}-{n}")]
+        self._whole[partition] = (epoch, n, last)
+        return []
+
+    def _next_window(self, connection: Connection, partition: int) -> list[tuple[str, int]]:
+        """Wallets to compare with the store this time: a bounded number, all of them in turn."""
+        accounts = _window(connection, partition, self._compared.get(partition, ""))
+        if len(accounts) < limits.AUDIT_WALLETS:
+            self._compared.pop(partition, None)
+        else:
+            self._compared[partition] = accounts[-1][0]
+        return accounts
+
+    def _quarantined(self) -> int:
+        with reading(self._engine).connect() as connection:
+            return int(connection.execute(select(func.count()).select_from(quarantine)).scalar_one())
+
+    def _keep(self, report: Report) -> None:
+        with self._engine.begin() as connection:
+            oldest = report.at_ms - limits.AUDITS_KEPT_MS
+            connection.execute(delete(audits).where(audits.c.at_ms < oldest))
+            connection.execute(delete(audits).where(audits.c.at_ms == report.at_ms))
+            text = msgspec.json.encode(report).decode()
+            connection.execute(insert(audits).values(at_ms=report.at_ms, ok=int(report.ok), report=text))
+
+
+def latest(engine: Engine) -> Report | None:
+    """The newest audit's report. Raises SQLAlchemyError."""
+    with reading(engine).connect() as connection:
+        text = connection.execute(select(audits.c.report).order_by(audits.c.at_ms.desc()).limit(1)).scalar()
+    return None if text is None else msgspec.json.decode(text, type=Report)
+
+
+def _unbalanced(connection: Connection, partition: int) -> list[Wrong]:
+    """Entries whose postings do not sum to zero in an asset."""
+    query = (
+        select(postings.c.epoch, postings.c.n, postings.c.asset, func.sum(postings.c.amount).label("total"))
+        .where(postings.c.partition == partition)
+        .group_by(postings.c.epoch, postings.c.n, postings.c.asset)
+        .having(func.sum(postings.c.amount) != 0)
+        .limit(limits.AUDIT_WRONG_MAX)
+    )
+    return [
+        Wrong(partition, f"{row.epoch}-{row.n}", f"postings of {row.asset} sum to {row.total}")
+        for row in connection.execute(query)
+    ]
+
+
+def _sums(connection: Connection, partition: int) -> _Sums:
+    query = (
+        select(entries.c.kind, func.count(), func.sum(entries.c.coins), func.sum(entries.c.diamonds))
+        .where(entries.c.partition == partition)
+        .group_by(entries.c.kind)
+    )
+    sums = _Sums()
+    for kind, count, coins, diamonds in connection.execute(query):
+        sums.entries += count
+        if kind == "gift":
+            sums.spent, sums.awarded = int(coins), int(diamonds)
+        elif kind == "topup":
+            sums.bought = int(coins)
+    return sums
+
+
+def _held(connection: Connection, partition: int) -> int:
+    query = select(func.sum(positions.c.balance)).where(_viewers_of(partition))
+    return int(connection.execute(query).scalar() or 0)
+
+
+def _window(connection: Connection, partition: int, after: str) -> list[tuple[str, int]]:
+    """Some of the partition's viewers and their coins, as the positions have them."""
+    query = select(positions).where(_viewers_of(partition), positions.c.account > f"viewer:{after}")
+    rows = connection.execute(query.order_by(positions.c.account).limit(limits.AUDIT_WALLETS))
+    return [(row.account[7:], row.balance) for row in rows]
+
+
+def _viewers_of(partition: int) -> Any:
+    return and_(positions.c.partition == partition, positions.c.account.like("viewer:%"))
+
+
+def _drifted(connection: Connection, partition: int) -> list[Wrong]:
+    """Wallets whose position is not the sum of their postings."""
+    posted = (
+        select(postings.c.account, func.sum(postings.c.amount).label("total"))
+        .where(postings.c.partition == partition)
+        .group_by(postings.c.account)
+        .subquery()
+    )
+    total = func.coalesce(posted.c.total, 0)
+    query = (
+        select(positions.c.account, positions.c.balance, total)
+        .outerjoin(posted, posted.c.account == positions.c.account)
+        .where(positions.c.partition == partition, total != positions.c.balance)
+        .limit(limits.AUDIT_WRONG_MAX)
+    )
+    return [
+        Wrong(partition, account, f"holds {balance}, its postings sum to {sum_}")
+        for account, balance, sum_ in connection.execute(query)
+    ]
+
+
+def _differences(partition: int, sums: _Sums, accounts: list[tuple[str, int]], said: list[str]) -> list[Wrong]:
+    """Journal against store, at the same entry."""
+    pairs = (
+        ("coins spent", sums.spent, said[1]),
+        ("diamonds", sums.awarded, said[2]),
+        ("bought", sums.bought, said[3]),
+    )
+    wrong = [
+        Wrong(partition, name, f"the journal has {ours}, the store {theirs}")
+        for name, ours, theirs in pairs
+        if str(ours) != theirs
+    ]
+    wrong += [
+        Wrong(partition, f"viewer:{user_id}", f"the journal has {balance}, the store {theirs}")
+        for (user_id, balance), theirs in zip(accounts, said[5:], strict=True)
+        if str(balance) != theirs
+    ]
+    return wrong
+
+
+def _total(each: Any) -> _Sums:
+    total = _Sums()
+    for sums in each:
+        for field in total.__struct_fields__:
+            setattr(total, field, getattr(total, field) + getattr(sums, field))
+    return total

@@ -1,0 +1,21 @@
+-- Reads in one step what the store says of a partition: last id, totals, and the balances of some wallets.
+-- KEYS log meta
+-- ARGV -
+-- EACH wallet / user_id
+-- Returns {last id or '', coins, diamonds, bought, frozen or '', balance of each wallet in order}
+local last = ''
+if redis.call('EXISTS', log) == 1 then
+  local about = redis.call('XINFO', 'STREAM', log)
+  for n = 1, #about, 2 do
+    if about[n] == 'last-generated-id' then
+      last = about[n + 1]
+    end
+  end
+end
+local totals = redis.call('HMGET', meta, 'coins', 'diamonds', 'bought', 'frozen')
+local found = {last, totals[1] or '0', totals[2] or '0', totals[3] or '0', totals[4] or ''}
+for i = 1, items do
+  local wallet = keys_of(i)
+  found[#found + 1] = redis.call('HGET', wallet, 'c') or '0'
+end
+return found
