@@ -57,12 +57,13 @@ class SendGift(Command, frozen=True, tag="gifts.send"):
 
 
 class SendGiftOk(Ok, frozen=True, tag="ok"):
-    """Debited, credited and on disk. `coins` is the balance after it."""
+    """Debited, credited and on disk. `coins` is the balance after it, `entry` its place in the ledger."""
 
     id: str
     duplicate: bool
     coins: int
     combo: Combo | None
+    entry: str
 
 
 class GiftSent(Event, frozen=True, tag="gifts.sent"):

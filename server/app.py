@@ -13,7 +13,7 @@ from server import catalogue, limits, metrics
 from server.clock import Clock
 from server.fanout import Fanout
 from server.history import SCRIPTS as HISTORY_SCRIPTS
-from server.history import History
+from server.history import History, wake_rooms
 from server.http import audit, docs, gifts, health, pages, rooms, tokens, wallets
 from server.http.api import install_error_handlers
 from server.journal import database
@@ -23,7 +23,7 @@ from server.journal.purchases import Purchases, TopUp
 from server.room import Rooms, Services
 from server.session import Sessions
 from server.settings import Settings
-from server.store.client import Store
+from server.store.client import Link, Store
 from server.store.scripts import Script
 from server.tokens import Tokens
 from server.wallet import SCRIPTS as WALLET_SCRIPTS
@@ -63,7 +63,7 @@ class Node:
         self.catalogue = catalogue.load(settings.catalogue)
         self.tokens = Tokens(settings.token_secret)
         room_scripts = [*HISTORY_SCRIPTS, *rooms.SCRIPTS, *feature_scripts()]
-        self.room_store = Store("room", settings.room_address, scripts=room_scripts)
+        self.room_store = Store("room", settings.room_address, scripts=room_scripts, on_up=self._wake_rooms)
         self.history = History(self.room_store)
         self.engine = database.connect(settings.journal_address)
         self.opening = Opening(self.engine)
@@ -83,6 +83,9 @@ class Node:
         self.rooms_admin = rooms.RoomsAdmin(self.history, self.clock)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.registry = metrics.registry(self._readings())
+
+    async def _wake_rooms(self, link: Link) -> None:
+        await wake_rooms(link, self.room_store.run_id, self.clock)
 
     # Wallet and fan-out are older than the sessions that hear of them.
     def _wallets_changed(self, changes: Sequence[Change]) -> None:

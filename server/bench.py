@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import functools
 import gc
 import itertools
 import json
@@ -71,7 +72,8 @@ def _measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 def _store(configured: settings.Settings, cpu: int) -> Iterator[subprocess.Popen[bytes]]:
     """The wallet store as `run` starts it: appendfsync always."""
     command = embedded.command(embedded.WALLET, configured)
-    store = subprocess.Popen(command, preexec_fn=embedded.die_with_parent)  # noqa: PLW1509, S603
+    end_with_us = functools.partial(embedded.die_with_parent, os.getpid())
+    store = subprocess.Popen(command, preexec_fn=end_with_us)  # noqa: PLW1509, S603
     try:
         _pin(store.pid, cpu)
         yield store
@@ -146,6 +148,7 @@ class _Driver:
             test=False,
             combo=None,
         )
+        print_ = fingerprint("bench", creator, gift.id, 1, gift.coins, None, None)
         entry = GiftEntry(
             id=gift_id,
             viewer=viewer,
@@ -169,7 +172,7 @@ class _Driver:
             diamonds=gift.diamonds,
             count=1,
             combo=None,
-            fingerprint=fingerprint("bench", creator, gift.id, 1, gift.coins, None, None),
+            fingerprint=print_,
             entry=encode(entry),
         )
 
@@ -193,6 +196,7 @@ async def _spend(configured: settings.Settings, seconds: float, in_flight: int, 
     )
     gifts, batches = wallet.gifts - gifts, wallet.batches - batches
     await wallet.stop()
+    engine.dispose()
     assert gifts == len(driver.waited_s)
     waited = sorted(driver.waited_s)
     return {

@@ -175,9 +175,10 @@ class Fanout:
     async def _fill(self, subscription: _Subscription) -> None:
         listener = subscription.listener
         assert listener is not None
+        head = listener.head  # what comes over the bus while the store is asked is newer than its answer
         try:
             epoch, seq = await self._history.position(listener.id)
-            if epoch != listener.epoch or seq < listener.head:
+            if epoch != listener.epoch or seq < head:
                 listener.restart()
                 return
             missed = await self._history.read(listener.id, listener.head, seq)

@@ -1,5 +1,6 @@
 """The rooms' histories in the room store: append with a seq, snapshots exactly as of a seq, reading what was missed."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -7,13 +8,15 @@ from msgspec import Struct
 
 from protocol.wire import Delivery, Event, encode
 from server import limits
+from server.clock import Clock
 from server.store import keys, scripts
-from server.store.client import Arg, Store, StoreError
+from server.store.client import Arg, Link, Store, StoreError
 from server.store.scripts import Script
 
 APPEND = scripts.load("history_append")
 SNAPSHOT = scripts.load("history_snapshot")
-SCRIPTS = (APPEND, SNAPSHOT)
+WAKE = scripts.load("history_wake")
+SCRIPTS = (APPEND, SNAPSHOT, WAKE)
 
 
 class NoSuchRoom(Exception):
@@ -106,8 +109,26 @@ class History:
 
     async def room_ids(self) -> list[str]:
         """Every room there is, bounded."""
-        found = cast(list[bytes], await self.store.call("SMEMBERS", keys.ROOMS))
+        found = cast(list[bytes], list(await self.store.call("SMEMBERS", keys.ROOMS)))
         return sorted(room_id.decode() for room_id in found)[: limits.ROOMS_LISTED_MAX]
+
+
+def new_epoch(clock: Clock) -> str:
+    """A name for a room's run of seqs that was never used before."""
+    return clock.new_id().replace("-", "")[:20]
+
+
+async def wake_rooms(link: Link, run_id: str, clock: Clock) -> None:
+    """Before anything is appended over a new connection: rooms of a store that may have lost its end get a new epoch.
+
+    The room store is `everysec`: a power cut takes its last second, and seqs that somebody saw would be given again.
+    A store that was stopped in order has lost nothing. Raises StoreError.
+    """
+    whole = await link.call("GET", keys.ROOM_STORE_WHOLE) == run_id.encode()
+    found = cast(list[bytes], list(await link.call("SMEMBERS", keys.ROOMS)))
+    args = (run_id, int(whole), new_epoch(clock))
+    calls = [link.call("EVALSHA", WAKE.sha, 1, keys.room_meta(room_id.decode()), *args) for room_id in found]
+    await asyncio.gather(*calls)
 
 
 def event_keys(room_id: str) -> list[str]:

@@ -92,13 +92,13 @@ class Outbox:
     async def wait_flushed(self, seq: int) -> None:
         """Until the event `seq` was written to every socket that could take it."""
         while self.flushed < seq or self._flushing:
+            self._flush_done.clear()  # then it means: a flush has ended since
             await self._flush_done.wait()
 
     def record(self, event: Recorded) -> None:
         """Take the next event; it leaves with the next flush: at once in a quiet room, else with the tick."""
         assert event.seq == self.head + 1
         self.head = event.seq
-        self._flush_done.clear()
         self._ring.append(event)
         self._ring_bytes += len(event.json)
         if len(self._ring) > limits.RING_EVENTS_MAX or self._ring_bytes > limits.RING_BYTES_MAX:

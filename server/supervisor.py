@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 import signal
 import sys
@@ -16,7 +17,8 @@ from rich.console import Console
 from server import limits
 from server.node import listen
 from server.settings import Settings, Unusable, child_environment
-from server.store import embedded
+from server.store import embedded, keys
+from server.store.client import Store, StoreError
 from server.store.embedded import ROOM, WALLET, StoreKind
 
 log = structlog.get_logger()
@@ -25,15 +27,19 @@ log = structlog.get_logger()
 class Child:
     """One supervised process: started again with a growing pause when it dies by itself."""
 
-    def __init__(self, name: str, command: Callable[[], list[str]], environment: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, command: Callable[[], list[str]], environment: dict[str, str], inherited: tuple[int, ...]
+    ) -> None:
         self.name = name
         self._command = command
         self._environment = environment
+        self._inherited = inherited
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self.restarts = 0
         self.failed_code: int | None = None
+        self.stopped_in_order = False
 
     async def start(self) -> None:
         await self._spawn()
@@ -49,7 +55,8 @@ class Child:
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor: it stops all in order
-            preexec_fn=embedded.die_with_parent,  # one thread, and prctl is all it does
+            preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),
+            pass_fds=self._inherited,  # one thread, and prctl is all it does
         )
 
     async def _keep(self) -> None:
@@ -85,7 +92,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), timeout_s)
+            self.stopped_in_order = await asyncio.wait_for(process.wait(), timeout_s) == 0
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -100,13 +107,13 @@ class Child:
 
 
 class DataFolder:
-    """The data folder, ours alone while we run."""
+    """The data folder, ours alone while we or a child of ours runs: flock belongs to the file that they inherit."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock: IO[str] | None = None
 
-    def take(self) -> None:
+    async def take(self) -> None:
         """Raises Unusable when it cannot be written or another server uses it."""
         try:
             self._path.mkdir(parents=True, exist_ok=True)
@@ -116,10 +123,24 @@ class DataFolder:
             probe.unlink()
         except OSError as error:
             raise Unusable(f"The data folder {self._path} cannot be written: {error.strerror}.") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Unusable(f"The data folder {self._path} is in use by another Liveroom.") from None
+        await self._lock_it(self._lock)
+
+    async def _lock_it(self, lock: IO[str]) -> None:
+        """The children of a supervisor that was killed need a moment to end: wait for the last of them."""
+        deadline = asyncio.get_running_loop().time() + limits.STORE_STOP_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise Unusable(f"The data folder {self._path} is in use by another Liveroom.") from None
+            await asyncio.sleep(limits.STORE_RETRY_S)
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The descriptors that children inherit."""
+        return (self._lock.fileno(),) if self._lock is not None else ()
 
 
 class Supervisor:
@@ -130,10 +151,11 @@ class Supervisor:
         self._folder = DataFolder(settings.data)
         self._stopping = asyncio.Event()
         self._children: list[Child] = []
+        self._stores: list[tuple[StoreKind, Child]] = []
 
     async def run(self) -> int:
         """Until a signal; the exit code. Raises Unusable."""
-        self._folder.take()
+        await self._folder.take()
         listen(self._settings).close()  # a taken port is told before anything is started
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -154,7 +176,7 @@ class Supervisor:
         environment = child_environment(PYTHONUNBUFFERED="1")
         for name in ("journal", "node"):
             command = [sys.executable, "-m", "server", name]
-            await self._start(Child(name, lambda command=command: command, environment))  # type: ignore[misc]
+            await self._start(Child(name, lambda command=command: command, environment, self._folder.held))  # type: ignore[misc]
         await self._until_ready()
 
     async def _start(self, child: Child) -> None:
@@ -165,8 +187,22 @@ class Supervisor:
         socket = embedded.socket_path(kind, self._settings)
         with contextlib.suppress(FileNotFoundError):
             socket.unlink()  # of a run that was killed; the folder's lock says that it is over
-        child = Child(f"{kind.name} store", lambda: embedded.command(kind, self._settings), child_environment())
+        whole = embedded.take_mark(kind, self._settings)
+        name, environment = f"{kind.name} store", child_environment()
+        child = Child(name, lambda: embedded.command(kind, self._settings), environment, self._folder.held)
         await self._start(child)
+        self._stores.append((kind, child))
+        if whole and kind is ROOM:
+            await self._say_whole()
+
+    async def _say_whole(self) -> None:
+        """The room store lost nothing: rooms keep their epochs, and whoever resumes gets all they missed."""
+        store = Store("room", self._settings.room_address)
+        await store.start()
+        with contextlib.suppress(StoreError):
+            await store.wait_up(limits.STORE_START_S)
+            await store.call("SET", keys.ROOM_STORE_WHOLE, store.run_id)
+        await store.stop()
 
     async def _until_ready(self) -> None:
         """Until the node takes newcomers, or something says why it cannot."""
@@ -196,6 +232,9 @@ class Supervisor:
         deadline = loop.time() + limits.STOP_S_MAX
         for child in reversed(self._children):
             await child.stop(max(0.2, min(deadline - loop.time(), limits.STORE_STOP_S)))
+        for kind, child in self._stores:
+            if child.stopped_in_order:
+                embedded.mark_stopped(kind, self._settings)
 
     def _say_where(self) -> None:
         at = f"http://{_reachable(self._settings.host)}:{self._settings.port}"

@@ -1,5 +1,7 @@
 """Real Valkey processes for the tests: on unix sockets, in a folder of the run."""
 
+import functools
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -26,7 +28,10 @@ class ValkeyProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.process = subprocess.Popen(embedded.command(self.kind, self.settings), preexec_fn=embedded.die_with_parent)
+        self.process = subprocess.Popen(
+            embedded.command(self.kind, self.settings),
+            preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),
+        )
         deadline = time.monotonic() + 10
         while True:
             assert self.process.poll() is None, f"the {self.kind.name} store ended with {self.process.returncode}"

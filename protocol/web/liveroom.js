@@ -75,7 +75,10 @@ const TOTALS = {
   "board.changed": (room, { top }) => { room.top = top; },
   "goals.progressed": (room, { goal }) => { room.goals = replace(room.goals, goal); },
   "room.updated": (room, { type, seq, at_ms, id, replayed, settings, ...changed }) => {
-    if (changed.broadcast_id && changed.broadcast_id !== room.broadcast_id) Object.assign(room, EMPTY); // totals are of one broadcast
+    if (changed.broadcast_id && changed.broadcast_id !== room.broadcast_id) {
+      const now = room.viewers?.now ?? 0; // whoever is here stays; the totals are of one broadcast
+      Object.assign(room, EMPTY, { viewers: { now, peak: now, unique: now } });
+    }
     Object.assign(room, changed, settings && { settings: { ...room.settings, ...settings } });
   },
   "room.paused": becomes("paused"), "room.resumed": becomes("live"), "room.ended": becomes("ended"), "room.suspended": becomes("suspended"),
@@ -268,9 +271,9 @@ export class RoomClient {
   #handleEvent(event) {
     if (event.seq <= this.#seq) return;
     this.#seq = event.seq;
-    if (event.type === "gifts.sent" && !this.#countGift(event)) return;
-    LINES[event.type]?.(this.room, event);
     if (event.seq > this.#snapshotSeq) TOTALS[event.type]?.(this.room, event);
+    if (event.type === "gifts.sent" && !this.#countGift(event)) return; // told again after a gap: no second line or animation
+    LINES[event.type]?.(this.room, event);
     if (event.user_id === this.you.user_id && /^members\.(un)?muted$/.test(event.type)) {
       this.you.muted_until_ms = event.type === "members.muted" ? event.until_ms : null;
       this.#tell("onYou", this.you);

@@ -50,7 +50,7 @@ async def send_gift(room: Room, member: Member, command: SendGift) -> SendGiftOk
     combo = Combo(command.combo, paid.combo_count) if command.combo else None
     # Shown again for a duplicate too: the once-key lets nothing through twice, and the first try may have died here.
     room.spawn(_show_soon(room, entry, paid.combo_count))
-    return SendGiftOk(id=command.id, duplicate=paid.duplicate, coins=paid.balance, combo=combo)
+    return SendGiftOk(id=command.id, duplicate=paid.duplicate, coins=paid.balance, combo=combo, entry=paid.entry_id)
 
 
 def _checked(room: Room, member: Member, command: SendGift) -> Gift:

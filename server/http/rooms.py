@@ -21,7 +21,7 @@ from protocol.rooms import (
 from protocol.wire import Event, Named, encode
 from server import limits
 from server.clock import Clock
-from server.history import History, event_keys
+from server.history import History, event_keys, new_epoch
 from server.http.api import HttpError, answer, body, room_id_of, route
 from server.room import about_of, shown_settings
 from server.store import keys, scripts
@@ -83,7 +83,8 @@ class RoomsAdmin:
             event_keys(room_id),
             [
                 limits.HISTORY_EVENTS_MAX,
-                self._clock.new_id().replace("-", "")[:20],
+                new_epoch(self._clock),
+                self._history.store.run_id,
                 room.host.user_id,
                 room.host.name,
                 room.title,

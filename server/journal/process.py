@@ -14,13 +14,13 @@ from server import limits
 from server.clock import Clock
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
 from server.history import SCRIPTS as HISTORY_SCRIPTS
-from server.history import History
+from server.history import History, wake_rooms
 from server.journal import database
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.drain import Drain
 from server.settings import Settings, Unusable
-from server.store.client import Store, StoreError
+from server.store.client import Link, Store, StoreError
 
 log = structlog.get_logger()
 
@@ -38,11 +38,16 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stopping.set)
     wallet = Store("wallet", settings.wallet_address, scripts=AUDIT_SCRIPTS)
-    rooms = Store("room", settings.room_address, scripts=[*HISTORY_SCRIPTS, *GIFT_SCRIPTS])
+    clock = Clock(time.time)  # noqa: TID251
+
+    async def wake(link: Link) -> None:
+        await wake_rooms(link, rooms.run_id, clock)
+
+    rooms = Store("room", settings.room_address, scripts=[*HISTORY_SCRIPTS, *GIFT_SCRIPTS], on_up=wake)
     await wallet.start()
     await rooms.start()
     await wallet.wait_up(limits.STORE_START_S)
-    drain = Drain(engine, wallet, History(rooms), Clock(time.time))  # noqa: TID251
+    drain = Drain(engine, wallet, History(rooms), clock)
     audit = Audit(engine, wallet, drain.clock)
     auditing = asyncio.create_task(_audit_always(audit, drain))
     await drain.run(stopping)

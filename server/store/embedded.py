@@ -60,15 +60,32 @@ def command(kind: StoreKind, settings: Settings) -> list[str]:
     return line
 
 
+def mark_stopped(kind: StoreKind, settings: Settings) -> None:
+    """The store ended by itself, in order, with everything on disk."""
+    _mark(kind, settings).touch()
+
+
+def take_mark(kind: StoreKind, settings: Settings) -> bool:
+    """Whether the last run of this store was stopped in order; the answer is given once."""
+    mark = _mark(kind, settings)
+    there = mark.exists()
+    mark.unlink(missing_ok=True)
+    return there
+
+
+def _mark(kind: StoreKind, settings: Settings) -> Path:
+    return settings.data.resolve() / f"{kind.name}.stopped"
+
+
 def socket_path(kind: StoreKind, settings: Settings) -> Path:
     return settings.sockets / f"{kind.name}.sock"
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent_pid: int) -> None:
     """In a child, before exec: end when the supervisor ends, however that dies (Linux: prctl PR_SET_PDEATHSIG)."""
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError):
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)
-    if os.getppid() == 1:  # the parent died between fork and here
+    if os.getppid() != parent_pid:  # the parent died between fork and here
         os._exit(1)

@@ -135,6 +135,7 @@ def wallet_meta(partition: int) -> str:
 
 # --- room store ----------------------------------------------------------------------------------------------------
 ROOMS = "rooms"  # set of room ids
+ROOM_STORE_WHOLE = "store:whole"  # run id of the store process that was started after a stop in order
 WALLET_NEWS = "wallets:changed"  # channel: balances that changed, for the sockets of those users on every node
 
 

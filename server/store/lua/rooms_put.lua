@@ -1,11 +1,11 @@
 -- Creates a room, or changes its host, title and settings; a change is told to the room.
 -- KEYS meta events live
--- ARGV keep epoch host_id host_name title settings body
+-- ARGV keep epoch run_id host_id host_name title settings body
 -- INCLUDE append_event
 -- Returns {created, seq} | {updated, seq} | {unchanged, seq}
 local old = redis.call('HMGET', meta, 'epoch', 'host_id', 'host_name', 'title', 'settings', 'seq')
 if not old[1] then
-  redis.call('HSET', meta, 'epoch', epoch, 'seq', '0', 'status', 'offline', 'host_id', host_id,
+  redis.call('HSET', meta, 'epoch', epoch, 'run_id', run_id, 'seq', '0', 'status', 'offline', 'host_id', host_id,
     'host_name', host_name, 'title', title, 'settings', settings)
   return {'created', '0'}
 end
