@@ -17,6 +17,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = configuration.load()
         _set_up_logging(settings)
+        if args.command != "token":
+            from server import preflight  # noqa: PLC0415  # a token needs no stores
+
+            preflight.check(settings)
         return _COMMANDS[args.command](settings, args)
     except Unusable as unusable:
         print(f"liveroom: {unusable}", file=sys.stderr)

@@ -23,6 +23,7 @@ except ImportError:  # a platform without the compiled extension
 
 TAKEOVER: Final = "liveroom.takeover"
 CONTINUATION, CLOSE, PING, PONG = 0x0, 0x8, 0x9, 0xA
+_CLOSE_CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 
 
 class Hub(Protocol):
@@ -191,20 +192,27 @@ class Connection(asyncio.Protocol):
             if not self.paused and not self.closing:
                 self.transport.write(frame_bytes(PONG, payload))
         elif opcode == CLOSE:
+            if self._fragments is not None or not _is_close(payload):
+                raise BadFrame("bad close frame")
             if not self.closing:
                 self.closing = True
-                self.transport.write(frame_bytes(CLOSE, payload[:2] if _echoes(payload) else b""))
+                self.transport.write(frame_bytes(CLOSE, payload[:2]))
             self.transport.close()
         elif opcode != PONG:
             raise BadFrame("unknown opcode")
 
 
-def _echoes(payload: bytes) -> bool:
-    """Whether a peer's close code may be sent back (RFC 6455, section 7.4)."""
-    if len(payload) < 2:
-        return False
+def _is_close(payload: bytes) -> bool:
+    """Whether a close frame's payload is one (RFC 6455, sections 5.5.1 and 7.4): nothing, or a code and UTF-8."""
+    if not payload:
+        return True
     code = int.from_bytes(payload[:2])
-    return 1000 <= code < 5000 and code not in (1004, 1005, 1006, 1015)
+    may_stand_on_the_wire = code in _CLOSE_CODES or 3000 <= code < 5000
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return False
+    return len(payload) >= 2 and may_stand_on_the_wire
 
 
 class _NoTransport:
@@ -242,7 +250,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         self.connections.discard(self)
         cast(set[Any], self.connections).add(connection)
         self.transport = cast(asyncio.Transport, _NoTransport())
-        if early:  # frames before our 101 are against RFC 6455, section 4.1; they would be lost here
+        if early:  # frames before our 101 (RFC 6455, section 4.1) would be lost; those in the request's own segment are
             connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")
         else:
             transport.pause_reading()

@@ -162,6 +162,7 @@ class Supervisor:
             loop.add_signal_handler(each, self._stopping.set)
         try:
             await self._start_all()
+            await self._until_ready()
             if not self._stopping.is_set():
                 self._say_where()
             await self._stopping.wait()
@@ -177,7 +178,6 @@ class Supervisor:
         for name in ("journal", "node"):
             command = [sys.executable, "-m", "server", name]
             await self._start(Child(name, lambda command=command: command, environment, self._folder.held))  # type: ignore[misc]
-        await self._until_ready()
 
     async def _start(self, child: Child) -> None:
         self._children.append(child)
@@ -205,14 +205,15 @@ class Supervisor:
         await store.stop()
 
     async def _until_ready(self) -> None:
-        """Until the node takes newcomers, or something says why it cannot."""
-        deadline = asyncio.get_running_loop().time() + limits.READY_S
+        """Until the node takes newcomers; what keeps it from that is in its log."""
+        loop = asyncio.get_running_loop()
+        told = loop.time()
         while not self._stopping.is_set():
             if await self._ready():
                 return
-            if asyncio.get_running_loop().time() > deadline:
-                log.error("not_ready_yet", waited_s=limits.READY_S)
-                return
+            if loop.time() - told > limits.READY_S:
+                told = loop.time()
+                log.error("not_ready_yet", see="the log above")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), limits.STORE_RETRY_S)
 

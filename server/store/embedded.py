@@ -47,6 +47,7 @@ def command(kind: StoreKind, settings: Settings) -> list[str]:
         "appendfsync": kind.appendfsync,
         "no-appendfsync-on-rewrite": "no",
         "aof-load-truncated": "yes",
+        "auto-aof-rewrite-min-size": "256mb",  # a rewrite takes a core for a while: not at every 64 MB
         "maxmemory-policy": kind.maxmemory_policy,
         "daemonize": "no",
         "logfile": str(folder / "valkey.log"),

@@ -9,7 +9,7 @@
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local at_ms = string.format('%d', now)
-local coins_of, status_of, credit_of, combo_of, done, totals, closed = {}, {}, {}, {}, {}, {}, {}
+local coins_of, status_of, credit_of, combo_of, done, totals, closed, moves = {}, {}, {}, {}, {}, {}, {}, {}
 
 local function integer(text, key)
   if text and not string.find(text, '^%d+$') then
@@ -32,6 +32,7 @@ for i = 1, items do
     local moved = redis.call('HMGET', meta, 'coins', 'diamonds', 'frozen')
     totals[meta] = integer(moved[1], meta) + integer(moved[2], meta)
     closed[meta] = moved[3]
+    moves[meta] = {0, 0}
   end
   if done[receipt] == nil then
     done[receipt] = redis.call('GET', receipt) or false
@@ -82,8 +83,8 @@ local function pay(i)
   end
   redis.call('HINCRBY', wallet, 'c', '-' .. coins)
   redis.call('INCRBY', credit, diamonds)
-  redis.call('HINCRBY', meta, 'coins', coins)
-  redis.call('HINCRBY', meta, 'diamonds', diamonds)
+  local moved = moves[meta]
+  moved[1], moved[2] = moved[1] + tonumber(coins), moved[2] + tonumber(diamonds)
   if in_combo == '1' then
     redis.call('SET', combo, streak, 'EX', combo_s)
     combo_of[combo] = total
@@ -94,8 +95,20 @@ local function pay(i)
   return {'ok', balance, streak, id}
 end
 
+-- The totals of a partition are written once for all its gifts, whatever happens to one of them.
 local results = {}
-for i = 1, items do
-  results[i] = pay(i)
+local fine, trouble = pcall(function()
+  for i = 1, items do
+    results[i] = pay(i)
+  end
+end)
+for meta, moved in pairs(moves) do
+  if moved[1] > 0 then
+    redis.call('HINCRBY', meta, 'coins', string.format('%d', moved[1]))
+    redis.call('HINCRBY', meta, 'diamonds', string.format('%d', moved[2]))
+  end
+end
+if not fine then
+  error(trouble)
 end
 return results

@@ -1,0 +1,36 @@
+"""What can be known to be wrong before anything starts: one sentence instead of a child that dies again and again."""
+
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from server import catalogue
+from server.journal import database
+from server.settings import Settings, Unusable
+from server.store.client import parse_address
+
+
+def check(settings: Settings) -> None:
+    """Raises Unusable."""
+    for name, url in (("LIVEROOM_WALLET_URL", settings.wallet_url), ("LIVEROOM_ROOM_URL", settings.room_url)):
+        if url is not None:
+            _check_store(name, url)
+    database.connect(settings.journal_address).dispose()
+    _check_sqlite_folder(settings)
+    catalogue.load(settings.catalogue)
+
+
+def _check_store(name: str, url: str) -> None:
+    try:
+        parse_address(url)
+    except ValueError:
+        raise Unusable(f"{name} is not a store address like redis://host:6379/0 or unix:///path.") from None
+
+
+def _check_sqlite_folder(settings: Settings) -> None:
+    """SQLite makes the file, not the folder; the data folder itself is made at start."""
+    if settings.journal_url is None:
+        return
+    parsed = make_url(settings.journal_url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).parent.is_dir():
+        raise Unusable(f"LIVEROOM_JOURNAL_URL names a folder that is not there: {Path(parsed.database).parent}.")
