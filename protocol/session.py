@@ -49,7 +49,7 @@ class WalletChanged(Message, frozen=True, kw_only=True, tag="wallet.changed"):
     """The balance of this socket's user. `entry` is the ledger's `epoch-n`: an older one is not news."""
 
     coins: int
-    cause: Literal["gift", "topup", "refund", "chargeback", "adjust"]
+    cause: Literal["gift", "topup", "refund", "chargeback"]
     ref: str
     entry: str
 

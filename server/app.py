@@ -14,12 +14,13 @@ from server.clock import Clock
 from server.fanout import Fanout
 from server.history import SCRIPTS as HISTORY_SCRIPTS
 from server.history import History, wake_rooms
-from server.http import audit, docs, gifts, health, pages, rooms, tokens, wallets
+from server.http import audit, docs, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import install_error_handlers
 from server.journal import database
 from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
 from server.journal.opening import Opening
 from server.journal.purchases import Purchases, TopUp
+from server.journal.reversals import Reversals
 from server.room import Rooms, Services
 from server.session import Sessions
 from server.settings import Settings
@@ -82,6 +83,7 @@ class Node:
         self.sessions = Sessions(tokens=self.tokens, services=services, rooms=self.rooms, room_store=self.room_store)
         self.rooms_admin = rooms.RoomsAdmin(self.history, self.clock)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
+        self.reversals = Reversals(self.engine, self.wallet, self.clock)
         self.registry = metrics.registry(self._readings())
 
     async def _wake_rooms(self, link: Link) -> None:
@@ -159,6 +161,7 @@ def create_app(node: Node) -> Starlette:
             *rooms.routes(),
             *gifts.routes(),
             *wallets.routes(),
+            *reversals.routes(),
             *audit.routes(),
             *docs.routes(),
             *pages.routes(development),

@@ -81,6 +81,8 @@ LOG_TAIL = 10_000  # journaled entries that stay in the wallet store per partiti
 assert LOG_TAIL * WALLET_PARTITIONS < LOG_ENTRIES_MAX
 TRIM_EVERY_S = 5.0
 
+JOURNALED_POLLS = 200  # a chargeback waits 10 s for the journal, then says that it is not yet done
+REASON_CHARS_MAX = 200
 AUDIT_EVERY_S = 60.0
 AUDIT_WRONG_MAX = 20  # of what is wrong, the first few tell enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed

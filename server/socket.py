@@ -232,6 +232,14 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         if self.handshake_initiated and not self.close_sent:
             self.scope["extensions"][TAKEOVER] = cast(Any, self.take_over)
 
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn's; a head that is too long or no request is answered (414, 431, 400), not held for ever."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.close_sent:
+            self.close_sent = self.handshake_complete = True
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
     async def send(self, message: ASGISendEvent) -> None:
         """As uvicorn's; a refusal as HTTP is a finished handshake too, not an error to be logged."""
         await super().send(message)

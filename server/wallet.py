@@ -23,8 +23,8 @@ from server.wallet_store import NotReplicated, WalletStore
 log = structlog.get_logger()
 
 SPEND = scripts.load("wallet_spend")
-TOPUP = scripts.load("wallet_topup")
-SCRIPTS = (SPEND, TOPUP)
+ADJUST = scripts.load("wallet_adjust")
+SCRIPTS = (SPEND, ADJUST)
 
 
 class Spend(Struct, frozen=True, kw_only=True):
@@ -50,8 +50,8 @@ class Paid(Struct, frozen=True, kw_only=True):
     duplicate: bool
 
 
-class ToppedUp(Struct, frozen=True, kw_only=True):
-    """Coins that were bought and are in the wallet."""
+class Adjusted(Struct, frozen=True, kw_only=True):
+    """A change from outside the rooms that is in the wallet and on disk."""
 
     balance: int
     entry_id: str
@@ -280,52 +280,76 @@ class Wallet:
         if stale:
             self._store.reopen()
 
-    # --- top-ups -----------------------------------------------------------------------------------------------
-    async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> ToppedUp:
+    # --- from outside the rooms --------------------------------------------------------------------------------
+    async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> Adjusted:
         """Credit bought coins once per id. Raises TopUpConflict, Refused wallet_unavailable."""
+        return await self.adjust(
+            user_id, f"topup:{topup_id}", print_, delta=coins, status="", total="bought", entry=entry
+        )
+
+    async def adjust(
+        self, user_id: str, operation: str, print_: str, *, delta: int, status: str, total: str, entry: bytes
+    ) -> Adjusted:
+        """Move `delta` coins and set the status ('' keeps it), once per operation `<kind>:<id>`.
+
+        Raises TopUpConflict when the operation was another one, Refused wallet_unavailable or insufficient_coins.
+        """
+        if not self._store.usable:
+            raise unavailable()
         partition = keys.partition_of(user_id)
         names = [
             keys.wallet(user_id),
-            keys.receipt(user_id, f"topup:{topup_id}"),
+            keys.receipt(user_id, operation),
             keys.log(partition),
             keys.wallet_meta(partition),
         ]
-        if not self._store.usable:
-            raise unavailable()
+        epoch = self._store.epochs[partition]
         args: list[str | bytes | int] = [
-            self._store.epochs[partition],
+            epoch,
             print_,
-            coins,
+            delta,
+            status,
+            total,
             limits.BALANCE_MAX,
             limits.TOPUP_RECEIPT_S,
             entry,
         ]
         try:
-            outcome = cast(list[bytes], await self._store.write(TOPUP, names, args))
+            outcome = cast(list[bytes], await self._store.write(ADJUST, names, args))
         except StoreError:
             raise unavailable() from None
-        match outcome[0]:
+        done = self._adjusted(outcome, user_id, delta)
+        if not done.duplicate and delta:
+            kind, _, ref = operation.partition(":")
+            self._on_change([Change(user_id=user_id, coins=done.balance, cause=kind, ref=ref, entry=done.entry_id)])
+        return done
+
+    def _adjusted(self, outcome: list[bytes], user_id: str, delta: int) -> Adjusted:
+        status = outcome[0]
+        match status:
             case b"ok" | b"duplicate":
-                done = ToppedUp(
-                    balance=int(outcome[1]),
-                    entry_id=outcome[2].decode(),
-                    duplicate=outcome[0] == b"duplicate",
-                )
+                return Adjusted(balance=int(outcome[1]), entry_id=outcome[2].decode(), duplicate=status == b"duplicate")
             case b"conflict":
                 raise TopUpConflict
+            case b"insufficient":
+                raise Refused(Refusal.INSUFFICIENT_COINS, need=-delta, have=int(outcome[1]))
             case b"stale_epoch":
                 self._store.reopen()
                 raise unavailable()
             case b"partition_frozen" | b"too_rich" | b"bad_amount":
-                log.error("topup_refused", status=outcome[0], user=user_id)
+                log.error("adjust_refused", status=status, user=user_id)
                 raise unavailable()
             case _:
                 raise AssertionError(outcome)
-        if not done.duplicate:
-            self._on_change(
-                [Change(user_id=user_id, coins=done.balance, cause="topup", ref=topup_id, entry=done.entry_id)]
-            )
-        return done
+
+    async def last_entry(self, partition: int) -> tuple[int, int]:
+        """The last id of a partition's log. Raises Refused wallet_unavailable."""
+        try:
+            rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
+        except StoreError:
+            raise unavailable() from None
+        epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
+        return int(epoch), int(n)
 
 
 def unavailable() -> Refused:

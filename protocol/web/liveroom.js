@@ -134,13 +134,15 @@ export class RoomClient {
   }
   /**
    * Sends a gift exactly once: when the reply is lost, the same id goes out again after the reconnect and the server answers
-   * `duplicate`. After a `timeout` the outcome is unknown: call again with the `id` that the error carries.
+   * `duplicate`. Every error carries the `id`. After `timeout`, `closed` and `wallet_unavailable` the outcome is unknown: to try
+   * again, call with that `id` and the same gift, count, combo and message.
    */
   async sendGift({ gift, count = 1, to, combo, message, id }) {
     if (!this.room) throw new Refused({ reason: "not_connected" });
     const command = { type: "gifts.send", id: id ?? uuid7(this.serverNow()), gift, count };
     for (const [name, value] of Object.entries({ to, combo, message })) if (value) command[name] = value;
-    const reply = await this.send(command, { again: true, timeoutMs: GIFT_TIMEOUT_MS });
+    const reply = await this.send(command, { again: true, timeoutMs: GIFT_TIMEOUT_MS })
+      .catch((refused) => { throw Object.assign(refused, { id: command.id }); });
     // Without its ledger entry a reply cannot be ordered against wallet.changed, which then knows better.
     if (!reply.duplicate && (reply.entry || !this.#walletEntry)) this.#setCoins(reply);
     return reply;
@@ -149,11 +151,11 @@ export class RoomClient {
   send(command, { again = false, timeoutMs = this.#options.timeoutMs } = {}) {
     const live = this.state.name === "live";
     if (!live && (!again || this.state.name === "closed")) {
-      return Promise.reject(new Refused({ reason: this.state.name === "closed" ? "closed" : "not_connected", id: command.id }));
+      return Promise.reject(new Refused({ reason: this.state.name === "closed" ? "closed" : "not_connected" }));
     }
     const ref = `c${++this.#refs}`;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#settle({ ref, reason: "timeout", id: command.id }), timeoutMs);
+      const timer = setTimeout(() => this.#settle({ ref, reason: "timeout" }), timeoutMs);
       this.#pending.set(ref, { command: { ...command, ref }, again, resolve, reject, timer });
       if (live) this.#socket.send(JSON.stringify({ ...command, ref }));
     });

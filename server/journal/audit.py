@@ -43,6 +43,8 @@ class Report(Struct, frozen=True, kw_only=True):
     entries: int
     coins_sold: int
     coins_spent: int
+    coins_refunded: int
+    coins_charged_back: int
     coins_held: int
     diamonds_awarded: int
     partitions_compared: int
@@ -58,6 +60,8 @@ class _Sums(Struct):
     entries: int = 0
     spent: int = 0
     bought: int = 0
+    refunded: int = 0
+    charged_back: int = 0
     awarded: int = 0
     held: int = 0
 
@@ -97,6 +101,8 @@ class Audit:
             entries=total.entries,
             coins_sold=total.bought,
             coins_spent=total.spent,
+            coins_refunded=total.refunded,
+            coins_charged_back=total.charged_back,
             coins_held=total.held,
             diamonds_awarded=total.awarded,
             partitions_compared=compared,
@@ -136,10 +142,10 @@ class Audit:
             accounts = self._next_window(connection, partition)
             wrong += _drifted(connection, partition)
             sums.held = _held(connection, partition)
-            if sums.bought - sums.spent != sums.held:
-                wrong.append(
-                    Wrong(partition, "coins", f"bought {sums.bought} - spent {sums.spent} is not held {sums.held}")
-                )
+            if sums.bought - sums.spent + sums.refunded - sums.charged_back != sums.held:
+                told = f"bought {sums.bought} - spent {sums.spent} + refunded {sums.refunded}"
+                what = f"{told} - charged back {sums.charged_back} is not held {sums.held}"
+                wrong.append(Wrong(partition, "coins", what))
         return wrong, sums, f"{row.epoch}-{row.n}", accounts
 
     def _chain(self, connection: Connection, partition: int, mark: Any) -> list[Wrong]:
@@ -220,6 +226,10 @@ def _sums(connection: Connection, partition: int) -> _Sums:
             sums.spent, sums.awarded = int(coins), int(diamonds)
         elif kind == "topup":
             sums.bought = int(coins)
+        elif kind == "refund":
+            sums.refunded = int(coins)
+        elif kind == "chargeback":
+            sums.charged_back = int(coins)
     return sums
 
 
@@ -251,7 +261,7 @@ def _drifted(connection: Connection, partition: int) -> list[Wrong]:
     query = (
         select(positions.c.account, positions.c.balance, total)
         .outerjoin(posted, posted.c.account == positions.c.account)
-        .where(positions.c.partition == partition, total != positions.c.balance)
+        .where(_viewers_of(partition), total != positions.c.balance)
         .limit(limits.AUDIT_WRONG_MAX)
     )
     return [
@@ -266,6 +276,8 @@ def _differences(partition: int, sums: _Sums, accounts: list[tuple[str, int]], s
         ("coins spent", sums.spent, said[1]),
         ("diamonds", sums.awarded, said[2]),
         ("bought", sums.bought, said[3]),
+        ("refunded", sums.refunded, said[4]),
+        ("charged back", sums.charged_back, said[5]),
     )
     wrong = [
         Wrong(partition, name, f"the journal has {ours}, the store {theirs}")
@@ -274,7 +286,7 @@ def _differences(partition: int, sums: _Sums, accounts: list[tuple[str, int]], s
     ]
     wrong += [
         Wrong(partition, f"viewer:{user_id}", f"the journal has {balance}, the store {theirs}")
-        for (user_id, balance), theirs in zip(accounts, said[5:], strict=True)
+        for (user_id, balance), theirs in zip(accounts, said[6:], strict=True)
         if str(balance) != theirs
     ]
     return wrong

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from server.journal.lots import Part
+
 FIRST_HASH = "0" * 64
 
 
@@ -70,6 +72,7 @@ class Body(Struct, frozen=True, kw_only=True):
     room: str | None = None
     coins: int = 0
     diamonds: int = 0
+    reversed: tuple[Part, ...] = ()
 
 
 class Mark(Struct, frozen=True):
@@ -155,8 +158,12 @@ def _move(partition: int, entry: LogEntry, body: Body, known: Positions) -> None
                 (f"viewer:{body.viewer}", -body.coins, entry.balance),
                 (f"creator:{body.creator}", body.diamonds, entry.credited),
             )
-        case "topup":
+        case "topup" | "refund":
             known.move(partition, (f"viewer:{body.viewer}", body.coins, entry.balance))
+        case "chargeback":
+            known.move(partition, (f"viewer:{body.viewer}", -body.coins, entry.balance))
+        case "freeze" | "unfreeze":
+            known.move(partition, (f"viewer:{body.viewer}", 0, entry.balance))
 
 
 def _legs(body: Body) -> list[tuple[str, str, int]]:
@@ -174,7 +181,30 @@ def _legs(body: Body) -> list[tuple[str, str, int]]:
                 ("coins", "house:sold", -body.coins),
                 ("coins", f"viewer:{body.viewer}", body.coins),
             ]
-        case "open":
+        case "refund":
+            return [
+                ("coins", "house:spent", -body.coins),
+                ("coins", f"viewer:{body.viewer}", body.coins),
+                ("diamonds", f"creator:{body.creator}", -body.diamonds),
+                ("diamonds", "house:awarded", body.diamonds),
+            ]
+        case "chargeback":
+            return _chargeback_legs(body)
+        case "open" | "freeze" | "unfreeze":
             return []
         case _:
             raise msgspec.ValidationError(f"unknown kind {body.kind}")
+
+
+def _chargeback_legs(body: Body) -> list[tuple[str, str, int]]:
+    """The sale is undone: what is left of it from the wallet, what was spent of it from the gifts it paid for."""
+    spent = sum(part.coins for part in body.reversed)
+    legs = [
+        ("coins", f"viewer:{body.viewer}", -body.coins),
+        ("coins", "house:spent", -spent),
+        ("coins", "house:sold", body.coins + spent),
+    ]
+    for part in body.reversed:
+        legs.append(("diamonds", f"creator:{part.creator}", -part.diamonds))
+        legs.append(("diamonds", "house:awarded", part.diamonds))
+    return legs

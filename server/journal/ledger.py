@@ -12,7 +12,7 @@ from server import limits
 from server.clock import Clock
 from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, book
 from server.journal.database import reading
-from server.journal.tables import entries, positions, postings, quarantine, topups, watermarks
+from server.journal.tables import entries, positions, postings, quarantine, reversals, topups, watermarks
 
 log = structlog.get_logger()
 
@@ -30,6 +30,7 @@ class Batch:
         self.rows: list[dict[str, Any]] = []
         self.legs: list[dict[str, Any]] = []
         self.posted: list[dict[str, Any]] = []
+        self.reversed: list[dict[str, Any]] = []
         self.moved: dict[int, tuple[Mark, Mark]] = {}
         self.positions: dict[tuple[int, str], int] = {}
         self.misfits: dict[int, tuple[LogEntry, str]] = {}
@@ -82,6 +83,8 @@ class Ledger:
                 batch.legs += legs
                 if row["kind"] == "topup":
                     batch.posted.append({"topup": row["ref"], "after": row["balance"]})
+                elif row["kind"] in ("refund", "chargeback"):
+                    batch.reversed.append({"of_kind": row["kind"], "of_ref": row["ref"]})
             if mark is not marks[partition]:
                 batch.moved[partition] = (marks[partition], mark)
         batch.positions = known.changed
@@ -115,6 +118,8 @@ class Ledger:
                 _put_positions(connection, batch.positions)
             if batch.posted:
                 connection.execute(_TOPUP_POSTED, batch.posted)
+            if batch.reversed:
+                connection.execute(_REVERSAL_POSTED, batch.reversed)
             for partition, (entry, reason) in batch.misfits.items():
                 self._set_aside(connection, partition, entry, reason)
 
@@ -157,6 +162,12 @@ class Ledger:
 
 _TOPUP_POSTED = (
     update(topups).where(topups.c.id == bindparam("topup")).values(state="posted", balance=bindparam("after"))
+)
+
+_REVERSAL_POSTED = (
+    update(reversals)
+    .where(reversals.c.kind == bindparam("of_kind"), reversals.c.ref == bindparam("of_ref"))
+    .values(state="posted")
 )
 
 

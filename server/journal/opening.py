@@ -73,7 +73,7 @@ class Opening:
         try:
             return await asyncio.to_thread(read)
         except SQLAlchemyError as error:
-            log.warning("opening_waits_for_journal", error=str(error)[:200])
+            log.debug("opening_waits_for_journal", error=str(error)[:200])
             raise StoreDown("the journal is away: nobody knows whether the wallet store is whole") from None
 
     async def _put_back(self, link: Link, partition: int, after: Position, to: Position) -> None:
@@ -136,6 +136,8 @@ def _replay_call(partition: int, rows: Sequence[Any]) -> tuple[list[str], list[A
             row.kind,
             row.coins,
             row.diamonds,
+            {"freeze": "frozen", "unfreeze": "ok"}.get(row.kind, ""),
+            {"topup": "bought", "refund": "refunded", "chargeback": "charged_back"}.get(row.kind, ""),
         ]
     return names, args
 
@@ -148,7 +150,7 @@ def _receipt(row: Any) -> tuple[str, int, str]:
         case "gift":
             expires_ms = uuid7_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
             return f"{fp} {row.balance} {row.combo_count} {entry_id}", expires_ms, row.ref
-        case "topup":
-            return f"{fp} {row.balance} {entry_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000, f"topup:{row.ref}"
-        case _:
+        case "open":
             return "", 0, "-"
+        case kind:
+            return f"{fp} {row.balance} {entry_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000, f"{kind}:{row.ref}"

@@ -13,7 +13,7 @@ from server import limits
 from server.clock import Clock
 from server.journal.database import reading
 from server.journal.tables import entries, topups
-from server.wallet import ToppedUp, TopUpConflict, Wallet, fingerprint
+from server.wallet import Adjusted, TopUpConflict, Wallet, fingerprint
 
 
 class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,14 +42,14 @@ class Purchases:
         self._wallet = wallet
         self._clock = clock
 
-    async def top_up(self, user_id: UserId, order: TopUp) -> ToppedUp:
+    async def top_up(self, user_id: UserId, order: TopUp) -> Adjusted:
         """Credit once per id, for ever. Raises TopUpConflict, Refused wallet_unavailable, SQLAlchemyError."""
         before = await asyncio.to_thread(self._record, user_id, order)
         if before is not None:
             if (before.user_id, before.coins, before.source) != (user_id, order.coins, order.source):
                 raise TopUpConflict
             if before.state == "posted":
-                return ToppedUp(balance=before.balance, entry_id="", duplicate=True)
+                return Adjusted(balance=before.balance, entry_id="", duplicate=True)
         print_ = fingerprint(user_id, order.coins, order.source)
         entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source, fp=print_)
         return await self._wallet.top_up(user_id, order.id, order.coins, print_, msgspec.json.encode(entry))
@@ -88,7 +88,7 @@ class Purchases:
                 "entry": f"{row.epoch}-{row.n}",
                 "kind": row.kind,
                 "ref": row.ref,
-                "coins": row.coins if row.kind == "topup" else -row.coins,
+                "coins": row.coins if row.kind in ("topup", "refund") else -row.coins,
                 "balance": row.balance,
                 "room_id": row.room_id,
                 "to": row.creator_id,

@@ -73,6 +73,20 @@ audits = Table(
     Column("report", Text, nullable=False),
 )
 
+# Refunds and chargebacks: the order, unique for ever; `body` is what a chargeback decided to take from whom.
+reversals = Table(
+    "reversals",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # refund | chargeback
+    Column("ref", String(64), primary_key=True),  # gift id | top-up id
+    Column("user_id", String(64), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("body", Text),
+    Column("state", String(8), nullable=False),  # pending | posted
+    Column("at_ms", BigInteger, nullable=False),
+    Index("reversals_by_state", "state", "at_ms"),
+)
+
 # How far each partition is journaled: moved in the same transaction as the rows.
 watermarks = Table(
     "watermarks",

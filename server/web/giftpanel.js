@@ -1,18 +1,20 @@
 /** The gift panel: catalogue, balance, how many, and the taps that make a combo. */
-import { el, find, icon, number, picture, setValue } from "./dom.js";
+import { el, find, icon, number, picture, reducedMotion, setValue } from "./dom.js";
 import { bump } from "./giftshow.js";
 import { uuid7 } from "./liveroom.js";
-import { showRefusal } from "./refusals.js";
+import { outcomeUnknown, showRefusal } from "./refusals.js";
 
 const QUANTITIES = [1, 5, 10, 99];
 const COMBO_WINDOW_MS = 3000;
+const REST_MS = 700; // longer than a double click and than the first pause of a key that is held
 
 export class GiftPanel {
   #gifts = []; #chosen = null; #quantity = 1; #coins = 0; #inFlight = 0; #open = true; #streak = null; #stopRefusal = () => {};
+  #unsure = null; #last = { gift: null, at: 0 };
 
   /**
    * @param {HTMLElement} panel
-   * @param {(gift: {gift: string, count: number, combo?: string, message?: string}) => Promise<object>} send
+   * @param {(gift: {id?: string, gift: string, count: number, combo?: string, message?: string}) => Promise<object>} send
    */
   constructor(panel, send) {
     Object.assign(this, { panel, send, cards: new Map() });
@@ -43,9 +45,9 @@ export class GiftPanel {
     this.shelf.replaceChildren(...gifts.map((gift) => this.#card(gift)));
     this.#choose(gifts[0]);
   }
-  /** @param {number|null} coins null while the wallet is away */
+  /** @param {number|null} coins null while the wallet is away: then a gift is worth a try, and its reply says what is left */
   setCoins(coins) {
-    this.#coins = coins ?? 0;
+    this.#coins = coins ?? Infinity;
     if (coins === null) this.balance.textContent = "–";
     else setValue(this.balance, coins, number);
     this.#draw();
@@ -83,28 +85,43 @@ export class GiftPanel {
   }
 
   async #give() {
-    const gift = this.#chosen, count = this.#quantity, cost = gift.coins * count;
-    if (this.button.disabled) return;
-    const streak = gift.streakable ? this.#tap(gift) : null;
-    const message = this.message.value.trim();
+    const gift = this.#chosen;
+    if (this.button.disabled || this.#tooSoon(gift)) return;
+    const asked = this.#ask(gift), cost = gift.coins * asked.count;
+    const streak = gift.streakable ? this.#tap(gift, asked.combo) : null;
     this.message.value = "";
     this.#stopRefusal();
     this.#inFlight += cost;
     this.#draw();
     try {
-      const reply = await this.send({ gift: gift.id, count, combo: streak?.id, message });
-      if (streak) this.#counted(streak, reply.combo?.count ?? streak.count + count);
+      const reply = await this.send(asked);
+      if (streak) this.#counted(streak, reply.combo?.count ?? streak.count + asked.count);
     } catch (refused) {
-      if (!this.message.value) this.message.value = message;
+      if (outcomeUnknown(refused)) this.#unsure = { ...asked, id: refused.id };
+      if (!this.message.value) this.message.value = asked.message;
       this.#stopRefusal = showRefusal(this.status, refused);
     } finally {
       this.#inFlight -= cost;
       this.#draw();
     }
   }
+  /** What to send. The gift of which nobody knows whether it was paid goes out again as it was: then it is paid once. */
+  #ask(gift) {
+    const count = this.#quantity, message = this.message.value.trim(), unsure = this.#unsure;
+    this.#unsure = null;
+    if (unsure?.gift === gift.id && unsure.count === count && unsure.message === message) return unsure;
+    const combo = !gift.streakable ? undefined : this.#streak?.gift === gift ? this.#streak.id : uuid7();
+    return { gift: gift.id, count, combo, message };
+  }
+  /** Two taps at once mean one gift, where taps do not make a combo. */
+  #tooSoon(gift) {
+    const last = this.#last, at = performance.now();
+    this.#last = { gift, at };
+    return !gift.streakable && last.gift === gift && at - last.at < REST_MS;
+  }
   /** The streak that this tap belongs to: taps of one gift, each within the window of the one before. */
-  #tap(gift) {
-    if (this.#streak?.gift !== gift) this.#streak = { id: uuid7(), gift, count: 0, timer: 0 };
+  #tap(gift, id) {
+    if (this.#streak?.id !== id) this.#streak = { id, gift, count: 0, timer: 0 };
     const streak = this.#streak;
     clearTimeout(streak.timer);
     streak.timer = setTimeout(() => {
@@ -112,7 +129,8 @@ export class GiftPanel {
       this.#draw();
     }, COMBO_WINDOW_MS);
     this.streakTime.getAnimations().forEach((animation) => animation.cancel());
-    this.streakTime.animate([{ transform: "scaleX(1)" }, { transform: "scaleX(0)" }], COMBO_WINDOW_MS);
+    const [full, over] = ["scaleX(1)", reducedMotion() ? "scaleX(1)" : "scaleX(0)"];
+    this.streakTime.animate([{ transform: full, opacity: 1 }, { transform: over, opacity: 0.4 }], COMBO_WINDOW_MS);
     return streak;
   }
   #counted(streak, count) {

@@ -1,6 +1,9 @@
 /** Says in words why a command was not carried out. */
 import { duration, number } from "./dom.js";
 
+const READ_MS = 4000; // a shorter wait than this is said a little longer: people have to read it
+const UNKNOWN = ["timeout", "connection_lost", "wallet_unavailable"];
+
 const WORDS = {
   rate_limited: "That was a little fast",
   room_not_live: "The room is not live right now",
@@ -20,12 +23,15 @@ const WORDS = {
   self_gift: "You cannot send gifts to yourself",
   receiver_not_eligible: "The host cannot receive gifts",
   wallet_frozen: "Your wallet is frozen",
-  wallet_unavailable: "Gifts are unavailable for a moment: nothing was charged",
+  wallet_unavailable: "Gifts are unavailable for a moment",
   timeout: "No answer from the server",
   connection_lost: "The connection was lost: it may not have arrived",
   not_connected: "Not connected: it was not sent",
   closed: "You are no longer in the room",
 };
+
+/** Whether it may have been carried out all the same: then only the same id may be tried again. */
+export const outcomeUnknown = ({ reason }) => UNKNOWN.includes(reason);
 
 /** One sentence; the time to wait is counted down by who shows it. */
 export function words(refused) {
@@ -42,17 +48,20 @@ export function words(refused) {
  * @returns {() => void} stops and empties it
  */
 export function showRefusal(element, refused, onFree = () => {}) {
-  const until = Date.now() + (refused.retry_after_ms ?? 0);
-  let timer;
+  const now = Date.now(), wait = refused.retry_after_ms ?? 0;
+  const until = now + wait, read = now + READ_MS;
+  let free = false;
+  const timer = setInterval(() => draw(), 250);
+  const stop = () => { clearInterval(timer); element.textContent = ""; };
   const draw = () => {
     const left = until - Date.now();
     element.textContent = left > 0 ? `${words(refused)}: again in ${duration(left)}` : `${words(refused)}.`;
     if (left > 0) return;
-    clearInterval(timer);
-    if (refused.retry_after_ms) element.textContent = "";
-    onFree();
+    if (!free) onFree();
+    free = true;
+    if (!wait) clearInterval(timer); // it stays until the next try
+    else if (Date.now() >= read) stop();
   };
-  timer = setInterval(draw, 250);
   draw();
-  return () => { clearInterval(timer); element.textContent = ""; };
+  return stop;
 }

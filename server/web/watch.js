@@ -51,13 +51,16 @@ class WatchPage {
       onGap: () => this.chat.gap(),
       onNotice: ({ kind, count }) => { if (kind === "hidden") this.chat.hidden(count); },
     });
-    this.panel.fill(await catalogue());
+    this.fillPanel();
   }
 
   async connectionChanged(state) {
     this.connection.show(state);
     this.drawOpen(state);
-    if (state.name === "live") return this.stage.close(null);
+    if (state.name === "live") {
+      this.stage.close(null);
+      return this.fillPanel();
+    }
     if (state.name === "closed") return this.stage.close(state.reason);
     if (state.name !== "reconnecting" || state.opened) return;
     // Who was in the room sees that it reconnects; the curtain is for who never got in, and for a token that ran out.
@@ -74,6 +77,15 @@ class WatchPage {
   drawOpen({ name }) {
     const room = this.client?.room;
     this.panel.setOpen(name === "live" && room?.status === "live" && room.settings?.gifts !== false);
+  }
+
+  /** Once; when the node was away, again with the next connection. */
+  async fillPanel() {
+    if (this.filled) return;
+    this.filled = true;
+    const gifts = await catalogue();
+    if (gifts) this.panel.fill(gifts);
+    else this.filled = false;
   }
 
   youChanged({ coins, muted_until_ms }) {
@@ -101,9 +113,14 @@ class WatchPage {
   }
 }
 
+/** The gifts on offer, or null while the node is away. */
 async function catalogue() {
-  const answer = await fetch("/v1/gifts");
-  return answer.ok ? answer.json() : [];
+  try {
+    const answer = await fetch("/v1/gifts");
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
 }
 
 function showUserSwitch(person) {

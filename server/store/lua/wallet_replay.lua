@@ -1,12 +1,12 @@
 -- Puts back journaled entries that the store lost, in order: log, balances, receipts, totals. What is there stays.
 -- KEYS log meta
 -- ARGV -
--- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms kind coins diamonds
+-- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms kind coins diamonds status total
 -- Returns how many entries were put back
 local put = 0
 for i = 1, items do
   local wallet, credit, receipt = keys_of(i)
-  local id, at_ms, balance, credited, combo, entry, receipt_text, expires_ms, kind, coins, diamonds = args_of(i)
+  local id, at_ms, balance, credited, combo, entry, receipt_text, expires_ms, kind, coins, diamonds, status, total = args_of(i)
   local fields = {'t', at_ms}
   if balance ~= '' then
     fields[#fields + 1], fields[#fields + 2] = 'b', balance
@@ -29,8 +29,11 @@ for i = 1, items do
       if kind == 'gift' then
         redis.call('HINCRBY', meta, 'coins', coins)
         redis.call('HINCRBY', meta, 'diamonds', diamonds)
-      elseif kind == 'topup' then
-        redis.call('HINCRBY', meta, 'bought', coins)
+      elseif total ~= '' then
+        redis.call('HINCRBY', meta, total, coins)
+      end
+      if status ~= '' then
+        redis.call('HSET', wallet, 'st', status)
       end
       if receipt_text ~= '' then
         redis.call('SET', receipt, receipt_text, 'PXAT', expires_ms)

@@ -1,0 +1,78 @@
+"""Refunds, chargebacks and freezes over HTTP: orders of the host platform, repeatable by their ids."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from protocol.ids import GiftId, TopUpId
+from server import limits
+from server.http.api import HttpError, answer, body, route, user_id_of
+from server.journal.reversals import CannotReverse, NotFound, NotYet
+from server.wallet import TopUpConflict
+
+
+class Reason(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why."""
+
+    reason: Annotated[str, Meta(max_length=limits.REASON_CHARS_MAX)] = ""
+
+
+class Freeze(Struct, frozen=True, forbid_unknown_fields=True):
+    """An order to freeze or unfreeze a wallet; its id makes a repetition harmless."""
+
+    id: TopUpId
+
+
+async def refund(request: Request) -> Response:
+    return await _reverse(request, "refund", "gift", GiftId)
+
+
+async def charge_back(request: Request) -> Response:
+    return await _reverse(request, "charge_back", "topup", TopUpId)
+
+
+async def _reverse(request: Request, verb: str, name: str, kind: object) -> Response:
+    try:
+        ref = str(msgspec.convert(request.path_params[name], kind))
+    except msgspec.ValidationError:
+        raise HttpError(400, "bad_request", f"This is no {name} id.") from None
+    order = await body(request, Reason)
+    try:
+        done = await getattr(request.app.state.node.reversals, verb)(ref, order.reason)
+    except NotFound:
+        raise HttpError(404, "not_found", f"The journal has no such {name} yet.") from None
+    except (CannotReverse, TopUpConflict) as no:
+        raise HttpError(409, "conflict", f"It cannot be reversed: {no}.") from None
+    except NotYet:
+        raise HttpError(503, "not_yet", "The wallet is frozen; the journal is catching up: ask again.") from None
+    return answer(done, 200 if done.duplicate else 201)
+
+
+async def freeze(request: Request) -> Response:
+    return await _set_status(request, "freeze")
+
+
+async def unfreeze(request: Request) -> Response:
+    return await _set_status(request, "unfreeze")
+
+
+async def _set_status(request: Request, verb: str) -> Response:
+    user_id, order = user_id_of(request), await body(request, Freeze)
+    try:
+        done = await getattr(request.app.state.node.reversals, verb)(user_id, order.id)
+    except TopUpConflict:
+        raise HttpError(409, "conflict", "This id was used for another order.") from None
+    return answer(await request.app.state.node.wallet.view(user_id), 200 if done.duplicate else 201)
+
+
+def routes() -> list[Route]:
+    return [
+        route("/v1/gifts/{gift}/refund", refund, method="POST", summary="Give a gift's coins back", body=Reason),
+        route("/v1/topups/{topup}/chargeback", charge_back, method="POST", summary="Take a top-up back", body=Reason),
+        route("/v1/wallets/{user}/freeze", freeze, method="POST", summary="No gifts from a wallet", body=Freeze),
+        route("/v1/wallets/{user}/unfreeze", unfreeze, method="POST", summary="Gifts again", body=Freeze),
+    ]

@@ -1,0 +1,88 @@
+"""Lots: which top-up paid for which gift. Coins are spent oldest first; a refund puts them back where they came from.
+
+Folded from a wallet's journal entries when somebody asks, so that no gift pays for the bookkeeping.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+
+
+class Part(Struct, frozen=True):
+    """The part of a gift that one top-up paid for."""
+
+    gift_id: str
+    creator: str
+    room: str | None
+    coins: int
+    diamonds: int
+
+
+class Lot(Struct):
+    """Coins of one top-up: what is left, and what the rest was spent on."""
+
+    topup_id: str
+    coins: int
+    left: int
+    gone: bool = False  # charged back
+    parts: dict[str, int] = {}  # msgspec copies it; gift id: coins
+
+
+class _Gift(Struct):
+    creator: str
+    room: str | None
+    coins: int
+    diamonds: int
+
+
+class Lots:
+    """A wallet's lots after some entries."""
+
+    def __init__(self) -> None:
+        self.lots: dict[str, Lot] = {}
+        self.gifts: dict[str, _Gift] = {}
+
+    def take(self, rows: Iterable[Any]) -> "Lots":
+        """Fold journal rows (kind, ref, creator_id, room_id, coins, diamonds), oldest first."""
+        for row in rows:
+            match row.kind:
+                case "topup":
+                    self.lots[row.ref] = Lot(row.ref, row.coins, row.coins)
+                case "gift":
+                    self.gifts[row.ref] = _Gift(row.creator_id, row.room_id, row.coins, row.diamonds)
+                    self._spend(row.ref, row.coins)
+                case "refund":
+                    self._give_back(row.ref)
+                case "chargeback":
+                    lot = self.lots[row.ref]
+                    lot.left, lot.gone, lot.parts = 0, True, {}
+        return self
+
+    def _spend(self, gift_id: str, coins: int) -> None:
+        for lot in self.lots.values():
+            part = min(lot.left, coins)
+            if part:
+                lot.left -= part
+                lot.parts[gift_id] = lot.parts.get(gift_id, 0) + part
+                coins -= part
+            if not coins:
+                return
+        raise ValueError(f"gift {gift_id} spends {coins} coins that no top-up brought")
+
+    def _give_back(self, gift_id: str) -> None:
+        for lot in self.lots.values():
+            lot.left += lot.parts.pop(gift_id, 0)
+
+    def parts_of(self, topup_id: str) -> list[Part]:
+        """What this top-up paid for and is not given back: coins exactly, diamonds in proportion, rounded down."""
+        found = []
+        for gift_id, coins in self.lots[topup_id].parts.items():
+            gift = self.gifts[gift_id]
+            diamonds = gift.diamonds * coins // gift.coins
+            found.append(Part(gift_id, gift.creator, gift.room, coins, diamonds))
+        return found
+
+    def paid_by(self, gift_id: str) -> int:
+        """Coins of a gift that stand: neither refunded nor charged back."""
+        return sum(lot.parts.get(gift_id, 0) for lot in self.lots.values())

@@ -1,0 +1,221 @@
+"""Refunds, chargebacks and freezes: the order in SQL first, then the wallet, each step repeatable by its id.
+
+A chargeback freezes the wallet, waits until the journal knows all that it spent, and takes back exactly what the bad
+top-up paid for: what is left of it from the wallet, the rest from the creators who got its gifts.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Engine, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from server import limits
+from server.clock import Clock
+from server.journal.database import reading
+from server.journal.lots import Lots, Part
+from server.journal.tables import entries, reversals, topups, watermarks
+from server.store import keys
+from server.wallet import Adjusted, Wallet, fingerprint
+
+
+class NotFound(Exception):
+    """The journal has no such gift or top-up (yet)."""
+
+
+class CannotReverse(Exception):
+    """It was reversed before by another order, or its coins are gone; the text says which."""
+
+
+class NotYet(Exception):
+    """The journal has to catch up first; the same order again goes on from there."""
+
+
+class AdjustEntry(Struct, frozen=True, kw_only=True):
+    """A change from outside the rooms in the ledger log. `coins` went back, `reversed` lost diamonds by it."""
+
+    kind: str
+    id: str
+    viewer: str
+    fp: str
+    coins: int = 0
+    diamonds: int = 0
+    creator: str | None = None
+    room: str | None = None
+    reversed: list[Part] = []  # msgspec copies it
+
+
+class Reversed(Struct, frozen=True, kw_only=True):
+    """What an order did. `coins` moved in the wallet; `reversed` were taken back from creators."""
+
+    id: str
+    duplicate: bool
+    user_id: str
+    coins: int
+    balance: int
+    diamonds: int
+    reversed: list[Part]
+
+
+class Reversals:
+    """Orders of the host platform against gifts, top-ups and wallets."""
+
+    def __init__(self, engine: Engine, wallet: Wallet, clock: Clock) -> None:
+        self._engine = engine
+        self._wallet = wallet
+        self._clock = clock
+
+    async def refund(self, gift_id: str, reason: str) -> Reversed:
+        """Give a gift's coins back and take its diamonds. Raises NotFound, CannotReverse, Refused, SQLAlchemyError."""
+        gift = await asyncio.to_thread(self._gift, gift_id)
+        await self._order("refund", gift_id, gift.user_id, reason)
+        lots = await asyncio.to_thread(self._lots, gift.user_id)
+        if not await self._is_posted("refund", gift_id) and lots.paid_by(gift_id) != gift.coins:
+            raise CannotReverse("a chargeback has taken this gift back")
+        part = Part(gift_id, gift.creator_id, gift.room_id, gift.coins, gift.diamonds)
+        entry = AdjustEntry(
+            kind="refund",
+            id=gift_id,
+            viewer=gift.user_id,
+            fp=fingerprint("refund", gift_id),
+            coins=gift.coins,
+            diamonds=gift.diamonds,
+            creator=gift.creator_id,
+            room=gift.room_id,
+        )
+        done = await self._adjust(entry, delta=gift.coins, status="", total="refunded")
+        return _told(entry, done, gift.coins, gift.diamonds, [part])
+
+    async def charge_back(self, topup_id: str, reason: str) -> Reversed:
+        """Take a top-up back. Raises NotFound, NotYet, Refused, SQLAlchemyError."""
+        topup = await asyncio.to_thread(self._topup, topup_id)
+        await self._order("chargeback", topup_id, topup.user_id, reason)
+        body = await asyncio.to_thread(self._body, "chargeback", topup_id)
+        if body is None:
+            await self.freeze(topup.user_id, f"chargeback-{topup_id}"[:64])
+            body = await self._decide(topup)
+        entry = msgspec.json.decode(body, type=AdjustEntry)
+        done = await self._adjust(entry, delta=-entry.coins, status="", total="charged_back")
+        return _told(entry, done, -entry.coins, entry.diamonds, entry.reversed)
+
+    async def _decide(self, topup: Any) -> str:
+        """What the chargeback takes from whom: decided once, when the journal knows all of the frozen wallet."""
+        await self._until_journaled(topup.user_id)
+
+        def decide() -> str:
+            lots = self._lots(topup.user_id)
+            parts = lots.parts_of(topup.id)
+            entry = AdjustEntry(
+                kind="chargeback",
+                id=topup.id,
+                viewer=topup.user_id,
+                fp=fingerprint("chargeback", topup.id),
+                coins=lots.lots[topup.id].left,
+                diamonds=sum(part.diamonds for part in parts),
+                reversed=parts,
+            )
+            text = msgspec.json.encode(entry).decode()
+            where = (reversals.c.kind == "chargeback", reversals.c.ref == topup.id, reversals.c.body.is_(None))
+            with self._engine.begin() as connection:
+                connection.execute(update(reversals).where(*where).values(body=text))
+            return self._body("chargeback", topup.id) or text
+
+        return await asyncio.to_thread(decide)
+
+    async def freeze(self, user_id: str, order_id: str) -> Adjusted:
+        """No gifts from this wallet. Raises Refused."""
+        return await self._set_status("freeze", user_id, order_id, "frozen")
+
+    async def unfreeze(self, user_id: str, order_id: str) -> Adjusted:
+        """Gifts again. Raises Refused."""
+        return await self._set_status("unfreeze", user_id, order_id, "ok")
+
+    async def _set_status(self, kind: str, user_id: str, order_id: str, status: str) -> Adjusted:
+        entry = AdjustEntry(kind=kind, id=order_id, viewer=user_id, fp=fingerprint(kind, user_id))
+        return await self._adjust(entry, delta=0, status=status, total="frozen_wallets")
+
+    async def _adjust(self, entry: AdjustEntry, *, delta: int, status: str, total: str) -> Adjusted:
+        operation = f"{entry.kind}:{entry.id}"
+        return await self._wallet.adjust(
+            entry.viewer, operation, entry.fp, delta=delta, status=status, total=total, entry=msgspec.json.encode(entry)
+        )
+
+    async def _until_journaled(self, user_id: str) -> None:
+        """Until the drain has passed everything that this wallet did before it was frozen. Raises NotYet."""
+        partition = keys.partition_of(user_id)
+        last = await self._wallet.last_entry(partition)
+        for _ in range(limits.JOURNALED_POLLS):
+            if await asyncio.to_thread(self._mark, partition) >= last:
+                return
+            await asyncio.sleep(limits.DRAIN_IDLE_S)
+        raise NotYet
+
+    # --- SQL -------------------------------------------------------------------------------------------------
+    async def _order(self, kind: str, ref: str, user_id: str, reason: str) -> None:
+        """The order's row, made once: its unique id is the authority, before any coin moves."""
+        row = {"kind": kind, "ref": ref, "user_id": user_id, "reason": reason[:200], "state": "pending"}
+
+        def write() -> None:
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(insert(reversals).values(**row, at_ms=self._clock.now_ms()))
+            except IntegrityError:
+                return
+
+        await asyncio.to_thread(write)
+
+    async def _is_posted(self, kind: str, ref: str) -> bool:
+        def read() -> bool:
+            with reading(self._engine).connect() as connection:
+                query = select(entries.c.n).where(entries.c.kind == kind, entries.c.ref == ref)
+                return connection.execute(query).first() is not None
+
+        return await asyncio.to_thread(read)
+
+    def _gift(self, gift_id: str) -> Any:
+        with reading(self._engine).connect() as connection:
+            rows = connection.execute(select(entries).where(entries.c.kind == "gift", entries.c.ref == gift_id)).all()
+        if not rows:
+            raise NotFound
+        if len(rows) > 1:
+            raise CannotReverse("two viewers used this id")
+        return rows[0]
+
+    def _topup(self, topup_id: str) -> Any:
+        with reading(self._engine).connect() as connection:
+            row = connection.execute(
+                select(topups).where(topups.c.id == topup_id, topups.c.state == "posted")
+            ).one_or_none()
+        if row is None:
+            raise NotFound
+        return row
+
+    def _lots(self, user_id: str) -> Lots:
+        query = select(entries).where(entries.c.user_id == user_id).order_by(entries.c.epoch, entries.c.n)
+        with reading(self._engine).connect() as connection:
+            return Lots().take(connection.execute(query))
+
+    def _body(self, kind: str, ref: str) -> str | None:
+        query = select(reversals.c.body).where(reversals.c.kind == kind, reversals.c.ref == ref)
+        with reading(self._engine).connect() as connection:
+            found: str | None = connection.execute(query).scalar()
+        return found
+
+    def _mark(self, partition: int) -> tuple[int, int]:
+        with reading(self._engine).connect() as connection:
+            row = connection.execute(select(watermarks).where(watermarks.c.partition == partition)).one_or_none()
+        return (0, -1) if row is None else (row.epoch, row.n)
+
+
+def _told(entry: AdjustEntry, done: Adjusted, coins: int, diamonds: int, parts: list[Part]) -> Reversed:
+    return Reversed(
+        id=entry.id,
+        duplicate=done.duplicate,
+        user_id=entry.viewer,
+        coins=coins,
+        balance=done.balance,
+        diamonds=diamonds,
+        reversed=parts,
+    )

@@ -1,0 +1,45 @@
+-- Changes a wallet from outside the rooms, once per operation id: top-ups, refunds, chargebacks, freezes.
+-- KEYS wallet receipt log meta
+-- ARGV epoch fingerprint delta status total balance_max receipt_s entry
+-- Returns {ok, balance, entry id} | {duplicate, balance, entry id} | {conflict} | {insufficient, balance} | {bad_amount}
+--   | {too_rich} | {partition_frozen} | {stale_epoch}
+-- `delta` is coins with a sign, or 0; `status` '' keeps the present one; `total` names the partition's sum that moves.
+local held = redis.call('HMGET', wallet, 'c', 'st')
+local moved = redis.call('HMGET', meta, total, 'frozen')
+local done = redis.call('GET', receipt)
+if not (string.find(delta, '^%-?[1-9]%d*$') and #delta <= 10 or delta == '0') then
+  return {'bad_amount'}
+end
+if done then
+  local fp, balance, id = string.match(done, '^(%S+) (%d+) (%S+)$')
+  if fp ~= fingerprint then
+    return {'conflict'}
+  end
+  return {'duplicate', balance, id}
+end
+if moved[2] then
+  return {'partition_frozen'}
+end
+local after = tonumber(held[1] or '0') + tonumber(delta)
+if after < 0 then
+  return {'insufficient', held[1] or '0'}
+end
+if after > tonumber(balance_max) then
+  return {'too_rich'}
+end
+local time = redis.call('TIME')
+local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+local balance = string.format('%d', after)
+local id = redis.pcall('XADD', log, epoch .. '-*', 't', at_ms, 'b', balance, 'e', entry)
+if type(id) == 'table' then
+  return {'stale_epoch'}
+end
+redis.call('HINCRBY', wallet, 'c', delta)
+if status ~= '' then
+  redis.call('HSET', wallet, 'st', status)
+end
+if delta ~= '0' then
+  redis.call('HINCRBY', meta, total, string.format('%d', math.abs(tonumber(delta))))
+end
+redis.call('SET', receipt, fingerprint .. ' ' .. balance .. ' ' .. id, 'EX', receipt_s)
+return {'ok', balance, id}
