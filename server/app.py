@@ -51,6 +51,7 @@ def make_wallet_store(settings: Settings, opening: Opening) -> WalletStore:
         durability=settings.durability,
         guarded=settings.guard == "strict",
         log_entries_max=settings.log_entries_max,
+        site_limit=settings.daily_spend_max,
         folder=settings.data if settings.wallet_url is None else None,
     )
 

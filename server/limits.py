@@ -58,6 +58,7 @@ SPEND_WAIT_S = 5.0  # an answer that is unknown for longer is told as such
 SPEND_RETRY_MS = 1_000
 COINS_PER_GIFT_MAX = 999_999_999  # nine digits: the script's check, far from 2^53
 TOPUP_COINS_MAX = 100_000_000
+DAY_MS = 86_400_000
 REPLAY_BATCH = 200  # journal rows per script call when a store is brought up to the journal
 GUARD_EVERY_S = 30.0  # a setting of the store may be changed while it runs
 LOG_LOOK_S = 1.0

@@ -32,6 +32,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     durability: Literal["local", "replicated"]
     guard: Literal["strict", "relaxed"]
     log_entries_max: int
+    daily_spend_max: int
     catalogue: Path | None
     node_id: str | None
     log_level: str
@@ -86,6 +87,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         durability=_choice(env, "LIVEROOM_DURABILITY", "local", "replicated"),  # type: ignore[arg-type]
         guard=_choice(env, "LIVEROOM_WALLET_GUARD", "strict", "relaxed"),  # type: ignore[arg-type]
         log_entries_max=_number(env, "LIVEROOM_LOG_ENTRIES_MAX", limits.LOG_ENTRIES_MAX),
+        daily_spend_max=_number(env, "LIVEROOM_DAILY_SPEND_MAX", 0, least=0),
         catalogue=Path(env["LIVEROOM_CATALOGUE"]) if env.get("LIVEROOM_CATALOGUE") else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         log_level=env.get("LIVEROOM_LOG", "info").lower(),
@@ -115,10 +117,10 @@ def _choice(env: Mapping[str, str], name: str, *choices: str) -> str:
     return value
 
 
-def _number(env: Mapping[str, str], name: str, default: int) -> int:
+def _number(env: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
     text = env.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**53):
-        raise Unusable(f"{name} is {text!r}; it must be a whole number above 0.")
+    if not (text.isascii() and text.isdecimal() and least <= int(text) < 2**53):
+        raise Unusable(f"{name} is {text!r}; it must be a whole number of at least {least}.")
     return int(text)
 
 

@@ -24,7 +24,8 @@ log = structlog.get_logger()
 
 SPEND = scripts.load("wallet_spend")
 ADJUST = scripts.load("wallet_adjust")
-SCRIPTS = (SPEND, ADJUST)
+LIMIT = scripts.load("wallet_limit")
+SCRIPTS = (SPEND, ADJUST, LIMIT)
 
 
 class Spend(Struct, frozen=True, kw_only=True):
@@ -56,6 +57,15 @@ class Adjusted(Struct, frozen=True, kw_only=True):
     balance: int
     entry_id: str
     duplicate: bool
+
+
+class SpendLimit(Struct, frozen=True):
+    """Coins that a viewer lets oneself spend per UTC day; `next` holds from `next_from_ms` on. None is no limit."""
+
+    user_id: str
+    coins_per_day: int | None
+    next: int | None
+    next_from_ms: int | None
 
 
 class TopUpConflict(Exception):
@@ -201,6 +211,7 @@ class Wallet:
             limits.GIFT_ID_AHEAD_MS,
             limits.RECEIPT_MARGIN_MS,
             limits.COMBO_COUNT_S,
+            self._store.site_limit,
         ]
         for waiting in batch:
             spend = waiting.spend
@@ -342,6 +353,17 @@ class Wallet:
             case _:
                 raise AssertionError(outcome)
 
+    async def set_limit(self, user_id: str, coins_per_day: int) -> SpendLimit:
+        """A viewer's own limit per UTC day, 0 for none. Raises Refused wallet_unavailable."""
+        if not self._store.usable:
+            raise unavailable()
+        try:
+            now, later, day = cast(list[bytes], await self._store.write(LIMIT, [keys.wallet(user_id)], [coins_per_day]))
+        except StoreError:
+            raise unavailable() from None
+        from_ms = int(day) * limits.DAY_MS if day else None
+        return SpendLimit(user_id, int(now) or None, int(later) or None if later else None, from_ms)
+
     async def last_entry(self, partition: int) -> tuple[int, int]:
         """The last id of a partition's log. Raises Refused wallet_unavailable."""
         try:
@@ -365,6 +387,8 @@ def _refusal(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
             return Refused(Refusal.CONFLICT)
         case b"expired_id":
             return Refused(Refusal.EXPIRED_ID)
+        case b"spend_limit":
+            return Refused(Refusal.SPEND_LIMIT, resets_at_ms=int(outcome[1]))
         case b"frozen":
             return Refused(Refusal.WALLET_FROZEN)
         case b"stale_epoch" | b"partition_frozen" | b"bad_amount":

@@ -41,6 +41,7 @@ class WalletStore:
         durability: Durability = "local",
         guarded: bool = True,
         log_entries_max: int = limits.LOG_ENTRIES_MAX,
+        site_limit: int = 0,
         folder: Path | None = None,
     ) -> None:
         self._scripts = (*scripts, *opening_scripts)
@@ -49,6 +50,7 @@ class WalletStore:
         self._guarded = guarded
         self._log_entries_max = log_entries_max
         self._folder = folder
+        self.site_limit = site_limit  # coins per viewer and UTC day, 0 for none
         self._money = Store("wallet", url, scripts=self._scripts, on_up=self._open)
         self._reads = Store("wallet-reads", url)
         self._task: asyncio.Task[None] | None = None

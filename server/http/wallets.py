@@ -1,9 +1,13 @@
 """Wallets over HTTP: what one holds, top-ups, and its journal entries."""
 
+from typing import Annotated
+
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from server import limits
 from server.http.api import HttpError, answer, body, route, user_id_of
 from server.journal.purchases import TopUp
 from server.wallet import TopUpConflict
@@ -23,6 +27,17 @@ async def top_up(request: Request) -> Response:
     return answer({"id": order.id, "duplicate": done.duplicate, "coins": done.balance}, status)
 
 
+class Limit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A viewer's own limit per UTC day; null lifts it (from tomorrow on)."""
+
+    coins_per_day: Annotated[int, Meta(ge=1, le=limits.TOPUP_COINS_MAX)] | None
+
+
+async def set_limit(request: Request) -> Response:
+    user_id, limit = user_id_of(request), await body(request, Limit)
+    return answer(await request.app.state.node.wallet.set_limit(user_id, limit.coins_per_day or 0))
+
+
 async def entries(request: Request) -> Response:
     before = request.query_params.get("before_ms")
     if before is not None and not (before.isascii() and before.isdecimal() and len(before) < 16):
@@ -35,6 +50,7 @@ def routes() -> list[Route]:
     return [
         route("/v1/wallets/{user}", get_wallet, summary="A wallet's coins and status"),
         route("/v1/wallets/{user}/entries", entries, summary="A wallet's journal entries, newest first"),
+        route("/v1/wallets/{user}/limit", set_limit, method="PUT", summary="A viewer's own daily limit", body=Limit),
         route(
             "/v1/wallets/{user}/topups",
             top_up,

@@ -1,15 +1,17 @@
 -- Pays gifts: checks, debits, credits, and writes receipt and ledger entry, each gift wholly or not at all.
 -- KEYS -
--- ARGV id_life_ms id_ahead_ms margin_ms combo_s
+-- ARGV id_life_ms id_ahead_ms margin_ms combo_s site_limit
+-- INCLUDE spend_limit
 -- EACH wallet credit receipt combo log meta / epoch id_ms fingerprint coins diamonds count in_combo entry
 -- Returns per gift {ok, balance, combo, entry id} | {duplicate, balance, combo, entry id} | {conflict} | {expired_id}
---   | {partition_frozen} | {frozen} | {insufficient, balance} | {bad_amount} | {stale_epoch}
+--   | {partition_frozen} | {frozen} | {spend_limit, resets_at_ms} | {insufficient, balance} | {bad_amount} | {stale_epoch}
 -- Everything is read before anything is written: a key of a wrong type raises with nothing changed. The first
 -- write of a gift is XADD at its epoch: the one that may still be refused, and then nothing of that gift is done.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local at_ms = string.format('%d', now)
-local coins_of, status_of, credit_of, combo_of, done, totals, closed, moves = {}, {}, {}, {}, {}, {}, {}, {}
+local coins_of, status_of, credit_of, combo_of, done, totals, closed, moves, limit_of = {}, {}, {}, {}, {}, {}, {}, {}, {}
+local today = math.floor(now / 86400000)
 
 local function integer(text, key)
   if text and not string.find(text, '^%d+$') then
@@ -21,9 +23,10 @@ end
 for i = 1, items do
   local wallet, credit, receipt, combo, _, meta = keys_of(i)
   if coins_of[wallet] == nil then
-    local held = redis.call('HMGET', wallet, 'c', 'st')
+    local held = redis.call('HMGET', wallet, 'c', 'st', 'day', 'spent', 'limit', 'next_limit', 'next_day')
     coins_of[wallet] = integer(held[1], wallet)
     status_of[wallet] = held[2] or 'ok'
+    limit_of[wallet] = spend_limit(today, site_limit, held[3], held[4], held[5], held[6], held[7])
   end
   if credit_of[credit] == nil then
     credit_of[credit] = integer(redis.call('GET', credit), credit)
@@ -71,6 +74,10 @@ local function pay(i)
   if left < 0 then
     return {'insufficient', string.format('%d', coins_of[wallet])}
   end
+  local limit = limit_of[wallet]
+  if limit and limit.spent + tonumber(coins) > limit.most then
+    return {'spend_limit', string.format('%d', (today + 1) * 86400000)}
+  end
   local earned = credit_of[credit] + tonumber(diamonds)
   local total = 0
   if in_combo == '1' then
@@ -83,6 +90,10 @@ local function pay(i)
   end
   redis.call('HINCRBY', wallet, 'c', '-' .. coins)
   redis.call('INCRBY', credit, diamonds)
+  if limit then
+    limit.spent = limit.spent + tonumber(coins)
+    redis.call('HSET', wallet, 'day', today, 'spent', string.format('%d', limit.spent))
+  end
   local moved = moves[meta]
   moved[1], moved[2] = moved[1] + tonumber(coins), moved[2] + tonumber(diamonds)
   if in_combo == '1' then
