@@ -1,9 +1,10 @@
 """The one composition root: how a node is put together, started and stopped."""
 
 import contextlib
+import functools
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
@@ -21,14 +22,17 @@ from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
 from server.journal.opening import Opening
 from server.journal.purchases import Purchases, TopUp
 from server.journal.reversals import Reversals
+from server.money import Change, Money
 from server.room import Rooms, Services
 from server.session import Sessions
 from server.settings import Settings
 from server.store.client import Link, Store
+from server.store.cluster import SCHEME
 from server.store.scripts import Script
 from server.tokens import Tokens
 from server.wallet import SCRIPTS as WALLET_SCRIPTS
-from server.wallet import Change, Wallet
+from server.wallet import Wallet
+from server.wallet_cluster import ClusterWallet
 from server.wallet_store import WalletStore
 
 DEMO = "demo"
@@ -41,10 +45,18 @@ def feature_scripts() -> list[Script]:
     return [script for module in modules for script in module.SCRIPTS]
 
 
-def make_wallet_store(settings: Settings, opening: Opening) -> WalletStore:
-    """The wallet store as these settings have it."""
+def make_wallet(settings: Settings, opening: Opening, on_change: Callable[[Sequence[Change]], None]) -> Money:
+    """The wallet, on one store or on a cluster."""
+    if settings.wallet_address.startswith(SCHEME):
+        make = functools.partial(make_wallet_store, settings, opening)
+        return ClusterWallet(settings.wallet_address, make, on_change)
+    return Wallet(make_wallet_store(settings, opening, settings.wallet_address), on_change)
+
+
+def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletStore:
+    """One wallet store, or one primary of a cluster, as these settings have it."""
     return WalletStore(
-        settings.wallet_address,
+        url,
         scripts=WALLET_SCRIPTS,
         opening=opening.open,
         opening_scripts=OPENING_SCRIPTS,
@@ -69,8 +81,7 @@ class Node:
         self.history = History(self.room_store)
         self.engine = database.connect(settings.journal_address)
         self.opening = Opening(self.engine)
-        self.wallet_store = make_wallet_store(settings, self.opening)
-        self.wallet = Wallet(self.wallet_store, self._wallets_changed)
+        self.wallet = make_wallet(settings, self.opening, self._wallets_changed)
         self.fanout = Fanout(settings.room_address, self.history, self._on_wallet_news)
         services = Services(
             clock=self.clock,
@@ -102,8 +113,8 @@ class Node:
         read.gauge("connections", "Open sockets.", lambda: len(self.sessions.connections))
         read.gauge("rooms", "Rooms that this node shows.", lambda: len(self.rooms.here()))
         read.gauge("wallet_queue", "Gifts that wait for the wallet store.", lambda: self.wallet.queued)
-        read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet_store.usable)
-        read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet_store.log_entries)
+        read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet.usable)
+        read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet.log_entries)
         read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
         read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands)
         read.counter("gifts", "Gifts that this node took.", lambda: self.wallet.gifts)

@@ -29,8 +29,9 @@ from server.app import make_wallet_store
 from server.features.gifts import GiftEntry
 from server.journal import database
 from server.journal.opening import Opening
+from server.money import Spend, fingerprint
 from server.store import embedded
-from server.wallet import Spend, Wallet, fingerprint
+from server.wallet import Wallet
 
 VIEWERS = 1000
 CREATORS = 10
@@ -187,7 +188,7 @@ class _Driver:
 async def _spend(configured: settings.Settings, seconds: float, in_flight: int, store_pid: int) -> dict[str, Any]:
     engine = database.connect(configured.journal_address)
     await asyncio.to_thread(database.migrate, engine)
-    wallet = Wallet(make_wallet_store(configured, Opening(engine)), lambda changes: None)
+    wallet = Wallet(make_wallet_store(configured, Opening(engine), configured.wallet_address), lambda changes: None)
     await wallet.start()
     await wallet.wait_up(limits.STORE_START_S)
     driver = _Driver(wallet)

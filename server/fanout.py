@@ -23,6 +23,7 @@ class Listener(Protocol):
 
     id: str
     epoch: str
+    gone: bool
 
     @property
     def head(self) -> int: ...
@@ -33,12 +34,13 @@ class Listener(Protocol):
 class _Subscription:
     """A room's channel: what came early, and whether what is missing is being read."""
 
-    __slots__ = ("early", "filling", "listener", "ready")
+    __slots__ = ("again", "early", "filling", "listener", "ready")
 
     def __init__(self, ready: "asyncio.Future[None]") -> None:
         self.listener: Listener | None = None
         self.early: dict[int, Recorded] = {}
         self.filling = False
+        self.again = False  # asked for while it was under way
         self.ready = ready
 
 
@@ -166,6 +168,7 @@ class Fanout:
 
     def _begin_filling(self, subscription: _Subscription) -> None:
         if subscription.filling:
+            subscription.again = True
             return
         subscription.filling = True
         task = asyncio.create_task(self._fill(subscription))
@@ -173,28 +176,37 @@ class Fanout:
         task.add_done_callback(self._tasks.discard)
 
     async def _fill(self, subscription: _Subscription) -> None:
+        """Compare with the store until that was done once after the last reason to."""
         listener = subscription.listener
         assert listener is not None
-        head = listener.head  # what comes over the bus while the store is asked is newer than its answer
+        subscription.again = True
         try:
-            epoch, seq = await self._history.position(listener.id)
-            if epoch != listener.epoch or seq < head:
-                listener.restart()
-                return
-            missed = await self._history.read(listener.id, listener.head, seq)
-            if missed is None:
-                listener.restart()
-                return
-            for event in missed:
-                if event.seq == listener.head + 1:  # some may have come over the bus meanwhile
-                    listener.ingest(event)
-                    self.filled += 1
-        except NoSuchRoom:
-            listener.restart()
-        except StoreError as error:
-            log.info("fill_later", room=listener.id, error=str(error))
-            await asyncio.sleep(limits.STORE_RETRY_S_MAX)
+            while subscription.again and self._subscriptions.get(listener.id) is subscription:
+                subscription.again = False
+                try:
+                    await self._fill_once(listener)
+                except NoSuchRoom:
+                    listener.restart()
+                    return
+                except StoreError as error:
+                    log.info("fill_later", room=listener.id, error=str(error))
+                    await asyncio.sleep(limits.STORE_RETRY_S_MAX)
+                    subscription.again = True
         finally:
             subscription.filling = False
-        if subscription.early:
+        if subscription.early and not listener.gone:
             self._take_early(subscription)
+
+    async def _fill_once(self, listener: Listener) -> None:
+        head = listener.head  # what comes over the bus while the store is asked is newer than its answer
+        epoch, seq = await self._history.position(listener.id)
+        missed = None
+        if epoch == listener.epoch and seq >= head:
+            missed = await self._history.read(listener.id, listener.head, seq)
+        if missed is None:
+            listener.restart()
+            return
+        for event in missed:
+            if event.seq == listener.head + 1:  # some may have come over the bus meanwhile
+                listener.ingest(event)
+                self.filled += 1

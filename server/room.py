@@ -18,10 +18,10 @@ from server import limits
 from server.clock import Clock
 from server.fanout import Fanout
 from server.history import History, NoSuchRoom, RawSnapshot, Recorded
+from server.money import Money
 from server.outbox import Outbox, Sink
 from server.registry import CLOSING, JOINED, LEFT, PERIODICS, REACTORS, SNAPSHOT_PARTS, Periodic
 from server.store.client import StoreError
-from server.wallet import Wallet
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class Services(Struct, frozen=True, kw_only=True):
     """What a room needs of the node. Made in `app`."""
 
     clock: Clock
-    wallet: Wallet
+    wallet: Money
     history: History
     fanout: Fanout
     catalogue: dict[str, Gift]

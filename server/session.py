@@ -21,6 +21,7 @@ from protocol.wire import SUBPROTOCOLS, Codec, Command, Ok
 from server import limits
 from server.admission import Admission, NotAdmitted, Since
 from server.history import NoSuchRoom, Recorded
+from server.money import Change
 from server.outbox import TEXT, Prepared, encoded, encoded_replayed, join_messages
 from server.registry import HANDLERS
 from server.room import Member, Room, Rooms, Services
@@ -28,7 +29,6 @@ from server.socket import TAKEOVER, Connection
 from server.store import keys
 from server.store.client import Store, StoreError
 from server.tokens import Claims, Tokens
-from server.wallet import Change
 
 log = structlog.get_logger()
 

@@ -5,19 +5,29 @@ Gifts that arrive while a call is in flight wait and go together in the next: on
 
 import asyncio
 import contextlib
-import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import structlog
-from msgspec import Struct
 
 from protocol.ids import uuid7_ms
 from protocol.refusals import Refusal, Refused
 from server import limits
+from server.money import (
+    Adjusted,
+    Change,
+    Moved,
+    Paid,
+    Spend,
+    SpendLimit,
+    TopUpConflict,
+    WalletView,
+    unavailable,
+)
 from server.store import keys, scripts
 from server.store.client import StoreDown, StoreError, StoreRefused
+from server.store.cluster import not_here
 from server.wallet_store import NotReplicated, WalletStore
 
 log = structlog.get_logger()
@@ -26,68 +36,6 @@ SPEND = scripts.load("wallet_spend")
 ADJUST = scripts.load("wallet_adjust")
 LIMIT = scripts.load("wallet_limit")
 SCRIPTS = (SPEND, ADJUST, LIMIT)
-
-
-class Spend(Struct, frozen=True, kw_only=True):
-    """One gift to be paid. `entry` is the ledger entry's JSON, the animation for the room in it."""
-
-    gift_id: str
-    viewer: str
-    creator: str
-    coins: int
-    diamonds: int
-    count: int
-    combo: str | None
-    fingerprint: str
-    entry: bytes
-
-
-class Paid(Struct, frozen=True, kw_only=True):
-    """A gift that is debited, credited and on disk."""
-
-    balance: int
-    combo_count: int
-    entry_id: str
-    duplicate: bool
-
-
-class Adjusted(Struct, frozen=True, kw_only=True):
-    """A change from outside the rooms that is in the wallet and on disk."""
-
-    balance: int
-    entry_id: str
-    duplicate: bool
-
-
-class SpendLimit(Struct, frozen=True):
-    """Coins that a viewer lets oneself spend per UTC day; `next` holds from `next_from_ms` on. None is no limit."""
-
-    user_id: str
-    coins_per_day: int | None
-    next: int | None
-    next_from_ms: int | None
-
-
-class TopUpConflict(Exception):
-    """The id was used before for another top-up."""
-
-
-class Change(Struct, frozen=True, kw_only=True):
-    """A balance that changed: told to every socket of its user."""
-
-    user_id: str
-    coins: int
-    cause: str
-    ref: str
-    entry: str
-
-
-class WalletView(Struct, frozen=True):
-    """What a wallet holds."""
-
-    user_id: str
-    coins: int
-    status: str
 
 
 class _Waiting:
@@ -100,16 +48,14 @@ class _Waiting:
         self.future = future
 
 
-def fingerprint(*parts: object) -> str:
-    """A short hash of a payload: the same id with another one is a conflict."""
-    return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=9).hexdigest()
-
-
 class Wallet:
     """The only writer of money on this node. `on_change` hears of every balance that it moved."""
 
-    def __init__(self, store: WalletStore, on_change: Callable[[Sequence[Change]], None]) -> None:
+    def __init__(
+        self, store: WalletStore, on_change: Callable[[Sequence[Change]], None], *, one_slot: bool = False
+    ) -> None:
         self._store = store
+        self._one_slot = one_slot  # on a cluster a script has the keys of one slot
         self._on_change = on_change
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
@@ -121,6 +67,26 @@ class Wallet:
     @property
     def up(self) -> bool:
         return self._store.up
+
+    @property
+    def usable(self) -> bool:
+        """Whether gifts are taken."""
+        return self._store.usable
+
+    @property
+    def log_entries(self) -> int:
+        return self._store.log_entries
+
+    def has(self, partition: int) -> bool:
+        """Whether the partition is open at this primary."""
+        return self._store.up and partition in self._store.epochs and partition in self._store.partitions
+
+    def give(self, partitions: frozenset[int]) -> None:
+        """This primary has these partitions now; new ones are opened before anybody may use them."""
+        more = partitions - self._store.partitions
+        self._store.partitions = partitions
+        if more:
+            self._store.reopen()
 
     @property
     def queued(self) -> int:
@@ -145,6 +111,13 @@ class Wallet:
     async def wait_up(self, timeout_s: float) -> None:
         await self._store.wait_up(timeout_s)
 
+    def _epoch(self, partition: int) -> str:
+        """Raises Moved when the partition is not open here."""
+        epoch = self._store.epochs.get(partition)
+        if epoch is None:
+            raise Moved
+        return epoch
+
     # --- reading -----------------------------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
         """A balance, or None while the store is away."""
@@ -158,8 +131,8 @@ class Wallet:
         """Raises Refused wallet_unavailable."""
         try:
             coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
-        except StoreError:
-            raise unavailable() from None
+        except StoreError as error:
+            raise _away(error) from None
         return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
 
     # --- spending ----------------------------------------------------------------------------------------------
@@ -191,10 +164,22 @@ class Wallet:
                 _fail(batch)
 
     async def _commit(self, batch: list[_Waiting]) -> None:
+        if not self._one_slot:
+            await self._commit_together(batch)
+            return
+        by_partition: dict[int, list[_Waiting]] = {}
+        for waiting in batch:
+            by_partition.setdefault(keys.partition_of(waiting.spend.viewer), []).append(waiting)
+        await asyncio.gather(*(self._commit_together(part) for part in by_partition.values()))
+
+    async def _commit_together(self, batch: list[_Waiting]) -> None:
         try:
             outcomes = await self._call(batch)
         except (StoreDown, NotReplicated):
             _fail(batch)
+            return
+        except Moved as moved:
+            _fail(batch, moved)
             return
         except StoreRefused as refused:
             await self._commit_refused(batch, refused)
@@ -218,7 +203,7 @@ class Wallet:
             partition, of_gift = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
             names += of_gift
             args += (
-                self._store.epochs[partition],
+                self._epoch(partition),
                 uuid7_ms(spend.gift_id),
                 spend.fingerprint,
                 spend.coins,
@@ -231,12 +216,15 @@ class Wallet:
 
     async def _commit_refused(self, batch: list[_Waiting], refused: StoreRefused) -> None:
         """The store raised an error: one spoilt key must not stop the others, so each goes alone, by its id."""
+        if not_here(refused):
+            _fail(batch, Moved())
+            return
         if len(batch) == 1 or not str(refused).startswith(("WRONGTYPE", "ERR")):
             log.error("wallet_refused", error=str(refused)[:200], gifts=len(batch))
             _fail(batch)
             return
         for waiting in batch:
-            await self._commit([waiting])
+            await self._commit_together([waiting])
 
     async def _resolve(self, batch: list[_Waiting]) -> None:
         """The call was sent and its answer lost: ask for each receipt by id. Nothing is spent again."""
@@ -314,7 +302,7 @@ class Wallet:
             keys.log(partition),
             keys.wallet_meta(partition),
         ]
-        epoch = self._store.epochs[partition]
+        epoch = self._epoch(partition)
         args: list[str | bytes | int] = [
             epoch,
             print_,
@@ -327,8 +315,8 @@ class Wallet:
         ]
         try:
             outcome = cast(list[bytes], await self._store.write(ADJUST, names, args))
-        except StoreError:
-            raise unavailable() from None
+        except StoreError as error:
+            raise _away(error) from None
         done = self._adjusted(outcome, user_id, delta)
         if not done.duplicate and delta:
             kind, _, ref = operation.partition(":")
@@ -359,8 +347,8 @@ class Wallet:
             raise unavailable()
         try:
             now, later, day = cast(list[bytes], await self._store.write(LIMIT, [keys.wallet(user_id)], [coins_per_day]))
-        except StoreError:
-            raise unavailable() from None
+        except StoreError as error:
+            raise _away(error) from None
         from_ms = int(day) * limits.DAY_MS if day else None
         return SpendLimit(user_id, int(now) or None, int(later) or None if later else None, from_ms)
 
@@ -368,15 +356,15 @@ class Wallet:
         """The last id of a partition's log. Raises Refused wallet_unavailable."""
         try:
             rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
-        except StoreError:
-            raise unavailable() from None
+        except StoreError as error:
+            raise _away(error) from None
         epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
         return int(epoch), int(n)
 
 
-def unavailable() -> Refused:
-    """Gifts cannot be taken, or the outcome is not known yet: the same id later gives it."""
-    return Refused(Refusal.WALLET_UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS)
+def _away(error: StoreError) -> Exception:
+    """A slot that has moved may be asked for at its new place; anything else is told to the sender."""
+    return Moved() if not_here(error) else unavailable()
 
 
 def _refusal(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
@@ -398,10 +386,10 @@ def _refusal(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
             raise AssertionError(outcome)
 
 
-def _fail(batch: Sequence[_Waiting]) -> None:
+def _fail(batch: Sequence[_Waiting], error: Exception | None = None) -> None:
     for waiting in batch:
         if not waiting.future.done():
-            waiting.future.set_exception(unavailable())
+            waiting.future.set_exception(error or unavailable())
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:

@@ -21,7 +21,8 @@ from server.store.scripts import Script
 log = structlog.get_logger()
 
 Durability = Literal["local", "replicated"]
-Open = Callable[[Link, str], Awaitable[list[str]]]
+Open = Callable[[Link, str, frozenset[int]], Awaitable[dict[int, str]]]
+ALL = frozenset(range(limits.WALLET_PARTITIONS))
 
 
 class NotReplicated(StoreError):
@@ -56,7 +57,8 @@ class WalletStore:
         self._task: asyncio.Task[None] | None = None
         self._log_full = False
         self.trouble: str | None = None
-        self.epochs: list[str] = []
+        self.partitions = ALL  # those of this primary
+        self.epochs: dict[int, str] = {}
         self.log_entries = 0
 
     @property
@@ -107,7 +109,8 @@ class WalletStore:
         """
         if self._durability == "local":
             return
-        self._money.send("HINCRBY", keys.wallet_meta(0), "confirmed", 1).add_done_callback(_retrieve)
+        some_meta = keys.wallet_meta(min(self.partitions, default=0))
+        self._money.send("HINCRBY", some_meta, "confirmed", 1).add_done_callback(_retrieve)
         if await self._money.call("WAIT", 1, limits.REPLICATION_MS) < 1:
             raise NotReplicated("no replica confirmed")
 
@@ -117,7 +120,8 @@ class WalletStore:
         await self._guard(link)
         if self.trouble is not None:
             raise StoreDown(self.trouble)
-        self.epochs = await self._opening(link, self._money.run_id)
+        partitions = self.partitions
+        self.epochs = await self._opening(link, self._money.run_id, partitions)
 
     async def _guard(self, store: Store | Link) -> None:
         if not self._guarded:
@@ -152,9 +156,7 @@ class WalletStore:
 
     async def look_at_log(self) -> None:
         """How much waits in the log for the journal; above the bound gifts wait too."""
-        lengths = await asyncio.gather(
-            *(self._reads.send("XLEN", keys.log(p)) for p in range(limits.WALLET_PARTITIONS))
-        )
+        lengths = await asyncio.gather(*(self._reads.send("XLEN", keys.log(p)) for p in sorted(self.partitions)))
         self.log_entries = sum(cast(list[int], lengths))
         full = self.log_entries > self._log_entries_max
         if full != self._log_full:

@@ -10,11 +10,11 @@ from protocol.rooms import OpenCombo
 from protocol.wire import User, encode
 from server import limits
 from server.history import History, NoSuchRoom, event_keys
+from server.money import Spend, fingerprint
 from server.registry import every, handles, on_joined, reacts, snapshot_part
 from server.room import Member, Room
 from server.store import keys, scripts
 from server.store.client import StoreError
-from server.wallet import Spend, fingerprint
 
 log = structlog.get_logger()
 

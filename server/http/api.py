@@ -18,9 +18,9 @@ from protocol.ids import RoomId, UserId
 from protocol.refusals import Refusal, Refused
 from server import limits
 from server.history import NoSuchRoom
+from server.money import fingerprint
 from server.store import keys
 from server.store.client import Store, StoreError
-from server.wallet import fingerprint
 
 log = structlog.get_logger()
 T = TypeVar("T")

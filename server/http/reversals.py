@@ -12,7 +12,7 @@ from protocol.ids import GiftId, TopUpId
 from server import limits
 from server.http.api import HttpError, answer, body, route, user_id_of
 from server.journal.reversals import CannotReverse, NotFound, NotYet
-from server.wallet import TopUpConflict
+from server.money import TopUpConflict
 
 
 class Reason(Struct, frozen=True, forbid_unknown_fields=True):

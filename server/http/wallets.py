@@ -10,7 +10,7 @@ from starlette.routing import Route
 from server import limits
 from server.http.api import HttpError, answer, body, route, user_id_of
 from server.journal.purchases import TopUp
-from server.wallet import TopUpConflict
+from server.money import TopUpConflict
 
 
 async def get_wallet(request: Request) -> Response:

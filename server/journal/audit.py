@@ -20,6 +20,7 @@ from server.journal.database import reading
 from server.journal.tables import audits, entries, positions, postings, quarantine, watermarks
 from server.store import keys, scripts
 from server.store.client import Store
+from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
 
@@ -69,7 +70,7 @@ class _Sums(Struct):
 class Audit:
     """Audits journal and store. Between runs it remembers how far each chain was found whole."""
 
-    def __init__(self, engine: Engine, wallet: Store, clock: Clock) -> None:
+    def __init__(self, engine: Engine, wallet: Store | ClusterStore, clock: Clock) -> None:
         self._engine = engine
         self._wallet = wallet
         self._clock = clock
@@ -183,12 +184,32 @@ class Audit:
             return int(connection.execute(select(func.count()).select_from(quarantine)).scalar_one())
 
     def _keep(self, report: Report) -> None:
+        """The report, and what is wrong beside the entries that do not fit: those partitions stand still."""
         with self._engine.begin() as connection:
+            _set_aside(connection, report)
             oldest = report.at_ms - limits.AUDITS_KEPT_MS
             connection.execute(delete(audits).where(audits.c.at_ms < oldest))
             connection.execute(delete(audits).where(audits.c.at_ms == report.at_ms))
             text = msgspec.json.encode(report).decode()
             connection.execute(insert(audits).values(at_ms=report.at_ms, ok=int(report.ok), report=text))
+
+
+def _set_aside(connection: Connection, report: Report) -> None:
+    """One row per partition that an audit found wrong, at its watermark; entries 0-0 are never journaled there."""
+    for partition in {wrong.partition for wrong in report.wrong}:
+        first = next(wrong for wrong in report.wrong if wrong.partition == partition)
+        where = (quarantine.c.partition == partition,)
+        if connection.execute(select(quarantine.c.n).where(*where)).first() is None:
+            connection.execute(
+                insert(quarantine).values(
+                    partition=partition,
+                    epoch=0,
+                    n=0,
+                    reason=f"audit: {first.where}: {first.what}",
+                    body="",
+                    at_ms=report.at_ms,
+                )
+            )
 
 
 def latest(engine: Engine) -> Report | None:

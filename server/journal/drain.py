@@ -19,6 +19,7 @@ from server.journal.ledger import Ledger
 from server.journal.retell import Retell
 from server.store import keys
 from server.store.client import Store, StoreError
+from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
 
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 class Drain:
     """Moves what is in the log into the journal, as long as it runs."""
 
-    def __init__(self, engine: Engine, wallet: Store, history: History, clock: Clock) -> None:
+    def __init__(self, engine: Engine, wallet: Store | ClusterStore, history: History, clock: Clock) -> None:
         self._ledger = Ledger(engine, clock)
         self._wallet = wallet
         self.clock = clock
@@ -85,10 +86,11 @@ class Drain:
 
     async def freeze(self, partitions: dict[int, str]) -> None:
         """No money moves in a partition that does not fit: rather still than wrong. The others go on."""
-        for partition in partitions.keys() - self._frozen:
+        for partition, reason in partitions.items():  # each round: a store that was restored does not know it
             await self._wallet.call("HSET", keys.wallet_meta(partition), "frozen", "1")
-            log.error("partition_frozen", partition=partition, reason=partitions[partition])
-            self._frozen.add(partition)
+            if partition not in self._frozen:
+                log.error("partition_frozen", partition=partition, reason=reason)
+                self._frozen.add(partition)
 
     async def _read_logs(self, after: dict[int, tuple[int, int]]) -> dict[int, list[LogEntry]]:
         asked = [

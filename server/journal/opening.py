@@ -5,8 +5,9 @@ passed already: they would never be journaled, and balances would be spent twice
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, cast
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import msgspec
 import structlog
@@ -16,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from protocol.ids import uuid7_ms
 from server import limits
 from server.journal.database import reading
-from server.journal.tables import entries, watermarks
+from server.journal.tables import entries, quarantine, watermarks
 from server.store import keys, scripts
 from server.store.client import Arg, Link, StoreDown
 from server.store.scripts import Script
@@ -31,6 +32,7 @@ SCRIPTS = (LOOK, OPEN, REPLAY)
 NOTHING = (0, -1)  # before the first id of the first epoch
 
 Position = tuple[int, int]
+T = TypeVar("T")
 
 
 class Opening:
@@ -38,49 +40,61 @@ class Opening:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._opened_run_id = ""
+        self._opened: dict[int, str] = {}  # partition: run id of the store process that it was opened on
         self.replayed = 0
 
-    async def open(self, link: Link, run_id: str) -> list[str]:
-        """Each partition's epoch, in order. Raises StoreError; the journal being away is one."""
-        partitions = range(limits.WALLET_PARTITIONS)
-        names = [key for p in partitions for key in (keys.log(p), keys.wallet_meta(p))]
-        looked = await _run(link, LOOK, names, list(partitions))
-        found = [_found(epoch, last) for epoch, last in looked]
-        if run_id and run_id == self._opened_run_id:  # the same process answered again: it has lost nothing
-            return [str(epoch) for epoch, _ in found]
+    async def open(self, link: Link, run_id: str, partitions: frozenset[int]) -> dict[int, str]:
+        """The epochs of these partitions. Raises StoreError; the journal being away is one."""
+        known = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
+        found = dict(zip(partitions, known, strict=True))
+        if run_id and all(self._opened.get(p) == run_id for p in partitions):
+            return {p: str(epoch) for p, (epoch, _) in found.items()}  # the same process: it has lost nothing
         marks = await self._marks()
-        wanted: list[int] = []
-        for partition, (epoch, last) in enumerate(found):
-            mark = marks.get(partition, NOTHING)
-            if last < mark:
-                await self._put_back(link, partition, last, mark)
-                wanted.append(max(epoch, mark[0]) + 1)
-            else:
-                wanted.append(epoch if epoch >= max(last[0], 1) else last[0] + 1)
-        args = [value for pair in enumerate(wanted) for value in pair]
-        epochs = [epoch.decode() for epoch in await _run(link, OPEN, names, args)]
-        if "" in epochs:
+        for partition in partitions & await self._stuck():
+            await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+        opened = await asyncio.gather(*(self._open_one(link, p, found[p], marks.get(p, NOTHING)) for p in partitions))
+        self._opened.update(dict.fromkeys(partitions, run_id))
+        return dict(zip(partitions, opened, strict=True))
+
+    async def _look(self, link: Link, partition: int) -> tuple[int, Position]:
+        names = [keys.log(partition), keys.wallet_meta(partition)]
+        [(epoch, last)] = await _run(link, LOOK, names, [partition])
+        return _found(epoch, last)
+
+    async def _open_one(self, link: Link, partition: int, found: tuple[int, Position], mark: Position) -> str:
+        epoch, last = found
+        if last < mark:
+            await self._put_back(link, partition, last, mark)
+            epoch = max(epoch, mark[0]) + 1
+        elif epoch < max(last[0], 1):
+            epoch = last[0] + 1
+        names = [keys.log(partition), keys.wallet_meta(partition)]
+        [opened] = await _run(link, OPEN, names, [partition, epoch])
+        if not opened:
             raise StoreDown("a partition's log is ahead of its epoch")
-        self._opened_run_id = run_id
-        return epochs
+        return str(opened.decode())
 
     async def _marks(self) -> dict[int, Position]:
         def read() -> dict[int, Position]:
             with reading(self._engine).connect() as connection:
                 return {row.partition: (row.epoch, row.n) for row in connection.execute(select(watermarks))}
 
-        try:
-            return await asyncio.to_thread(read)
-        except SQLAlchemyError as error:
-            log.debug("opening_waits_for_journal", error=str(error)[:200])
-            raise StoreDown("the journal is away: nobody knows whether the wallet store is whole") from None
+        return await _ask_journal(read)
+
+    async def _stuck(self) -> set[int]:
+        """Partitions that stand still: a restored store does not know of it."""
+
+        def read() -> set[int]:
+            with reading(self._engine).connect() as connection:
+                return set(connection.execute(select(quarantine.c.partition)).scalars())
+
+        return await _ask_journal(read)
 
     async def _put_back(self, link: Link, partition: int, after: Position, to: Position) -> None:
         """Replay the journal's rows `after < id <= to`. Rows that another node has put back stay as they are."""
         log.warning("wallet_store_behind_journal", partition=partition, store=after, journal=to)
         while after < to:
-            rows = await asyncio.to_thread(self._rows, partition, after, to)
+            rows = await _ask_journal(functools.partial(self._rows, partition, after, to))
             if not rows:
                 raise StoreDown(f"the journal has no rows of partition {partition} after {after}")
             names, args = _replay_call(partition, rows)
@@ -99,6 +113,15 @@ class Opening:
         )
         with reading(self._engine).connect() as connection:
             return connection.execute(query).all()
+
+
+async def _ask_journal(read: Callable[[], T]) -> T:
+    """Read in a thread. Raises StoreDown when the journal is away."""
+    try:
+        return await asyncio.to_thread(read)
+    except SQLAlchemyError as error:
+        log.debug("opening_waits_for_journal", error=str(error)[:200])
+        raise StoreDown("the journal is away: nobody knows whether the wallet store is whole") from None
 
 
 class _Body(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from server.journal.audit import Audit, Report
 from server.journal.drain import Drain
 from server.settings import Settings, Unusable
 from server.store.client import Link, Store, StoreError
+from server.store.cluster import open_store
 
 log = structlog.get_logger()
 
@@ -37,7 +38,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stopping.set)
-    wallet = Store("wallet", settings.wallet_address, scripts=AUDIT_SCRIPTS)
+    wallet = open_store("wallet", settings.wallet_address, AUDIT_SCRIPTS)
     clock = Clock(time.time)  # noqa: TID251
 
     async def wake(link: Link) -> None:
@@ -85,7 +86,7 @@ def audit(settings: Settings) -> int:
 
 
 async def _audit_once(settings: Settings, engine: Engine) -> Report:
-    wallet = Store("wallet", settings.wallet_address, scripts=AUDIT_SCRIPTS)
+    wallet = open_store("wallet", settings.wallet_address, AUDIT_SCRIPTS)
     await wallet.start()
     try:
         await wallet.wait_up(limits.STORE_CONNECT_S)

@@ -13,7 +13,7 @@ from server import limits
 from server.clock import Clock
 from server.journal.database import reading
 from server.journal.tables import entries, topups
-from server.wallet import Adjusted, TopUpConflict, Wallet, fingerprint
+from server.money import Adjusted, Money, TopUpConflict, fingerprint
 
 
 class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +37,7 @@ class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup
 class Purchases:
     """Top-ups through journal and wallet. SQL runs in threads, never on the loop."""
 
-    def __init__(self, engine: Engine, wallet: Wallet, clock: Clock) -> None:
+    def __init__(self, engine: Engine, wallet: Money, clock: Clock) -> None:
         self._engine = engine
         self._wallet = wallet
         self._clock = clock

@@ -17,8 +17,8 @@ from server.clock import Clock
 from server.journal.database import reading
 from server.journal.lots import Lots, Part
 from server.journal.tables import entries, reversals, topups, watermarks
+from server.money import Adjusted, Money, fingerprint
 from server.store import keys
-from server.wallet import Adjusted, Wallet, fingerprint
 
 
 class NotFound(Exception):
@@ -62,7 +62,7 @@ class Reversed(Struct, frozen=True, kw_only=True):
 class Reversals:
     """Orders of the host platform against gifts, top-ups and wallets."""
 
-    def __init__(self, engine: Engine, wallet: Wallet, clock: Clock) -> None:
+    def __init__(self, engine: Engine, wallet: Money, clock: Clock) -> None:
         self._engine = engine
         self._wallet = wallet
         self._clock = clock

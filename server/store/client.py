@@ -59,7 +59,7 @@ def parse_address(url: str) -> Address:
     password = unquote(parts.password) if parts.password else None
     if parts.scheme == "unix":
         return Address(unquote(parts.path), "", 0, False, user, password, 0)
-    if parts.scheme not in ("redis", "rediss", "valkey", "valkeys"):
+    if parts.scheme not in ("redis", "rediss", "valkey", "valkeys", "cluster"):
         raise ValueError(f"not a store address: {parts.scheme}://...")
     db = int(parts.path.strip("/") or 0)
     tls = parts.scheme in ("rediss", "valkeys")
@@ -232,6 +232,8 @@ class Store:
                 await self._watch()
             except (OSError, StoreError, TimeoutError) as error:
                 log.debug("store_away", store=self.name, error=str(error))
+            except Exception:  # of whoever looks at a new connection: it must not end the trying
+                log.exception("store_cannot_open", store=self.name)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, limits.STORE_RETRY_S_MAX)
 

@@ -1,12 +1,15 @@
 -- Changes a wallet from outside the rooms, once per operation id: top-ups, refunds, chargebacks, freezes.
 -- KEYS wallet receipt log meta
 -- ARGV epoch fingerprint delta status total balance_max receipt_s entry
+-- INCLUDE integer
 -- Returns {ok, balance, entry id} | {duplicate, balance, entry id} | {conflict} | {insufficient, balance} | {bad_amount}
 --   | {too_rich} | {partition_frozen} | {stale_epoch}
 -- `delta` is coins with a sign, or 0; `status` '' keeps the present one; `total` names the partition's sum that moves.
 local held = redis.call('HMGET', wallet, 'c', 'st')
 local moved = redis.call('HMGET', meta, total, 'frozen')
 local done = redis.call('GET', receipt)
+local before = integer(held[1], wallet)
+integer(moved[1], meta)
 if not (string.find(delta, '^%-?[1-9]%d*$') and #delta <= 10 or delta == '0') then
   return {'bad_amount'}
 end
@@ -20,7 +23,7 @@ end
 if moved[2] then
   return {'partition_frozen'}
 end
-local after = tonumber(held[1] or '0') + tonumber(delta)
+local after = before + tonumber(delta)
 if after < 0 then
   return {'insufficient', held[1] or '0'}
 end

@@ -1,7 +1,7 @@
 -- Pays gifts: checks, debits, credits, and writes receipt and ledger entry, each gift wholly or not at all.
 -- KEYS -
 -- ARGV id_life_ms id_ahead_ms margin_ms combo_s site_limit
--- INCLUDE spend_limit
+-- INCLUDE integer spend_limit
 -- EACH wallet credit receipt combo log meta / epoch id_ms fingerprint coins diamonds count in_combo entry
 -- Returns per gift {ok, balance, combo, entry id} | {duplicate, balance, combo, entry id} | {conflict} | {expired_id}
 --   | {partition_frozen} | {frozen} | {spend_limit, resets_at_ms} | {insufficient, balance} | {bad_amount} | {stale_epoch}
@@ -12,13 +12,6 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local at_ms = string.format('%d', now)
 local coins_of, status_of, credit_of, combo_of, done, totals, closed, moves, limit_of = {}, {}, {}, {}, {}, {}, {}, {}, {}
 local today = math.floor(now / 86400000)
-
-local function integer(text, key)
-  if text and not string.find(text, '^%d+$') then
-    error('not a whole number: ' .. key)
-  end
-  return tonumber(text or '0')
-end
 
 for i = 1, items do
   local wallet, credit, receipt, combo, _, meta = keys_of(i)

@@ -1,0 +1,114 @@
+"""What moves as money: orders to the wallet, what came of them, and what is told of it."""
+
+import hashlib
+from typing import Protocol
+
+from msgspec import Struct
+
+from protocol.refusals import Refusal, Refused
+from server import limits
+
+
+class Spend(Struct, frozen=True, kw_only=True):
+    """One gift to be paid. `entry` is the ledger entry's JSON, the animation for the room in it."""
+
+    gift_id: str
+    viewer: str
+    creator: str
+    coins: int
+    diamonds: int
+    count: int
+    combo: str | None
+    fingerprint: str
+    entry: bytes
+
+
+class Paid(Struct, frozen=True, kw_only=True):
+    """A gift that is debited, credited and on disk."""
+
+    balance: int
+    combo_count: int
+    entry_id: str
+    duplicate: bool
+
+
+class Adjusted(Struct, frozen=True, kw_only=True):
+    """A change from outside the rooms that is in the wallet and on disk."""
+
+    balance: int
+    entry_id: str
+    duplicate: bool
+
+
+class SpendLimit(Struct, frozen=True):
+    """Coins that a viewer lets oneself spend per UTC day; `next` holds from `next_from_ms` on. None is no limit."""
+
+    user_id: str
+    coins_per_day: int | None
+    next: int | None
+    next_from_ms: int | None
+
+
+class Moved(Exception):
+    """The partition is not at this primary (any more): nothing was done."""
+
+
+class TopUpConflict(Exception):
+    """The id was used before for another top-up."""
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """A balance that changed: told to every socket of its user."""
+
+    user_id: str
+    coins: int
+    cause: str
+    ref: str
+    entry: str
+
+
+class WalletView(Struct, frozen=True):
+    """What a wallet holds."""
+
+    user_id: str
+    coins: int
+    status: str
+
+
+def fingerprint(*parts: object) -> str:
+    """A short hash of a payload: the same id with another one is a conflict."""
+    return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=9).hexdigest()
+
+
+def unavailable() -> Refused:
+    """Gifts cannot be taken, or the outcome is not known yet: the same id later gives it."""
+    return Refused(Refusal.WALLET_UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS)
+
+
+class Money(Protocol):
+    """The wallet's verbs: on one store (`wallet`) or on a cluster (`wallet_cluster`). All may raise Refused."""
+
+    @property
+    def gifts(self) -> int: ...
+    @property
+    def batches(self) -> int: ...
+    @property
+    def up(self) -> bool: ...
+    @property
+    def usable(self) -> bool: ...
+    @property
+    def queued(self) -> int: ...
+    @property
+    def log_entries(self) -> int: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def wait_up(self, timeout_s: float) -> None: ...
+    async def coins(self, user_id: str) -> int | None: ...
+    async def view(self, user_id: str) -> WalletView: ...
+    async def spend(self, spend: Spend) -> Paid: ...
+    async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> Adjusted: ...
+    async def adjust(
+        self, user_id: str, operation: str, print_: str, *, delta: int, status: str, total: str, entry: bytes
+    ) -> Adjusted: ...
+    async def set_limit(self, user_id: str, coins_per_day: int) -> SpendLimit: ...
+    async def last_entry(self, partition: int) -> tuple[int, int]: ...

@@ -1,0 +1,155 @@
+"""The money path on a cluster of three primaries: spread, a slot that moves under load, a primary that dies."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from server.journal import database
+from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
+from server.journal.audit import Audit
+from server.journal.drain import Drain
+from server.store import keys
+from server.store.cluster import open_store
+from tests.cluster import Cluster
+from tests.conftest import Stores
+from tests.site import WAIT_S, Site, new_gift_id
+from tests.stores import settings
+
+VIEWERS = [f"viewer-{n}" for n in range(48)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with tempfile.TemporaryDirectory(prefix="liveroom-cluster-") as folder:
+        made = Cluster(Path(folder))
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
+
+
+@pytest.fixture
+async def site(cluster: Cluster, stores: Stores, tmp_path: Path) -> AsyncIterator[Site]:
+    """A node whose wallet is the cluster, empty."""
+    for node in cluster.nodes:
+        node.client.flushall()
+    journal = f"sqlite:///{tmp_path / 'journal.sqlite3'}"
+    engine = database.connect(journal)
+    database.migrate(engine)
+    engine.dispose()
+    site = Site(
+        settings(
+            tmp_path,
+            LIVEROOM_WALLET_URL=cluster.url,
+            LIVEROOM_ROOM_URL=f"unix://{stores.room.socket}",
+            LIVEROOM_JOURNAL_URL=journal,
+            LIVEROOM_LOG="warning",
+        )
+    )
+    await site.start()
+    yield site
+    await site.stop()
+
+
+async def settled(site: Site) -> None:
+    """Drain everything, and see that the audit finds nothing wrong anywhere."""
+    store = open_store("wallet", site.settings.wallet_address, AUDIT_SCRIPTS)
+    await store.start()
+    await store.wait_up(WAIT_S)
+    drain = Drain(site.node.engine, store, site.node.history, site.node.clock)
+    while await drain.drain_once():
+        pass
+    report = await Audit(site.node.engine, store, site.node.clock).run()
+    await store.stop()
+    assert report.ok, report.wrong
+    assert report.partitions_compared == 64
+    assert report.coins_sold == report.coins_spent + report.coins_held
+
+
+async def give(site: Site, viewers: list[str], until: asyncio.Event) -> dict[str, tuple[str, int]]:
+    """Each viewer sends gifts of one coin, one after the other; what was acked, by gift id."""
+    acked: dict[str, tuple[str, int]] = {}
+
+    async def one(user: str) -> None:
+        viewer = await site.join(user)
+        while not until.is_set():
+            gift_id = new_gift_id()
+            while True:
+                reply = await viewer.gift("rose", id=gift_id)
+                if reply["type"] == "ok":
+                    acked[gift_id] = (user, reply["coins"])
+                    break
+                assert reply["reason"] in ("wallet_unavailable", "rate_limited"), reply
+
+    await asyncio.gather(*(one(user) for user in viewers))
+    return acked
+
+
+async def test_partitions_are_spread(cluster: Cluster, site: Site) -> None:
+    """Every primary has 21 or 22 of the 64 partitions, and gifts of all of them are paid and conserved."""
+    for user in VIEWERS:
+        await site.give_coins(user, 100)
+    acked = []
+    for user in VIEWERS:
+        viewer = await site.join(user)
+        acked.append((await viewer.gift("heart", 2))["coins"])
+    assert acked == [90] * len(VIEWERS)
+    counts = [sum(1 for key in node.client.keys("*") if key.endswith(":log")) for node in cluster.nodes]
+    assert sorted(counts) == [21, 21, 22]
+    await settled(site)
+
+
+async def test_a_slot_moves_under_load(cluster: Cluster, site: Site) -> None:
+    """While gifts are sent a slot moves to another primary and back: each acked gift is paid once, none is lost."""
+    user = VIEWERS[0]
+    slot = keys.slot(keys.PARTITION_TAGS[keys.partition_of(user)])
+    viewers = VIEWERS[:12]
+    for each in viewers:
+        await site.give_coins(each, 100_000)
+    done = asyncio.Event()
+    giving = asyncio.create_task(give(site, viewers, done))
+    home = cluster.owner(slot)
+    away = next(node for node in cluster.nodes if node is not home)
+    for target in (away, home):
+        await asyncio.to_thread(cluster.move, slot, target)
+        assert (await (await site.join(user)).gift("rose"))["type"] == "ok"
+    done.set()
+    acked = await asyncio.wait_for(giving, 30)
+    assert any(user == who for who, _ in acked.values())
+    extra = 2  # the gifts between the moves
+    spent = sum([100_000 - await site.coins(each) for each in viewers])
+    assert spent == len(acked) + extra
+    await settled(site)
+
+
+async def test_a_primary_dies_and_comes_back(cluster: Cluster, site: Site) -> None:
+    """Its gifts are refused meanwhile, those of the others go on; afterwards the same ids are paid once."""
+    for user in VIEWERS[:8]:
+        await site.give_coins(user, 100)
+    victim = cluster.owner(keys.slot(keys.PARTITION_TAGS[keys.partition_of(VIEWERS[0])]))
+    hers = [u for u in VIEWERS[:8] if cluster.owner(keys.slot(keys.PARTITION_TAGS[keys.partition_of(u)])) is victim]
+    others = [u for u in VIEWERS[:8] if u not in hers]
+    assert hers
+    assert others
+    ids = {user: new_gift_id() for user in hers}
+    victim.client.config_set("cluster-require-full-coverage", "no")
+    for node in cluster.nodes:
+        node.client.config_set("cluster-require-full-coverage", "no")
+    victim.kill()
+    sent = [asyncio.create_task((await site.join(user)).gift("rose", id=ids[user])) for user in hers]
+    for user in others:
+        assert (await (await site.join(user)).gift("rose"))["type"] == "ok"
+    await asyncio.to_thread(victim.start)
+    for user, task in zip(hers, sent, strict=True):
+        reply = await task
+        if reply["type"] == "refused":
+            assert reply["reason"] == "wallet_unavailable"
+            viewer = await site.join(user)
+            while (reply := await viewer.gift("rose", id=ids[user]))["type"] == "refused":
+                assert reply["reason"] == "wallet_unavailable"
+        assert reply["coins"] == 99
+    await settled(site)
