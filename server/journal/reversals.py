@@ -72,7 +72,8 @@ class Reversals:
         gift = await asyncio.to_thread(self._gift, gift_id)
         await self._order("refund", gift_id, gift.user_id, reason)
         lots = await asyncio.to_thread(self._lots, gift.user_id)
-        if not await self._is_posted("refund", gift_id) and lots.paid_by(gift_id) != gift.coins:
+        before = await self._journaled("refund", gift.user_id, gift_id)
+        if before is None and lots.paid_by(gift_id) != gift.coins:
             raise CannotReverse("a chargeback has taken this gift back")
         part = Part(gift_id, gift.creator_id, gift.room_id, gift.coins, gift.diamonds)
         entry = AdjustEntry(
@@ -137,6 +138,9 @@ class Reversals:
         return await self._adjust(entry, delta=0, status=status, total="frozen_wallets")
 
     async def _adjust(self, entry: AdjustEntry, *, delta: int, status: str, total: str) -> Adjusted:
+        before = await self._journaled(entry.kind, entry.viewer, entry.id)
+        if before is not None:
+            return before
         operation = f"{entry.kind}:{entry.id}"
         return await self._wallet.adjust(
             entry.viewer, operation, entry.fp, delta=delta, status=status, total=total, entry=msgspec.json.encode(entry)
@@ -166,13 +170,18 @@ class Reversals:
 
         await asyncio.to_thread(write)
 
-    async def _is_posted(self, kind: str, ref: str) -> bool:
-        def read() -> bool:
-            with reading(self._engine).connect() as connection:
-                query = select(entries.c.n).where(entries.c.kind == kind, entries.c.ref == ref)
-                return connection.execute(query).first() is not None
+    async def _journaled(self, kind: str, user_id: str, ref: str) -> Adjusted | None:
+        """What the journal says of an order that was carried out before: its word holds for ever."""
 
-        return await asyncio.to_thread(read)
+        def read() -> Any:
+            query = select(entries).where(entries.c.kind == kind, entries.c.user_id == user_id, entries.c.ref == ref)
+            with reading(self._engine).connect() as connection:
+                return connection.execute(query).one_or_none()
+
+        row = await asyncio.to_thread(read)
+        if row is None:
+            return None
+        return Adjusted(balance=row.balance, entry_id=f"{row.epoch}-{row.n}", duplicate=True)
 
     def _gift(self, gift_id: str) -> Any:
         with reading(self._engine).connect() as connection:
