@@ -328,9 +328,9 @@ class Rooms:
             await asyncio.sleep(limits.HOUSEKEEPING_S)
             now = loop.time()
             for room in list(self._open.values()):
-                if room.gone:
+                if room.gone and room.members:
                     continue
-                if not room.members and now - room.idle_since > limits.ROOM_IDLE_S:
+                if room.gone or (not room.members and now - room.idle_since > limits.ROOM_IDLE_S):
                     del self._open[room.id]
                     self._services.fanout.forget(room.id)
                     await room.close()

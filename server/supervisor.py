@@ -215,7 +215,8 @@ class Supervisor:
                 told = loop.time()
                 log.error("not_ready_yet", see="the log above")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), limits.STORE_RETRY_S)
+                async with asyncio.timeout(limits.STORE_RETRY_S):
+                    await self._stopping.wait()
 
     async def _ready(self) -> bool:
         try:

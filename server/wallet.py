@@ -318,10 +318,16 @@ class Wallet:
         except StoreError as error:
             raise _away(error) from None
         done = self._adjusted(outcome, user_id, delta)
-        if not done.duplicate and delta:
-            kind, _, ref = operation.partition(":")
-            self._on_change([Change(user_id=user_id, coins=done.balance, cause=kind, ref=ref, entry=done.entry_id)])
+        if delta:
+            await self._tell(user_id, operation, done)
         return done
+
+    async def _tell(self, user_id: str, operation: str, done: Adjusted) -> None:
+        """The user's sockets; for a duplicate too, whose first answer may have been lost, with what is held now."""
+        kind, _, ref = operation.partition(":")
+        coins = await self.coins(user_id) if done.duplicate else done.balance
+        if coins is not None:
+            self._on_change([Change(user_id=user_id, coins=coins, cause=kind, ref=ref, entry=done.entry_id)])
 
     def _adjusted(self, outcome: list[bytes], user_id: str, delta: int) -> Adjusted:
         status = outcome[0]

@@ -66,6 +66,8 @@ async def _set_status(request: Request, verb: str) -> Response:
         done = await getattr(request.app.state.node.reversals, verb)(user_id, order.id)
     except TopUpConflict:
         raise HttpError(409, "conflict", "This id was used for another order.") from None
+    except CannotReverse as no:
+        raise HttpError(409, "conflict", f"It cannot be done now: {no}.") from None
     return answer(await request.app.state.node.wallet.view(user_id), 200 if done.duplicate else 201)
 
 

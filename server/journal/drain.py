@@ -5,6 +5,7 @@ One writer per partition and no consumer group: the watermark in the rows' own t
 """
 
 import asyncio
+import contextlib
 from typing import Any, cast
 
 import structlog
@@ -115,7 +116,6 @@ class Drain:
 
 
 async def _wait(stopping: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stopping.wait(), seconds)
-    except TimeoutError:
-        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopping.wait()

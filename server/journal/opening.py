@@ -24,9 +24,9 @@ from server.store.scripts import Script
 
 log = structlog.get_logger()
 
-LOOK = scripts.load("wallet_look")
-OPEN = scripts.load("wallet_open")
-REPLAY = scripts.load("wallet_replay")
+LOOK = scripts.load("opening_look")
+OPEN = scripts.load("opening_open")
+REPLAY = scripts.load("opening_replay")
 SCRIPTS = (LOOK, OPEN, REPLAY)
 
 NOTHING = (0, -1)  # before the first id of the first epoch
@@ -159,7 +159,7 @@ def _replay_call(partition: int, rows: Sequence[Any]) -> tuple[list[str], list[A
             row.kind,
             row.coins,
             row.diamonds,
-            {"freeze": "frozen", "unfreeze": "ok"}.get(row.kind, ""),
+            {"freeze": "frozen", "chargeback": "frozen", "unfreeze": "ok"}.get(row.kind, ""),
             {"topup": "bought", "refund": "refunded", "chargeback": "charged_back"}.get(row.kind, ""),
         ]
     return names, args

@@ -5,6 +5,7 @@ top-up paid for: what is left of it from the wallet, the rest from the creators 
 """
 
 import asyncio
+import contextlib
 from typing import Any
 
 import msgspec
@@ -68,19 +69,30 @@ class Reversals:
         self._clock = clock
 
     async def refund(self, gift_id: str, reason: str) -> Reversed:
-        """Give a gift's coins back and take its diamonds. Raises NotFound, CannotReverse, Refused, SQLAlchemyError."""
+        """Give a gift's coins back and take its diamonds.
+
+        Raises NotFound, NotYet, CannotReverse, Refused, SQLAlchemyError.
+        """
         gift = await asyncio.to_thread(self._gift, gift_id)
         await self._order("refund", gift_id, gift.user_id, reason)
+        # The order is written before this look, and a chargeback looks for orders after its own is written: one sees
+        # the other, whoever comes first.
+        if await asyncio.to_thread(self._pending, "chargeback", gift.user_id):
+            raise NotYet
+        return await self._refund(gift)
+
+    async def _refund(self, gift: Any) -> Reversed:
+        before = await self._journaled("refund", gift.user_id, gift.ref)
         lots = await asyncio.to_thread(self._lots, gift.user_id)
-        before = await self._journaled("refund", gift.user_id, gift_id)
-        if before is None and lots.paid_by(gift_id) != gift.coins:
+        if before is None and lots.paid_by(gift.ref) != gift.coins:
+            await asyncio.to_thread(self._refuse, "refund", gift.ref)
             raise CannotReverse("a chargeback has taken this gift back")
-        part = Part(gift_id, gift.creator_id, gift.room_id, gift.coins, gift.diamonds)
+        part = Part(gift.ref, gift.creator_id, gift.room_id, gift.coins, gift.diamonds)
         entry = AdjustEntry(
             kind="refund",
-            id=gift_id,
+            id=gift.ref,
             viewer=gift.user_id,
-            fp=fingerprint("refund", gift_id),
+            fp=fingerprint("refund", gift.ref),
             coins=gift.coins,
             diamonds=gift.diamonds,
             creator=gift.creator_id,
@@ -95,10 +107,13 @@ class Reversals:
         await self._order("chargeback", topup_id, topup.user_id, reason)
         body = await asyncio.to_thread(self._body, "chargeback", topup_id)
         if body is None:
-            await self.freeze(topup.user_id, f"chargeback-{topup_id}"[:64])
+            await self.freeze(topup.user_id, f"chargeback-{self._clock.new_id()}")
+            for gift_id in await asyncio.to_thread(self._pending, "refund", topup.user_id):
+                with contextlib.suppress(CannotReverse):
+                    await self._refund(await asyncio.to_thread(self._gift, gift_id))
             body = await self._decide(topup)
         entry = msgspec.json.decode(body, type=AdjustEntry)
-        done = await self._adjust(entry, delta=-entry.coins, status="", total="charged_back")
+        done = await self._adjust(entry, delta=-entry.coins, status="frozen", total="charged_back")
         return _told(entry, done, -entry.coins, entry.diamonds, entry.reversed)
 
     async def _decide(self, topup: Any) -> str:
@@ -130,7 +145,9 @@ class Reversals:
         return await self._set_status("freeze", user_id, order_id, "frozen")
 
     async def unfreeze(self, user_id: str, order_id: str) -> Adjusted:
-        """Gifts again. Raises Refused."""
+        """Gifts again. Raises CannotReverse while a chargeback of this wallet is not finished, Refused."""
+        if await asyncio.to_thread(self._pending, "chargeback", user_id):
+            raise CannotReverse("a chargeback of this wallet is under way")
         return await self._set_status("unfreeze", user_id, order_id, "ok")
 
     async def _set_status(self, kind: str, user_id: str, order_id: str, status: str) -> Adjusted:
@@ -182,6 +199,19 @@ class Reversals:
         if row is None:
             return None
         return Adjusted(balance=row.balance, entry_id=f"{row.epoch}-{row.n}", duplicate=True)
+
+    def _pending(self, kind: str, user_id: str) -> list[str]:
+        """Orders of this kind against a wallet that are not journaled yet."""
+        query = select(reversals.c.ref).where(
+            reversals.c.kind == kind, reversals.c.user_id == user_id, reversals.c.state == "pending"
+        )
+        with reading(self._engine).connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def _refuse(self, kind: str, ref: str) -> None:
+        where = (reversals.c.kind == kind, reversals.c.ref == ref, reversals.c.state == "pending")
+        with self._engine.begin() as connection:
+            connection.execute(update(reversals).where(*where).values(state="refused"))
 
     def _gift(self, gift_id: str) -> Any:
         with reading(self._engine).connect() as connection:

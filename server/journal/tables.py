@@ -82,7 +82,7 @@ reversals = Table(
     Column("user_id", String(64), nullable=False),
     Column("reason", String(200), nullable=False),
     Column("body", Text),
-    Column("state", String(8), nullable=False),  # pending | posted
+    Column("state", String(8), nullable=False),  # pending | posted | refused
     Column("at_ms", BigInteger, nullable=False),
     Index("reversals_by_state", "state", "at_ms"),
 )

@@ -278,7 +278,8 @@ class Store:
         answered, since = link.answered, 0.0
         while not self._lost.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), 1.0)
+                async with asyncio.timeout(1.0):  # not wait_for: in 3.11 that may swallow a cancellation
+                    await self._lost.wait()
             since = since + 1.0 if link.pending and link.answered == answered else 0.0
             answered = link.answered
             if since >= limits.STORE_CALL_S_MAX:

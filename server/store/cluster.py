@@ -70,9 +70,8 @@ class Topology:
                 if await self._read(host):
                     break
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._stale.wait(), limits.TOPOLOGY_S if self._ranges else limits.STORE_RETRY_S_MAX
-                )
+                async with asyncio.timeout(limits.TOPOLOGY_S if self._ranges else limits.STORE_RETRY_S_MAX):
+                    await self._stale.wait()
             if self._stale.is_set():
                 await asyncio.sleep(limits.STORE_RETRY_S)  # many say it at once; and a failover takes its time
             self._stale.clear()
