@@ -160,21 +160,26 @@ class RoomClient:
             return []
         if isinstance(command, Ping) and "server_time_ms" in message:
             self._clock_ahead_ms = message["server_time_ms"] - self._clock_ms()
+        if isinstance(command, SendGift) and "entry" in message:
+            self._balance(message["coins"], message["entry"])
         fields = {name: value for name, value in message.items() if name not in ("type", "ref", "reason")}
         return [Answered(command=command, reason=message.get("reason"), fields=fields)]
 
     def _wallet(self, changed: WalletChanged) -> list[Told]:
+        return [changed] if self._balance(changed.coins, changed.entry) else []
+
+    def _balance(self, coins: int, entry: str) -> bool:
         """Balances may overtake each other between nodes: the ledger entry `<epoch>-<n>` says which is newer."""
-        epoch, _, n = changed.entry.partition("-")
+        epoch, _, n = entry.partition("-")
         try:
-            entry = (int(epoch), int(n))
+            place = (int(epoch), int(n))
         except ValueError:
             raise msgspec.ValidationError("no ledger entry") from None
-        if entry <= self._wallet_entry or self.you is None:
-            return []
-        self._wallet_entry = entry
-        self.you = msgspec.structs.replace(self.you, coins=changed.coins)
-        return [changed]
+        if place <= self._wallet_entry or self.you is None:
+            return False
+        self._wallet_entry = place
+        self.you = msgspec.structs.replace(self.you, coins=coins)
+        return True
 
     def _event(self, message: dict[str, Any]) -> list[Told]:
         seq: int = message["seq"]

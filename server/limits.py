@@ -112,6 +112,8 @@ RETRY_AFTER_S = 5
 JSON_CACHE_S = 60
 SQL_THREADS = 4
 
+LOGGED_CHARS_MAX = 300  # of another program's error in our log
+
 # --- processes ---------------------------------------------------------------------------------------------------
 DRAIN_SPREAD_MS = 2_000  # over which a stopping node asks its viewers to come back
 DRAIN_S_MAX = 2.5  # the whole of stopping a node

@@ -3,10 +3,13 @@
 import hashlib
 from typing import Protocol
 
+import structlog
 from msgspec import Struct
 
 from protocol.refusals import Refusal, Refused
 from server import limits
+
+log = structlog.get_logger()
 
 
 class Spend(Struct, frozen=True, kw_only=True):
@@ -83,6 +86,25 @@ def fingerprint(*parts: object) -> str:
 def unavailable() -> Refused:
     """Gifts cannot be taken, or the outcome is not known yet: the same id later gives it."""
     return Refused(Refusal.WALLET_UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS)
+
+
+def refusal_of(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
+    match status:
+        case b"insufficient":
+            return Refused(Refusal.INSUFFICIENT_COINS, need=spend.coins, have=int(outcome[1]))
+        case b"conflict":
+            return Refused(Refusal.CONFLICT)
+        case b"expired_id":
+            return Refused(Refusal.EXPIRED_ID)
+        case b"spend_limit":
+            return Refused(Refusal.SPEND_LIMIT, resets_at_ms=int(outcome[1]))
+        case b"frozen":
+            return Refused(Refusal.WALLET_FROZEN)
+        case b"stale_epoch" | b"partition_frozen" | b"bad_amount":
+            log.error("spend_refused", status=status, gift_id=spend.gift_id)
+            return unavailable()
+        case _:
+            raise AssertionError(outcome)
 
 
 class Money(Protocol):

@@ -23,6 +23,7 @@ from server.money import (
     SpendLimit,
     TopUpConflict,
     WalletView,
+    refusal_of,
     unavailable,
 )
 from server.store import keys, scripts
@@ -273,7 +274,7 @@ class Wallet:
                 continue
             stale = stale or status == b"stale_epoch"
             if not waiting.future.done():
-                waiting.future.set_exception(_refusal(status, outcome, waiting.spend))
+                waiting.future.set_exception(refusal_of(status, outcome, waiting.spend))
         if changes:
             self._on_change(changes)
         if stale:
@@ -371,25 +372,6 @@ class Wallet:
 def _away(error: StoreError) -> Exception:
     """A slot that has moved may be asked for at its new place; anything else is told to the sender."""
     return Moved() if not_here(error) else unavailable()
-
-
-def _refusal(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
-    match status:
-        case b"insufficient":
-            return Refused(Refusal.INSUFFICIENT_COINS, need=spend.coins, have=int(outcome[1]))
-        case b"conflict":
-            return Refused(Refusal.CONFLICT)
-        case b"expired_id":
-            return Refused(Refusal.EXPIRED_ID)
-        case b"spend_limit":
-            return Refused(Refusal.SPEND_LIMIT, resets_at_ms=int(outcome[1]))
-        case b"frozen":
-            return Refused(Refusal.WALLET_FROZEN)
-        case b"stale_epoch" | b"partition_frozen" | b"bad_amount":
-            log.error("spend_refused", status=status, gift_id=spend.gift_id)
-            return unavailable()
-        case _:
-            raise AssertionError(outcome)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception | None = None) -> None:

@@ -1,15 +1,24 @@
 """Fixtures: the run's two stores, and a site on them that is empty for each test."""
 
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from server.journal import database
+from server.settings import Settings
 from server.store.embedded import ROOM, WALLET
+from tests.lossy import LossyWire
+from tests.money import Purse, assert_conserved
 from tests.site import Site
 from tests.stores import ValkeyProcess, settings
+
+# A busy machine is no failure, a run leaves no folder behind.
+hypothesis.settings.register_profile("liveroom", deadline=None, database=None, print_blob=True)
+hypothesis.settings.load_profile("liveroom")
 
 
 class Stores:
@@ -44,14 +53,28 @@ def stores(run_stores: Stores) -> Stores:
     return run_stores
 
 
-@pytest.fixture
-async def another_site(stores: Stores, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Site]]]:
-    """Make sites (nodes) on the same stores and journal."""
-    made: list[Site] = []
-    journal = f"sqlite:///{tmp_path / 'journal.sqlite3'}"
-    engine = database.connect(journal)
+@pytest.fixture(scope="session")
+def empty_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite journal with its schema and nothing in it, to be copied."""
+    path = tmp_path_factory.mktemp("journal") / "empty.sqlite3"
+    engine = database.connect(f"sqlite:///{path}")
     database.migrate(engine)
     engine.dispose()
+    return path
+
+
+@pytest.fixture
+def journal(empty_journal: Path, tmp_path: Path) -> str:
+    """The address of a journal that is empty."""
+    path = tmp_path / "journal.sqlite3"
+    shutil.copyfile(empty_journal, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+async def another_site(stores: Stores, journal: str, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Site]]]:
+    """Make sites (nodes) on the same stores and journal."""
+    made: list[Site] = []
 
     async def make() -> Site:
         site = Site(
@@ -76,3 +99,60 @@ async def another_site(stores: Stores, tmp_path: Path) -> AsyncIterator[Callable
 async def site(another_site: Callable[[], Awaitable[Site]]) -> Site:
     """A node with the demo room; alice and bob hold 10,000 coins each."""
     return await another_site()
+
+
+# --- money without a room ------------------------------------------------------------------------------------------
+def _with_wallet(tmp_path: Path, journal: str, socket: Path) -> Settings:
+    return settings(tmp_path, LIVEROOM_WALLET_URL=f"unix://{socket}", LIVEROOM_JOURNAL_URL=journal)
+
+
+@pytest.fixture
+async def purse(stores: Stores, journal: str, tmp_path: Path) -> AsyncIterator[Purse]:
+    """A wallet on the run's store; after the test its books must balance."""
+    made = Purse(_with_wallet(tmp_path, journal, stores.wallet.socket), stores.wallet)
+    await made.start()
+    yield made
+    try:
+        assert_conserved(made.look)
+    finally:
+        await made.stop()
+
+
+@pytest.fixture
+async def another_purse(purse: Purse) -> AsyncIterator[Purse]:
+    """The wallet of another node on the same store and journal."""
+    made = Purse(purse.settings, purse.of)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def own_store() -> Iterator[ValkeyProcess]:
+    """A wallet store of this test alone: to be killed, stopped and changed."""
+    with tempfile.TemporaryDirectory(prefix="liveroom-own-") as folder:
+        store = ValkeyProcess(WALLET, settings(Path(folder)))
+        store.start()
+        yield store
+        store.stop()
+
+
+@pytest.fixture
+async def wire(own_store: ValkeyProcess) -> AsyncIterator[LossyWire]:
+    """A wire to that store that can lose what passes."""
+    made = LossyWire(own_store.socket.with_name("wire.sock"), own_store.socket)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def far_purse(own_store: ValkeyProcess, wire: LossyWire, journal: str, tmp_path: Path) -> AsyncIterator[Purse]:
+    """A wallet at the other end of that wire; after the test its books must balance."""
+    made = Purse(_with_wallet(tmp_path, journal, wire.path), own_store)
+    await made.start()
+    yield made
+    try:
+        assert_conserved(made.look)
+    finally:
+        await made.stop()

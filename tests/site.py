@@ -19,6 +19,7 @@ from server.app import Node, create_app
 from server.journal.drain import Drain
 from server.settings import Settings
 from server.socket import LiveroomWebSocket
+from server.store.client import Store
 
 WAIT_S = 10.0
 
@@ -111,6 +112,17 @@ class Viewer:
         await self._task
 
 
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends as soon as it is told to; its own loop looks ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.stopping.wait()
+
+
 class Site:
     """One node, its port, and how to talk to it."""
 
@@ -132,7 +144,7 @@ class Site:
             lifespan="on",
             timeout_graceful_shutdown=2,
         )
-        self.server = uvicorn.Server(config)
+        self.server = Server(config)
         self.viewers: list[Viewer] = []
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {settings.service_key}"})
@@ -149,7 +161,7 @@ class Site:
         for viewer in self.viewers:
             await viewer.leave()
         await self.http.aclose()
-        self.server.should_exit = True
+        self.server.stopping.set()
         if self._task is not None:
             await self._task
         self.listener.close()
@@ -169,11 +181,12 @@ class Site:
         *,
         room: str = "demo",
         codec: str = "json",
+        token: str | None = None,
         since: str | None = None,
     ) -> Viewer:
         """A socket that was welcomed."""
         connection = await websockets.connect(
-            self.address(room, token=self.token(user, role), since=since),
+            self.address(room, token=token or self.token(user, role), since=since),
             subprotocols=[websockets.Subprotocol(f"liveroom.v1.{codec}")],
             compression=None,
             proxy=None,
@@ -200,8 +213,6 @@ class Site:
     @contextlib.asynccontextmanager
     async def draining(self) -> AsyncIterator[Drain]:
         """A drain on this site's stores, as the journal process runs it; the test calls its steps."""
-        from server.store.client import Store
-
         wallet = Store("wallet", self.settings.wallet_address)
         await wallet.start()
         await wallet.wait_up(WAIT_S)

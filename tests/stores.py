@@ -4,6 +4,7 @@ import functools
 import os
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import redis
@@ -19,17 +20,22 @@ def settings(data: Path, **environ: str) -> Settings:
 
 
 class ValkeyProcess:
-    """One embedded store, started as the program starts it."""
+    """One embedded store, started as the program starts it; `options` and `environ` are added to that."""
 
-    def __init__(self, kind: StoreKind, of: Settings) -> None:
+    def __init__(
+        self, kind: StoreKind, of: Settings, *, options: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    ) -> None:
         self.kind = kind
         self.settings = of
+        self.options = tuple(options)
+        self.environ = dict(environ or {})
         self.socket = embedded.socket_path(kind, of)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            embedded.command(self.kind, self.settings),
+            [*embedded.command(self.kind, self.settings), *self.options],
+            env={**os.environ, **self.environ},
             preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),
         )
         deadline = time.monotonic() + 10

@@ -59,12 +59,12 @@ class Drain:
         try:
             moved = await self.drain_once()
         except (StoreError, SQLAlchemyError) as error:
-            log.warning("drain_later", error=str(error)[:300])
+            log.warning("drain_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
             await asyncio.sleep(limits.STORE_RETRY_S_MAX)
         try:
             await self.retell_once()
         except StoreError as error:
-            log.info("retell_later", error=str(error)[:300])
+            log.info("retell_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
             self._retell.shown = None
         return moved
 

@@ -120,7 +120,7 @@ async def _ask_journal(read: Callable[[], T]) -> T:
     try:
         return await asyncio.to_thread(read)
     except SQLAlchemyError as error:
-        log.debug("opening_waits_for_journal", error=str(error)[:200])
+        log.debug("opening_waits_for_journal", error=str(error)[: limits.LOGGED_CHARS_MAX])
         raise StoreDown("the journal is away: nobody knows whether the wallet store is whole") from None
 
 

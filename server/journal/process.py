@@ -65,7 +65,7 @@ async def _audit_always(audit: Audit, drain: Drain) -> None:
         try:
             report = await audit.run()
         except (StoreError, SQLAlchemyError) as error:
-            log.warning("audit_later", error=str(error)[:300])
+            log.warning("audit_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
             continue
         if report.wrong:
             log.error("audit_wrong", first=report.wrong[0])
@@ -94,6 +94,6 @@ async def _audit_once(settings: Settings, engine: Engine) -> Report:
     except StoreError:
         raise Unusable("The wallet store does not answer; the audit needs it.") from None
     except SQLAlchemyError as error:
-        raise Unusable(f"The journal cannot be read: {str(error)[:200]}.") from None
+        raise Unusable(f"The journal cannot be read: {str(error)[: limits.LOGGED_CHARS_MAX]}.") from None
     finally:
         await wallet.stop()

@@ -176,7 +176,13 @@ class Reversals:
     # --- SQL -------------------------------------------------------------------------------------------------
     async def _order(self, kind: str, ref: str, user_id: str, reason: str) -> None:
         """The order's row, made once: its unique id is the authority, before any coin moves."""
-        row = {"kind": kind, "ref": ref, "user_id": user_id, "reason": reason[:200], "state": "pending"}
+        row = {
+            "kind": kind,
+            "ref": ref,
+            "user_id": user_id,
+            "reason": reason[: limits.REASON_CHARS_MAX],
+            "state": "pending",
+        }
 
         def write() -> None:
             try:

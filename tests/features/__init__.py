@@ -1,1 +1,1 @@
-
+"""What rooms can do, feature by feature."""

@@ -1,5 +1,12 @@
 """Chat."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from server.store import keys
+from tests.conftest import Stores
 from tests.site import Site
 
 
@@ -12,3 +19,151 @@ async def test_everybody_is_told_in_one_order(site: Site) -> None:
         assert event["seq"] == reply["seq"]
         assert event["text"] == "hello"
         assert event["user"] == {"user_id": "alice", "name": "Alice", "role": "viewer", "badges": []}
+
+
+async def test_many_at_once_keep_one_order(site: Site) -> None:
+    """What two people say at the same time everybody hears in the same order, each person's own in theirs."""
+    alice, bob = await site.join("alice"), await site.join("bob")
+    for n in range(30):
+        await alice.tell({"type": "chat.send", "text": f"alice {n}"})
+        await bob.tell({"type": "chat.send", "text": f"bob {n}"})
+    for viewer in (alice, bob):
+        await viewer.until(lambda told: sum(m["type"] == "chat.sent" for m in told) == 60)
+    heard = [event["text"] for event in alice.events("chat.sent")]
+    assert heard == [event["text"] for event in bob.events("chat.sent")]
+    for name in ("alice", "bob"):
+        assert [text for text in heard if text.startswith(name)] == [f"{name} {n}" for n in range(30)]
+
+
+@pytest.mark.parametrize("text", ["x" * 500, "ä" * 500, '"}]\\', "</script><b>", "\u202e\u0000", "👩‍👩‍👧"], ids=ascii)
+async def test_text_is_only_text(site: Site, text: str) -> None:
+    """Whatever is said comes out as it went in."""
+    alice = await site.join("alice", codec="msgpack")
+    reply = await alice.ask("chat.send", text=text)
+    assert (await alice.happened("chat.sent", id=reply["id"]))["text"] == text.strip()
+
+
+@pytest.mark.parametrize("text", ["", "x" * 501, "  \n "])
+async def test_text_that_is_none(site: Site, text: str) -> None:
+    """Nothing, and too much, is a bad command."""
+    alice = await site.join("alice")
+    assert (await alice.ask("chat.send", text=text))["reason"] == "bad_command"
+
+
+@pytest.mark.parametrize("turn", ["offline", "end", "suspend"])
+async def test_only_in_a_live_room(site: Site, turn: str) -> None:
+    """Nobody chats before a broadcast and after it; a pause is part of it."""
+    await site.put_room("other", live=turn != "offline")
+    overlay_like = await site.join("alice", room="other")
+    if turn != "offline":
+        assert (await overlay_like.ask("chat.send", text="now"))["type"] == "ok"
+        await site.http.post("/v1/rooms/other/pause")
+        await overlay_like.happened("room.paused")
+        assert (await overlay_like.ask("chat.send", text="in the break"))["type"] == "ok"
+        await site.http.post(f"/v1/rooms/other/{turn}")
+        await overlay_like.closed()
+    alice = await site.join("alice", room="other")
+    assert (await alice.ask("chat.send", text="late"))["reason"] == "room_not_live"
+
+
+async def test_chat_can_be_off(site: Site) -> None:
+    """With chat off viewers are refused; host and moderators are heard, and gifts go on."""
+    await site.put_room("quiet", chat=False)
+    alice = await site.join("alice", room="quiet")
+    assert (await alice.ask("chat.send", text="hello"))["reason"] == "chat_off"
+    assert (await alice.gift())["type"] == "ok"
+    for user, role in (("creator", "host"), ("mia", "moderator")):
+        staff = await site.join(user, role, room="quiet")
+        assert (await staff.ask("chat.send", text=f"from {role}"))["type"] == "ok"
+        await alice.happened("chat.sent", text=f"from {role}")
+
+
+@pytest.mark.parametrize("text", ["darn", "DARN it", "xdarnx", "oh Straße!"])
+async def test_blocked_words(site: Site, text: str) -> None:
+    """A blocked word is found in any case and within others; nobody else hears of it, and staff may say it."""
+    await site.put_room("clean", blocked_words=["darn", "STRASSE"])
+    alice = await site.join("alice", room="clean")
+    refused = await alice.ask("chat.send", text=text)
+    assert refused["reason"] == "blocked_words"
+    assert "darn" not in refused["message"].lower()
+    assert (await alice.ask("chat.send", text="clean"))["type"] == "ok"
+    await alice.happened("chat.sent", text="clean")
+    assert len(alice.events("chat.sent")) == 1
+    host = await site.join("creator", "host", room="clean")
+    assert (await host.ask("chat.send", text=text))["type"] == "ok"
+
+
+async def test_blocked_words_are_the_rooms_secret(site: Site) -> None:
+    """Neither the welcome nor an update nor the open API shows the list."""
+    await site.put_room("clean", blocked_words=["darn"])
+    alice = await site.join("alice", room="clean")
+    await site.put_room("clean", live=False, blocked_words=["darn", "heck"])
+    told = await alice.happened("room.updated")
+    shown = (await site.http.get("/v1/rooms/clean", headers={"Authorization": ""})).text
+    for said in (str(alice.welcome), str(told), shown):
+        assert "darn" not in said
+        assert "blocked" not in said
+    assert "heck" not in str(told)
+
+
+async def test_slow_mode(site: Site, another_site: Callable[[], Awaitable[Site]]) -> None:
+    """A viewer waits between messages, on whichever node, and is told how long; staff does not."""
+    await site.put_room("slow", slow_mode_s=60)
+    alice = await site.join("alice", room="slow")
+    assert (await alice.ask("chat.send", text="one"))["type"] == "ok"
+    other = await another_site()
+    for viewer in (alice, await site.join("alice", room="slow"), await other.join("alice", room="slow")):
+        refused = await viewer.ask("chat.send", text="two")
+        assert refused["reason"] == "slow_mode"
+        assert 50_000 < refused["retry_after_ms"] <= 60_000
+    assert (await (await site.join("bob", room="slow")).ask("chat.send", text="one"))["type"] == "ok"
+    host = await site.join("creator", "host", room="slow")
+    for text in ("one", "two"):
+        assert (await host.ask("chat.send", text=text))["type"] == "ok"
+
+
+async def test_slow_mode_ends(site: Site, stores: Stores) -> None:
+    """After the time that was told the next message is taken, and the waiting begins anew."""
+    await site.put_room("slow", slow_mode_s=60)
+    alice = await site.join("alice", room="slow")
+    await alice.ask("chat.send", text="one")
+    with stores.room.client() as store:
+        store.hincrby(keys.room_talk("slow", "alice"), "at", -59_000)  # as if 59 s had gone by
+        refused = await alice.ask("chat.send", text="two")
+        assert 0 < refused["retry_after_ms"] <= 1_000
+        store.hincrby(keys.room_talk("slow", "alice"), "at", -1_000)
+        assert (await alice.ask("chat.send", text="two"))["type"] == "ok"
+        assert (await alice.ask("chat.send", text="three"))["reason"] == "slow_mode"
+        assert 50_000 < store.pttl(keys.room_talk("slow", "alice")) <= 60_000
+
+
+async def test_repeating_oneself(site: Site) -> None:
+    """The same text again is refused for a while, whatever its case; another one is not, nor another's."""
+    await site.put_room("fresh", unique_chat_s=60)
+    alice, bob = await site.join("alice", room="fresh"), await site.join("bob", room="fresh")
+    assert (await alice.ask("chat.send", text="Hello"))["type"] == "ok"
+    refused = await alice.ask("chat.send", text="hELLO ")
+    assert refused["reason"] == "duplicate_text"
+    assert 50_000 < refused["retry_after_ms"] <= 60_000
+    assert (await bob.ask("chat.send", text="Hello"))["type"] == "ok"
+    assert (await alice.ask("chat.send", text="goodbye"))["type"] == "ok"
+
+
+async def test_settings_change_while_people_watch(site: Site) -> None:
+    """A change is told to the room and holds from then on."""
+    await site.put_room("other")
+    alice = await site.join("alice", room="other")
+    assert (await alice.ask("chat.send", text="one"))["type"] == "ok"
+    await site.put_room("other", live=False, chat=False)
+    told = await alice.happened("room.updated")
+    assert told["settings"]["chat"] is False
+    reply: dict[str, Any] = {"type": "ok"}
+    while reply["type"] == "ok":
+        reply = await alice.ask("chat.send", text="two")
+    assert reply["reason"] == "chat_off"
+
+
+async def test_who_only_listens_says_nothing(site: Site) -> None:
+    """An overlay may not chat."""
+    overlay = await site.join("screen", "overlay")
+    assert (await overlay.ask("chat.send", text="hello"))["reason"] == "not_allowed"

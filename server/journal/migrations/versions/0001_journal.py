@@ -45,6 +45,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("partition", "epoch", "n", "leg"),
     )
     op.create_index("postings_by_account", "postings", ["account", "asset"])
+    _create_state()
+    for table in ("entries", "postings"):
+        _insert_only(table)
+
+
+def _create_state() -> None:
+    """What moves: balances, watermarks, orders, findings."""
     op.create_table(
         "positions",
         sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
@@ -88,8 +95,6 @@ def upgrade() -> None:
         sa.Column("balance", sa.BigInteger()),
         sa.PrimaryKeyConstraint("id"),
     )
-    for table in ("entries", "postings"):
-        _insert_only(table)
 
 
 def _insert_only(table: str) -> None:

@@ -1,0 +1,56 @@
+"""The few HTTP calls that a crowd needs: tokens, a room, coins."""
+
+import http.client
+import json
+import time
+from typing import Any
+
+from loadtest.wire import Address
+from protocol.wire import Role
+
+IDLE_S_MAX = 2.0
+
+
+class Api:
+    """A server's HTTP API with the service key. Blocking: call it before the crowd comes, or in a thread."""
+
+    def __init__(self, url: str, service_key: str) -> None:
+        self.address = Address.of(url)
+        self._headers = {"Authorization": f"Bearer {service_key}", "Content-Type": "application/json"}
+        kind = http.client.HTTPSConnection if self.address.tls else http.client.HTTPConnection
+        self._connection = kind(self.address.host, self.address.port, timeout=20)
+        self._called_at = time.monotonic()
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON. Raises RuntimeError with what the server said."""
+        if time.monotonic() - self._called_at > IDLE_S_MAX:
+            self._connection.close()  # servers drop idle connections; the next call opens a new one
+        self._called_at = time.monotonic()
+        payload = None if body is None else json.dumps(body)
+        self._connection.request(method, path, payload, self._headers)
+        response = self._connection.getresponse()
+        answer = response.read()
+        if response.status >= 400:
+            raise RuntimeError(f"{method} {path}: {response.status} {answer.decode(errors='replace')[:300]}")
+        return json.loads(answer)
+
+    def token(self, user: str, role: Role, room: str | None = None) -> str:
+        asked = {"sub": user, "name": user.capitalize(), "role": role, "ttl_s": 3600}
+        return str(self.call("POST", "/v1/tokens", asked | ({"room": room} if room else {}))["token"])
+
+    def open_room(self, room: str) -> None:
+        """A live room of host `creator`."""
+        self.call("PUT", f"/v1/rooms/{room}", {"host": {"user_id": "creator", "name": "Creator"}, "title": "Load test"})
+        self.call("POST", f"/v1/rooms/{room}/start")
+
+    def end_room(self, room: str) -> None:
+        self.call("POST", f"/v1/rooms/{room}/end")
+
+    def top_up(self, user: str, coins: int, topup_id: str) -> None:
+        self.call("POST", f"/v1/wallets/{user}/topups", {"id": topup_id, "coins": coins, "source": "loadtest"})
+
+    def coins(self, user: str) -> int:
+        return int(self.call("GET", f"/v1/wallets/{user}")["coins"])
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,167 @@
+"""An audience in a process of its own, on a core of its own: opens connections and counts what they are told.
+
+The built-in one is Python on epoll and reads nothing but the mark `@T` + 16 hex digits (nanoseconds when it was said).
+WSFAN names a compiled program with the same arguments and the same line of figures, for which a core does more.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import select
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from loadtest.processes import raise_file_limit
+from loadtest.wire import Address, upgrade
+
+MARKED = re.compile(rb"@T([0-9a-f]{16})")
+TAIL = 17  # a mark may be cut in two by a read
+LATENCIES_MAX = 2_000_000
+
+
+class Heard(Struct, frozen=True):
+    """What an audience counted."""
+
+    conns: int
+    messages: int
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    closed: int
+
+
+class Audience:
+    """The process: `ready` when all are connected, `heard` when its time is over."""
+
+    def __init__(self, url: str, paths: Path | str, number: int, seconds: float, *, cpu: int, folder: Path) -> None:
+        self._ready = folder / f"ready-{time.monotonic_ns()}"
+        address = Address.of(url)
+        where = [address.host, str(address.port)]
+        binary = os.environ.get("WSFAN")
+        if binary and isinstance(paths, str):
+            self.name = f"WSFAN ({Path(binary).name})"
+            command = [binary, *where, paths, str(number), str(seconds), "-w", str(self._ready)]
+        else:
+            self.name = "built in (python)"
+            command = [sys.executable, "-m", "loadtest.audience", *where, str(paths), str(number), str(seconds)]
+            command += ["-w", str(self._ready)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(self._process.pid, {cpu})
+
+    def wait_ready(self, timeout_s: float = 120) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not self._ready.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.end()
+                raise RuntimeError("the audience did not come in")
+            time.sleep(0.02)
+
+    def heard(self) -> Heard:
+        """Wait for its line of figures."""
+        line, _ = self._process.communicate()
+        found = dict(part.split("=") for part in line.split() if "=" in part)
+        return msgspec.convert(found, Heard, strict=False)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+# --- the built-in audience -----------------------------------------------------------------------------------------
+class Counted:
+    """Marks seen, and their latencies."""
+
+    def __init__(self) -> None:
+        self.messages = self.closed = 0
+        self.first_ns = self.last_ns = 0
+        self.waited_ns: list[int] = []
+
+    def read(self, data: bytes) -> bytes:
+        """Count the marks; what may be the beginning of one is to stand before the next data."""
+        now_ns = time.time_ns()
+        found = MARKED.findall(data)
+        if found:
+            self.first_ns, self.last_ns = self.first_ns or now_ns, now_ns
+            self.messages += len(found)
+            if len(self.waited_ns) < LATENCIES_MAX:
+                self.waited_ns += [now_ns - int(mark, 16) for mark in found]
+        cut = data.rfind(b"@", -TAIL)
+        return data[cut:] if cut >= 0 else b""
+
+    def line(self, conns: int) -> str:
+        waited = sorted(self.waited_ns) or [0]
+        span_s = (self.last_ns - self.first_ns) / 1e9
+        p50, p99 = waited[len(waited) // 2] / 1e6, waited[len(waited) * 99 // 100] / 1e6
+        return (
+            f"conns={conns} messages={self.messages} per_s={self.messages / span_s if span_s else 0:.0f} "
+            f"p50_ms={p50:.3f} p99_ms={p99:.3f} max_ms={waited[-1] / 1e6:.1f} closed={self.closed}"
+        )
+
+
+def _connect(address: Address, path: str) -> socket.socket:
+    """Through the handshake, blocking: what follows it is counted by whoever reads."""
+    opened = socket.create_connection((address.host, address.port), timeout=30)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    opened.sendall(upgrade(address, path, "liveroom.v1.json"))
+    got = b""
+    while b"\r\n\r\n" not in got:
+        data = opened.recv(65536)
+        if not data:
+            raise RuntimeError(f"closed in the handshake: {got[:200]!r}")
+        got += data
+    if not got.startswith(b"HTTP/1.1 101"):
+        raise RuntimeError(got[:300].decode(errors="replace"))
+    opened.setblocking(False)
+    return opened
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m loadtest.audience")
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("paths", help="one path for all, or a file with a path per line")
+    parser.add_argument("number", type=int)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("-w", dest="ready", type=Path, required=True)
+    args = parser.parse_args()
+    raise_file_limit()
+    address = Address(args.host, args.port, False)
+    one_for_all = args.paths.startswith("/v1/")
+    paths = [args.paths] * args.number if one_for_all else Path(args.paths).read_text().split()[: args.number]
+    sockets = {opened.fileno(): opened for opened in (_connect(address, path) for path in paths)}
+    args.ready.touch()
+    print(_listen(sockets, args.seconds).line(len(sockets)))
+    return 0
+
+
+def _listen(sockets: dict[int, socket.socket], seconds: float) -> Counted:
+    counted, tails = Counted(), dict[int, bytes]()
+    poll = select.epoll()
+    for fileno in sockets:
+        poll.register(fileno, select.EPOLLIN)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for fileno, _ in poll.poll(0.05, 512):
+            try:
+                data = sockets[fileno].recv(262144)
+            except OSError:
+                data = b""
+            if not data:
+                counted.closed += 1
+                poll.unregister(fileno)
+                continue
+            tails[fileno] = counted.read(tails.get(fileno, b"") + data)
+    return counted
+
+
+if __name__ == "__main__":
+    sys.exit(main())

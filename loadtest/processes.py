@@ -1,0 +1,134 @@
+"""A server started to be measured, in a folder of its own: its processes, their cores, CPU time and memory (Linux)."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import jwt
+
+from protocol.wire import Role
+
+ROOT = Path(__file__).parents[1]
+SECRET = "a secret of the load test, for its own server alone"
+SERVICE_KEY = "a service key of the load test, for its own server"
+START_S = 40.0
+STOP_S = 15.0
+
+
+class Served:
+    """`python -m server run` on a free port, until the block ends."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = Path(tempfile.mkdtemp(prefix="liveroom-bench-", dir=folder))
+        self._process: subprocess.Popen[bytes]
+
+    def __enter__(self) -> "Served":
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")}
+        own = {
+            "LIVEROOM_PORT": str(self.port),
+            "LIVEROOM_DATA": str(self._folder / "data"),
+            "LIVEROOM_TOKEN_SECRET": SECRET,
+            "LIVEROOM_SERVICE_KEY": SERVICE_KEY,
+            "LIVEROOM_LOG": "warning",
+        }
+        with (self._folder / "log").open("wb") as log:
+            command = [sys.executable, "-m", "server", "run"]
+            self._process = subprocess.Popen(command, cwd=ROOT, env=inherited | own, stdout=log, stderr=log)
+        try:
+            self._until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _until_ready(self) -> None:
+        deadline = time.monotonic() + START_S
+        while True:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError("the server did not start:\n" + (self._folder / "log").read_text())
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/readyz", timeout=1) as answer:
+                if answer.status == 200:
+                    return
+            time.sleep(0.05)
+
+    # --- processes ---------------------------------------------------------------------------------------------
+    def pid_of(self, name: str) -> int:
+        """The child whose command line has this name: node, journal, wallet.sock, room.sock."""
+        pid = self._process.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            if name in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " "):
+                return int(child)
+        raise RuntimeError(f"there is no process {name}")
+
+    @property
+    def node(self) -> int:
+        return self.pid_of("server node")
+
+    def spread(self, node_cpu: int, other_cpu: int) -> None:
+        """The node alone on one core, everything else on another."""
+        for name in ("server journal", "wallet.sock", "room.sock"):
+            pin(self.pid_of(name), other_cpu)
+        pin(self.node, node_cpu)
+
+
+def pin(pid: int, cpu: int) -> None:
+    """Every thread of a process to one core; a machine without that core is measured as it is."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(int(task.name), {cpu})
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time so far (proc(5): fields 14 and 15 of stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_kib(pid: int) -> int:
+    """Resident memory (proc(5): VmRSS)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1])
+
+
+def raise_file_limit() -> None:
+    """As many sockets as the system allows."""
+    import resource  # noqa: PLC0415  # not on every platform, and only the bench needs it
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def token(user: str, role: Role = "viewer") -> str:
+    """Signed here: thousands of them cost the server nothing before it is measured."""
+    claims = {"sub": user, "name": user.capitalize(), "role": role, "exp": int(time.time()) + 3600}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+def socket_path(room: str, user: str, role: Role = "viewer") -> str:
+    return f"/v1/rooms/{room}/ws?token={token(user, role)}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

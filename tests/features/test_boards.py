@@ -1,0 +1,97 @@
+"""The board of gifters: it follows the gifts, in order, and not too often."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from server import limits
+from tests.site import Site, Viewer, new_gift_id
+
+MakeSite = Callable[[], Awaitable[Site]]
+
+
+def row(rank: int, user: str, coins: int) -> dict[str, Any]:
+    """A row of the board as the wire has it."""
+    return {"rank": rank, "user": {"user_id": user, "name": user.capitalize()}, "coins": coins}
+
+
+async def board(viewer: Viewer, *rows: dict[str, Any]) -> None:
+    """The newest board that the viewer was told is this one, now or soon."""
+    await viewer.until(lambda _: [event["top"] for event in viewer.events("board.changed")[-1:]] == [list(rows)])
+
+
+async def test_the_board_follows_the_gifts(site: Site, another_site: MakeSite) -> None:
+    """Sums by person in falling order with ranks and names, on every node, the same in a newcomer's snapshot."""
+    there = await another_site()
+    alice, bob = await site.join("alice"), await there.join("bob", codec="msgpack")
+    obs = await there.join("obs", "overlay")
+    assert alice.welcome["room"]["top"] == []
+    await alice.gift("heart", 2)
+    await board(obs, row(1, "alice", 10))
+    await bob.gift("crown")
+    await bob.gift("rose")
+    await alice.gift("rose", 2)
+    rows = [row(1, "bob", 100), row(2, "alice", 12)]
+    for viewer in (alice, bob, obs):
+        await board(viewer, *rows)
+    assert (await (await another_site()).join("carol")).welcome["room"]["top"] == rows
+    assert (await (await site.http.get("/v1/rooms/demo")).aread()) is not None
+    await alice.gift("whale")
+    await board(bob, row(1, "alice", 1_012), row(2, "bob", 100))
+
+
+async def test_the_board_is_told_at_most_once_a_second(site: Site, another_site: MakeSite) -> None:
+    """Gifts of two nodes over some seconds make few boards, a second apart, and the last is right."""
+    there = await another_site()
+    alice, bob = await site.join("alice"), await there.join("bob")
+    for count in range(1, 4):
+        for _ in range(10):
+            await alice.gift("rose", count)
+            await bob.gift("heart", count)
+        sums = sorted([("alice", 10), ("bob", 50)], key=lambda of: -of[1])
+        total = sum(range(1, count + 1))
+        await board(alice, *(row(rank, user, coins * total) for rank, (user, coins) in enumerate(sums, 1)))
+    times = [event["at_ms"] for event in bob.events("board.changed")]
+    assert len(times) >= 3
+    assert all(later - earlier >= 1_000 for earlier, later in zip(times, times[1:], strict=False))
+
+
+async def test_no_board_without_gifts(site: Site) -> None:
+    """Chat, likes, refused and repeated gifts move no board."""
+    alice, bob = await site.join("alice"), await site.join("bob")
+    await alice.gift("no_such_gift")
+    await alice.gift("rocket", 2)
+    await alice.ask("chat.send", text="hello")
+    await alice.ask("likes.send", count=50)
+    await bob.happened("likes.counted")
+    assert bob.events("board.changed") == []
+    gift_id = new_gift_id()
+    await alice.gift("rose", id=gift_id)
+    await board(bob, row(1, "alice", 1))
+    await alice.gift("rose", id=gift_id)
+    await alice.ask("likes.send", count=1)
+    await bob.happened("likes.counted", total=51)
+    assert len(bob.events("board.changed")) == 1
+
+
+async def test_the_board_has_ten_rows(site: Site) -> None:
+    """More gifters than rows: the greatest are on it; a name is the one of the last gift."""
+    givers = [f"u{number:02d}" for number in range(limits.BOARD_ROWS + 2)]
+    watcher = await site.join("obs", "overlay")
+    for number, user in enumerate(givers):
+        await site.give_coins(user, 100)
+        assert (await (await site.join(user)).gift("rose", 1 + number))["type"] == "ok"
+    ranked = list(reversed(list(enumerate(givers, 1))))[: limits.BOARD_ROWS]
+    await board(watcher, *(row(rank, user, coins) for rank, (coins, user) in enumerate(ranked, 1)))
+
+
+@pytest.mark.parametrize("name", ['Quo"te \\ back', "雪 ❄️", "</script>", "\x7f\u2028"])
+async def test_names_on_the_board(site: Site, name: str) -> None:
+    """A display name comes out as it went in, whatever it is made of."""
+    watcher = await site.join("obs", "overlay")
+    body = {"sub": "alice", "name": name, "role": "viewer", "ttl_s": 60}
+    token = (await site.http.post("/v1/tokens", json=body)).raise_for_status().json()["token"]
+    site.token = lambda *_args, **_more: token  # type: ignore[method-assign]
+    await (await site.join("alice")).gift("rose")
+    await board(watcher, {"rank": 1, "user": {"user_id": "alice", "name": name}, "coins": 1})

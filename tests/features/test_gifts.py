@@ -1,0 +1,287 @@
+"""Gifts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server import limits
+from server.store import keys
+from tests.conftest import Stores
+from tests.money import assert_conserved
+from tests.site import Site, Viewer, new_gift_id
+from tests.stores import ValkeyProcess, settings
+
+AnotherSite = Callable[[], Awaitable[Site]]
+
+
+@pytest.fixture(autouse=True)
+def books_balance(stores: Stores) -> Any:
+    """After every gift of these tests no coin is lost and none is made."""
+    yield
+    with stores.wallet.client() as look:
+        assert_conserved(look)
+
+
+async def test_a_gift_is_paid_and_everybody_sees_it(site: Site) -> None:
+    """The sender gets the balance and the room the gift, with what was paid in it; the creator is shown as host."""
+    alice, bob = await site.join("alice"), await site.join("bob", codec="msgpack")
+    overlay = await site.join("screen", "overlay")
+    id = new_gift_id()
+    reply = await alice.gift("coffee", 3, id=id, message="for you ☕")
+    assert {name: reply[name] for name in ("type", "id", "duplicate", "coins", "combo")} == {
+        "type": "ok",
+        "id": id,
+        "duplicate": False,
+        "coins": 9_970,
+        "combo": None,
+    }
+    for viewer in (alice, bob, overlay):
+        event = await viewer.happened("gifts.sent", id=id)
+        assert event["from"] == {"user_id": "alice", "name": "Alice", "role": "viewer", "badges": []}
+        assert event["to"] == {"user_id": "creator", "name": "Creator", "role": "host", "badges": []}
+        assert event["gift"]["id"] == "coffee"
+        assert set(event["gift"]["animation"]) == {"kind", "url", "duration_ms"}
+        assert (event["gift"]["coins"], event["count"], event["coins"], event["diamonds"]) == (10, 3, 30, 15)
+        assert (event["message"], event["combo"], event["test"]) == ("for you ☕", None, False)
+    assert await site.coins("alice") == 9_970
+
+
+async def test_the_same_gift_again(site: Site, another_site: AnotherSite) -> None:
+    """A repeated id is paid and shown once, on whichever node it is repeated, and answered with the first outcome."""
+    alice = await site.join("alice")
+    id = new_gift_id()
+    first = await alice.gift("coffee", 1, id=id)
+    await alice.gift("rose", 1)
+    other = await (await another_site()).join("alice")
+    for viewer in (alice, other):
+        again = await viewer.gift("coffee", 1, id=id)
+        assert (again["type"], again["duplicate"], again["coins"]) == ("ok", True, first["coins"])
+    end = await alice.ask("chat.send", text="that is all")
+    await alice.happened("chat.sent", id=end["id"])
+    assert [event["coins"] for event in alice.events("gifts.sent")] == [10, 1]
+    assert await site.coins("alice") == 9_989
+
+
+async def test_the_same_id_at_once_on_two_nodes(another_site: AnotherSite) -> None:
+    """A client that sends on two sockets at once pays once."""
+    viewers = [await (await another_site()).join("alice") for _ in range(2)]
+    id = new_gift_id()
+    replies = await asyncio.gather(*(viewer.gift("coffee", 1, id=id) for viewer in viewers for _ in range(5)))
+    assert [reply["type"] for reply in replies] == ["ok"] * 10
+    assert sorted(reply["duplicate"] for reply in replies) == [False] + [True] * 9
+    assert {reply["coins"] for reply in replies} == {9_990}
+
+
+REFUSED: list[Any] = [
+    pytest.param({"gift": "unicorn"}, "unknown_gift", id="unknown gift"),
+    pytest.param({"to": "bob"}, "receiver_not_eligible", id="to another viewer"),
+    pytest.param({"to": "nobody"}, "receiver_not_eligible", id="to nobody"),
+    pytest.param({"to": "alice"}, "self_gift", id="to oneself"),
+    pytest.param({"gift": "rocket", "count": 2}, "insufficient_coins", id="too dear"),
+    pytest.param({"gift": "rocket", "count": 9_999}, "insufficient_coins", id="much too dear"),
+    pytest.param({"id": new_gift_id(-3 * 3600 * 1000)}, "expired_id", id="old id"),
+    pytest.param({"id": new_gift_id(3600 * 1000)}, "expired_id", id="id from tomorrow"),
+    pytest.param({"count": 0}, "bad_command", id="none"),
+    pytest.param({"count": 10_000}, "bad_command", id="too many"),
+    pytest.param({"id": "1"}, "bad_command", id="no UUID"),
+    pytest.param({"coins": 0}, "bad_command", id="a price of one's own"),
+]
+
+
+@pytest.mark.parametrize(("fields", "reason"), REFUSED)
+async def test_refused(site: Site, fields: dict[str, Any], reason: str) -> None:
+    """A refusal says why, costs nothing, shows nothing, and the socket stays."""
+    alice = await site.join("alice")
+    reply = await alice.gift(**{"gift": "rose", "count": 1, **fields})
+    assert (reply["type"], reply["reason"]) == ("refused", reason)
+    assert reply["message"]
+    if reason == "insufficient_coins":
+        assert (reply["need"], reply["have"]) == (10_000 * fields["count"], 10_000)
+    assert (await alice.gift())["coins"] == 9_999
+    await alice.happened("gifts.sent")
+    assert len(alice.events("gifts.sent")) == 1
+
+
+async def test_a_conflict(site: Site) -> None:
+    """An id that was used for another gift, count or message pays nothing."""
+    alice = await site.join("alice")
+    id = new_gift_id()
+    await alice.gift("rose", 1, id=id)
+    for changed in ({"gift": "heart"}, {"count": 2}, {"message": "x"}, {"combo": "c"}):
+        assert (await alice.gift(**{"gift": "rose", "count": 1, "id": id, **changed}))["reason"] == "conflict"
+    assert await site.coins("alice") == 9_999
+
+
+async def test_hosts_and_overlays_do_not_give(site: Site) -> None:
+    """The host cannot give to oneself, and an overlay not at all."""
+    host, overlay = await site.join("creator", "host"), await site.join("screen", "overlay")
+    assert (await host.gift())["reason"] == "self_gift"
+    assert (await overlay.gift())["reason"] == "not_allowed"
+
+
+async def test_gifts_can_be_off(site: Site) -> None:
+    """With gifts off everybody is refused; chat goes on."""
+    await site.put_room("shy", gifts=False)
+    alice = await site.join("alice", room="shy")
+    assert (await alice.gift())["reason"] == "gifts_off"
+    assert (await alice.ask("chat.send", text="hi"))["type"] == "ok"
+
+
+@pytest.mark.parametrize("turn", ["offline", "pause", "end", "suspend"])
+async def test_only_in_a_live_room(site: Site, turn: str) -> None:
+    """Gifts before a broadcast, in a pause and after its end are refused."""
+    await site.put_room("other", live=turn != "offline")
+    if turn != "offline":
+        await site.http.post(f"/v1/rooms/other/{turn}")
+    alice = await site.join("alice", room="other")
+    assert (await alice.gift())["reason"] == "room_not_live"
+
+
+async def test_a_frozen_wallet(site: Site, stores: Stores) -> None:
+    """A frozen wallet pays nothing and says so."""
+    alice = await site.join("alice")
+    with stores.wallet.client() as store:
+        store.hset(keys.wallet("alice"), "st", "frozen")
+    assert (await alice.gift())["reason"] == "wallet_frozen"
+
+
+async def test_gifts_fail_alone_when_the_wallet_store_is_away(
+    stores: Stores, own_store: ValkeyProcess, journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its wallet store a room goes on: chat is taken, and gifts are refused, to come again with their ids."""
+    monkeypatch.setattr(limits, "SPEND_WAIT_S", 0.2)
+    addresses = {"WALLET": f"unix://{own_store.socket}", "ROOM": f"unix://{stores.room.socket}", "JOURNAL": journal}
+    site = Site(settings(tmp_path, **{f"LIVEROOM_{name}_URL": url for name, url in addresses.items()}))
+    await site.start()
+    try:
+        alice = await site.join("alice")
+        own_store.kill()
+        id = new_gift_id()
+        refused = await alice.gift(id=id)
+        assert refused["reason"] == "wallet_unavailable"
+        assert refused["retry_after_ms"] > 0
+        assert (await alice.ask("chat.send", text="hi"))["type"] == "ok"
+        assert (await site.http.get("/readyz")).status_code == 200
+        assert (await site.join("bob")).welcome["you"]["coins"] is None
+        own_store.start()
+        await site.node.wallet.wait_up(10)
+        assert (await alice.gift(id=id))["coins"] == 9_999
+        await alice.happened("gifts.sent", id=id)
+    finally:
+        await site.stop()
+
+
+# --- who hears of balances -----------------------------------------------------------------------------------------
+def balances(viewer: Viewer) -> list[int]:
+    return [message["coins"] for message in viewer.told if message["type"] == "wallet.changed"]
+
+
+async def test_every_socket_of_the_sender_hears_of_the_balance(another_site: AnotherSite) -> None:
+    """All tabs and phones of one person, on every node, are told; nobody else ever is."""
+    first, second = await another_site(), await another_site()
+    alices = [await first.join("alice"), await first.join("alice", codec="msgpack"), await second.join("alice")]
+    bobs = [await first.join("bob"), await second.join("bob")]
+    reply = await alices[0].gift("coffee", 1)
+    await first.give_coins("alice", 500)
+    for viewer in alices:
+        told = await viewer.happened("wallet.changed", cause="gift")
+        assert (told["coins"], told["ref"]) == (9_990, reply["id"])
+        topup = await viewer.happened("wallet.changed", cause="topup")
+        assert topup["coins"] == 10_490
+        assert balances(viewer) == [9_990, 10_490]
+    for viewer in bobs:
+        end = await viewer.ask("chat.send", text="nothing for me?")
+        await viewer.happened("chat.sent", id=end["id"])
+        assert "wallet.changed" not in {message["type"] for message in viewer.told}
+        assert "9990" not in str(viewer.told)
+        assert "10490" not in str(viewer.told)
+
+
+async def test_a_duplicate_changes_no_balance(site: Site) -> None:
+    """Neither a duplicate nor a refusal is told as a change."""
+    alice = await site.join("alice")
+    id = new_gift_id()
+    await alice.gift("coffee", 1, id=id)
+    await alice.gift("coffee", 1, id=id)
+    await alice.gift("rocket", 2)
+    await alice.gift("rose", 1)
+    await alice.happened("wallet.changed", coins=9_989)
+    assert balances(alice) == [9_990, 9_989]
+
+
+# --- streaks -------------------------------------------------------------------------------------------------------
+async def test_a_streak_runs_and_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gift says the streak's count so far; when none follows it is ended once, with all that was paid."""
+    monkeypatch.setattr(limits, "COMBO_GAP_MS", 600)
+    alice, bob = await site.join("alice"), await site.join("bob")
+    replies = [await alice.gift("rose", count, combo="c1") for count in (1, 2, 3)]
+    assert [reply["combo"] for reply in replies] == [{"id": "c1", "count": n} for n in (1, 3, 6)]
+    for viewer in (alice, bob):
+        ended = await viewer.happened("gifts.combo_ended")
+        assert ended["combo"] == {"id": "c1", "count": 6}
+        assert (ended["coins"], ended["gift"]["id"]) == (6, "rose")
+        assert (ended["from"]["user_id"], ended["to"]["user_id"]) == ("alice", "creator")
+        shown = viewer.events("gifts.sent")
+        assert sorted(event["combo"]["count"] for event in shown) == [1, 3, 6]
+        assert sum(event["coins"] for event in shown) == ended["coins"]
+        assert max(event["seq"] for event in shown) < ended["seq"]
+        assert len(viewer.events("gifts.combo_ended")) == 1
+
+
+async def test_streaks_of_two_people_and_two_gifts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streaks of the same name run beside each other: one for each sender and gift."""
+    monkeypatch.setattr(limits, "COMBO_GAP_MS", 600)
+    alice, bob = await site.join("alice"), await site.join("bob")
+    await asyncio.gather(*(viewer.gift("rose", 2, combo="c") for viewer in (alice, bob, alice)))
+    await alice.until(lambda told: sum(message["type"] == "gifts.combo_ended" for message in told) == 2)
+    ended = {event["from"]["user_id"]: event for event in alice.events("gifts.combo_ended")}
+    assert (ended["alice"]["combo"]["count"], ended["alice"]["coins"]) == (4, 4)
+    assert (ended["bob"]["combo"]["count"], ended["bob"]["coins"]) == (2, 2)
+
+
+async def test_an_open_streak_is_shown_to_newcomers(site: Site) -> None:
+    """Who comes while a streak runs finds it in the snapshot or in the events after it."""
+    alice = await site.join("alice")
+    await alice.gift("rose", 5, combo="c1")
+    await alice.happened("gifts.sent")
+    late = await site.join("late")
+    if late.welcome["room"]["open_combos"]:
+        (combo,) = late.welcome["room"]["open_combos"]
+        assert (combo["id"], combo["count"], combo["coins"], combo["gift"]) == ("c1", 5, 5, {"id": "rose"})
+        assert combo["from"]["user_id"] == "alice"
+    else:
+        await late.happened("gifts.sent")
+
+
+async def test_a_streak_whose_node_died(another_site: AnotherSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another node of the room ends it."""
+    monkeypatch.setattr(limits, "COMBO_GAP_MS", 1_000)
+    first, second = await another_site(), await another_site()
+    alice, bob = await first.join("alice"), await second.join("bob")
+    await alice.gift("rose", 2, combo="c1")
+    await bob.happened("gifts.sent")
+    await first.stop()
+    ended = await bob.happened("gifts.combo_ended")
+    assert ended["combo"] == {"id": "c1", "count": 2}
+
+
+async def test_many_gifts_of_many_people(another_site: AnotherSite) -> None:
+    """Under a burst on two nodes everybody sees each gift once, and what is seen is what was paid."""
+    sites = [await another_site(), await another_site()]
+    people = [f"giver-{n}" for n in range(10)]
+    for person in people:
+        await sites[0].give_coins(person, 40)
+    viewers = [await sites[n % 2].join(person) for n, person in enumerate(people)]
+    replies = await asyncio.gather(*(viewer.gift("rose", 10) for viewer in viewers for _ in range(6)))
+    paid = {reply["id"] for reply in replies if reply["type"] == "ok"}
+    assert len(paid) == 40
+    assert {reply["reason"] for reply in replies if reply["type"] == "refused"} == {"insufficient_coins"}
+    for viewer in viewers:
+        await viewer.until(lambda told: sum(message["type"] == "gifts.sent" for message in told) == 40)
+        assert {event["id"] for event in viewer.events("gifts.sent")} == paid
+        assert sum(event["coins"] for event in viewer.events("gifts.sent")) == 400
+        seqs = [event["seq"] for event in viewer.events()]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))

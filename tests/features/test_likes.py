@@ -1,0 +1,98 @@
+"""Likes: gathered, counted once, told as totals with those who liked most."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from server import limits
+from tests.site import Site, Viewer
+
+MakeSite = Callable[[], Awaitable[Site]]
+
+
+def liker(user: str, count: int) -> dict[str, Any]:
+    """A row of those who like most."""
+    return {"user": {"user_id": user, "name": user.capitalize()}, "count": count}
+
+
+async def tap(viewer: Viewer, times: int, count: int) -> None:
+    """Send that many commands at once; each is taken."""
+    replies = await asyncio.gather(*(viewer.ask("likes.send", count=count) for _ in range(times)))
+    assert [reply["type"] for reply in replies] == ["ok"] * times
+
+
+async def test_likes_of_two_nodes(site: Site, another_site: MakeSite) -> None:
+    """Bursts become few events; what they add up to is the total, and each taps for its own name on either node."""
+    there = await another_site()
+    alice, bob, far_alice = await site.join("alice"), await site.join("bob"), await there.join("alice", codec="msgpack")
+    bursts = ((alice, 40, 3), (bob, 40, 2), (far_alice, 40, 1))
+    await asyncio.gather(*(tap(*burst) for burst in bursts))
+    total = 40 * (3 + 2 + 1)
+    for viewer in (alice, bob, far_alice):
+        last = await viewer.happened("likes.counted", total=total)
+        assert last["top"] == [liker("alice", 160), liker("bob", 80)]
+        events = viewer.events("likes.counted")
+        assert sum(event["added"] for event in events) == total
+        assert [event["total"] for event in events] == [
+            sum(event["added"] for event in events[: number + 1]) for number in range(len(events))
+        ]
+        span_s = (events[-1]["at_ms"] - events[0]["at_ms"]) / 1000
+        assert len(events) <= 2 * (2 + span_s)  # from each node one a second
+    assert (await site.http.get("/v1/rooms/demo")).json()["likes"] == total
+    assert (await (await another_site()).join("carol")).welcome["room"]["likes"] == total
+
+
+async def test_one_event_a_second(site: Site) -> None:
+    """Taps that never stop are told once a second, not one by one."""
+    alice, obs = await site.join("alice"), await site.join("obs", "overlay")
+    sent = 0
+    async with asyncio.timeout(20):
+        while len(obs.events("likes.counted")) < 3:
+            assert (await alice.ask("likes.send", count=1))["type"] in ("ok", "refused")
+            sent += 1
+    times = [event["at_ms"] for event in obs.events("likes.counted")]
+    assert times[2] - times[0] >= 1_500
+    assert sent > 20
+
+
+async def test_likes_of_one_person_are_bounded(
+    site: Site, another_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above the bound one's taps are taken and count no more, whatever the node; the others' still count."""
+    monkeypatch.setattr(limits, "LIKES_PER_USER_MAX", 120)
+    there = await another_site()
+    alice, far_alice, bob = await site.join("alice"), await there.join("alice"), await there.join("bob")
+    await asyncio.gather(tap(alice, 2, 50), tap(far_alice, 2, 50))
+    await bob.happened("likes.counted", total=120)
+    await tap(alice, 3, 50)
+    await tap(bob, 1, 7)
+    last = await bob.happened("likes.counted", total=127)
+    assert last["added"] == 7
+    assert last["top"] == [liker("alice", 120), liker("bob", 7)]
+
+
+async def test_what_a_stopping_node_gathered(site: Site, another_site: MakeSite) -> None:
+    """A node that stops tells what it has not told yet."""
+    there = await another_site()
+    obs, alice = await site.join("obs", "overlay"), await there.join("alice")
+    await tap(alice, 1, 1)
+    await obs.happened("likes.counted", total=1)
+    await tap(alice, 1, 9)
+    await there.stop()
+    there.viewers.clear()
+    await obs.happened("likes.counted", total=10)
+
+
+async def test_likes_that_are_refused(site: Site) -> None:
+    """Not in a room that is not live, not more than fifty at once, not from an overlay; none of them counts."""
+    await site.put_room("dark", live=False)
+    assert (await (await site.join("alice", room="dark")).ask("likes.send", count=1))["reason"] == "room_not_live"
+    alice = await site.join("alice")
+    for count in (0, -1, 51, 1.5, "1", None):
+        assert (await alice.ask("likes.send", count=count))["reason"] == "bad_command"
+    assert (await alice.ask("likes.send"))["reason"] == "bad_command"
+    assert (await (await site.join("obs", "overlay")).ask("likes.send", count=1))["reason"] == "not_allowed"
+    await tap(alice, 1, 50)
+    assert (await alice.happened("likes.counted"))["total"] == 50

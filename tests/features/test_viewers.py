@@ -1,0 +1,185 @@
+"""Presence: people by role, not sockets, over all nodes; whoever leaves or dies is gone."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from server import limits
+from server.store import keys
+from tests.conftest import Stores
+from tests.site import Site, Viewer
+
+MakeSite = Callable[[], Awaitable[Site]]
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts are told soon after each other; the pause of life would only make these tests long."""
+    monkeypatch.setattr(limits, "VIEWERS_EVERY_MS", 300)
+
+
+async def counted(viewer: Viewer, now: int, **fields: Any) -> dict[str, Any]:
+    """The newest count that the viewer was told says so, now or soon."""
+
+    def newest(_: object) -> dict[str, Any] | None:
+        counts = viewer.events("viewers.counted")
+        wanted = {"now": now, **fields}
+        fits = counts and all(counts[-1][key] == value for key, value in wanted.items())
+        return counts[-1] if fits else None
+
+    event: dict[str, Any] = await viewer.until(newest)
+    return event
+
+
+async def test_people_are_counted_not_sockets(site: Site, another_site: MakeSite) -> None:
+    """Two sockets on one node and a third on another are one person; leaving counts with the last of them."""
+    there = await another_site()
+    watcher = await site.join("obs", "overlay")
+    alices = [await site.join("alice"), await site.join("alice"), await there.join("alice", codec="msgpack")]
+    bob = await there.join("bob")
+    await counted(watcher, 2, peak=2, unique=2)
+    await counted(bob, 2, peak=2, unique=2)
+    for alice in alices[:2]:
+        await alice.leave()
+    carol = await there.join("carol")
+    await counted(watcher, 3, peak=3, unique=3)
+    await alices[2].leave()
+    await counted(watcher, 2, peak=3, unique=3)
+    await counted(carol, 2, peak=3, unique=3)
+    assert max(event["now"] for event in watcher.events("viewers.counted")) == 3
+
+
+async def test_only_viewers_count(site: Site, another_site: MakeSite) -> None:
+    """Overlay, bot, moderator and host are no viewers, not even beside a viewer's socket of the same person."""
+    there = await another_site()
+    others = [await site.join(role, role) for role in ("overlay", "bot", "moderator", "host")]
+    others += [await there.join("alice", "moderator"), await there.join("obs", "overlay")]
+    await site.join("alice")
+    await counted(others[0], 1, peak=1, unique=1)
+    await others[4].leave()
+    await site.join("bob")
+    for other in others[:4]:
+        await counted(other, 2, peak=2, unique=2)
+        assert {user["user_id"] for event in other.events("viewers.counted") for user in event["joined"]} <= {
+            "alice",
+            "bob",
+        }
+
+
+async def test_everybody_who_comes_may_be_in_the_sample(site: Site) -> None:
+    """`joined` names those who came since the last count, whether or not they came in its very moment."""
+    watcher = await site.join("obs", "overlay")
+    await site.join("alice")
+    first = await counted(watcher, 1)
+    assert first["joined"] == [{"user_id": "alice", "name": "Alice"}]
+    await site.join("bob")  # within the pause between two counts
+    second = await counted(watcher, 2)
+    assert second["joined"] == [{"user_id": "bob", "name": "Bob"}]
+
+
+async def test_the_sample_is_bounded(site: Site) -> None:
+    """When many come at once, the count is of all and the names are of some of them, each once."""
+    watcher = await site.join("obs", "overlay")
+    crowd = [f"u{number}" for number in range(20)]
+    await asyncio.gather(*(site.join(user) for user in crowd))
+    await counted(watcher, 20, peak=20, unique=20)
+    for event in watcher.events("viewers.counted"):
+        names = [user["user_id"] for user in event["joined"]]
+        assert len(names) == len(set(names)) <= limits.JOINED_SAMPLE
+        assert set(names) <= set(crowd)
+
+
+async def test_coming_back_is_not_a_new_person(site: Site) -> None:
+    """`unique` counts a person once per broadcast; `peak` stays the most that were here together."""
+    watcher = await site.join("obs", "overlay")
+    alice = await site.join("alice")
+    await counted(watcher, 1, unique=1)
+    await alice.leave()
+    await counted(watcher, 0, peak=1, unique=1)
+    await site.join("bob")
+    await counted(watcher, 1, peak=1, unique=2)
+    await site.join("alice")
+    event = await counted(watcher, 2, unique=2)
+    assert event["peak"] == 2
+
+
+async def test_counts_are_told_at_most_every_so_often(site: Site, another_site: MakeSite) -> None:
+    """However many come and go on two nodes, counts keep their distance, and the last one is right."""
+    there = await another_site()
+    watcher = await site.join("obs", "overlay")
+    for number in range(8):
+        await (site, there)[number % 2].join(f"u{number}")
+    await counted(watcher, 8)
+    times = [event["at_ms"] for event in watcher.events("viewers.counted")]
+    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    assert all(gap >= limits.VIEWERS_EVERY_MS for gap in gaps)
+
+
+async def test_a_node_that_stops_takes_its_viewers_along(
+    site: Site, another_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its people are gone with it, but who is elsewhere too stays."""
+    monkeypatch.setattr(limits, "PRESENCE_BEAT_S", 1.0)  # the others tell of it with their next beat at the latest
+    there = await another_site()
+    watcher = await site.join("obs", "overlay")
+    await site.join("alice")
+    for user in ("alice", "bob", "carol"):
+        await there.join(user)
+    await counted(watcher, 3)
+    await there.stop()
+    there.viewers.clear()
+    await counted(watcher, 1, peak=3, unique=3)
+
+
+async def test_a_dead_node_leaves_no_ghosts(site: Site, another_site: MakeSite, stores: Stores) -> None:
+    """A node that is silent for too long is forgotten with its people, who are counted where they are, too."""
+    watcher = await site.join("obs", "overlay")
+    await site.join("alice")
+    await counted(watcher, 1)
+    with stores.room.client() as client:  # as a node that was killed leaves it
+        client.sadd(keys.room_node_users("demo", "dead"), "alice", "ghost")
+        client.hincrby(keys.room_present("demo"), "alice", 1)
+        client.hincrby(keys.room_present("demo"), "ghost", 1)
+        client.zadd(keys.room_nodes("demo"), {"dead": 1})
+        client.sadd(keys.room_seen("demo"), "ghost")
+    await site.join("bob")  # any news of a node that lives
+    await counted(watcher, 2, unique=3)
+    with stores.room.client() as client:
+        assert not client.exists(keys.room_node_users("demo", "dead"))
+        assert client.zscore(keys.room_nodes("demo"), "dead") is None
+        assert client.hgetall(keys.room_present("demo")) == {"alice": "1", "bob": "1"}
+
+
+async def test_a_node_that_was_taken_for_dead(
+    site: Site, another_site: MakeSite, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is heard again all its people count again, those who stayed as well as those who come."""
+    monkeypatch.setattr(limits, "PRESENCE_BEAT_S", 1_000.0)  # silent for long, as a node that was frozen
+    there = await another_site()
+    watcher = await site.join("obs", "overlay")
+    await site.join("alice")
+    await there.join("bob")
+    await there.join("carol")
+    await counted(watcher, 3, peak=3)
+    nodes, there_id = keys.room_nodes("demo"), there.node.rooms._services.node_id
+    with stores.room.client() as client:
+        assert client.zadd(nodes, {there_id: 1}, xx=True, ch=True) == 1
+    await site.join("dora")  # the living node finds the other dead
+    await counted(watcher, 2, peak=3, unique=4)
+    await there.join("eve")  # and it is not
+    await counted(watcher, 5, peak=5, unique=5)
+    with stores.room.client() as client:
+        assert client.hgetall(keys.room_present("demo")) == dict.fromkeys(("alice", "bob", "carol", "dora", "eve"), "1")
+
+
+async def test_two_people_leave_within_one_look(site: Site) -> None:
+    """Whoever comes and goes before the store was told leaves no trace in the count."""
+    watcher = await site.join("obs", "overlay")
+    stays = await site.join("alice")
+    passing = await asyncio.gather(*(site.join(f"p{number}") for number in range(5)))
+    await asyncio.gather(*(viewer.leave() for viewer in passing))
+    await counted(watcher, 1)
+    await site.join("bob")
+    await counted(stays, 2)

@@ -1,0 +1,187 @@
+"""The host platform's desk: it sells coins and orders reversals; and the sums that must come out right after each."""
+
+import asyncio
+import contextlib
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+from sqlalchemy import func, select
+
+from protocol.refusals import Refused
+from server.journal.audit import Audit, Report
+from server.journal.database import reading
+from server.journal.drain import Drain
+from server.journal.lots import Lots
+from server.journal.purchases import TopUp
+from server.journal.reversals import CannotReverse, NotFound, NotYet, Reversed
+from server.journal.tables import entries, positions, postings, quarantine, reversals
+from server.store.client import Store
+from tests.money import a_gift
+from tests.site import WAIT_S, Site, new_gift_id
+
+
+class Desk:
+    """A site whose journal moves when the test says so. `money` is the wallet store, seen past every wire."""
+
+    def __init__(self, site: Site, drain: Drain, money: Store) -> None:
+        self.site = site
+        self.drain = drain
+        self.money = money
+
+    # --- money in and out ----------------------------------------------------------------------------------------
+    async def buy(self, user: str, coins: int, id: str | None = None) -> str:
+        """Coins that a person bought; the top-up's id."""
+        id = id or f"t-{new_gift_id()}"
+        assert not (await self.site.node.purchases.top_up(user, TopUp(id, coins, "test"))).duplicate
+        return id
+
+    async def give(
+        self, user: str, coins: int, diamonds: int | None = None, *, to: str = "ann", id: str | None = None
+    ) -> str:
+        """A gift that is paid; its id."""
+        spend = a_gift(user, coins, diamonds=diamonds, creator=to, id=id)
+        assert not (await self.site.node.wallet.spend(spend)).duplicate
+        return spend.gift_id
+
+    async def refund(self, gift_id: str, site: Site | None = None) -> Reversed:
+        return await (site or self.site).node.reversals.refund(gift_id, "a test")
+
+    async def charge_back(self, topup_id: str, site: Site | None = None) -> Reversed:
+        """A chargeback while the journal moves: it waits for it."""
+        await self.journal()
+        async with self.journaling():
+            return await (site or self.site).node.reversals.charge_back(topup_id, "a test")
+
+    async def outcome(self, order: Any) -> str:
+        """What came of an order, in words: `done`, `duplicate`, or why not."""
+        try:
+            async with asyncio.timeout(WAIT_S * 3):
+                done = await order
+        except Refused as refused:
+            return refused.reason.value
+        except (NotFound, CannotReverse, NotYet) as no:
+            return type(no).__name__
+        return "duplicate" if getattr(done, "duplicate", False) else "done"
+
+    async def holds(self, user: str) -> int:
+        return (await self.site.node.wallet.view(user)).coins
+
+    async def status(self, user: str) -> str:
+        return (await self.site.node.wallet.view(user)).status
+
+    # --- the journal ---------------------------------------------------------------------------------------------
+    async def journal(self) -> None:
+        """Move all that is in the log into the journal."""
+        while await self.drain.drain_once():
+            pass
+
+    @contextlib.asynccontextmanager
+    async def journaling(self) -> AsyncIterator[None]:
+        """The journal moves by itself, as in its own process."""
+        stopping = asyncio.Event()
+        task = asyncio.create_task(self.drain.run(stopping))
+        try:
+            yield
+        finally:
+            stopping.set()
+            await task
+
+    async def forget(self) -> None:
+        """The store's receipts are gone, as after the time that they are kept."""
+        receipts = [key async for key in self._keys(b"k")]
+        assert receipts
+        await self.money.call("DEL", *receipts)
+
+    async def _keys(self, kind: bytes) -> AsyncIterator[bytes]:
+        for key in await self.money.call("KEYS", "*"):
+            if key.partition(b"}:")[2].partition(b":")[0] == kind:
+                yield key
+
+    def rows(self, query: Any) -> list[Any]:
+        with reading(self.site.node.engine).connect() as connection:
+            return list(connection.execute(query))
+
+    def earned(self, creator: str) -> int:
+        """Diamonds of a creator that stand, by the journal's postings."""
+        account = f"creator:{creator}"
+        query = select(func.sum(postings.c.amount)).where(postings.c.account == account, postings.c.asset == "diamonds")
+        return int(self.rows(query)[0][0] or 0)
+
+    def orders(self) -> dict[tuple[str, str], str]:
+        """Every order's state."""
+        return {(row.kind, row.ref): row.state for row in self.rows(select(reversals))}
+
+    # --- what must hold after everything ---------------------------------------------------------------------------
+    async def assert_sound(self) -> Report:
+        """Nothing lost, doubled or made up: by the audit, by the postings, by the lots, and by each thing's price."""
+        await self.journal()
+        aside = [(row.partition, row.reason) for row in self.rows(select(quarantine))]
+        assert not aside, aside
+        report = await Audit(self.site.node.engine, self.money, self.site.node.clock).run()
+        assert report.ok, report.wrong
+        assert report.partitions_moving == 0, report
+        self._assert_postings()
+        self._assert_reversed_once()
+        await self._assert_wallets()
+        return report
+
+    def _assert_postings(self) -> None:
+        sums = select(postings.c.asset, func.sum(postings.c.amount)).group_by(postings.c.asset)
+        unbalanced = {asset: total for asset, total in self.rows(sums) if total}
+        assert not unbalanced, unbalanced
+        of_creators = select(postings.c.account, func.sum(postings.c.amount)).where(
+            postings.c.account.like("creator:%")
+        )
+        negative = {
+            account: total for account, total in self.rows(of_creators.group_by(postings.c.account)) if total < 0
+        }
+        assert not negative, negative
+
+    def _assert_reversed_once(self) -> None:
+        """No gift is given back beyond its price, and a chargeback takes what its top-up brought, no more, no less."""
+        prices: dict[str, tuple[int, int]] = {}
+        taken: Counter[str] = Counter()
+        diamonds: Counter[str] = Counter()
+        bought: dict[str, int] = {}
+        for row in self.rows(select(entries).order_by(entries.c.partition, entries.c.epoch, entries.c.n)):
+            match row.kind:
+                case "topup":
+                    bought[row.ref] = row.coins
+                case "gift":
+                    prices[row.ref] = row.coins, row.diamonds
+                case "refund":
+                    taken[row.ref] += row.coins
+                    diamonds[row.ref] += row.diamonds
+                case "chargeback":
+                    parts = json.loads(row.body)["reversed"]
+                    assert row.coins + sum(part["coins"] for part in parts) == bought[row.ref], row.body
+                    taken.update({part["gift_id"]: part["coins"] for part in parts})
+                    diamonds.update({part["gift_id"]: part["diamonds"] for part in parts})
+        beyond = {gift for gift in taken if taken[gift] > prices[gift][0] or diamonds[gift] > prices[gift][1]}
+        assert not beyond, f"given back more than once: {beyond}"
+
+    async def _assert_wallets(self) -> None:
+        """A wallet, its position and its lots say the same."""
+        for row in self.rows(select(positions).where(positions.c.account.like("viewer:%"))):
+            user = row.account.removeprefix("viewer:")
+            query = select(entries).where(entries.c.user_id == user).order_by(entries.c.epoch, entries.c.n)
+            lots = Lots().take(self.rows(query)).lots
+            said = await self.holds(user), sum(lot.left for lot in lots.values())
+            assert said == (row.balance, row.balance), f"{user}: wallet and lots have {said}, journal {row.balance}"
+
+
+@contextlib.asynccontextmanager
+async def a_desk(site: Site, money: str) -> AsyncIterator[Desk]:
+    """A desk at a site; at the end everything must be sound. `money` is the wallet store's own address."""
+    store = Store("wallet", money)
+    await store.start()
+    await store.wait_up(WAIT_S)
+    try:
+        node = site.node
+        desk = Desk(site, Drain(node.engine, store, node.history, node.clock), store)
+        yield desk
+        await desk.assert_sound()
+    finally:
+        await store.stop()

@@ -1,0 +1,254 @@
+"""Reversals that are cut off half-way, and orders that cross each other: every gift is reversed once, whoever wins."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from protocol.refusals import Refused
+from server import limits
+from server.journal.purchases import TopUp
+from server.journal.reversals import NotFound, NotYet
+from tests.conftest import Stores
+from tests.journal.desk import Desk, a_desk
+from tests.lossy import LossyWire
+from tests.site import WAIT_S, Site
+from tests.stores import settings
+
+FREEZE, CHARGEBACK, REFUND = '"kind":"freeze"', '"kind":"chargeback"', '"kind":"refund"'
+
+
+@pytest.fixture
+async def wire(stores: Stores) -> AsyncIterator[LossyWire]:
+    """A wire to the run's wallet store that can lose what passes."""
+    made = LossyWire(stores.wallet.socket.with_name("wire.sock"), stores.wallet.socket)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def far_site(stores: Stores, journal: str, tmp_path: Path, wire: LossyWire) -> AsyncIterator[Site]:
+    """A node that has its wallet store at the other end of that wire."""
+    made = Site(
+        settings(
+            tmp_path,
+            LIVEROOM_WALLET_URL=f"unix://{wire.path}",
+            LIVEROOM_ROOM_URL=f"unix://{stores.room.socket}",
+            LIVEROOM_JOURNAL_URL=journal,
+            LIVEROOM_LOG="warning",
+        )
+    )
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def desk(far_site: Site, stores: Stores) -> AsyncIterator[Desk]:
+    """A desk at that node; after the test everything must be sound."""
+    async with a_desk(far_site, f"unix://{stores.wallet.socket}") as made:
+        yield made
+
+
+async def gave_60_of_100(desk: Desk) -> str:
+    """cleo bought t1 and spent 60 of its 100 coins on one gift; its id."""
+    await desk.buy("cleo", 100, "t1")
+    gift = await desk.give("cleo", 60, 30)
+    await desk.journal()
+    return gift
+
+
+async def lose(desk: Desk, wire: LossyWire, what: str, word: str, order: Awaitable[object]) -> None:
+    """Carry out an order whose step with this word is lost; the desk is told that the outcome is not known."""
+    (wire.lose_request if what == "request" else wire.lose_reply)(word)
+    assert await desk.outcome(order) == "wallet_unavailable"
+    assert wire.lost
+    await desk.site.node.wallet.wait_up(WAIT_S)
+
+
+# --- cut off half-way ------------------------------------------------------------------------------------------------
+# (what is lost, of which step, the order, what the same order is answered at another node)
+LOSSES = [
+    ("request", REFUND, "refund", "done"),
+    ("reply", REFUND, "refund", "duplicate"),
+    ("request", FREEZE, "charge_back", "done"),
+    ("reply", FREEZE, "charge_back", "done"),
+    ("request", CHARGEBACK, "charge_back", "done"),
+    ("reply", CHARGEBACK, "charge_back", "duplicate"),
+]
+
+
+@pytest.mark.parametrize(("what", "word", "order", "again"), LOSSES)
+async def test_an_order_is_cut_off(
+    desk: Desk,
+    wire: LossyWire,
+    another_site: Callable[[], Awaitable[Site]],
+    what: str,
+    word: str,
+    order: str,
+    again: str,
+) -> None:
+    """A request or a reply is lost, or the node with it: the same order at any other node ends what was begun."""
+    gift = await gave_60_of_100(desk)
+    subject = gift if order == "refund" else "t1"
+    carry_out = getattr(desk, order)
+    await lose(desk, wire, what, word, carry_out(subject))
+    other = await another_site()
+    assert await desk.outcome(carry_out(subject, other)) == again
+    await desk.journal()
+    assert await desk.outcome(carry_out(subject)) == "duplicate"
+    assert (await desk.holds("cleo"), desk.earned("ann")) == ((100, 30 - 30) if order == "refund" else (0, 0))
+    assert desk.orders() == {(order.replace("_", ""), subject): "posted"}
+
+
+@pytest.mark.parametrize("what", ["request", "reply"])
+async def test_sockets_are_told_after_a_lost_answer(desk: Desk, wire: LossyWire, what: str) -> None:
+    """The balance that changed is told to the user's sockets, even when the answer to the first order was lost."""
+    gift = await gave_60_of_100(desk)
+    viewer = await desk.site.join("cleo")
+    await lose(desk, wire, what, REFUND, desk.refund(gift))
+    await desk.refund(gift)
+    await viewer.happened("wallet.changed", coins=100, cause="refund", ref=gift)
+
+
+async def test_the_journal_stands_still(
+    desk: Desk, another_site: Callable[[], Awaitable[Site]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen, and then the node dies before the journal has caught up: the order goes on at another node."""
+    gift = await gave_60_of_100(desk)
+    last = await desk.give("cleo", 10, 5, to="ben")
+    monkeypatch.setattr(limits, "JOURNALED_POLLS", 2)
+    with pytest.raises(NotYet):
+        await desk.site.node.reversals.charge_back("t1", "")
+    assert (await desk.holds("cleo"), await desk.status("cleo")) == (30, "frozen")
+    with pytest.raises(Refused, match="wallet_frozen"):
+        await desk.give("cleo", 1)
+    monkeypatch.undo()
+    done = await desk.charge_back("t1", await another_site())
+    assert [part.gift_id for part in done.reversed] == [gift, last]
+    assert (done.duplicate, done.coins, done.balance) == (False, -30, 0)
+
+
+async def test_a_top_up_that_never_arrived(desk: Desk, wire: LossyWire) -> None:
+    """A top-up that is ordered and not in the wallet cannot be charged back; once it is there it can."""
+    buying = desk.site.node.purchases.top_up("cleo", TopUp("t1", 100, "test"))
+    await lose(desk, wire, "request", '"kind":"topup"', buying)
+    await desk.journal()
+    with pytest.raises(NotFound):
+        await desk.charge_back("t1")
+    await desk.buy("cleo", 100, "t1")
+    assert (await desk.charge_back("t1")).coins == -100
+
+
+async def test_the_store_lost_everything(desk: Desk, another_site: Callable[[], Awaitable[Site]]) -> None:
+    """What was reversed and frozen is so in a store that is filled from the journal, and is not done again."""
+    gift = await gave_60_of_100(desk)
+    await desk.refund(gift)
+    await desk.buy("dan", 100, "t2")
+    other = await desk.give("dan", 60)
+    await desk.charge_back("t2")
+    await desk.buy("eve", 100)
+    await desk.site.node.reversals.freeze("eve", "f1")
+    await desk.journal()
+    await desk.money.call("FLUSHALL")
+    site = await another_site()
+    assert [await desk.holds(user) for user in ("cleo", "dan", "eve")] == [100, 0, 100]
+    assert [await desk.status(user) for user in ("cleo", "dan", "eve")] == ["ok", "frozen", "frozen"]
+    await desk.assert_sound()
+    assert await desk.outcome(desk.refund(gift, site)) == "duplicate"
+    assert await desk.outcome(desk.charge_back("t2", site)) == "duplicate"
+    assert await desk.outcome(desk.refund(other, site)) == "CannotReverse"
+    assert (await site.node.reversals.freeze("eve", "f1")).duplicate
+    assert not (await site.node.reversals.unfreeze("eve", "u1")).duplicate
+
+
+# --- orders that cross -----------------------------------------------------------------------------------------------
+async def settle(desk: Desk, gift: str) -> None:
+    """Both orders again, when all is journaled: each has an answer that stays, and the gift was reversed once."""
+    await desk.journal()
+    assert await desk.outcome(desk.charge_back("t1")) in ("done", "duplicate")
+    await desk.journal()
+    assert await desk.outcome(desk.charge_back("t1")) == "duplicate"
+    assert await desk.outcome(desk.refund(gift)) in ("duplicate", "CannotReverse")
+    assert (await desk.holds("cleo"), desk.earned("ann")) == (0, 0)
+
+
+async def test_refund_right_after_a_chargeback(desk: Desk) -> None:
+    """A gift that was charged back is not refunded either while the journal does not know of it yet."""
+    gift = await gave_60_of_100(desk)
+    async with desk.journaling():
+        await desk.site.node.reversals.freeze("cleo", "f1")
+        await desk.site.node.reversals.charge_back("t1", "")
+        outcome = await desk.outcome(desk.refund(gift))
+    assert outcome in ("CannotReverse", "NotYet")
+    await settle(desk, gift)
+
+
+async def test_refund_amid_a_chargeback(desk: Desk, wire: LossyWire) -> None:
+    """A gift that a chargeback is about to take back is not refunded meanwhile."""
+    gift = await gave_60_of_100(desk)
+    await lose(desk, wire, "request", CHARGEBACK, desk.charge_back("t1"))
+    assert await desk.outcome(desk.refund(gift)) in ("CannotReverse", "NotYet")
+    await settle(desk, gift)
+
+
+async def test_chargeback_amid_a_refund(desk: Desk, wire: LossyWire) -> None:
+    """A refund that was ordered and never reached the wallet does not come on top of a chargeback."""
+    gift = await gave_60_of_100(desk)
+    await lose(desk, wire, "request", REFUND, desk.refund(gift))
+    assert await desk.outcome(desk.charge_back("t1")) in ("done", "NotYet")
+    await settle(desk, gift)
+
+
+async def test_refunds_while_a_chargeback_runs(desk: Desk) -> None:
+    """Refunds of its gifts, one after the other, while a top-up is charged back: each gift is reversed once."""
+    await desk.buy("cleo", 100, "t1")
+    gifts = [await desk.give("cleo", 2, 1) for _ in range(40)]
+    await desk.journal()
+    outcomes = []
+
+    async def refund_all() -> None:
+        for gift in gifts:
+            outcomes.append(await desk.outcome(desk.refund(gift)))
+
+    await asyncio.gather(desk.outcome(desk.charge_back("t1")), refund_all())
+    assert set(outcomes) <= {"done", "CannotReverse", "NotYet"}
+    for gift in (gifts[0], gifts[-1]):
+        await settle(desk, gift)
+
+
+async def test_unfrozen_amid_a_chargeback(desk: Desk, wire: LossyWire) -> None:
+    """A wallet that is unfrozen while a chargeback is under way cannot spend it into the void: the order still ends."""
+    gift = await gave_60_of_100(desk)
+    await lose(desk, wire, "request", CHARGEBACK, desk.charge_back("t1"))
+    await desk.outcome(desk.site.node.reversals.unfreeze("cleo", "u1"))
+    await desk.outcome(desk.give("cleo", 40, 20))
+    await settle(desk, gift)
+
+
+async def test_unfrozen_before_the_decision(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same when it is unfrozen before the chargeback has looked at what was spent: it is frozen again."""
+    gift = await gave_60_of_100(desk)
+    await desk.give("cleo", 1)
+    monkeypatch.setattr(limits, "JOURNALED_POLLS", 1)
+    with pytest.raises(NotYet):
+        await desk.site.node.reversals.charge_back("t1", "")
+    monkeypatch.undo()
+    await desk.outcome(desk.site.node.reversals.unfreeze("cleo", "u1"))
+    await desk.journal()
+    await desk.charge_back("t1")
+    assert await desk.status("cleo") == "frozen"
+    await settle(desk, gift)
+
+
+async def test_ids_that_are_long_and_alike(desk: Desk) -> None:
+    """Two top-ups whose ids differ in their last letter only: each chargeback freezes the wallet."""
+    ids = [f"{'x' * 63}{last}" for last in "ab"]
+    for id in ids:
+        await desk.buy("cleo", 100, id)
+        await desk.charge_back(id)
+        assert await desk.status("cleo") == "frozen"
+        await desk.site.node.reversals.unfreeze("cleo", f"after-{id[-1]}")
+        await desk.journal()

@@ -1,0 +1,149 @@
+"""Who may not come in: every refusal of an upgrade is an HTTP answer with its status, reason and sentence."""
+
+import json
+import time
+from typing import Any, NamedTuple
+
+import jwt
+import pytest
+import websockets
+
+from server.settings import DEV_SECRET
+from tests.journeys.raw import Peers, upgrade
+from tests.program import Program
+
+pytestmark = pytest.mark.usefixtures("unshaken")
+OTHER_SECRET = "a-secret-that-is-not-this-server's-own-one"
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    """Good claims but for these; a claim of ... is left out."""
+    made = {"sub": "alice", "name": "Alice", "role": "viewer", "exp": int(time.time()) + 600, **changes}
+    return {key: value for key, value in made.items() if value is not ...}
+
+
+def signed(secret: str = DEV_SECRET, algorithm: str = "HS256", **changes: Any) -> str:
+    return jwt.encode(claims(**changes), secret, algorithm=algorithm)
+
+
+def tampered() -> str:
+    """A good token whose payload is another's."""
+    head, _, signature = signed().split(".")
+    return ".".join((head, signed(sub="bob").split(".")[1], signature))
+
+
+class Row(NamedTuple):
+    """A token for a room, and how it is answered."""
+
+    name: str
+    token: str
+    status: int = 401
+    room: str = "demo"
+
+
+ROWS = [
+    Row("no token", ""),
+    Row("no JWT", "hello"),
+    Row("dots", "..."),
+    Row("no base64", "%C3%A4.%C3%A4.%C3%A4"),
+    Row("very long", "x" * 5_000),
+    Row("expired", signed(exp=int(time.time()) - 1)),
+    Row("of another secret", signed(OTHER_SECRET)),
+    Row("of no secret", jwt.encode(claims(), "", algorithm="none")),
+    Row("of no algorithm and a signature", jwt.encode(claims(), "", algorithm="none") + signed().split(".")[2]),
+    Row("of another algorithm", signed(algorithm="HS512", secret=DEV_SECRET * 2)),
+    Row("of the same secret in another algorithm", signed(algorithm="HS384", secret=DEV_SECRET + " " * 16)),
+    Row("tampered", tampered()),
+    Row("without exp", signed(exp=...)),
+    Row("without sub", signed(sub=...)),
+    Row("without name", signed(name=...)),
+    Row("without role", signed(role=...)),
+    Row("exp of a word", signed(exp="tomorrow")),
+    Row("sub with a space", signed(sub="al ice")),
+    Row("sub with a line's end", signed(sub="alice\n")),
+    Row("sub of 65", signed(sub="a" * 65)),
+    Row("no sub", signed(sub="")),
+    Row("name of 41", signed(name="a" * 41)),
+    Row("no name", signed(name="")),
+    Row("role of its own", signed(role="admin")),
+    Row("not yet good", signed(nbf=int(time.time()) + 600)),
+    Row("for another room", signed(room="another"), 403),
+    Row("unknown room", signed(), 404, "no-such-room"),
+    Row("room of another alphabet", signed(), 404, "%C3%A4%0a"),
+    Row("room with a key's brace", signed(), 404, "%7Bdemo%7D"),
+    Row("room of 300", signed(), 404, "r" * 300),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_not_admitted(program: Program, row: Row) -> None:
+    """The upgrade is answered with the status, and an error that has a reason and a sentence."""
+    path = program.path(row.token, room=row.room)
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await websockets.connect(f"ws://127.0.0.1:{program.port}{path}", proxy=None)
+    response = refused.value.response
+    assert response.status_code == row.status
+    error = json.loads(response.body)["error"]
+    assert set(error) >= {"reason", "message"}
+    assert DEV_SECRET not in str(error)
+    assert row.token[:40] not in str(error) or not row.token
+
+
+@pytest.mark.parametrize("how", ["query", "header", "header in another case"])
+async def test_token_in_query_or_header(program: Program, how: str) -> None:
+    """A good token may stand in the address or in the Authorization header, with or without a room that is this one."""
+    token = signed(room="demo")
+    scheme = "bearer" if "case" in how else "Bearer"
+    headers = {} if how == "query" else {"Authorization": f"{scheme} {token}"}
+    query = f"?token={token}" if how == "query" else ""
+    async with websockets.connect(
+        f"ws://127.0.0.1:{program.port}/v1/rooms/demo/ws{query}", additional_headers=headers, proxy=None
+    ) as connection:
+        assert connection.subprotocol is None
+        first = await connection.recv()
+        assert isinstance(first, str)  # JSON text when no subprotocol is offered
+        assert first.startswith('[{"type":"welcome"')
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        (["liveroom.v1.msgpack", "liveroom.v1.json"], "liveroom.v1.msgpack"),
+        (["other", "liveroom.v1.json"], "liveroom.v1.json"),
+        (["other"], None),
+    ],
+)
+async def test_subprotocol_is_the_first_known(program: Program, offered: list[str], chosen: str | None) -> None:
+    """The first offered subprotocol that is known is chosen; when none is, JSON is spoken."""
+    address = f"ws://127.0.0.1:{program.port}{program.path(signed())}"
+    names = [websockets.Subprotocol(name) for name in offered]
+    async with websockets.connect(address, subprotocols=names, proxy=None) as connection:
+        assert connection.subprotocol == chosen
+        assert isinstance(await connection.recv(), bytes) == (chosen == "liveroom.v1.msgpack")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        ("no key", upgrade(f"/v1/rooms/demo/ws?token={signed()}").replace(b"Sec-WebSocket-Key", b"X-Key")),
+        ("a short key", upgrade(f"/v1/rooms/demo/ws?token={signed()}").replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"abc")),
+        ("version 12", upgrade(f"/v1/rooms/demo/ws?token={signed()}").replace(b"Version: 13", b"Version: 12")),
+        ("a POST", upgrade(f"/v1/rooms/demo/ws?token={signed()}").replace(b"GET ", b"POST ", 1)),
+        ("no upgrade", upgrade(f"/v1/rooms/demo/ws?token={signed()}").replace(b"Upgrade: websocket", b"X: y")),
+        ("another path", upgrade(f"/v1/rooms/demo/wss?token={signed()}")),
+        ("a broken escape", upgrade(f"/v1/rooms/%zz/ws?token={signed()}")),
+        ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n\r\n"),
+        ("no path", b"GET\r\n\r\n"),
+        ("a header of 9 KB", upgrade(f"/v1/rooms/demo/ws?token={signed()}", headers=["Cookie: " + "c" * 9_000])),
+        ("headers of 1 MB", upgrade("/v1/rooms/demo/ws", headers=[f"X-{n}: " + "h" * 1000 for n in range(1000)])),
+        ("a path of 100 KB", upgrade("/v1/rooms/demo/ws?token=" + "t" * 100_000)),
+    ],
+    ids=lambda sent: sent[0],
+)
+async def test_request_that_is_none(program: Program, peers: Peers, sent: tuple[str, bytes]) -> None:
+    """A request that is no upgrade gets an HTTP error or is hung up on; it is never answered with 101 or by a fault."""
+    peer = await peers.connect(program.port)
+    await peer.send(sent[1])
+    status = await peer.status_or_end()
+    assert status is None or 400 <= status < 500, status
+    assert (await program.get("/readyz"))["status"] == "ready"

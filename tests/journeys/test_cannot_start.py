@@ -1,0 +1,154 @@
+"""What cannot begin says so in one sentence that names the thing, and ends with code 2."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from server.settings import DEV_SECRET, DEV_SERVICE_KEY
+from tests.program import Program, free_port
+
+LONG = "a-secret-of-one's-own-that-is-long-enough-to-be-one"
+MakeProgram = Callable[..., Program]
+
+
+class Refusal(NamedTuple):
+    """An environment that is none, and the words that the sentence must have."""
+
+    name: str
+    environ: dict[str, str]
+    words: tuple[str, ...]
+
+
+PRODUCTION = {"LIVEROOM_MODE": "production"}
+TABLE = [
+    Refusal("mode", {"LIVEROOM_MODE": "staging"}, ("LIVEROOM_MODE", "staging")),
+    Refusal("no secret", PRODUCTION | {"LIVEROOM_SERVICE_KEY": LONG}, ("LIVEROOM_TOKEN_SECRET",)),
+    Refusal("no key", PRODUCTION | {"LIVEROOM_TOKEN_SECRET": LONG}, ("LIVEROOM_SERVICE_KEY",)),
+    Refusal(
+        "development secret",
+        PRODUCTION | {"LIVEROOM_TOKEN_SECRET": DEV_SECRET, "LIVEROOM_SERVICE_KEY": LONG},
+        ("LIVEROOM_TOKEN_SECRET", "development"),
+    ),
+    Refusal(
+        "development key",
+        PRODUCTION | {"LIVEROOM_TOKEN_SECRET": LONG, "LIVEROOM_SERVICE_KEY": DEV_SERVICE_KEY},
+        ("LIVEROOM_SERVICE_KEY", "development"),
+    ),
+    Refusal(
+        "short secret",
+        PRODUCTION | {"LIVEROOM_TOKEN_SECRET": "x" * 31, "LIVEROOM_SERVICE_KEY": LONG},
+        ("LIVEROOM_TOKEN_SECRET", "32"),
+    ),
+    *(
+        Refusal(f"port {port!r}", {"LIVEROOM_PORT": port}, ("LIVEROOM_PORT", repr(port)))
+        for port in ("http", "0", "-1", "65536", "80.5", "")
+    ),
+    Refusal("host", {"LIVEROOM_HOST": "no.such.host.invalid"}, ("no.such.host.invalid",)),
+    Refusal("foreign host", {"LIVEROOM_HOST": "192.0.2.1"}, ("192.0.2.1",)),
+    Refusal("log level", {"LIVEROOM_LOG": "loud"}, ("LIVEROOM_LOG", "loud")),
+    Refusal("no catalogue", {"LIVEROOM_CATALOGUE": "/no/such/catalogue.json"}, ("/no/such/catalogue.json",)),
+    Refusal("journal of nothing", {"LIVEROOM_JOURNAL_URL": "what is this"}, ("LIVEROOM_JOURNAL_URL",)),
+    Refusal("journal of another kind", {"LIVEROOM_JOURNAL_URL": "mysql://h/db"}, ("LIVEROOM_JOURNAL_URL", "mysql")),
+    Refusal(
+        "journal in no folder",
+        {"LIVEROOM_JOURNAL_URL": "sqlite:////no/such/folder/j.sqlite3"},
+        ("LIVEROOM_JOURNAL_URL",),
+    ),
+    Refusal("wallet of nothing", {"LIVEROOM_WALLET_URL": "http://h"}, ("LIVEROOM_WALLET_URL",)),
+    Refusal("room store of nothing", {"LIVEROOM_ROOM_URL": "what is this"}, ("LIVEROOM_ROOM_URL",)),
+    Refusal("room store's port", {"LIVEROOM_ROOM_URL": "redis://h:port/0"}, ("LIVEROOM_ROOM_URL",)),
+]
+
+
+async def assert_cannot_start(program: Program, *words: str) -> None:
+    """The program ends by itself with code 2 and one line, and leaves no process behind."""
+    program.spawn()
+    ended = await program.ended()
+    lines = program.stderr().splitlines()
+    assert (ended.code, len(lines)) == (2, 1), (ended.code, lines)
+    assert lines[0].startswith("liveroom: ")
+    for word in words:
+        assert word in lines[0], lines[0]
+    assert "is live" not in program.stdout()
+    assert not program.processes()
+
+
+@pytest.mark.parametrize("refusal", TABLE, ids=[refusal.name for refusal in TABLE])
+async def test_environment_that_is_none(new_program: MakeProgram, refusal: Refusal) -> None:
+    """Each setting that cannot be used is named in the one line."""
+    await assert_cannot_start(new_program(**{"LIVEROOM_PORT": str(free_port()), **refusal.environ}), *refusal.words)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[{}",
+        '{"rose": 1}',
+        '[{"id": "rose"}]',
+        b"\xff\xfe",
+        '[{"id":"a","name":"A","coins":0,"diamonds":1,"tier":1,"streakable":true,'
+        '"animation":{"kind":"float","url":"/a","duration_ms":1000}}]',
+    ],
+    ids=["empty", "cut off", "no list", "no coins", "no text", "free of charge"],
+)
+async def test_bad_catalogue(new_program: MakeProgram, content: str | bytes) -> None:
+    """A catalogue that is none is named with its path."""
+    program = new_program()
+    file = program.folder / "catalogue.json"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    program.environ["LIVEROOM_CATALOGUE"] = str(file)
+    await assert_cannot_start(program, "catalogue", str(file))
+
+
+async def test_port_in_use(new_program: MakeProgram) -> None:
+    """A taken port is told before anything is started."""
+    program = new_program()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", program.port))
+        listener.listen()
+        await assert_cannot_start(program, str(program.port))
+    assert not list(program.data.glob("*/appendonlydir"))
+
+
+async def test_data_folder_in_use(program: Program, new_program: MakeProgram) -> None:
+    """A second run on the same folder is refused, and the first goes on undisturbed."""
+    alice = await program.join("alice")
+    second = new_program(LIVEROOM_DATA=str(program.data))
+    before = program.processes()
+    second.spawn()
+    ended = await second.ended()
+    lines = second.stderr().splitlines()
+    assert (ended.code, len(lines)) == (2, 1), lines
+    assert str(program.data) in lines[0]
+    assert "use" in lines[0]
+    assert program.processes() == before
+    assert (await alice.gift("rose"))["type"] == "ok"
+    second.environ["LIVEROOM_DATA"] = str(second.folder / "data")  # nothing of the first one's is to be discarded
+    second.data = second.folder / "data"
+
+
+@pytest.mark.parametrize("below", ["", "/data"])
+async def test_data_folder_that_is_none(new_program: MakeProgram, below: str) -> None:
+    """A data folder that is a file, or would be below one, is named."""
+    program = new_program()
+    (program.folder / "file").write_text("I am a file.")
+    program.data = program.folder / f"file{below}"
+    program.environ["LIVEROOM_DATA"] = str(program.data)
+    await assert_cannot_start(program, str(program.data))
+
+
+async def test_production_with_secrets_starts(new_program: MakeProgram) -> None:
+    """With secrets of its own production mode serves, without the demo room and without tokens for everybody."""
+    environ = PRODUCTION | {"LIVEROOM_TOKEN_SECRET": LONG, "LIVEROOM_SERVICE_KEY": LONG + "!"}
+    program = new_program(**environ)
+    await program.start()
+    async with program.client() as client:
+        answers = await asyncio.gather(
+            *(client.get(path) for path in ("/v1/rooms/demo", "/dev/token?user=alice", "/v1/wallets/alice"))
+        )
+    assert [answer.status_code for answer in answers] == [404, 404, 401]
+    assert (await program.stop()).code == 0

@@ -1,0 +1,147 @@
+"""Peers that stop in the middle: readers that do not read, frames and requests that do not end."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from server import limits
+from tests.journeys.raw import Peers, RawSocket, frame, upgrade
+from tests.journeys.talk import chat
+from tests.program import Program, rss_bytes
+
+RSS_BYTES_MORE = 48 * 1024 * 1024
+CHATS = 2 * limits.RING_EVENTS_MAX + 400  # and within a bot's burst
+SLOW_READER = 4002
+
+
+async def test_reader_that_does_not_read(program: Program, peers: Peers) -> None:
+    """While somebody reads nothing everybody else gets all; whoever is too far behind is told to come back."""
+    await program.put_room("flow")
+    bot, bob = await program.join("bot", "bot", room="flow"), await program.join("bob", codec="msgpack", room="flow")
+    path = program.path(await program.token("slow"), room="flow")
+    slow = [await peers.connect(program.port, receive_bytes=4_096) for _ in range(20)]
+    for peer in slow:
+        await peer.send(upgrade(path))
+    node = program.children()["node"]
+    await chat(bot, 64, size=500)
+    held = rss_bytes(node)
+    last = await chat(bot, CHATS, size=500)
+    for viewer in (bot, bob):
+        await viewer.until(lambda _, viewer=viewer: viewer.events()[-1]["seq"] >= last, 30)
+        seqs = [event["seq"] for event in viewer.events()]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+    assert rss_bytes(node) - held < RSS_BYTES_MORE  # the ring is 4 MB of text, and its events have two codecs
+    assert program.children()["node"] == node
+    codes = await asyncio.gather(*(read_to_the_end(peer) for peer in slow[:5]))
+    assert set(codes) <= {SLOW_READER, None}, codes  # cut off at once when even the close frame would wait
+
+
+async def read_to_the_end(peer: RawSocket) -> int | None:
+    """Read what still comes: the close code, or None when the connection just ends."""
+    assert await peer.status_or_end() in (101, None)
+    return await peer.closed()
+
+
+async def test_slow_reader_catches_up(program: Program, peers: Peers) -> None:
+    """Who reads on within what the node still has is caught up: every event in order, and then the live ones."""
+    await program.put_room("catch")
+    bot = await program.join("bot", "bot", room="catch")
+    late = await program.join("late", "overlay", room="catch")
+    late.connection.transport.pause_reading()
+    last = await chat(bot, limits.RING_EVENTS_MAX // 2, size=500)
+    late.connection.transport.resume_reading()
+    await late.until(lambda _: late.events() and late.events()[-1]["seq"] >= last, 30)
+    live = await bot.ask("chat.send", text="live again")
+    await late.happened("chat.sent", id=live["id"])
+    seqs = [event["seq"] for event in late.events()]
+    assert seqs == list(range(late.welcome["seq"] + 1, late.welcome["seq"] + 1 + len(seqs)))
+
+
+async def test_asks_and_does_not_read(program: Program, peers: Peers) -> None:
+    """Who sends commands and never reads the replies is cut off, and the node holds no more for it than its bound."""
+    path = program.path(await program.token("greedy", "bot"))
+    peer = await peers.connect(program.port, receive_bytes=4_096)
+    await peer.send(upgrade(path))
+    node = program.children()["node"]
+    held = rss_bytes(node)
+    async with asyncio.timeout(50):
+        await ask_until_cut_off(peer)
+    assert rss_bytes(node) - held < RSS_BYTES_MORE
+    assert (await program.get("/readyz"))["status"] == "ready"
+    assert (await (await program.join("bob")).ask("ping"))["type"] == "ok"
+
+
+async def ask_until_cut_off(peer: RawSocket) -> None:
+    """Ping within a bot's budget, so that it is no flood, until the server has hung up."""
+    some = frame(b'{"type":"ping","ref":"%b"}' % (b"r" * 60)) * 8
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await peer.write(some)
+            await asyncio.sleep(0.005)
+
+
+PING = frame(b'{"type":"ping"}')
+
+
+@pytest.mark.parametrize(
+    ("half", "rest"),
+    [
+        (PING[:1], PING[1:]),
+        (PING[:4], PING[4:]),
+        (PING[:-1], PING[-1:]),
+        (frame(b'{"type":', final=False), frame(b'"ping"}', 0)),
+    ],
+    ids=["a byte", "a head", "all but a byte", "a fragment"],
+)
+async def test_half_a_frame(program: Program, peers: Peers, half: bytes, rest: bytes) -> None:
+    """Half a frame waits without harm: the room's events still come, and the rest of it makes it whole."""
+    await program.put_room("half")
+    peer = await peers.join(program.port, program.path(await program.token("slow"), room="half"))
+    await peer.send(half)
+    alice = await program.join("alice", room="half")
+    said = await alice.ask("chat.send", text="is all well?")
+    await alice.happened("chat.sent", id=said["id"])
+    await peer.read_until(said["id"].encode())
+    await peer.send(rest)
+    await peer.read_until(b"server_time_ms")
+
+
+async def test_half_a_request(program: Program, peers: Peers) -> None:
+    """Hundreds of half upgrade requests keep nobody from joining, and all of them can be finished."""
+    whole = upgrade(program.path(await program.token("late")))
+    waiting = [await peers.connect(program.port) for _ in range(200)]
+    for number, peer in enumerate(waiting):
+        await peer.send(whole[: 1 + number * (len(whole) - 2) // len(waiting)])
+    alice = await program.join("alice")
+    said = await alice.ask("chat.send", text="let me in")
+    await alice.happened("chat.sent", id=said["id"])
+    for number, peer in enumerate(waiting[:20]):
+        await peer.send(whole[1 + number * (len(whole) - 2) // len(waiting) :])
+        assert await peer.status() == 101
+    connections = (await metrics(program))["liveroom_connections"]
+    assert connections >= 20
+
+
+async def test_vanished_peers_are_forgotten(program: Program, peers: Peers) -> None:
+    """Sockets that are hung up without a word are gone from the node's count, and their people from the room."""
+    await program.put_room("gone")
+    alice = await program.join("alice", room="gone")
+    before = (await metrics(program))["liveroom_connections"]
+    path = program.path(await program.token("ghost"), room="gone")
+    ghosts = [await peers.join(program.port, path) for _ in range(50)]
+    assert (await metrics(program))["liveroom_connections"] == before + 50
+    two = await alice.until(lambda _: next((e for e in alice.events("viewers.counted") if e["now"] == 2), None))
+    for ghost in ghosts:
+        await ghost.close()
+    async with asyncio.timeout(20):
+        while (await metrics(program))["liveroom_connections"] != before:
+            await asyncio.sleep(0.05)
+    await alice.until(lambda _: [e for e in alice.events("viewers.counted") if e["seq"] > two["seq"] and e["now"] == 1])
+
+
+async def metrics(program: Program) -> dict[str, float]:
+    """The node's metrics without labels."""
+    async with program.client() as client:
+        lines = (await client.get("/metrics")).text.splitlines()
+    return {line.split()[0]: float(line.split()[1]) for line in lines if line and line[0] != "#" and "{" not in line}

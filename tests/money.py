@@ -1,0 +1,179 @@
+"""A wallet as a node has it, on a real store and journal; and the sums that must come out right after every test."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from typing import Any
+
+import msgspec
+import redis
+
+from protocol.gifts import Animation, GiftSent, ShownGift
+from protocol.refusals import Refused
+from protocol.wire import User, encode
+from server.app import make_wallet_store
+from server.clock import Clock
+from server.features.gifts import GiftEntry
+from server.journal import database
+from server.journal.opening import Opening
+from server.journal.purchases import Purchases, TopUp
+from server.money import Adjusted, Change, Paid, Spend, fingerprint
+from server.settings import Settings
+from server.wallet import Wallet
+from tests.site import WAIT_S, new_gift_id
+from tests.stores import ValkeyProcess
+
+
+def a_gift(
+    viewer: str = "alice",
+    coins: int = 10,
+    *,
+    id: str | None = None,
+    creator: str = "creator",
+    diamonds: int | None = None,
+    count: int = 1,
+    combo: str | None = None,
+    room: str = "demo",
+) -> Spend:
+    """A gift as the feature hands it to the wallet, its ledger entry with it."""
+    id, diamonds = id or new_gift_id(), coins // 2 if diamonds is None else diamonds
+    animation = Animation("float", "/web/gifts/rose.svg", 1_000)
+    shown = GiftSent(
+        id=id,
+        from_=User(user_id=viewer, name=viewer.capitalize(), role="viewer"),
+        to=User(user_id=creator, name=creator.capitalize(), role="host"),
+        gift=ShownGift("rose", "Rose", coins // count, 1, animation),
+        count=count,
+        coins=coins,
+        diamonds=diamonds,
+        message=None,
+        test=False,
+        combo=None,
+    )
+    print_ = fingerprint(room, creator, "rose", count, coins, combo)
+    entry = GiftEntry(
+        id=id,
+        viewer=viewer,
+        viewer_name=viewer.capitalize(),
+        creator=creator,
+        room=room,
+        broadcast=None,
+        gift="rose",
+        count=count,
+        coins=coins,
+        diamonds=diamonds,
+        combo=combo,
+        fp=print_,
+        show=msgspec.Raw(encode(shown)),
+    )
+    return Spend(
+        gift_id=id,
+        viewer=viewer,
+        creator=creator,
+        coins=coins,
+        diamonds=diamonds,
+        count=count,
+        combo=combo,
+        fingerprint=print_,
+        entry=encode(entry),
+    )
+
+
+class Purse:
+    """One node's wallet, and another client to look with."""
+
+    def __init__(self, settings: Settings, store: ValkeyProcess) -> None:
+        self.settings = settings
+        self.of = store
+        self.engine = database.connect(settings.journal_address)
+        self.store = make_wallet_store(settings, Opening(self.engine), settings.wallet_address)
+        self.changes: list[Change] = []
+        self.wallet = Wallet(self.store, self.changes.extend)
+        self.purchases = Purchases(self.engine, self.wallet, Clock(time.time))
+        self.look = store.client()
+
+    async def start(self) -> None:
+        await self.wallet.start()
+        await self.wallet.wait_up(WAIT_S)
+
+    async def stop(self) -> None:
+        await self.wallet.stop()
+        self.engine.dispose()
+        self.look.close()
+
+    async def settled(self) -> None:
+        """Until the wallet is up, should it just have dropped its connection."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await self.wallet.wait_up(WAIT_S)
+
+    async def buy(self, user: str, coins: int, id: str | None = None) -> Adjusted:
+        """Coins that a person bought."""
+        return await self.purchases.top_up(user, TopUp(id or f"t-{new_gift_id()}", coins, "test"))
+
+    async def pay(self, spend: Spend) -> Paid | Refused:
+        """Pay a gift; what came of it, in bounded time."""
+        async with asyncio.timeout(WAIT_S * 2):
+            try:
+                return await self.wallet.spend(spend)
+            except Refused as refused:
+                return refused
+
+    async def outcome(self, spend: Spend) -> str:
+        """`ok <balance>`, `duplicate <balance>`, or the refusal's name."""
+        done = await self.pay(spend)
+        if isinstance(done, Refused):
+            return done.reason.value
+        return f"{'duplicate' if done.duplicate else 'ok'} {done.balance}"
+
+    async def outcomes(self, *spends: Spend) -> list[str]:
+        """The same for gifts that are sent at once."""
+        return list(await asyncio.gather(*map(self.outcome, spends)))
+
+    async def holds(self, user: str) -> int:
+        return (await self.wallet.view(user)).coins
+
+
+def books(look: redis.Redis) -> Counter[str]:
+    """Everything that the wallet store says about money, summed: by balances, by totals, and by its log."""
+    sums: Counter[str] = Counter()
+    for key in look.scan_iter(count=10_000):
+        _, _, rest = key.partition("}:")
+        if rest == "m":
+            moved = look.hgetall(key)
+            sums.update({name: int(moved.get(name, 0)) for name in ("bought", "coins", "diamonds")})
+        elif rest == "log":
+            sums.update(_logged(look.xrange(key)))
+        elif rest.startswith("w:") and look.type(key) == "hash":
+            sums["held"] += int(look.hget(key, "c") or 0)
+        elif rest.startswith("s:"):
+            sums["credited"] += int(look.get(key))
+    return sums
+
+
+def _logged(rows: Any) -> Counter[str]:
+    """What a log's entries add up to; each one's balances must follow from those before."""
+    sums: Counter[str] = Counter()
+    balances: Counter[str] = Counter()
+    for id, fields in rows:
+        body = json.loads(fields["e"])
+        if body["kind"] == "gift":
+            sums.update({"logged spent": body["coins"], "logged diamonds": body["diamonds"], "gifts": 1})
+            balances.update({f"w:{body['viewer']}": -body["coins"], f"s:{body['creator']}": body["diamonds"]})
+            assert int(fields["d"]) == balances[f"s:{body['creator']}"], f"{id} {fields}"
+        elif body["kind"] == "topup":
+            sums["logged bought"] += body["coins"]
+            balances[f"w:{body['viewer']}"] += body["coins"]
+        if "b" in fields:
+            assert int(fields["b"]) == balances[f"w:{body['viewer']}"], f"{id} {fields}"
+    return sums
+
+
+def assert_conserved(look: redis.Redis) -> None:
+    """Coins bought are held or spent, diamonds credited are those of the gifts, and the log says the same."""
+    sums = books(look)
+    assert sums["bought"] == sums["held"] + sums["coins"], sums
+    assert sums["credited"] == sums["diamonds"], sums
+    assert (sums["logged bought"], sums["logged spent"]) == (sums["bought"], sums["coins"]), sums
+    assert sums["logged diamonds"] == sums["diamonds"], sums

@@ -1,0 +1,117 @@
+"""Browser tabs in rooms: what they log, what they show, and that no error stays unseen."""
+
+import asyncio
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect
+
+WAIT_MS = 15_000.0  # a deadline, not a measure: the machine may be busy
+
+# What every page of a test does from its first moment on: it says a breach of its policy as an error, and keeps on
+# <html> which alerts it showed (`shown`) and how many of them at once at most (`atOnce`).
+WATCH = """
+document.addEventListener("securitypolicyviolation", (event) =>
+  console.error("content security policy:", event.violatedDirective, event.blockedURI));
+new MutationObserver((records) => {
+  const root = document.documentElement;
+  root.shown ??= [];
+  for (const { addedNodes } of records) {
+    for (const node of addedNodes) {
+      if (!node.classList?.contains("gift-show")) continue;
+      root.shown.push(`${node.querySelector(".who").textContent} ${node.dataset.gift}`);
+      root.atOnce = Math.max(root.atOnce ?? 0, document.querySelectorAll(".gift-show").length);
+    }
+  }
+}).observe(document, { childList: true, subtree: true });
+"""
+
+# Windows are calm unless a test says otherwise: a dozen endless animations, drawn without a GPU, cost most of a core.
+DESKTOP = {"viewport": {"width": 960, "height": 640}, "reduced_motion": "reduce"}
+PHONE = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True, "reduced_motion": "reduce"}
+
+# A browser says each connection that cannot be made as an error; a test in which that happens expects these.
+NODE_AWAY = (r"WebSocket connection to .* failed", r"net::ERR_(CONNECTION_\w+|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)")
+
+
+async def new_window(browser: Browser, **options: Any) -> BrowserContext:
+    """A window whose pages keep their record; options are Playwright's."""
+    window = await browser.new_context(**options)
+    window.set_default_timeout(WAIT_MS)
+    await window.add_init_script(WATCH)
+    return window
+
+
+class Tabs:
+    """The tabs of one test. They share the run's window, which makes them load in half the time, but no storage."""
+
+    def __init__(self, browser: Browser, window: BrowserContext) -> None:
+        self._browser = browser
+        self._window = window
+        self._others: list[BrowserContext] = []
+        self._pages: list[Page] = []
+        self._errors: list[str] = []
+        self._expected: list[str] = []
+
+    def expect_errors(self, *patterns: str) -> None:
+        """Errors that this test brings about itself."""
+        self._expected += patterns
+
+    async def new(self, *, lively: bool = False, clock: bool = False, phone: bool = False) -> Page:
+        """An empty tab: one that shows motion, one whose clock can be put forward, or one on a phone."""
+        window = self._window
+        if clock or phone:
+            window = await new_window(self._browser, **(PHONE if phone else DESKTOP))
+            self._others.append(window)
+        page = await window.new_page()
+        self._pages.append(page)
+        page.on("console", self._heard)
+        page.on("pageerror", self._failed)
+        if lively:
+            await page.emulate_media(reduced_motion="no-preference")
+        if clock:
+            await page.clock.install()
+        return page
+
+    async def open(self, address: str, **options: bool) -> Page:
+        """A page at this address."""
+        page = await self.new(**options)
+        await page.goto(address, wait_until="commit")
+        return page
+
+    async def watch(self, url: str, user: str = "alice", room: str = "demo", **options: bool) -> Page:
+        """The watch page as this user, in the room and with its catalogue."""
+        page = await self.open(f"{url}/watch/{room}?{urlencode({'user': user})}", **options)
+        await expect(page.get_by_test_id("conn-state")).to_have_attribute("data-state", "live")
+        await expect(page.get_by_test_id("gift-rose")).to_be_attached()
+        return page
+
+    async def alice_and_bob(self, url: str) -> list[Page]:
+        """The watch page of two people."""
+        return await asyncio.gather(self.watch(url, "alice"), self.watch(url, "bob"))
+
+    async def overlay(self, url: str, room: str = "demo", **options: bool) -> Page:
+        """The overlay page, in the room."""
+        page = await self.open(f"{url}/overlay/{room}", **options)
+        await expect(page.get_by_test_id("conn-state")).to_have_attribute("data-state", "live")
+        return page
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self._errors.append(f"{message.text} at {message.location.get('url', '')}")
+
+    def _failed(self, error: Error) -> None:
+        self._errors.append(str(error))
+
+    def unexpected(self) -> list[str]:
+        """Errors that pages logged or threw, without the expected ones."""
+        return [error for error in self._errors if not any(re.search(known, error) for known in self._expected)]
+
+    async def close(self) -> None:
+        """Close every tab; nothing may have gone wrong in one."""
+        for page in self._pages:
+            await page.close()
+        for window in self._others:
+            await window.close()
+        assert self.unexpected() == []

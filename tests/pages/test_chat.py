@@ -1,0 +1,101 @@
+"""The chat of the watch page: text stays text, refusals are said in words, and a flood stays bounded."""
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.pages.tabs import Tabs
+from tests.site import Site, Viewer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+HARMFUL = "<img src=x onerror=\"document.title='hurt'\"> & <script>document.title = 'hurt'</script>"
+
+
+async def say(page: Page, text: str) -> None:
+    """Type a message and send it with Enter."""
+    await page.get_by_test_id("chat-input").fill(text)
+    await page.get_by_test_id("chat-input").press("Enter")
+
+
+async def flood(bot: Viewer, first: int, end: int) -> None:
+    """Messages by the frame, each frame when the one before is answered."""
+    for start in range(first, end, 30):
+        await bot.tell([{"type": "chat.send", "text": f"line {n}"} for n in range(start, start + 30)])
+        await bot.until(lambda told, said=start + 30: sum(m["type"] == "ok" for m in told) >= said)
+
+
+async def test_two_people_chat(site: Site, tabs: Tabs) -> None:
+    """What one says both see, in one order and as text, even when name and message are made of markup."""
+    alice = await tabs.watch(site.url, "alice")
+    token = site.node.tokens.sign(sub="eve", name="<u>Eve</u>", role="viewer", exp_s=4e9)
+    eve = await tabs.open(f"{site.url}/watch/demo#token={token}")
+    await expect(eve.get_by_test_id("conn-state")).to_have_attribute("data-state", "live")
+
+    await alice.get_by_test_id("chat-input").fill("Good evening")
+    await alice.get_by_test_id("chat-send").click()
+    await expect(eve.get_by_test_id("chat-line")).to_have_count(1)
+    await expect(alice.get_by_test_id("chat-input")).to_have_value("")
+    await say(eve, HARMFUL)
+
+    for page in (alice, eve):
+        lines = page.get_by_test_id("chat-line")
+        await expect(lines.locator(".text")).to_have_text(["Good evening", HARMFUL])
+        await expect(lines.locator(".name")).to_have_text(["Alice", "<u>Eve</u>"])
+        await expect(lines.locator("img, script, u")).to_have_count(0)
+        await expect(page).to_have_title("Welcome to Liveroom · Liveroom")
+
+
+async def test_refused_message_is_explained_and_kept(site: Site, tabs: Tabs) -> None:
+    """A refusal is a sentence below the chat, the text stays, and slow mode counts down until it can be sent."""
+    await site.put_room("strict", blocked_words=["lottery"], slow_mode_s=30)
+    page = await tabs.watch(site.url, room="strict", clock=True)
+    text, send, status = (page.get_by_test_id(f"chat-{part}") for part in ("input", "send", "status"))
+
+    await say(page, "Win the lottery")
+    await expect(status).to_have_text("The host does not allow some of these words.")
+    await expect(text).to_have_value("Win the lottery")
+
+    await say(page, "Hello")
+    await expect(text).to_have_value("")
+    await expect(status).to_be_empty()
+    await say(page, "Hello again")
+    await expect(status).to_contain_text("Slow mode is on: again in ")
+    await expect(send).to_be_disabled()
+    await page.clock.fast_forward(31_000)
+    await expect(send).to_be_enabled()
+    await expect(status).to_be_empty()
+    await expect(text).to_have_value("Hello again")
+
+
+async def test_a_flood_is_bounded_and_does_not_move_who_reads(site: Site, tabs: Tabs) -> None:
+    """Only the last 200 lines are kept; who has scrolled up stays there and is told of new messages."""
+    page = await tabs.watch(site.url)
+    bot = await site.join("bot", "bot")
+    lines, newer = page.get_by_test_id("chat-line"), page.get_by_test_id("chat-newer")
+    await flood(bot, 0, 30)
+    await expect(lines.last).to_contain_text("line 29")
+    await expect(lines.last).to_be_in_viewport()
+    await page.get_by_test_id("chat-list").evaluate("(list) => { list.scrollTop = 0; }")
+    await flood(bot, 30, 240)
+    await expect(lines.last).to_contain_text("line 239")
+    await expect(lines).to_have_count(200)
+    await expect(newer).to_be_visible()
+    await expect(lines.last).not_to_be_in_viewport()
+    await newer.click()
+    await expect(lines.last).to_be_in_viewport()
+    await expect(newer).to_be_hidden()
+
+
+async def test_viewers_and_likes_are_counted(site: Site, tabs: Tabs) -> None:
+    """Who watches counts once and until the tab is closed, an overlay never; every tap on the heart counts."""
+    alice, bob = await tabs.alice_and_bob(site.url)
+    await site.join("alice")
+    await site.join("obs", "overlay")
+    await alice.get_by_test_id("like-button").click(click_count=6)
+    await expect(alice.locator(".heart")).not_to_have_count(0)
+    await alice.get_by_test_id("stage").dblclick(position={"x": 200, "y": 150})
+    for page in (alice, bob):
+        await expect(page.get_by_test_id("likes")).to_have_attribute("data-value", "7")
+        await expect(page.get_by_test_id("viewer-count")).to_have_attribute("data-value", "2")
+    await bob.close()
+    await expect(alice.get_by_test_id("viewer-count")).to_have_attribute("data-value", "1")

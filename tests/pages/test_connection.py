@@ -1,0 +1,107 @@
+"""The watch page when its node goes away: it says so, comes back by itself, and misses nothing in silence."""
+
+import os
+import signal
+
+import pytest
+from playwright.async_api import Page, expect
+
+from server import limits
+from tests.pages.tabs import NODE_AWAY, Tabs
+from tests.program import Served
+from tests.site import Site, Viewer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def is_in_state(page: Page, state: str) -> None:
+    await expect(page.get_by_test_id("conn-state")).to_have_attribute("data-state", state)
+
+
+async def flood(bot: Viewer, count: int) -> None:
+    """So many messages, each of them taken."""
+    for start in range(0, count, 30):
+        await bot.tell([{"type": "chat.send", "text": f"line {n}"} for n in range(start, start + 30)])
+        await bot.until(lambda told, said=start + 30: sum(m["type"] == "ok" for m in told) >= said)
+
+
+async def test_what_was_missed_comes_after_the_reconnect(node: Served, site: Site, tabs: Tabs) -> None:
+    """The node is killed: the page says that it reconnects and takes no gifts; back again, it has what was said."""
+    tabs.expect_errors(*NODE_AWAY)
+    page = await tabs.watch(node.url)
+    bob = await site.join("bob")
+    await bob.ask("chat.send", text="before")
+    await expect(page.get_by_test_id("chat-line")).to_have_count(1)
+
+    await node.kill()
+    await is_in_state(page, "reconnecting")
+    await expect(page.get_by_test_id("conn-state")).to_contain_text("Reconnecting")
+    await expect(page.get_by_test_id("gift-send")).to_be_disabled()
+    await expect(page.get_by_test_id("curtain")).to_be_hidden()
+    await page.get_by_test_id("chat-input").fill("too early")
+    await page.get_by_test_id("chat-input").press("Enter")
+    await expect(page.get_by_test_id("chat-status")).to_have_text("Not connected: it was not sent.")
+    await bob.ask("chat.send", text="meanwhile")
+    await bob.gift("crown")
+
+    await node.start()
+    await is_in_state(page, "live")
+    await expect(page.get_by_test_id("conn-state")).to_have_text("Connected")
+    await expect(page.get_by_test_id("chat-line").locator(".text")).to_have_text(["before", "meanwhile"])
+    await expect(page.get_by_test_id("chat-gift")).to_have_count(1)
+    await expect(page.get_by_test_id("board-row")).to_have_attribute("data-coins", "99")
+    await expect(page.get_by_test_id("coins")).to_have_attribute("data-value", "99")
+    await expect(page.get_by_test_id("chat-gap")).to_have_count(0)
+    await page.get_by_test_id("chat-send").click()
+    await expect(page.get_by_test_id("chat-line").locator(".text").last).to_have_text("too early")
+
+
+async def test_too_long_an_absence_is_marked(node: Served, site: Site, tabs: Tabs) -> None:
+    """When more was said than is told again, the chat shows that something is missing, and the figures are right."""
+    tabs.expect_errors(*NODE_AWAY)
+    page = await tabs.watch(node.url)
+    bot = await site.join("bot", "bot")
+    await bot.ask("chat.send", text="before")
+    await expect(page.get_by_test_id("chat-line")).to_have_count(1)
+    await node.kill()
+    await is_in_state(page, "reconnecting")
+    await (await site.join("bob")).gift("crown")
+    await flood(bot, limits.REPLAY_EVENTS_MAX)
+    await node.start()
+    await is_in_state(page, "live")
+    await expect(page.get_by_test_id("chat-gap")).to_have_text("Some messages were missed")
+    await expect(page.get_by_test_id("coins")).to_have_attribute("data-value", "99")
+    await bot.ask("chat.send", text="after")
+    await expect(page.get_by_test_id("chat-line").last).to_contain_text("after")
+    await expect(page.get_by_test_id("chat-gap")).to_have_count(1)
+
+
+async def test_a_gift_outlives_its_node(node: Served, site: Site, tabs: Tabs) -> None:
+    """A gift that the node took in its last moment goes out again after the reconnect, and is paid and shown once."""
+    tabs.expect_errors(*NODE_AWAY)
+    page = await tabs.watch(node.url)
+    os.kill(node.pid, signal.SIGSTOP)
+    await page.get_by_test_id("gift-crown").click()
+    await page.get_by_test_id("gift-send").click()
+    await node.kill()
+    await is_in_state(page, "reconnecting")
+    await node.start()
+    await is_in_state(page, "live")
+    await expect(page.get_by_test_id("balance")).to_have_attribute("data-value", "9901")
+    await expect(page.get_by_test_id("tray-row")).to_have_attribute("data-count", "1")
+    await expect(page.get_by_test_id("chat-gift")).to_have_count(1)
+    await expect(page.get_by_test_id("gift-status")).to_be_empty()
+    assert await site.coins("alice") == 9_901
+
+
+async def test_a_page_that_was_loaded_too_early_gets_in(site: Site, tabs: Tabs) -> None:
+    """A page whose node goes away while it loads enters by itself later, with its catalogue."""
+    tabs.expect_errors(*NODE_AWAY)
+    page = await tabs.new()
+    for address in ("/dev/token?*", "/v1/gifts"):
+        await page.route(f"{site.url}{address}", lambda route: route.abort("connectionrefused"))
+    await page.goto(f"{site.url}/watch/demo")
+    await is_in_state(page, "reconnecting")
+    await page.unroute_all()
+    await is_in_state(page, "live")
+    await expect(page.get_by_test_id("gift-rose")).to_be_visible()

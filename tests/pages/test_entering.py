@@ -1,0 +1,91 @@
+"""Who gets in: pages in production need a token, and say in words why they stay outside."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.pages.tabs import Tabs
+from tests.site import Site
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PRODUCTION = {
+    "LIVEROOM_MODE": "production",
+    "LIVEROOM_TOKEN_SECRET": "a secret that is only for this test",
+    "LIVEROOM_SERVICE_KEY": "a service key that is only for this test",
+}
+NO_FREE_TOKEN = r"404 \(Not Found\) at .*/dev/token\?"  # how a page finds out that tokens are not given away
+SHUT_OUT = r"WebSocket connection to .* failed"
+
+
+async def test_production_pages_need_a_token(another_site: Callable[..., Awaitable[Site]], tabs: Tabs) -> None:
+    """Without a token both pages say what is missing; with one in the address they enter, as that person only."""
+    tabs.expect_errors(NO_FREE_TOKEN)
+    site = await another_site(**PRODUCTION)
+    await site.put_room("stage")
+    watch = await tabs.open(f"{site.url}/watch/stage")
+    await expect(watch.get_by_test_id("conn-state")).to_have_text("No token")
+    await expect(watch.get_by_test_id("curtain")).to_contain_text("A token is needed")
+    await expect(watch.get_by_test_id("token-needed")).to_be_visible()
+    await expect(watch.get_by_test_id("gift-send")).to_be_disabled()
+    overlay = await tabs.open(f"{site.url}/overlay/stage")
+    await expect(overlay.get_by_test_id("token-needed")).to_contain_text("A token is needed")
+
+    for page, kind, role in ((watch, "watch", "viewer"), (overlay, "overlay", "overlay")):
+        await page.goto("about:blank")
+        await page.goto(f"{site.url}/{kind}/stage#token={site.token('carol', role, room='stage')}")
+        await expect(page.get_by_test_id("conn-state")).to_have_attribute("data-state", "live")
+    await expect(watch.get_by_test_id("user-switch")).to_be_hidden()
+    await watch.get_by_test_id("chat-input").fill("in")
+    await watch.get_by_test_id("chat-input").press("Enter")
+    await expect(watch.get_by_test_id("chat-line").locator(".name")).to_have_text("Carol")
+
+
+async def test_a_page_that_is_kept_out_says_why(site: Site, tabs: Tabs) -> None:
+    """A bad token, a room that does not exist and one that is not live each have words of their own."""
+    tabs.expect_errors(SHUT_OUT, r"404 \(Not Found\) at .*/v1/rooms/nowhere", "401")
+    await site.put_room("later", live=False)
+    page = await tabs.open(f"{site.url}/watch/demo#token=nonsense")
+    for address, words in (
+        ("", "The room does not let you in"),
+        ("/watch/nowhere", "There is no such room"),
+        ("/watch/later", "Not live yet"),
+    ):
+        if address:
+            await page.goto(site.url + address)
+        await expect(page.get_by_test_id("curtain")).to_contain_text(words)
+    await (await site.http.post("/v1/rooms/later/start")).aread()
+    await expect(page.get_by_test_id("curtain")).to_be_hidden()
+    await expect(page.get_by_test_id("room-status")).to_have_attribute("data-status", "live")
+
+
+async def test_nothing_foreign_runs(site: Site, tabs: Tabs) -> None:
+    """The pages' policy stops inline code and foreign addresses; these tests would see what it has to say."""
+    page = await tabs.watch(site.url)
+    overlay = await tabs.overlay(site.url)
+    assert tabs.unexpected() == []
+    for at in (page, overlay):
+        await at.evaluate(
+            """() => {
+                document.body.insertAdjacentHTML("beforeend", "<i style='color:red' onclick='document.title = 1'></i>");
+                document.body.lastElementChild.click();
+                const script = document.createElement("script");
+                script.textContent = "document.title = 1";
+                document.body.append(script);
+                return fetch("https://127.0.0.1:1/").catch(() => {});
+            }"""
+        )
+        assert await at.title() != "1"
+    said = "\n".join(tabs.unexpected())
+    for directive in ("script-src-elem", "script-src-attr", "style-src-attr", "connect-src"):
+        assert said.count(f"policy: {directive}") == 2
+    tabs.expect_errors("[Cc]ontent [Ss]ecurity [Pp]olicy", "Refused to connect", "https://127.0.0.1:1/")
+
+
+async def test_the_screenshot_is_there() -> None:
+    """The picture of the watch page is a PNG of less than 400 kB."""
+    data = (Path(__file__).parents[2] / "server/web/screenshot.png").read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(data) < 400_000

@@ -1,0 +1,100 @@
+"""The pages for everybody: by keyboard alone, on a phone, and without motion."""
+
+import asyncio
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.pages.tabs import Tabs
+from tests.site import Site
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# What moves: an animation that takes time and changes where, how large or how turned something is.
+MOVING = """() => document.getAnimations({ subtree: true }).filter((animation) => {
+  const { duration, iterations } = animation.effect.getComputedTiming();
+  const frames = animation.effect.getKeyframes();
+  const moves = ["transform", "translate", "scale", "rotate", "maskPosition", "left", "top"].some((name) =>
+    new Set(frames.map((frame) => frame[name])).size > 1);
+  return moves && duration * iterations > 1;
+}).map(({ animationName, effect }) => `${animationName ?? "script"} of ${effect.target.className}`)"""
+
+
+async def focused(page: Page) -> str:
+    """The test id of what has the focus."""
+    return str(await page.evaluate("document.activeElement?.dataset?.testid ?? ''"))
+
+
+async def tab_to(page: Page, testid: str) -> None:
+    """Press Tab until the focus is there."""
+    for _ in range(40):
+        if await focused(page) == testid:
+            return
+        await page.keyboard.press("Tab")
+    raise AssertionError(f"{testid} is not reached by Tab")
+
+
+async def test_by_keyboard_alone(site: Site, tabs: Tabs) -> None:
+    """One reaches every part by Tab, sees where one is, chats, and chooses and sends a gift with a message."""
+    page = await tabs.watch(site.url)
+    await tab_to(page, "gift-balloon")
+    outline = await page.get_by_test_id("gift-balloon").evaluate("(card) => getComputedStyle(card).outlineStyle")
+    assert outline == "solid"
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_test_id("gift-balloon")).to_have_attribute("aria-pressed", "true")
+    await tab_to(page, "quantity-5")
+    await page.keyboard.press("Space")
+    await tab_to(page, "gift-message")
+    await page.keyboard.type("typed")
+    await tab_to(page, "gift-send")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_test_id("balance")).to_have_attribute("data-value", "9750")
+    await expect(page.get_by_test_id("chat-gift")).to_contain_text("Alice sent Balloon ×5typed")
+    assert await focused(page) == "gift-send"
+    await tab_to(page, "chat-input")
+    await page.keyboard.type("hello by keyboard")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_test_id("chat-line").locator(".text")).to_have_text("hello by keyboard")
+    assert await focused(page) == "chat-input"
+
+
+async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
+    """Nothing is wider than the phone; the gifts are a sheet that opens, gives, and closes again with its focus."""
+    page = await tabs.watch(site.url, phone=True)
+    sheet, opener = page.get_by_test_id("gift-panel"), page.get_by_test_id("gift-open")
+    await expect(sheet).to_be_hidden()
+    await page.get_by_test_id("chat-input").fill("w" * 300)
+    await page.get_by_test_id("chat-input").press("Enter")
+    await opener.tap()
+    await expect(sheet).to_be_visible()
+    assert await focused(page) == "gift-rose"
+    await page.get_by_test_id("gift-castle").tap()
+    await page.get_by_test_id("gift-send").tap()
+    await expect(page.get_by_test_id("balance")).to_have_attribute("data-value", "5000")
+    await page.keyboard.press("Escape")
+    await expect(sheet).to_be_hidden()
+    assert await focused(page) == "gift-open"
+    await expect(page.get_by_test_id("show")).to_be_visible()
+    await expect(page.get_by_test_id("chat-line")).to_be_visible()
+    for width in (360, 320):
+        await page.set_viewport_size({"width": width, "height": 640})
+        assert await page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]") == [width] * 2
+
+
+async def test_without_motion(site: Site, tabs: Tabs) -> None:
+    """Who asks for less motion gets gifts, combos and likes that stand still; the overlay too. Others see them move."""
+    calm, lively, overlay = await asyncio.gather(
+        tabs.watch(site.url), tabs.watch(site.url, "bob", lively=True), tabs.overlay(site.url)
+    )
+    await calm.get_by_test_id("gift-castle").click()
+    await calm.get_by_test_id("gift-send").click()
+    await calm.get_by_test_id("gift-rose").click()
+    await calm.get_by_test_id("gift-rose").click()
+    await calm.get_by_test_id("like-button").click()
+    await expect(overlay.get_by_test_id("overlay-alert")).to_be_visible()
+    for page in (calm, lively):
+        await expect(page.get_by_test_id("show")).to_be_visible()
+        await expect(page.locator(".floater")).not_to_have_count(0)
+    moving = [await page.evaluate(MOVING) for page in (calm, overlay, lively)]
+    assert moving[:2] == [[], []]
+    assert {"turn of rays", "drift of glow one"} <= set(moving[2])

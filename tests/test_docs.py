@@ -1,0 +1,326 @@
+"""What the documents say is so: examples are decoded and run, tables compared with the code, links lead somewhere."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from playwright.async_api import async_playwright
+
+import protocol
+import server.http.rooms
+from loadtest.__main__ import parser as loadtest_parser
+from protocol.client import comes_back
+from protocol.closes import Close
+from protocol.gifts import Gift
+from protocol.refusals import Refusal
+from protocol.rooms import Snapshot
+from protocol.session import Refuse, Welcome
+from protocol.wire import Ok
+from server import limits, settings
+from server.__main__ import main
+from server.http.api import DESCRIBED
+from server.store import guard
+from tests import browser
+from tests.site import WAIT_S, Site
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "protocol/README.md", "loadtest/README.md")
+README = (ROOT / "README.md").read_text()
+WIRE = (ROOT / "protocol/README.md").read_text()
+
+
+class Example(NamedTuple):
+    """A fenced block: its language, the words behind it, its text."""
+
+    language: str
+    about: str
+    text: str
+
+    @property
+    def value(self) -> Any:
+        return msgspec.json.decode(self.text)
+
+
+def examples(document: str) -> list[Example]:
+    found = re.findall(r"^```(\w*) ?([^\n]*)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    return [Example(*each) for each in found]
+
+
+def as_sent(value: Any) -> Any:
+    """A struct as JSON shows it."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def of_wire(kind: str) -> list[Example]:
+    return [each for each in examples(WIRE) if each.language == "json" and each.about.split(" ")[0] == kind]
+
+
+def rows(document: str, head: str) -> list[list[str]]:
+    """The cells of the table whose first head is this."""
+    table = re.search(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", document, re.MULTILINE)
+    assert table is not None, head
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.group(1).splitlines()]
+
+
+def code_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# --- the wire ---------------------------------------------------------------------------------------------------------
+def test_every_example_is_of_a_known_kind() -> None:
+    """No json block of the wire's document is left out by the tests below."""
+    kinds = {each.about.split(" ")[0] for each in examples(WIRE) if each.language == "json"}
+    assert kinds == {"command", "event", "message", "frame", "reply", "refusal", "error", "body", "gift"}
+
+
+@pytest.mark.parametrize("example", of_wire("command"), ids=lambda e: e.text.strip()[:40])
+def test_commands_are_what_the_server_takes(example: Example) -> None:
+    """Each example command is accepted from both codecs, with every one of its fields."""
+    for codec, data in (("json", example.text.encode()), ("msgpack", msgspec.msgpack.encode(example.value))):
+        commands = protocol.decode_commands(codec, data)  # type: ignore[arg-type]
+        assert not [each for each in commands if isinstance(each, protocol.BadCommand)]
+        given = example.value if isinstance(example.value, list) else [example.value]
+        for command, fields in zip(commands, given, strict=True):
+            assert {**as_sent(command), **fields} == as_sent(command)
+
+
+@pytest.mark.parametrize("example", of_wire("event"), ids=lambda e: e.value["type"])
+def test_events_are_what_the_server_sends(example: Example) -> None:
+    """Each example event is decoded, and encoded again it is the example: no field is missing and none is made up."""
+    assert as_sent(protocol.decode_event(example.text.encode())) == example.value
+
+
+@pytest.mark.parametrize("example", of_wire("message"), ids=lambda e: e.value["type"])
+def test_messages_are_what_the_server_sends(example: Example) -> None:
+    """The same for messages to one socket; the welcome's room is a snapshot."""
+    cls = protocol.MESSAGES[example.value["type"]]
+    if cls is Welcome:
+        snapshot = msgspec.convert(example.value["room"], Snapshot)
+        assert as_sent(snapshot) == example.value["room"]
+        message = as_sent(msgspec.json.decode(example.text, type=Welcome))
+        assert {**message, "room": None} == {**example.value, "room": None}
+        return
+    assert as_sent(msgspec.json.decode(example.text, type=cls)) == example.value
+
+
+@pytest.mark.parametrize("example", of_wire("reply"), ids=lambda e: e.about)
+def test_replies_are_what_the_server_sends(example: Example) -> None:
+    """The ok of each command has the fields of its type."""
+    command = protocol.COMMANDS[example.about.split(" ")[1]]
+    module = sys.modules[command.__module__]
+    cls = getattr(module, f"{command.__name__}Ok", Ok)
+    assert as_sent(msgspec.json.decode(example.text, type=cls)) == example.value
+
+
+def test_refusals_and_frames_are_what_the_server_sends() -> None:
+    """A refusal's own fields stand beside those of all; a frame is an array of messages."""
+    for example in of_wire("refusal"):
+        decoded = msgspec.json.decode(example.text, type=Refuse)
+        assert decoded.message == Refusal(decoded.reason).sentence
+        assert set(example.value) > set(Refuse.__struct_fields__)
+    for example in of_wire("frame"):
+        assert isinstance(example.value, list)
+        protocol.decode_event(msgspec.json.encode(example.value[0]))
+
+
+def test_every_message_has_an_example() -> None:
+    """Whatever can be on the wire is in its document."""
+
+    def types(kind: str) -> set[str]:
+        return {value["type"] for e in of_wire(kind) for value in (e.value if isinstance(e.value, list) else [e.value])}
+
+    assert types("command") == set(protocol.COMMANDS)
+    assert types("event") == set(protocol.EVENTS)
+    assert types("message") == set(protocol.MESSAGES)
+    assert {example.about.split(" ")[1] for example in of_wire("reply")} == set(protocol.COMMANDS)
+
+
+def test_every_refusal_and_close_code_is_explained() -> None:
+    """The tables have all of them, and say rightly whether to come back."""
+    assert {code_in(row[0])[0] for row in rows(WIRE, "`reason`")} == {each.value for each in Refusal}
+    closes = rows(WIRE, "code")
+    assert [int(row[0]) for row in closes] == [int(code) for code in Close]
+    for code, _, back in closes:
+        assert back.startswith("yes") == comes_back(int(code))
+
+
+async def test_a_refused_upgrade_is_answered_as_the_document_says(site: Site) -> None:
+    """The example error is the very answer for a room that is not there; the statuses are those of the table."""
+    (example,) = of_wire("error")
+    token = site.token("alice")
+    answers = {
+        "404": f"/v1/rooms/nowhere/ws?token={token}",
+        "403": f"/v1/rooms/demo/ws?token={site.token('alice', room='other')}",
+        "401": "/v1/rooms/demo/ws",
+        "400": f"/v1/rooms/demo/ws?token={token}&since=x",
+    }
+    of_status = {row[0]: code_in(row[1]) for row in rows(WIRE, "status")}
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Authorization": "",
+    }
+    for status, path in answers.items():
+        answer = await site.http.get(path, headers=upgrade)
+        assert str(answer.status_code) == status
+        assert answer.json()["error"]["reason"] in of_status[status]
+        if status == "404":
+            assert answer.json() == example.value
+
+
+def test_bodies_are_what_the_server_takes() -> None:
+    """Example bodies and the catalogue's entry are decoded by the endpoints' types."""
+    for example in of_wire("body"):
+        assert example.about == "body rooms.PutRoom"
+        msgspec.json.decode(example.text, type=server.http.rooms.PutRoom)
+    for example in of_wire("gift"):
+        assert as_sent(msgspec.json.decode(example.text, type=Gift)) == example.value
+
+
+def test_the_numbers_of_the_wire_are_the_bounds() -> None:
+    """Where the document says a number, limits.py has it."""
+    for said, bound in (
+        ("array of up to 32", limits.COMMANDS_PER_FRAME_MAX == 32),
+        ("at most 16 KiB", limits.FRAME_BYTES_MAX == 16 * 1024),
+        ("for 70 seconds", limits.UNRESPONSIVE_S == 70),
+        ("50 commands a second", limits.COMMANDS_PER_S == 50),
+        ("(200 at once)", limits.COMMANDS_BURST == 200),
+        ("64 may be under way", limits.COMMANDS_IN_FLIGHT_MAX == 64),
+        ("(a thousand events)", limits.REPLAY_EVENTS_MAX == 1000),
+        ("four seconds after its last gift", limits.COMBO_GAP_MS == 4000),
+        ("older than two hours", limits.GIFT_ID_LIFE_MS == 2 * 3600 * 1000),
+        ("ten minutes ahead", limits.GIFT_ID_AHEAD_MS == 10 * 60 * 1000),
+        ("(up to 200 characters)", limits.IDEMPOTENCY_KEY_CHARS_MAX == 200),
+        ("for a day", limits.IDEMPOTENCY_S == 86_400),
+    ):
+        assert said in " ".join(WIRE.split()), said
+        assert bound, said
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("document", [README, WIRE], ids=["README.md", "protocol/README.md"])
+async def test_every_endpoint_is_documented(document: str, site: Site) -> None:
+    """The table of endpoints is the server's own list: none is missing, none is made up, open ones are marked."""
+    assert site.node.settings.development
+    told: dict[tuple[str, str], bool] = {}
+    for row in rows(document, "endpoint"):
+        for code in code_in(row[0]):
+            method, _, path = code.partition(" ")
+            told[(path, method)] = "(open)" in " ".join(row)
+    real = {key: described.open for key, described in DESCRIBED.items() if key != ("/dev/token", "GET")}
+    assert told == real
+    assert "GET /dev/token" in document or "`/dev/token`" in document
+
+
+# --- the front page ---------------------------------------------------------------------------------------------------
+def test_the_configuration_table_is_what_the_program_reads() -> None:
+    """Every variable is there with its default, and no other."""
+    told = {code_in(row[0])[0]: row[1] for row in rows(README, "variable")}
+    assert set(told) == set(re.findall(r"LIVEROOM_[A-Z_]+", Path(settings.__file__).read_text()))
+    default = settings.load({})
+    for name, value in {
+        "LIVEROOM_MODE": default.mode,
+        "LIVEROOM_HOST": default.host,
+        "LIVEROOM_PORT": default.port,
+        "LIVEROOM_DATA": default.data,
+        "LIVEROOM_SERVICE_KEY": default.service_key,
+        "LIVEROOM_DURABILITY": default.durability,
+        "LIVEROOM_WALLET_GUARD": default.guard,
+        "LIVEROOM_LOG_ENTRIES_MAX": default.log_entries_max,
+        "LIVEROOM_DAILY_SPEND_MAX": default.daily_spend_max,
+        "LIVEROOM_LOG": default.log_level,
+    }.items():
+        assert told[name] == f"`{value}`", name
+
+
+def test_the_required_settings_are_those_of_the_guard() -> None:
+    """What the wallet store must have is what the node looks for."""
+    assert {code_in(row[0])[0]: code_in(row[1])[0] for row in rows(README, "setting")} == guard.WANTED
+
+
+async def test_the_python_example_gives(site: Site) -> None:
+    """Fifteen lines, run as they stand but for the address: five roses are paid, and the room is told."""
+    (example,) = (each for each in examples(README) if each.language == "python")
+    assert len(example.text.strip().splitlines()) <= 15
+    bob = await site.join("bob")
+    code = example.text.replace("127.0.0.1:8000", f"127.0.0.1:{site.port}")
+    ran = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        code,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said, wrong = await asyncio.wait_for(ran.communicate(), WAIT_S)
+    assert ran.returncode == 0, wrong.decode()
+    assert "coins left: 9995" in said.decode().splitlines()
+    gift = await bob.happened("gifts.sent", message="Hello!")
+    assert (gift["from"]["user_id"], gift["count"]) == ("alice", 5)
+
+
+async def test_the_javascript_example_gives(site: Site) -> None:
+    """Fifteen lines in a page of the node: five roses are paid, and the balance is told."""
+    (example,) = (each for each in examples(README) if each.language == "js")
+    assert len(example.text.strip().splitlines()) <= 15
+    body = re.sub(r'^import (\{.*\}) from (".*");', r"const \1 = await import(\2);", example.text, flags=re.MULTILINE)
+    body = body.replace("export const give", "const give")
+    # The page's own address stands for the client's default; a click comes when the connection is there.
+    code = (
+        f"async () => {{ {body}\n"
+        "while (!client.room) await new Promise((done) => setTimeout(done, 10));\n"
+        "const said = []; console.log = (...words) => said.push(words.join(' '));\n"
+        "await give(); return said.join('\\n'); }"
+    )
+    bob = await site.join("bob")
+    path = browser.system_chromium() or browser.playwright_chromium()
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=path, args=browser.ARGS)
+        page = await launched.new_page()
+        await page.goto(f"{site.url}/overlay/demo")
+        said = await page.evaluate(code)
+        await launched.close()
+    assert "coins left: 9995" in said
+    gift = await bob.happened("gifts.sent", message="Hello!")
+    assert (gift["from"]["user_id"], gift["count"]) == ("alice", 5)
+
+
+def test_the_commands_of_the_documents_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every `make` target, `python -m server` command and `python -m loadtest` line is a real one."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    said = "\n".join((ROOT / name).read_text() for name in DOCUMENTS)
+    assert set(re.findall(r"`make ([a-z-]+)`", said)) <= targets
+    commands = set(re.findall(r"python -m server ([a-z]+)", said))
+    assert {"node", "journal", "audit"} <= commands
+    for command in commands:
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0
+    lines = re.findall(r"python -m loadtest ([^`\n#]+)", said)
+    assert len(lines) >= 3
+    for line in lines:
+        loadtest_parser().parse_args(line.split())
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    """Every relative link is a file, every anchor a heading."""
+    document = (ROOT / name).read_text()
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)$", document, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)\s]+)\)", document):
+        if target.startswith("#"):
+            assert target[1:] in headings, target
+        elif "://" not in target:
+            assert ((ROOT / name).parent / target).exists(), target

@@ -1,0 +1,99 @@
+"""Redis keys: slots that spread, partitions that never change, and one hash tag for what one script touches."""
+
+import hashlib
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server import limits
+from server.store import keys
+
+NAMES = st.from_regex(r"[A-Za-z0-9_.\-]{1,64}", fullmatch=True)
+
+
+def tag_of(key: str) -> str:
+    """The hash tag as a cluster finds it: between the first `{` and the next `}`."""
+    found = re.search(r"\{([^}]+)\}", key)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize(("text", "slot"), [("123456789", 12739), ("foo", 12182), ("bar", 5061), ("somekey", 11058)])
+def test_slots_are_those_of_the_cluster_specification(text: str, slot: int) -> None:
+    """CRC16 of the specification's own examples."""
+    assert keys.slot(text) == slot
+
+
+def test_partitions_never_change() -> None:
+    """Where a wallet is was decided once: these values stay, whatever else changes."""
+    assert limits.WALLET_PARTITIONS == 64
+    pinned = {"alice": 7, "bob": 0, "creator": 35, "a": 3, "user-1": 20, "user-2": 46, "A.b_c-9": 50, "x" * 64: 18}
+    assert {name: keys.partition_of(name) for name in pinned} == pinned
+    assert keys.PARTITION_TAGS[:3] == ("w00.521", "w01.289", "w02.146")
+    digest = hashlib.sha256(" ".join(keys.PARTITION_TAGS).encode()).hexdigest()
+    assert digest == "2b7039f0d8b79edee11e576cdc1477066974946bd7aacb6cbdd06eb2210c366d"
+    assert keys.wallet("alice") == f"{{{keys.PARTITION_TAGS[7]}}}:w:alice"
+
+
+@pytest.mark.parametrize("shards", range(1, 65))
+def test_partitions_spread_evenly_over_a_cluster(shards: int) -> None:
+    """On a cluster of any size that splits the slots evenly no shard holds two partitions more than another."""
+    held = Counter({shard: 0 for shard in range(shards)})
+    held.update(keys.slot(tag) * shards // 16384 for tag in keys.PARTITION_TAGS)
+    assert max(held.values()) - min(held.values()) <= 1
+
+
+def test_viewers_spread_over_partitions() -> None:
+    """10,000 names of one pattern fill every partition about equally."""
+    held = Counter(keys.partition_of(f"viewer-{n}") for n in range(10_000))
+    assert set(held) == set(range(64))
+    assert max(held.values()) < 2 * 10_000 / 64
+
+
+@given(viewer=NAMES, creator=NAMES)
+def test_a_gift_is_in_one_slot(viewer: str, creator: str) -> None:
+    """All that one gift reads and writes has one hash tag."""
+    partition = keys.partition_of(viewer)
+    touched = [
+        keys.wallet(viewer),
+        keys.credit(partition, creator),
+        keys.receipt(viewer, "01890a5d-ac96-774b-bcce-b302099a8057"),
+        keys.receipt(viewer, "topup:1"),
+        keys.combo_count(viewer, "c"),
+        keys.log(partition),
+        keys.wallet_meta(partition),
+    ]
+    assert {tag_of(key) for key in touched} == {keys.PARTITION_TAGS[partition]}
+    assert len(set(touched)) == len(touched)
+
+
+@given(room=NAMES, other=NAMES, user=NAMES)
+def test_a_room_is_in_one_slot(room: str, other: str, user: str) -> None:
+    """All keys of a room share its tag, none of them is another room's."""
+    made = [
+        keys.room_meta(room),
+        keys.room_events(room),
+        keys.room_live(room),
+        keys.room_board(room),
+        keys.room_names(room),
+        keys.room_state(room),
+        keys.room_likers(room),
+        keys.room_present(room),
+        keys.room_nodes(room),
+        keys.room_node_users(room, user),
+        keys.room_seen(room),
+        keys.room_once(room, user),
+        keys.room_talk(room, user),
+    ]
+    assert {tag_of(key) for key in made} == {f"r:{room}"}
+    assert len(set(made)) == len(made)
+    if other != room:
+        assert keys.room_meta(other) not in made
+
+
+def test_a_node_set_is_named_by_its_prefix() -> None:
+    """viewers_count.lua puts a node's id behind the prefix that it is given."""
+    assert keys.room_node_users("demo", "") + "n1" == keys.room_node_users("demo", "n1")

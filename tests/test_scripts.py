@@ -1,0 +1,150 @@
+"""The loader of Lua scripts: the header is the contract, and what breaks it is not loaded or not called."""
+
+from pathlib import Path
+
+import pytest
+import redis
+
+from server.store import scripts
+from tests.conftest import Stores
+
+GOOD = """-- Adds a number to each counter.
+-- KEYS total
+-- ARGV step
+-- EACH counter / name factor
+-- Returns the sums
+local sums = {}
+for i = 1, items do
+  local counter = keys_of(i)
+  local name, factor = args_of(i)
+  sums[i] = name .. '=' .. redis.call('INCRBY', counter, tonumber(step) * tonumber(factor))
+  redis.call('INCRBY', total, tonumber(step) * tonumber(factor))
+end
+return sums
+"""
+
+
+@pytest.fixture
+def lua(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of scripts of its own."""
+    (tmp_path / "include").mkdir()
+    monkeypatch.setattr(scripts, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def loaded(lua: Path, source: str, name: str = "test_add") -> scripts.Script:
+    (lua / f"{name}.lua").write_text(source)
+    return scripts.load(name)
+
+
+def test_the_header_names_everything(lua: Path) -> None:
+    """Names of keys, arguments and groups come from the header, and so does what it returns."""
+    script = loaded(lua, GOOD)
+    assert (script.name, script.keys, script.args) == ("test_add", ("total",), ("step",))
+    assert (script.each_keys, script.each_args) == (("counter",), ("name", "factor"))
+    assert script.returns == "the sums"
+
+
+def test_a_script_runs_with_its_names(lua: Path, stores: Stores) -> None:
+    """On a real store each group gets its own keys and arguments, in the header's order."""
+    script = loaded(lua, GOOD)
+    with stores.room.client() as store:
+        assert store.script_load(script.text) == script.sha
+        keys, args = ["total", "c1", "c2"], ["10", "first", "1", "second", "3"]
+        script.check(keys, args)
+        assert store.evalsha(script.sha, len(keys), *keys, *args) == ["first=10", "second=30"]
+        assert store.mget("total", "c1", "c2") == ["40", "10", "30"]
+
+
+def test_groups_may_be_none_and_may_have_no_keys(lua: Path, stores: Stores) -> None:
+    """No item at all is a call too, and items may consist of arguments alone."""
+    header = "-- Counts.\n-- KEYS -\n-- ARGV -\n-- EACH / name\n-- Returns how many, and the last\n"
+    source = header + "return {items, items > 0 and args_of(items) or ''}\n"
+    script = loaded(lua, source)
+    with stores.room.client() as store:
+        assert store.eval(script.text, 0) == [0, ""]
+        assert store.eval(script.text, 0, "a", "b", "c") == [3, "c"]
+
+
+def test_includes_come_before_the_body(lua: Path, stores: Stores) -> None:
+    """An included function is there for the body, and a changed include is another script."""
+    (lua / "include" / "twice.lua").write_text("local function twice(n) return 2 * n end\n")
+    source = "-- Doubles.\n-- KEYS -\n-- ARGV number\n-- INCLUDE twice\n-- Returns it\nreturn twice(tonumber(number))\n"
+    script = loaded(lua, source)
+    with stores.room.client() as store:
+        assert store.eval(script.text, 0, "21") == 42
+    (lua / "include" / "twice.lua").write_text("local function twice(n) return n + n end\n")
+    assert scripts.load("test_add").sha != script.sha
+
+
+def test_a_script_may_not_use_an_undeclared_global(lua: Path, stores: Stores) -> None:
+    """A name that the header does not have is an error of the store, not a silent nil."""
+    script = loaded(lua, "-- Reads.\n-- KEYS -\n-- ARGV -\n-- Returns nothing\nreturn nmae\n")
+    with (
+        stores.room.client() as store,
+        pytest.raises(redis.exceptions.ResponseError, match=r"undefined global|nonexistent global"),
+    ):
+        store.eval(script.text, 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("return 1\n", "first line"),
+        ("-- KEYS a\n-- ARGV -\n-- Returns ok\n", "first line"),
+        ("-- EACH a / b\n-- KEYS -\n-- ARGV -\n-- Returns ok\n", "first line"),
+        ("-- Does.\n-- ARGV -\n-- Returns ok\nreturn 1\n", "KEYS, ARGV and Returns"),
+        ("-- Does.\n-- KEYS -\n-- Returns ok\nreturn 1\n", "KEYS, ARGV and Returns"),
+        ("-- Does.\n-- KEYS -\n-- ARGV -\nreturn 1\n", "KEYS, ARGV and Returns"),
+        ("-- Does.\n\n-- KEYS -\n-- ARGV -\n-- Returns ok\nreturn 1\n", "KEYS, ARGV and Returns"),
+        ("-- Does.\n-- KEYS Meta\n-- ARGV -\n-- Returns ok\nreturn 1\n", "no name for KEYS"),
+        ("-- Does.\n-- KEYS -\n-- ARGV a-b\n-- Returns ok\nreturn 1\n", "no name for ARGV"),
+        ("-- Does.\n-- KEYS a\n-- ARGV -\n-- Returns ok\nreturn KEYS[1]\n", "not KEYS"),
+        ("-- Does.\n-- KEYS -\n-- ARGV a\n-- Returns ok\nlocal b = ARGV[1]\nreturn b\n", "not KEYS"),
+        ("-- Does.\n-- KEYS -\n-- ARGV -\n-- EACH a /\n-- Returns ok\nreturn 1\n", "EACH"),
+    ],
+)
+def test_a_broken_contract_is_not_loaded(lua: Path, source: str, says: str) -> None:
+    """A header that lacks something, or a body that goes around it, is refused when it is loaded."""
+    with pytest.raises(ValueError, match=says):
+        loaded(lua, source)
+
+
+@pytest.mark.parametrize("name", ["test_nothing", "../keys"])
+def test_a_script_that_is_not_there(lua: Path, name: str) -> None:
+    """A missing file is an error at import, long before the first call."""
+    with pytest.raises(FileNotFoundError):
+        scripts.load(name)
+
+
+def test_a_missing_include(lua: Path) -> None:
+    """So is an include that is not there."""
+    with pytest.raises(FileNotFoundError):
+        loaded(lua, "-- Does.\n-- KEYS -\n-- ARGV -\n-- INCLUDE nothing\n-- Returns ok\nreturn 1\n")
+
+
+@pytest.mark.parametrize(
+    ("keys", "args"),
+    [
+        ([], ["1"]),
+        (["total"], []),
+        (["total", "c1"], ["1"]),
+        (["total"], ["1", "name", "2"]),
+        (["total", "c1"], ["1", "name"]),
+        (["total", "c1", "c2"], ["1", "name", "2"]),
+        (["total", "c1"], ["1", "name", "2", "name", "3"]),
+    ],
+)
+def test_a_call_of_another_shape_is_refused(lua: Path, keys: list[str], args: list[str]) -> None:
+    """Keys and arguments must be those of the header, and whole groups."""
+    with pytest.raises(AssertionError, match="test_add takes"):
+        loaded(lua, GOOD).check(keys, args)
+
+
+def test_a_call_without_groups_takes_exactly_its_names(lua: Path) -> None:
+    """One key or argument more or less is refused."""
+    script = loaded(lua, "-- Does.\n-- KEYS a\n-- ARGV b\n-- Returns ok\nreturn 1\n")
+    script.check(["x"], ["y"])
+    for keys, args in (([], ["y"]), (["x"], []), (["x", "x"], ["y"]), (["x"], ["y", "y"])):
+        with pytest.raises(AssertionError):
+            script.check(keys, args)

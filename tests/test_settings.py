@@ -1,0 +1,181 @@
+"""The environment and the catalogue: good defaults, and one sentence for what cannot be used."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server import catalogue, limits
+from server.settings import DEV_SECRET, DEV_SERVICE_KEY, Unusable, child_environment, load
+
+LONG = "a-random-secret-of-at-least-thirty-two-characters"
+PRODUCTION = {"LIVEROOM_MODE": "production", "LIVEROOM_TOKEN_SECRET": LONG, "LIVEROOM_SERVICE_KEY": LONG + "-key"}
+
+
+def test_nothing_has_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty environment is development on 127.0.0.1:8000 with everything embedded under ./data."""
+    monkeypatch.chdir(tmp_path)
+    settings = load({})
+    assert (settings.mode, settings.development) == ("development", True)
+    assert (settings.host, settings.port, settings.data) == ("127.0.0.1", 8000, Path("data"))
+    assert (settings.token_secret, settings.service_key) == (DEV_SECRET, DEV_SERVICE_KEY)
+    assert (settings.wallet_url, settings.room_url, settings.journal_url) == (None, None, None)
+    assert settings.wallet_address == f"unix://{tmp_path}/data/wallet.sock"
+    assert settings.room_address == f"unix://{tmp_path}/data/room.sock"
+    assert settings.journal_address == f"sqlite:///{tmp_path}/data/journal.sqlite3"
+
+
+def test_everything_can_be_set() -> None:
+    """Addresses, port, folder and names come from the environment; an empty value is as if unset."""
+    settings = load(
+        PRODUCTION
+        | {
+            "LIVEROOM_HOST": "::1",
+            "LIVEROOM_PORT": "9001",
+            "LIVEROOM_DATA": "/var/lib/liveroom",
+            "LIVEROOM_WALLET_URL": "rediss://wallet:6379",
+            "LIVEROOM_ROOM_URL": "valkey://room",
+            "LIVEROOM_JOURNAL_URL": "postgresql://journal/liveroom",
+            "LIVEROOM_CATALOGUE": "/etc/gifts.json",
+            "LIVEROOM_NODE_ID": "node-7",
+            "LIVEROOM_LOG": "WARNING",
+        }
+    )
+    assert not settings.development
+    assert (settings.host, settings.port, settings.data) == ("::1", 9001, Path("/var/lib/liveroom"))
+    assert settings.wallet_address == "rediss://wallet:6379"
+    assert settings.room_address == "valkey://room"
+    assert settings.journal_address == "postgresql://journal/liveroom"
+    assert (settings.catalogue, settings.node_id, settings.log_level) == (Path("/etc/gifts.json"), "node-7", "warning")
+    unset = load(
+        {"LIVEROOM_WALLET_URL": "", "LIVEROOM_CATALOGUE": "", "LIVEROOM_NODE_ID": "", "LIVEROOM_TOKEN_SECRET": ""}
+    )
+    assert (unset.wallet_url, unset.catalogue, unset.node_id, unset.token_secret) == (None, None, None, DEV_SECRET)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"LIVEROOM_MODE": "prod"}, "LIVEROOM_MODE"),
+        ({"LIVEROOM_MODE": ""}, "LIVEROOM_MODE"),
+        ({"LIVEROOM_TOKEN_SECRET": ""}, "LIVEROOM_TOKEN_SECRET is not set"),
+        ({"LIVEROOM_TOKEN_SECRET": DEV_SECRET}, "LIVEROOM_TOKEN_SECRET is a development secret"),
+        ({"LIVEROOM_TOKEN_SECRET": "x" * 31}, "shorter than 32"),
+        ({"LIVEROOM_SERVICE_KEY": ""}, "LIVEROOM_SERVICE_KEY is not set"),
+        ({"LIVEROOM_SERVICE_KEY": DEV_SERVICE_KEY}, "LIVEROOM_SERVICE_KEY is a development secret"),
+        ({"LIVEROOM_PORT": "0"}, "LIVEROOM_PORT"),
+        ({"LIVEROOM_PORT": "65536"}, "LIVEROOM_PORT"),
+        ({"LIVEROOM_PORT": "-1"}, "LIVEROOM_PORT"),
+        ({"LIVEROOM_PORT": "80 "}, "LIVEROOM_PORT"),
+        ({"LIVEROOM_PORT": ""}, "LIVEROOM_PORT"),
+        ({"LIVEROOM_PORT": "9" * 20}, "LIVEROOM_PORT"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_cannot_be_used_is_said(changed: dict[str, str], says: str) -> None:
+    """Production refuses development secrets and missing ones, and a value of a wrong shape is named."""
+    load(PRODUCTION)
+    with pytest.raises(Unusable, match=says):
+        load(PRODUCTION | changed)
+
+
+def test_secrets_are_not_said() -> None:
+    """A sentence about a bad secret does not repeat it."""
+    with pytest.raises(Unusable) as error:
+        load(PRODUCTION | {"LIVEROOM_TOKEN_SECRET": "hunter2"})
+    assert "hunter2" not in str(error.value)
+
+
+def test_unix_sockets_of_a_deep_folder(tmp_path: Path) -> None:
+    """A data folder too deep for a unix socket has its sockets in a short path, always the same one, its own."""
+    deep, other = tmp_path / ("d" * 200), tmp_path / ("e" * 200)
+    sockets = load({"LIVEROOM_DATA": str(deep)}).sockets
+    assert len(os.fsencode(sockets / "wallet.sock")) <= limits.UNIX_PATH_BYTES_MAX
+    assert sockets == load({"LIVEROOM_DATA": str(deep)}).sockets
+    assert sockets != load({"LIVEROOM_DATA": str(other)}).sockets
+    umlauts = load({"LIVEROOM_DATA": "/" + "ü" * 60}).sockets  # 60 characters, 120 bytes
+    assert len(os.fsencode(umlauts / "wallet.sock")) <= limits.UNIX_PATH_BYTES_MAX
+
+
+def test_a_child_gets_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was set for the program is set for its children, with something on top."""
+    monkeypatch.setenv("LIVEROOM_PORT", "9001")
+    environment = child_environment(LIVEROOM_NODE_ID="n1")
+    assert (environment["LIVEROOM_PORT"], environment["LIVEROOM_NODE_ID"]) == ("9001", "n1")
+    assert "LIVEROOM_NODE_ID" not in os.environ
+
+
+# --- the catalogue -------------------------------------------------------------------------------------------------
+def gift(**changed: Any) -> dict[str, Any]:
+    animation = {"kind": "float", "url": "/web/gifts/rose.svg", "duration_ms": 1000}
+    made = {
+        "id": "rose",
+        "name": "Rose",
+        "coins": 1,
+        "diamonds": 1,
+        "tier": 1,
+        "streakable": True,
+        "animation": animation,
+    }
+    return made | changed
+
+
+def test_our_own_catalogue() -> None:
+    """It has gifts of every tier, dearer ones are of higher tiers, and every animation is a file of ours."""
+    gifts = list(catalogue.load(None).values())
+    assert {gift.tier for gift in gifts} == {1, 2, 3, 4}
+    by_coins = sorted(gifts, key=lambda each: each.coins)
+    assert [each.tier for each in by_coins] == sorted(each.tier for each in gifts)
+    assert all(each.diamonds <= each.coins for each in gifts)
+    assert all((catalogue.OWN.parent / each.animation.url.removeprefix("/")).is_file() for each in gifts)
+    assert {"rose"} <= {each.id for each in gifts if each.streakable}
+
+
+def test_a_catalogue_of_the_owner(tmp_path: Path) -> None:
+    """LIVEROOM_CATALOGUE's gifts are the catalogue, in its order."""
+    path = tmp_path / "gifts.json"
+    path.write_text(json.dumps([gift(id="b", coins=100_000), gift(id="a", diamonds=0)]))
+    loaded = catalogue.load(path)
+    assert list(loaded) == ["b", "a"]
+    assert (loaded["b"].coins, loaded["a"].diamonds) == (100_000, 0)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "{}",
+        "[1]",
+        json.dumps([gift(), gift()]),
+        json.dumps([gift(coins=0)]),
+        json.dumps([gift(coins=-5)]),
+        json.dumps([gift(coins=1.5)]),
+        json.dumps([gift(coins=100_001)]),
+        json.dumps([gift(diamonds=-1)]),
+        json.dumps([gift(tier=5)]),
+        json.dumps([gift(id="a rose")]),
+        json.dumps([gift(animation={"kind": "explode", "url": "x", "duration_ms": 1000})]),
+        json.dumps([gift(animation={"kind": "float", "url": "x", "duration_ms": 60_001})]),
+    ],
+    ids=lambda written: written[:70],
+)
+def test_a_catalogue_that_cannot_be_used(tmp_path: Path, written: str) -> None:
+    """It is refused as a whole, by its path."""
+    path = tmp_path / "gifts.json"
+    path.write_text(written)
+    with pytest.raises(Unusable, match=r"gifts\.json"):
+        catalogue.load(path)
+
+
+def test_a_catalogue_that_is_not_there(tmp_path: Path) -> None:
+    """So is a path where nothing is."""
+    with pytest.raises(Unusable, match=r"nothing\.json"):
+        catalogue.load(tmp_path / "nothing.json")
+
+
+def test_no_gift_can_be_dearer_than_the_wallet_takes() -> None:
+    """The dearest gift, as often as a command may say, is within nine digits."""
+    dearest, most = 100_000, 9_999
+    assert dearest * most <= limits.COINS_PER_GIFT_MAX

@@ -1,0 +1,261 @@
+"""The house rules, held over the tree: first lines, sizes, layers, who owns a script, how commands are called."""
+
+import ast
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import protocol
+import server.features
+from protocol.closes import Close
+from server.registry import HANDLERS
+from server.store import scripts
+from tests.tree import MODULES, OURS, ROOT, imports, module_of, name_of, parsed, sources
+
+LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+
+# Lowest to highest: a row imports only rows above it, never one of its own row. A package stands for its modules.
+LAYERS = (
+    ("server",),
+    ("server.limits", "server.store.scripts", "server.metrics", "server.journal.tables", "server.journal.lots"),
+    ("server.settings", "server.clock", "server.tokens", "server.store.keys", "server.money", "server.journal.books"),
+    ("server.catalogue", "server.store.client", "server.store.embedded", "server.journal.database"),
+    ("server.store.cluster", "server.store.guard", "server.journal.ledger", "server.journal.opening"),
+    ("server.wallet_store", "server.history", "server.journal.audit"),
+    ("server.wallet", "server.outbox"),
+    ("server.wallet_cluster", "server.fanout", "server.registry"),
+    ("server.room", "server.socket"),
+    ("server.features", "server.admission"),
+    ("server.session", "server.journal.purchases", "server.journal.reversals", "server.journal.retell"),
+    ("server.journal.drain", "server.http.api"),
+    ("server.http",),
+    ("server.app", "server.journal.process"),
+    ("server.node", "server.preflight", "server.bench"),
+    ("server.supervisor",),
+    ("server.__main__",),
+)
+
+
+def layer_of(module: str) -> int:
+    """The row of LAYERS in which a module stands, by its longest name there."""
+    rows = {name: row for row, names in enumerate(LAYERS) for name in names}
+    while module not in rows:
+        assert "." in module, f"{module} stands in no row of LAYERS"
+        module = module.rpartition(".")[0]
+    return rows[module]
+
+
+@pytest.mark.parametrize("path", [path for path in sources(*OURS) if path.read_text().strip()], ids=name_of)
+def test_a_python_file_begins_with_what_it_is_for(path: Path) -> None:
+    """The first line is a docstring's sentence."""
+    first = path.read_text().partition("\n")[0]
+    assert re.match(r'^"""[A-Z`].*[.?](""")?$', first), first
+    assert "This module" not in first
+
+
+@pytest.mark.parametrize(
+    "path", [*sources("server", "protocol", suffix=".js"), *sources("server", suffix=".lua")], ids=name_of
+)
+def test_a_script_begins_with_what_it_is_for(path: Path) -> None:
+    """Lua and JavaScript files begin with a comment's sentence."""
+    text = re.sub(r"^/\*\*\n \* ", "/** ", path.read_text())
+    assert re.match(r"^(/\*\*|--) \S.*\.( \*/)?$", text.partition("\n")[0])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*sources(*OURS), *sources("server", "protocol", suffix=".js"), *sources("server", suffix=".lua")],
+    ids=name_of,
+)
+def test_a_file_stays_short(path: Path) -> None:
+    """No source file has more than 400 lines."""
+    assert len(path.read_text().splitlines()) <= LINES_MAX
+
+
+def test_functions_stay_short() -> None:
+    """No function has more than 60 lines."""
+    long = [
+        f"{name_of(path)}:{node.lineno} {node.name}"
+        for path in sources(*OURS)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES_MAX
+    ]
+    assert long == []
+
+
+def test_the_protocol_needs_msgspec_and_nothing_else() -> None:
+    """protocol imports msgspec, the standard library and itself; its clients may use websockets."""
+    foreign = {
+        (name_of(path), module)
+        for path in sources("protocol")
+        for module in imports(path)
+        if module.partition(".")[0] in ("server", "loadtest", "tests", "starlette", "uvicorn", "redis", "sqlalchemy")
+        or (_is_installed(module) and module.partition(".")[0] != "msgspec")
+    }
+    allowed = {("protocol/client.py", "websockets")}
+    assert {(path, module.partition(".")[0]) for path, module in foreign} <= allowed
+
+
+def _is_installed(module: str) -> bool:
+    top = module.partition(".")[0]
+    return top not in sys.stdlib_module_names and top != "protocol"
+
+
+def test_the_load_test_knows_only_the_protocol() -> None:
+    """loadtest imports nothing of ours but protocol and itself."""
+    known = {(name_of(p), m) for p in sources("loadtest") for m in imports(p) if m.split(".")[0] in ("server", "tests")}
+    assert known == set()
+
+
+def test_imports_go_up_the_layers() -> None:
+    """Every module of the server stands in a row, and imports only rows above its own."""
+    upward = []
+    for path in sources("server"):
+        if "migrations" in path.parts:
+            continue
+        module = module_of(path)
+        for other in imports(path):
+            if other.partition(".")[0] == "server":
+                assert layer_of(other) < layer_of(module), f"{module} imports {other}"
+                upward.append((module, other))
+    assert upward
+
+
+def test_layers_name_only_what_exists() -> None:
+    """A row of LAYERS that names no module is out of date."""
+    assert [name for names in LAYERS for name in names if name not in MODULES] == []
+
+
+def test_features_never_import_each_other() -> None:
+    """Features meet through the protocol's events."""
+    features = {module for module in MODULES if module.startswith("server.features.")}
+    assert features
+    assert [(a, b) for a in features for b in imports(MODULES[a]) if b in features or b == "server.features"] == []
+
+
+def test_every_feature_has_its_three_files() -> None:
+    """protocol/<f>.py, server/features/<f>.py and tests/features/test_<f>.py belong together."""
+    features = [path.stem for path in (ROOT / "server/features").glob("*.py") if path.stem != "__init__"]
+    missing = [
+        file
+        for feature in features
+        for file in (f"protocol/{feature}.py", f"tests/features/test_{feature}.py")
+        if not (ROOT / file).exists()
+    ]
+    assert missing == []
+
+
+def test_every_spine_module_has_its_tests() -> None:
+    """server/<m>.py is tested by tests/test_<m>.py, but for those that others run as a whole."""
+    elsewhere = {
+        "__init__": "nothing but the version",
+        "__main__": "tests/journeys",
+        "supervisor": "tests/journeys",
+        "node": "tests/journeys",
+        "app": "tests/test_http.py and every test with a site",
+        "bench": "a measurement, run by hand",
+        "limits": "asserts of its own",
+        "money": "tests/test_wallet.py",
+        "history": "tests/test_fanout.py, tests/journeys/test_resume.py and the features",
+        "room": "tests/features and tests/journeys",
+        "session": "tests/journeys/test_bad_commands.py, test_resume.py, test_stopping.py",
+        "wallet_store": "tests/test_wallet.py and tests/torture",
+        "wallet_cluster": "tests/test_cluster.py",
+        "preflight": "tests/journeys/test_cannot_start.py",
+        "clock": "three lines",
+        "registry": "tests/test_tidy.py and the features",
+        "catalogue": "tests/test_settings.py",
+        "metrics": "tests/test_http.py",
+        "admission": "tests/test_session.py",
+    }
+    modules = {path.stem for path in (ROOT / "server").glob("*.py")}
+    assert set(elsewhere) <= modules
+    untested = [m for m in sorted(modules - set(elsewhere)) if not (ROOT / f"tests/test_{m}.py").exists()]
+    assert untested == []
+
+
+# --- scripts -------------------------------------------------------------------------------------------------------
+def loaders() -> dict[str, set[str]]:
+    """By script: the modules that load it."""
+    found: dict[str, set[str]] = {}
+    for path in sources("server"):
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("scripts.load", "load") and node.args:
+                argument = node.args[0]
+                if isinstance(argument, ast.Constant):
+                    found.setdefault(argument.value, set()).add(name_of(path))
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "server/store/lua").glob("*.lua")), ids=lambda path: path.stem)
+def test_a_script_belongs_to_the_module_that_it_is_named_after(path: Path) -> None:
+    """`<owner>_<verb>.lua` keeps the loader's contract, and only a module called <owner> loads it."""
+    assert scripts.load(path.stem).name == path.stem
+    owners = loaders().get(path.stem, set())
+    assert len(owners) == 1
+    assert Path(owners.pop()).stem == path.stem.partition("_")[0]
+
+
+def test_an_include_is_included() -> None:
+    """Every file of lua/include is used by a script."""
+    used = {
+        name
+        for path in (ROOT / "server/store/lua").glob("*.lua")
+        for line in path.read_text().splitlines()
+        if line.startswith("-- INCLUDE ")
+        for name in line.split()[2:]
+    }
+    assert used == {path.stem for path in (ROOT / "server/store/lua/include").glob("*.lua")}
+
+
+# --- the language --------------------------------------------------------------------------------------------------
+def test_every_command_has_its_one_handler() -> None:
+    """Each command of the protocol is handled, and nothing else is."""
+    assert server.features  # importing it registers the handlers
+    assert set(HANDLERS) == set(protocol.COMMANDS.values())
+
+
+@pytest.mark.parametrize("tag", protocol.COMMANDS)
+def test_a_command_is_an_imperative_of_its_module(tag: str) -> None:
+    """`<module>.<verb>` is the tag, and the class begins with the verb."""
+    command = protocol.COMMANDS[tag]
+    if tag == "ping":  # the wire's one command without a module in its name
+        return
+    module, _, verb = tag.partition(".")
+    assert command.__module__ == f"protocol.{module}" or (module, command.__module__) in SHARED_TAGS
+    assert command.__name__.startswith(verb.capitalize())
+    assert command.__struct_config__.frozen
+    assert command.__struct_config__.forbid_unknown_fields
+
+
+SHARED_TAGS = {  # the wire names these commands by what they change; one feature has them all
+    ("members", "protocol.moderation"),
+    ("chat", "protocol.moderation"),
+    ("room", "protocol.moderation"),
+}
+
+
+@pytest.mark.parametrize("tag", protocol.EVENTS)
+def test_an_event_is_a_past_participle_of_its_module(tag: str) -> None:
+    """`<noun>.<participle>` is the tag, and the noun is the module's, in either number."""
+    noun, _, verb = tag.partition(".")
+    assert re.search(r"(ed|sent)$", verb), tag
+    module = protocol.EVENTS[tag].__module__.removeprefix("protocol.")
+    assert noun in (module, module.removesuffix("s")) or (noun, f"protocol.{module}") in SHARED_TAGS
+
+
+def test_close_codes_say_whether_to_come_back() -> None:
+    """Ours are unique, 4000-4499 come back and 4500-4999 do not, and each has a short reason."""
+    values = [code.value for code in Close.__members__.values()]
+    assert len(values) == len(set(values))
+    assert all(low < high for low, high in pairwise(values))
+    for code in Close:
+        if code >= 4000:
+            assert code < 5000
+            assert code.comes_back == (code < 4500)
+            assert 0 < len(code.reason) <= 40

@@ -1,0 +1,122 @@
+"""The house rules on places: where keys, bounds, the environment and waiting may stand."""
+
+import ast
+import re
+from http import HTTPStatus
+
+from tests.tree import name_of, parsed, sources, texts
+
+# Numbers above 100 that are no bounds of ours, and why. What a file does not use any more goes from here.
+NUMBERS: dict[str, dict[float, str]] = {
+    "server/__main__.py": {3600: "a default that --help shows"},
+    "server/app.py": {10_000: "the demo's coins"},
+    "server/bench.py": {30_000: "a measurement's own"},
+    "server/journal/tables.py": {200: "a column's width"},
+    "server/http/rooms.py": {200: "a shape in a type"},
+    "server/http/tokens.py": {3600: "a default in a type"},
+    "server/journal/database.py": {0x11E2004: "the name of an advisory lock"},
+    "server/node.py": {50_000: "the garbage collector's measure", 4096: "the kernel's backlog: it has its own bound"},
+    "server/outbox.py": {
+        126: "RFC 6455, 5.2: length forms",
+        127: "RFC 6455, 5.2: length forms",
+        0x80: "RFC 6455, 5.2: FIN",
+        0x90: "msgpack's fixarray",
+        1e9: "long ago, in loop time",
+    },
+    "server/room.py": {1e9: "long ago, in loop time"},
+    "server/socket.py": {
+        0x70: "RFC 6455, 5.2: reserved bits",
+        0x80: "RFC 6455, 5.2: FIN and MASK",
+        123: "RFC 6455, 5.5: a control frame's payload without the code",
+        125: "RFC 6455, 5.5: a control frame's payload",
+        126: "RFC 6455, 5.2: length forms",
+        127: "RFC 6455, 5.2: length forms",
+        **dict.fromkeys((*range(1000, 1004), *range(1007, 1015), 3000, 5000), "RFC 6455, 7.4: codes on the wire"),
+    },
+    "server/store/client.py": {6379: "the registered port"},
+    "server/store/embedded.py": {0o700: "a folder's mode"},
+    "server/store/keys.py": {16384: "the cluster's slots"},
+    "server/wallet.py": {200: "a logged text is cut"},
+}
+
+# Waiting by looking again and again is for what sends no event.
+LOOKS_AGAIN = {
+    "tests/site.py": "uvicorn says only by a flag that it has started",
+    "tests/stores.py": "a store that starts can only be asked",
+    "tests/cluster.py": "a cluster that forms can only be asked",
+    "tests/postgres.py": "a server that starts can only be asked",
+    "tests/journeys/test_crashes.py": "files of a store send no event",
+    "tests/journeys/test_slow_peers.py": "the kernel's buffers send no event",
+    "tests/program.py": "processes and files send no event",
+}
+
+
+def test_redis_keys_are_made_in_one_place() -> None:
+    """A hash tag or a key's literal stands in store/keys.py only."""
+    key = re.compile(r"\{(r:|w\d\d|§)[^}]*\}:|^(shown|idem|wallets):")
+    found = [
+        f"{name_of(path)}:{line} {text!r}"
+        for path in sources("server")
+        if name_of(path) != "server/store/keys.py"
+        for line, text in texts(path)
+        if key.search(text)
+    ]
+    assert found == []
+
+
+def test_scripts_name_no_keys() -> None:
+    """Lua gets its keys from the caller: no hash tag and no key is written in a script."""
+    found = [
+        name_of(path)
+        for path in sources("server", suffix=".lua")
+        if re.search(r"\{(r:|w\d)|:meta|:log|:w:", path.read_text())
+    ]
+    assert found == []
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    """`os.environ` and `os.getenv` stand in server/settings.py only."""
+    found = {
+        name_of(path)
+        for path in sources("protocol", "server", "loadtest")
+        if re.search(r"os\.environ\b|getenv|environb|import environ", path.read_text())
+    }
+    assert found - {name for name in found if name.startswith("loadtest/")} == {"server/settings.py"}
+
+
+def test_bounds_stand_in_limits() -> None:
+    """A number above 100 in the server is in limits.py, or in the list of those that are no bounds."""
+    statuses = {status.value for status in HTTPStatus}
+    unused = {(name, number) for name, numbers in NUMBERS.items() for number in numbers}
+    found = []
+    for path in sources("server"):
+        name = name_of(path)
+        if name == "server/limits.py" or "migrations" in path.parts:
+            continue
+        speaks_http = name.startswith("server/http/") or name in ("server/session.py", "server/admission.py")
+        for node in ast.walk(parsed(path)):
+            if not isinstance(node, ast.Constant) or type(node.value) not in (int, float) or abs(node.value) <= 100:
+                continue
+            if node.value in NUMBERS.get(name, {}):
+                unused.discard((name, node.value))
+            elif node.value != 1000 and not (speaks_http and node.value in statuses):  # 1000 turns s into ms
+                found.append(f"{name}:{node.lineno} {node.value}")
+    assert found == []
+    assert unused == set()
+
+
+def test_tests_wait_for_events() -> None:
+    """No test sleeps to wait for something."""
+    found = set()
+    for path in sources("tests"):
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "asyncio.sleep",
+                "time.sleep",
+                "anyio.sleep",
+                "sleep",
+            ):
+                turn_of_the_loop = node.args and ast.unparse(node.args[0]) == "0"
+                if not turn_of_the_loop:
+                    found.add(name_of(path))
+    assert found <= set(LOOKS_AGAIN)

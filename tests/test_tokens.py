@@ -1,0 +1,152 @@
+"""Tokens: what is signed comes back, and everything else is refused."""
+
+import base64
+import json
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server import limits
+from server.tokens import BadToken, Claims, Tokens
+
+SECRET = "a-secret-that-is-long-enough-for-each-of-the-HMAC-algorithms-of-the-RFC"
+NOW_S = 1_800_000_000.0
+TOKENS = Tokens(SECRET)
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    """Good claims, but for these; None leaves one out."""
+    made = {"sub": "alice", "name": "Alice", "role": "viewer", "exp": int(NOW_S) + 60, **changed}
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def signed(payload: dict[str, Any], *, secret: str = SECRET, algorithm: str = "HS256", **headers: Any) -> str:
+    return jwt.encode(payload, secret, algorithm=algorithm, headers=headers or None)
+
+
+@pytest.mark.parametrize("role", ["viewer", "moderator", "host", "overlay", "bot"])
+@pytest.mark.parametrize("room", [None, "demo"])
+def test_what_is_signed_comes_back(role: Any, room: str | None) -> None:
+    """A signed token gives the claims that went in."""
+    token = TOKENS.sign(sub="alice", name="Älice ✓", role=role, exp_s=NOW_S + 60, room=room)
+    assert TOKENS.check(token, NOW_S) == Claims(sub="alice", name="Älice ✓", role=role, exp=NOW_S + 60, room=room)
+
+
+def test_a_token_ends_with_its_second() -> None:
+    """It is good before `exp` and not from `exp` on."""
+    token = signed(claims(exp=NOW_S + 10))
+    assert TOKENS.check(token, NOW_S + 9.99)
+    for late_s in (10, 10.01, 1e6):
+        with pytest.raises(BadToken, match="expired"):
+            TOKENS.check(token, NOW_S + late_s)
+
+
+def test_a_sender_may_say_more() -> None:
+    """Claims that we do not know, an issue time ahead of our clock and an audience are no reason to refuse."""
+    token = signed(claims(iat=NOW_S + 500, aud="somebody", iss="platform", locale="de"))
+    assert TOKENS.check(token, NOW_S).sub == "alice"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sub": None},
+        {"sub": ""},
+        {"sub": "a b"},
+        {"sub": "alice\n"},
+        {"sub": "a" * 65},
+        {"sub": 5},
+        {"sub": ["alice"]},
+        {"name": None},
+        {"name": ""},
+        {"name": "x" * 41},
+        {"name": 5},
+        {"role": None},
+        {"role": "admin"},
+        {"role": "Viewer"},
+        {"role": ["host"]},
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": str(int(NOW_S) + 60)},
+        {"exp": True},
+        {"exp": 0},
+        {"exp": -1},
+        {"exp": float("nan")},
+        {"exp": [NOW_S + 60]},
+        {"room": ""},
+        {"room": "a/b"},
+        {"room": 5},
+        {"nbf": 4_000_000_000},
+    ],
+    ids=repr,
+)
+def test_claims_of_a_wrong_shape(changed: dict[str, Any]) -> None:
+    """A well-signed token whose claims are not ours is not valid."""
+    with pytest.raises(BadToken, match="not valid"):
+        TOKENS.check(signed(claims(**changed)), NOW_S)
+
+
+def unsigned(algorithm: str) -> str:
+    """A token that says how it is signed, and is not."""
+    head, body = ({"alg": algorithm, "typ": "JWT"}, claims())
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (head, body)]
+    return ".".join([*parts, ""])
+
+
+FORGED = {
+    "another secret": signed(claims(), secret="another-secret-of-more-than-thirty-two"),
+    "HS384 with our secret": signed(claims(), algorithm="HS384"),
+    "HS512 with our secret": signed(claims(), algorithm="HS512"),
+    "alg none": unsigned("none"),
+    "alg None": unsigned("None"),
+    "HS256 without a signature": unsigned("HS256"),
+    "RS256 without a signature": unsigned("RS256"),
+    "empty": "",
+    "words": "not a token",
+    "dots": "..",
+    "two parts": ".".join(signed(claims()).split(".")[:2]),
+    "four parts": signed(claims()) + ".x",
+    "cut off": signed(claims())[:-4],
+    "an array for claims": jwt.api_jws.encode(b"[1]", SECRET, algorithm="HS256"),
+    "no JSON for claims": jwt.api_jws.encode(b"{", SECRET, algorithm="HS256"),
+    "deep claims": jwt.api_jws.encode(b"[" * 2_500, SECRET, algorithm="HS256"),
+    "not ASCII": "é.é.é",
+    "a NUL": "\x00",
+}
+
+
+@pytest.mark.parametrize("token", FORGED.values(), ids=FORGED)
+def test_what_we_did_not_sign(token: str) -> None:
+    """Any other signature, algorithm or text is not valid."""
+    with pytest.raises(BadToken):
+        TOKENS.check(token, NOW_S)
+
+
+def test_other_claims_under_our_signature() -> None:
+    """A payload that was exchanged after signing is not valid."""
+    head, _, signature = signed(claims()).split(".")
+    _, payload, _ = signed(claims(role="host")).split(".")
+    with pytest.raises(BadToken):
+        TOKENS.check(f"{head}.{payload}.{signature}", NOW_S)
+
+
+def test_a_token_has_a_bound() -> None:
+    """Nobody makes us look at a long one, good as it may be."""
+    good = signed(claims(note="x" * 1_000))
+    assert TOKENS.check(good, NOW_S)
+    long = signed(claims(note="x" * limits.TOKEN_BYTES_MAX))
+    with pytest.raises(BadToken, match="too long"):
+        TOKENS.check(long, NOW_S)
+
+
+@given(
+    st.text(max_size=60)
+    | st.from_regex(r"[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}", fullmatch=True)
+)
+def test_any_text(token: str) -> None:
+    """Whatever comes is refused as BadToken and by no other exception."""
+    with pytest.raises(BadToken):
+        TOKENS.check(token, NOW_S)

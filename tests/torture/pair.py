@@ -1,0 +1,148 @@
+"""A primary and its replica with a link between them that freezes, and one address for whoever is the primary."""
+
+import asyncio
+import contextlib
+import shutil
+from pathlib import Path
+
+import redis
+
+from server.store.embedded import WALLET
+from tests.program import eventually, free_port
+from tests.stores import ValkeyProcess, settings
+
+WAIT_S = 40.0
+
+
+class Link:
+    """A TCP proxy on 127.0.0.1: what passes can be held, and where it goes can change for those who come later."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def freeze(self) -> None:
+        """Nothing passes any more, in either direction, and nobody is told."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        self._flows.set()
+
+    def cut(self) -> None:
+        """End every connection."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            pumps = [asyncio.ensure_future(self._pump(*each)) for each in ((reader, far_writer), (far_reader, writer))]
+            try:
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for pump in pumps:
+                    pump.cancel()
+                await asyncio.gather(*pumps, return_exceptions=True)
+                far_writer.transport.abort()
+        writer.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            await self._flows.wait()
+            writer.write(data)
+
+
+class Pair:
+    """The two stores. Nodes connect to `address`, which leads to whoever is the primary."""
+
+    def __init__(self, folder: Path) -> None:
+        self.primary, self.replica = _Member(folder / "a"), _Member(folder / "b")
+        self.replication = Link(self.primary.port)
+        self.front = Link(self.primary.port)
+
+    @property
+    def address(self) -> str:
+        return f"redis://127.0.0.1:{self.front.port}"
+
+    async def start(self) -> None:
+        await self.replication.start()
+        await self.front.start()
+        self.primary.start()
+        self.replica.start()
+        self.follow()
+        await self.until_in_step()
+
+    async def stop(self) -> None:
+        await self.front.stop()
+        await self.replication.stop()
+        for store in (self.primary, self.replica):
+            if store.process is not None:
+                store.kill()  # asked to end, a primary would wait for its replica
+
+    def follow(self) -> None:
+        """The replica copies the primary over a link that flows."""
+        self.replication.cut()
+        self.replication.target = self.primary.port
+        self.replication.thaw()
+        with self.replica.client() as replica:
+            replica.replicaof("127.0.0.1", self.replication.port)
+
+    async def until_in_step(self) -> None:
+        """Wait until the replica has everything."""
+        with self.primary.client() as primary, self.replica.client() as replica:
+            await eventually(
+                lambda: _offset(replica, "slave") == _offset(primary, "master"), WAIT_S, "a replica in step"
+            )
+
+    def promote(self) -> None:
+        """The replica takes the primary's place, whatever becomes of that; who is connected is cut off."""
+        with self.replica.client() as replica:
+            replica.replicaof("NO", "ONE")
+        self.primary, self.replica = self.replica, self.primary
+        self.front.target = self.primary.port
+        self.front.cut()
+
+    async def rejoin(self) -> None:
+        """What was the primary comes back empty and follows the new one."""
+        shutil.rmtree(self.replica.settings.data)
+        self.replica.start()
+        self.follow()
+        await self.until_in_step()
+
+
+class _Member(ValkeyProcess):
+    """A wallet store that listens on a port too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        options = ("--port", str(self.port), "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
+        super().__init__(WALLET, settings(folder), options=options)
+
+    @property
+    def address(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+
+def _offset(look: redis.Redis, whose: str) -> int:
+    about = look.info("replication")
+    if whose == "slave" and about.get("master_link_status") != "up":
+        return -1
+    return int(about[f"{whose}_repl_offset"])

@@ -1,0 +1,143 @@
+"""A replica takes over: what each durability level loses by it, and what it never does."""
+
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from protocol.refusals import Refusal, Refused
+from server.store import keys
+from tests.program import eventually
+from tests.torture import rounds
+from tests.torture.bank import WAIT_S, Bank
+from tests.torture.pair import Pair
+
+MakeBank = Callable[..., Awaitable[Bank]]
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    with tempfile.TemporaryDirectory(prefix="lrt-pair-", dir="/tmp") as folder:
+        made = Pair(Path(folder))
+        try:
+            await made.start()
+            yield made
+        finally:
+            await made.stop()
+
+
+@pytest.fixture
+async def replicated_bank(new_bank: Callable[..., Bank], pair: Pair) -> MakeBank:
+    """Make a bank on the pair; its store is whoever is the primary."""
+
+    async def make(durability: str) -> Bank:
+        bank = new_bank(LIVEROOM_WALLET_URL=pair.address, LIVEROOM_DURABILITY=durability)
+        bank.store = pair.primary
+        await bank.open_node()
+        await pair.until_in_step()
+        return bank
+
+    return make
+
+
+async def take_over(pair: Pair, bank: Bank) -> None:
+    """The replica becomes the primary, and the node goes on with it."""
+    pair.promote()
+    bank.store = pair.primary
+    await bank.node.reconnected()
+
+
+async def test_local_gifts_of_a_frozen_link_are_lost_with_the_primary(pair: Pair, replicated_bank: MakeBank) -> None:
+    """The control, and what `local` says: a gift that only the dead primary had is lost, unless it was journaled."""
+    bank = await replicated_bank("local")
+    pair.replication.freeze()
+    await bank.give(100)
+    await bank.drain()
+    journaled = set(bank.book.acked)
+    await bank.give(100)
+    assert bank.book.unknown == []
+    acked = set(bank.book.acked)
+    pair.primary.kill()
+    await take_over(pair, bank)
+    assert set(bank.lost(acked)) == acked - journaled
+    for id in acked - journaled:
+        del bank.book.acked[id]
+    await bank.resolve()
+    await bank.check()
+
+
+@pytest.mark.timeout(rounds(60, 300))
+async def test_replicated_gifts_survive_the_primary(pair: Pair, replicated_bank: MakeBank) -> None:
+    """The link freezes, the primary dies, the replica takes over: no answered gift is lost, none is paid twice."""
+    bank = await replicated_bank("replicated")
+    for _ in range(rounds(1, 8)):
+        async with bank.giving(24):
+            await bank.more(rounds(150, 2_000))
+            pair.replication.freeze()
+            outcome = await bank.node.send(bank.gift())
+            assert isinstance(outcome, Refused)
+            assert outcome.reason is Refusal.WALLET_UNAVAILABLE
+            acked = set(bank.book.acked)
+            pair.primary.kill()
+            await take_over(pair, bank)
+            assert bank.lost(acked) == []
+        await pair.rejoin()
+        await bank.resolve()
+    await bank.check()
+
+
+async def test_replicated_gifts_wait_for_a_link_that_thaws(pair: Pair, replicated_bank: MakeBank) -> None:
+    """While no replica answers gifts are refused, paid or not; when one does the same ids have their outcome."""
+    bank = await replicated_bank("replicated")
+    await bank.give(50)
+    assert bank.book.unknown == []
+    pair.replication.freeze()
+    await bank.give(50)
+    assert len(bank.book.unknown) == 50
+    pair.replication.thaw()
+    await bank.resolve()
+    await bank.check()
+
+
+async def test_a_primary_that_was_a_replica_for_a_moment(pair: Pair, replicated_bank: MakeBank) -> None:
+    """It is the same process, yet it has lost what its own primary never had: the journal gives it back."""
+    bank = await replicated_bank("local")
+    pair.replication.freeze()
+    await bank.give(100)
+    await bank.drain()
+    journaled = set(bank.book.acked)
+    with pair.primary.client() as primary, pair.replica.client() as replica:
+        replica.replicaof("NO", "ONE")
+        primary.replicaof("127.0.0.1", pair.replica.port)
+        pair.front.cut()
+        await eventually(lambda: primary.info("replication").get("master_link_status") == "up", WAIT_S, "a full copy")
+        assert set(bank.lost(journaled)) == journaled
+        primary.replicaof("NO", "ONE")
+        pair.front.cut()
+    await bank.node.reconnected()
+    assert bank.lost(journaled) == []
+    await bank.give(50)
+    await bank.resolve()
+    await bank.check()
+
+
+async def test_a_drain_that_still_reads_the_old_primary(pair: Pair, replicated_bank: MakeBank) -> None:
+    """Two stores with the same past: a gift of the new one is journaled, or its partition is known to be wrong."""
+    bank = await replicated_bank("local")
+    await bank.drain()
+    pair.replication.freeze()
+    await bank.give(60)
+    of_old = set(bank.book.acked)
+    await take_over(pair, bank)
+    await bank.give(40)
+    await bank.resolve()
+    of_new = bank.book.acked.keys() - of_old
+    await bank.drain(pair.replica.address)  # a primary once, and nobody told this drain that it is none any more
+    await bank.drain()
+    rows = bank.gift_rows()
+    assert of_old <= rows.keys()
+    report = await bank.audit()
+    told = bank.set_aside().keys() | {wrong.partition for wrong in report.wrong}
+    missing = {keys.partition_of(bank.book.sent[id].viewer) for id in of_new - rows.keys()}
+    assert missing <= told

@@ -1,0 +1,195 @@
+"""A store or a journal that comes back from an older copy: nothing is spent twice, nothing answered is forgotten."""
+
+import shutil
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from protocol.refusals import Refused
+from server.money import Spend
+from server.store import keys
+from server.wallet import SPEND
+from tests.program import eventually
+from tests.torture import rounds
+from tests.torture.bank import WAIT_S, Bank, Node, last_ids, marks_of
+
+
+def spend_args(spend: Spend, epoch: str) -> list[str | bytes | int]:
+    """What a node of that epoch hands to the script."""
+    milliseconds = int(spend.gift_id.replace("-", "")[:12], 16)
+    limits = [7_200_000, 600_000, 600_000, 60, 0]
+    return [*limits, epoch, milliseconds, spend.fingerprint, spend.coins, spend.diamonds, 1, 0, spend.entry]
+
+
+async def restore(bank: Bank, copy: Path | None) -> None:
+    """The store's machine is lost; what comes back is a copy, or nothing."""
+    await bank.kill_store()
+    shutil.rmtree(bank.data)
+    if copy is not None:
+        shutil.copytree(copy, bank.data)
+    bank.store.start()
+    await bank.node.reconnected()
+
+
+def copy_of(bank: Bank, name: str) -> Path:
+    """A backup of the store's files, taken while it runs."""
+    return Path(shutil.copytree(bank.data, bank.folder / name))
+
+
+async def send_all_again(bank: Bank, spends: Iterable[Spend]) -> int:
+    """Send gifts again that were answered before; how many were not known any more and were paid now."""
+    anew = 0
+    for spend in spends:
+        first = bank.book.acked.pop(spend.gift_id)
+        paid = await bank.node.send(spend)
+        assert not isinstance(paid, Refused), paid
+        if paid.duplicate:
+            assert (paid.balance, paid.entry_id) == (first.balance, first.entry_id)
+        anew += not paid.duplicate
+    return anew
+
+
+async def test_an_older_copy_of_the_store_gets_back_what_was_journaled(bank: Bank) -> None:
+    """Balances and receipts come back from SQL, an OPEN marker begins a later epoch, no journaled id is paid again."""
+    await bank.give(300)
+    await bank.drain()
+    old = copy_of(bank, "copy")
+    await bank.give(300)
+    await bank.drain()
+    journaled, marks = list(bank.book.acked), marks_of(bank.engine)
+    unjournaled = [gift for gift in await bank.give(60) if gift.gift_id in bank.book.acked]
+    await restore(bank, old)
+    assert bank.node.opening.replayed > 0
+    moved = {partition for partition, mark in marks.items() if not mark.startswith("1-0")}
+    with bank.look() as look:
+        reopened = {partition for partition, last in last_ids(look).items() if last == "2-0"}
+        assert reopened <= moved
+        assert reopened
+        for partition in reopened:
+            id, fields = look.xrevrange(keys.log(partition), count=1)[0]
+            assert (id, fields["e"]) == ("2-0", f'{{"kind":"open","partition":{partition}}}')
+            assert bank.node.store.epochs[partition] == "2"
+    assert bank.lost(journaled) == []
+    assert await send_all_again(bank, [bank.book.sent[id] for id in journaled]) == 0
+    assert await send_all_again(bank, unjournaled) == len(unjournaled)
+    await bank.give(100)
+    await bank.check()
+
+
+@pytest.mark.timeout(rounds(60, 300))
+async def test_an_empty_store_is_filled_from_the_journal(bank: Bank) -> None:
+    """Again and again nothing comes back of the store: everything journaled is replayed, and the sums hold."""
+    for _ in range(rounds(2, 10)):
+        await bank.give(200)
+        await bank.drain()
+        journaled = list(bank.book.acked)
+        await restore(bank, None)
+        assert bank.lost(journaled) == []
+        assert await send_all_again(bank, [bank.book.sent[id] for id in journaled[:50]]) == 0
+    await bank.check()
+
+
+async def test_a_node_of_the_old_epoch_is_fenced(bank: Bank, new_node: Callable[..., Awaitable[Node]]) -> None:
+    """Whoever still writes in the epoch before a restore changes nothing, and opens anew."""
+    await bank.give(100)
+    await bank.drain()
+    gift = bank.gift(viewer="viewer0", combo=None)
+    await restore(bank, None)
+    partition, names = keys.spend_keys(gift.viewer, gift.creator, gift.gift_id, None)
+    assert bank.node.store.epochs[partition] == "2"
+    with bank.look() as look:
+        before = {key: look.dump(key) for key in look.scan_iter()}
+        outcome = look.eval(SPEND.text, len(names), *names, *spend_args(gift, "1"))
+        assert outcome == [["stale_epoch"]]
+        assert {key: look.dump(key) for key in look.scan_iter()} == before
+    late = await new_node(bank)
+    late.store.epochs = dict.fromkeys(late.store.epochs, "1")
+    assert isinstance(await late.send(gift), Refused)
+    await eventually(lambda: late.store.usable and late.store.epochs[partition] == "2", WAIT_S, "the new epoch")
+    assert not isinstance(await late.send(gift), Refused)
+    await bank.check()
+
+
+async def test_two_nodes_open_a_restored_store_at_once(bank: Bank, new_node: Callable[..., Awaitable[Node]]) -> None:
+    """Both replay and open, rows are put back once, and both go on in the same epoch."""
+    other = await new_node(bank)
+    for _ in range(rounds(2, 10)):
+        async with bank.giving(8, bank.node, other):
+            await bank.more(100)
+        await bank.resolve()
+        await bank.drain()
+        journaled = list(bank.book.acked)
+        await restore(bank, None)
+        await other.until_usable()
+        assert bank.lost(journaled) == []
+        await eventually(lambda: other.store.epochs == bank.node.store.epochs, WAIT_S, "one epoch")
+    await bank.check()
+
+
+async def test_an_older_copy_of_the_journal_takes_the_rest_from_the_log(bank: Bank) -> None:
+    """The log keeps a tail of what is journaled: a journal from a backup goes on from there, to the same rows."""
+    journal = bank.folder / "journal.sqlite3"
+    await bank.give(200)
+    await bank.drain()
+    with closing(sqlite3.connect(journal)) as live, closing(sqlite3.connect(bank.folder / "old.sqlite3")) as old:
+        live.backup(old)
+    await bank.give(300)
+    await bank.drain()
+    rows = bank.gift_rows()
+    bank.engine.dispose()
+    for path in bank.folder.glob("journal.sqlite3*"):
+        path.unlink()
+    shutil.copyfile(bank.folder / "old.sqlite3", journal)
+    await bank.give(50)
+    await bank.kill_store()
+    bank.store.start()
+    await bank.node.reconnected()
+    await bank.drain()
+    again = bank.gift_rows()
+    assert {id: again[id] for id in rows} == rows
+    await bank.check()
+
+
+async def test_a_frozen_partition_stays_frozen_in_a_restored_store(bank: Bank) -> None:
+    """An entry that does not fit stops its partition for good: a store without the freeze gets it again."""
+    await bank.give(100)
+    await bank.drain()
+    partition = keys.partition_of("viewer0")
+    async with bank.draining() as drain:
+        with bank.look() as look:
+            look.hincrby(keys.wallet("viewer0"), "c", 7)  # out of thin air
+            await bank.node.send(bank.gift(viewer="viewer0"))
+            await drain.drain_once()
+            assert list(bank.set_aside()) == [partition]
+            await drain.drain_once()
+            assert look.hget(keys.wallet_meta(partition), "frozen") == "1"
+        await restore(bank, None)
+        await drain._wallet.wait_up(WAIT_S)
+        await drain.drain_once()
+        with bank.look() as look:
+            assert look.hget(keys.wallet_meta(partition), "frozen") == "1"
+    outcome = await bank.node.send(bank.gift(viewer="viewer0"))
+    assert isinstance(outcome, Refused)
+
+
+async def test_the_journal_fails_while_a_store_is_filled(bank: Bank) -> None:
+    """Gifts wait as long as the journal cannot tell what is missing, and go on by themselves when it can."""
+    await bank.give(50)
+    await bank.drain()
+    with bank.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE entries RENAME TO entries_away"))
+    await bank.kill_store()
+    shutil.rmtree(bank.data)
+    bank.store.start()
+    with bank.look() as look:
+        await eventually(lambda: "cmdstat_evalsha" in look.info("commandstats"), WAIT_S, "a look at the store")
+    assert isinstance(await bank.node.send(bank.gift()), Refused)
+    with bank.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE entries_away RENAME TO entries"))
+    await bank.node.until_usable()
+    await bank.resolve()
+    await bank.check()
