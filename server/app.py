@@ -11,13 +11,15 @@ from starlette.routing import WebSocketRoute
 
 import server.features as all_features
 from server import catalogue, limits, metrics
+from server.audit_watch import AuditWatch
 from server.clock import Clock
 from server.fanout import Fanout
 from server.history import SCRIPTS as HISTORY_SCRIPTS
 from server.history import History, wake_rooms
-from server.http import audit, docs, gifts, health, pages, reversals, rooms, tokens, wallets
+from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import install_error_handlers
 from server.journal import database
+from server.journal.earnings import Earnings
 from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
 from server.journal.opening import Opening
 from server.journal.purchases import Purchases, TopUp
@@ -96,6 +98,8 @@ class Node:
         self.rooms_admin = rooms.RoomsAdmin(self.history, self.clock)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.reversals = Reversals(self.engine, self.wallet, self.clock)
+        self.earnings = Earnings(self.engine, self.clock)
+        self.audit_watch = AuditWatch(self.engine)
         self.registry = metrics.registry(self._readings())
 
     async def _wake_rooms(self, link: Link) -> None:
@@ -121,6 +125,7 @@ class Node:
         read.counter("wallet_batches", "Calls that those gifts shared.", lambda: self.wallet.batches)
         read.counter("events_received", "Events from the bus.", lambda: self.fanout.received)
         read.counter("events_filled", "Events that the bus lost, from the history.", lambda: self.fanout.filled)
+        self.audit_watch.tell(read)
         return read
 
     async def start(self) -> None:
@@ -132,10 +137,12 @@ class Node:
         await self.wallet.wait_up(limits.STORE_START_S)
         await self.rooms.start()
         await self.sessions.start()
+        await self.audit_watch.start()
         if self.settings.development:
             await self._make_demo()
 
     async def stop(self) -> None:
+        await self.audit_watch.stop()
         await self.sessions.stop()
         await self.rooms.stop()
         await self.wallet.stop()
@@ -174,6 +181,7 @@ def create_app(node: Node) -> Starlette:
             *gifts.routes(),
             *wallets.routes(),
             *reversals.routes(),
+            *creators.routes(),
             *audit.routes(),
             *docs.routes(),
             *pages.routes(development),

@@ -84,6 +84,7 @@ TRIM_EVERY_S = 5.0
 
 JOURNALED_POLLS = 200  # a chargeback waits 10 s for the journal, then says that it is not yet done
 REASON_CHARS_MAX = 200
+MATURITY_MS = 7 * 86_400_000  # credits ripen after a week: most chargebacks of a fraud come sooner
 AUDIT_EVERY_S = 60.0
 AUDIT_WRONG_MAX = 20  # of what is wrong, the first few tell enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed

@@ -28,10 +28,13 @@ log = structlog.get_logger()
 class Drain:
     """Moves what is in the log into the journal, as long as it runs."""
 
-    def __init__(self, engine: Engine, wallet: Store | ClusterStore, history: History, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, wallet: Store | ClusterStore, history: History, clock: Clock, tail: int = limits.LOG_TAIL
+    ) -> None:
         self._ledger = Ledger(engine, clock)
         self._wallet = wallet
         self.clock = clock
+        self._tail = tail
         self._retell = Retell(history, clock, self._read_logs)
         self._trimmed_at_ms = 0
         self._frozen: set[int] = set()
@@ -111,8 +114,8 @@ class Drain:
         shown = self._retell.shown or {}
         for partition, mark in marks.items():
             epoch, n = min((mark.epoch, mark.n), shown.get(partition, (0, 0)))
-            if n > limits.LOG_TAIL:
-                await self._wallet.call("XTRIM", keys.log(partition), "MINID", "~", f"{epoch}-{n - limits.LOG_TAIL}")
+            if n > self._tail:
+                await self._wallet.call("XTRIM", keys.log(partition), "MINID", "~", f"{epoch}-{n - self._tail}")
 
 
 async def _wait(stopping: asyncio.Event, seconds: float) -> None:

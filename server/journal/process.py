@@ -48,7 +48,10 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await wallet.start()
     await rooms.start()
     await wallet.wait_up(limits.STORE_START_S)
-    drain = Drain(engine, wallet, History(rooms), clock)
+    half = (
+        settings.log_entries_max // 2 // limits.WALLET_PARTITIONS
+    )  # so that a full log has room again once it is drained
+    drain = Drain(engine, wallet, History(rooms), clock, tail=min(limits.LOG_TAIL, half))
     audit = Audit(engine, wallet, drain.clock)
     auditing = asyncio.create_task(_audit_always(audit, drain))
     await drain.run(stopping)

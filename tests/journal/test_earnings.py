@@ -1,0 +1,66 @@
+"""What creators have earned, and the audit's figures in the metrics."""
+
+import pytest
+
+from server import limits
+from server.clock import Clock
+from server.journal.audit import SCRIPTS, Audit
+from server.journal.earnings import Earnings, figures
+from server.store.client import Store
+from tests.site import WAIT_S, Site
+
+
+@pytest.mark.parametrize(
+    ("credited", "unripe", "reversed_", "split"),
+    [
+        (0, 0, 0, (0, 0, 0)),
+        (100, 100, 0, (100, 0, 0)),
+        (100, 40, 0, (40, 60, 0)),
+        (100, 40, 30, (10, 60, 0)),
+        (100, 40, 60, (0, 40, 0)),
+        (100, 0, 120, (0, 0, 20)),
+    ],
+)
+def test_reversals_eat_pending_first(credited: int, unripe: int, reversed_: int, split: tuple[int, int, int]) -> None:
+    """Then what is available, then they are debt; nothing is lost on the way."""
+    told = figures("creator", credited, unripe, reversed_)
+    assert (told.pending, told.available, told.debt) == split
+    assert told.pending + told.available - told.debt == credited - reversed_
+
+
+async def test_gifts_ripen(site: Site) -> None:
+    """A journaled gift is pending, after its time it is available; a refund takes it back from what is pending."""
+    alice = await site.join("alice")
+    gift = await alice.gift("crown", 1)
+    await alice.gift("coffee", 1)
+    async with site.draining() as drain:
+        while await drain.drain_once():
+            pass
+        answer = (await site.http.get("/v1/creators/creator/earnings")).json()
+        assert answer == {"user_id": "creator", "pending": 55, "available": 0, "held": 0, "paid": 0, "debt": 0}
+        (await site.http.post(f"/v1/gifts/{gift['id']}/refund", json={})).raise_for_status()
+        while await drain.drain_once():
+            pass
+    assert (await site.http.get("/v1/creators/creator/earnings")).json()["pending"] == 5
+    late = Clock(lambda: site.node.clock.now_ms() / 1000 + limits.MATURITY_MS / 1000 + 1)
+    told = await Earnings(site.node.engine, late).of("creator")
+    assert (told.pending, told.available) == (0, 5)
+
+
+async def test_the_audit_is_told(site: Site) -> None:
+    """The newest audit stands at /v1/audit and in the metrics."""
+    assert (await site.http.get("/v1/audit")).status_code == 404
+    assert "liveroom_audit_ok -1.0" in (await site.http.get("/metrics")).text
+    async with site.draining() as drain:
+        while await drain.drain_once():
+            pass
+    store = Store("wallet", site.settings.wallet_address, scripts=SCRIPTS)
+    await store.start()
+    await store.wait_up(WAIT_S)
+    report = await Audit(site.node.engine, store, site.node.clock).run()
+    await store.stop()
+    assert report.ok
+    answer = (await site.http.get("/v1/audit")).json()
+    assert (answer["ok"], answer["coins_sold"], answer["coins_held"]) == (True, 20_000, 20_000)
+    site.node.audit_watch.report = report
+    assert "liveroom_audit_coins_sold 20000.0" in (await site.http.get("/metrics")).text
