@@ -42,6 +42,7 @@ LIKES_PER_USER_MAX = 100_000  # per broadcast: a like is free, the board of like
 LIKERS_PER_TELL_MAX = 500
 VIEWERS_EVERY_MS = 2_000
 JOINED_SAMPLE = 5
+JOINED_KEPT = 50  # of those who came since the last telling: some will have left again
 PRESENCE_BEAT_S = 8.0
 PRESENCE_GONE_S = 25.0  # a killed node's viewers disappear: asserted below 30 s
 assert PRESENCE_BEAT_S * 2 < PRESENCE_GONE_S < 30

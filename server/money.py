@@ -35,6 +35,15 @@ class Paid(Struct, frozen=True, kw_only=True):
     duplicate: bool
 
 
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What stands written of a gift that was paid."""
+
+    fingerprint: str
+    balance: int
+    combo_count: int
+    entry_id: str
+
+
 class Adjusted(Struct, frozen=True, kw_only=True):
     """A change from outside the rooms that is in the wallet and on disk."""
 
@@ -83,6 +92,12 @@ def fingerprint(*parts: object) -> str:
     return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=9).hexdigest()
 
 
+def receipt_of(text: bytes) -> Receipt:
+    """A gift's receipt as wallet_spend.lua writes it."""
+    fp, balance, combo_count, entry_id = text.decode().split(" ")
+    return Receipt(fingerprint=fp, balance=int(balance), combo_count=int(combo_count), entry_id=entry_id)
+
+
 def unavailable() -> Refused:
     """Gifts cannot be taken, or the outcome is not known yet: the same id later gives it."""
     return Refused(Refusal.WALLET_UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS)
@@ -128,6 +143,7 @@ class Money(Protocol):
     async def coins(self, user_id: str) -> int | None: ...
     async def view(self, user_id: str) -> WalletView: ...
     async def spend(self, spend: Spend) -> Paid: ...
+    async def find(self, user_id: str, gift_id: str) -> Receipt | None: ...
     async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> Adjusted: ...
     async def adjust(
         self, user_id: str, operation: str, print_: str, *, delta: int, status: str, total: str, entry: bytes

@@ -102,6 +102,7 @@ class Room:
         self.epoch = ""
         self.about: About
         self.members: set[Member] = set()
+        self.stale = False  # the room has changed and was not read again yet
         self.gone = False  # let go of: newcomers open the room anew
         self.idle_since = 0.0
         self.checked_at = 0.0
@@ -138,6 +139,7 @@ class Room:
         """The next event of the room: to everybody, and to the features that react to it."""
         self.outbox.record(event)
         if event.tag.startswith("room."):
+            self.stale = True
             self.spawn(self.refresh())
         reactors = REACTORS.get(event.tag)
         if reactors:
@@ -157,6 +159,7 @@ class Room:
         with contextlib.suppress(StoreError, NoSuchRoom):
             raw = await self.services.history.snapshot(self.id)
             self.about = about_of(raw.meta)
+            self.stale = raw.seq < self.head
 
     def spawn(self, coroutine: Any) -> None:
         """Run something beside; it ends with the room."""
@@ -234,6 +237,8 @@ class Room:
         if now - self.checked_at >= limits.POSITION_CHECK_S:
             self.checked_at = now
             self.services.fanout.check_position(self.id)
+        if self.stale:
+            self.spawn(self.refresh())
         if not self._keeping:
             self._keeping = True
             self.spawn(self._keep(now))

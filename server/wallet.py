@@ -19,10 +19,12 @@ from server.money import (
     Change,
     Moved,
     Paid,
+    Receipt,
     Spend,
     SpendLimit,
     TopUpConflict,
     WalletView,
+    receipt_of,
     refusal_of,
     unavailable,
 )
@@ -147,6 +149,14 @@ class Wallet:
         self._wake.set()
         return await future  # ends in bounded time: the store's own watch drops a silent connection
 
+    async def find(self, user_id: str, gift_id: str) -> Receipt | None:
+        """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable."""
+        try:
+            [text] = await self._store.read_confirmed(("GET", keys.receipt(user_id, gift_id)))
+        except StoreError as error:
+            raise _away(error) from None
+        return None if text is None else receipt_of(text)
+
     async def _commit_groups(self) -> None:
         """One call in flight; what came meanwhile goes together in the next. No timer, no wait when idle."""
         while True:
@@ -240,9 +250,9 @@ class Wallet:
             if receipt is None:
                 _fail([waiting])
                 continue
-            written, balance, combo, entry_id = cast(bytes, receipt).split(b" ")
-            same = written.decode() == waiting.spend.fingerprint
-            self._settle([waiting], [[b"duplicate", balance, combo, entry_id] if same else [b"conflict"]], again=True)
+            fp, *outcome = cast(bytes, receipt).split(b" ")
+            same = fp.decode() == waiting.spend.fingerprint
+            self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], again=True)
 
     def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, again: bool) -> None:
         """Answer those who wait. `again`: a receipt found after a lost answer is this very call's own."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from server import limits
-from server.money import Adjusted, Change, Moved, Paid, Spend, SpendLimit, WalletView, unavailable
+from server.money import Adjusted, Change, Moved, Paid, Receipt, Spend, SpendLimit, WalletView, unavailable
 from server.store import keys
 from server.store.client import StoreDown
 from server.store.cluster import Topology
@@ -89,6 +89,9 @@ class ClusterWallet:
 
     async def spend(self, spend: Spend) -> Paid:
         return await self._route(keys.partition_of(spend.viewer), lambda wallet: wallet.spend(spend))
+
+    async def find(self, user_id: str, gift_id: str) -> Receipt | None:
+        return await self._route(keys.partition_of(user_id), lambda wallet: wallet.find(user_id, gift_id))
 
     async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> Adjusted:
         return await self._route(

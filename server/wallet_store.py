@@ -121,7 +121,7 @@ class WalletStore:
         if self.trouble is not None:
             raise StoreDown(self.trouble)
         partitions = self.partitions
-        self.epochs = await self._opening(link, self._money.run_id, partitions)
+        self.epochs = await self._opening(link, self._money.identity, partitions)
 
     async def _guard(self, store: Store | Link) -> None:
         if not self._guarded:

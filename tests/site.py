@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection
 
 from protocol.ids import uuid7
 from server.app import Node, create_app
+from server.clock import Clock
 from server.journal.drain import Drain
 from server.settings import Settings
 from server.socket import LiveroomWebSocket
@@ -211,12 +212,12 @@ class Site:
         return int((await self.http.get(f"/v1/wallets/{user}")).json()["coins"])
 
     @contextlib.asynccontextmanager
-    async def draining(self) -> AsyncIterator[Drain]:
-        """A drain on this site's stores, as the journal process runs it; the test calls its steps."""
+    async def draining(self, ahead_s: float = 0, **options: Any) -> AsyncIterator[Drain]:
+        """A drain on this site's stores, its clock maybe ahead, as the journal runs it; the test calls its steps."""
         wallet = Store("wallet", self.settings.wallet_address)
         await wallet.start()
         await wallet.wait_up(WAIT_S)
         try:
-            yield Drain(self.node.engine, wallet, self.node.history, self.node.clock)
+            yield Drain(self.node.engine, wallet, self.node.history, Clock(lambda: time.time() + ahead_s), **options)
         finally:
             await wallet.stop()

@@ -44,13 +44,32 @@ class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift")
 @handles(SendGift)
 async def send_gift(room: Room, member: Member, command: SendGift) -> SendGiftOk:
     """Debit, credit, receipt and ledger entry in one step on disk; then the room is told."""
-    gift = _checked(room, member, command)
+    try:
+        gift = _checked(room, member, command)
+    except Refused as refused:  # now; but this id may have been paid before the room, or the catalogue, changed
+        return await _paid_before(room, member, command, refused)
     spend, entry = _spend(room, member, command, gift)
     paid = await room.services.wallet.spend(spend)
     combo = Combo(command.combo, paid.combo_count) if command.combo else None
     # Shown again for a duplicate too: the once-key lets nothing through twice, and the first try may have died here.
     room.spawn(_show_soon(room, entry, paid.combo_count))
     return SendGiftOk(id=command.id, duplicate=paid.duplicate, coins=paid.balance, combo=combo, entry=paid.entry_id)
+
+
+async def _paid_before(room: Room, member: Member, command: SendGift, refused: Refused) -> SendGiftOk:
+    """The first outcome of an id that was paid. Raises `refused` when it was not."""
+    found = await room.services.wallet.find(member.user_id, command.id)
+    if found is None:
+        raise refused
+    if found.fingerprint != _fingerprint(room, command):
+        raise Refused(Refusal.CONFLICT)
+    combo = Combo(command.combo, found.combo_count) if command.combo else None
+    return SendGiftOk(id=command.id, duplicate=True, coins=found.balance, combo=combo, entry=found.entry_id)
+
+
+def _fingerprint(room: Room, command: SendGift) -> str:
+    """Of what the sender sent: prices and hosts may change between two tries."""
+    return fingerprint(room.id, command.gift, command.count, command.to, command.combo, command.message)
 
 
 def _checked(room: Room, member: Member, command: SendGift) -> Gift:
@@ -85,7 +104,7 @@ def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[S
         test=False,
         combo=None,
     )
-    print_ = fingerprint(room.id, host.user_id, gift.id, command.count, coins, command.combo, command.message)
+    print_ = _fingerprint(room, command)
     entry = GiftEntry(
         id=command.id,
         viewer=member.user_id,

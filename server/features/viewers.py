@@ -35,7 +35,10 @@ def viewer_joined(room: Room, member: Member) -> None:
         presence: _Presence = room.memory("viewers", _Presence)
         presence.sockets[member.user_id] += 1
         presence.changed.add(member.user_id)
-        presence.joined[member.user_id] = member.name
+        if presence.sockets[member.user_id] == 1:
+            presence.joined[member.user_id] = member.name
+            while len(presence.joined) > limits.JOINED_KEPT:
+                del presence.joined[next(iter(presence.joined))]
 
 
 @on_left
@@ -73,7 +76,8 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
     batch = list(presence.changed)[: limits.PRESENCE_BATCH]
     came = [user_id for user_id in batch if user_id in presence.sockets and user_id not in presence.counted]
     went = [user_id for user_id in batch if user_id not in presence.sockets and user_id in presence.counted]
-    sample = [Named(user_id, presence.joined.get(user_id, user_id)) for user_id in came[-limits.JOINED_SAMPLE :]]
+    here_still = [(user_id, name) for user_id, name in presence.joined.items() if user_id in presence.sockets]
+    sample = [Named(user_id, name) for user_id, name in here_still[-limits.JOINED_SAMPLE :]]
     node_id = room.services.node_id
     args: list[str | bytes | int] = [
         limits.HISTORY_EVENTS_MAX,
@@ -105,8 +109,8 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
     forgotten = here and outcome[3] == b"new" and bool(presence.counted)
     presence.counted.update(came)
     presence.counted.difference_update(went)
-    for user_id in came:
-        presence.joined.pop(user_id, None)
+    if outcome[2] == b"told":
+        presence.joined.clear()
     presence.later = outcome[2] == b"later"
     if forgotten:  # others took this node for dead, or the store lost its set: say everybody again
         presence.changed.update(presence.counted)

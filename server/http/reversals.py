@@ -40,7 +40,7 @@ async def _reverse(request: Request, verb: str, name: str, kind: object) -> Resp
         ref = str(msgspec.convert(request.path_params[name], kind))
     except msgspec.ValidationError:
         raise HttpError(400, "bad_request", f"This is no {name} id.") from None
-    order = await body(request, Reason)
+    order = await body(request, Reason, default=Reason())
     try:
         done = await getattr(request.app.state.node.reversals, verb)(ref, order.reason)
     except NotFound:
@@ -48,7 +48,7 @@ async def _reverse(request: Request, verb: str, name: str, kind: object) -> Resp
     except (CannotReverse, TopUpConflict) as no:
         raise HttpError(409, "conflict", f"It cannot be reversed: {no}.") from None
     except NotYet:
-        raise HttpError(503, "not_yet", "The wallet is frozen; the journal is catching up: ask again.") from None
+        raise HttpError(503, "not_yet", "The journal is catching up with this wallet: ask again.") from None
     return answer(done, 200 if done.duplicate else 201)
 
 
@@ -66,8 +66,8 @@ async def _set_status(request: Request, verb: str) -> Response:
         done = await getattr(request.app.state.node.reversals, verb)(user_id, order.id)
     except TopUpConflict:
         raise HttpError(409, "conflict", "This id was used for another order.") from None
-    except CannotReverse as no:
-        raise HttpError(409, "conflict", f"It cannot be done now: {no}.") from None
+    except NotYet:
+        raise HttpError(503, "not_yet", "A chargeback of this wallet is not finished: ask again.") from None
     return answer(await request.app.state.node.wallet.view(user_id), 200 if done.duplicate else 201)
 
 

@@ -72,12 +72,6 @@ class RoomsAdmin:
 
     async def put(self, room_id: RoomId, room: PutRoom) -> bool:
         """Create or change; whether it was created."""
-        event = RoomUpdated(
-            id=self._clock.new_id(),
-            title=room.title,
-            host=Named(room.host.user_id, room.host.name),
-            settings=shown_settings(room.settings),
-        )
         outcome = await self._history.run(
             PUT,
             event_keys(room_id),
@@ -89,7 +83,10 @@ class RoomsAdmin:
                 room.host.name,
                 room.title,
                 msgspec.json.encode(room.settings),
-                encode(event),
+                self._clock.new_id(),
+                msgspec.json.encode(Named(room.host.user_id, room.host.name)),
+                msgspec.json.encode(room.title),
+                msgspec.json.encode(shown_settings(room.settings)),
             ],
         )
         await self._history.store.call("SADD", keys.ROOMS, room_id)

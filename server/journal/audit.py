@@ -50,6 +50,7 @@ class Report(Struct, frozen=True, kw_only=True):
     diamonds_awarded: int
     partitions_compared: int
     partitions_moving: int
+    partitions_behind: int
     oldest_unverified_ms: int
     quarantined: int
     wrong: list[Wrong]
@@ -76,28 +77,38 @@ class Audit:
         self._clock = clock
         self._whole: dict[int, tuple[int, int, str]] = {}
         self._compared: dict[int, str] = {}
+        self._behind: set[int] = set()
 
     async def run(self) -> Report:
         """One audit of everything. Raises StoreError, SQLAlchemyError."""
         wrong: list[Wrong] = []
         sums: dict[int, _Sums] = {}
         compared = moving = 0
+        behind: set[int] = set()
         oldest_ms = 0
         for partition in range(limits.WALLET_PARTITIONS):
             found, its_sums, mark, accounts = await asyncio.to_thread(self._journal_side, partition)
             wrong += found
             sums[partition] = its_sums
             said = await self._store_side(partition, [user_id for user_id, _ in accounts])
+            if _before(said[0], mark):
+                behind.add(partition)
+                continue
             if mark is None or said[0] != mark:
                 oldest_ms = max(oldest_ms, await self._waiting_ms(partition, mark, said[0]))
                 moving += said[0] != (mark or "")
                 continue
             compared += 1
             wrong += _differences(partition, its_sums, accounts, said)
+        wrong += [
+            Wrong(partition, "log", "the store is behind the journal, and was so at the audit before")
+            for partition in sorted(behind & self._behind)
+        ]
+        self._behind = behind
         quarantined = await asyncio.to_thread(self._quarantined)
         total = _total(sums.values())
         report = Report(
-            ok=not wrong and not quarantined,
+            ok=not wrong and not quarantined and not behind,
             at_ms=self._clock.now_ms(),
             entries=total.entries,
             coins_sold=total.bought,
@@ -108,6 +119,7 @@ class Audit:
             diamonds_awarded=total.awarded,
             partitions_compared=compared,
             partitions_moving=moving,
+            partitions_behind=len(behind),
             oldest_unverified_ms=oldest_ms,
             quarantined=quarantined,
             wrong=wrong[: limits.AUDIT_WRONG_MAX],
@@ -210,6 +222,15 @@ def _set_aside(connection: Connection, report: Report) -> None:
                     at_ms=report.at_ms,
                 )
             )
+
+
+def _before(last: str, mark: str | None) -> bool:
+    """Whether the store's last entry comes before the journal's: it lost some, or nobody has opened it yet."""
+    if mark is None:
+        return False
+    epoch, n = mark.split("-")
+    in_epoch, _, number = last.partition("-")
+    return (int(in_epoch or 0), int(number or -1)) < (int(epoch), int(n))
 
 
 def latest(engine: Engine) -> Report | None:

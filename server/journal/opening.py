@@ -36,40 +36,45 @@ T = TypeVar("T")
 
 
 class Opening:
-    """Opens the wallet store's partitions. One per node; `run_id` names the store process that was opened last."""
+    """Opens the wallet store's partitions."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._opened: dict[int, str] = {}  # partition: run id of the store process that it was opened on
         self.replayed = 0
 
-    async def open(self, link: Link, run_id: str, partitions: frozenset[int]) -> dict[int, str]:
-        """The epochs of these partitions. Raises StoreError; the journal being away is one."""
+    async def open(self, link: Link, identity: str, partitions: frozenset[int]) -> dict[int, str]:
+        """The epochs of these partitions. Raises StoreError; the journal being away is one.
+
+        `identity` names the store's process and its part in replication. A partition says itself on whom it was opened
+        last: on anybody else it gets a new epoch, whether the store is behind or not, for ids that a failover lost are
+        given again.
+        """
         known = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
         found = dict(zip(partitions, known, strict=True))
-        if run_id and all(self._opened.get(p) == run_id for p in partitions):
-            return {p: str(epoch) for p, (epoch, _) in found.items()}  # the same process: it has lost nothing
+        if all(seen.opened == identity for seen in found.values()):
+            return {p: str(seen.epoch) for p, seen in found.items()}
         marks = await self._marks()
         for partition in partitions & await self._stuck():
             await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
-        opened = await asyncio.gather(*(self._open_one(link, p, found[p], marks.get(p, NOTHING)) for p in partitions))
-        self._opened.update(dict.fromkeys(partitions, run_id))
+        opened = await asyncio.gather(
+            *(self._open_one(link, p, found[p], marks.get(p, NOTHING), identity) for p in partitions)
+        )
         return dict(zip(partitions, opened, strict=True))
 
-    async def _look(self, link: Link, partition: int) -> tuple[int, Position]:
+    async def _look(self, link: Link, partition: int) -> "_Seen":
         names = [keys.log(partition), keys.wallet_meta(partition)]
-        [(epoch, last)] = await _run(link, LOOK, names, [partition])
-        return _found(epoch, last)
+        [(epoch, last, opened)] = await _run(link, LOOK, names, [partition])
+        in_epoch, _, n = last.decode().partition("-")
+        return _Seen(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode())
 
-    async def _open_one(self, link: Link, partition: int, found: tuple[int, Position], mark: Position) -> str:
-        epoch, last = found
-        if last < mark:
-            await self._put_back(link, partition, last, mark)
-            epoch = max(epoch, mark[0]) + 1
-        elif epoch < max(last[0], 1):
-            epoch = last[0] + 1
+    async def _open_one(self, link: Link, partition: int, seen: "_Seen", mark: Position, identity: str) -> str:
+        if seen.opened == identity:
+            return str(seen.epoch)
+        if seen.last < mark:
+            await self._put_back(link, partition, seen.last, mark)
+        epoch = max(seen.epoch, seen.last[0], mark[0]) + 1
         names = [keys.log(partition), keys.wallet_meta(partition)]
-        [opened] = await _run(link, OPEN, names, [partition, epoch])
+        [opened] = await _run(link, OPEN, names, [partition, epoch, identity])
         if not opened:
             raise StoreDown("a partition's log is ahead of its epoch")
         return str(opened.decode())
@@ -124,6 +129,14 @@ async def _ask_journal(read: Callable[[], T]) -> T:
         raise StoreDown("the journal is away: nobody knows whether the wallet store is whole") from None
 
 
+class _Seen(msgspec.Struct, frozen=True):
+    """What a store says of a partition."""
+
+    epoch: int
+    last: Position
+    opened: str
+
+
 class _Body(msgspec.Struct, frozen=True):
     fp: str = ""
 
@@ -131,13 +144,6 @@ class _Body(msgspec.Struct, frozen=True):
 async def _run(link: Link, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
     script.check(names, args)
     return await link.call("EVALSHA", script.sha, len(names), *names, *args)
-
-
-def _found(epoch: bytes, last: bytes) -> tuple[int, Position]:
-    if not last:
-        return int(epoch or 0), NOTHING
-    in_epoch, n = last.split(b"-")
-    return int(epoch or 0), (int(in_epoch), int(n))
 
 
 def _replay_call(partition: int, rows: Sequence[Any]) -> tuple[list[str], list[Arg]]:

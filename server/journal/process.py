@@ -82,8 +82,10 @@ def audit(settings: Settings) -> int:
     print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if report.ok:
         return 0
-    first = report.wrong[0] if report.wrong else None
-    where = f"partition {first.partition}, {first.where}: {first.what}" if first else "entries are set aside"
+    where = "entries are set aside, or the store is behind the journal"
+    if report.wrong:
+        first = report.wrong[0]
+        where = f"partition {first.partition}, {first.where}: {first.what}"
     print(f"liveroom: the audit failed: {where}", file=sys.stderr)
     return 1
 

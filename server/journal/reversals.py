@@ -82,8 +82,8 @@ class Reversals:
         return await self._refund(gift)
 
     async def _refund(self, gift: Any) -> Reversed:
+        lots = await asyncio.to_thread(self._lots, gift.user_id)  # before the look: a refund that they know is found
         before = await self._journaled("refund", gift.user_id, gift.ref)
-        lots = await asyncio.to_thread(self._lots, gift.user_id)
         if before is None and lots.paid_by(gift.ref) != gift.coins:
             await asyncio.to_thread(self._refuse, "refund", gift.ref)
             raise CannotReverse("a chargeback has taken this gift back")
@@ -145,9 +145,9 @@ class Reversals:
         return await self._set_status("freeze", user_id, order_id, "frozen")
 
     async def unfreeze(self, user_id: str, order_id: str) -> Adjusted:
-        """Gifts again. Raises CannotReverse while a chargeback of this wallet is not finished, Refused."""
+        """Gifts again. Raises NotYet while a chargeback of this wallet is not finished, Refused."""
         if await asyncio.to_thread(self._pending, "chargeback", user_id):
-            raise CannotReverse("a chargeback of this wallet is under way")
+            raise NotYet
         return await self._set_status("unfreeze", user_id, order_id, "ok")
 
     async def _set_status(self, kind: str, user_id: str, order_id: str, status: str) -> Adjusted:

@@ -177,7 +177,8 @@ class Store:
         self._task: asyncio.Task[None] | None = None
         self._was_lost = False
         self._stopping = False
-        self.run_id = ""
+        self.run_id = ""  # of the store's process
+        self.identity = ""  # and of its part in replication: another with every change of role
 
     @property
     def up(self) -> bool:
@@ -264,8 +265,10 @@ class Store:
         await link.call(*hello)
         if self._address.db:
             await link.call("SELECT", self._address.db)
-        info = cast(bytes, await link.call("INFO", "server")).decode()
-        self.run_id = next((line[7:].strip() for line in info.splitlines() if line.startswith("run_id:")), "")
+        info = cast(bytes, await link.call("INFO", "everything")).decode()
+        about = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+        self.run_id = about.get("run_id", "").strip()
+        self.identity = f"{self.run_id}:{about.get('master_replid', '').strip()}"
         for script in self._scripts:
             await link.call("SCRIPT", "LOAD", script.text)
         if self._on_up is not None:

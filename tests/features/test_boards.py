@@ -1,5 +1,7 @@
 """The board of gifters: it follows the gifts, in order, and not too often."""
 
+import itertools
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,6 +11,12 @@ from server import limits
 from tests.site import Site, Viewer, new_gift_id
 
 MakeSite = Callable[[], Awaitable[Site]]
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boards are told soon after each other: for tests that are not about the pause."""
+    monkeypatch.setattr(limits, "BOARD_EVERY_MS", 200)
 
 
 def row(rank: int, user: str, coins: int) -> dict[str, Any]:
@@ -21,6 +29,7 @@ async def board(viewer: Viewer, *rows: dict[str, Any]) -> None:
     await viewer.until(lambda _: [event["top"] for event in viewer.events("board.changed")[-1:]] == [list(rows)])
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_the_board_follows_the_gifts(site: Site, another_site: MakeSite) -> None:
     """Sums by person in falling order with ranks and names, on every node, the same in a newcomer's snapshot."""
     there = await another_site()
@@ -36,7 +45,6 @@ async def test_the_board_follows_the_gifts(site: Site, another_site: MakeSite) -
     for viewer in (alice, bob, obs):
         await board(viewer, *rows)
     assert (await (await another_site()).join("carol")).welcome["room"]["top"] == rows
-    assert (await (await site.http.get("/v1/rooms/demo")).aread()) is not None
     await alice.gift("whale")
     await board(bob, row(1, "alice", 1_012), row(2, "bob", 100))
 
@@ -45,7 +53,7 @@ async def test_the_board_is_told_at_most_once_a_second(site: Site, another_site:
     """Gifts of two nodes over some seconds make few boards, a second apart, and the last is right."""
     there = await another_site()
     alice, bob = await site.join("alice"), await there.join("bob")
-    for count in range(1, 4):
+    for count in range(1, 3):
         for _ in range(10):
             await alice.gift("rose", count)
             await bob.gift("heart", count)
@@ -53,8 +61,8 @@ async def test_the_board_is_told_at_most_once_a_second(site: Site, another_site:
         total = sum(range(1, count + 1))
         await board(alice, *(row(rank, user, coins * total) for rank, (user, coins) in enumerate(sums, 1)))
     times = [event["at_ms"] for event in bob.events("board.changed")]
-    assert len(times) >= 3
-    assert all(later - earlier >= 1_000 for earlier, later in zip(times, times[1:], strict=False))
+    assert len(times) >= 2
+    assert all(later - earlier >= 1_000 for earlier, later in itertools.pairwise(times))
 
 
 async def test_no_board_without_gifts(site: Site) -> None:
@@ -75,8 +83,9 @@ async def test_no_board_without_gifts(site: Site) -> None:
     assert len(bob.events("board.changed")) == 1
 
 
+@pytest.mark.usefixtures("hurried")
 async def test_the_board_has_ten_rows(site: Site) -> None:
-    """More gifters than rows: the greatest are on it; a name is the one of the last gift."""
+    """More gifters than rows: the greatest are on it."""
     givers = [f"u{number:02d}" for number in range(limits.BOARD_ROWS + 2)]
     watcher = await site.join("obs", "overlay")
     for number, user in enumerate(givers):
@@ -86,12 +95,12 @@ async def test_the_board_has_ten_rows(site: Site) -> None:
     await board(watcher, *(row(rank, user, coins) for rank, (coins, user) in enumerate(ranked, 1)))
 
 
-@pytest.mark.parametrize("name", ['Quo"te \\ back', "雪 ❄️", "</script>", "\x7f\u2028"])
-async def test_names_on_the_board(site: Site, name: str) -> None:
-    """A display name comes out as it went in, whatever it is made of."""
-    watcher = await site.join("obs", "overlay")
-    body = {"sub": "alice", "name": name, "role": "viewer", "ttl_s": 60}
-    token = (await site.http.post("/v1/tokens", json=body)).raise_for_status().json()["token"]
-    site.token = lambda *_args, **_more: token  # type: ignore[method-assign]
-    await (await site.join("alice")).gift("rose")
-    await board(watcher, {"rank": 1, "user": {"user_id": "alice", "name": name}, "coins": 1})
+@pytest.mark.usefixtures("hurried")
+async def test_names_on_the_board(site: Site) -> None:
+    """A display name comes out as it went in, whatever it is made of; it is the one of the last gift."""
+    watcher = await site.join("obs", "overlay", codec="msgpack")
+    for coins, name in enumerate(['Quo"te \\ back', "雪 ❄️", "</script>", "\x7f\u2028"], 1):
+        token = site.node.tokens.sign(sub="alice", name=name, role="viewer", exp_s=time.time() + 60)
+        site.token = lambda *_args, of=token, **_more: of  # type: ignore[method-assign]
+        await (await site.join("alice")).gift("rose")
+        await board(watcher, {"rank": 1, "user": {"user_id": "alice", "name": name}, "coins": coins})

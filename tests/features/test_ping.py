@@ -7,16 +7,16 @@ import pytest
 from tests.site import Site, new_gift_id
 
 
-@pytest.mark.parametrize("role", ["viewer", "moderator", "host", "overlay", "bot"])
-@pytest.mark.parametrize("codec", ["json", "msgpack"])
-async def test_the_servers_clock(site: Site, role: str, codec: str) -> None:
+async def test_the_servers_clock(site: Site) -> None:
     """Everybody is told the server's time, in a room that is not live, too."""
     await site.put_room("dark", live=False)
-    someone = await site.join("someone", role, room="dark", codec=codec)
-    before_ms = int(time.time() * 1000)
-    reply = await someone.ask("ping", ref="p")
-    assert before_ms <= reply.pop("server_time_ms") <= int(time.time() * 1000)
-    assert reply == {"type": "ok", "ref": "p"}
+    for role in ("viewer", "moderator", "host", "overlay", "bot"):
+        for codec in ("json", "msgpack"):
+            someone = await site.join("someone", role, room="dark", codec=codec)
+            before_ms = int(time.time() * 1000)
+            reply = await someone.ask("ping", ref="p")
+            assert before_ms <= reply.pop("server_time_ms") <= int(time.time() * 1000)
+            assert reply == {"type": "ok", "ref": "p"}
 
 
 async def test_an_overlay_only_listens(site: Site) -> None:
@@ -33,9 +33,8 @@ async def test_an_overlay_only_listens(site: Site) -> None:
         assert (reply["type"], reply["reason"]) == ("refused", "not_allowed"), type_
     reply = await alice.ask("chat.send", text="hello")
     await overlay.happened("chat.sent", id=reply["id"])
-    assert [event["type"] for event in overlay.events() if event["type"] in ("gifts.sent", "chat.sent")] == [
-        "chat.sent"
-    ]
+    assert overlay.events("gifts.sent") == []
+    assert len(overlay.events("chat.sent")) == 1
     assert await site.coins("alice") == 10_000
 
 
@@ -58,7 +57,7 @@ async def test_refs(site: Site) -> None:
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_each_command_has_one_reply(site: Site, codec: str) -> None:
-    """In a frame of several the good are carried out and the bad refused by their refs, unknown types and fields too."""
+    """In a frame of several the good are carried out and the bad refused by their refs: unknown types, fields."""
     alice = await site.join("alice", codec=codec)
     await alice.tell(
         [

@@ -7,10 +7,18 @@ import httpx
 import pytest
 
 from protocol.closes import Close
+from server import limits
 from tests.site import Site, Viewer
 
 MakeSite = Callable[[], Awaitable[Site]]
 OF_EVENTS = ("seq", "at_ms", "id", "replayed")
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts and boards are told soon after each other; the pauses of life would only make these tests long."""
+    monkeypatch.setattr(limits, "VIEWERS_EVERY_MS", 200)
+    monkeypatch.setattr(limits, "BOARD_EVERY_MS", 200)
 
 
 async def turn(site: Site, *verbs: str, room: str = "demo") -> httpx.Response:
@@ -73,22 +81,20 @@ WRONG = {
 AGAIN = {"live": ("start", "resume"), "paused": ("pause",), "ended": ("end",), "suspended": ("suspend",)}
 
 
-@pytest.mark.parametrize("status", TO)
-async def test_steps_that_cannot_be_taken(site: Site, status: str) -> None:
+async def test_steps_that_cannot_be_taken(site: Site) -> None:
     """A step from a wrong status is a 409 that says so, the same step again no error; neither is told to the room."""
-    await site.put_room("r", live=False)
-    await turn(site, *TO[status], room="r")
-    before = (await site.http.get("/v1/rooms/r")).json()
-    assert before["status"] == status
-    for verb in WRONG[status]:
-        answer = await turn(site, verb, room="r")
-        assert (answer.status_code, answer.json()["error"]["reason"]) == (409, "wrong_status"), verb
-    for verb in AGAIN.get(status, ()):
-        answer = await turn(site, verb, room="r")
-        assert answer.status_code == 200, verb
-    assert (await site.http.get("/v1/rooms/r")).json() == before
+    for status, steps in TO.items():
+        await site.put_room(status, live=False)
+        before = (await turn(site, *steps, room=status)).json()
+        assert before["status"] == status
+        for verb in WRONG[status]:
+            answer = await turn(site, verb, room=status)
+            assert (answer.status_code, answer.json()["error"]["reason"]) == (409, "wrong_status"), (status, verb)
+        for verb in AGAIN.get(status, ()):
+            assert (await turn(site, verb, room=status)).status_code == 200, (status, verb)
+        assert (await site.http.get(f"/v1/rooms/{status}")).json() == before
+        assert (await turn(site, "explode", room=status)).status_code == 404
     assert (await turn(site, "start", room="none")).status_code == 404
-    assert (await turn(site, "explode", room="r")).status_code == 404
 
 
 async def test_an_update_tells_what_changed(site: Site) -> None:

@@ -1,6 +1,7 @@
 """Presence: people by role, not sockets, over all nodes; whoever leaves or dies is gone."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -113,7 +114,7 @@ async def test_counts_are_told_at_most_every_so_often(site: Site, another_site: 
         await (site, there)[number % 2].join(f"u{number}")
     await counted(watcher, 8)
     times = [event["at_ms"] for event in watcher.events("viewers.counted")]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert all(gap >= limits.VIEWERS_EVERY_MS for gap in gaps)
 
 

@@ -1,5 +1,7 @@
 """Who may not come in: every refusal of an upgrade is an HTTP answer with its status, reason and sentence."""
 
+import base64
+import hmac
 import json
 import time
 from typing import Any, NamedTuple
@@ -22,8 +24,16 @@ def claims(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value is not ...}
 
 
-def signed(secret: str = DEV_SECRET, algorithm: str = "HS256", **changes: Any) -> str:
-    return jwt.encode(claims(**changes), secret, algorithm=algorithm)
+def signed(secret: str = DEV_SECRET, **changes: Any) -> str:
+    return jwt.encode(claims(**changes), secret, algorithm="HS256")
+
+
+def by_hand(algorithm: str, digest: str) -> str:
+    """Good claims, signed with this server's secret by an algorithm that a library would warn of."""
+    parts = [json.dumps(part).encode() for part in ({"alg": algorithm, "typ": "JWT"}, claims())]
+    text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    signature = base64.urlsafe_b64encode(hmac.digest(DEV_SECRET.encode(), text, digest)).rstrip(b"=")
+    return b".".join((text, signature)).decode()
 
 
 def tampered() -> str:
@@ -51,8 +61,9 @@ ROWS = [
     Row("of another secret", signed(OTHER_SECRET)),
     Row("of no secret", jwt.encode(claims(), "", algorithm="none")),
     Row("of no algorithm and a signature", jwt.encode(claims(), "", algorithm="none") + signed().split(".")[2]),
-    Row("of another algorithm", signed(algorithm="HS512", secret=DEV_SECRET * 2)),
-    Row("of the same secret in another algorithm", signed(algorithm="HS384", secret=DEV_SECRET + " " * 16)),
+    Row("of the same secret in another algorithm", by_hand("HS384", "sha384")),
+    Row("of the same secret in a third algorithm", by_hand("HS512", "sha512")),
+    Row("of an algorithm that does not fit", by_hand("HS256", "sha512")),
     Row("tampered", tampered()),
     Row("without exp", signed(exp=...)),
     Row("without sub", signed(sub=...)),

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, async_playwright, expect
+from playwright.async_api import Browser, async_playwright, expect
 
 from server import catalogue
 from server.settings import Settings
 from tests import browser as chromium
 from tests.conftest import Stores
-from tests.pages.tabs import DESKTOP, WAIT_MS, Tabs, new_window
+from tests.pages.tabs import WAIT_MS, Tabs, Windows
 from tests.program import Served
 from tests.site import Site
 from tests.stores import settings
@@ -38,10 +38,10 @@ async def browser(chromium_path: str) -> AsyncIterator[Browser]:
         await launched.close()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def window(browser: Browser) -> BrowserContext:
-    """The run's window."""
-    return await new_window(browser, **DESKTOP)
+@pytest.fixture(scope="session")
+def windows(browser: Browser) -> Windows:
+    """The run's windows."""
+    return Windows(browser)
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ async def node(of_a_node: dict[str, str], tmp_path: Path) -> AsyncIterator[Serve
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def tabs(browser: Browser, window: BrowserContext, another_site: object) -> AsyncIterator[Tabs]:
-    """Tabs of the run's browser; they are closed before the sites, and none may have had an error."""
-    opened = Tabs(browser, window)
+async def tabs(windows: Windows, another_site: object) -> AsyncIterator[Tabs]:
+    """Tabs of the run's browser; they are left before the sites end, and none may have had an error."""
+    opened = Tabs(windows)
     yield opened
     await opened.close()

@@ -2,10 +2,9 @@
 
 import asyncio
 import re
-from typing import Any
 from urllib.parse import urlencode
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, expect
 
 WAIT_MS = 15_000.0  # a deadline, not a measure: the machine may be busy
 
@@ -35,22 +34,39 @@ PHONE = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobil
 NODE_AWAY = (r"WebSocket connection to .* failed", r"net::ERR_(CONNECTION_\w+|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)")
 
 
-async def new_window(browser: Browser, **options: Any) -> BrowserContext:
-    """A window whose pages keep their record; options are Playwright's."""
-    window = await browser.new_context(**options)
-    window.set_default_timeout(WAIT_MS)
-    await window.add_init_script(WATCH)
-    return window
+class Windows:
+    """The run's windows, one tab in each: a tab in the background draws no frames, and one used again loads faster."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._free: list[Page] = []
+
+    async def take(self, *, phone: bool = False) -> Page:
+        """An empty tab that nobody else has."""
+        while not phone and self._free:
+            page = self._free.pop()
+            if not page.is_closed():
+                return page
+        window = await self._browser.new_context(**(PHONE if phone else DESKTOP))
+        window.set_default_timeout(WAIT_MS)
+        await window.add_init_script(WATCH)
+        return await window.new_page()
+
+    async def give_back(self, page: Page) -> None:
+        """Leave the page, and let others have the tab."""
+        await page.unroute_all()
+        await page.emulate_media(reduced_motion="reduce")
+        await page.goto("about:blank")
+        self._free.append(page)
 
 
 class Tabs:
-    """The tabs of one test. They share the run's window, which makes them load in half the time, but no storage."""
+    """The tabs of one test, and the errors that they had."""
 
-    def __init__(self, browser: Browser, window: BrowserContext) -> None:
-        self._browser = browser
-        self._window = window
-        self._others: list[BrowserContext] = []
-        self._pages: list[Page] = []
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self._shared: list[Page] = []
+        self._own: list[Page] = []
         self._errors: list[str] = []
         self._expected: list[str] = []
 
@@ -60,12 +76,8 @@ class Tabs:
 
     async def new(self, *, lively: bool = False, clock: bool = False, phone: bool = False) -> Page:
         """An empty tab: one that shows motion, one whose clock can be put forward, or one on a phone."""
-        window = self._window
-        if clock or phone:
-            window = await new_window(self._browser, **(PHONE if phone else DESKTOP))
-            self._others.append(window)
-        page = await window.new_page()
-        self._pages.append(page)
+        page = await self._windows.take(phone=phone)
+        (self._own if clock or phone else self._shared).append(page)
         page.on("console", self._heard)
         page.on("pageerror", self._failed)
         if lively:
@@ -109,9 +121,13 @@ class Tabs:
         return [error for error in self._errors if not any(re.search(known, error) for known in self._expected)]
 
     async def close(self) -> None:
-        """Close every tab; nothing may have gone wrong in one."""
-        for page in self._pages:
-            await page.close()
-        for window in self._others:
-            await window.close()
-        assert self.unexpected() == []
+        """Leave every page; nothing may have gone wrong in one."""
+        for page in self._own:
+            await page.context.close()
+        for page in self._shared:
+            if not page.is_closed():
+                await self._windows.give_back(page)
+                page.remove_listener("console", self._heard)
+                page.remove_listener("pageerror", self._failed)
+        errors = self.unexpected()
+        assert not errors, errors

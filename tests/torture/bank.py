@@ -216,6 +216,13 @@ class Bank:
         await asyncio.gather(*map(self.node.send, gifts))
         return gifts
 
+    async def one_more(self, viewer: str, **fields: Any) -> Spend:
+        """A gift of this viewer that is paid."""
+        gift = self.gift(viewer=viewer, combo=None, **fields)
+        outcome = await self.node.send(gift)
+        assert isinstance(outcome, Paid), outcome
+        return gift
+
     async def more(self, acks: int) -> None:
         """Wait until so many more gifts were answered with ok."""
         wanted = len(self.book.acked) + acks
@@ -250,12 +257,25 @@ class Bank:
     def run_program(self, command: str) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")}
         environ = {**inherited, **self.environ, "LIVEROOM_DATA": str(self.folder)}
-        with (self.folder / f"{command}-{len(self.processes)}.log").open("wb") as log:
+        with self._log_of(len(self.processes)).open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "server", command], cwd=ROOT, env=environ, stdout=log, stderr=log
+                [sys.executable, "-m", "server", command], cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=log
             )
         self.processes.append(process)
         return process
+
+    def _log_of(self, number: int) -> Path:
+        return self.folder / f"program-{number}.log"
+
+    async def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Ask a program to end, and see that it does so in order."""
+        process.terminate()
+        await eventually(lambda: process.poll() is not None, WAIT_S, "the end of a program")
+        assert process.returncode == 0
+
+    def said_by(self, process: subprocess.Popen[bytes]) -> str:
+        """What a program told people."""
+        return self._log_of(self.processes.index(process)).read_text()
 
     # --- journaling --------------------------------------------------------------------------------------------
     @contextlib.asynccontextmanager

@@ -2,7 +2,7 @@
 -- KEYS -
 -- ARGV -
 -- EACH log meta / partition
--- Returns per partition {epoch or '', last id or ''}
+-- Returns per partition {epoch or '', last id or '', who it was opened on or ''}
 local found = {}
 for i = 1, items do
   local log, meta = keys_of(i)
@@ -15,6 +15,7 @@ for i = 1, items do
       end
     end
   end
-  found[i] = {redis.call('HGET', meta, 'epoch') or '', last}
+  local about = redis.call('HMGET', meta, 'epoch', 'opened')
+  found[i] = {about[1] or '', last, about[2] or ''}
 end
 return found

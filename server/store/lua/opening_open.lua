@@ -1,19 +1,19 @@
--- Opens wallet partitions at an epoch: its OPEN marker comes first and fences whoever still writes in an older one.
+-- Opens wallet partitions on a store at an epoch: the OPEN marker comes first and fences whoever writes in an older one.
 -- KEYS -
 -- ARGV -
--- EACH log meta / partition epoch
+-- EACH log meta / partition epoch opened
 -- Returns the epoch of each partition: a later one when another node has opened it meanwhile
 local epochs = {}
 local time = redis.call('TIME')
 local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
 for i = 1, items do
   local log, meta = keys_of(i)
-  local partition, epoch = args_of(i)
+  local partition, epoch, opened = args_of(i)
   local now = redis.call('HGET', meta, 'epoch')
   if not now or tonumber(now) < tonumber(epoch) then
     local id = redis.pcall('XADD', log, epoch .. '-0', 't', at_ms, 'e', '{"kind":"open","partition":' .. partition .. '}')
     if type(id) ~= 'table' then
-      redis.call('HSET', meta, 'epoch', epoch)
+      redis.call('HSET', meta, 'epoch', epoch, 'opened', opened)
       now = epoch
     end
   end

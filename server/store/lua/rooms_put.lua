@@ -1,16 +1,28 @@
 -- Creates a room, or changes its host, title and settings; a change is told to the room.
 -- KEYS meta events live
--- ARGV keep epoch run_id host_id host_name title settings body
+-- ARGV keep epoch run_id host_id host_name title settings event_id shown_host shown_title shown_settings
 -- INCLUDE append_event
 -- Returns {created, seq} | {updated, seq} | {unchanged, seq}
-local old = redis.call('HMGET', meta, 'epoch', 'host_id', 'host_name', 'title', 'settings', 'seq')
+local old = redis.call('HMGET', meta, 'epoch', 'host_id', 'host_name', 'title', 'settings', 'seq', 'shown_settings')
 if not old[1] then
   redis.call('HSET', meta, 'epoch', epoch, 'run_id', run_id, 'seq', '0', 'status', 'offline', 'host_id', host_id,
-    'host_name', host_name, 'title', title, 'settings', settings)
+    'host_name', host_name, 'title', title, 'settings', settings, 'shown_settings', shown_settings)
   return {'created', '0'}
 end
 if old[2] == host_id and old[3] == host_name and old[4] == title and old[5] == settings then
   return {'unchanged', old[6]}
 end
 redis.call('HSET', meta, 'host_id', host_id, 'host_name', host_name, 'title', title, 'settings', settings)
+local body = '{"type":"room.updated","id":"' .. event_id .. '"'
+if old[2] ~= host_id or old[3] ~= host_name then
+  body = body .. ',"host":' .. shown_host
+end
+if old[4] ~= title then
+  body = body .. ',"title":' .. shown_title
+end
+if old[7] ~= shown_settings then
+  body = body .. ',"settings":' .. shown_settings
+end
+body = body .. '}'
+redis.call('HSET', meta, 'shown_settings', shown_settings)
 return {'updated', append_event(meta, events, live, keep, body)}

@@ -1,0 +1,176 @@
+"""The drain: every entry once and in order, in double entry and one chain, whoever else drains or dies."""
+
+import asyncio
+import contextlib
+import hashlib
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from server import limits
+from server.journal.drain import Drain
+from server.journal.tables import entries, postings, quarantine, watermarks
+from tests.conftest import Stores
+from tests.journal.ledger import drained, log_ids, pay, rows, some_money
+from tests.money import books
+from tests.site import Site
+
+
+async def test_everything_is_journaled_once(site: Site, stores: Stores) -> None:
+    """Each entry of each partition becomes one row with the log's own id; again there is nothing to do."""
+    await some_money(site)
+    async with site.draining() as drain:
+        moved = await drained(drain)
+        assert moved == drain.journaled == len(log_ids(stores))
+        assert await drain.drain_once() == 0
+        await some_money(site, 5)
+        assert await drained(drain) == 5 + 3
+    found = rows(site.node.engine, entries)
+    assert {(row.partition, row.epoch, row.n) for row in found} == log_ids(stores)
+    kinds = {kind: [row for row in found if row.kind == kind] for kind in ("open", "topup", "gift")}
+    assert (len(kinds["open"]), len(kinds["topup"]), len(kinds["gift"])) == (limits.WALLET_PARTITIONS, 8, 25)
+    sums = books(stores.wallet.client())
+    assert sum(row.coins for row in kinds["gift"]) == sums["coins"]
+    assert sum(row.diamonds for row in kinds["gift"]) == sums["diamonds"]
+    assert sum(row.coins for row in kinds["topup"]) == sums["bought"]
+    assert rows(site.node.engine, quarantine) == []
+
+
+async def test_double_entry(site: Site, stores: Stores) -> None:
+    """Each entry's postings sum to zero in each asset, and an account's to what the wallet store has."""
+    await some_money(site)
+    async with site.draining() as drain:
+        await drained(drain)
+    by_entry: dict[tuple[Any, ...], int] = {}
+    by_account: dict[tuple[str, str], int] = {}
+    for leg in rows(site.node.engine, postings):
+        at, account = (leg.partition, leg.epoch, leg.n, leg.asset), (leg.asset, leg.account)
+        by_entry[at] = by_entry.get(at, 0) + leg.amount
+        by_account[account] = by_account.get(account, 0) + leg.amount
+    assert set(by_entry.values()) == {0}
+    assert sum(by_account.values()) == 0
+    for viewer in ("alice", "bob", "carol"):
+        assert by_account["coins", f"viewer:{viewer}"] == await site.coins(viewer)
+    sums = books(stores.wallet.client())
+    assert by_account["coins", "house:sold"] == -sums["bought"]
+    assert by_account["coins", "house:spent"] == sums["coins"]
+    assert by_account["diamonds", "creator:creator"] == sums["credited"]
+    assert by_account["diamonds", "house:awarded"] == -sums["diamonds"]
+
+
+async def test_the_chain(site: Site) -> None:
+    """Each row's hash is of the one before and of everything that the row says, as it has always been made."""
+    await some_money(site)
+    async with site.draining() as drain:
+        await drained(drain)
+    for partition in {row.partition for row in rows(site.node.engine, entries)}:
+        last = "0" * 64
+        for row in rows(site.node.engine, entries, entries.c.partition == partition):
+            link = f"{last} {partition} {row.epoch}-{row.n} {row.at_ms} {row.balance} {row.credited} {row.body}"
+            assert row.hash == hashlib.sha256(link.encode()).hexdigest()
+            last = row.hash
+        (mark,) = rows(site.node.engine, watermarks, watermarks.c.partition == partition)
+        assert (mark.epoch, mark.n, mark.hash) == (row.epoch, row.n, last)
+
+
+@pytest.mark.parametrize("table", ["entries", "postings", "watermarks", "positions"])
+async def test_rows_and_watermark_move_together(site: Site, stores: Stores, table: str) -> None:
+    """When anything of it cannot be written nothing is, and all of it is when it can."""
+    await some_money(site)
+    async with site.draining() as drain:
+        with site.node.engine.begin() as connection:
+            connection.execute(text(f"ALTER TABLE {table} RENAME TO away"))
+        with pytest.raises(SQLAlchemyError):
+            await drain.drain_once()
+        with site.node.engine.begin() as connection:
+            connection.execute(text(f"ALTER TABLE away RENAME TO {table}"))
+        for each in (entries, postings, watermarks):
+            assert rows(site.node.engine, each) == []
+        assert await drained(drain) == len(log_ids(stores))
+
+
+@pytest.mark.parametrize("table", ["entries", "postings"])
+async def test_what_is_journaled_stays(site: Site, table: str) -> None:
+    """Entries and postings cannot be changed or removed, by anybody who has the database's name and password."""
+    await some_money(site, 3)
+    async with site.draining() as drain:
+        await drained(drain)
+    was = rows(site.node.engine, entries), rows(site.node.engine, postings)
+    statements = [f"UPDATE {table} SET n = n + 1", f"UPDATE {table} SET epoch = 5 WHERE n = 1", f"DELETE FROM {table}"]
+    if site.node.engine.dialect.name == "postgresql":
+        statements.append(f"TRUNCATE {table}")
+    for statement in statements:
+        with pytest.raises(DBAPIError, match="insert-only"), site.node.engine.begin() as connection:
+            connection.execute(text(statement))
+    assert (rows(site.node.engine, entries), rows(site.node.engine, postings)) == was
+
+
+# --- two drains ----------------------------------------------------------------------------------------------------
+async def test_two_drains_at_once(site: Site, stores: Stores) -> None:
+    """Of two drains one loses each round; nothing is journaled twice, set aside or left out."""
+    await some_money(site, 3)
+    async with site.draining() as first, site.draining() as second:
+
+        async def keep(drain: Drain) -> None:
+            for _ in range(12):
+                with contextlib.suppress(SQLAlchemyError):
+                    await drain.drain_once()
+
+        await asyncio.gather(keep(first), keep(second), some_money(site, 60))
+        await drained(first)
+        assert first.journaled + second.journaled == len(log_ids(stores))
+    assert {(row.partition, row.epoch, row.n) for row in rows(site.node.engine, entries)} == log_ids(stores)
+    assert rows(site.node.engine, quarantine) == []
+
+
+@pytest.mark.parametrize("first_round", [True, False])
+async def test_a_drain_that_was_overtaken(site: Site, stores: Stores, first_round: bool) -> None:
+    """A drain that has read, and writes after another has written the same and more, sets nothing aside."""
+    await some_money(site, 3)
+    async with site.draining() as slow, site.draining() as quick:
+        if not first_round:
+            await drained(quick)
+            await some_money(site, 3)
+        marks = slow._ledger.marks()
+        logs = await slow._read_logs({p: (mark.epoch, mark.n) for p, mark in marks.items()})
+        await some_money(site, 6)
+        await drained(quick)
+        with contextlib.suppress(SQLAlchemyError):
+            assert slow._ledger.write(marks, logs) == 0
+        assert rows(site.node.engine, quarantine) == []
+        await some_money(site, 3)
+        await drained(slow)
+    assert {(row.partition, row.epoch, row.n) for row in rows(site.node.engine, entries)} == log_ids(stores)
+
+
+async def test_draining_to_the_end(site: Site, stores: Stores) -> None:
+    """A drain that is told to stop moves what is in the log first."""
+    stopping = asyncio.Event()
+    async with site.draining() as drain:
+        running = asyncio.create_task(drain.run(stopping))
+        await some_money(site, 10)
+        stopping.set()
+        async with asyncio.timeout(20):
+            await running
+        assert drain.journaled == len(log_ids(stores))
+
+
+async def test_a_journal_that_is_away_for_a_while(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gifts go on while the database is away, and are journaled when it is back."""
+    monkeypatch.setattr(limits, "STORE_RETRY_S_MAX", 0.05)
+    stopping = asyncio.Event()
+    with site.node.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE watermarks RENAME TO away"))
+    async with site.draining() as drain:
+        running = asyncio.create_task(drain.run(stopping))
+        await asyncio.gather(*(pay(site, "alice", 5) for _ in range(10)))
+        assert drain.journaled == 0
+        with site.node.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO watermarks"))
+        stopping.set()
+        async with asyncio.timeout(20):
+            await running
+        await drained(drain)
+        assert drain.journaled == len(log_ids(stores))

@@ -1,0 +1,57 @@
+"""What does not fit is set aside: it stops its own partition, and nobody else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from server.journal.tables import entries, quarantine
+from server.store import keys
+from tests.conftest import Stores
+from tests.journal.ledger import drained, forged, gift_of, pay, rows
+from tests.site import Site, new_gift_id
+
+MISFITS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "a balance that does not follow": lambda _: gift_of(new_gift_id(), b="81"),
+    "a credit that does not follow": lambda _: gift_of(new_gift_id(), d="11"),
+    "a gift that is journaled already": gift_of,
+    "no JSON": lambda _: gift_of(new_gift_id(), e="{"),
+    "an unknown kind": lambda _: gift_of(new_gift_id(), e='{"kind":"wish","viewer":"mallory"}'),
+    "no kind": lambda _: gift_of(new_gift_id(), e="{}"),
+    "not UTF-8": lambda _: gift_of(new_gift_id(), e=b'{"kind":"\xff"}'),
+    "no body": lambda _: {"t": "1", "b": "80"},
+    "no time": lambda _: {"e": '{"kind":"open"}'},
+    "a balance that is no number": lambda _: gift_of(new_gift_id(), b="many"),
+    "a number that was left out": lambda _: gift_of(new_gift_id()),
+}
+
+
+ON_POSTGRESQL = ("a balance that does not follow", "a gift that is journaled already", "not UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("journal", "misfit"),
+    [("sqlite", name) for name in MISFITS] + [("postgresql", name) for name in ON_POSTGRESQL],
+    indirect=["journal"],
+)
+async def test_what_does_not_fit_stops_its_partition_alone(site: Site, stores: Stores, misfit: str) -> None:
+    """It is set aside and money stands still there, in the store too; the others go on, and the drain does not die."""
+    for person in ("alice", "mallory"):
+        await site.give_coins(person, 100)
+    paid = await pay(site, "mallory", 10)
+    forged(stores, "mallory", MISFITS[misfit](paid), 9 if misfit == "a number that was left out" else None)
+    await pay(site, "alice", 10)
+    async with site.draining() as drain:
+        for _ in range(3):
+            await drained(drain)
+    partition = keys.partition_of("mallory")
+    kept = rows(site.node.engine, entries, entries.c.partition == partition)
+    assert [row.kind for row in kept] == ["open", "topup", "gift"]
+    (aside,) = rows(site.node.engine, quarantine)
+    assert aside.partition == partition
+    assert aside.reason
+    alices = rows(site.node.engine, entries, entries.c.partition == keys.partition_of("alice"))
+    assert [row.kind for row in alices][-1] == "gift"
+    viewers = [await site.join(person) for person in ("mallory", "alice")]
+    assert [(await viewer.gift()).get("reason") for viewer in viewers] == ["wallet_unavailable", None]
+    assert set(drain.stuck) == {partition}

@@ -1,0 +1,132 @@
+"""Gifts that no node came to show are shown by the journal, once; and the log is trimmed behind both."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import pytest
+from sqlalchemy import func, select
+
+from server import limits
+from server.journal.database import reading
+from server.journal.tables import entries
+from server.store import keys
+from server.store.client import StoreError
+from tests.conftest import Stores
+from tests.journal.ledger import drained, forged, pay
+from tests.site import Site, new_gift_id
+
+AnotherSite = Callable[[], Awaitable[Site]]
+pytestmark = pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # no SQL of its own in these
+
+
+async def test_a_gift_that_no_room_saw_is_shown_once(site: Site, another_site: AnotherSite, stores: Stores) -> None:
+    """Its node died between money and show: the journal shows it, however often it looks and whoever else does."""
+    viewers = [await site.join("bob"), await (await another_site()).join("carol", codec="msgpack")]
+    id = await pay(site, "alice", 30, count=3, combo="c")
+    async with site.draining() as early:
+        await early.retell_once()  # the node itself has a moment for it
+        assert early.retold == 0
+    async with site.draining(ahead_s=5) as drain, site.draining(ahead_s=5) as another:
+        await asyncio.gather(drain.retell_once(), another.retell_once())
+        await drain.retell_once()
+        assert drain.retold + another.retold == 1
+    async with site.draining(ahead_s=9) as restarted:
+        await restarted.retell_once()
+        assert restarted.retold == 0
+    for viewer in viewers:
+        event = await viewer.happened("gifts.sent", id=id)
+        assert (event["coins"], event["count"], event["combo"]) == (30, 3, {"id": "c", "count": 3})
+        end = await viewer.ask("chat.send", text=f"{viewer.codec}: that is all")
+        await viewer.happened("chat.sent", id=end["id"])
+        assert len(viewer.events("gifts.sent")) == 1
+        await viewer.happened(
+            "board.changed", top=[{"rank": 1, "user": {"user_id": "alice", "name": "Alice"}, "coins": 30}]
+        )
+    with stores.room.client() as look:
+        assert look.hget(keys.room_meta("demo"), "coins") == "30"
+
+
+async def test_a_gift_that_was_shown_is_not_shown_again(site: Site) -> None:
+    """What the node has shown itself the journal leaves alone."""
+    alice = await site.join("alice")
+    reply = await alice.gift("coffee", 1)
+    await alice.happened("gifts.sent", id=reply["id"])
+    async with site.draining(ahead_s=5) as drain:
+        await drain.retell_once()
+        assert drain.retold == 0
+    assert len(alice.events("gifts.sent")) == 1
+
+
+async def test_a_sender_that_asks_again_shows_it_too(site: Site) -> None:
+    """The sender's own retry and the journal may both come to it: the room sees it once."""
+    alice = await site.join("alice")
+    reply = await alice.gift("coffee", 1)
+    async with site.draining(ahead_s=5) as drain:
+        await asyncio.gather(drain.retell_once(), alice.gift("coffee", 1, id=reply["id"]))
+    end = await alice.ask("chat.send", text="that is all")
+    await alice.happened("chat.sent", id=end["id"])
+    assert len(alice.events("gifts.sent")) == 1
+
+
+async def test_gifts_that_cannot_be_shown_hold_up_nobody(site: Site, stores: Stores) -> None:
+    """A gift of a room that is gone, and one whose show nobody can read, are passed over."""
+    bob = await site.join("bob")
+    await site.give_coins("mallory", 100)
+    await pay(site, "mallory", 5, room="gone")
+    unreadable = {
+        "kind": "gift",
+        "id": new_gift_id(),
+        "viewer": "mallory",
+        "creator": "creator",
+        "coins": 5,
+        "diamonds": 1,
+    }
+    forged(stores, "mallory", {"t": "1", "b": "90", "d": "3", "k": "0", "e": str(unreadable).replace("'", '"')})
+    last = await pay(site, "alice", 5)
+    async with site.draining(ahead_s=5) as drain:
+        await drain.retell_once()
+        await drain.retell_once()
+        assert drain.retold == 1
+    await bob.happened("gifts.sent", id=last)
+
+
+async def test_a_room_store_that_lost_its_tail_is_told_again(site: Site, stores: Stores) -> None:
+    """How far the rooms were told is in the room store: when that is emptied, so is this, and gifts are shown anew."""
+    id = await pay(site, "alice", 5)
+    async with site.draining(ahead_s=5) as drain:
+        await drain.retell_once()
+        with stores.room.client() as look:
+            look.flushall()
+        await site.put_room("demo")
+        with contextlib.suppress(StoreError):
+            await drain.retell_once()
+    async with site.draining(ahead_s=5) as restarted:
+        await restarted.retell_once()
+        assert restarted.retold == 1
+    bob = await site.join("bob", since="another:0")
+    assert bob.welcome["room"]["coins"] == 5 or await bob.happened("gifts.sent", id=id)
+
+
+async def test_the_log_is_trimmed_behind_the_journal(
+    site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what is journaled and shown a tail stays; what is neither is never cut."""
+    monkeypatch.setattr(limits, "TRIM_EVERY_S", 0)
+    log = keys.log(keys.partition_of("alice"))
+    await asyncio.gather(*(pay(site, "alice", 1) for _ in range(400)))
+    with stores.wallet.client() as look:
+        async with site.draining(ahead_s=5, tail=50) as drain:
+            await drained(drain)
+            assert look.xlen(log) == 402  # open and topup with them: journaled, not shown
+            await drain.retell_once()
+            await drained(drain)
+            await drain.drain_once()
+            assert 50 <= look.xlen(log) < 300
+            await pay(site, "alice", 1)
+            assert await drained(drain) == 1
+        assert look.xrevrange(log, count=1)[0][0] == "1-402"
+    with reading(site.node.engine).connect() as connection:
+        count = select(func.count()).select_from(entries).where(entries.c.kind == "gift")
+        assert connection.execute(count).scalar_one() == 401
+    assert await site.coins("alice") == 10_000 - 401
