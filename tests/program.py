@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import httpx
 import websockets
 
-from server import limits
 from server.settings import DEV_SERVICE_KEY
 from tests.site import Viewer, new_gift_id
 
@@ -305,11 +304,11 @@ class Program(Served):
         found: list[dict[str, Any]] = []
         before = ""
         for _ in range(100):
-            page = (await self.get(f"/v1/wallets/{user}/entries{before}"))["entries"]
-            found += [entry for entry in page if entry not in found]
-            if len(page) < limits.ENTRIES_PAGE:
+            page = await self.get(f"/v1/wallets/{user}/entries{before}")
+            found += page["entries"]
+            if page["next"] is None:
                 return found
-            before = f"?before_ms={page[-1]['at_ms'] + 1}"
+            before = f"?before={page['next']['before']}"
         raise AssertionError("more pages than a test makes")
 
     async def discard(self) -> None:

@@ -1,5 +1,6 @@
 """Wallets over HTTP: what one holds, top-ups, and its journal entries."""
 
+import re
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -11,6 +12,8 @@ from server import limits
 from server.http.api import HttpError, answer, body, route, user_id_of
 from server.journal.purchases import TopUp
 from server.money import TopUpConflict
+
+_ENTRY_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}$")
 
 
 async def get_wallet(request: Request) -> Response:
@@ -39,11 +42,14 @@ async def set_limit(request: Request) -> Response:
 
 
 async def entries(request: Request) -> Response:
-    before = request.query_params.get("before_ms")
-    if before is not None and not (before.isascii() and before.isdecimal() and len(before) < 16):
-        raise HttpError(400, "bad_request", "before_ms must be a number.")
-    found = await request.app.state.node.purchases.entries_of(user_id_of(request), int(before) if before else None)
-    return answer({"entries": found})
+    text = request.query_params.get("before")
+    if text is not None and not _ENTRY_ID.match(text):
+        raise HttpError(400, "bad_request", "before must be an entry's id: <epoch>-<n>.")
+    epoch, _, n = (text or "").partition("-")
+    before = (int(epoch), int(n)) if text else None
+    found = await request.app.state.node.purchases.entries_of(user_id_of(request), before)
+    more = {"before": found[-1]["entry"]} if len(found) == limits.ENTRIES_PAGE else None
+    return answer({"entries": found, "next": more})
 
 
 def routes() -> list[Route]:

@@ -54,6 +54,7 @@ class Report(Struct, frozen=True, kw_only=True):
     oldest_unverified_ms: int
     quarantined: int
     wrong: list[Wrong]
+    stuck: dict[int, str] = {}  # msgspec copies it; partitions that stand still, and why
 
 
 class _Sums(Struct):
@@ -122,7 +123,8 @@ class Audit:
             partitions_behind=len(behind),
             oldest_unverified_ms=oldest_ms,
             quarantined=quarantined,
-            wrong=wrong[: limits.AUDIT_WRONG_MAX],
+            wrong=_first_of_each(wrong),
+            stuck=await asyncio.to_thread(self._stuck),
         )
         await asyncio.to_thread(self._keep, report)
         return report
@@ -195,6 +197,11 @@ class Audit:
         with reading(self._engine).connect() as connection:
             return int(connection.execute(select(func.count()).select_from(quarantine)).scalar_one())
 
+    def _stuck(self) -> dict[int, str]:
+        with reading(self._engine).connect() as connection:
+            rows = connection.execute(select(quarantine.c.partition, quarantine.c.reason))
+            return {row.partition: row.reason for row in rows}
+
     def _keep(self, report: Report) -> None:
         """The report, and what is wrong beside the entries that do not fit: those partitions stand still."""
         with self._engine.begin() as connection:
@@ -222,6 +229,17 @@ def _set_aside(connection: Connection, report: Report) -> None:
                     at_ms=report.at_ms,
                 )
             )
+
+
+def _first_of_each(wrong: list[Wrong]) -> list[Wrong]:
+    """At least one of every partition, more of each up to a bound: no partition hides another."""
+    seen: dict[int, int] = {}
+    shown = []
+    for each in wrong:
+        seen[each.partition] = seen.get(each.partition, 0) + 1
+        if seen[each.partition] <= limits.AUDIT_WRONG_MAX // 4:
+            shown.append(each)
+    return shown
 
 
 def _before(last: str, mark: str | None) -> bool:

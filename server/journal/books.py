@@ -1,14 +1,15 @@
 """From ledger entries to rows: each entry is checked, posted double, and chained to the one before."""
 
 import hashlib
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from server.journal.lots import Part
 
 FIRST_HASH = "0" * 64
+NUMBER_MAX = 2**53  # exact in JSON, Lua and SQL alike
 
 
 class Gap(Exception):
@@ -62,16 +63,20 @@ class Positions:
             self._now[(partition, account)] = self.changed[(partition, account)] = told
 
 
-class Body(Struct, frozen=True, kw_only=True):
-    """What every kind of entry may say."""
+Short = Annotated[str, Meta(max_length=64)]
+Amount = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 
-    kind: str
-    id: str = ""
-    viewer: str = ""
-    creator: str | None = None
-    room: str | None = None
-    coins: int = 0
-    diamonds: int = 0
+
+class Body(Struct, frozen=True, kw_only=True):
+    """What every kind of entry may say, no longer than its column."""
+
+    kind: Annotated[str, Meta(max_length=16)]
+    id: Short = ""
+    viewer: Short = ""
+    creator: Short | None = None
+    room: Short | None = None
+    coins: Amount = 0
+    diamonds: Amount = 0
     reversed: tuple[Part, ...] = ()
 
 
@@ -93,19 +98,43 @@ START = Mark(0, 0, FIRST_HASH)
 _BODY = msgspec.json.Decoder(Body)
 
 
-def parse(row: Any) -> LogEntry:
+class Unreadable(Struct, frozen=True, kw_only=True):
+    """An entry that is none: a changed byte on the store's disk is enough."""
+
+    epoch: int
+    n: int
+    body: bytes
+    reason: str
+
+
+def parse(row: Any) -> "LogEntry | Unreadable":
     """An XRANGE row: `<epoch>-<n>` and its fields."""
-    epoch, n = row[0].split(b"-")
-    fields = dict(zip(row[1][::2], row[1][1::2], strict=True))
-    return LogEntry(
-        epoch=int(epoch),
-        n=int(n),
-        at_ms=int(fields[b"t"]),
-        balance=int(fields[b"b"]) if b"b" in fields else None,
-        credited=int(fields[b"d"]) if b"d" in fields else None,
-        combo_count=int(fields.get(b"k", 0)),
-        body=fields[b"e"],
-    )
+    epoch, n = (int(part) for part in row[0].split(b"-"))
+    try:
+        fields = dict(zip(row[1][::2], row[1][1::2], strict=True))
+        if "\0" in fields[b"e"].decode():
+            raise ValueError("a NUL in the text")
+        entry = LogEntry(
+            epoch=epoch,
+            n=n,
+            at_ms=_number(fields[b"t"]),
+            balance=_number(fields[b"b"]) if b"b" in fields else None,
+            credited=_number(fields[b"d"]) if b"d" in fields else None,
+            combo_count=_number(fields.get(b"k", b"0")),
+            body=fields[b"e"],
+        )
+        _BODY.decode(entry.body)
+    except (KeyError, ValueError, msgspec.DecodeError) as error:
+        return Unreadable(epoch=epoch, n=n, body=repr(row[1]).encode(), reason=f"cannot be read: {error!r}")
+    return entry
+
+
+def _number(text: bytes) -> int:
+    """A whole number that SQL and Lua hold exactly. Raises ValueError."""
+    number = int(text)
+    if not 0 <= number <= NUMBER_MAX:
+        raise ValueError(f"{number} is out of range")
+    return number
 
 
 def book(

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from server.settings import Unusable
 
@@ -22,7 +23,10 @@ def connect(url: str) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise Unusable(f"LIVEROOM_JOURNAL_URL is for {parsed.get_backend_name()}; SQLite and PostgreSQL are served.")
-    engine = create_engine(parsed, pool_pre_ping=True)
+    try:
+        engine = create_engine(parsed, pool_pre_ping=True)
+    except (ImportError, ArgumentError):
+        raise Unusable(f"LIVEROOM_JOURNAL_URL names a driver that is not here: {parsed.drivername}.") from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_immediate)

@@ -15,8 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import limits
 from server.clock import Clock
 from server.history import History
-from server.journal.books import LogEntry, parse
-from server.journal.ledger import Ledger
+from server.journal.books import parse
+from server.journal.ledger import Ledger, Logs
 from server.journal.retell import Retell
 from server.store import keys
 from server.store.client import Store, StoreError
@@ -96,7 +96,7 @@ class Drain:
                 log.error("partition_frozen", partition=partition, reason=reason)
                 self._frozen.add(partition)
 
-    async def _read_logs(self, after: dict[int, tuple[int, int]]) -> dict[int, list[LogEntry]]:
+    async def _read_logs(self, after: dict[int, tuple[int, int]]) -> Logs:
         asked = [
             (p, self._wallet.send("XRANGE", keys.log(p), f"({epoch}-{n}", "+", "COUNT", limits.DRAIN_BATCH))
             for p, (epoch, n) in after.items()

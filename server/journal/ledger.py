@@ -6,17 +6,21 @@ import msgspec
 import structlog
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from server import limits
 from server.clock import Clock
-from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, book
+from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Unreadable, book
 from server.journal.database import reading
 from server.journal.tables import entries, positions, postings, quarantine, reversals, topups, watermarks
 
 log = structlog.get_logger()
 
-Logs = dict[int, list[LogEntry]]
+Logs = dict[int, list[LogEntry | Unreadable]]
+
+
+def accounts_of(entry: LogEntry | Unreadable) -> list[str]:
+    return entry.accounts() if isinstance(entry, LogEntry) else []
 
 
 class LostRace(SQLAlchemyError):
@@ -33,7 +37,8 @@ class Batch:
         self.reversed: list[dict[str, Any]] = []
         self.moved: dict[int, tuple[Mark, Mark]] = {}
         self.positions: dict[tuple[int, str], int] = {}
-        self.misfits: dict[int, tuple[LogEntry, str]] = {}
+        self.misfits: dict[int, tuple[LogEntry | Unreadable, str]] = {}
+        self.marks: dict[int, Mark] = {}  # of the partitions with a misfit, as they were when it was found
 
 
 class Ledger:
@@ -62,7 +67,7 @@ class Ledger:
         batch = self._prepare(marks, logs)
         try:
             self._commit(batch)
-        except IntegrityError:
+        except (IntegrityError, DataError):
             return self._write_one_by_one(logs)
         return len(batch.rows)
 
@@ -74,9 +79,12 @@ class Ledger:
         for partition, found in logs.items():
             mark = marks[partition]
             for entry in found:
+                if isinstance(entry, Unreadable):
+                    batch.misfits[partition] = (entry, entry.reason)
+                    break
                 try:
                     mark, row, legs = book(partition, mark, entry, known)
-                except (Gap, Misfit, msgspec.ValidationError) as error:
+                except (Gap, Misfit, msgspec.DecodeError) as error:
                     batch.misfits[partition] = (entry, str(error))
                     break
                 batch.rows.append(row)
@@ -85,6 +93,8 @@ class Ledger:
                     batch.posted.append({"topup": row["ref"], "after": row["balance"]})
                 elif row["kind"] in ("refund", "chargeback"):
                     batch.reversed.append({"of_kind": row["kind"], "of_ref": row["ref"]})
+            if partition in batch.misfits:
+                batch.marks[partition] = mark
             if mark is not marks[partition]:
                 batch.moved[partition] = (marks[partition], mark)
         batch.positions = known.changed
@@ -92,7 +102,7 @@ class Ledger:
 
     def _positions(self, logs: Logs) -> Positions:
         """The accounts that these entries move, as they stand."""
-        wanted = {(p, account) for p, found in logs.items() for entry in found for account in entry.accounts()}
+        wanted = {(p, account) for p, found in logs.items() for entry in found for account in accounts_of(entry)}
         known = Positions()
         by_partition: dict[int, list[str]] = {}
         for partition, account in wanted:
@@ -121,9 +131,10 @@ class Ledger:
             if batch.reversed:
                 connection.execute(_REVERSAL_POSTED, batch.reversed)
             for partition, (entry, reason) in batch.misfits.items():
+                _hold_mark(connection, partition, batch.marks[partition])
                 self._set_aside(connection, partition, entry, reason)
 
-    def _set_aside(self, connection: Connection, partition: int, entry: LogEntry, reason: str) -> None:
+    def _set_aside(self, connection: Connection, partition: int, entry: LogEntry | Unreadable, reason: str) -> None:
         log.error("partition_stuck", partition=partition, entry=f"{entry.epoch}-{entry.n}", reason=reason)
         connection.execute(
             insert(quarantine).values(
@@ -142,16 +153,17 @@ class Ledger:
         for partition, found in logs.items():
             for entry in found:
                 mark = self.marks()[partition]
-                if not mark.follows(entry):
+                if isinstance(entry, LogEntry) and not mark.follows(entry):
                     break  # another drain was here
                 batch = self._prepare({partition: mark}, {partition: [entry]})
                 try:
                     self._commit(batch)
-                except IntegrityError as error:
+                except (IntegrityError, DataError) as error:
                     if self.marks()[partition] != mark:
                         raise LostRace(f"another drain moved partition {partition}") from None
                     aside = Batch()
-                    aside.misfits[partition] = (entry, f"not unique: {error.orig}")
+                    aside.misfits[partition] = (entry, f"the journal does not take it: {error.orig}")
+                    aside.marks[partition] = mark
                     self._commit(aside)
                     break
                 written += len(batch.rows)
@@ -181,6 +193,18 @@ def _move_mark(connection: Connection, partition: int, before: Mark, after: Mark
         update(watermarks).where(watermarks.c.partition == partition, watermarks.c.hash == before.hash).values(**values)
     )
     if changed.rowcount != 1:
+        raise LostRace(f"another drain moved partition {partition}")
+
+
+def _hold_mark(connection: Connection, partition: int, mark: Mark) -> None:
+    """That nobody has moved the partition since the entry was found not to fit: else it may fit. Raises LostRace."""
+    if mark == START:
+        there = connection.execute(select(watermarks.c.n).where(watermarks.c.partition == partition)).first()
+        if there is not None:
+            raise LostRace(f"another drain moved partition {partition}")
+        return
+    where = (watermarks.c.partition == partition, watermarks.c.hash == mark.hash)
+    if connection.execute(update(watermarks).where(*where).values(hash=mark.hash)).rowcount != 1:
         raise LostRace(f"another drain moved partition {partition}")
 
 

@@ -82,7 +82,10 @@ def audit(settings: Settings) -> int:
     print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if report.ok:
         return 0
-    where = "entries are set aside, or the store is behind the journal"
+    where = "the store is behind the journal"
+    if report.stuck:
+        partition, reason = next(iter(report.stuck.items()))
+        where = f"partition {partition} stands still: {reason}"
     if report.wrong:
         first = report.wrong[0]
         where = f"partition {first.partition}, {first.where}: {first.what}"

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, tuple_
 from sqlalchemy.exc import IntegrityError
 
 from protocol.ids import TopUpId, UserId
@@ -72,15 +72,15 @@ class Purchases:
                 return connection.execute(select(topups).where(topups.c.id == order.id)).one()
         return None
 
-    async def entries_of(self, user_id: UserId, before_ms: int | None) -> list[dict[str, Any]]:
-        """The newest journal entries of a wallet, a page of them. Raises SQLAlchemyError."""
-        return await asyncio.to_thread(self._entries_of, user_id, before_ms)
+    async def entries_of(self, user_id: UserId, before: tuple[int, int] | None) -> list[dict[str, Any]]:
+        """The newest journal entries of a wallet before `(epoch, n)`, a page of them. Raises SQLAlchemyError."""
+        return await asyncio.to_thread(self._entries_of, user_id, before)
 
-    def _entries_of(self, user_id: str, before_ms: int | None) -> list[dict[str, Any]]:
+    def _entries_of(self, user_id: str, before: tuple[int, int] | None) -> list[dict[str, Any]]:
         query = select(entries).where(entries.c.user_id == user_id)
-        if before_ms is not None:
-            query = query.where(entries.c.at_ms < before_ms)
-        newest = query.order_by(entries.c.at_ms.desc(), entries.c.epoch.desc(), entries.c.n.desc())
+        if before is not None:
+            query = query.where(tuple_(entries.c.epoch, entries.c.n) < before)
+        newest = query.order_by(entries.c.epoch.desc(), entries.c.n.desc())  # a user's entries are of one partition
         with reading(self._engine).connect() as connection:
             rows = connection.execute(newest.limit(limits.ENTRIES_PAGE)).all()
         return [

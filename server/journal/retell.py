@@ -6,17 +6,19 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
+from protocol.gifts import GiftSent
 from server import limits
 from server.clock import Clock
 from server.features.gifts import GiftEntry, show_gift
 from server.history import History, NoSuchRoom
 from server.journal.books import LogEntry
+from server.journal.ledger import Logs
 from server.store import keys
 
 log = structlog.get_logger()
 
 _ENTRY = msgspec.json.Decoder(GiftEntry)
-ReadLogs = Callable[[dict[int, tuple[int, int]]], Awaitable[dict[int, list[LogEntry]]]]
+ReadLogs = Callable[[dict[int, tuple[int, int]]], Awaitable[Logs]]
 
 
 class Retell:
@@ -36,7 +38,8 @@ class Retell:
         logs = await self._read_logs(self.shown)
         now_ms = self._clock.now_ms()
         for partition, found in logs.items():
-            old = [entry for entry in found if abs(now_ms - entry.at_ms) >= limits.RETELL_AFTER_MS]
+            readable = [entry for entry in found if isinstance(entry, LogEntry)]  # the ledger sets the others aside
+            old = [entry for entry in readable if abs(now_ms - entry.at_ms) >= limits.RETELL_AFTER_MS]
             if not old:
                 continue
             await self._retell_missing([entry for entry in old if _is_gift(entry, now_ms)])
@@ -50,7 +53,15 @@ class Retell:
         return {p: _parse_id(value) for p, value in zip(partitions, found, strict=True)}
 
     async def _retell_missing(self, found: list[LogEntry]) -> None:
-        gifts = [(_ENTRY.decode(entry.body), entry.combo_count) for entry in found]
+        gifts = []
+        for entry in found:
+            try:
+                gift = _ENTRY.decode(entry.body)
+                msgspec.json.decode(gift.show, type=GiftSent)
+            except msgspec.DecodeError as error:
+                log.error("gift_unreadable", entry=f"{entry.epoch}-{entry.n}", error=str(error))
+                continue
+            gifts.append((gift, entry.combo_count))
         asked = [self._history.store.send("EXISTS", keys.room_once(gift.room, gift.id)) for gift, _ in gifts]
         for (gift, combo_count), there in zip(gifts, await asyncio.gather(*asked), strict=True):
             if there:

@@ -145,6 +145,9 @@ async def test_the_end_lets_everybody_go(site: Site, another_site: MakeSite, ver
     there = await another_site()
     overlay, far_overlay = await site.join("obs", "overlay"), await there.join("obs", "overlay", codec="msgpack")
     watching = [await site.join("alice"), await there.join("bob", codec="msgpack"), await there.join("creator", "host")]
+    bot = await site.join("bot", "bot")
+    for number in range(100):  # a busy room: the event waits for its tick
+        await bot.tell({"type": "chat.send", "text": f"chat {number}"})
     await turn(site, verb)
     tag = {"end": "room.ended", "suspend": "room.suspended"}[verb]
     for viewer in watching:

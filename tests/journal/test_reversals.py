@@ -161,6 +161,7 @@ async def test_chargeback_of_what_was_never_sold(desk: Desk, topup: str) -> None
 async def test_chargeback_while_gifts_are_sent(desk: Desk) -> None:
     """Gifts that were acked before the freeze are reversed to the last coin; those after it are refused."""
     old, bad = await desk.buy("cleo", 5), await desk.buy("cleo", 1_000)
+    await desk.journal()
     viewer, acked, reasons, some = await desk.site.join("cleo"), set[str](), set[str](), asyncio.Event()
 
     async def keep_giving() -> None:
@@ -174,11 +175,13 @@ async def test_chargeback_while_gifts_are_sent(desk: Desk) -> None:
             if len(acked) == 20:
                 some.set()
 
-    async with asyncio.TaskGroup() as givers:
-        for _ in range(4):
-            givers.create_task(keep_giving())
+    async with asyncio.TaskGroup() as tasks:
+        givers = [tasks.create_task(keep_giving()) for _ in range(4)]
         await some.wait()
-        done = await desk.charge_back(bad)
+        charging = tasks.create_task(desk.site.node.reversals.charge_back(bad, ""))
+        await asyncio.wait(givers)  # none of their gifts is journaled yet
+        async with desk.journaling():
+            done = await charging
     assert reasons <= {"wallet_frozen"}
     assert (await viewer.gift("rose"))["reason"] == "wallet_frozen"
     reversed_ = {part.gift_id for part in done.reversed}

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 TEXT, BINARY, CLOSE, PING = 0x1, 0x2, 0x8, 0x9
 WAIT_S = 20.0
@@ -88,6 +90,15 @@ class RawSocket:
             assert opcode != CLOSE, payload
             if words in payload:
                 return payload
+
+    async def told_until(self, seq: int) -> list[dict[str, Any]]:
+        """Everything of JSON frames, up to the event of this seq."""
+        told: list[dict[str, Any]] = []
+        while not told or told[-1].get("seq", 0) < seq:
+            opcode, payload = await self.read_frame()
+            assert opcode == TEXT, (opcode, payload)
+            told += json.loads(payload)
+        return told
 
     async def closed(self) -> int | None:
         """Read on until the server closes: its close code, or None when the connection just ends."""

@@ -86,6 +86,7 @@ ROWS = [
     Row("text on msgpack", "msgpack", frame(MSGPACK_PING, TEXT)),
     Row("JSON text on msgpack", "msgpack", frame(PING_JSON, TEXT)),
     Row("no mask", "json", frame(PING_JSON, mask=False)),
+    Row("no mask where a mask of zeros follows", "json", bytes((0x81, len(PING_JSON))) + bytes(4) + PING_JSON),
     Row("a reserved bit", "json", frame(PING_JSON, bits=0x40)),
     Row("a reserved opcode", "json", frame(PING_JSON, 0x3)),
     Row("a reserved control opcode", "json", frame(b"", 0xB)),

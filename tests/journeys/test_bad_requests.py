@@ -19,8 +19,8 @@ OTHER_SECRET = "a-secret-that-is-not-this-server's-own-one"
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Good claims but for these; a claim of ... is left out."""
-    made = {"sub": "alice", "name": "Alice", "role": "viewer", "exp": int(time.time()) + 600, **changes}
+    """Claims that are good for longer than the tests run, but for these; a claim of ... is left out."""
+    made = {"sub": "alice", "name": "Alice", "role": "viewer", "exp": int(time.time()) + 86_400, **changes}
     return {key: value for key, value in made.items() if value is not ...}
 
 

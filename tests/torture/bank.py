@@ -22,6 +22,8 @@ from protocol.refusals import Refusal, Refused
 from server import limits
 from server.app import make_wallet_store
 from server.clock import Clock
+from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
+from server.history import SCRIPTS as HISTORY_SCRIPTS
 from server.history import History
 from server.journal import database
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
@@ -282,13 +284,15 @@ class Bank:
     async def draining(self, address: str | None = None) -> AsyncIterator[Drain]:
         """A drain in this process, of this bank's store or another; the test takes its steps."""
         wallet = Store("wallet", address or self.settings.wallet_address, scripts=AUDIT_SCRIPTS)
-        rooms = Store("room", self.settings.room_address)
+        rooms = Store("room", self.settings.room_address, scripts=[*HISTORY_SCRIPTS, *GIFT_SCRIPTS])
         await wallet.start()
+        await rooms.start()
         await wallet.wait_up(WAIT_S)
         try:
             yield Drain(self.engine, wallet, History(rooms), CLOCK)
         finally:
             await wallet.stop()
+            await rooms.stop()
 
     async def drain(self, address: str | None = None) -> int:
         """Journal everything that is in the log; how many entries that were."""

@@ -1,0 +1,183 @@
+"""Top-ups: bought once per id for ever, by the journal's word when the store has forgotten; and the schema itself."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect
+
+from protocol.refusals import Refused
+from server import limits
+from server.journal import database
+from server.journal.purchases import TopUp
+from server.journal.tables import metadata, topups
+from server.money import TopUpConflict
+from server.settings import Unusable
+from server.store import keys
+from tests.conftest import Stores
+from tests.journal.ledger import drained, pay, rows
+from tests.money import Purse
+from tests.site import Site
+
+AnotherSite = Callable[[], Awaitable[Site]]
+
+
+def order(engine: Engine, id: str) -> Any:
+    """The row of one order."""
+    (row,) = rows(engine, topups, topups.c.id == id)
+    return row
+
+
+async def test_an_order_is_pending_until_it_is_journaled(site: Site) -> None:
+    """The row comes first; it is posted, with the balance after it, in the transaction of its ledger entry."""
+    buy = site.node.purchases.top_up
+    done = await buy("alice", TopUp("order-1", 500, "shop"))
+    assert (done.balance, done.duplicate) == (10_500, False)
+    row = order(site.node.engine, "order-1")
+    assert (row.user_id, row.coins, row.source, row.state, row.balance) == ("alice", 500, "shop", "pending", None)
+    await pay(site, "alice", 100)
+    async with site.draining() as drain:
+        await drained(drain)
+    row = order(site.node.engine, "order-1")
+    assert (row.state, row.balance) == ("posted", 10_500)
+
+
+@pytest.mark.parametrize("journaled", [False, True])
+async def test_the_same_order_again(site: Site, journaled: bool) -> None:
+    """A repeated order is a duplicate with the first balance, journaled or not; another order is a conflict."""
+    buy = site.node.purchases.top_up
+    await buy("alice", TopUp("order-1", 500, "shop"))
+    await pay(site, "alice", 100)
+    if journaled:
+        async with site.draining() as drain:
+            await drained(drain)
+    again = await buy("alice", TopUp("order-1", 500, "shop"))
+    assert (again.balance, again.duplicate) == (10_500, True)
+    for user, changed in (
+        ("alice", TopUp("order-1", 501, "shop")),
+        ("alice", TopUp("order-1", 500, "another")),
+        ("bob", TopUp("order-1", 500, "shop")),
+    ):
+        with pytest.raises(TopUpConflict):
+            await buy(user, changed)
+    assert (await site.coins("alice"), await site.coins("bob")) == (10_400, 10_000)
+
+
+async def test_an_order_that_the_store_has_forgotten(site: Site, stores: Stores) -> None:
+    """When the receipt is long gone the journal's unique id still stands: nothing is credited twice."""
+    buy = site.node.purchases.top_up
+    await buy("alice", TopUp("order-1", 500, "shop"))
+    async with site.draining() as drain:
+        await drained(drain)
+    with stores.wallet.client() as look:
+        assert 0 < look.ttl(keys.receipt("alice", "topup:order-1")) <= limits.TOPUP_RECEIPT_S
+        look.delete(keys.receipt("alice", "topup:order-1"))
+    assert (await buy("alice", TopUp("order-1", 500, "shop"))).duplicate
+    assert await site.coins("alice") == 10_500
+
+
+async def test_an_order_of_two_nodes_at_once(another_site: AnotherSite) -> None:
+    """A shop that asks two nodes at the same time credits once."""
+    sites = [await another_site(), await another_site()]
+    one = TopUp("order-1", 500, "shop")
+    done = await asyncio.gather(*(sites[n % 2].node.purchases.top_up("alice", one) for n in range(10)))
+    assert sum(not each.duplicate for each in done) == 1
+    assert await sites[0].coins("alice") == 10_500
+
+
+async def test_an_order_that_was_begun(far_purse: Purse, wire: Any) -> None:
+    """A node that died between row and wallet leaves a pending order, which is credited when it comes again."""
+    wire.lose_request("order-1")
+    with pytest.raises(Refused, match="wallet_unavailable"):
+        await far_purse.buy("alice", 100, "order-1")
+    assert order(far_purse.engine, "order-1").state == "pending"
+    await far_purse.settled()
+    done = await far_purse.buy("alice", 100, "order-1")
+    assert (done.balance, done.duplicate) == (100, False)
+
+
+# --- what the journal tells of a wallet ----------------------------------------------------------------------------
+async def test_a_wallets_entries(site: Site) -> None:
+    """The newest first: what came, what went, and the balance after each; nobody else's among them."""
+    first = await pay(site, "alice", 30)
+    await pay(site, "bob", 7)
+    await site.node.purchases.top_up("alice", TopUp("order-1", 500, "shop"))
+    async with site.draining() as drain:
+        await drained(drain)
+    found = await site.node.purchases.entries_of("alice", None)
+    told = [{name: entry[name] for name in ("kind", "ref", "coins", "balance", "room_id", "to")} for entry in found]
+    assert told == [
+        {"kind": "topup", "ref": "order-1", "coins": 500, "balance": 10_470, "room_id": None, "to": None},
+        {"kind": "gift", "ref": first, "coins": -30, "balance": 9_970, "room_id": "demo", "to": "creator"},
+        {"kind": "topup", "ref": "demo-alice", "coins": 10_000, "balance": 10_000, "room_id": None, "to": None},
+    ]
+    assert await site.node.purchases.entries_of("nobody", None) == []
+
+
+async def test_paging_through_a_wallets_entries(site: Site) -> None:
+    """Page by page every entry is told, also those of one batch, which share their millisecond."""
+    await asyncio.gather(*(pay(site, "alice", 1) for _ in range(limits.ENTRIES_PAGE + 50)))
+    async with site.draining() as drain:
+        await drained(drain)
+    seen: list[dict[str, Any]] = []
+    address = "/v1/wallets/alice/entries"
+    for _ in range(10):
+        page = (await site.http.get(address)).json()
+        seen += page["entries"]
+        if len(page["entries"]) < limits.ENTRIES_PAGE:
+            break
+        older = page.get("next") or {"before_ms": page["entries"][-1]["at_ms"]}
+        address = "/v1/wallets/alice/entries?" + "&".join(f"{name}={value}" for name, value in older.items())
+    assert len({entry["entry"] for entry in seen}) == limits.ENTRIES_PAGE + 51
+    balances = [entry["balance"] for entry in seen]
+    assert balances == sorted(balances)  # each gift took something: the newest has least
+
+
+# --- the schema ----------------------------------------------------------------------------------------------------
+async def test_migrations_make_the_tables(journal: str) -> None:
+    """What the migrations make is what tables.py says, in every column, index and constraint."""
+    engine = database.connect(journal)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        for table in metadata.sorted_tables:
+            key = inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
+            assert key == [column.name for column in table.primary_key.columns]
+    engine.dispose()
+
+
+async def test_migrating_again_and_at_once(journal: str) -> None:
+    """Nodes and journal may all begin with it: a schema that is up to date stays as it is."""
+    failed: list[BaseException] = []
+
+    def migrate() -> None:
+        engine = database.connect(journal)
+        try:
+            database.migrate(engine)
+        except BaseException as error:
+            failed.append(error)
+        engine.dispose()
+
+    threads = [threading.Thread(target=migrate) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+@pytest.mark.parametrize("journal", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "mysql://host/db", "redis://host", "postgresql+asyncpg://host/db", "://"]
+)
+async def test_addresses_that_are_none(journal: str, url: str) -> None:
+    """A database that we do not serve is refused in one sentence, without a password in it."""
+    with pytest.raises(Unusable, match=r"\.$"):
+        database.connect(url)
+    with pytest.raises(Unusable) as error:
+        database.connect("mysql://user:hunter2@host/db")
+    assert "hunter2" not in str(error.value)

@@ -1,0 +1,442 @@
+"""The HTTP API: who may, what is taken, what comes back, and that a write repeated is a write done once."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from starlette.routing import Route
+
+from server import limits
+from server.http.api import DESCRIBED
+from tests.conftest import Stores
+from tests.site import Site, new_gift_id
+from tests.stores import settings
+
+AnotherSite = Callable[[], Awaitable[Site]]
+HOST = {"user_id": "creator", "name": "Creator"}
+NO_KEY = {"Authorization": ""}
+
+
+def error_of(response: httpx.Response) -> str:
+    """The reason of an error, which has the one shape that all have."""
+    assert response.headers["content-type"] == "application/json"
+    error = response.json()["error"]
+    assert set(error) >= {"reason", "message"}
+    assert error["message"]
+    return str(error["reason"])
+
+
+async def topup(site: Site, user: str = "carol", key: str | None = None, **changed: Any) -> httpx.Response:
+    body = {"id": "order-1", "coins": 500, "source": "shop", **changed}
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return await site.http.post(f"/v1/wallets/{user}/topups", json=body, headers=headers)
+
+
+# --- who may -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("path", "method"), sorted(at for at, described in DESCRIBED.items() if not described.open))
+async def test_what_needs_the_service_key(site: Site, path: str, method: str) -> None:
+    """Without the key, with another, with a viewer's token or in another scheme nothing is done."""
+    address = re.sub(r"\{\w+\}", "demo", path)
+    for wrong in (
+        "",
+        "Bearer",
+        "Bearer wrong",
+        "Bearer dev-service-keyx",
+        "Basic dev-service-key",
+        f"Bearer {site.token('alice', 'host')}",
+        "Bearer é",
+    ):
+        response = await site.http.request(method, address, headers={"Authorization": wrong.encode()}, json={})
+        assert (response.status_code, error_of(response)) == (401, "unauthorized")
+    response = await site.http.request(method, f"{address}?token=dev-service-key", headers=NO_KEY, json={})
+    assert response.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/metrics", "/v1/openapi.json", "/v1/rooms", "/v1/rooms/demo", "/v1/gifts"]
+)
+async def test_what_is_open(site: Site, path: str) -> None:
+    """Anybody may look whether it lives, at rooms and at the catalogue."""
+    response = await site.http.get(path, headers=NO_KEY)
+    assert response.status_code == 200
+    assert (await site.http.post(path, headers=NO_KEY)).status_code == 405
+
+
+async def test_what_is_not_there(site: Site) -> None:
+    """Unknown paths and wrong methods are errors of the same shape."""
+    for path in (
+        "/v1/nothing",
+        "/v1/rooms/demo/ws/x",
+        "/v2/rooms",
+        "/web/nothing.js",
+        "/web/../app.py",
+        "/web/%2e%2e/app.py",
+    ):
+        response = await site.http.get(path)
+        assert (response.status_code, error_of(response)) == (404, "not_found")
+    response = await site.http.delete("/v1/rooms/demo")
+    assert (response.status_code, error_of(response)) == (405, "method_not_allowed")
+
+
+# --- what is taken -------------------------------------------------------------------------------------------------
+PUT = ("PUT", "/v1/rooms/demo", {"host": HOST, "title": "T", "settings": {}})
+TOPUP = ("POST", "/v1/wallets/carol/topups", {"id": "o", "coins": 5, "source": "shop"})
+TOKEN = ("POST", "/v1/tokens", {"sub": "a", "name": "A", "role": "viewer"})
+
+
+@pytest.mark.parametrize(
+    ("of", "changed"),
+    [
+        *(
+            (PUT, changed)
+            for changed in (
+                {"host": None},
+                {"host": {"user_id": "a b", "name": "x"}},
+                {"title": 5},
+                {"title": "x" * 201},
+            )
+        ),
+        *(
+            (PUT, {"settings": changed})
+            for changed in ({"slow_mode_s": -1}, {"slow_mode_s": 121}, {"chat": "no"}, {"speed": 1})
+        ),
+        *((PUT, {"settings": {"blocked_words": words}}) for words in ([""], ["x" * 65], ["x"] * 501, "x")),
+        *((TOPUP, {"coins": coins}) for coins in (0, -5, 1.5, "5", None, limits.TOPUP_COINS_MAX + 1, 2**64, True)),
+        *((TOPUP, {"id": id}) for id in ("", "a b", "x" * 65, 5, None, "a\n")),
+        *((TOPUP, changed) for changed in ({"source": ""}, {"source": "x" * 65}, {"note": "x"})),
+        *(
+            (TOKEN, changed)
+            for changed in ({"sub": ""}, {"sub": "a/b"}, {"name": ""}, {"name": "x" * 41}, {"role": "admin"})
+        ),
+        *(
+            (TOKEN, changed)
+            for changed in ({"room": "a b"}, {"ttl_s": 0}, {"ttl_s": limits.TOKEN_TTL_S_MAX + 1}, {"ttl_s": 1.5})
+        ),
+    ],
+    ids=lambda value: str(value[1] if isinstance(value, tuple) else value)[:60],
+)
+async def test_bodies_of_a_wrong_shape(
+    site: Site, of: tuple[str, str, dict[str, Any]], changed: dict[str, Any]
+) -> None:
+    """Each is a bad request that says where, and changes nothing."""
+    method, path, body = of
+    response = await site.http.request(method, path, json={**body, **changed})
+    assert (response.status_code, error_of(response)) == (400, "bad_request")
+    assert (await site.http.get("/v1/wallets/carol")).json()["coins"] == 0
+    assert (await site.http.get("/v1/rooms/demo")).json()["title"] == "Welcome to Liveroom"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"\xff", b'{"id":NaN}', b"[" * 20_000, b'{"a":' * 5_000, b"{}" * 9]
+)
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_bodies_that_are_none(site: Site, content: bytes, keyed: bool) -> None:
+    """What is no JSON, no object or nested without end is a bad request, with an Idempotency-Key too."""
+    headers = {"Idempotency-Key": "k"} if keyed else {}
+    response = await site.http.post("/v1/wallets/carol/topups", content=content, headers=headers)
+    assert (response.status_code, error_of(response)) == (400, "bad_request")
+    assert (await topup(site, key="k" if keyed else None)).status_code == 201
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_bodies_that_are_too_large(site: Site, keyed: bool, chunked: bool) -> None:
+    """A body above the bound is refused whether or not its size was said; one at the bound is read."""
+    headers = {"Idempotency-Key": "k"} if keyed else {}
+    body = json.dumps({"id": "order-1", "coins": 5, "source": "shop"}).encode()
+
+    async def pieces(size: int) -> Any:
+        padded = body.ljust(size)
+        for at in range(0, size, 10_000):
+            yield padded[at : at + 10_000]
+
+    for size, status in (
+        (limits.BODY_BYTES_MAX + 1, 413),
+        (10 * limits.BODY_BYTES_MAX, 413),
+        (limits.BODY_BYTES_MAX, 201),
+    ):
+        content: Any = pieces(size) if chunked else body.ljust(size)
+        try:
+            response = await site.http.post("/v1/wallets/carol/topups", content=content, headers=headers)
+        except (httpx.WriteError, httpx.ReadError):  # it answers before everything is sent, and lets go
+            assert status == 413
+            continue
+        assert response.status_code == status
+        assert status == 201 or error_of(response) == "too_large"
+
+
+@pytest.mark.parametrize("id", ["a b", "x" * 65, "a%2Fb", "%C3%A9", "a%0A", "%00", "{a}", "a:b"])
+async def test_ids_in_the_path(site: Site, id: str) -> None:
+    """An id that is none is a bad request or not found, never a key in a store."""
+    for method, path in (
+        ("GET", f"/v1/rooms/{id}"),
+        ("PUT", f"/v1/rooms/{id}"),
+        ("GET", f"/v1/wallets/{id}"),
+        ("POST", f"/v1/wallets/{id}/topups"),
+    ):
+        response = await site.http.request(method, path, json=TOPUP[2] if "wallets" in path else PUT[2])
+        assert response.status_code in (400, 404, 405), path
+        error_of(response)
+
+
+# --- once ----------------------------------------------------------------------------------------------------------
+async def test_a_top_up_repeated_by_its_id(site: Site) -> None:
+    """The first is 201, the same again 200 and a duplicate, something else under that id a conflict."""
+    first = await topup(site)
+    assert (first.status_code, first.json()) == (201, {"id": "order-1", "duplicate": False, "coins": 500})
+    again = await topup(site)
+    assert (again.status_code, again.json()) == (200, {"id": "order-1", "duplicate": True, "coins": 500})
+    for user, changed in (("carol", {"coins": 501}), ("carol", {"source": "x"}), ("dave", {})):
+        conflict = await topup(site, user, **changed)
+        assert (conflict.status_code, error_of(conflict)) == (409, "conflict")
+    assert await site.coins("carol") == 500
+
+
+async def test_a_write_repeated_by_its_key(site: Site, another_site: AnotherSite) -> None:
+    """The same key gets the first answer again, from every node; for another request it is a conflict."""
+    first = await topup(site, key="k-1")
+    again = await topup(await another_site(), key="k-1")
+    assert (again.status_code, again.content) == (first.status_code, first.content) == (201, first.content)
+    assert (again.headers.get("idempotency-replayed"), first.headers.get("idempotency-replayed")) == ("true", None)
+    for request in (
+        topup(site, key="k-1", coins=501),
+        topup(site, "dave", key="k-1"),
+        topup(site, key="k-1", id="order-2"),
+    ):
+        conflict = await request
+        assert (conflict.status_code, error_of(conflict)) == (409, "conflict")
+    room = await site.http.put("/v1/rooms/demo", json=PUT[2], headers={"Idempotency-Key": "k-1"})
+    assert room.status_code == 409
+    assert await site.coins("carol") == 500
+
+
+async def test_a_key_at_once(site: Site) -> None:
+    """Of many at the same time one is carried out; the others get its answer or are told that it is under way."""
+    responses = await asyncio.gather(*(topup(site, key="k-1") for _ in range(20)))
+    assert {(r.status_code, r.json().get("error", {}).get("reason")) for r in responses} <= {
+        (201, None),
+        (409, "in_progress"),
+    }
+    assert sum("idempotency-replayed" not in r.headers and r.status_code == 201 for r in responses) == 1
+    assert await site.coins("carol") == 500
+
+
+async def test_a_key_of_what_failed(site: Site) -> None:
+    """An error decides nothing: the same key may try again, with a better body too."""
+    assert (await topup(site, key="k-1", coins=-1)).status_code == 400
+    assert (await topup(site, key="k-1")).status_code == 201
+
+
+async def test_a_key_of_a_node_that_died(site: Site, stores: Stores) -> None:
+    """A request that was never finished blocks its key for a moment, not for a day."""
+    await topup(site, key="k-1")
+    with stores.room.client() as look:
+        (name,) = look.keys("idem:*")
+        assert look.ttl(name) > limits.IDEMPOTENCY_S - 60
+    asked = asyncio.Event()
+    real = site.node.purchases.top_up
+
+    async def never(*_args: Any) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    site.node.purchases.top_up = never  # type: ignore[method-assign]
+    request = asyncio.create_task(topup(site, key="k-2", id="order-2"))
+    await asked.wait()
+    with stores.room.client() as look:
+        begun = next(key for key in look.keys("idem:*") if key != name)
+        assert 0 < look.ttl(begun) <= 120
+    site.node.purchases.top_up = real  # type: ignore[method-assign]
+    request.cancel()
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201])
+async def test_keys_that_are_none(site: Site, key: str) -> None:
+    """An empty or endless key is refused before anything is done."""
+    response = await topup(site, key=key)
+    assert (response.status_code, error_of(response)) == (400, "bad_request")
+    assert await site.coins("carol") == 0
+
+
+# --- rooms, tokens, wallets, gifts ---------------------------------------------------------------------------------
+async def test_rooms(site: Site) -> None:
+    """A room is made, changed, listed and looked at; what it is not ready for is a conflict."""
+    body = {"host": HOST, "title": "Mine", "settings": {"slow_mode_s": 5}}
+    made = await site.http.put("/v1/rooms/mine", json=body)
+    assert made.status_code == 201
+    assert (await site.http.put("/v1/rooms/mine", json=body)).status_code == 200
+    room = (await site.http.get("/v1/rooms/mine")).json()
+    assert {name: room[name] for name in ("room_id", "title", "status", "host", "likes", "coins")} == {
+        "room_id": "mine",
+        "title": "Mine",
+        "status": "offline",
+        "host": HOST,
+        "likes": 0,
+        "coins": 0,
+    }
+    assert room["settings"]["slow_mode_s"] == 5
+    assert [each["room_id"] for each in (await site.http.get("/v1/rooms")).json()] == ["demo", "mine"]
+    for verb, status, is_now in (
+        ("pause", 409, "offline"),
+        ("start", 200, "live"),
+        ("start", 200, "live"),
+        ("resume", 200, "live"),
+        ("pause", 200, "paused"),
+        ("start", 409, "paused"),
+        ("end", 200, "ended"),
+        ("pause", 409, "ended"),
+        ("suspend", 200, "suspended"),
+        ("start", 200, "live"),
+    ):
+        response = await site.http.post(f"/v1/rooms/mine/{verb}")
+        assert response.status_code == status, verb
+        assert status == 200 or error_of(response) == "wrong_status"
+        assert (await site.http.get("/v1/rooms/mine")).json()["status"] == is_now
+    for method, path in (
+        ("GET", "/v1/rooms/none"),
+        ("POST", "/v1/rooms/none/start"),
+        ("POST", "/v1/rooms/mine/explode"),
+    ):
+        assert (await site.http.request(method, path)).status_code == 404
+
+
+async def test_tokens(site: Site) -> None:
+    """A token lets its person in with name and role, only into its room, and only for its time."""
+    body = {"sub": "zoe", "name": "Zoë", "role": "moderator", "room": "demo", "ttl_s": 60}
+    token = (await site.http.post("/v1/tokens", json=body)).json()["token"]
+    zoe = await site.join("zoe", token=token)
+    assert {n: zoe.welcome["you"][n] for n in ("user_id", "name", "role")} == {
+        "user_id": "zoe",
+        "name": "Zoë",
+        "role": "moderator",
+    }
+    claims = site.node.tokens.check(token, 0)
+    assert 0 < claims.exp - site.node.clock.now_ms() / 1000 <= 60
+
+
+async def test_development_tokens(site: Site, journal: str, stores: Stores, tmp_path: Any) -> None:
+    """In development anybody gets a token without a key; in production there is no such address, and no demo."""
+    response = await site.http.get("/dev/token", params={"user": "zoe", "role": "host"}, headers=NO_KEY)
+    assert (await site.join("zoe", token=response.json()["token"])).welcome["you"]["role"] == "host"
+    assert (await site.http.get("/dev/token", params={"user": "a b"}, headers=NO_KEY)).status_code == 400
+    assert (await site.http.get("/dev/token", params={"user": "a", "admin": "1"}, headers=NO_KEY)).status_code == 400
+    stores.empty()
+    secrets = {"LIVEROOM_TOKEN_SECRET": "s" * 40, "LIVEROOM_SERVICE_KEY": "k" * 40}
+    addresses = {
+        "LIVEROOM_WALLET_URL": f"unix://{stores.wallet.socket}",
+        "LIVEROOM_ROOM_URL": f"unix://{stores.room.socket}",
+    }
+    serious = Site(settings(tmp_path, LIVEROOM_MODE="production", LIVEROOM_JOURNAL_URL=journal, **secrets, **addresses))
+    await serious.start()
+    try:
+        assert (await serious.http.get("/dev/token", params={"user": "zoe"})).status_code == 404
+        assert (await serious.http.get("/")).status_code == 404
+        assert (await serious.http.get("/v1/rooms")).json() == []
+        assert await serious.coins("alice") == 0
+        assert (
+            await serious.http.get("/v1/wallets/alice", headers={"Authorization": "Bearer dev-service-key"})
+        ).status_code == 401
+    finally:
+        await serious.stop()
+
+
+async def test_wallets(site: Site) -> None:
+    """A wallet says what it holds; nobody's is empty, not missing."""
+    alice = await site.join("alice")
+    await alice.gift("coffee", 2)
+    wallet = (await site.http.get("/v1/wallets/alice")).json()
+    assert {name: wallet[name] for name in ("user_id", "coins", "status")} == {
+        "user_id": "alice",
+        "coins": 9_980,
+        "status": "ok",
+    }
+    assert (await site.http.get("/v1/wallets/nobody")).json()["coins"] == 0
+    assert (await site.http.get("/v1/wallets/alice/entries")).json()["entries"] == []
+    async with site.draining() as drain:
+        await drain.drain_once()
+    entries = (await site.http.get("/v1/wallets/alice/entries")).json()["entries"]
+    assert [(entry["kind"], entry["coins"], entry["balance"]) for entry in entries] == [
+        ("gift", -20, 9_980),
+        ("topup", 10_000, 10_000),
+    ]
+    for before in ("x", "-1", "1.5", "9" * 17):
+        assert (await site.http.get(f"/v1/wallets/alice/entries?before={before}")).status_code == 400
+
+
+async def test_the_catalogue(site: Site) -> None:
+    """Every gift that can be sent is in it, at the price that is paid."""
+    gifts = (await site.http.get("/v1/gifts", headers=NO_KEY)).json()
+    assert [set(gift) for gift in gifts] == [
+        {"id", "name", "coins", "diamonds", "tier", "streakable", "animation"}
+    ] * len(gifts)
+    alice = await site.join("alice")
+    await site.give_coins("alice", sum(gift["coins"] for gift in gifts))
+    before = await site.coins("alice")
+    for gift in gifts:
+        reply = await alice.gift(gift["id"], 1, id=new_gift_id())
+        assert reply["coins"] == before - gift["coins"]
+        before = reply["coins"]
+        assert (await site.http.get(gift["animation"]["url"])).status_code == 200
+
+
+# --- about itself --------------------------------------------------------------------------------------------------
+async def test_the_openapi_document_names_every_route(site: Site) -> None:
+    """Each route of the API stands in it with its parameters; what needs the key says so; every reference resolves."""
+    document = (await site.http.get("/v1/openapi.json", headers=NO_KEY)).json()
+    assert document["openapi"].startswith("3.1")
+    app: Any = site.server.config.app
+    routes = {
+        (route.path, method)
+        for route in app.routes
+        if isinstance(route, Route)
+        and not route.path.startswith(("/watch", "/overlay", "/web", "/studio"))
+        and route.path != "/"
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+    named = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
+    assert named >= routes
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert operation["summary"]
+            assert [p["name"] for p in operation["parameters"] if p["in"] == "path"] == re.findall(r"\{(\w+)\}", path)
+            assert bool(operation["security"]) != DESCRIBED[(path, method.upper())].open
+    for reference in re.findall(r'"\$ref":\s*"([^"]+)"', json.dumps(document)):
+        found = document
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part]
+        assert found
+
+
+async def test_metrics(site: Site) -> None:
+    """Prometheus reads how many are here and how much was done."""
+    alice = await site.join("alice")
+    await alice.gift()
+    await alice.ask("chat.send", text="hi")
+    response = await site.http.get("/metrics", headers=NO_KEY)
+    assert response.headers["content-type"].startswith("text/plain")
+    found = dict(re.findall(r"^(liveroom_\w+) (\S+)$", response.text, re.M))
+    assert float(found["liveroom_connections"]) == 1
+    assert float(found["liveroom_gifts_total"]) == 1
+    assert float(found["liveroom_commands_total"]) == 2
+    assert float(found["liveroom_joins_total"]) == 1
+    assert float(found["liveroom_wallet_up"]) == 1
+    assert all(
+        line.startswith("#") or re.match(r"^\w+(\{.*\})? [-+.\deE]+(nan|inf)?$", line)
+        for line in response.text.splitlines()
+    )
+
+
+async def test_health(site: Site) -> None:
+    """Ready means that newcomers are taken; a draining node is alive and not ready."""
+    assert (await site.http.get("/healthz")).json() == {"status": "ok"}
+    ready = (await site.http.get("/readyz")).json()
+    assert (ready["status"], ready["room_store"], ready["bus"], ready["wallet_store"]) == ("ready", True, True, True)
+    site.node.sessions.draining = True
+    response = await site.http.get("/readyz")
+    assert (response.status_code, response.json()["status"]) == (503, "draining")
+    assert (await site.http.get("/healthz")).status_code == 200

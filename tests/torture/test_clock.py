@@ -1,0 +1,57 @@
+"""Clocks that are wrong, a sender's or the store's: an id that does not fit the store's time is never paid."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from protocol.refusals import Refusal, Refused
+from server.store import keys
+from tests.site import new_gift_id
+from tests.torture.bank import Bank
+
+DAY_MS = 86_400_000
+MakeBank = Callable[..., Awaitable[Bank]]
+
+
+@pytest.mark.parametrize("shift_ms", [-DAY_MS, -7_230_000, 630_000, DAY_MS])
+async def test_an_id_of_a_wrong_clock(bank: Bank, shift_ms: int) -> None:
+    """Made too long ago or in the future: refused as expired, nothing is paid; a little off is good."""
+    await bank.give(10)
+    for _ in range(3):
+        outcome = await bank.node.send(bank.gift(id=new_gift_id(shift_ms)))
+        assert isinstance(outcome, Refused)
+        assert outcome.reason is Refusal.EXPIRED_ID
+    for off_ms in (-7_100_000, -60_000, 60_000, 570_000):
+        await bank.one_more("viewer1", id=new_gift_id(off_ms))
+    bank.book.forget_refused(Refusal.EXPIRED_ID)
+    await bank.check()
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_a_store_whose_clock_jumps(cut_bank: MakeBank, days: int) -> None:
+    """While the store's clock is wrong gifts are refused as expired; the next ones are paid when it is right."""
+    bank = await cut_bank()
+    await bank.give(50)
+    bank.power.control.clock_us = days * DAY_MS * 1000
+    refused = [await bank.node.send(bank.gift()) for _ in range(5)]
+    assert {each.reason for each in refused if isinstance(each, Refused)} == {Refusal.EXPIRED_ID}
+    bank.book.forget_refused(Refusal.EXPIRED_ID)
+    bank.power.control.clock_us = 0
+    await bank.give(50)
+    await bank.resolve()
+    await bank.check()
+
+
+async def test_ids_of_before_a_jump_there_and_back(cut_bank: MakeBank) -> None:
+    """A day ahead for a moment, and the receipts are gone: an id that is paid again stops its partition."""
+    bank = await cut_bank()
+    paid = [await bank.one_more(viewer) for viewer in bank.viewers[:-1]]
+    await bank.drain()
+    bank.power.control.clock_us = DAY_MS * 1000
+    assert set(bank.lost(gift.gift_id for gift in paid)) == {gift.gift_id for gift in paid}
+    bank.power.control.clock_us = 0
+    bank.book.acked.clear()
+    outcomes = {gift.viewer: await bank.node.send(gift) for gift in paid}
+    again = {viewer for viewer, paid in outcomes.items() if not isinstance(paid, Refused) and not paid.duplicate}
+    await bank.drain()
+    assert bank.set_aside().keys() == {keys.partition_of(viewer) for viewer in again}
