@@ -106,6 +106,7 @@ STORE_STOP_S = 3.0
 # --- http --------------------------------------------------------------------------------------------------------
 BODY_BYTES_MAX = 64 * 1024
 IDEMPOTENCY_S = 86_400
+IDEMPOTENCY_BEGUN_S = 60  # a node that died over a request blocks its key no longer
 IDEMPOTENCY_KEY_CHARS_MAX = 200
 TOKEN_TTL_S_MAX = 30 * 86_400
 TOKEN_BYTES_MAX = 4_096

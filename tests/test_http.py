@@ -37,10 +37,15 @@ async def topup(site: Site, user: str = "carol", key: str | None = None, **chang
 
 
 # --- who may -------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("path", "method"), sorted(at for at, described in DESCRIBED.items() if not described.open))
-async def test_what_needs_the_service_key(site: Site, path: str, method: str) -> None:
+async def test_what_needs_the_service_key(site: Site) -> None:
     """Without the key, with another, with a viewer's token or in another scheme nothing is done."""
-    address = re.sub(r"\{\w+\}", "demo", path)
+    guarded = sorted(at for at, described in DESCRIBED.items() if not described.open)
+    assert len(guarded) > 10
+    for path, method in guarded:
+        await refuses_without_key(site, re.sub(r"\{\w+\}", "demo", path), method)
+
+
+async def refuses_without_key(site: Site, address: str, method: str) -> None:
     for wrong in (
         "",
         "Bearer",

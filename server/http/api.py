@@ -149,7 +149,7 @@ def _once(endpoint: Endpoint) -> Endpoint:
         payload = fingerprint(request.method, request.url.path, (await _whole_body(request)).hex())
         begun = msgspec.json.encode(_First(payload, 0, msgspec.Raw(b"null")))
         name = keys.idempotency(key)
-        if await store.call("SET", name, begun, "NX", "EX", limits.IDEMPOTENCY_S) is None:
+        if await store.call("SET", name, begun, "NX", "EX", limits.IDEMPOTENCY_BEGUN_S) is None:
             return _again(payload, await store.call("GET", name))
         try:
             response = await endpoint(request)

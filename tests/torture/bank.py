@@ -93,7 +93,7 @@ class Node:
                 paid = await self.wallet.spend(spend)
         except Refused as refused:
             book.refused[refused.reason.value] += 1
-            if refused.reason is Refusal.INSUFFICIENT_COINS:
+            if refused.reason in (Refusal.INSUFFICIENT_COINS, Refusal.EXPIRED_ID):
                 book.said_no.add(spend.gift_id)
             return refused
         before = book.acked.setdefault(spend.gift_id, paid)
@@ -172,6 +172,11 @@ class Bank:
         for viewer in self.viewers[:-1]:
             await self.node.buy(viewer, coins)
         await self.node.buy(self.viewers[-1], 40)
+
+    def use_address(self, wallet: str) -> None:
+        """The node goes to the store by another way, before it is started."""
+        self.environ["LIVEROOM_WALLET_URL"] = wallet
+        self.node = Node(settings(self.folder, **self.environ), self.book)
 
     async def close(self) -> None:
         for process in self.processes:

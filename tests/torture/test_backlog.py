@@ -5,10 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from protocol.refusals import Refusal, Refused
 from tests.program import eventually
 from tests.site import Site
-from tests.stores import settings
 from tests.torture.bank import WAIT_S, Bank
 
 
@@ -24,23 +22,35 @@ async def test_a_log_that_is_full(quick: None, new_bank: Callable[..., Bank]) ->
     """Above LIVEROOM_LOG_ENTRIES_MAX gifts are refused and chat goes on; a journal that comes back clears it."""
     bank = new_bank(LIVEROOM_LOG_ENTRIES_MAX="500")
     await bank.open()
-    while bank.node.store.usable:
-        await bank.give(100)
-        assert len(bank.book.acked) < 5_000
-    gift = bank.gift()
-    outcome = await bank.node.send(gift)
-    assert isinstance(outcome, Refused)
-    assert outcome.reason is Refusal.WALLET_UNAVAILABLE
-    assert bank.lost([gift.gift_id])
-    site = Site(settings(bank.folder, **bank.environ))
-    site.settings = bank.settings
+    site = Site(bank.settings)
+    await site.start()
+    try:
+        viewer = await site.join("alice", "bot")
+        assert (await viewer.gift())["type"] == "ok"
+        while bank.node.store.usable:
+            await bank.give(100)
+            assert len(bank.book.acked) < 5_000
+        await eventually(lambda: not site.node.wallet.usable, WAIT_S, "the other node's look at the log")
+        assert (await viewer.gift())["reason"] == "wallet_unavailable"
+        assert (await viewer.ask("chat.send", text="still here"))["type"] == "ok"
+        await journal_runs_until(bank, lambda: bank.node.store.usable and site.node.wallet.usable)
+        assert (await viewer.gift())["type"] == "ok"
+    finally:
+        await site.stop()
+    await bank.resolve()
+    await bank.drain()
+    assert bank.book.acked.keys() <= bank.gift_rows().keys()
+    report = await bank.audit()
+    assert (report.ok, report.partitions_moving) == (True, 0)
+
+
+async def journal_runs_until(bank: Bank, well: Callable[[], bool]) -> None:
+    """The journal's drain runs until all is well."""
     stopping = asyncio.Event()
     async with bank.draining() as drain:
         running = asyncio.create_task(drain.run(stopping))
         try:
-            await bank.node.until_usable()
-            await bank.resolve()
+            await eventually(lambda: running.done() or well(), WAIT_S, "a wallet that can be used")
         finally:
             stopping.set()
             await running
-    await bank.check()
