@@ -84,6 +84,7 @@ assert LOG_TAIL * WALLET_PARTITIONS < LOG_ENTRIES_MAX
 TRIM_EVERY_S = 5.0
 
 JOURNALED_POLLS = 200  # a chargeback waits 10 s for the journal, then says that it is not yet done
+DECIDE_TRIES = 5  # rounds of a chargeback with refunds that come in between
 REASON_CHARS_MAX = 200
 MATURITY_MS = 7 * 86_400_000  # credits ripen after a week: most chargebacks of a fraud come sooner
 AUDIT_EVERY_S = 60.0

@@ -6,11 +6,12 @@ top-up paid for: what is left of it from the wallet, the rest from the creators 
 
 import asyncio
 import contextlib
+import zlib
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Connection, Engine, and_, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from server import limits
@@ -20,6 +21,8 @@ from server.journal.lots import Lots, Part
 from server.journal.tables import entries, reversals, topups, watermarks
 from server.money import Adjusted, Money, fingerprint
 from server.store import keys
+
+LOCK_AREA = 0x11E2  # an advisory lock's first number: ours, any would do
 
 
 class NotFound(Exception):
@@ -74,10 +77,7 @@ class Reversals:
         Raises NotFound, NotYet, CannotReverse, Refused, SQLAlchemyError.
         """
         gift = await asyncio.to_thread(self._gift, gift_id)
-        await self._order("refund", gift_id, gift.user_id, reason)
-        # The order is written before this look, and a chargeback looks for orders after its own is written: one sees
-        # the other, whoever comes first.
-        if await asyncio.to_thread(self._pending, "chargeback", gift.user_id):
+        if not await asyncio.to_thread(self._order_refund, gift, reason):
             raise NotYet
         return await self._refund(gift)
 
@@ -106,22 +106,37 @@ class Reversals:
         topup = await asyncio.to_thread(self._topup, topup_id)
         await self._order("chargeback", topup_id, topup.user_id, reason)
         body = await asyncio.to_thread(self._body, "chargeback", topup_id)
-        if body is None:
+        for _ in range(limits.DECIDE_TRIES):
+            if body is not None:
+                break
             await self.freeze(topup.user_id, f"chargeback-{self._clock.new_id()}")
             for gift_id in await asyncio.to_thread(self._pending, "refund", topup.user_id):
                 with contextlib.suppress(CannotReverse):
                     await self._refund(await asyncio.to_thread(self._gift, gift_id))
             body = await self._decide(topup)
+        if body is None:
+            raise NotYet
         entry = msgspec.json.decode(body, type=AdjustEntry)
         done = await self._adjust(entry, delta=-entry.coins, status="frozen", total="charged_back")
         return _told(entry, done, -entry.coins, entry.diamonds, entry.reversed)
 
-    async def _decide(self, topup: Any) -> str:
-        """What the chargeback takes from whom: decided once, when the journal knows all of the frozen wallet."""
-        await self._until_journaled(topup.user_id)
+    async def _decide(self, topup: Any) -> str | None:
+        """What the chargeback takes from whom: decided once, when the journal knows all of the frozen wallet.
 
-        def decide() -> str:
-            lots = self._lots(topup.user_id)
+        None while a refund of this wallet is under way: of the two one is always finished before the other begins.
+        """
+        await self._until_journaled(topup.user_id)
+        return await asyncio.to_thread(self._decide_now, topup)
+
+    def _decide_now(self, topup: Any) -> str | None:
+        with self._engine.begin() as connection:
+            _lock(connection, topup.user_id)
+            row = connection.execute(select(reversals).where(_at("chargeback", topup.id))).one()
+            if row.body is not None:
+                return str(row.body)
+            if connection.execute(_pending_of("refund", topup.user_id)).first() is not None:
+                return None
+            lots = _lots(connection, topup.user_id)
             parts = lots.parts_of(topup.id)
             entry = AdjustEntry(
                 kind="chargeback",
@@ -132,13 +147,22 @@ class Reversals:
                 diamonds=sum(part.diamonds for part in parts),
                 reversed=parts,
             )
-            text = msgspec.json.encode(entry).decode()
-            where = (reversals.c.kind == "chargeback", reversals.c.ref == topup.id, reversals.c.body.is_(None))
-            with self._engine.begin() as connection:
-                connection.execute(update(reversals).where(*where).values(body=text))
-            return self._body("chargeback", topup.id) or text
+            decision = msgspec.json.encode(entry).decode()
+            connection.execute(update(reversals).where(_at("chargeback", topup.id)).values(body=decision))
+        return decision
 
-        return await asyncio.to_thread(decide)
+    def _order_refund(self, gift: Any, reason: str) -> bool:
+        """Write the order unless a chargeback of this wallet is decided and not journaled yet."""
+        with self._engine.begin() as connection:
+            _lock(connection, gift.user_id)
+            if connection.execute(select(reversals.c.ref).where(_at("refund", gift.ref))).first() is not None:
+                return True
+            decided = _pending_of("chargeback", gift.user_id).where(reversals.c.body.is_not(None))
+            if connection.execute(decided).first() is not None:
+                return False
+            row = {"kind": "refund", "ref": gift.ref, "user_id": gift.user_id, "reason": reason, "state": "pending"}
+            connection.execute(insert(reversals).values(**row, at_ms=self._clock.now_ms()))
+        return True
 
     async def freeze(self, user_id: str, order_id: str) -> Adjusted:
         """No gifts from this wallet. Raises Refused."""
@@ -208,11 +232,8 @@ class Reversals:
 
     def _pending(self, kind: str, user_id: str) -> list[str]:
         """Orders of this kind against a wallet that are not journaled yet."""
-        query = select(reversals.c.ref).where(
-            reversals.c.kind == kind, reversals.c.user_id == user_id, reversals.c.state == "pending"
-        )
         with reading(self._engine).connect() as connection:
-            return list(connection.execute(query).scalars())
+            return list(connection.execute(_pending_of(kind, user_id)).scalars())
 
     def _refuse(self, kind: str, ref: str) -> None:
         where = (reversals.c.kind == kind, reversals.c.ref == ref, reversals.c.state == "pending")
@@ -238,9 +259,8 @@ class Reversals:
         return row
 
     def _lots(self, user_id: str) -> Lots:
-        query = select(entries).where(entries.c.user_id == user_id).order_by(entries.c.epoch, entries.c.n)
         with reading(self._engine).connect() as connection:
-            return Lots().take(connection.execute(query))
+            return _lots(connection, user_id)
 
     def _body(self, kind: str, ref: str) -> str | None:
         query = select(reversals.c.body).where(reversals.c.kind == kind, reversals.c.ref == ref)
@@ -252,6 +272,28 @@ class Reversals:
         with reading(self._engine).connect() as connection:
             row = connection.execute(select(watermarks).where(watermarks.c.partition == partition)).one_or_none()
         return (0, -1) if row is None else (row.epoch, row.n)
+
+
+def _lock(connection: Connection, user_id: str) -> None:
+    """One decision about a wallet at a time: SQLite has one writer anyway, PostgreSQL locks by a number."""
+    if connection.dialect.name == "postgresql":
+        number = zlib.crc32(user_id.encode()) - 2**31
+        connection.execute(text("SELECT pg_advisory_xact_lock(:area, :wallet)"), {"area": LOCK_AREA, "wallet": number})
+
+
+def _at(kind: str, ref: str) -> Any:
+    return and_(reversals.c.kind == kind, reversals.c.ref == ref)
+
+
+def _pending_of(kind: str, user_id: str) -> Any:
+    return select(reversals.c.ref).where(
+        reversals.c.kind == kind, reversals.c.user_id == user_id, reversals.c.state == "pending"
+    )
+
+
+def _lots(connection: Connection, user_id: str) -> Lots:
+    query = select(entries).where(entries.c.user_id == user_id).order_by(entries.c.epoch, entries.c.n)
+    return Lots().take(connection.execute(query))
 
 
 def _told(entry: AdjustEntry, done: Adjusted, coins: int, diamonds: int, parts: list[Part]) -> Reversed:

@@ -195,6 +195,19 @@ async def test_refund_amid_a_chargeback(desk: Desk, wire: LossyWire) -> None:
     await settle(desk, gift)
 
 
+async def test_refund_amid_two_chargebacks(desk: Desk, wire: LossyWire) -> None:
+    """Nor is it refunded when the other top-up that paid for it is charged back meanwhile."""
+    await desk.buy("cleo", 50, "t1")
+    await desk.buy("cleo", 100, "t2")
+    gift = await desk.give("cleo", 80, 40)
+    await desk.journal()
+    await lose(desk, wire, "request", CHARGEBACK, desk.charge_back("t2"))
+    assert await desk.outcome(desk.refund(gift)) in ("CannotReverse", "NotYet")
+    assert await desk.outcome(desk.charge_back("t1")) in ("done", "NotYet")
+    await desk.charge_back("t2")
+    await settle(desk, gift)
+
+
 async def test_chargeback_amid_a_refund(desk: Desk, wire: LossyWire) -> None:
     """A refund that was ordered and never reached the wallet is carried out before the chargeback, not on top of it."""
     gift = await gave_60_of_100(desk)

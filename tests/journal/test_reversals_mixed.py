@@ -1,0 +1,97 @@
+"""Everything at once: people buy and give while gifts are refunded, top-ups charged back, and wallets frozen."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from server.journal.purchases import TopUp
+from server.journal.reversals import Reversals
+from tests.conftest import Stores
+from tests.journal.desk import Desk, a_desk
+from tests.money import a_gift
+from tests.site import Site
+
+PEOPLE = ("cleo", "dan", "eve", "fay")
+CLERKS, STEPS = 6, 30
+OUTCOMES = {
+    "done",
+    "duplicate",
+    "NotFound",
+    "NotYet",
+    "CannotReverse",
+    "insufficient_coins",
+    "wallet_frozen",
+}
+
+
+@pytest.fixture
+async def desk(site: Site, stores: Stores) -> AsyncIterator[Desk]:
+    """A desk of the host platform; after the test everything must be sound."""
+    async with a_desk(site, f"unix://{stores.wallet.socket}") as made:
+        yield made
+
+
+class Clerk:
+    """One of many who order at random, now at this node, now at that, the same things again and again."""
+
+    def __init__(self, desk: Desk, sites: list[Site], chance: random.Random, ids: "itertools.count[int]") -> None:
+        self.desk = desk
+        self.sites = sites
+        self.chance = chance
+        self.ids = ids
+        self.outcomes: set[str] = set()
+
+    async def work(self, gifts: list[str], topups: list[str]) -> None:
+        verbs = self.chance.choices(
+            ["buy", "give", "refund", "charge_back", "freeze", "unfreeze"], [4, 12, 6, 2, 1, 4], k=STEPS
+        )
+        for verb in verbs:
+            self.outcomes.add(await self.desk.outcome(self.order(verb, gifts, topups)))
+
+    def order(self, verb: str, gifts: list[str], topups: list[str]) -> Awaitable[object]:
+        node, user = self.chance.choice(self.sites).node, self.chance.choice(PEOPLE)
+        match verb:
+            case "buy":
+                topups.append(f"t{next(self.ids)}")
+                return node.purchases.top_up(user, TopUp(topups[-1], self.chance.randint(1, 60), "test"))
+            case "give":
+                gift = a_gift(user, self.chance.randint(1, 40), creator=self.chance.choice(["ann", "ben"]))
+                gifts.append(gift.gift_id)
+                return node.wallet.spend(gift)
+            case "refund":
+                return node.reversals.refund(self.chance.choice(gifts), "")
+            case "charge_back":
+                return node.reversals.charge_back(self.chance.choice(topups), "")
+            case _:
+                return getattr(node.reversals, verb)(user, f"{verb}-{next(self.ids)}")  # type: ignore[no-any-return]
+
+
+async def settle(desk: Desk, reversals: Reversals) -> None:
+    """Repeat what is pending, as a host platform does, until nothing is; then each order has its last answer."""
+    for _ in range(10):
+        pending = [order for order, state in desk.orders().items() if state == "pending"]
+        if not pending:
+            break
+        for kind, ref in pending:
+            await desk.outcome(getattr(reversals, {"chargeback": "charge_back"}.get(kind, kind))(ref, ""))
+    for kind, ref in desk.orders():
+        again = getattr(reversals, {"chargeback": "charge_back"}.get(kind, kind))(ref, "")
+        assert await desk.outcome(again) in ("duplicate", "CannotReverse"), (kind, ref)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_everything_at_once(desk: Desk, another_site: Callable[[], Awaitable[Site]], seed: int) -> None:
+    """Whatever crosses whatever: no coin is lost or made, and no order stays without an end."""
+    sites, ids = [desk.site, await another_site()], itertools.count()
+    topups = [await desk.buy(user, 100, f"{user}-1") for user in PEOPLE]
+    gifts = [await desk.give(user, 10) for user in PEOPLE]
+    await desk.journal()
+    clerks = [Clerk(desk, sites, random.Random(f"{seed} {n}"), ids) for n in range(CLERKS)]
+    async with desk.journaling():
+        await asyncio.gather(*(clerk.work(gifts, topups) for clerk in clerks))
+        await settle(desk, desk.site.node.reversals)
+    assert {"done"} <= set().union(*(clerk.outcomes for clerk in clerks)) <= OUTCOMES
+    assert "pending" not in desk.orders().values()
