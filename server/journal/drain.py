@@ -114,8 +114,19 @@ class Drain:
         shown = self._retell.shown or {}
         for partition, mark in marks.items():
             epoch, n = min((mark.epoch, mark.n), shown.get(partition, (0, 0)))
+            if n <= self._tail and await self._older_than(partition, epoch, n) > self._tail:
+                await self._wallet.call("XTRIM", keys.log(partition), "MINID", "~", f"{epoch}-0")
             if n > self._tail:
                 await self._wallet.call("XTRIM", keys.log(partition), "MINID", "~", f"{epoch}-{n - self._tail}")
+
+    async def _older_than(self, partition: int, epoch: int, n: int) -> int:
+        """At least how many entries of earlier epochs are in a log whose mark is `epoch-n`: all of them are journaled."""
+        length = await self._wallet.call("XLEN", keys.log(partition))
+        newest = await self._wallet.call("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
+        if not newest:
+            return 0
+        in_epoch, last = (int(part) for part in newest[0][0].split(b"-"))
+        return int(length) - last - 1 if in_epoch == epoch else 0
 
 
 async def _wait(stopping: asyncio.Event, seconds: float) -> None:

@@ -4,10 +4,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
+from server.store import keys
 from server.store.client import Link, Store, StoreRefused
 from server.store.scripts import Script
 
 _COMMAND = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
+_KEY = keys.wallet_meta(0)  # a user may have rights on the wallets' keys alone
 _CONTAINERS = {"XINFO", "SCRIPT", "CONFIG"}
 
 # What the durable promise stands on (money.md, section 2.4, rows 5 and 26).
@@ -74,18 +76,18 @@ def _with_arguments(command: tuple[str, ...]) -> tuple[str, ...]:
     """DRYRUN checks the number of arguments too."""
     wanted: dict[str, tuple[str, ...]] = {
         "TIME": (),
-        "GET": ("k",),
-        "EXISTS": ("k",),
-        "HGET": ("k", "f"),
-        "HMGET": ("k", "f"),
-        "SET": ("k", "v"),
-        "HSET": ("k", "f", "v"),
-        "HINCRBY": ("k", "f", "1"),
-        "INCRBY": ("k", "1"),
-        "XADD": ("k", "*", "f", "v"),
-        "XINFO": ("k",),
-        "DEL": ("k",),
-        "HDEL": ("k", "f"),
+        "GET": (_KEY,),
+        "EXISTS": (_KEY,),
+        "HGET": (_KEY, "f"),
+        "HMGET": (_KEY, "f"),
+        "SET": (_KEY, "v"),
+        "HSET": (_KEY, "f", "v"),
+        "HINCRBY": (_KEY, "f", "1"),
+        "INCRBY": (_KEY, "1"),
+        "XADD": (_KEY, "*", "f", "v"),
+        "XINFO": (_KEY,),
+        "DEL": (_KEY,),
+        "HDEL": (_KEY, "f"),
     }
     return command + wanted[command[0]]
 

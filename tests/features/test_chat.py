@@ -35,19 +35,14 @@ async def test_many_at_once_keep_one_order(site: Site) -> None:
         assert [text for text in heard if text.startswith(name)] == [f"{name} {n}" for n in range(30)]
 
 
-@pytest.mark.parametrize("text", ["x" * 500, "ä" * 500, '"}]\\', "</script><b>", "\u202e\u0000", "👩‍👩‍👧"], ids=ascii)
-async def test_text_is_only_text(site: Site, text: str) -> None:
-    """Whatever is said comes out as it went in."""
+async def test_text_is_only_text(site: Site) -> None:
+    """Whatever is said comes out as it went in; nothing, and too much, is a bad command."""
     alice = await site.join("alice", codec="msgpack")
-    reply = await alice.ask("chat.send", text=text)
-    assert (await alice.happened("chat.sent", id=reply["id"]))["text"] == text.strip()
-
-
-@pytest.mark.parametrize("text", ["", "x" * 501, "  \n "])
-async def test_text_that_is_none(site: Site, text: str) -> None:
-    """Nothing, and too much, is a bad command."""
-    alice = await site.join("alice")
-    assert (await alice.ask("chat.send", text=text))["reason"] == "bad_command"
+    for text in ("x" * 500, "ä" * 500, '"}]\\', "</script><b>", "\u202e\u0000", "👩‍👩‍👧"):
+        reply = await alice.ask("chat.send", text=text)
+        assert (await alice.happened("chat.sent", id=reply["id"]))["text"] == text.strip()
+    for text in ("", "x" * 501, "  \n "):
+        assert (await alice.ask("chat.send", text=text))["reason"] == "bad_command"
 
 
 @pytest.mark.parametrize("turn", ["offline", "end", "suspend"])
@@ -78,19 +73,18 @@ async def test_chat_can_be_off(site: Site) -> None:
         await alice.happened("chat.sent", text=f"from {role}")
 
 
-@pytest.mark.parametrize("text", ["darn", "DARN it", "xdarnx", "oh Straße!"])
-async def test_blocked_words(site: Site, text: str) -> None:
+async def test_blocked_words(site: Site) -> None:
     """A blocked word is found in any case and within others; nobody else hears of it, and staff may say it."""
     await site.put_room("clean", blocked_words=["darn", "STRASSE"])
-    alice = await site.join("alice", room="clean")
-    refused = await alice.ask("chat.send", text=text)
-    assert refused["reason"] == "blocked_words"
-    assert "darn" not in refused["message"].lower()
+    alice, host = await site.join("alice", room="clean"), await site.join("creator", "host", room="clean")
+    for text in ("darn", "DARN it", "xdarnx", "oh Straße!"):
+        refused = await alice.ask("chat.send", text=text)
+        assert refused["reason"] == "blocked_words"
+        assert "darn" not in refused["message"].lower()
     assert (await alice.ask("chat.send", text="clean"))["type"] == "ok"
     await alice.happened("chat.sent", text="clean")
     assert len(alice.events("chat.sent")) == 1
-    host = await site.join("creator", "host", room="clean")
-    assert (await host.ask("chat.send", text=text))["type"] == "ok"
+    assert (await host.ask("chat.send", text="darn"))["type"] == "ok"
 
 
 async def test_blocked_words_are_the_rooms_secret(site: Site) -> None:

@@ -218,6 +218,17 @@ async def test_chargeback_amid_a_refund(desk: Desk, wire: LossyWire) -> None:
     assert set(desk.orders().values()) == {"posted"}
 
 
+async def test_a_borrowed_gift_id_amid_a_refund(desk: Desk, wire: LossyWire) -> None:
+    """A viewer who sends a gift under the id of one that is being refunded does not stop the chargeback of its top-up."""
+    gift = await gave_60_of_100(desk)
+    await lose(desk, wire, "request", REFUND, desk.refund(gift))
+    await desk.buy("mallory", 100, "t2")
+    await desk.give("mallory", 1, 0, id=gift)
+    assert await desk.outcome(desk.charge_back("t1")) == "done"
+    await desk.journal()
+    assert (await desk.holds("cleo"), desk.earned("ann"), await desk.holds("mallory")) == (0, 0, 99)
+
+
 async def test_refunds_while_a_chargeback_runs(desk: Desk) -> None:
     """Refunds of its gifts, one after the other, while a top-up is charged back: each gift is reversed once."""
     await desk.buy("cleo", 100, "t1")

@@ -1,4 +1,4 @@
-"""A bank to be tortured: people who send gifts, the book of what was sent and answered, and what must hold at the end."""
+"""A bank to be tortured: people who send gifts, the book of what was sent and answered, what must hold at the end."""
 
 import asyncio
 import contextlib

@@ -19,7 +19,12 @@ Drains = Callable[..., Awaitable[list[int]]]
 async def drains(bank: Bank) -> AsyncIterator[Drains]:
     """Run drains in processes of their own, each with the moment of its death; how they ended."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.torture.drainer", cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "tests.torture.drainer",
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -53,9 +58,7 @@ async def test_a_drain_that_dies_doubles_and_loses_nothing(bank: Bank, drains: D
 async def test_drains_in_each_others_way(bank: Bank, drains: Drains) -> None:
     """Several at once while gifts are sent, some of them dying: every entry once, and nothing is taken for wrong."""
     for _ in range(rounds(4, 40)):
-        _, codes = await asyncio.gather(
-            bank.give(300), drains("never", "never", f"commit:{bank.random.randint(1, 4)}")
-        )
+        _, codes = await asyncio.gather(bank.give(300), drains("never", "never", f"commit:{bank.random.randint(1, 4)}"))
         assert codes[:2] == [0, 0]
         assert codes[2] in (0, KILLED)
         assert bank.set_aside() == {}

@@ -1,4 +1,4 @@
-"""A wallet store that may not be trusted: no money moves, it is said why, and all is well again when it is put right."""
+"""A wallet store that may not be trusted: no money moves, it is said why, all is well again when put right."""
 
 from collections.abc import Callable
 

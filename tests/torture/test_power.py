@@ -103,7 +103,7 @@ async def test_a_slow_disk_slows_gifts_and_loses_none(cut_bank: MakeBank) -> Non
 
 @pytest.mark.parametrize("trouble", ["eio_at", "full_at"])
 async def test_a_disk_that_fails(cut_bank: MakeBank, trouble: str) -> None:
-    """An fsync that fails, a disk that is full: the store ends, nothing unsynced was answered, and gifts go on later."""
+    """An fsync that fails, a disk that is full: the store ends, nothing unsynced was answered, gifts go on later."""
     bank = await cut_bank()
     control, store = bank.power.control, bank.store.process
     assert store is not None
@@ -112,7 +112,7 @@ async def test_a_disk_that_fails(cut_bank: MakeBank, trouble: str) -> None:
         for _ in range(rounds(2, 10)):
             counted = control.fsyncs if trouble == "eio_at" else control.writes
             setattr(control, trouble, counted + bank.random.randint(3, 30))
-            await eventually(lambda: store.poll() is not None, WAIT_S, "the store's end")
+            await eventually(lambda store=store: store.poll() is not None, WAIT_S, "the store's end")
             assert store.returncode == 1
             acked = set(bank.book.acked)
             bank.power.cut(bank.data)

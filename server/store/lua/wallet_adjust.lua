@@ -10,7 +10,8 @@ local moved = redis.call('HMGET', meta, total, 'frozen')
 local done = redis.call('GET', receipt)
 local before = integer(held[1], wallet)
 integer(moved[1], meta)
-if not (string.find(delta, '^%-?[1-9]%d*$') and #delta <= 10 or delta == '0') then
+local digits = string.match(delta, '^%-?([1-9]%d*)$')
+if not (digits and #digits <= 9 or delta == '0') then
   return {'bad_amount'}
 end
 if done then

@@ -42,7 +42,7 @@ end
 local function pay(i)
   local wallet, credit, receipt, combo, log, meta = keys_of(i)
   local epoch, id_ms, fingerprint, coins, diamonds, count, in_combo, entry = args_of(i)
-  if not (string.find(coins, '^[1-9]%d*$') and #coins <= 9 and string.find(diamonds, '^%d+$') and #diamonds <= 9
+  if not (string.find(coins, '^[1-9]%d*$') and #coins <= 9 and (diamonds == '0' or string.find(diamonds, '^[1-9]%d*$')) and #diamonds <= 9
       and string.find(id_ms, '^%d+$') and #id_ms <= 15 and string.find(count, '^[1-9]%d*$') and #count <= 5) then
     return {'bad_amount'}
   end

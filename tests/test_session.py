@@ -1,0 +1,239 @@
+"""A session: who is let in, how much one may ask, what a silent or expired socket hears, and how it ends."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import websockets
+
+from protocol.closes import Close
+from server import limits
+from server.store import keys
+from tests.conftest import Stores
+from tests.site import Site, Viewer, new_gift_id
+
+AnotherSite = Callable[[], Awaitable[Site]]
+
+
+# --- admission -----------------------------------------------------------------------------------------------------
+async def refused(site: Site, **how: Any) -> tuple[int, str, str | None]:
+    """An upgrade that is answered with an error: status, reason, Retry-After."""
+    headers = how.pop("headers", None)
+    with pytest.raises(websockets.InvalidStatus) as error:
+        await websockets.connect(site.address(**how), additional_headers=headers, compression=None, proxy=None)
+    response = error.value.response
+    body = response.body.decode()
+    assert set(json.loads(body)) == {"error"}
+    return response.status_code, json.loads(body)["error"]["reason"], response.headers.get("Retry-After")
+
+
+async def test_who_is_not_let_in(site: Site) -> None:
+    """Before the upgrade, as HTTP: no token, another's, an old one, another room's, a room that is not there."""
+    good = site.token("alice")
+    assert await refused(site) == (401, "token_missing", None)
+    assert await refused(site, headers={"Authorization": "Basic x"}) == (401, "token_missing", None)
+    assert await refused(site, token="x") == (401, "bad_token", None)
+    assert await refused(site, token=good[:-3]) == (401, "bad_token", None)
+    assert await refused(site, token=site.token("alice", ttl_s=-1)) == (401, "bad_token", None)
+    assert await refused(site, token=site.token("alice", room="other")) == (403, "wrong_room", None)
+    assert await refused(site, room="none", token=good) == (404, "no_such_room", None)
+    for since in ("x", "1", ":5", "e:", "e:-1", "e:x", "e:" + "9" * 16, "e" * 65 + ":1"):
+        assert (await refused(site, token=good, since=since))[:2] == (400, "bad_since"), since
+    assert (await site.join("alice", token=site.token("alice", room="demo"))).welcome["you"]["user_id"] == "alice"
+
+
+async def test_a_token_in_the_header(site: Site) -> None:
+    """`Authorization: Bearer` lets in as `?token=` does."""
+    headers = {"Authorization": f"Bearer {site.token('alice')}"}
+    connection = await websockets.connect(site.address(), additional_headers=headers, compression=None, proxy=None)
+    viewer = Viewer(connection, "json")
+    site.viewers.append(viewer)
+    assert (await viewer.happened("welcome"))["you"]["user_id"] == "alice"
+
+
+async def test_a_node_that_takes_nobody(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full node and one that is leaving say when to come again; a room store that is away says so too."""
+    token = site.token("alice")
+    monkeypatch.setattr(limits, "CONNECTIONS_MAX", 1)
+    await site.join("bob")
+    assert await refused(site, token=token) == (503, "full", str(limits.RETRY_AFTER_S))
+    monkeypatch.undo()
+    site.node.sessions.draining = True
+    assert await refused(site, token=token) == (503, "draining", str(limits.RETRY_AFTER_S))
+    site.node.sessions.draining = False
+    await site.node.room_store.stop()
+    status, reason, retry_after = await refused(site, token=token, room="other")
+    assert (status, reason) == (503, "unavailable")
+    assert retry_after
+
+
+# --- resuming ------------------------------------------------------------------------------------------------------
+async def said(viewer: Viewer, *texts: str) -> int:
+    """Say these; the seq of the last."""
+    for text in texts:
+        reply = await viewer.ask("chat.send", text=text)
+    return int(reply["seq"])
+
+
+async def test_resuming(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was missed is replayed in order and marked; more than is kept for that is a gap, and never a silent one."""
+    alice = await site.join("alice")
+    epoch, first = alice.welcome["epoch"], await said(alice, "one")
+    last = await said(alice, "two", "three")
+    bob = await site.join("bob", since=f"{epoch}:{first}")
+    assert (bob.welcome["resumed"], bob.welcome["gap"]) == (True, None)
+    await bob.happened("chat.sent", seq=last)
+    replayed = [event for event in bob.events() if event.get("replayed")]
+    assert [event["seq"] for event in replayed] == list(range(first + 1, bob.welcome["seq"] + 1))
+    await said(alice, "four")
+    assert "replayed" not in await bob.happened("chat.sent", text="four")
+    monkeypatch.setattr(limits, "REPLAY_EVENTS_MAX", 1)
+    carol = await site.join("carol", since=f"{epoch}:{first}")
+    assert carol.welcome["resumed"] is False
+    assert carol.welcome["gap"] == {"from": first + 1, "to": carol.welcome["seq"]}
+    for since in ("another:1", f"{epoch}:{last + 1_000}"):
+        gap = await site.join("dave", since=since)
+        assert gap.welcome["resumed"] is False
+        assert gap.welcome["gap"]["to"] == gap.welcome["seq"]
+
+
+async def test_resuming_on_another_node(another_site: AnotherSite) -> None:
+    """A node that has just opened the room has its past from the history."""
+    first = await another_site()
+    alice = await first.join("alice")
+    seq = await said(alice, "one")
+    await said(alice, "two", "three")
+    second = await another_site()
+    bob = await second.join("bob", codec="msgpack", since=f"{alice.welcome['epoch']}:{seq}")
+    assert bob.welcome["resumed"] is True
+    await bob.happened("chat.sent", text="three")
+    assert [event["text"] for event in bob.events("chat.sent")] == ["two", "three"]
+
+
+# --- how much one may ask ------------------------------------------------------------------------------------------
+async def test_too_many_commands(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above its budget each command is refused with the time to wait; a flood ends the socket; a bot may do more."""
+    monkeypatch.setattr(limits, "COMMANDS_BURST", 10.0)
+    monkeypatch.setattr(limits, "COMMANDS_PER_S", 0.001)
+    alice, bot = await site.join("alice"), await site.join("bot", "bot")
+    replies = [await alice.ask("ping") for _ in range(12)]
+    assert [reply["type"] for reply in replies] == ["ok"] * 10 + ["refused"] * 2
+    assert {reply["reason"] for reply in replies[10:]} == {"rate_limited"}
+    assert replies[11]["retry_after_ms"] > 0
+    assert (await alice.gift())["reason"] == "rate_limited"
+    assert [(await bot.ask("ping"))["type"] for _ in range(40)] == ["ok"] * 40
+    for _ in range(20):
+        await alice.tell({"type": "chat.shout"})
+    assert await alice.closed() == Close.PROTOCOL_ERROR
+    assert (await (await site.join("alice")).ask("ping"))["type"] == "ok"
+
+
+async def test_a_budget_fills_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time that was told the next command is taken."""
+    monkeypatch.setattr(limits, "COMMANDS_BURST", 3.0)
+    monkeypatch.setattr(limits, "COMMANDS_PER_S", 20.0)
+    alice = await site.join("alice")
+    replies = await asyncio.gather(*(alice.ask("ping") for _ in range(5)))
+    wait_ms = max(reply["retry_after_ms"] for reply in replies if reply["type"] == "refused")
+    assert 0 < wait_ms <= 150
+    until = time.monotonic() + wait_ms / 1000
+    while time.monotonic() < until:
+        await asyncio.sleep(0)
+    assert (await alice.ask("ping"))["type"] == "ok"
+
+
+async def test_commands_under_way_have_a_bound(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a store is bounded per socket: more is refused, and every command has its one reply."""
+    monkeypatch.setattr(limits, "COMMANDS_IN_FLIGHT_MAX", 5)
+    alice = await site.join("alice")
+    ids = [new_gift_id() for _ in range(20)]
+    await alice.tell([{"type": "gifts.send", "id": id, "gift": "rose", "count": 1, "ref": id} for id in ids])
+    replies = await alice.until(
+        lambda told: [m for m in told if m.get("ref") in ids and m["type"] != "wallet.changed"][19:]
+    )
+    assert replies
+    outcomes = [m["type"] for m in alice.told if m["type"] in ("ok", "refused")]
+    assert (outcomes.count("ok"), outcomes.count("refused")) == (5, 15)
+    assert (await alice.gift())["coins"] == 10_000 - 6
+
+
+async def test_a_store_that_is_away_refuses_commands(site: Site) -> None:
+    """A command that needs it is refused as unavailable, to come again; the socket stays."""
+    alice = await site.join("alice")
+    await site.node.room_store.stop()
+    reply = await alice.ask("chat.send", text="hello?")
+    assert reply["reason"] == "unavailable"
+    assert reply["retry_after_ms"] > 0
+    assert (await alice.ask("ping"))["type"] == "ok"
+
+
+# --- time ----------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def quick_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets are looked at ten times a second, and all that takes long takes a fraction of it."""
+    monkeypatch.setattr(limits, "WHEEL_S", 0.1)
+    monkeypatch.setattr(limits, "HEARTBEAT_S", 0.5)
+    monkeypatch.setattr(limits, "UNRESPONSIVE_S", 1.5)
+
+
+async def test_a_token_that_expires(quick_wheel: None, another_site: AnotherSite) -> None:
+    """A socket ends with its token: 4003, and a fresh token comes back to where it was."""
+    site = await another_site()
+    alice = await site.join("alice", token=site.token("alice", ttl_s=2))
+    assert await alice.closed() == Close.TOKEN_EXPIRED
+    back = await site.join("alice", since=f"{alice.welcome['epoch']}:{alice.welcome['seq']}")
+    assert back.welcome["resumed"] is True
+
+
+async def test_a_quiet_room_beats(quick_wheel: None, another_site: AnotherSite) -> None:
+    """When nothing else is told there is a heartbeat, in both codecs, and who answers pings stays."""
+    site = await another_site()
+    for codec in ("json", "msgpack"):
+        viewer = await site.join("screen", "overlay", codec=codec)
+        await viewer.until(lambda told: sum(message == {"type": "heartbeat"} for message in told) >= 2)
+        assert (await viewer.ask("ping"))["type"] == "ok"
+
+
+async def test_a_peer_that_is_gone(quick_wheel: None, another_site: AnotherSite) -> None:
+    """A peer from which nothing comes, not even a pong, is let go of with 4004."""
+    site = await another_site()
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    request = (
+        f"GET /v1/rooms/demo/ws?token={site.token('alice')} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    writer.write(request.encode())
+    heard = b""
+    async with asyncio.timeout(15):
+        while b"unresponsive" not in heard:
+            more = await reader.read(65_536)
+            assert more, heard[-200:]
+            heard += more
+    assert int(Close.UNRESPONSIVE).to_bytes(2) + b"unresponsive" in heard
+    assert b"\x89\x00" in heard  # it was asked before
+    writer.close()
+    await writer.wait_closed()
+
+
+# --- ending --------------------------------------------------------------------------------------------------------
+async def test_draining(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that leaves asks everybody to come back, finishes the gifts under way, and closes with 4001."""
+    viewers = [await site.join(f"viewer-{n}", codec=("json", "msgpack")[n % 2]) for n in range(6)]
+    alice = await site.join("alice")
+    ids = [new_gift_id() for _ in range(20)]
+    await alice.tell([{"type": "gifts.send", "id": id, "gift": "rose", "count": 1, "ref": id} for id in ids])
+    await alice.happened("ok")
+    await site.node.sessions.drain()
+    spread = []
+    for viewer in (*viewers, alice):
+        assert await viewer.closed() == Close.DRAINING
+        notice = next(message for message in viewer.told if message["type"] == "notice")
+        assert notice["kind"] == "draining"
+        spread.append(notice["reconnect_in_ms"])
+    assert all(0 <= wait_ms <= limits.DRAIN_SPREAD_MS for wait_ms in spread)
+    assert len([m for m in alice.told if m["type"] == "ok"]) == 20
+    with stores.wallet.client() as look:
+        assert look.hget(keys.wallet("alice"), "c") == "9980"
