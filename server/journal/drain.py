@@ -120,7 +120,7 @@ class Drain:
                 await self._wallet.call("XTRIM", keys.log(partition), "MINID", "~", f"{epoch}-{n - self._tail}")
 
     async def _older_than(self, partition: int, epoch: int, n: int) -> int:
-        """At least how many entries of earlier epochs are in a log whose mark is `epoch-n`: all of them are journaled."""
+        """At least how many entries of earlier epochs a log holds whose mark is `epoch-n`: all are journaled."""
         length = await self._wallet.call("XLEN", keys.log(partition))
         newest = await self._wallet.call("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
         if not newest:

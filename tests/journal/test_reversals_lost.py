@@ -219,7 +219,7 @@ async def test_chargeback_amid_a_refund(desk: Desk, wire: LossyWire) -> None:
 
 
 async def test_a_borrowed_gift_id_amid_a_refund(desk: Desk, wire: LossyWire) -> None:
-    """A viewer who sends a gift under the id of one that is being refunded does not stop the chargeback of its top-up."""
+    """A gift under the id of another that is being refunded does not stop that top-up's chargeback."""
     gift = await gave_60_of_100(desk)
     await lose(desk, wire, "request", REFUND, desk.refund(gift))
     await desk.buy("mallory", 100, "t2")
