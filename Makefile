@@ -29,7 +29,7 @@ check: .venv/dev.stamp  ## ruff and mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 test: check browser  ## ruff, mypy and every test
-	@$(PY) -m pytest
+	@PYTHONHASHSEED=0 $(PY) -m pytest -q -n 3 --dist loadfile  # two cores, and much waiting; workers must collect in one order
 
 bench: .venv/dev.stamp  ## the figures of loadtest/README.md, measured here
 	@$(PY) -m loadtest bench

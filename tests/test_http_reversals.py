@@ -194,6 +194,8 @@ async def test_not_yet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         waiting = await desk.site.http.post("/v1/topups/t1/chargeback", json={})
         assert error(waiting) == (503, "not_yet")
+    thawing = await desk.site.http.post("/v1/wallets/cleo/unfreeze", json={"id": "u1"})
+    assert error(thawing) == (503, "not_yet")
     assert (await desk.holds("cleo"), await desk.status("cleo")) == (100, "frozen")
     monkeypatch.undo()
     async with desk.journaling():

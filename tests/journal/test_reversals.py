@@ -249,6 +249,17 @@ async def test_a_refund_to_a_frozen_wallet(desk: Desk) -> None:
     assert (await desk.holds("cleo"), await desk.status("cleo")) == (100, "frozen")
 
 
+async def test_texts_that_not_every_database_takes(desk: Desk) -> None:
+    """A reason or a source with a NUL is taken or refused, the same in every database; no store is away by it."""
+    await desk.buy("cleo", 100)
+    gift = await desk.give("cleo", 30)
+    await desk.journal()
+    orders = [(f"/v1/gifts/{gift}/refund", {"reason": "a\0b"})]
+    orders.append(("/v1/wallets/cleo/topups", {"id": "t1", "coins": 1, "source": "a\0b"}))
+    for path, order in orders:
+        assert (await desk.site.http.post(path, json=order)).status_code in (201, 400), path
+
+
 @pytest.mark.parametrize("topup", ["t1", "t2"])
 async def test_refund_after_a_chargeback(desk: Desk, topup: str) -> None:
     """A gift whose top-up was charged back, wholly or in part, is not refunded on top; others are."""
