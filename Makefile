@@ -29,7 +29,10 @@ check: .venv/dev.stamp  ## ruff and mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 test: check browser  ## ruff, mypy and every test
-	@PYTHONHASHSEED=0 $(PY) -m pytest -q -n 3 --dist loadfile  # two cores, and much waiting; workers must collect in one order
+	@# Two cores and much waiting: real processes and browsers beside the rest.
+	@$(PY) -m pytest -q tests/journeys tests/pages tests/test_docker.py & beside=$$!; \
+	$(PY) -m pytest -q --ignore=tests/journeys --ignore=tests/pages --ignore=tests/test_docker.py; mine=$$?; \
+	wait $$beside && exit $$mine
 
 bench: .venv/dev.stamp  ## the figures of loadtest/README.md, measured here
 	@$(PY) -m loadtest bench

@@ -32,9 +32,11 @@ def error_of(response: httpx.Response) -> str:
     return str(error["reason"])
 
 
-async def topup(site: Site, user: str = "carol", key: str | None = None, **changed: Any) -> httpx.Response:
+async def topup(
+    site: Site, user: str = "carol", key: str | None = None, headers: Any = None, **changed: Any
+) -> httpx.Response:
     body = {"id": "order-1", "coins": 500, "source": "shop", **changed}
-    headers = {} if key is None else {"Idempotency-Key": key}
+    headers = headers or ({} if key is None else {"Idempotency-Key": key})
     return await site.http.post(f"/v1/wallets/{user}/topups", json=body, headers=headers)
 
 
@@ -44,23 +46,23 @@ async def test_what_needs_the_service_key(site: Site) -> None:
     guarded = sorted(at for at, described in DESCRIBED.items() if not described.open)
     assert len(guarded) > 10
     for path, method in guarded:
-        await refuses_without_key(site, re.sub(r"\{\w+\}", "demo", path), method)
-
-
-async def refuses_without_key(site: Site, address: str, method: str) -> None:
+        address = re.sub(r"\{\w+\}", "demo", path)
+        response = await site.http.request(method, address, headers=NO_KEY, json={})
+        assert (response.status_code, error_of(response)) == (401, "unauthorized"), address
+    token = site.token("alice", "host")
     for wrong in (
-        "",
         "Bearer",
-        "Bearer wrong",
+        "Bearer x",
         "Bearer dev-service-keyx",
         "Basic dev-service-key",
-        f"Bearer {site.token('alice', 'host')}",
+        f"Bearer {token}",
         "Bearer é",
     ):
-        response = await site.http.request(method, address, headers={"Authorization": wrong.encode()}, json={})
-        assert (response.status_code, error_of(response)) == (401, "unauthorized")
-    response = await site.http.request(method, f"{address}?token=dev-service-key", headers=NO_KEY, json={})
+        response = await topup(site, headers={"Authorization": wrong.encode()})
+        assert (response.status_code, error_of(response)) == (401, "unauthorized"), wrong
+    response = await site.http.get("/v1/wallets/alice?token=dev-service-key", headers=NO_KEY)
     assert response.status_code == 401
+    assert await site.coins("carol") == 0
 
 
 async def test_what_is_open(site: Site) -> None:

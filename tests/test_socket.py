@@ -191,7 +191,7 @@ def compare(chunks: list[bytes]) -> None:
     assert not closes or written[-1][0] == CLOSE  # nothing is said after it
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(chunks=streams())
 @example(chunks=[masked(TEXT, b"a", rsv=4)])
 @example(chunks=[b"\x01\x80" + MASK] * 2)

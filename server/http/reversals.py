@@ -18,7 +18,7 @@ from server.money import TopUpConflict
 class Reason(Struct, frozen=True, forbid_unknown_fields=True):
     """Why."""
 
-    reason: Annotated[str, Meta(max_length=limits.REASON_CHARS_MAX)] = ""
+    reason: Annotated[str, Meta(max_length=limits.REASON_CHARS_MAX, pattern=r"^[^\x00]*$")] = ""
 
 
 class Freeze(Struct, frozen=True, forbid_unknown_fields=True):

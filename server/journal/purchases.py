@@ -21,7 +21,7 @@ class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
 
     id: TopUpId
     coins: Annotated[int, Meta(ge=1, le=limits.TOPUP_COINS_MAX)]
-    source: Annotated[str, Meta(min_length=1, max_length=64)]
+    source: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 
 
 class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup"):

@@ -112,7 +112,7 @@ class Reversals:
             await self.freeze(topup.user_id, f"chargeback-{self._clock.new_id()}")
             for gift_id in await asyncio.to_thread(self._pending, "refund", topup.user_id):
                 with contextlib.suppress(CannotReverse):
-                    await self._refund(await asyncio.to_thread(self._gift, gift_id))
+                    await self._refund(await asyncio.to_thread(self._gift, gift_id, topup.user_id))
             body = await self._decide(topup)
         if body is None:
             raise NotYet
@@ -240,9 +240,12 @@ class Reversals:
         with self._engine.begin() as connection:
             connection.execute(update(reversals).where(*where).values(state="refused"))
 
-    def _gift(self, gift_id: str) -> Any:
+    def _gift(self, gift_id: str, user_id: str | None = None) -> Any:
+        query = select(entries).where(entries.c.kind == "gift", entries.c.ref == gift_id)
+        if user_id is not None:
+            query = query.where(entries.c.user_id == user_id)
         with reading(self._engine).connect() as connection:
-            rows = connection.execute(select(entries).where(entries.c.kind == "gift", entries.c.ref == gift_id)).all()
+            rows = connection.execute(query).all()
         if not rows:
             raise NotFound
         if len(rows) > 1:

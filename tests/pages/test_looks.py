@@ -20,6 +20,13 @@ MOVING = """() => document.getAnimations({ subtree: true }).filter((animation) =
 }).map(({ animationName, effect }) => `${animationName ?? "script"} of ${effect.target.className}`)"""
 
 
+# What can be read or used and is not within the width.
+OUTSIDE = """(width) => [...document.querySelectorAll("a, button, input, h1, p, b, li")]
+  .filter((element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest("[aria-hidden=true]"))
+  .filter((element) => element.getBoundingClientRect().left < 0 || element.getBoundingClientRect().right > width)
+  .map((element) => element.dataset.testid || element.className || element.textContent)"""
+
+
 async def focused(page: Page) -> str:
     """The test id of what has the focus."""
     return str(await page.evaluate("document.activeElement?.dataset?.testid ?? ''"))
@@ -76,9 +83,11 @@ async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
     assert await focused(page) == "gift-open"
     await expect(page.get_by_test_id("show")).to_be_visible()
     await expect(page.get_by_test_id("chat-line")).to_be_visible()
+    await opener.tap()
     for width in (360, 320):
         await page.set_viewport_size({"width": width, "height": 640})
         assert await page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]") == [width] * 2
+        assert await page.evaluate(OUTSIDE, width) == []
 
 
 async def test_without_motion(site: Site, tabs: Tabs) -> None:
