@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import random
 import shutil
@@ -19,6 +20,7 @@ import httpx
 import websockets
 
 from server.settings import DEV_SERVICE_KEY
+from server.store import embedded
 from tests.site import Viewer, new_gift_id
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +86,7 @@ class Served:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),  # a killed test run leaves nothing
             )
         return self.process
 

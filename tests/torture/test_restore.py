@@ -12,17 +12,10 @@ from sqlalchemy import text
 from protocol.refusals import Refused
 from server.money import Spend
 from server.store import keys
-from server.wallet import SPEND
 from tests.program import eventually
 from tests.torture import rounds
-from tests.torture.bank import WAIT_S, Bank, Node, last_ids, marks_of
-
-
-def spend_args(spend: Spend, epoch: str) -> list[str | bytes | int]:
-    """What a node of that epoch hands to the script."""
-    milliseconds = int(spend.gift_id.replace("-", "")[:12], 16)
-    limits = [7_200_000, 600_000, 600_000, 60, 0]
-    return [*limits, epoch, milliseconds, spend.fingerprint, spend.coins, spend.diamonds, 1, 0, spend.entry]
+from tests.torture.bank import WAIT_S, Bank, Node
+from tests.torture.calls import run, spend_call
 
 
 async def restore(bank: Bank, copy: Path | None) -> None:
@@ -60,19 +53,16 @@ async def test_an_older_copy_of_the_store_gets_back_what_was_journaled(bank: Ban
     old = copy_of(bank, "copy")
     await bank.give(300)
     await bank.drain()
-    journaled, marks = list(bank.book.acked), marks_of(bank.engine)
+    journaled = list(bank.book.acked)
     unjournaled = [gift for gift in await bank.give(60) if gift.gift_id in bank.book.acked]
+    before = dict(bank.node.store.epochs)
     await restore(bank, old)
     assert bank.node.opening.replayed > 0
-    moved = {partition for partition, mark in marks.items() if not mark.startswith("1-0")}
     with bank.look() as look:
-        reopened = {partition for partition, last in last_ids(look).items() if last == "2-0"}
-        assert reopened <= moved
-        assert reopened
-        for partition in reopened:
-            id, fields = look.xrevrange(keys.log(partition), count=1)[0]
-            assert (id, fields["e"]) == ("2-0", f'{{"kind":"open","partition":{partition}}}')
-            assert bank.node.store.epochs[partition] == "2"
+        for partition, epoch in bank.node.store.epochs.items():
+            assert int(epoch) > int(before[partition])
+            [(id, fields)] = look.xrevrange(keys.log(partition), count=1)
+            assert (id, fields["e"]) == (f"{epoch}-0", f'{{"kind":"open","partition":{partition}}}')
     assert bank.lost(journaled) == []
     assert await send_all_again(bank, [bank.book.sent[id] for id in journaled]) == 0
     assert await send_all_again(bank, unjournaled) == len(unjournaled)
@@ -97,19 +87,15 @@ async def test_a_node_of_the_old_epoch_is_fenced(bank: Bank, new_node: Callable[
     """Whoever still writes in the epoch before a restore changes nothing, and opens anew."""
     await bank.give(100)
     await bank.drain()
-    gift = bank.gift(viewer="viewer0", combo=None)
+    gift, old = bank.gift(viewer="viewer0", combo=None), dict(bank.node.store.epochs)
+    partition = keys.partition_of(gift.viewer)
     await restore(bank, None)
-    partition, names = keys.spend_keys(gift.viewer, gift.creator, gift.gift_id, None)
-    assert bank.node.store.epochs[partition] == "2"
-    with bank.look() as look:
-        before = {key: look.dump(key) for key in look.scan_iter()}
-        outcome = look.eval(SPEND.text, len(names), *names, *spend_args(gift, "1"))
-        assert outcome == [["stale_epoch"]]
-        assert {key: look.dump(key) for key in look.scan_iter()} == before
+    new = bank.node.store.epochs[partition]
+    assert run(bank, spend_call(gift, epoch=old[partition])) == ([["stale_epoch"]], False)
     late = await new_node(bank)
-    late.store.epochs = dict.fromkeys(late.store.epochs, "1")
+    late.store.epochs = old
     assert isinstance(await late.send(gift), Refused)
-    await eventually(lambda: late.store.usable and late.store.epochs[partition] == "2", WAIT_S, "the new epoch")
+    await eventually(lambda: late.store.usable and late.store.epochs[partition] == new, WAIT_S, "the new epoch")
     assert not isinstance(await late.send(gift), Refused)
     await bank.check()
 

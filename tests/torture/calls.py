@@ -1,0 +1,56 @@
+"""What a node hands to the scripts that move money, by name, so that a test can change any of it."""
+
+from typing import Any
+
+from server.money import Spend
+from server.store import keys
+from server.store.scripts import Script
+from server.wallet import ADJUST, SPEND
+from tests.torture.bank import Bank
+
+Call = tuple[Script, list[str], list[Any]]
+
+
+def spend_call(spend: Spend, **changed: Any) -> Call:
+    """What a node of the first epoch hands to the script for a gift, some of it changed."""
+    _, names = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
+    given = {
+        "epoch": "1",
+        "id_ms": int(spend.gift_id.replace("-", "")[:12], 16),
+        "fingerprint": spend.fingerprint,
+        "coins": spend.coins,
+        "diamonds": spend.diamonds,
+        "count": spend.count,
+        "in_combo": 0,
+        "entry": spend.entry,
+    }
+    bounds = {"id_life_ms": 7_200_000, "id_ahead_ms": 600_000, "margin_ms": 600_000, "combo_s": 60, "site_limit": 0}
+    assert (SPEND.args, SPEND.each_args) == (tuple(bounds), tuple(given))
+    return SPEND, list(names), [*bounds.values(), *(given | changed).values()]
+
+
+def adjust_call(user: str, **changed: Any) -> Call:
+    """What it hands over for a top-up."""
+    partition = keys.partition_of(user)
+    names = [keys.wallet(user), keys.receipt(user, "topup:1"), keys.log(partition), keys.wallet_meta(partition)]
+    given = {
+        "epoch": "1",
+        "fingerprint": "fp",
+        "delta": "5",
+        "status": "",
+        "total": "bought",
+        "balance_max": 2**52,
+        "receipt_s": 60,
+        "entry": "{}",
+    }
+    assert ADJUST.args == tuple(given)
+    return ADJUST, names, list((given | changed).values())
+
+
+def run(bank: Bank, call: Call) -> tuple[Any, bool]:
+    """What the store answers, and whether anything in it has changed."""
+    script, names, args = call
+    with bank.look() as look:
+        before = {key: look.dump(key) for key in look.scan_iter(count=10_000)}
+        answer = look.eval(script.text, len(names), *names, *args)
+        return answer, {key: look.dump(key) for key in look.scan_iter(count=10_000)} != before
