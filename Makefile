@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean browser
+.PHONY: help run test torture check bench lock clean browser
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,8 +31,11 @@ check: .venv/dev.stamp  ## ruff and mypy
 test: check browser  ## ruff, mypy and every test
 	@# Two cores and much waiting: real processes and browsers beside the rest.
 	@$(PY) -m pytest -q tests/journeys tests/pages tests/test_docker.py & beside=$$!; \
-	$(PY) -m pytest -q --ignore=tests/journeys --ignore=tests/pages --ignore=tests/test_docker.py; mine=$$?; \
+	$(PY) -m pytest -q --ignore=tests/journeys --ignore=tests/pages --ignore=tests/test_docker.py --ignore=tests/torture; mine=$$?; \
 	wait $$beside && exit $$mine
+
+torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes
+	@LIVEROOM_TORTURE=1 $(PY) -m pytest -q tests/torture
 
 bench: .venv/dev.stamp  ## the figures of loadtest/README.md, measured here
 	@$(PY) -m loadtest bench
