@@ -220,7 +220,7 @@ class Sessions:
             return 0
         if member.tokens < -burst:
             return -1
-        return int(-member.tokens / per_s * 1000) + 1
+        return int((1 - member.tokens) / per_s * 1000) + 1
 
     async def _carry_out(self, member: Member, command: Command) -> None:
         try:
