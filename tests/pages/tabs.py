@@ -2,9 +2,12 @@
 
 import asyncio
 import re
+from typing import Any
 from urllib.parse import urlencode
 
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, expect
+
+from tests.site import Viewer
 
 WAIT_MS = 15_000.0  # a deadline, not a measure: the machine may be busy
 
@@ -31,7 +34,20 @@ DESKTOP = {"viewport": {"width": 960, "height": 640}, "reduced_motion": "reduce"
 PHONE = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True, "reduced_motion": "reduce"}
 
 # A browser says each connection that cannot be made as an error; a test in which that happens expects these.
-NODE_AWAY = (r"WebSocket connection to .* failed", r"net::ERR_(CONNECTION_\w+|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)")
+NODE_AWAY = (r"WebSocket connection to .* failed", r"net::ERR_")
+
+
+async def says_online(page: Page) -> None:
+    """What a browser says when its network is back: a page that waits to reconnect need not wait any longer."""
+    await page.evaluate("() => { dispatchEvent(new Event('online')); }")
+
+
+async def flood(bot: Viewer, first: int, end: int) -> None:
+    """Messages "line <n>", thirty to a frame, each frame when the one before is answered."""
+    for start in range(first, end, 30):
+        texts = [f"line {n}" for n in range(start, min(end, start + 30))]
+        await bot.tell([{"type": "chat.send", "text": text, "ref": text} for text in texts])
+        await bot.happened("ok", ref=texts[-1])
 
 
 class Windows:
@@ -41,13 +57,17 @@ class Windows:
         self._browser = browser
         self._free: list[Page] = []
 
-    async def take(self, *, phone: bool = False) -> Page:
+    async def take(self) -> Page:
         """An empty tab that nobody else has."""
-        while not phone and self._free:
+        while self._free:
             page = self._free.pop()
             if not page.is_closed():
                 return page
-        window = await self._browser.new_context(**(PHONE if phone else DESKTOP))
+        return await self.new(DESKTOP)
+
+    async def new(self, of: dict[str, Any]) -> Page:
+        """An empty tab in a new window of this kind."""
+        window = await self._browser.new_context(**of)
         window.set_default_timeout(WAIT_MS)
         await window.add_init_script(WATCH)
         return await window.new_page()
@@ -76,8 +96,9 @@ class Tabs:
 
     async def new(self, *, lively: bool = False, clock: bool = False, phone: bool = False) -> Page:
         """An empty tab: one that shows motion, one whose clock can be put forward, or one on a phone."""
-        page = await self._windows.take(phone=phone)
-        (self._own if clock or phone else self._shared).append(page)
+        own = clock or phone  # no later test may have such a window
+        page = await (self._windows.new(PHONE if phone else DESKTOP) if own else self._windows.take())
+        (self._own if own else self._shared).append(page)
         page.on("console", self._heard)
         page.on("pageerror", self._failed)
         if lively:

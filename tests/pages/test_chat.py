@@ -3,8 +3,8 @@
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.pages.tabs import Tabs
-from tests.site import Site, Viewer
+from tests.pages.tabs import Tabs, flood
+from tests.site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -15,13 +15,6 @@ async def say(page: Page, text: str) -> None:
     """Type a message and send it with Enter."""
     await page.get_by_test_id("chat-input").fill(text)
     await page.get_by_test_id("chat-input").press("Enter")
-
-
-async def flood(bot: Viewer, first: int, end: int) -> None:
-    """Messages by the frame, each frame when the one before is answered."""
-    for start in range(first, end, 30):
-        await bot.tell([{"type": "chat.send", "text": f"line {n}"} for n in range(start, start + 30)])
-        await bot.until(lambda told, said=start + 30: sum(m["type"] == "ok" for m in told) >= said)
 
 
 async def test_two_people_chat(site: Site, tabs: Tabs) -> None:

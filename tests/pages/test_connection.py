@@ -7,22 +7,15 @@ import pytest
 from playwright.async_api import Page, expect
 
 from server import limits
-from tests.pages.tabs import NODE_AWAY, Tabs
+from tests.pages.tabs import NODE_AWAY, Tabs, flood, says_online
 from tests.program import Served
-from tests.site import Site, Viewer
+from tests.site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def is_in_state(page: Page, state: str) -> None:
     await expect(page.get_by_test_id("conn-state")).to_have_attribute("data-state", state)
-
-
-async def flood(bot: Viewer, count: int) -> None:
-    """So many messages, each of them taken."""
-    for start in range(0, count, 30):
-        await bot.tell([{"type": "chat.send", "text": f"line {n}"} for n in range(start, start + 30)])
-        await bot.until(lambda told, said=start + 30: sum(m["type"] == "ok" for m in told) >= said)
 
 
 async def test_what_was_missed_comes_after_the_reconnect(node: Served, site: Site, tabs: Tabs) -> None:
@@ -66,8 +59,9 @@ async def test_too_long_an_absence_is_marked(node: Served, site: Site, tabs: Tab
     await node.kill()
     await is_in_state(page, "reconnecting")
     await (await site.join("bob")).gift("crown")
-    await flood(bot, limits.REPLAY_EVENTS_MAX)
+    await flood(bot, 0, limits.REPLAY_EVENTS_MAX)
     await node.start()
+    await says_online(page)
     await is_in_state(page, "live")
     await expect(page.get_by_test_id("chat-gap")).to_have_text("Some messages were missed")
     await expect(page.get_by_test_id("coins")).to_have_attribute("data-value", "99")
@@ -86,6 +80,7 @@ async def test_a_gift_outlives_its_node(node: Served, site: Site, tabs: Tabs) ->
     await node.kill()
     await is_in_state(page, "reconnecting")
     await node.start()
+    await says_online(page)
     await is_in_state(page, "live")
     await expect(page.get_by_test_id("balance")).to_have_attribute("data-value", "9901")
     await expect(page.get_by_test_id("tray-row")).to_have_attribute("data-count", "1")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.pages.tabs import NODE_AWAY, Tabs
+from tests.pages.tabs import NODE_AWAY, Tabs, says_online
 from tests.program import Served
 from tests.site import Site
 
@@ -73,7 +73,7 @@ async def test_only_the_alert_is_seen(site: Site, tabs: Tabs) -> None:
 async def test_an_alert_is_shown_once(
     node: Served, another_site: Callable[..., Awaitable[Site]], tabs: Tabs, quick: dict[str, str]
 ) -> None:
-    """Gifts shown before the node is killed are not shown again after it, nor after a reload; the missed one is."""
+    """Gifts shown before the node is stopped are not shown again after it, nor after a reload; the missed one is."""
     tabs.expect_errors(*NODE_AWAY)
     site = await another_site(**quick)
     page = await tabs.overlay(node.url)
@@ -81,10 +81,12 @@ async def test_an_alert_is_shown_once(
     alice = await site.join("alice")
     await alice.gift("rose")
     await has_shown(page, "Alice rose")
-    await node.kill()
+    await node.stop()
     await expect(state).to_have_attribute("data-state", "reconnecting")
+    await expect(state).to_have_attribute("data-reason", "draining")
     await alice.gift("heart")
     await node.start()
+    await says_online(page)
     await expect(state).to_have_attribute("data-state", "live")
     await has_shown(page, "Alice rose", "Alice heart")
     await expect(page.get_by_test_id("overlay-alert")).to_have_count(0)
