@@ -156,8 +156,11 @@ async def test_a_room_that_is_another_one_now(another_site: AnotherSite, stores:
 async def test_a_history_behind_what_was_told(site: Site, stores: Stores) -> None:
     """A store that knows less than this node has told: everybody comes back."""
     alice = await site.join("alice")
-    await alice.ask("chat.send", text="told")
+    for n in range(9):
+        await alice.ask("chat.send", text=f"told {n}")
+    await alice.happened("chat.sent", text="told 8")
     with stores.room.client() as store:
+        store.delete(keys.room_events("demo"))
         store.hset(keys.room_meta("demo"), "seq", "1")
     site.node.fanout.check_position("demo")
     assert await alice.closed() == Close.INTERNAL

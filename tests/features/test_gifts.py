@@ -227,7 +227,11 @@ async def test_a_streak_runs_and_ends(site: Site, monkeypatch: pytest.MonkeyPatc
         assert sorted(event["combo"]["count"] for event in shown) == [1, 3, 6]
         assert sum(event["coins"] for event in shown) == ended["coins"]
         assert max(event["seq"] for event in shown) < ended["seq"]
-        assert len(viewer.events("gifts.combo_ended")) == 1
+    await bob.gift("rose", 1, combo="c2")
+    await bob.happened("gifts.combo_ended", combo={"id": "c2", "count": 1})
+    assert [event["combo"]["id"] for event in bob.events("gifts.combo_ended")] == ["c1", "c2"]
+    late = await site.join("late")
+    assert late.welcome["room"]["open_combos"] == [] or await late.happened("gifts.combo_ended")
 
 
 async def test_streaks_of_two_people_and_two_gifts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
