@@ -21,6 +21,8 @@ from server.store.client import Store
 from tests.money import a_gift
 from tests.site import WAIT_S, Site, new_gift_id
 
+Gift = tuple[str, str]  # its viewer and its id
+
 
 class Desk:
     """A site whose journal moves when the test says so. `money` is the wallet store, seen past every wire."""
@@ -141,24 +143,25 @@ class Desk:
 
     def _assert_reversed_once(self) -> None:
         """No gift is given back beyond its price, and a chargeback takes what its top-up brought, no more, no less."""
-        prices: dict[str, tuple[int, int]] = {}
-        taken: Counter[str] = Counter()
-        diamonds: Counter[str] = Counter()
+        prices: dict[Gift, tuple[int, int]] = {}  # two viewers may use one id: each has a gift of that name
+        taken: Counter[Gift] = Counter()
+        diamonds: Counter[Gift] = Counter()
         bought: dict[str, int] = {}
         for row in self.rows(select(entries).order_by(entries.c.partition, entries.c.epoch, entries.c.n)):
+            gift = row.user_id, row.ref
             match row.kind:
                 case "topup":
                     bought[row.ref] = row.coins
                 case "gift":
-                    prices[row.ref] = row.coins, row.diamonds
+                    prices[gift] = row.coins, row.diamonds
                 case "refund":
-                    taken[row.ref] += row.coins
-                    diamonds[row.ref] += row.diamonds
+                    taken[gift] += row.coins
+                    diamonds[gift] += row.diamonds
                 case "chargeback":
                     parts = json.loads(row.body)["reversed"]
                     assert row.coins + sum(part["coins"] for part in parts) == bought[row.ref], row.body
-                    taken.update({part["gift_id"]: part["coins"] for part in parts})
-                    diamonds.update({part["gift_id"]: part["diamonds"] for part in parts})
+                    taken.update({(row.user_id, part["gift_id"]): part["coins"] for part in parts})
+                    diamonds.update({(row.user_id, part["gift_id"]): part["diamonds"] for part in parts})
         beyond = {gift for gift in taken if taken[gift] > prices[gift][0] or diamonds[gift] > prices[gift][1]}
         assert not beyond, f"given back more than once: {beyond}"
 

@@ -56,13 +56,18 @@ class Book:
         self.sent: dict[str, Spend] = {}
         self.acked: dict[str, Paid] = {}
         self.refused: Counter[str] = Counter()
-        self.said_no: set[str] = set()
+        self.open: dict[str, Spend] = {}
         self.news = asyncio.Event()
 
     @property
     def unknown(self) -> list[Spend]:
         """Gifts that were never answered with an outcome."""
-        return [spend for id, spend in self.sent.items() if id not in self.acked and id not in self.said_no]
+        return list(self.open.values())
+
+    def forget(self, gift_id: str) -> Paid:
+        """As if the answer had never come: the gift is unknown again. What the answer was."""
+        self.open[gift_id] = self.sent[gift_id]
+        return self.acked.pop(gift_id)
 
 
 class Node:
@@ -88,17 +93,19 @@ class Node:
         """Send a gift, new or again, and book what is answered."""
         book = self._book
         book.sent[spend.gift_id] = spend
+        if spend.gift_id not in book.acked:
+            book.open[spend.gift_id] = spend
         try:
             async with asyncio.timeout(WAIT_S):
                 paid = await self.wallet.spend(spend)
         except Refused as refused:
             book.refused[refused.reason.value] += 1
             if refused.reason in (Refusal.INSUFFICIENT_COINS, Refusal.EXPIRED_ID):
-                book.said_no.add(spend.gift_id)
+                book.open.pop(spend.gift_id, None)
             return refused
         before = book.acked.setdefault(spend.gift_id, paid)
         assert (before.balance, before.combo_count) == (paid.balance, paid.combo_count), (before, paid)
-        book.said_no.discard(spend.gift_id)
+        book.open.pop(spend.gift_id, None)
         book.news.set()
         return paid
 

@@ -1,7 +1,7 @@
 /* Stands between a store and its disk and clock: notes what an fsync has made safe, and fails when it is told to.
  *
  * Loaded with LD_PRELOAD; POWERCUT names the file of `struct control`, which the test has mapped too (shim.py has the
- * same layout). Only append-only files count: those whose name ends in ".incr.aof".
+ * same layout). Only the append-only files in a folder called wallet count.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -50,7 +50,9 @@ static int append_only(int fd, struct stat *about) {
   if (!control || fstat(fd, about) != 0 || !S_ISREG(about->st_mode)) return 0;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   ssize_t length = readlink(link, name, sizeof name - 1);
-  return length > 9 && memcmp(name + length - 9, ".incr.aof", 9) == 0;
+  if (length < 9 || memcmp(name + length - 9, ".incr.aof", 9) != 0) return 0;
+  name[length] = 0;
+  return strstr(name, "/wallet/") != NULL;
 }
 
 static void note(const struct stat *about) {

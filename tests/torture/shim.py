@@ -36,7 +36,7 @@ def build(folder: Path) -> Path:
     compiler = shutil.which("cc")
     assert compiler is not None, "The power-cut tests need a C compiler called `cc` (on Debian: the package gcc)."
     library = folder / "powercut.so"
-    line = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library), str(SOURCE), "-ldl"]
+    line = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"]
     built = subprocess.run(line, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return library

@@ -67,7 +67,7 @@ async def test_a_torn_gift_is_sent_again(bank: Bank) -> None:
     file.write_bytes(file.read_bytes()[:-10])
     bank.store.start()
     await bank.node.reconnected()
-    del bank.book.acked[gift.gift_id]
+    bank.book.forget(gift.gift_id)
     paid = await bank.node.send(gift)
     assert not isinstance(paid, Refused)
     assert not paid.duplicate

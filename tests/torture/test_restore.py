@@ -37,7 +37,7 @@ async def send_all_again(bank: Bank, spends: Iterable[Spend]) -> int:
     """Send gifts again that were answered before; how many were not known any more and were paid now."""
     anew = 0
     for spend in spends:
-        first = bank.book.acked.pop(spend.gift_id)
+        first = bank.book.forget(spend.gift_id)
         paid = await bank.node.send(spend)
         assert not isinstance(paid, Refused), paid
         if paid.duplicate:

@@ -21,7 +21,7 @@ async def test_money_is_conserved_at_every_moment(bank: Bank, new_node: Callable
     await store.wait_up(WAIT_S)
     audit, audits, compared = Audit(bank.engine, store, CLOCK), 0, 0
     try:
-        async with bank.draining() as drain, bank.giving(16, bank.node, other):
+        async with bank.draining() as drain, bank.giving(rounds(2, 12), bank.node, other):
             running = asyncio.create_task(drain.run(stopping))
             until = time.monotonic() + rounds(2, 60)
             while time.monotonic() < until or audits < 2:
