@@ -79,7 +79,8 @@ class Fanout:
         self._by_channel[channel.encode()] = subscription
         try:
             self._send("SUBSCRIBE", channel)
-            await asyncio.wait_for(asyncio.shield(subscription.ready), limits.STORE_CALL_S_MAX)
+            async with asyncio.timeout(limits.STORE_CALL_S_MAX):
+                await asyncio.shield(subscription.ready)
         except (TimeoutError, StoreError):
             self.forget(room_id)
             raise StoreDown("the bus does not answer") from None

@@ -123,6 +123,7 @@ DRAIN_SPREAD_MS = 2_000  # over which a stopping node asks its viewers to come b
 DRAIN_S_MAX = 2.5  # the whole of stopping a node
 STOP_S_MAX = 4.5  # of everything: `make run` promises 5 s
 assert DRAIN_S_MAX < STOP_S_MAX
+LEFTOVERS_S_MAX = 2 * STOP_S_MAX  # the children of a supervisor that was killed end by themselves, one after the other
 RESTART_S = 0.1  # pause before a dead child is started again; doubles up to the next
 RESTART_S_MAX = 5.0
 READY_S = 20.0

@@ -36,14 +36,15 @@ class Server(uvicorn.Server):
 
     async def _drain_then_exit(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._node.sessions.drain(), limits.DRAIN_S_MAX)
+            async with asyncio.timeout(limits.DRAIN_S_MAX):
+                await self._node.sessions.drain()
         self.should_exit = True
 
 
 def listen(settings: Settings) -> socket.socket:
     """The node's listening socket. Raises Unusable when the port is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: else asyncio sets no TCP_NODELAY
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.KERNEL_SEND_BYTES)  # inherited by each socket
     try:

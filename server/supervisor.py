@@ -92,7 +92,8 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            self.stopped_in_order = await asyncio.wait_for(process.wait(), timeout_s) == 0
+            async with asyncio.timeout(timeout_s):
+                self.stopped_in_order = await process.wait() == 0
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -107,40 +108,46 @@ class Child:
 
 
 class DataFolder:
-    """The data folder, ours alone while we or a child of ours runs: flock belongs to the file that they inherit."""
+    """The data folder, ours alone while we or a child of ours runs.
+
+    Two locks: `lock` is the supervisor's; `children.lock` belongs to a file that the children inherit, so that what a
+    killed supervisor leaves behind is waited for, and another supervisor is refused at once.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock: IO[str] | None = None
+        self._own: IO[str] | None = None
+        self._children: IO[str] | None = None
 
     async def take(self) -> None:
         """Raises Unusable when it cannot be written or another server uses it."""
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._path / "lock").open("a+")
+            self._own = (self._path / "lock").open("a+")
+            self._children = (self._path / "children.lock").open("a+")
             probe = self._path / ".writable"
             probe.write_text("")
             probe.unlink()
         except OSError as error:
             raise Unusable(f"The data folder {self._path} cannot be written: {error.strerror}.") from None
-        await self._lock_it(self._lock)
+        await self._lock(self._own, 0)
+        await self._lock(self._children, limits.LEFTOVERS_S_MAX)
 
-    async def _lock_it(self, lock: IO[str]) -> None:
-        """The children of a supervisor that was killed need a moment to end: wait for the last of them."""
-        deadline = asyncio.get_running_loop().time() + limits.STORE_STOP_S
+    async def _lock(self, file: IO[str], patience_s: float) -> None:
+        deadline = asyncio.get_running_loop().time() + patience_s
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except OSError:
-                if asyncio.get_running_loop().time() > deadline:
+                if asyncio.get_running_loop().time() >= deadline:
                     raise Unusable(f"The data folder {self._path} is in use by another Liveroom.") from None
             await asyncio.sleep(limits.STORE_RETRY_S)
 
     @property
     def held(self) -> tuple[int, ...]:
         """The descriptors that children inherit."""
-        return (self._lock.fileno(),) if self._lock is not None else ()
+        return (self._children.fileno(),) if self._children is not None else ()
 
 
 class Supervisor:
@@ -222,7 +229,8 @@ class Supervisor:
         try:
             reader, writer = await asyncio.open_connection(_reachable(self._settings.host), self._settings.port)
             writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            status = await asyncio.wait_for(reader.readline(), 1.0)
+            async with asyncio.timeout(1.0):
+                status = await reader.readline()
             writer.close()
         except (OSError, TimeoutError):
             return False

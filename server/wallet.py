@@ -105,7 +105,8 @@ class Wallet:
         self._wake.set()
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._task), limits.DRAIN_S_MAX)
+                async with asyncio.timeout(limits.DRAIN_S_MAX):
+                    await asyncio.shield(self._task)
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task

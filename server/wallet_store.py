@@ -147,12 +147,16 @@ class WalletStore:
             turn += 1
             if not self._money.up:
                 continue
-            try:
-                await self.look_at_log()
-                if turn % turns == 0 or self.trouble is not None:
-                    await self._guard(self._reads)
-            except StoreError as error:
-                log.debug("wallet_guard_later", error=str(error))
+            if turn % turns == 0 or self.trouble is not None:
+                await self._tried(self._guard(self._reads))
+            await self._tried(self.look_at_log())
+
+    async def _tried(self, look: Awaitable[None]) -> None:
+        """One look must not keep the other from its turn."""
+        try:
+            await look
+        except StoreError as error:
+            log.debug("wallet_guard_later", error=str(error))
 
     async def look_at_log(self) -> None:
         """How much waits in the log for the journal; above the bound gifts wait too."""

@@ -249,6 +249,17 @@ async def test_stopping(connect: Connect) -> None:
         store.send("PING")
 
 
+async def test_stopping_while_it_connects(stores: Stores) -> None:
+    """A store that is stopped ends, in whatever turn of the loop its connecting is."""
+    for turns in range(60):
+        store = Store("test", f"unix://{stores.room.socket}")
+        await store.start()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(WAIT_S):
+            await store.stop()
+
+
 @pytest.mark.parametrize("turns", range(8))
 async def test_stopping_while_the_connection_is_lost(connect: Connect, own_store: ValkeyProcess, turns: int) -> None:
     """A node may stop in the very moment in which its store dies: it stops."""

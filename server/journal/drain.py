@@ -129,6 +129,11 @@ class Drain:
         return int(length) - last - 1 if in_epoch == epoch else 0
 
 
+def tail_of(log_entries_max: int) -> int:
+    """How many entries of a partition stay once they are journaled, so that a log that was full has room again."""
+    return min(limits.LOG_TAIL, log_entries_max // 2 // limits.WALLET_PARTITIONS)
+
+
 async def _wait(stopping: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):

@@ -18,7 +18,7 @@ from server.history import History, wake_rooms
 from server.journal import database
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
-from server.journal.drain import Drain
+from server.journal.drain import Drain, tail_of
 from server.settings import Settings, Unusable
 from server.store.client import Link, Store, StoreError
 from server.store.cluster import open_store
@@ -48,10 +48,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await wallet.start()
     await rooms.start()
     await wallet.wait_up(limits.STORE_START_S)
-    half = (
-        settings.log_entries_max // 2 // limits.WALLET_PARTITIONS
-    )  # so that a full log has room again once it is drained
-    drain = Drain(engine, wallet, History(rooms), clock, tail=min(limits.LOG_TAIL, half))
+    drain = Drain(engine, wallet, History(rooms), clock, tail=tail_of(settings.log_entries_max))
     audit = Audit(engine, wallet, drain.clock)
     auditing = asyncio.create_task(_audit_always(audit, drain))
     await drain.run(stopping)

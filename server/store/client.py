@@ -200,7 +200,8 @@ class Store:
     async def wait_up(self, timeout_s: float) -> None:
         """Wait for the connection. Raises StoreDown."""
         try:
-            await asyncio.wait_for(self._up.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._up.wait()
         except TimeoutError:
             raise StoreDown(f"the {self.name} store does not answer") from None
 
@@ -226,7 +227,7 @@ class Store:
 
     async def _keep_up(self) -> None:
         pause_s = limits.STORE_RETRY_S
-        while True:
+        while not self._stopping:
             try:
                 await self._connect_once()
                 pause_s = limits.STORE_RETRY_S
@@ -248,9 +249,11 @@ class Store:
         else:
             tls = ssl.create_default_context() if at.tls else None
             connect = loop.create_connection(made, at.host, at.port, ssl=tls)
-        _, link = await asyncio.wait_for(connect, limits.STORE_CONNECT_S)
+        async with asyncio.timeout(limits.STORE_CONNECT_S):
+            _, link = await connect
         try:
-            await asyncio.wait_for(self._greet(link), limits.STORE_CALL_S_MAX)
+            async with asyncio.timeout(limits.STORE_CALL_S_MAX):
+                await self._greet(link)
         except BaseException:
             link.abort()
             raise

@@ -49,7 +49,8 @@ class Topology:
     async def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first map. Raises StoreDown."""
         try:
-            await asyncio.wait_for(self._ready.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._ready.wait()
         except TimeoutError:
             raise StoreDown("the cluster does not answer") from None
 
@@ -82,7 +83,8 @@ class Topology:
         await store.start()
         try:
             await store.wait_up(limits.STORE_CONNECT_S)
-            slots = cast(list[Any], await asyncio.wait_for(store.call("CLUSTER", "SLOTS"), limits.STORE_CONNECT_S))
+            async with asyncio.timeout(limits.STORE_CONNECT_S):
+                slots = cast(list[Any], await store.call("CLUSTER", "SLOTS"))
         except (StoreError, TimeoutError):
             return False
         finally:

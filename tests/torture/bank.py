@@ -28,7 +28,7 @@ from server.history import History
 from server.journal import database
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
-from server.journal.drain import Drain
+from server.journal.drain import Drain, tail_of
 from server.journal.opening import Opening
 from server.journal.purchases import Purchases, TopUp
 from server.journal.tables import entries, quarantine, watermarks
@@ -301,7 +301,7 @@ class Bank:
         await rooms.start()
         await wallet.wait_up(WAIT_S)
         try:
-            yield Drain(self.engine, wallet, History(rooms), CLOCK)
+            yield Drain(self.engine, wallet, History(rooms), CLOCK, tail_of(self.settings.log_entries_max))
         finally:
             await wallet.stop()
             await rooms.stop()
