@@ -110,8 +110,9 @@ class Viewer:
 
     async def leave(self) -> None:
         """Close, whatever the test has done: an error here would leave its fixtures to the next tests."""
-        await self.connection.close()
-        await asyncio.gather(self._task, return_exceptions=True)
+        if not self._task.done():  # whoever has left may have lived on another test's loop
+            await self.connection.close()
+            await asyncio.gather(self._task, return_exceptions=True)
 
 
 class Server(uvicorn.Server):
