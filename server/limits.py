@@ -54,6 +54,7 @@ ROOMS_LISTED_MAX = 500
 # --- money -------------------------------------------------------------------------------------------------------
 WALLET_PARTITIONS = 64  # for ever: a viewer's partition is a hash modulo this
 SPEND_BATCH_MAX = 100  # gifts per script call: some 1 ms of the store
+SPEND_CALLS_MAX = 2  # in flight: the store works on one while we make the next (one alone: half the gifts, measured)
 SPEND_QUEUE_MAX = 5_000  # gifts that wait on a node; above it `wallet_unavailable` at once
 SPEND_WAIT_S = 5.0  # an answer that is unknown for longer is told as such
 SPEND_RETRY_MS = 1_000

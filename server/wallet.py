@@ -1,6 +1,6 @@
 """The wallet: coins go, diamonds come, at once or not at all.
 
-Gifts that arrive while a call is in flight wait and go together in the next: one script call, one fsync for all.
+Gifts that arrive while calls are in flight wait and go together in the next: one script call, one fsync for all.
 """
 
 import asyncio
@@ -63,6 +63,7 @@ class Wallet:
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()  # in flight; one connection runs them in their order
         self._stopping = False
         self.batches = 0
         self.gifts = 0
@@ -107,9 +108,9 @@ class Wallet:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.DRAIN_S_MAX):
                     await asyncio.shield(self._task)
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            for task in (self._task, *self._calls):
+                task.cancel()
+            await asyncio.gather(self._task, *self._calls, return_exceptions=True)
         await self._store.stop()
 
     async def wait_up(self, timeout_s: float) -> None:
@@ -159,21 +160,32 @@ class Wallet:
         return None if text is None else receipt_of(text)
 
     async def _commit_groups(self) -> None:
-        """One call in flight; what came meanwhile goes together in the next. No timer, no wait when idle."""
+        """A few calls in flight; what came meanwhile goes together in the next. No timer, no wait when idle."""
         while True:
+            if len(self._calls) >= limits.SPEND_CALLS_MAX:
+                await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
+                continue
             if not self._queue:
                 if self._stopping:
+                    await asyncio.gather(*self._calls)
                     return
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             size = min(len(self._queue), limits.SPEND_BATCH_MAX)
             batch = [self._queue.popleft() for _ in range(size)]
-            try:
-                await self._commit(batch)
-            except Exception:
-                log.exception("wallet_commit_failed", gifts=len(batch))
-                _fail(batch)
+            call = asyncio.create_task(self._commit_or_fail(batch))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+    async def _commit_or_fail(self, batch: list[_Waiting]) -> None:
+        """Whatever happens, nobody waits for ever."""
+        try:
+            await self._commit(batch)
+        except Exception:
+            log.exception("wallet_commit_failed", gifts=len(batch))
+        finally:
+            _fail([waiting for waiting in batch if not waiting.future.done()])
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         if not self._one_slot:
