@@ -25,6 +25,7 @@ from server.journal.opening import Opening
 from server.journal.purchases import Purchases, TopUp
 from server.journal.reversals import Reversals
 from server.money import Change, Money
+from server.pace import Pace
 from server.room import Rooms, Services
 from server.session import Sessions
 from server.settings import Settings
@@ -85,11 +86,13 @@ class Node:
         self.opening = Opening(self.engine)
         self.wallet = make_wallet(settings, self.opening, self._wallets_changed)
         self.fanout = Fanout(settings.room_address, self.history, self._on_wallet_news)
+        self.pace = Pace()
         services = Services(
             clock=self.clock,
             wallet=self.wallet,
             history=self.history,
             fanout=self.fanout,
+            pace=self.pace,
             catalogue=self.catalogue,
             node_id=settings.node_id or secrets.token_hex(6),
         )
@@ -125,6 +128,8 @@ class Node:
         read.counter("wallet_batches", "Calls that those gifts shared.", lambda: self.wallet.batches)
         read.counter("events_received", "Events from the bus.", lambda: self.fanout.received)
         read.counter("events_filled", "Events that the bus lost, from the history.", lambda: self.fanout.filled)
+        read.gauge("loop_lag_seconds", "How late the loop was: p99 of the last minute.", lambda: self.pace.lag_s)
+        read.gauge("tick_pressure", "By how much the lag lengthens every tick.", lambda: self.pace.pressure)
         self.audit_watch.tell(read)
         return read
 
@@ -135,6 +140,7 @@ class Node:
         await self.wallet.start()
         await self.room_store.wait_up(limits.STORE_START_S)
         await self.wallet.wait_up(limits.STORE_START_S)
+        await self.pace.start()
         await self.rooms.start()
         await self.sessions.start()
         await self.audit_watch.start()
@@ -145,6 +151,7 @@ class Node:
         await self.audit_watch.stop()
         await self.sessions.stop()
         await self.rooms.stop()
+        await self.pace.stop()
         await self.wallet.stop()
         await self.fanout.stop()
         await self.room_store.stop()

@@ -5,48 +5,17 @@ writable again it is caught up from its cursor, and behind the ring's end it is 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from protocol.closes import Close
-from protocol.wire import Codec
+from protocol.session import Notice
+from protocol.wire import Codec, Delivery
 from server import limits
-from server.history import Recorded
-
-TEXT, BINARY = 0x1, 0x2
-
-
-class Prepared:
-    """One server frame: the payload, and with its header (RFC 6455, section 5.2; servers do not mask)."""
-
-    __slots__ = ("frame", "opcode", "payload")
-
-    def __init__(self, codec: Codec, payload: bytes) -> None:
-        self.payload = payload
-        self.opcode = TEXT if codec == "json" else BINARY
-        self.frame = frame_bytes(self.opcode, payload)
-
-
-def frame_bytes(opcode: int, payload: bytes) -> bytes:
-    """An unfragmented, unmasked frame."""
-    size = len(payload)
-    if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
-    if size < 1 << 16:
-        return bytes((0x80 | opcode, 126)) + size.to_bytes(2) + payload
-    return bytes((0x80 | opcode, 127)) + size.to_bytes(8) + payload
-
-
-def join_messages(codec: Codec, messages: Sequence[bytes]) -> bytes:
-    """The array of messages that one frame is, from messages encoded before."""
-    if codec == "json":
-        return b"[" + b",".join(messages) + b"]"
-    count = len(messages)
-    if count < 16:
-        head = bytes((0x90 | count,))
-    else:
-        head = b"\xdc" + count.to_bytes(2) if count < 1 << 16 else b"\xdd" + count.to_bytes(4)
-    return head + b"".join(messages)
+from server.frames import Prepared, encode_message, encoded, join_messages
+from server.history import Recorded, delivery_of
+from server.pace import Pace
 
 
 class Sink(Protocol):
@@ -67,17 +36,30 @@ class Reader(Protocol):
     cursor: int
 
 
+class _Round:
+    """One flush: up to which seq, how many events were left out, and the frames by codec and cursor."""
+
+    __slots__ = ("frames", "hidden", "to")
+
+    def __init__(self, to: int, hidden: int) -> None:
+        self.to = to
+        self.hidden = hidden
+        self.frames: dict[tuple[Codec, int], Prepared | None] = {}
+
+
 class Outbox:
     """One room's ring and its flushes."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, readers: Callable[[], Iterable[Reader]]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, readers: Callable[[], Collection[Reader]], pace: Pace) -> None:
         self._loop = loop
         self._readers = readers
+        self._pace = pace
         self._ring: list[Recorded] = []
         self._ring_bytes = 0
         self._flush_at: asyncio.TimerHandle | asyncio.Handle | None = None
         self._flushing = False
         self._flush_done = asyncio.Event()
+        self._hidden = 0
         self.flushed_at = -1e9  # loop time of the last flush
         self.head = 0  # seq of the newest event
         self.flushed = 0  # everybody writable has at least this
@@ -103,8 +85,12 @@ class Outbox:
         self._ring_bytes += len(event.json)
         if len(self._ring) > limits.RING_EVENTS_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
             self._trim()
-        if self._flush_at is None and not self._flushing:
-            self._schedule()
+        self._want_flush()
+
+    def hide(self, count: int) -> None:
+        """So many droppable events never got a place in the room: everybody is told how many."""
+        self._hidden += count
+        self._want_flush()
 
     def _trim(self) -> None:
         """Drop a tenth at once: cutting a list's front moves the rest."""
@@ -122,8 +108,10 @@ class Outbox:
         return self._ring[seq + 1 - base : to + 1 - base]
 
     # --- flushing ----------------------------------------------------------------------------------------------
-    def _schedule(self) -> None:
-        wait_s = self.flushed_at + limits.TICK_MS / 1000 - self._loop.time()
+    def _want_flush(self) -> None:
+        if self._flush_at is not None or self._flushing:
+            return
+        wait_s = self.flushed_at + self._pace.tick_s(len(self._readers())) - self._loop.time()
         if wait_s <= 0:
             self._flush_at = self._loop.call_soon(self._flush)
         else:
@@ -133,50 +121,52 @@ class Outbox:
         self._flush_at = None
         self._flushing = True
         self.flushed_at = self._loop.time()
-        before, self.flushed = self.flushed, self.head
-        readers = list(self._readers())
-        self._flush_chunk(readers, 0, before, self.flushed, {})
+        self.flushed = self.head
+        hidden, self._hidden = self._hidden, 0
+        self._flush_chunk(list(self._readers()), 0, _Round(self.flushed, hidden))
 
-    def _flush_chunk(
-        self,
-        readers: list[Reader],
-        start: int,
-        before: int,
-        to: int,
-        frames: dict[tuple[Codec, int], Prepared | None],
-    ) -> None:
-        """Write to some sockets, then let the loop turn. `frames` are shared by all with the same cursor."""
-        for reader in readers[start : start + limits.FLUSH_CHUNK]:
+    def _flush_chunk(self, readers: list[Reader], start: int, flush: _Round) -> None:
+        """Write to some sockets, then let the loop turn. Frames are shared by all with the same cursor."""
+        began = time.perf_counter()
+        chunk = readers[start : start + limits.FLUSH_CHUNK]
+        for reader in chunk:
             sink = reader.sink
-            if sink.paused or sink.closing or reader.cursor >= to:
-                continue
-            self._write(reader, sink, to, frames)
+            if not (sink.paused or sink.closing or (reader.cursor >= flush.to and not flush.hidden)):
+                self._write(reader, sink, flush)
+        self._pace.wrote(len(chunk), time.perf_counter() - began)
         start += limits.FLUSH_CHUNK
         if start < len(readers):
-            self._loop.call_soon(self._flush_chunk, readers, start, before, to, frames)
+            self._loop.call_soon(self._flush_chunk, readers, start, flush)
             return
         self._flushing = False
         self._flush_done.set()
-        if self.head > self.flushed:
-            self._schedule()
+        if self.head > self.flushed or self._hidden:
+            self._want_flush()
 
-    def _write(self, reader: Reader, sink: Sink, to: int, frames: dict[tuple[Codec, int], Prepared | None]) -> None:
+    def _write(self, reader: Reader, sink: Sink, flush: _Round) -> None:
         key = (sink.codec, reader.cursor)
         try:
-            prepared = frames[key]
+            prepared = flush.frames[key]
         except KeyError:
-            prepared = frames[key] = self._prepare(sink.codec, reader.cursor, to)
+            prepared = flush.frames[key] = self._prepare(sink.codec, reader.cursor, flush)
         if prepared is None:
             sink.close(Close.SLOW_READER)
             return
-        self.delivered += to - reader.cursor
-        reader.cursor = to
+        if flush.to > reader.cursor:
+            self.delivered += flush.to - reader.cursor
+            reader.cursor = flush.to
         sink.send(prepared)
 
-    def _prepare(self, codec: Codec, cursor: int, to: int) -> Prepared | None:
-        events = self.after(cursor, to)
-        return None if events is None else Prepared(codec, join_messages(codec, encoded(codec, events)))
+    def _prepare(self, codec: Codec, cursor: int, flush: _Round) -> Prepared | None:
+        events = self.after(cursor, flush.to)
+        if events is None:
+            return None
+        messages = encoded(codec, _coalesced(events))
+        if flush.hidden:
+            messages.append(_hidden_notice(codec, flush.hidden))
+        return Prepared(codec, join_messages(codec, messages), shared=True)
 
+    # --- slow readers ------------------------------------------------------------------------------------------
     def catch_up(self, reader: Reader) -> None:
         """Bring one reader that is writable (again) to where the others are, a bounded piece at a time."""
         sink = reader.sink
@@ -185,14 +175,13 @@ class Outbox:
             if events is None:
                 sink.close(Close.SLOW_READER)
                 return
-            size, count = 0, 0
-            for event in events:
-                size, count = size + len(event.json), count + 1
-                if size >= limits.CATCH_UP_BYTES_MAX:
-                    break
-            reader.cursor += count
-            self.delivered += count
-            sink.send(Prepared(sink.codec, join_messages(sink.codec, encoded(sink.codec, events[:count]))))
+            shown, hidden, to = _piece(events)
+            messages = encoded(sink.codec, shown)
+            if hidden:
+                messages.append(_hidden_notice(sink.codec, hidden))
+            self.delivered += to - reader.cursor
+            reader.cursor = to
+            sink.send(Prepared(sink.codec, join_messages(sink.codec, messages)))
 
     def stop(self) -> None:
         if self._flush_at is not None:
@@ -200,16 +189,36 @@ class Outbox:
             self._flush_at = None
 
 
-def encoded(codec: Codec, events: Iterable[Recorded]) -> list[bytes]:
-    """The events in a codec, each encoded once in its life."""
-    return [event.json for event in events] if codec == "json" else [event.msgpack() for event in events]
+def _newest(events: Sequence[Recorded]) -> dict[str, int]:
+    """The seq of the newest event of each type of which only the newest matters."""
+    return {event.tag: event.seq for event in events if delivery_of(event.tag) is Delivery.LATEST}
 
 
-def encoded_replayed(codec: Codec, events: Iterable[Recorded]) -> list[bytes]:
-    """The same, marked as replayed: only those who resume get them."""
-    marked = [b'{"replayed":true,' + event.json[1:] for event in events]
-    if codec == "json":
-        return marked
-    from protocol import to_msgpack  # noqa: PLC0415  # the package imports every feature
+def _coalesced(events: list[Recorded]) -> list[Recorded]:
+    """The events without counts and boards that a newer one overtook."""
+    newest = _newest(events) if len(events) > 1 else None
+    return [event for event in events if newest.get(event.tag, event.seq) == event.seq] if newest else events
 
-    return [to_msgpack(event) for event in marked]
+
+def _piece(events: Sequence[Recorded]) -> tuple[list[Recorded], int, int]:
+    """The first part of a backlog for one socket: what is shown of it, how many are hidden, up to which seq.
+
+    What fits a socket's buffer is shown whole. Of more: all that is kept, and the newest where only that matters.
+    """
+    thin = sum(len(event.json) for event in events) > limits.WRITE_HIGH_BYTES
+    newest = _newest(events) if thin else {}
+    shown: list[Recorded] = []
+    size = hidden = 0
+    for event in events:
+        if thin and delivery_of(event.tag) is Delivery.DROPPABLE:
+            hidden += 1
+        elif newest.get(event.tag, event.seq) == event.seq:
+            shown.append(event)
+            size += len(event.json)
+            if size >= limits.CATCH_UP_BYTES_MAX:
+                return shown, hidden, event.seq
+    return shown, hidden, events[-1].seq
+
+
+def _hidden_notice(codec: Codec, count: int) -> bytes:
+    return encode_message(codec, Notice(kind="hidden", count=count))

@@ -20,6 +20,7 @@ from server.fanout import Fanout
 from server.history import History, NoSuchRoom, RawSnapshot, Recorded
 from server.money import Money
 from server.outbox import Outbox, Sink
+from server.pace import Pace
 from server.registry import CLOSING, JOINED, LEFT, PERIODICS, REACTORS, SNAPSHOT_PARTS, Periodic
 from server.store.client import StoreError
 
@@ -33,6 +34,7 @@ class Services(Struct, frozen=True, kw_only=True):
     wallet: Money
     history: History
     fanout: Fanout
+    pace: Pace
     catalogue: dict[str, Gift]
     node_id: str
 
@@ -107,7 +109,7 @@ class Room:
         self.idle_since = 0.0
         self.checked_at = 0.0
         self._loop = asyncio.get_running_loop()
-        self.outbox = Outbox(self._loop, lambda: self.members)
+        self.outbox = Outbox(self._loop, lambda: self.members, services.pace)
         self._memory: dict[str, Any] = {}
         self._due: dict[Periodic, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()

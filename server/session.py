@@ -20,9 +20,9 @@ from protocol.session import Heartbeat, Notice, WalletChanged, Welcome, You
 from protocol.wire import SUBPROTOCOLS, Codec, Command, Ok
 from server import limits
 from server.admission import Admission, NotAdmitted, Since
+from server.frames import TEXT, Prepared, encode_message, encoded, encoded_replayed, join_messages
 from server.history import NoSuchRoom, Recorded
 from server.money import Change
-from server.outbox import TEXT, Prepared, encoded, encoded_replayed, join_messages
 from server.registry import HANDLERS
 from server.room import Member, Room, Rooms, Services
 from server.socket import TAKEOVER, Connection
@@ -260,7 +260,7 @@ class Sessions:
     def _send(self, member: Member, message: Any) -> None:
         sink = member.sink
         if not sink.closing:
-            sink.send(Prepared(sink.codec, join_messages(sink.codec, [_encode(sink.codec, message)])))
+            sink.send(Prepared(sink.codec, join_messages(sink.codec, [encode_message(sink.codec, message)])))
 
     def _refuse(self, member: Member, ref: str | None, refused: Refused, message: str | None = None) -> None:
         reply = {
@@ -347,12 +347,8 @@ class Sessions:
             await asyncio.sleep(spread_ms / 1000 * limits.FLUSH_CHUNK / max(len(connections), limits.FLUSH_CHUNK))
 
 
-def _encode(codec: Codec, message: Any) -> bytes:
-    return msgspec.json.encode(message) if codec == "json" else msgspec.msgpack.encode(message)
-
-
 def _alone(codec: Codec, message: Any) -> Prepared:
-    return Prepared(codec, join_messages(codec, [_encode(codec, message)]))
+    return Prepared(codec, join_messages(codec, [encode_message(codec, message)]))
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:

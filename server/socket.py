@@ -5,16 +5,19 @@ connection over: the transport gets the lean `Connection`, and the handshake's o
 """
 
 import asyncio
+import zlib
 from typing import Any, Final, Protocol, cast
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from protocol.closes import Close
 from protocol.wire import Codec
 from server import limits
-from server.outbox import BINARY, TEXT, Prepared, frame_bytes
+from server.frames import BINARY, TEXT, Prepared, frame_bytes, inflate
 
 try:
     from websockets.speedups import apply_mask
@@ -43,13 +46,15 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_fragments",
-        "_fragments_opcode",
+        "_fragments_first",
         "_hub",
         "_rest",
         "_servers",
         "closing",
         "codec",
+        "deflates",
         "heard",
+        "inflates",
         "member",
         "paused",
         "quiet",
@@ -63,9 +68,11 @@ class Connection(asyncio.Protocol):
         self._servers = servers
         self._rest = b""
         self._fragments: bytearray | None = None
-        self._fragments_opcode = 0
+        self._fragments_first = 0
         self.transport = transport
         self.codec: Codec = codec
+        self.deflates = False  # takes frames that are deflated for everybody
+        self.inflates = False  # may send deflated ones
         self.member: Any = None
         self.closing = False
         self.paused = False
@@ -78,7 +85,7 @@ class Connection(asyncio.Protocol):
     def send(self, prepared: Prepared) -> None:
         """Write a frame. A peer that reads nothing and still asks is cut off at a bound."""
         self.sent = True
-        self.transport.write(prepared.frame)
+        self.transport.write(prepared.deflated if self.deflates else prepared.frame)
         if self.paused and self.transport.get_write_buffer_size() > limits.WRITE_BYTES_MAX:
             self.close(Close.SLOW_READER)
 
@@ -146,7 +153,7 @@ class Connection(asyncio.Protocol):
                 if size < body + 8:
                     break
                 length, body = int.from_bytes(data[body : body + 8]), body + 8
-            if first & 0x70 or not second & 0x80:
+            if first & self._reserved(first) or not second & 0x80:
                 raise BadFrame("reserved bits or no mask")
             if length > limits.FRAME_BYTES_MAX:
                 raise BadFrame("frame too large")
@@ -156,6 +163,10 @@ class Connection(asyncio.Protocol):
             self._frame(first, apply_mask(data[body + 4 : end], data[body : body + 4]))
             at = end
         return at
+
+    def _reserved(self, first: int) -> int:
+        """The bits that must be zero: RSV1 may say that a message is deflated, in its first frame."""
+        return 0x30 if self.inflates and first & 0x0F in (TEXT, BINARY) else 0x70
 
     def _frame(self, first: int, payload: bytes) -> None:
         opcode, final = first & 0x0F, bool(first & 0x80)
@@ -167,9 +178,9 @@ class Connection(asyncio.Protocol):
             if self._fragments is not None:
                 raise BadFrame("a fragmented message was not finished")
             if final:
-                self._hub.received(self, opcode, payload)
+                self._message(first, payload)
             else:
-                self._fragments, self._fragments_opcode = bytearray(payload), opcode
+                self._fragments, self._fragments_first = bytearray(payload), first
         elif opcode == CONTINUATION:
             self._continue(final, payload)
         else:
@@ -183,7 +194,16 @@ class Connection(asyncio.Protocol):
             raise BadFrame("message too large")
         if final:
             whole, self._fragments = bytes(self._fragments), None
-            self._hub.received(self, self._fragments_opcode, whole)
+            self._message(self._fragments_first, whole)
+
+    def _message(self, first: int, payload: bytes) -> None:
+        """A whole message; RSV1 of its first frame says whether it is deflated."""
+        if first & 0x40:
+            try:
+                payload = inflate(payload, limits.FRAME_BYTES_MAX)
+            except ValueError as error:
+                raise BadFrame(str(error)) from None
+        self._hub.received(self, first & 0x0F, payload)
 
     def _control(self, opcode: int, final: bool, payload: bytes) -> None:
         if not final or len(payload) > 125:
@@ -225,7 +245,17 @@ class _NoTransport:
 
 
 class LiveroomWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's handshake, offering the app to take the connection over (an ASGI scope extension)."""
+    """uvicorn's handshake, offering the app to take the connection over (an ASGI scope extension).
+
+    Compression is agreed without contexts on either side: what is deflated once is right for every socket.
+    """
+
+    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        without_contexts = ServerPerMessageDeflateFactory(
+            server_no_context_takeover=True, client_no_context_takeover=True
+        )
+        self.conn = ServerProtocol(extensions=[without_contexts], max_size=limits.FRAME_BYTES_MAX, logger=self.logger)
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -251,6 +281,12 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         transport = self.transport
         early = not self.queue.empty() or self.conn.events_received()
         connection = Connection(hub, transport, codec, self.connections)
+        for extension in self.conn.extensions:
+            if isinstance(extension, PerMessageDeflate):
+                connection.inflates = True
+                connection.deflates = (
+                    extension.local_max_window_bits == zlib.MAX_WBITS
+                )  # a smaller one gets plain frames
         transport.set_write_buffer_limits(high=limits.WRITE_HIGH_BYTES, low=limits.WRITE_LOW_BYTES)
         if not transport.is_reading():
             transport.resume_reading()

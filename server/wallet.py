@@ -326,17 +326,8 @@ class Wallet:
             keys.log(partition),
             keys.wallet_meta(partition),
         ]
-        epoch = self._epoch(partition)
-        args: list[str | bytes | int] = [
-            epoch,
-            print_,
-            delta,
-            status,
-            total,
-            limits.BALANCE_MAX,
-            limits.TOPUP_RECEIPT_S,
-            entry,
-        ]
+        args: list[str | bytes | int] = [self._epoch(partition), print_, delta, status, total]
+        args += (limits.BALANCE_MAX, limits.TOPUP_RECEIPT_S, entry)
         try:
             outcome = cast(list[bytes], await self._store.write(ADJUST, names, args))
         except StoreError as error:

@@ -11,6 +11,7 @@ import pytest
 from server.journal import database
 from server.settings import Settings
 from server.store.embedded import ROOM, WALLET
+from tests.journeys.raw import Peers
 from tests.lossy import LossyWire
 from tests.money import Purse, assert_conserved
 from tests.site import Site
@@ -156,3 +157,11 @@ async def far_purse(own_store: ValkeyProcess, wire: LossyWire, journal: str, tmp
         assert_conserved(made.look)
     finally:
         await made.stop()
+
+
+@pytest.fixture
+async def peers() -> AsyncIterator[Peers]:
+    """Raw sockets to any server; they are closed with the test."""
+    made = Peers()
+    yield made
+    await made.close()

@@ -5,19 +5,19 @@ from typing import Any
 
 import msgspec
 import pytest
-from websockets.frames import Frame, Opcode
-from websockets.streams import StreamReader
 
 from protocol.closes import Close
 from protocol.wire import Codec
 from server import limits
+from server.frames import BINARY, TEXT, Prepared
 from server.history import Recorded
-from server.outbox import BINARY, TEXT, Outbox, Prepared, encoded, encoded_replayed, frame_bytes, join_messages
+from server.outbox import Outbox
+from server.pace import Pace
 
 
-def event(seq: int, text: str = "hi") -> Recorded:
-    """A chat message of the history."""
-    body = msgspec.json.encode({"type": "chat.sent", "id": f"e{seq}", "text": text})
+def event(seq: int, text: str = "hi", type_: str = "chat.sent") -> Recorded:
+    """An event of the history, a chat message unless it is said otherwise."""
+    body = msgspec.json.encode({"type": type_, "id": f"e{seq}", "text": text})
     return Recorded(seq, b"%d" % (1_000 + seq), body)
 
 
@@ -50,11 +50,15 @@ class Socket:
 
     @property
     def seqs(self) -> list[int]:
-        return [message["seq"] for message in self.messages]
+        return [message["seq"] for message in self.messages if "seq" in message]
+
+    @property
+    def hidden(self) -> list[int]:
+        return [message["count"] for message in self.messages if message["type"] == "notice"]
 
 
 def outbox(*readers: Socket, seq: int = 0) -> Outbox:
-    made = Outbox(asyncio.get_running_loop(), lambda: readers)
+    made = Outbox(asyncio.get_running_loop(), lambda: readers, Pace())
     made.begin(seq)
     return made
 
@@ -65,42 +69,6 @@ async def record(box: Outbox, *events: Recorded) -> None:
         box.record(each)
     async with asyncio.timeout(10):
         await box.wait_flushed(events[-1].seq)
-
-
-# --- frames --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
-@pytest.mark.parametrize("opcode", [TEXT, BINARY])
-def test_frames_of_every_length_form(opcode: int, size: int) -> None:
-    """A frame reads back in websockets' own parser as one final, unmasked frame of its payload."""
-    payload = bytes(n % 251 for n in range(size))
-    frame = frame_bytes(opcode, payload)
-    reader = StreamReader()
-    reader.feed_data(frame)
-    parser = Frame.parse(reader.read_exact, mask=False)
-    with pytest.raises(StopIteration) as parsed:
-        next(parser)
-    assert parsed.value.value == Frame(Opcode(opcode), payload, fin=True)
-    assert frame == Frame(Opcode(opcode), payload).serialize(mask=False)  # the same bytes: the shortest form
-    assert len(frame) == size + (2 if size < 126 else 4 if size < 65_536 else 10)
-
-
-@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 255, 256, 65_535, 65_536])
-def test_an_array_of_messages(count: int) -> None:
-    """Messages encoded before are one array, in both codecs, however many they are."""
-    messages = [{"n": n} for n in range(count)]
-    assert msgspec.json.decode(join_messages("json", [msgspec.json.encode(m) for m in messages])) == messages
-    assert msgspec.msgpack.decode(join_messages("msgpack", [msgspec.msgpack.encode(m) for m in messages])) == messages
-
-
-def test_replayed_events_say_so() -> None:
-    """What a resume repeats is the same but for its mark, in both codecs."""
-    events = [event(1), event(2)]
-    plain = [msgspec.json.decode(each) for each in encoded("json", events)]
-    assert plain[0] == {"type": "chat.sent", "seq": 1, "at_ms": 1_001, "id": "e1", "text": "hi"}
-    assert [msgspec.msgpack.decode(each) for each in encoded("msgpack", events)] == plain
-    marked = [each | {"replayed": True} for each in plain]
-    assert [msgspec.json.decode(each) for each in encoded_replayed("json", events)] == marked
-    assert [msgspec.msgpack.decode(each) for each in encoded_replayed("msgpack", events)] == marked
 
 
 # --- flushing ------------------------------------------------------------------------------------------------------
@@ -129,7 +97,7 @@ async def test_a_quiet_room_is_told_at_once_and_a_busy_one_by_ticks() -> None:
     began = box.flushed_at
     await box.wait_flushed(51)
     assert [len(msgspec.json.decode(frame.payload)) for frame in reader.frames] == [1, 50]
-    assert box.flushed_at - began >= limits.TICK_MS / 1000
+    assert box.flushed_at - began >= limits.TICK_MS_MIN / 1000
 
 
 async def test_a_crowd_is_told_in_chunks() -> None:
@@ -189,7 +157,7 @@ async def test_catching_up_goes_in_bounded_pieces() -> None:
     slow = Socket(paused=True)
     box = outbox(slow)
     large = "x" * (limits.CATCH_UP_BYTES_MAX // 3)
-    await record(box, *(event(seq, large) for seq in range(1, 8)))
+    await record(box, *(event(seq, large, "gifts.sent") for seq in range(1, 8)))
     slow.paused, slow.pauses_at = False, 2
     box.catch_up(slow)
     assert slow.paused
@@ -200,6 +168,50 @@ async def test_catching_up_goes_in_bounded_pieces() -> None:
     assert slow.seqs == [1, 2, 3, 4, 5, 6, 7]
 
 
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_a_long_backlog_is_thinned(codec: Codec) -> None:
+    """All that is kept, the newest count, and of the chat how much there was: more would be old news."""
+    slow = Socket(codec, paused=True)
+    box = outbox(slow)
+    kinds = ("chat.sent", "gifts.sent", "viewers.counted", "chat.sent")
+    await record(box, *(event(seq, "x" * 2_000, kinds[seq % 4]) for seq in range(1, 101)))
+    slow.paused = False
+    box.catch_up(slow)
+    assert slow.cursor == 100
+    assert slow.seqs == [*range(1, 98, 4), 98]
+    assert slow.hidden == [50]
+    await record(box, event(101))
+    assert slow.seqs[-1] == 101
+
+
+# --- what is left out ----------------------------------------------------------------------------------------------
+async def test_counts_that_were_overtaken_are_left_out() -> None:
+    """Of the counts of one tick the newest alone is told; nothing else is left out, and in the same order."""
+    reader = Socket()
+    box = outbox(reader)
+    await record(box, event(1))
+    kinds = ("viewers.counted", "gifts.sent", "likes.counted", "viewers.counted", "chat.sent", "board.changed")
+    await record(box, *(event(seq, type_=type_) for seq, type_ in enumerate(kinds, 2)))
+    assert reader.seqs == [1, 3, 4, 5, 6, 7]
+
+
+async def test_what_never_got_a_place_is_counted() -> None:
+    """Everybody is told how many were left out, those too for whom there is nothing else."""
+    reader, other = Socket(), Socket("msgpack")
+    box = outbox(reader, other)
+    await record(box, event(1))
+    box.hide(2)
+    box.hide(3)
+    await record(box, event(2))
+    assert (reader.seqs, reader.hidden) == (other.seqs, other.hidden) == ([1, 2], [5])
+    box.hide(1)
+    async with asyncio.timeout(10):
+        while len(reader.hidden) < 2:
+            await asyncio.sleep(0)
+    assert (reader.seqs, reader.hidden, other.hidden) == ([1, 2], [5, 1], [5, 1])
+
+
+# --- the end of the ring -------------------------------------------------------------------------------------------
 async def test_behind_the_ring_is_told_to_come_back() -> None:
     """A socket for which the ring no longer has everything is closed with the code that says so."""
     slow, quick = Socket(paused=True), Socket()
@@ -226,7 +238,7 @@ async def test_nothing_to_catch_up() -> None:
 # --- the ring ------------------------------------------------------------------------------------------------------
 async def test_the_ring_gives_what_is_after() -> None:
     """Every span within the ring is given whole; what is not wholly there is None, never a part."""
-    box = Outbox(asyncio.get_running_loop(), list)
+    box = Outbox(asyncio.get_running_loop(), list, Pace())
     box.begin(10, [event(8), event(9), event(10)])
     box.record(event(11))
 
@@ -244,7 +256,7 @@ async def test_the_ring_gives_what_is_after() -> None:
 
 async def test_an_empty_ring() -> None:
     """A room begun without a past has nothing to give, and knows it."""
-    box = Outbox(asyncio.get_running_loop(), list)
+    box = Outbox(asyncio.get_running_loop(), list, Pace())
     box.begin(10)
     assert box.after(10, 10) == []
     assert box.after(9, 10) is None
@@ -253,7 +265,7 @@ async def test_an_empty_ring() -> None:
 
 async def test_the_ring_is_bounded_by_events() -> None:
     """Old events leave, the newest stay, and the ring never holds more than its bound."""
-    box = Outbox(asyncio.get_running_loop(), list)
+    box = Outbox(asyncio.get_running_loop(), list, Pace())
     box.begin(0)
     for seq in range(1, limits.RING_EVENTS_MAX * 2):
         box.record(event(seq))
@@ -268,7 +280,7 @@ async def test_the_ring_is_bounded_by_events() -> None:
 
 async def test_the_ring_is_bounded_by_bytes() -> None:
     """A few huge events push old ones out too, and its count of bytes stays right."""
-    box = Outbox(asyncio.get_running_loop(), list)
+    box = Outbox(asyncio.get_running_loop(), list, Pace())
     box.begin(0)
     for seq in range(1, 60):
         box.record(event(seq, "x" * 200_000))

@@ -26,6 +26,7 @@ LAYERS = (
     ("server.catalogue", "server.store.client", "server.store.embedded", "server.journal.database"),
     ("server.store.cluster", "server.store.guard", "server.journal.ledger", "server.journal.opening"),
     ("server.wallet_store", "server.history", "server.journal.audit"),
+    ("server.frames", "server.pace"),
     ("server.wallet", "server.outbox"),
     ("server.wallet_cluster", "server.fanout", "server.registry"),
     ("server.room", "server.socket"),

@@ -17,13 +17,13 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/journal/reversals.py": {0x11E2: "the name of an advisory lock"},
     "server/journal/database.py": {0x11E2004: "the name of an advisory lock"},
     "server/node.py": {50_000: "the garbage collector's measure", 4096: "the kernel's backlog: it has its own bound"},
-    "server/outbox.py": {
+    "server/frames.py": {
         126: "RFC 6455, 5.2: length forms",
         127: "RFC 6455, 5.2: length forms",
         0x80: "RFC 6455, 5.2: FIN",
         0x90: "msgpack's fixarray",
-        1e9: "long ago, in loop time",
     },
+    "server/outbox.py": {1e9: "long ago, in loop time"},
     "server/room.py": {1e9: "long ago, in loop time"},
     "server/socket.py": {
         0x70: "RFC 6455, 5.2: reserved bits",

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
-from tests.journeys.raw import Peers
 from tests.program import Program, rss_bytes
 
 RSS_BYTES_MORE = 20 * 1024 * 1024
@@ -65,11 +64,3 @@ async def unshaken(running: Program) -> AsyncIterator[None]:
     assert rss_bytes(pids["node"]) - held < RSS_BYTES_MORE
     for accident in ("Traceback", "Error", "_failed", "exception"):
         assert accident not in running.stderr()[logged:], running.output()
-
-
-@pytest.fixture
-async def peers() -> AsyncIterator[Peers]:
-    """Raw sockets to any server; they are closed with the test."""
-    made = Peers()
-    yield made
-    await made.close()
