@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from protocol.wire import Command, Delivery, Event, Ok, User
 
@@ -14,10 +14,11 @@ class SendChat(Command, frozen=True, tag="chat.send"):
 
 
 class SendChatOk(Ok, frozen=True, tag="ok"):
-    """The message stands in the room's history as `seq`."""
+    """The message stands in the room's history as `seq`; a hidden one was over the room's budget, and nobody saw it."""
 
     id: str
     seq: int
+    hidden: bool | UnsetType = UNSET
 
 
 class ChatSent(Event, frozen=True, tag="chat.sent"):

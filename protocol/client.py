@@ -31,7 +31,7 @@ from protocol.rooms import (
     Snapshot,
     Viewers,
 )
-from protocol.session import Heartbeat, Notice, WalletChanged, Welcome, You
+from protocol.session import Heartbeat, Notice, RefreshSession, WalletChanged, Welcome, You
 from protocol.viewers import ViewersCounted
 from protocol.wire import Codec, Command, Event
 
@@ -237,6 +237,10 @@ class RoomClient:
 
     def ping(self) -> Frame:
         return self.send(Ping())
+
+    def refresh(self, token: str) -> Frame:
+        """A newer token of the same person: the socket stays when the old one runs out."""
+        return self.send(RefreshSession(token=token))
 
     def gift(
         self, gift: str, count: int = 1, *, to: str | None = None, combo: str | None = None, message: str | None = None

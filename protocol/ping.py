@@ -1,10 +1,14 @@
 """Ping: are you there, and what time is it?"""
 
+from typing import ClassVar
+
 from protocol.wire import Command, Ok
 
 
 class Ping(Command, frozen=True, tag="ping"):
     """Ask for a sign of life."""
+
+    for_listeners: ClassVar[bool] = True
 
 
 class PingOk(Ok, frozen=True, tag="ok"):

@@ -18,6 +18,7 @@ class Refusal(StrEnum):
     BAD_COMMAND = "bad_command", "The command is not of the protocol's shape."
     NOT_ALLOWED = "not_allowed", "Your role may not do this."
     RATE_LIMITED = "rate_limited", "Too many commands; try again a little later."
+    BAD_TOKEN = "bad_token", "The token is not valid for this session."
     ROOM_NOT_LIVE = "room_not_live", "The room is not live."
     UNAVAILABLE = "unavailable", "The room cannot take this just now; try again."
     MUTED = "muted", "You are muted in this room."

@@ -12,12 +12,13 @@ Status = Literal["offline", "live", "paused", "ended", "suspended"]
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a host may set. `slow_mode_s` 0 is off."""
+    """What a host may set. `slow_mode_s` 0 is off; `chat_per_s` is the room's budget of chat, the rest is hidden."""
 
     chat: bool = True
     gifts: bool = True
     slow_mode_s: Annotated[int, Meta(ge=0, le=120)] = 0
     unique_chat_s: Annotated[int, Meta(ge=0, le=300)] = 0
+    chat_per_s: Annotated[int, Meta(ge=1, le=5_000)] = 2_000
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
 
 

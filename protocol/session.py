@@ -1,10 +1,23 @@
 """What belongs to one connection: the welcome, notices, refusals, the wallet's changes."""
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
-from protocol.wire import Message, Role
+from protocol.wire import Command, Message, Ok, Role
+
+
+class RefreshSession(Command, frozen=True, tag="session.refresh"):
+    """A newer token of the same person, so that the socket may stay when the old one runs out."""
+
+    for_listeners: ClassVar[bool] = True
+    token: Annotated[str, Meta(min_length=1, max_length=4_096)]
+
+
+class RefreshSessionOk(Ok, frozen=True, tag="ok"):
+    """The socket stays until then at least."""
+
+    expires_ms: int
 
 
 class Refuse(Message, frozen=True, kw_only=True, tag="refused"):

@@ -22,8 +22,9 @@ class Delivery(Enum):
 
 
 class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """What a client asks for. `ref` is echoed in exactly one reply."""
+    """What a client asks for. `ref` is echoed in exactly one reply. `for_listeners`: overlays may, too."""
 
+    for_listeners: ClassVar[bool] = False
     ref: Ref | None = None
 
 

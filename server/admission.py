@@ -1,14 +1,16 @@
 """Who may open a socket: everything that is refused as HTTP, before the upgrade."""
 
+import ipaddress
+from collections import Counter
+
 from msgspec import Struct
 from starlette.websockets import WebSocket
 
 from server import limits
-from server.clock import Clock
 from server.history import NoSuchRoom
-from server.room import Room, Rooms
+from server.room import Room, Rooms, Services
 from server.store.client import StoreError
-from server.tokens import BadToken, Claims, Tokens
+from server.tokens import BadToken, Claims
 
 
 class NotAdmitted(Exception):
@@ -26,23 +28,67 @@ class Since(Struct, frozen=True):
     seq: int
 
 
+class Places:
+    """How many sockets each address and each person has on this node; 0 is no bound."""
+
+    def __init__(self, per_address: int, per_user: int) -> None:
+        self._bounds = {"address": per_address, "user": per_user}
+        self._taken: Counter[tuple[str, str]] = Counter()
+
+    def take(self, address: str, user_id: str) -> "Place":
+        """A place for one more socket. Raises NotAdmitted."""
+        keys = (("address", address), ("user", user_id))
+        for kind, name in keys:
+            if 0 < self._bounds[kind] <= self._taken[kind, name]:
+                message = f"This {kind} has {self._bounds[kind]} connections already."
+                raise NotAdmitted(429, "too_many_connections", message, limits.RETRY_AFTER_S)
+        self._taken.update(keys)
+        return Place(self._taken, keys)
+
+
+class Place:
+    """One socket's place: left once, however often that is said."""
+
+    __slots__ = ("_keys", "_taken")
+
+    def __init__(self, taken: Counter[tuple[str, str]], keys: tuple[tuple[str, str], ...]) -> None:
+        self._taken = taken
+        self._keys = keys
+
+    def leave(self) -> None:
+        for key in self._keys:
+            self._taken[key] -= 1
+            if self._taken[key] <= 0:
+                del self._taken[key]
+        self._keys = ()
+
+
+class Admitted(Struct, frozen=True, kw_only=True):
+    """Who comes, from where in the room's events, to which room, on whose place."""
+
+    claims: Claims
+    since: Since | None
+    room: Room
+    place: Place
+
+
 class Admission:
     """Checks an upgrade request."""
 
-    def __init__(self, tokens: Tokens, clock: Clock, rooms: Rooms) -> None:
-        self._tokens = tokens
-        self._clock = clock
+    def __init__(self, services: Services, rooms: Rooms, places: Places) -> None:
+        self._services = services
         self._rooms = rooms
+        self._places = places
 
-    async def check(self, websocket: WebSocket, full: str | None) -> tuple[Claims, Since | None, Room]:
-        """The claims, where the client left off, and the room. Raises NotAdmitted."""
+    async def check(self, websocket: WebSocket, full: str | None) -> Admitted:
+        """Who may come in. Raises NotAdmitted."""
         if full is not None:
             raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
         token = websocket.query_params.get("token") or _bearer(websocket.headers.get("authorization", ""))
         if not token:
             raise NotAdmitted(401, "token_missing", "A token is needed.")
         try:
-            claims = self._tokens.check(token, self._clock.now_ms() / 1000)
+            claims = self._services.tokens.check(token, self._services.clock.now_ms() / 1000)
         except BadToken as bad:
             raise NotAdmitted(401, "bad_token", f"Not admitted: {bad}.") from None
         room_id = websocket.path_params["room_id"]
@@ -50,11 +96,23 @@ class Admission:
             raise NotAdmitted(403, "wrong_room", "The token is for another room.")
         since = _parse_since(websocket.query_params.get("since"))
         try:
-            return claims, since, await self._rooms.open(room_id)
+            room = await self._rooms.open(room_id)
         except NoSuchRoom:
             raise NotAdmitted(404, "no_such_room", "There is no such room.") from None
         except StoreError:
             raise NotAdmitted(503, "unavailable", "The room store is away.", 1) from None
+        place = self._places.take(_network(websocket), claims.sub)  # last: nothing after it may fail
+        return Admitted(claims=claims, since=since, room=room, place=place)
+
+
+def _network(websocket: WebSocket) -> str:
+    """Where somebody comes from: an IPv4 address, or of IPv6 the /64 that one customer has (RFC 6177)."""
+    host = websocket.client.host if websocket.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return host if address.version == 4 else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
 
 
 def _bearer(header: str) -> str:

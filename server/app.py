@@ -11,6 +11,7 @@ from starlette.routing import WebSocketRoute
 
 import server.features as all_features
 from server import catalogue, limits, metrics
+from server.admission import Places
 from server.audit_watch import AuditWatch
 from server.clock import Clock
 from server.fanout import Fanout
@@ -93,11 +94,13 @@ class Node:
             history=self.history,
             fanout=self.fanout,
             pace=self.pace,
+            tokens=self.tokens,
             catalogue=self.catalogue,
             node_id=settings.node_id or secrets.token_hex(6),
         )
         self.rooms = Rooms(services)
-        self.sessions = Sessions(tokens=self.tokens, services=services, rooms=self.rooms, room_store=self.room_store)
+        places = Places(settings.connections_per_address, settings.connections_per_user)
+        self.sessions = Sessions(services=services, rooms=self.rooms, room_store=self.room_store, places=places)
         self.rooms_admin = rooms.RoomsAdmin(self.history, self.clock)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.reversals = Reversals(self.engine, self.wallet, self.clock)

@@ -28,6 +28,7 @@ class Listener(Protocol):
     @property
     def head(self) -> int: ...
     def ingest(self, event: Recorded) -> None: ...
+    def hide(self, count: int) -> None: ...
     def restart(self) -> None: ...
 
 
@@ -134,8 +135,12 @@ class Fanout:
 
     def _on_event(self, subscription: _Subscription, payload: bytes) -> None:
         epoch, seq, at_ms, body = payload.split(b" ", 3)
-        event = Recorded(int(seq), at_ms, body)
         listener = subscription.listener
+        if seq == b"0":  # no event: how many had no place in the room
+            if listener is not None:
+                listener.hide(int(at_ms))
+            return
+        event = Recorded(int(seq), at_ms, body)
         if listener is None:
             subscription.early[event.seq] = event
             return

@@ -13,6 +13,7 @@ import uvicorn
 
 from server import limits
 from server.app import Node, create_app
+from server.patience import PatientHttp, reap
 from server.settings import Settings, Unusable
 from server.socket import LiveroomWebSocket
 
@@ -33,6 +34,14 @@ class Server(uvicorn.Server):
             self._drain = loop.create_task(self._drain_then_exit())
         elif sig == signal.SIGINT:
             self.force_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's, ten times a second; now and then it looks for requests that do not end."""
+        if counter % int(limits.REAP_EVERY_S * 10) == 0:
+            reaped = reap(list(self.server_state.connections), asyncio.get_running_loop().time())
+            if reaped:
+                log.info("requests_reaped", count=reaped)
+        return await super().on_tick(counter)
 
     async def _drain_then_exit(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -70,7 +79,7 @@ def run(settings: Settings) -> None:
     config = uvicorn.Config(
         create_app(node),
         ws=LiveroomWebSocket,
-        http="httptools",
+        http=PatientHttp,
         loop="uvloop",
         ws_ping_interval=None,  # the wheel pings
         ws_ping_timeout=None,

@@ -23,6 +23,7 @@ from server.outbox import Outbox, Sink
 from server.pace import Pace
 from server.registry import CLOSING, JOINED, LEFT, PERIODICS, REACTORS, SNAPSHOT_PARTS, Periodic
 from server.store.client import StoreError
+from server.tokens import Tokens
 
 log = structlog.get_logger()
 
@@ -35,6 +36,7 @@ class Services(Struct, frozen=True, kw_only=True):
     history: History
     fanout: Fanout
     pace: Pace
+    tokens: Tokens
     catalogue: dict[str, Gift]
     node_id: str
 
@@ -148,6 +150,10 @@ class Room:
             decoded = protocol.decode_event(event.json)
             for reactor in reactors:
                 reactor(self, decoded)
+
+    def hide(self, count: int) -> None:
+        """So many messages had no place in the room; its sockets are told."""
+        self.outbox.hide(count)
 
     def restart(self) -> None:
         """The store's history is not what this room stands on any more: everybody comes back to its present state."""

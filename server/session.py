@@ -14,12 +14,11 @@ from starlette.websockets import WebSocket
 import protocol
 from protocol import BadCommand, Malformed
 from protocol.closes import Close, Closed
-from protocol.ping import Ping
 from protocol.refusals import Refusal, Refused
 from protocol.session import Heartbeat, Notice, WalletChanged, Welcome, You
 from protocol.wire import SUBPROTOCOLS, Codec, Command, Ok
 from server import limits
-from server.admission import Admission, NotAdmitted, Since
+from server.admission import Admission, Admitted, NotAdmitted, Place, Places, Since
 from server.frames import TEXT, Prepared, encode_message, encoded, encoded_replayed, join_messages
 from server.history import NoSuchRoom, Recorded
 from server.money import Change
@@ -28,7 +27,6 @@ from server.room import Member, Room, Rooms, Services
 from server.socket import TAKEOVER, Connection
 from server.store import keys
 from server.store.client import Store, StoreError
-from server.tokens import Claims, Tokens
 
 log = structlog.get_logger()
 
@@ -46,14 +44,14 @@ _WALLET_NEWS = msgspec.json.Decoder(WalletNews)
 class Sessions:
     """Every connection of this node."""
 
-    def __init__(self, *, tokens: Tokens, services: Services, rooms: Rooms, room_store: Store) -> None:
-        self._admission = Admission(tokens, services.clock, rooms)
+    def __init__(self, *, services: Services, rooms: Rooms, room_store: Store, places: Places) -> None:
+        self._admission = Admission(services, rooms, places)
         self._services = services
         self._room_store = room_store
         self._by_user: dict[str, set[Member]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wheel: asyncio.Task[None] | None = None
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, Place] = {}
         self.draining = False
         self.joins = 0
         self.commands = 0
@@ -73,7 +71,7 @@ class Sessions:
         """The route `/v1/rooms/{room_id}/ws`: refuse as HTTP, or accept, take over and welcome."""
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
-                claims, since, room = await self._admission.check(websocket, full=self._full())
+                admitted = await self._admission.check(websocket, full=self._full())
         except NotAdmitted as no:
             headers = {"Retry-After": str(no.retry_after_s)} if no.retry_after_s else None
             body = {"error": {"reason": no.reason, "message": no.message}}
@@ -83,12 +81,17 @@ class Sessions:
             body = {"error": {"reason": "unavailable", "message": "The room store does not answer."}}
             await websocket.send_denial_response(JSONResponse(body, 503, {"Retry-After": "1"}))
             return
-        chosen = next((name for name in websocket.scope["subprotocols"] if name in SUBPROTOCOLS), None)
-        await websocket.accept(subprotocol=chosen)
-        codec = SUBPROTOCOLS[chosen] if chosen else "json"
-        connection: Connection = websocket.scope["extensions"][TAKEOVER](self, codec)
+        connection: Connection | None = None
+        try:
+            chosen = next((name for name in websocket.scope["subprotocols"] if name in SUBPROTOCOLS), None)
+            await websocket.accept(subprotocol=chosen)
+            codec = SUBPROTOCOLS[chosen] if chosen else "json"
+            connection = websocket.scope["extensions"][TAKEOVER](self, codec)
+        finally:
+            if connection is None or connection.closing:
+                admitted.place.leave()
         if not connection.closing:
-            await self._join(connection, claims, since, room)
+            await self._join(connection, admitted)
 
     def _full(self) -> str | None:
         if self.draining:
@@ -96,13 +99,14 @@ class Sessions:
         return "full" if len(self.connections) >= limits.CONNECTIONS_MAX else None
 
     # --- joining -----------------------------------------------------------------------------------------------
-    async def _join(self, connection: Connection, claims: Claims, since: Since | None, room: Room) -> None:
-        self.connections.add(connection)
+    async def _join(self, connection: Connection, admitted: Admitted) -> None:
+        self.connections[connection] = admitted.place
+        claims, room = admitted.claims, admitted.room
         member = Member(room, connection, user_id=claims.sub, name=claims.name, role=claims.role, expires_s=claims.exp)
         connection.member = member
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
-                await self._welcome(connection, member, since, room)
+                await self._welcome(connection, member, admitted.since, room)
         except (StoreError, NoSuchRoom, TimeoutError):
             connection.close(Close.INTERNAL)
         except Exception:
@@ -224,7 +228,7 @@ class Sessions:
 
     async def _carry_out(self, member: Member, command: Command) -> None:
         try:
-            if member.role == "overlay" and not isinstance(command, Ping):
+            if member.role == "overlay" and not command.for_listeners:
                 raise Refused(Refusal.NOT_ALLOWED)
             ok = await HANDLERS[type(command)](member.room, member, command)
             self._send(member, msgspec.structs.replace(ok or Ok(), ref=command.ref))
@@ -245,7 +249,8 @@ class Sessions:
             connection.member.room.outbox.catch_up(connection.member)
 
     def lost(self, connection: Connection) -> None:
-        self.connections.discard(connection)
+        if (place := self.connections.pop(connection, None)) is not None:
+            place.leave()
         member: Member | None = connection.member
         if member is None:
             return

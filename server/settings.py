@@ -33,6 +33,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     guard: Literal["strict", "relaxed"]
     log_entries_max: int
     daily_spend_max: int
+    connections_per_address: int
+    connections_per_user: int
     catalogue: Path | None
     node_id: str | None
     log_level: str
@@ -69,6 +71,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process. Raises Unusable."""
     env: Mapping[str, str] = os.environ if environ is None else environ
     mode = _choice(env, "LIVEROOM_MODE", "development", "production")
+    per_address, per_user = (limits.ADDRESS_CONNECTIONS, limits.USER_CONNECTIONS) if mode == "production" else (0, 0)
     secret = env.get("LIVEROOM_TOKEN_SECRET", "")
     key = env.get("LIVEROOM_SERVICE_KEY", "")
     if mode == "production":
@@ -88,6 +91,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         guard=_choice(env, "LIVEROOM_WALLET_GUARD", "strict", "relaxed"),  # type: ignore[arg-type]
         log_entries_max=_number(env, "LIVEROOM_LOG_ENTRIES_MAX", limits.LOG_ENTRIES_MAX),
         daily_spend_max=_number(env, "LIVEROOM_DAILY_SPEND_MAX", 0, least=0),
+        connections_per_address=_number(env, "LIVEROOM_CONNECTIONS_PER_ADDRESS", per_address, least=0),
+        connections_per_user=_number(env, "LIVEROOM_CONNECTIONS_PER_USER", per_user, least=0),
         catalogue=Path(env["LIVEROOM_CATALOGUE"]) if env.get("LIVEROOM_CATALOGUE") else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         log_level=env.get("LIVEROOM_LOG", "info").lower(),

@@ -73,11 +73,11 @@ def journal(empty_journal: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def another_site(stores: Stores, journal: str, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Site]]]:
-    """Make sites (nodes) on the same stores and journal."""
+async def another_site(stores: Stores, journal: str, tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Site]]]:
+    """Make sites (nodes) on the same stores and journal, with more settings when they are given."""
     made: list[Site] = []
 
-    async def make() -> Site:
+    async def make(**environ: str) -> Site:
         site = Site(
             settings(
                 tmp_path,
@@ -85,6 +85,7 @@ async def another_site(stores: Stores, journal: str, tmp_path: Path) -> AsyncIte
                 LIVEROOM_ROOM_URL=f"unix://{stores.room.socket}",
                 LIVEROOM_JOURNAL_URL=journal,
                 LIVEROOM_LOG="warning",
+                **environ,
             )
         )
         made.append(site)

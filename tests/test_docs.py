@@ -234,6 +234,8 @@ def test_the_configuration_table_is_what_the_program_reads() -> None:
         "LIVEROOM_WALLET_GUARD": default.guard,
         "LIVEROOM_LOG_ENTRIES_MAX": default.log_entries_max,
         "LIVEROOM_DAILY_SPEND_MAX": default.daily_spend_max,
+        "LIVEROOM_CONNECTIONS_PER_ADDRESS": default.connections_per_address,
+        "LIVEROOM_CONNECTIONS_PER_USER": default.connections_per_user,
         "LIVEROOM_LOG": default.log_level,
     }.items():
         assert told[name] == f"`{value}`", name

@@ -29,7 +29,7 @@ LAYERS = (
     ("server.frames", "server.pace"),
     ("server.wallet", "server.outbox"),
     ("server.wallet_cluster", "server.fanout", "server.registry"),
-    ("server.room", "server.socket"),
+    ("server.room", "server.socket", "server.patience"),
     ("server.features", "server.admission"),
     ("server.audit_watch", "server.journal.earnings"),
     ("server.session", "server.journal.purchases", "server.journal.reversals", "server.journal.retell"),

@@ -26,9 +26,15 @@
  */
 const BACKOFF_MIN_MS = 500, BACKOFF_MAX_MS = 20_000, OPEN_TIMEOUT_MS = 10_000, GIFT_TIMEOUT_MS = 120_000, HEARTBEAT_SLACK_MS = 5_000;
 const STEADY_MS = 5_000; // a connection that lived this long was good: its loss starts the backoff anew
+const TIMER_MAX_MS = 2 ** 31 - 1; // a longer one would fire at once
 const CHAT_LIMIT = 200, GIFT_IDS_REMEMBERED = 5_000;
 const REASONS = { 1001: "going_away", 4001: "draining", 4002: "slow_reader", 4003: "token_expired", 4004: "unresponsive",
   4005: "internal", 4500: "banned", 4501: "room_ended", 4502: "protocol_error", 4503: "token_revoked" };
+
+/** When a token runs out, by its own word; NaN when it says nothing that we can read. */
+function expiresMs(token) {
+  try { return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).exp * 1000; } catch { return NaN; }
+}
 
 /** A command that was not carried out: `reason` is the server's, or `timeout`, `connection_lost`, `not_connected`, `closed`. */
 export class Refused extends Error {
@@ -202,6 +208,21 @@ export class RoomClient {
     return address.href;
   }
 
+  /** What `getToken` gave is exchanged for a new one before it runs out, on the same socket. */
+  #keepFresh() {
+    const { getToken } = this.#options;
+    const leftMs = expiresMs(this.#token) - this.serverNow();
+    if (!getToken || !leftMs) return;
+    this.#after("refresh", Math.min(TIMER_MAX_MS, Math.max(BACKOFF_MIN_MS, leftMs - Math.min(60_000, leftMs / 5))), async () => {
+      try {
+        const token = await getToken();
+        await this.send({ type: "session.refresh", token });
+        this.#token = token;
+        this.#keepFresh();
+      } catch { /* then the socket is closed with 4003, and we come back with another token */ }
+    });
+  }
+
   #lost(code) {
     if (code === 1000 || (code >= 4500 && code <= 4999)) return this.#finish(REASONS[code] ?? "ended_by_server", code);
     const opened = this.state.name === "live";
@@ -266,6 +287,7 @@ export class RoomClient {
     this.#clockOffsetMs = server_time_ms - Date.now();
     this.#liveSince = performance.now();
     for (const { command, again } of this.#pending.values()) if (again) this.#socket.send(JSON.stringify(command));
+    this.#keepFresh();
     this.#setState({ name: "live", reason: null });
     this.#tell("onYou", you);
     if (gap) this.#tell("onGap", gap);

@@ -7,12 +7,22 @@ from protocol.refusals import Refusal, Refused
 from protocol.wire import encode
 from server import limits
 from server.history import NoSuchRoom, event_keys
-from server.registry import handles
+from server.registry import every, handles, on_closing
 from server.room import Member, Room
 from server.store import keys, scripts
 
 SEND = scripts.load("chat_send")
-SCRIPTS = (SEND,)
+HIDE = scripts.load("chat_hide")
+SCRIPTS = (SEND, HIDE)
+
+
+class _Hidden:
+    """Messages that this node took and the room had no place for, since everybody was told how many."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
 
 
 @handles(SendChat)
@@ -38,6 +48,7 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
             limits.HISTORY_EVENTS_MAX,
             0 if staff else about.settings.slow_mode_s * 1000,
             0 if staff else about.settings.unique_chat_s * 1000,
+            0 if staff else about.settings.chat_per_s,
             hashlib.blake2b(folded.encode(), digest_size=8).hexdigest(),
             encode(event),
         ],
@@ -45,6 +56,9 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
     match outcome[0]:
         case b"ok":
             return SendChatOk(id=event.id, seq=int(outcome[1]))
+        case b"hidden":
+            room.memory("chat", _Hidden).count += 1
+            return SendChatOk(id=event.id, seq=int(outcome[1]), hidden=True)
         case b"slow_mode":
             raise Refused(Refusal.SLOW_MODE, retry_after_ms=int(outcome[1]))
         case b"duplicate_text":
@@ -53,3 +67,17 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
             raise NoSuchRoom(room.id)
         case _:
             raise AssertionError(outcome)
+
+
+@every(limits.HIDDEN_EVERY_MS / 1000)
+@on_closing
+async def tell_hidden(room: Room) -> None:
+    """How many were left out, to everybody on every node."""
+    hidden: _Hidden = room.memory("chat", _Hidden)
+    count, hidden.count = hidden.count, 0
+    if count:
+        try:
+            await room.services.history.run(HIDE, [keys.room_meta(room.id), keys.room_live(room.id)], [count])
+        except BaseException:
+            hidden.count += count
+            raise

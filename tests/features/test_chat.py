@@ -1,5 +1,6 @@
 """Chat."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -161,3 +162,39 @@ async def test_who_only_listens_says_nothing(site: Site) -> None:
     """An overlay may not chat."""
     overlay = await site.join("screen", "overlay")
     assert (await overlay.ask("chat.send", text="hello"))["reason"] == "not_allowed"
+
+
+async def test_a_room_over_its_budget(site: Site, another_site: Callable[[], Awaitable[Site]]) -> None:
+    """What is over the budget nobody sees, everybody is told how much it was, and gifts and staff come through."""
+    await site.put_room("busy", chat_per_s=5)
+    other = await another_site()
+    alice, bob = await site.join("alice", room="busy"), await other.join("bob", room="busy", codec="msgpack")
+    replies = await asyncio.gather(*(alice.ask("chat.send", text=f"line {n}") for n in range(40)))
+    assert {reply["type"] for reply in replies} == {"ok"}
+    hidden = {reply["id"] for reply in replies if reply.get("hidden")}
+    assert 20 < len(hidden) < 40
+    gift = await alice.gift("rose")
+    host = await site.join("creator", "host", room="busy")
+    said = [await host.ask("chat.send", text=f"staff {n}") for n in range(10)]
+    assert not any(reply.get("hidden") for reply in said)
+    for viewer in (alice, bob):
+        await viewer.happened("chat.sent", id=said[-1]["id"])
+        await viewer.happened("gifts.sent", id=gift["id"])
+        await viewer.until(lambda told: sum(m.get("count", 0) for m in told if m["type"] == "notice") == len(hidden))
+        assert {event["id"] for event in viewer.events("chat.sent")} & hidden == set()
+        assert len(viewer.events("chat.sent")) == 40 - len(hidden) + 10
+    seqs = [event["seq"] for event in bob.events()]
+    assert seqs == sorted(set(seqs))
+
+
+async def test_a_budget_fills_again(site: Site, stores: Stores) -> None:
+    """After a moment the room has a place again, and never more than one second's worth."""
+    await site.put_room("busy", chat_per_s=2)
+    alice = await site.join("alice", room="busy")
+    with stores.room.client() as store:
+        while not (await alice.ask("chat.send", text="fill")).get("hidden"):
+            pass
+        store.hincrby(keys.room_meta("busy"), "chat_at", -60_000)  # as if a minute had gone by
+        shown = [not (await alice.ask("chat.send", text=f"again {n}")).get("hidden") for n in range(4)]
+    assert shown[:2] == [True, True]
+    assert not all(shown)

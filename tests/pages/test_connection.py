@@ -100,3 +100,21 @@ async def test_a_page_that_was_loaded_too_early_gets_in(site: Site, tabs: Tabs) 
     await page.unroute_all()
     await is_in_state(page, "live")
     await expect(page.get_by_test_id("gift-rose")).to_be_visible()
+
+
+async def test_a_page_outlives_its_token(site: Site, tabs: Tabs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its token runs out the page gets another and says so on the same socket, which stays."""
+    monkeypatch.setattr(limits, "WHEEL_S", 0.05)
+    page = await tabs.new()
+    short = site.token("alice", ttl_s=3)
+    await page.route(f"{site.url}/dev/token?*", lambda route: route.fulfill(json={"token": short}), times=1)
+    async with page.expect_websocket() as opened:
+        await page.goto(f"{site.url}/watch/demo")
+    socket = await opened.value
+    await is_in_state(page, "live")
+    async with socket.expect_event("framereceived", lambda frame: "expires_ms" in frame):
+        pass
+    (member,) = (each.member for each in site.node.sessions.connections)
+    assert member.expires_s * 1000 > site.node.clock.now_ms() + 60_000
+    assert not socket.is_closed()
+    await is_in_state(page, "live")

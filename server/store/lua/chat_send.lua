@@ -1,14 +1,16 @@
 -- Appends a chat message unless the sender is too fast or repeats oneself; exact over all nodes.
 -- KEYS meta events live talk
--- ARGV keep slow_ms unique_ms text_hash body
+-- ARGV keep slow_ms unique_ms per_s text_hash body
 -- INCLUDE append_event
--- Returns {ok, seq} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} | {no_room}
-if redis.call('EXISTS', meta) == 0 then
+-- Returns {ok, seq} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} | {hidden, seq} | {no_room}
+-- `per_s` is the room's budget of chat (0: this sender is not held to it). What is over it gets no place in the room:
+-- the same for every viewer, so that frames stay shared and a resume is whole.
+local held = redis.call('HMGET', meta, 'seq', 'chat_left', 'chat_at')
+if not held[1] then
   return {'no_room'}
 end
-local slow, unique = tonumber(slow_ms), tonumber(unique_ms)
+local slow, unique, budget, now = tonumber(slow_ms), tonumber(unique_ms), tonumber(per_s), now_ms()
 if slow > 0 or unique > 0 then
-  local now = now_ms()
   local last = redis.call('HMGET', talk, 'at', 'text')
   local since = last[1] and math.max(0, now - tonumber(last[1])) or math.huge
   if since < slow then
@@ -19,5 +21,13 @@ if slow > 0 or unique > 0 then
   end
   redis.call('HSET', talk, 'at', string.format('%d', now), 'text', text_hash)
   redis.call('PEXPIRE', talk, math.max(slow, unique))
+end
+if budget > 0 then
+  local grown = math.max(0, now - (tonumber(held[3]) or now)) * budget / 1000
+  local left = math.min(budget, (tonumber(held[2]) or budget) + grown)
+  if left < 1 then
+    return {'hidden', held[1]}
+  end
+  redis.call('HSET', meta, 'chat_left', string.format('%.3f', left - 1), 'chat_at', string.format('%d', now))
 end
 return {'ok', append_event(meta, events, live, keep, body)}

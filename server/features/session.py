@@ -1,0 +1,20 @@
+"""The session: a new token before the old one runs out, without a new socket."""
+
+from protocol.refusals import Refusal, Refused
+from protocol.session import RefreshSession, RefreshSessionOk
+from server.registry import handles
+from server.room import Member, Room
+from server.tokens import BadToken
+
+
+@handles(RefreshSession)
+async def refresh_session(room: Room, member: Member, command: RefreshSession) -> RefreshSessionOk:
+    """The socket lives as long as the newest token; who somebody is stays as it was at the upgrade."""
+    try:
+        claims = room.services.tokens.check(command.token, room.services.clock.now_ms() / 1000)
+    except BadToken:
+        raise Refused(Refusal.BAD_TOKEN) from None
+    if (claims.sub, claims.role) != (member.user_id, member.role) or claims.room not in (None, room.id):
+        raise Refused(Refusal.BAD_TOKEN)
+    member.expires_s = max(member.expires_s, claims.exp)
+    return RefreshSessionOk(expires_ms=int(member.expires_s * 1000))

@@ -1,0 +1,81 @@
+"""Requests that do not end: closed after a while, and nobody else's connection with them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from server import limits
+from server.patience import PatientHttp, reap
+
+LATE_S = limits.REQUEST_S_MAX + 1
+
+
+class Wire(asyncio.Transport):
+    """What was written, and whether it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def answer(_scope: object, _receive: object, send: object) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})  # type: ignore[operator]
+    await send({"type": "http.response.body"})  # type: ignore[operator]
+
+
+@pytest.fixture
+async def made() -> AsyncIterator[SimpleNamespace]:
+    """A connection, its wire, all connections, and the loop's time."""
+    state, wire = ServerState(), Wire()
+    config = uvicorn.Config(answer, http=PatientHttp, log_config=None, access_log=False)
+    config.load()
+    protocol = PatientHttp(config, state, {})
+    protocol.connection_made(wire)
+    loop = asyncio.get_running_loop()
+    yield SimpleNamespace(protocol=protocol, wire=wire, connections=state.connections, now=loop.time)
+    protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    "half", [b"", b"GE", b"GET / HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab"]
+)
+async def test_half_a_request_is_closed(made: SimpleNamespace, half: bytes) -> None:
+    """Whatever is missing, the connection is closed once the time for a request is over, and not before."""
+    made.protocol.data_received(half)
+    await asyncio.sleep(0)
+    assert reap(made.connections, made.now()) == 0
+    assert not made.wire.closed
+    assert reap(made.connections, made.now() + LATE_S) == 1
+    assert made.wire.closed
+    assert made.wire.written.startswith(b"HTTP/1.1 408 ") or b"200 OK" in made.wire.written
+
+
+async def test_a_whole_request_may_take_its_time(made: SimpleNamespace) -> None:
+    """A request that came whole is the app's affair, and between two requests uvicorn's keep-alive counts."""
+    made.protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert reap(made.connections, made.now() + LATE_S) == 0
+    async with asyncio.timeout(10):
+        while b"200 OK" not in made.wire.written:
+            await asyncio.sleep(0)
+    assert reap(made.connections, made.now() + LATE_S) == 0
+    made.protocol.data_received(b"GET / HT")
+    assert reap(made.connections, made.now() + LATE_S) == 1
+
+
+async def test_others_are_left_alone(made: SimpleNamespace) -> None:
+    """What is no HTTP connection of ours is not touched."""
+    assert reap([object(), *made.connections], made.now()) == 0
