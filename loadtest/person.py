@@ -10,7 +10,7 @@ from protocol.chat import ChatSent
 from protocol.client import Answered, Frame, RoomClient, Told
 from protocol.gifts import SendGift
 from protocol.session import Notice, Welcome
-from protocol.wire import Codec, Command, Event
+from protocol.wire import Codec, Command, Delivery, Event
 
 BACKOFF_S = 0.25
 BACKOFF_S_MAX = 5.0
@@ -40,7 +40,7 @@ class Person:
     ) -> None:
         self.number = number
         self.client = RoomClient(now_ms, codec=codec)
-        self.seen: list[tuple[str, int, str]] = []  # epoch, seq, id of each event
+        self.seen: list[tuple[str, int, str, bool]] = []  # events: epoch, seq, id, whether a newer one replaces it
         self.hidden = 0
         self.joins = 0
         self.closes: list[int] = []
@@ -122,7 +122,7 @@ class Person:
 
     def _hear(self, told: Told) -> None:
         if isinstance(told, Event):
-            self.seen.append((self.client.epoch, told.seq, told.id))
+            self.seen.append((self.client.epoch, told.seq, told.id, told.delivery is Delivery.LATEST))
             if isinstance(told, ChatSent) and not told.replayed:
                 at = told.text.rfind(MARK)
                 if at >= 0:

@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 
+import msgspec
 import structlog
 
 from server import settings as configuration
@@ -31,7 +32,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="liveroom", description="A self-hosted live room.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="everything on this machine: stores, journal, a node")
-    commands.add_parser("node", help="sockets and HTTP, on stores that are given or already run")
+    node = commands.add_parser("node", help="sockets and HTTP, on stores that are given or already run")
+    node.add_argument(
+        "--worker", type=int, help="one of several on this machine: they share the port, and each has its own"
+    )
     commands.add_parser("journal", help="the drain from the ledger log to SQL")
     commands.add_parser("audit", help="check journal and store; exit code 1 and the first wrong thing when they differ")
     commands.add_parser("migrate", help="bring the journal's schema up to date")
@@ -50,10 +54,10 @@ def _run(settings: Settings, _args: argparse.Namespace) -> int:
     return supervisor.run(settings)
 
 
-def _node(settings: Settings, _args: argparse.Namespace) -> int:
+def _node(settings: Settings, args: argparse.Namespace) -> int:
     from server import node  # noqa: PLC0415
 
-    node.run(settings)
+    node.run(msgspec.structs.replace(settings, worker=args.worker))
     return 0
 
 

@@ -96,7 +96,7 @@ class Node:
             pace=self.pace,
             tokens=self.tokens,
             catalogue=self.catalogue,
-            node_id=settings.node_id or secrets.token_hex(6),
+            node_id=_node_id(settings),
         )
         self.rooms = Rooms(services)
         places = Places(settings.connections_per_address, settings.connections_per_user)
@@ -168,6 +168,12 @@ class Node:
             await self.rooms_admin.turn(DEMO, "start")
         for user_id in ("alice", "bob"):
             await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
+
+
+def _node_id(settings: Settings) -> str:
+    """A name that differs from the other nodes'."""
+    name = settings.node_id or secrets.token_hex(6)
+    return name if settings.worker is None else f"{name}-{settings.worker}"
 
 
 def create_app(node: Node) -> Starlette:

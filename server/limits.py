@@ -134,6 +134,7 @@ SQL_THREADS = 4
 LOGGED_CHARS_MAX = 300  # of another program's error in our log
 
 # --- processes ---------------------------------------------------------------------------------------------------
+WORKERS_MAX = 64  # nodes that one supervisor starts: more cores than that are several machines
 DRAIN_SPREAD_MS = 2_000  # over which a stopping node asks its viewers to come back
 DRAIN_S_MAX = 2.5  # the whole of stopping a node
 STOP_S_MAX = 4.5  # of everything: `make run` promises 5 s

@@ -50,18 +50,24 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def listen(settings: Settings) -> socket.socket:
-    """The node's listening socket. Raises Unusable when the port is taken."""
+def listen(settings: Settings, port: int | None = None, *, shared: bool = False) -> socket.socket:
+    """A listening socket; `shared` with the other workers, among whom the kernel spreads who comes.
+
+    Raises Unusable when the port is taken.
+    """
+    port = settings.port if port is None else port
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: else asyncio sets no TCP_NODELAY
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.KERNEL_SEND_BYTES)  # inherited by each socket
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.host, port))
         listener.listen(4096)
     except OSError as error:
         listener.close()
-        raise Unusable(f"Port {settings.port} on {settings.host} cannot be used: {error.strerror}.") from None
+        raise Unusable(f"Port {port} on {settings.host} cannot be used: {error.strerror}.") from None
     return listener
 
 
@@ -89,11 +95,13 @@ def run(settings: Settings) -> None:
         timeout_graceful_shutdown=int(limits.DRAIN_S_MAX) or 1,
         lifespan="on",
     )
-    listener = listen(settings)
+    listeners = [listen(settings, shared=settings.worker is not None)]
+    if settings.own_port is not None:
+        listeners.append(listen(settings, settings.own_port))
     gc.collect()
     gc.freeze()  # what is loaded by now stays: full collections need not look at it
     gc.set_threshold(50_000, 50, 100)
     server = Server(config, node)
-    server.run(sockets=[listener])
+    server.run(sockets=listeners)
     if not server.started:
         raise Unusable("The node could not start; a store or the journal does not answer (see the log above).")

@@ -37,6 +37,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     connections_per_user: int
     catalogue: Path | None
     node_id: str | None
+    workers: int
+    worker: int | None  # of the workers, which one this process is
     log_level: str
 
     @property
@@ -53,6 +55,11 @@ class Settings(Struct, frozen=True, kw_only=True):
 
         name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
         return Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")) / f"liveroom-{os.getuid()}-{name}"  # noqa: S108
+
+    @property
+    def own_port(self) -> int | None:
+        """A worker listens on a port of its own, too: to be asked for its metrics, and whether it is ready."""
+        return None if self.worker is None else self.port + 1 + self.worker
 
     @property
     def wallet_address(self) -> str:
@@ -95,6 +102,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         connections_per_user=_number(env, "LIVEROOM_CONNECTIONS_PER_USER", per_user, least=0),
         catalogue=Path(env["LIVEROOM_CATALOGUE"]) if env.get("LIVEROOM_CATALOGUE") else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
+        workers=_number(env, "LIVEROOM_WORKERS", 1, most=limits.WORKERS_MAX),
+        worker=None,
         log_level=env.get("LIVEROOM_LOG", "info").lower(),
     )
 
@@ -122,10 +131,11 @@ def _choice(env: Mapping[str, str], name: str, *choices: str) -> str:
     return value
 
 
-def _number(env: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
+def _number(env: Mapping[str, str], name: str, default: int, *, least: int = 1, most: int = 2**53 - 1) -> int:
     text = env.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and least <= int(text) < 2**53):
-        raise Unusable(f"{name} is {text!r}; it must be a whole number of at least {least}.")
+    if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
+        bounds = f"at least {least}" if most >= 2**53 - 1 else f"{least} to {most}"
+        raise Unusable(f"{name} is {text!r}; it must be a whole number of {bounds}.")
     return int(text)
 
 

@@ -158,12 +158,14 @@ class Supervisor:
         self._folder = DataFolder(settings.data)
         self._stopping = asyncio.Event()
         self._children: list[Child] = []
+        self._nodes: list[Child] = []
         self._stores: list[tuple[StoreKind, Child]] = []
 
     async def run(self) -> int:
         """Until a signal; the exit code. Raises Unusable."""
         await self._folder.take()
-        listen(self._settings).close()  # a taken port is told before anything is started
+        for port in self._ports():  # a taken one is told before anything is started
+            listen(self._settings, port).close()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, self._stopping.set)
@@ -181,10 +183,24 @@ class Supervisor:
         for kind, url in ((WALLET, self._settings.wallet_url), (ROOM, self._settings.room_url)):
             if url is None:
                 await self._start_store(kind)
+        await self._start_part("journal", "journal")
+        if self._settings.workers == 1:
+            self._nodes.append(await self._start_part("node", "node"))
+            return
+        for number in range(self._settings.workers):
+            self._nodes.append(await self._start_part("node", f"node {number + 1}", "--worker", str(number)))
+
+    async def _start_part(self, part: str, name: str, *args: str) -> Child:
+        """A part of this program as a process of its own."""
         environment = child_environment(PYTHONUNBUFFERED="1")
-        for name in ("journal", "node"):
-            command = [sys.executable, "-m", "server", name]
-            await self._start(Child(name, lambda command=command: command, environment, self._folder.held))  # type: ignore[misc]
+        child = Child(name, lambda: [sys.executable, "-m", "server", part, *args], environment, self._folder.held)
+        await self._start(child)
+        return child
+
+    def _ports(self) -> list[int]:
+        """The port for everybody, and each worker's own."""
+        own = range(self._settings.workers) if self._settings.workers > 1 else ()
+        return [self._settings.port, *(self._settings.port + 1 + worker for worker in own)]
 
     async def _start(self, child: Child) -> None:
         self._children.append(child)
@@ -216,7 +232,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         told = loop.time()
         while not self._stopping.is_set():
-            if await self._ready():
+            if all([await self._ready(port) for port in self._ports()]):
                 return
             if loop.time() - told > limits.READY_S:
                 told = loop.time()
@@ -225,9 +241,9 @@ class Supervisor:
                 async with asyncio.timeout(limits.STORE_RETRY_S):
                     await self._stopping.wait()
 
-    async def _ready(self) -> bool:
+    async def _ready(self, port: int) -> bool:
         try:
-            reader, writer = await asyncio.open_connection(_reachable(self._settings.host), self._settings.port)
+            reader, writer = await asyncio.open_connection(_reachable(self._settings.host), port)
             writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             async with asyncio.timeout(1.0):
                 status = await reader.readline()
@@ -237,10 +253,11 @@ class Supervisor:
         return b" 200 " in status
 
     async def _stop_all(self) -> None:
-        """The node first, so that the journal and the stores see its last gift."""
+        """The nodes first, together, so that the journal and the stores see their last gift."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limits.STOP_S_MAX
-        for child in reversed(self._children):
+        await asyncio.gather(*(node.stop(limits.STORE_STOP_S) for node in self._nodes))
+        for child in reversed([child for child in self._children if child not in self._nodes]):
             await child.stop(max(0.2, min(deadline - loop.time(), limits.STORE_STOP_S)))
         for kind, child in self._stores:
             if child.stopped_in_order:
