@@ -30,8 +30,8 @@ from server.pace import Pace
 from server.room import Rooms, Services
 from server.session import Sessions
 from server.settings import Settings
-from server.store.client import Link, Store
-from server.store.cluster import SCHEME
+from server.store.client import Link
+from server.store.cluster import SCHEME, open_store
 from server.store.scripts import Script
 from server.tokens import Tokens
 from server.wallet import SCRIPTS as WALLET_SCRIPTS
@@ -81,7 +81,7 @@ class Node:
         self.catalogue = catalogue.load(settings.catalogue)
         self.tokens = Tokens(settings.token_secret)
         room_scripts = [*HISTORY_SCRIPTS, *rooms.SCRIPTS, *feature_scripts()]
-        self.room_store = Store("room", settings.room_address, scripts=room_scripts, on_up=self._wake_rooms)
+        self.room_store = open_store("room", settings.room_address, room_scripts, self._wake_rooms)
         self.history = History(self.room_store)
         self.engine = database.connect(settings.journal_address)
         self.opening = Opening(self.engine)
@@ -108,8 +108,8 @@ class Node:
         self.audit_watch = AuditWatch(self.engine)
         self.registry = metrics.registry(self._readings())
 
-    async def _wake_rooms(self, link: Link) -> None:
-        await wake_rooms(link, self.room_store.run_id, self.clock)
+    async def _wake_rooms(self, link: Link, run_id: str) -> None:
+        await wake_rooms(self.room_store, link, run_id, self.clock)
 
     # Wallet and fan-out are older than the sessions that hear of them.
     def _wallets_changed(self, changes: Sequence[Change]) -> None:

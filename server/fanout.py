@@ -14,6 +14,7 @@ from server import limits
 from server.history import History, NoSuchRoom, Recorded
 from server.store import keys
 from server.store.client import Link, Store, StoreDown, StoreError
+from server.store.cluster import SCHEME, AnyNode
 
 log = structlog.get_logger()
 
@@ -53,7 +54,8 @@ class Fanout:
         self._on_wallet_news = on_wallet_news
         self._subscriptions: dict[str, _Subscription] = {}
         self._by_channel: dict[bytes, _Subscription] = {}
-        self._bus = Store("bus", url, on_up=self._subscribe_all, on_push=self._on_push)
+        self._any_node = AnyNode(url) if url.startswith(SCHEME) else None
+        self._bus = Store("bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push)
         self._tasks: set[asyncio.Task[None]] = set()
         self.received = 0
         self.filled = 0
@@ -63,6 +65,8 @@ class Fanout:
         return self._bus.up
 
     async def start(self) -> None:
+        if self._any_node is not None:
+            await self._any_node.start()
         await self._bus.start()
 
     async def stop(self) -> None:
@@ -70,6 +74,8 @@ class Fanout:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._bus.stop()
+        if self._any_node is not None:
+            await self._any_node.stop()
 
     # --- subscribing -------------------------------------------------------------------------------------------
     async def listen(self, room_id: str) -> None:

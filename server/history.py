@@ -10,7 +10,8 @@ from protocol.wire import Delivery, Event, encode
 from server import limits
 from server.clock import Clock
 from server.store import keys, scripts
-from server.store.client import Arg, Link, Store, StoreError
+from server.store.client import Arg, Link, Store, StoreError, StoreRefused
+from server.store.cluster import ClusterStore, not_here
 from server.store.scripts import Script
 
 APPEND = scripts.load("history_append")
@@ -61,7 +62,7 @@ class RawSnapshot(Struct, frozen=True, kw_only=True):
 class History:
     """Appends and reads. Every call raises StoreError when the room store is away."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store | ClusterStore) -> None:
         self.store = store
 
     async def run(self, script: Script, names: Sequence[str], args: Sequence[Arg]) -> list[Any]:
@@ -118,17 +119,30 @@ def new_epoch(clock: Clock) -> str:
     return clock.new_id().replace("-", "")[:20]
 
 
-async def wake_rooms(link: Link, run_id: str, clock: Clock) -> None:
+async def wake_rooms(store: Store | ClusterStore, link: Link, run_id: str, clock: Clock) -> None:
     """Before anything is appended over a new connection: rooms of a store that may have lost its end get a new epoch.
 
     The room store is `everysec`: a power cut takes its last second, and seqs that somebody saw would be given again.
-    A store that was stopped in order has lost nothing. Raises StoreError.
+    A store that was stopped in order has lost nothing. On a cluster each primary wakes its own. Raises StoreError.
     """
-    whole = await link.call("GET", keys.ROOM_STORE_WHOLE) == run_id.encode()
-    found = cast(list[bytes], list(await link.call("SMEMBERS", keys.ROOMS)))
+    one = isinstance(store, Store)
+    whole = one and await link.call("GET", keys.ROOM_STORE_WHOLE) == run_id.encode()
+    found = cast(list[bytes], list(await _room_ids(store, link)))
     args = (run_id, int(whole), new_epoch(clock))
     calls = [link.call("EVALSHA", WAKE.sha, 1, keys.room_meta(room_id.decode()), *args) for room_id in found]
-    await asyncio.gather(*calls)
+    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(outcome, BaseException) and not (isinstance(outcome, StoreError) and not_here(outcome)):
+            raise outcome
+
+
+async def _room_ids(store: Store | ClusterStore, link: Link) -> Any:
+    """Every room's id, from this connection or, on a cluster, from the primary that has them."""
+    try:
+        return await link.call("SMEMBERS", keys.ROOMS)
+    except StoreRefused as refused:
+        if not not_here(refused):
+            raise
+        return await store.call("SMEMBERS", keys.ROOMS)
 
 
 def event_keys(room_id: str) -> list[str]:

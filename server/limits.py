@@ -114,6 +114,7 @@ STORE_CONNECT_S = 2.0
 STORE_RETRY_S = 0.05  # first pause before connecting again; doubles
 STORE_RETRY_S_MAX = 1.0
 TOPOLOGY_S = 30.0  # how often a cluster's map is read without a reason
+FOLLOW_TRIES = 40  # 2 s: a slot's move is answered within one, a failover is not waited for
 MOVED_TRIES = 40  # some 40 s in all: a failover takes a few, and a gift's sender waits less
 STORE_PENDING_MAX = 100_000  # calls under way on one connection
 STORE_START_S = 20.0  # a large append-only file takes its time to load

@@ -27,6 +27,7 @@ from server.room import Member, Room, Rooms, Services
 from server.socket import TAKEOVER, Connection
 from server.store import keys
 from server.store.client import Store, StoreError
+from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ _WALLET_NEWS = msgspec.json.Decoder(WalletNews)
 class Sessions:
     """Every connection of this node."""
 
-    def __init__(self, *, services: Services, rooms: Rooms, room_store: Store, places: Places) -> None:
+    def __init__(self, *, services: Services, rooms: Rooms, room_store: Store | ClusterStore, places: Places) -> None:
         self._admission = Admission(services, rooms, places)
         self._services = services
         self._room_store = room_store

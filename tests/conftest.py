@@ -11,6 +11,7 @@ import pytest
 from server.journal import database
 from server.settings import Settings
 from server.store.embedded import ROOM, WALLET
+from tests.cluster import Cluster
 from tests.journeys.raw import Peers
 from tests.lossy import LossyWire
 from tests.money import Purse, assert_conserved
@@ -166,3 +167,15 @@ async def peers() -> AsyncIterator[Peers]:
     made = Peers()
     yield made
     await made.close()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Three primaries, one cluster for the module."""
+    with tempfile.TemporaryDirectory(prefix="liveroom-cluster-") as folder:
+        made = Cluster(Path(folder))
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()

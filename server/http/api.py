@@ -21,6 +21,7 @@ from server.history import NoSuchRoom
 from server.money import fingerprint
 from server.store import keys
 from server.store.client import Store, StoreError
+from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -145,7 +146,7 @@ def _once(endpoint: Endpoint) -> Endpoint:
             return await endpoint(request)
         if not 0 < len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX:
             raise HttpError(400, "bad_request", "The Idempotency-Key is too long.")
-        store: Store = request.app.state.node.room_store
+        store: Store | ClusterStore = request.app.state.node.room_store
         payload = fingerprint(request.method, request.url.path, (await _whole_body(request)).hex())
         begun = msgspec.json.encode(_First(payload, 0, msgspec.Raw(b"null")))
         name = keys.idempotency(key)

@@ -20,7 +20,7 @@ from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.drain import Drain, tail_of
 from server.settings import Settings, Unusable
-from server.store.client import Link, Store, StoreError
+from server.store.client import Link, StoreError
 from server.store.cluster import open_store
 
 log = structlog.get_logger()
@@ -41,10 +41,10 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     wallet = open_store("wallet", settings.wallet_address, AUDIT_SCRIPTS)
     clock = Clock(time.time)  # noqa: TID251
 
-    async def wake(link: Link) -> None:
-        await wake_rooms(link, rooms.run_id, clock)
+    async def wake(link: Link, run_id: str) -> None:
+        await wake_rooms(rooms, link, run_id, clock)
 
-    rooms = Store("room", settings.room_address, scripts=[*HISTORY_SCRIPTS, *GIFT_SCRIPTS], on_up=wake)
+    rooms = open_store("room", settings.room_address, [*HISTORY_SCRIPTS, *GIFT_SCRIPTS], wake)
     await wallet.start()
     await rooms.start()
     await wallet.wait_up(limits.STORE_START_S)

@@ -158,7 +158,7 @@ class Store:
     def __init__(
         self,
         name: str,
-        url: str,
+        url: str | Callable[[], str],
         *,
         scripts: Sequence[Script] = (),
         on_up: Callable[["Link"], Awaitable[None]] | None = None,
@@ -166,7 +166,9 @@ class Store:
         on_push: Callable[[list[Any]], None] | None = None,
     ) -> None:
         self.name = name
-        self._address = parse_address(url)
+        self._url = url  # or who says it, anew for each connection
+        if isinstance(url, str):
+            parse_address(url)  # what is none is told at once
         self._scripts = scripts
         self._on_up = on_up
         self._on_down = on_down
@@ -183,6 +185,10 @@ class Store:
     @property
     def up(self) -> bool:
         return self.link is not None
+
+    def run_id_at(self, _key: str) -> str:
+        """The run id of the process that has this key."""
+        return self.run_id
 
     async def start(self) -> None:
         """Begin to connect, and go on as long as the store is wanted."""
@@ -242,7 +248,8 @@ class Store:
     async def _connect_once(self) -> None:
         loop = asyncio.get_running_loop()
         self._lost = asyncio.Event()
-        at, made = self._address, lambda: Link(self._on_push, self._on_lost)
+        at = parse_address(self._url if isinstance(self._url, str) else self._url())
+        made = lambda: Link(self._on_push, self._on_lost)  # noqa: E731
         connect: Any
         if at.path is not None:
             connect = loop.create_unix_connection(made, at.path)
@@ -253,7 +260,7 @@ class Store:
             _, link = await connect
         try:
             async with asyncio.timeout(limits.STORE_CALL_S_MAX):
-                await self._greet(link)
+                await self._greet(link, at)
         except BaseException:
             link.abort()
             raise
@@ -261,13 +268,13 @@ class Store:
         self._up.set()
         (log.info if self._was_lost else log.debug)("store_up", store=self.name)
 
-    async def _greet(self, link: Link) -> None:
+    async def _greet(self, link: Link, at: Address) -> None:
         hello: list[Arg] = ["HELLO", 3]
-        if self._address.password:
-            hello += ["AUTH", self._address.user or "default", self._address.password]
+        if at.password:
+            hello += ["AUTH", at.user or "default", at.password]
         await link.call(*hello)
-        if self._address.db:
-            await link.call("SELECT", self._address.db)
+        if at.db:
+            await link.call("SELECT", at.db)
         info = cast(bytes, await link.call("INFO", "everything")).decode()
         about = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
         self.run_id = about.get("run_id", "").strip()

@@ -2,19 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import structlog
 
 from server import limits
 from server.store import keys
-from server.store.client import Arg, Store, StoreDown, StoreError, StoreRefused
+from server.store.client import Arg, Link, Store, StoreDown, StoreError, StoreRefused
 from server.store.scripts import Script
 
 log = structlog.get_logger()
 
 SCHEME = "cluster://"
+OnUp = Callable[[Link, str], Awaitable[None]]  # a new connection, and the run id of the process behind it
 # Said before anything was done: the command may be sent again, to the right node, a little later.
 NOT_HERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING")
 
@@ -104,18 +105,20 @@ class Topology:
 
 
 class ClusterStore:
-    """Like `Store`, for who reads logs and writes what may be written twice: the journal's side."""
+    """Like `Store`: each call goes where its key is, and again when its slot has moved and nothing was done."""
 
-    def __init__(self, name: str, url: str, *, scripts: Sequence[Script] = ()) -> None:
+    def __init__(self, name: str, url: str, *, scripts: Sequence[Script] = (), on_up: OnUp | None = None) -> None:
         self.name = name
         self._scripts = scripts
+        self._on_up = on_up
         self._topology = Topology(url, self._follow)
         self._nodes: dict[str, Store] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def up(self) -> bool:
-        return bool(self._nodes) and all(node.up for node in self._nodes.values())
+        """Whether any primary is: what the others have can still be served."""
+        return any(node.up for node in self._nodes.values())
 
     async def start(self) -> None:
         await self._topology.start()
@@ -129,27 +132,38 @@ class ClusterStore:
         await self._topology.wait_ready(timeout_s)
         await asyncio.gather(*self._tasks, *(node.wait_up(timeout_s) for node in self._nodes.values()))
 
+    def run_id_at(self, key: str) -> str:
+        """The run id of the primary that has this key. Raises StoreDown."""
+        return self._node(key).run_id
+
     def send(self, *args: Arg) -> "asyncio.Future[Any]":
-        """Send one command to the node of its key. Raises StoreDown."""
-        future = self._node(str(args[3] if args[0] == "EVALSHA" else args[1])).send(*args)
+        """Send one command to the node of its key, once. Raises StoreDown."""
+        future = self._node(str(args[3] if args[0] in ("EVALSHA", "EVAL") else args[1])).send(*args)
         future.add_done_callback(self._look_at)
         return future
 
     async def call(self, *args: Arg) -> Any:
-        """Send one command and wait for its reply. Raises StoreError."""
-        return await self.send(*args)
+        """Send one command and wait for its reply; where its slot has moved, it follows. Raises StoreError."""
+        return await self._following(lambda: self.send(*args))
 
     async def run(self, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
-        """Run a script whose keys are all of one slot. Raises StoreError."""
-        try:
-            return await self._node(names[0]).run(script, names, args)
-        except StoreRefused as refused:
-            if not_here(refused):
+        """Run a script whose keys are all of one slot; where that has moved, it follows. Raises StoreError."""
+        return await self._following(lambda: self._node(names[0]).run(script, names, args))
+
+    async def _following(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
+        """Again while nothing was done because the slot is elsewhere."""
+        for _ in range(limits.FOLLOW_TRIES):
+            try:
+                return await attempt()
+            except StoreRefused as refused:
+                if not not_here(refused):
+                    raise
                 self._topology.refresh()
-            raise
+                await asyncio.sleep(limits.STORE_RETRY_S)
+        return await attempt()
 
     def _node(self, key: str) -> Store:
-        url = self._topology.url_of(keys.slot(key[key.index("{") + 1 : key.index("}")]))
+        url = self._topology.url_of(keys.slot_of(key))
         if url is None or url not in self._nodes:
             raise StoreDown("no node has this slot")
         return self._nodes[url]
@@ -162,14 +176,50 @@ class ClusterStore:
     def _follow(self) -> None:
         """New primaries are connected to; old ones are kept, they may be replicas that come back."""
         for url in self._topology.urls() - self._nodes.keys():
-            self._nodes[url] = Store(self.name, url, scripts=self._scripts)
+            self._nodes[url] = _opened(self.name, url, self._scripts, self._on_up)
             task = asyncio.create_task(self._nodes[url].start())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
 
-def open_store(name: str, url: str, scripts: Sequence[Script] = ()) -> Store | ClusterStore:
-    """A store by its address: one server, or `cluster://host:port` for the cluster that this node belongs to."""
+def _opened(name: str, url: str | Callable[[], str], scripts: Sequence[Script], on_up: OnUp | None) -> Store:
+    """A store that tells `on_up` its run id, too."""
+
+    async def opened(link: Link) -> None:
+        if on_up is not None:
+            await on_up(link, made.run_id)
+
+    made = Store(name, url, scripts=scripts, on_up=opened)
+    return made
+
+
+def open_store(name: str, url: str, scripts: Sequence[Script] = (), on_up: OnUp | None = None) -> Store | ClusterStore:
+    """A store by its address: one server, or `cluster://host:port` for the cluster that this node belongs to.
+
+    `on_up` hears of each new connection and of the run id of the process behind it, before anybody may use it.
+    """
     if url.startswith(SCHEME):
-        return ClusterStore(name, url, scripts=scripts)
-    return Store(name, url, scripts=scripts)
+        return ClusterStore(name, url, scripts=scripts, on_up=on_up)
+    return _opened(name, url, scripts, on_up)
+
+
+class AnyNode:
+    """A cluster's nodes, each in its turn: for pub/sub, which a cluster passes on to all of its nodes."""
+
+    def __init__(self, url: str) -> None:
+        self._first = url.replace(SCHEME, "redis://", 1)
+        self._topology = Topology(url, lambda: None)
+        self._turn = 0
+
+    async def start(self) -> None:
+        await self._topology.start()
+
+    async def stop(self) -> None:
+        await self._topology.stop()
+
+    def __call__(self) -> str:
+        """The address for the next try."""
+        self._topology.refresh()
+        found = sorted(self._topology.urls()) or [self._first]
+        self._turn += 1
+        return found[self._turn % len(found)]

@@ -11,6 +11,12 @@ def slot(tag: str) -> int:
     return binascii.crc_hqx(tag.encode(), 0) % 16384
 
 
+def slot_of(key: str) -> int:
+    """The cluster slot of a key: of its hash tag, or of the whole key when it has none."""
+    tag = key.partition("{")[2].partition("}")[0]
+    return slot(tag or key)
+
+
 # Found by search: the smallest suffix whose slot lies within 8 of the middle of the partition's 1/64 of the slots, so
 # that on a cluster of any size up to 64 no two shards differ by more than one partition. Fixed for ever.
 _SUFFIXES = """

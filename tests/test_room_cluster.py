@@ -1,0 +1,163 @@
+"""The rooms on a cluster of three primaries: spread, a slot that moves under load, a primary that dies."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+
+from server.store import keys
+from tests.cluster import Cluster, Primary
+from tests.conftest import Stores
+from tests.program import eventually
+from tests.site import WAIT_S, Site, Viewer
+from tests.stores import settings
+
+ROOMS = [f"room-{n}" for n in range(9)]
+MakeSite = Callable[[], Awaitable[Site]]
+
+
+@pytest.fixture
+async def on_cluster(cluster: Cluster, stores: Stores, journal: str, tmp_path: Path) -> AsyncIterator[MakeSite]:
+    """Make nodes whose rooms are on the cluster, empty at first."""
+    for primary in cluster.nodes:
+        primary.client.flushall()
+        primary.client.config_set("cluster-require-full-coverage", "no")
+    made: list[Site] = []
+
+    async def make() -> Site:
+        wallet = f"unix://{stores.wallet.socket}"
+        site = Site(
+            settings(
+                tmp_path,
+                LIVEROOM_WALLET_URL=wallet,
+                LIVEROOM_ROOM_URL=cluster.url,
+                LIVEROOM_JOURNAL_URL=journal,
+                LIVEROOM_LOG="warning",
+            )
+        )
+        made.append(site)
+        await site.start()
+        return site
+
+    yield make
+    for site in made:
+        await site.stop()
+
+
+def owner(cluster: Cluster, room: str) -> Primary:
+    return cluster.owner(keys.slot_of(keys.room_meta(room)))
+
+
+async def says(viewer: Viewer, text: str) -> int:
+    """Say something, again when the refusal says so while the room's store is away; the event's seq."""
+    while (reply := await viewer.ask("chat.send", text=text))["type"] == "refused":
+        assert reply["reason"] in ("unavailable", "rate_limited"), reply
+        await asyncio.sleep(reply["retry_after_ms"] / 1000)
+    return int(reply["seq"])
+
+
+async def put(site: Site, room: str) -> None:
+    """Make a room, as soon as its primary is there (again)."""
+    while (await site.http.get(f"/v1/rooms/{room}")).status_code != 200:
+        with contextlib.suppress(httpx.HTTPStatusError):
+            await site.put_room(room)
+
+
+def chats(viewer: Viewer) -> list[tuple[int, str]]:
+    return [(event["seq"], event["text"]) for event in viewer.events("chat.sent")]
+
+
+async def test_rooms_are_spread_and_whole(cluster: Cluster, on_cluster: MakeSite) -> None:
+    """Every primary has rooms; in each of them both nodes see one order, gifts, boards and counts."""
+    site, other = await on_cluster(), await on_cluster()
+    assert len({owner(cluster, room).port for room in ROOMS}) == 3
+    for room in ROOMS:
+        await site.put_room(room)
+        here, there = await site.join("alice", room=room), await other.join("bob", room=room, codec="msgpack")
+        for n in range(3):
+            await says(here, f"here {n}")
+            await says(there, f"there {n}")
+        gift = await here.gift("rose")
+        for viewer in (here, there):
+            await viewer.happened("gifts.sent", id=gift["id"])
+            await viewer.happened("board.changed")
+        assert chats(here) == chats(there)
+        assert len(chats(here)) == 6
+    listed = (await site.http.get("/v1/rooms")).json()
+    assert {room["room_id"] for room in listed} >= set(ROOMS)
+
+
+async def test_a_rooms_slot_moves_while_it_is_used(cluster: Cluster, on_cluster: MakeSite) -> None:
+    """To another primary and back: everybody on both nodes has every event once, in one order."""
+    site, other = await on_cluster(), await on_cluster()
+    room = ROOMS[0]
+    await site.put_room(room)
+    viewers = [await site.join("alice", room=room), await other.join("bob", room=room)]
+    home, moving = owner(cluster, room), asyncio.Event()
+    said: list[int] = []
+
+    async def talk() -> None:
+        while not moving.is_set():
+            said.append(await says(viewers[0], f"line {len(said)}"))
+
+    talking = asyncio.create_task(talk())
+    away = next(primary for primary in cluster.nodes if primary is not home)
+    for target in (away, home):
+        await asyncio.to_thread(cluster.move, keys.slot_of(keys.room_meta(room)), target)
+        before = len(said)
+        await eventually(lambda before=before: len(said) > before + 3, WAIT_S, "chat after a move")
+    moving.set()
+    await talking
+    for viewer in viewers:
+        await viewer.until(lambda _, viewer=viewer: len(chats(viewer)) == len(said))
+        assert chats(viewer) == [(seq, f"line {n}") for n, seq in enumerate(said)]
+
+
+async def test_a_primary_dies_and_comes_back(cluster: Cluster, on_cluster: MakeSite) -> None:
+    """Its rooms refuse chat and keep their sockets, others go on; when it is back everybody is told all or of a gap."""
+    site = await on_cluster()
+    victim = owner(cluster, ROOMS[0])
+    room, elsewhere = ROOMS[0], next(each for each in ROOMS if owner(cluster, each) is not victim)
+    for each in (room, elsewhere):
+        await site.put_room(each)
+    alice, bob = await site.join("alice", room=room), await site.join("bob", room=elsewhere)
+    await says(alice, "before")
+    victim.kill()
+    refused = await alice.ask("chat.send", text="meanwhile")
+    assert (refused["reason"], refused["retry_after_ms"] > 0) == ("unavailable", True)
+    await says(bob, "we go on")
+    gift = await alice.gift("rose")
+    assert gift["type"] == "ok"  # money is elsewhere: it settles, and is shown when the room is back
+    victim.start()  # from this thread: it would end with another
+    carol = None
+    while carol is None:
+        with contextlib.suppress(websockets.InvalidStatus):  # 503 until the primary is back
+            carol = await site.join("bob", room=room)
+    await says(carol, "after")
+    await carol.happened("chat.sent", text="after")
+    async with site.draining(ahead_s=10) as drain:  # the journal shows what the node could not
+        await drain.drain_once()
+        await drain.retell_once()
+    await carol.happened("gifts.sent", id=gift["id"])
+
+
+async def test_the_bus_finds_another_node(cluster: Cluster, on_cluster: MakeSite) -> None:
+    """Whichever primary a node listens at: when it dies, events of the others' rooms come through, none missing."""
+    site, other = await on_cluster(), await on_cluster()
+    for victim in cluster.nodes:
+        room = next(each for each in ROOMS if owner(cluster, each) is not victim)
+        await put(site, room)
+        here, there = await site.join("alice", room=room), await other.join("bob", room=room)
+        victim.kill()
+        seqs = [await says(here, f"line {n}") for n in range(20)]
+        for viewer in (here, there):
+            await viewer.happened("chat.sent", WAIT_S, seq=seqs[-1])
+            assert [seq for seq, _ in chats(viewer)][-20:] == seqs
+        victim.start()  # from this thread: it would end with another
+        victim.wait(lambda victim=victim: "cluster_state:ok" in str(victim.client.execute_command("CLUSTER", "INFO")))
+        for viewer in (here, there):
+            await viewer.leave()
