@@ -52,6 +52,14 @@ class Adjusted(Struct, frozen=True, kw_only=True):
     duplicate: bool
 
 
+class LimitEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="limit"):
+    """A viewer's own daily limit in the ledger log, as it was ordered; 0 lifts it."""
+
+    id: str
+    viewer: str
+    coins_per_day: int
+
+
 class SpendLimit(Struct, frozen=True):
     """Coins that a viewer lets oneself spend per UTC day; `next` holds from `next_from_ms` on. None is no limit."""
 
@@ -122,6 +130,35 @@ def refusal_of(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
             raise AssertionError(outcome)
 
 
+def adjusted_of(outcome: list[bytes], user_id: str, delta: int) -> Adjusted:
+    """What wallet_adjust.lua did. Raises TopUpConflict, Refused."""
+    status = outcome[0]
+    match status:
+        case b"ok" | b"duplicate":
+            return Adjusted(balance=int(outcome[1]), entry_id=outcome[2].decode(), duplicate=status == b"duplicate")
+        case b"conflict":
+            raise TopUpConflict
+        case b"insufficient":
+            raise Refused(Refusal.INSUFFICIENT_COINS, need=-delta, have=int(outcome[1]))
+        case b"stale_epoch":
+            raise unavailable()
+        case b"partition_frozen" | b"too_rich" | b"bad_amount":
+            log.error("adjust_refused", status=status, user=user_id)
+            raise unavailable()
+        case _:
+            raise AssertionError(outcome)
+
+
+def spend_limit_of(outcome: list[bytes], user_id: str) -> SpendLimit:
+    """What wallet_limit.lua set. Raises Refused."""
+    status, *held = outcome
+    if status != b"ok":  # partition_frozen, stale_epoch
+        log.warning("limit_refused", status=status, user=user_id)
+        raise unavailable()
+    now, later, day = (int(text or 0) for text in held)
+    return SpendLimit(user_id, now or None, later or None, day * limits.DAY_MS if day else None)
+
+
 class Money(Protocol):
     """The wallet's verbs: on one store (`wallet`) or on a cluster (`wallet_cluster`). All may raise Refused."""
 
@@ -148,5 +185,5 @@ class Money(Protocol):
     async def adjust(
         self, user_id: str, operation: str, print_: str, *, delta: int, status: str, total: str, entry: bytes
     ) -> Adjusted: ...
-    async def set_limit(self, user_id: str, coins_per_day: int) -> SpendLimit: ...
+    async def set_limit(self, user_id: str, order_id: str, coins_per_day: int) -> SpendLimit: ...
     async def last_entry(self, partition: int) -> tuple[int, int]: ...

@@ -9,23 +9,25 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import msgspec
 import structlog
 
 from protocol.ids import uuid7_ms
-from protocol.refusals import Refusal, Refused
 from server import limits
 from server.money import (
     Adjusted,
     Change,
+    LimitEntry,
     Moved,
     Paid,
     Receipt,
     Spend,
     SpendLimit,
-    TopUpConflict,
     WalletView,
+    adjusted_of,
     receipt_of,
     refusal_of,
+    spend_limit_of,
     unavailable,
 )
 from server.store import keys, scripts
@@ -320,19 +322,16 @@ class Wallet:
         if not self._store.usable:
             raise unavailable()
         partition = keys.partition_of(user_id)
-        names = [
-            keys.wallet(user_id),
-            keys.receipt(user_id, operation),
-            keys.log(partition),
-            keys.wallet_meta(partition),
-        ]
-        args: list[str | bytes | int] = [self._epoch(partition), print_, delta, status, total]
-        args += (limits.BALANCE_MAX, limits.TOPUP_RECEIPT_S, entry)
+        receipt = keys.receipt(user_id, operation)
+        names = [keys.wallet(user_id), receipt, keys.log(partition), keys.wallet_meta(partition)]
+        bounds = (limits.BALANCE_MAX, limits.TOPUP_RECEIPT_S)
+        args = (self._epoch(partition), print_, delta, status, total, *bounds, entry)
         try:
             outcome = cast(list[bytes], await self._store.write(ADJUST, names, args))
         except StoreError as error:
             raise _away(error) from None
-        done = self._adjusted(outcome, user_id, delta)
+        self._reopen_if_stale(outcome[0])
+        done = adjusted_of(outcome, user_id, delta)
         if delta:
             await self._tell(user_id, operation, done)
         return done
@@ -344,34 +343,24 @@ class Wallet:
         if coins is not None:
             self._on_change([Change(user_id=user_id, coins=coins, cause=kind, ref=ref, entry=done.entry_id)])
 
-    def _adjusted(self, outcome: list[bytes], user_id: str, delta: int) -> Adjusted:
-        status = outcome[0]
-        match status:
-            case b"ok" | b"duplicate":
-                return Adjusted(balance=int(outcome[1]), entry_id=outcome[2].decode(), duplicate=status == b"duplicate")
-            case b"conflict":
-                raise TopUpConflict
-            case b"insufficient":
-                raise Refused(Refusal.INSUFFICIENT_COINS, need=-delta, have=int(outcome[1]))
-            case b"stale_epoch":
-                self._store.reopen()
-                raise unavailable()
-            case b"partition_frozen" | b"too_rich" | b"bad_amount":
-                log.error("adjust_refused", status=status, user=user_id)
-                raise unavailable()
-            case _:
-                raise AssertionError(outcome)
+    def _reopen_if_stale(self, status: bytes) -> None:
+        if status == b"stale_epoch":
+            self._store.reopen()
 
-    async def set_limit(self, user_id: str, coins_per_day: int) -> SpendLimit:
-        """A viewer's own limit per UTC day, 0 for none. Raises Refused wallet_unavailable."""
+    async def set_limit(self, user_id: str, order_id: str, coins_per_day: int) -> SpendLimit:
+        """A viewer's own limit per UTC day, 0 for none; the newest holds. Raises Refused wallet_unavailable."""
         if not self._store.usable:
             raise unavailable()
+        partition = keys.partition_of(user_id)
+        names = [keys.wallet(user_id), keys.log(partition), keys.wallet_meta(partition)]
+        entry = msgspec.json.encode(LimitEntry(id=order_id, viewer=user_id, coins_per_day=coins_per_day))
+        args = (self._epoch(partition), coins_per_day, entry)
         try:
-            now, later, day = cast(list[bytes], await self._store.write(LIMIT, [keys.wallet(user_id)], [coins_per_day]))
+            outcome = cast(list[bytes], await self._store.write(LIMIT, names, args))
         except StoreError as error:
             raise _away(error) from None
-        from_ms = int(day) * limits.DAY_MS if day else None
-        return SpendLimit(user_id, int(now) or None, int(later) or None if later else None, from_ms)
+        self._reopen_if_stale(outcome[0])
+        return spend_limit_of(outcome, user_id)
 
     async def last_entry(self, partition: int) -> tuple[int, int]:
         """The last id of a partition's log. Raises Refused wallet_unavailable."""

@@ -108,8 +108,10 @@ class ClusterWallet:
             ),
         )
 
-    async def set_limit(self, user_id: str, coins_per_day: int) -> SpendLimit:
-        return await self._route(keys.partition_of(user_id), lambda wallet: wallet.set_limit(user_id, coins_per_day))
+    async def set_limit(self, user_id: str, order_id: str, coins_per_day: int) -> SpendLimit:
+        return await self._route(
+            keys.partition_of(user_id), lambda wallet: wallet.set_limit(user_id, order_id, coins_per_day)
+        )
 
     async def last_entry(self, partition: int) -> tuple[int, int]:
         return await self._route(partition, lambda wallet: wallet.last_entry(partition))

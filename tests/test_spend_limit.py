@@ -2,8 +2,13 @@
 
 import pytest
 
+from protocol.ids import UserId
+from protocol.refusals import Refused
 from server.store import keys
 from tests.conftest import Stores
+from tests.journal.ledger import drained
+from tests.lossy import LossyWire
+from tests.money import Purse, a_gift
 from tests.site import Site, new_gift_id
 
 
@@ -52,6 +57,43 @@ async def test_raising_waits_for_tomorrow(site: Site, stores: Stores) -> None:
         client.hset(keys.wallet("alice"), mapping={"next_limit": "100", "next_day": "1"})
     alice = await site.join("alice")
     assert (await alice.gift("coffee", 9))["type"] == "ok"
+
+
+async def test_what_was_given_before_counts(site: Site) -> None:
+    """A limit is for the whole day: what was given before it was set is part of it."""
+    alice = await site.join("alice")
+    assert (await alice.gift("coffee", 3))["type"] == "ok"
+    await site.http.put("/v1/wallets/alice/limit", json={"coins_per_day": 35})
+    assert (await alice.gift("coffee", 1))["reason"] == "spend_limit"
+    assert (await alice.gift("heart", 1))["type"] == "ok"
+
+
+async def test_a_limit_stands_in_the_ledger(site: Site) -> None:
+    """Each order is an entry that moves no coins and tells the balance; a stuck partition takes none."""
+    for coins in (20, 20, None):
+        await site.http.put("/v1/wallets/alice/limit", json={"coins_per_day": coins})
+    partition = keys.partition_of("alice")
+    async with site.draining() as drain:
+        await drained(drain)
+    found = await site.node.purchases.entries_of(UserId("alice"), None)
+    told = [(entry["kind"], entry["coins"], entry["balance"]) for entry in found]
+    assert told == [("limit", 0, 10_000)] * 3 + [("topup", 10_000, 10_000)]
+    async with site.draining() as drain:
+        await drain.freeze({partition: "a test"})
+    refused = await site.http.put("/v1/wallets/alice/limit", json={"coins_per_day": 5})
+    assert (refused.status_code, refused.json()["error"]["reason"]) == (503, "wallet_unavailable")
+
+
+async def test_a_lost_answer(far_purse: Purse, wire: LossyWire) -> None:
+    """The order is repeated, and the newest holds."""
+    await far_purse.buy("alice", 100)
+    for coins in (30, 20):
+        wire.lose_reply('"kind":"limit"')
+        with pytest.raises(Refused, match="wallet_unavailable"):
+            await far_purse.wallet.set_limit("alice", f"lost-{coins}", coins)
+        await far_purse.settled()
+        assert (await far_purse.wallet.set_limit("alice", f"again-{coins}", coins)).coins_per_day == coins
+    assert await far_purse.outcomes(a_gift("alice", 15), a_gift("alice", 6)) == ["ok 85", "spend_limit"]
 
 
 @pytest.mark.parametrize("coins", [0, -1, 1.5, "10", 10**12])

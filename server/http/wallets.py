@@ -38,7 +38,8 @@ class Limit(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def set_limit(request: Request) -> Response:
     user_id, limit = user_id_of(request), await body(request, Limit)
-    return answer(await request.app.state.node.wallet.set_limit(user_id, limit.coins_per_day or 0))
+    node = request.app.state.node
+    return answer(await node.wallet.set_limit(user_id, node.clock.new_id(), limit.coins_per_day or 0))
 
 
 async def entries(request: Request) -> Response:

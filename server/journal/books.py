@@ -77,6 +77,7 @@ class Body(Struct, frozen=True, kw_only=True):
     room: Short | None = None
     coins: Amount = 0
     diamonds: Amount = 0
+    coins_per_day: Amount = 0
     reversed: tuple[Part, ...] = ()
 
 
@@ -191,7 +192,7 @@ def _move(partition: int, entry: LogEntry, body: Body, known: Positions) -> None
             known.move(partition, (f"viewer:{body.viewer}", body.coins, entry.balance))
         case "chargeback":
             known.move(partition, (f"viewer:{body.viewer}", -body.coins, entry.balance))
-        case "freeze" | "unfreeze":
+        case "freeze" | "unfreeze" | "limit":
             known.move(partition, (f"viewer:{body.viewer}", 0, entry.balance))
 
 
@@ -219,7 +220,7 @@ def _legs(body: Body) -> list[tuple[str, str, int]]:
             ]
         case "chargeback":
             return _chargeback_legs(body)
-        case "open" | "freeze" | "unfreeze":
+        case "open" | "freeze" | "unfreeze" | "limit":
             return []
         case _:
             raise msgspec.ValidationError(f"unknown kind {body.kind}")

@@ -139,6 +139,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
 class _Body(msgspec.Struct, frozen=True):
     fp: str = ""
+    coins_per_day: int = 0
 
 
 async def _run(link: Link, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
@@ -151,7 +152,8 @@ def _replay_call(partition: int, rows: Sequence[Any]) -> tuple[list[str], list[A
     args: list[Arg] = []
     for row in rows:
         names += [keys.wallet(row.user_id), keys.credit(partition, row.creator_id or "-")] if row.user_id else names[:2]
-        text, expires_ms, operation = _receipt(row)
+        body = msgspec.json.decode(row.body, type=_Body)
+        text, expires_ms, operation = _receipt(row, body.fp)
         names.append(keys.receipt(row.user_id, operation) if row.user_id else names[1])
         args += [
             f"{row.epoch}-{row.n}",
@@ -167,19 +169,19 @@ def _replay_call(partition: int, rows: Sequence[Any]) -> tuple[list[str], list[A
             row.diamonds,
             {"freeze": "frozen", "chargeback": "frozen", "unfreeze": "ok"}.get(row.kind, ""),
             {"topup": "bought", "refund": "refunded", "chargeback": "charged_back"}.get(row.kind, ""),
+            body.coins_per_day,
         ]
     return names, args
 
 
-def _receipt(row: Any) -> tuple[str, int, str]:
+def _receipt(row: Any, fp: str) -> tuple[str, int, str]:
     """A row's receipt, when it expires, and the operation that it is for (as the money scripts write it)."""
     entry_id = f"{row.epoch}-{row.n}"
-    fp = msgspec.json.decode(row.body, type=_Body).fp
     match row.kind:
         case "gift":
             expires_ms = uuid7_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
             return f"{fp} {row.balance} {row.combo_count} {entry_id}", expires_ms, row.ref
-        case "open":
+        case "open" | "limit":
             return "", 0, "-"
         case kind:
             return f"{fp} {row.balance} {entry_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000, f"{kind}:{row.ref}"

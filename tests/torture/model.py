@@ -40,10 +40,12 @@ class Model:
     paid: dict[str, tuple[Spend, Told]] = field(default_factory=dict)
     bought: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     refunded: set[str] = field(default_factory=set)
+    limits: dict[str, tuple[int, int | None, int | None]] = field(default_factory=dict)
+    spent: Counter[tuple[str, int]] = field(default_factory=Counter)
     journal: dict[int, list[Row]] = field(default_factory=dict)
 
-    def gift(self, spend: Spend) -> Told | str:
-        """Pay a gift, or say why not."""
+    def gift(self, spend: Spend, today: int) -> Told | str:
+        """Pay a gift on a day, or say why not."""
         if spend.gift_id in self.paid:
             before, told = self.paid[spend.gift_id]
             return told._replace(duplicate=True) if before.fingerprint == spend.fingerprint else "conflict"
@@ -51,6 +53,10 @@ class Model:
             return "wallet_frozen"
         if self.coins[spend.viewer] < spend.coins:
             return "insufficient_coins"
+        most = self.limit_on(spend.viewer, today)
+        if most and self.spent[(spend.viewer, today)] + spend.coins > most:
+            return "spend_limit"
+        self.spent[(spend.viewer, today)] += spend.coins
         counter = (keys.partition_of(spend.viewer), spend.creator)
         self.coins[spend.viewer] -= spend.coins
         self.credits[counter] += spend.diamonds
@@ -89,6 +95,18 @@ class Model:
     def set_frozen(self, user: str, order: str, frozen: bool) -> None:
         (self.frozen.add if frozen else self.frozen.discard)(user)
         self._write(Row("freeze" if frozen else "unfreeze", user, order, 0, 0, self.coins[user], None, 0))
+
+    def limit_on(self, user: str, day: int) -> int:
+        """The limit that holds on a day, 0 for none."""
+        now, later, from_day = self.limits.get(user, (0, None, None))
+        return later if later is not None and from_day is not None and day >= from_day else now
+
+    def set_limit(self, user: str, order: str, coins: int, today: int) -> None:
+        """Lower holds at once, higher or none from tomorrow on."""
+        own = self.limit_on(user, today)
+        lower = own == 0 or 0 < coins <= own
+        self.limits[user] = (coins, None, None) if lower else (own, coins, today + 1)
+        self._write(Row("limit", user, order, 0, 0, self.coins[user], None, 0))
 
     def _write(self, row: Row) -> None:
         self.journal.setdefault(keys.partition_of(row.user), []).append(row)

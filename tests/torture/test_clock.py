@@ -1,13 +1,15 @@
 """Clocks that are wrong, a sender's or the store's: an id that does not fit the store's time is never paid."""
 
+import shutil
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from protocol.refusals import Refusal, Refused
 from server.store import keys
+from tests.program import eventually
 from tests.site import new_gift_id
-from tests.torture.bank import Bank
+from tests.torture.bank import WAIT_S, Bank
 
 DAY_MS = 86_400_000
 MakeBank = Callable[..., Awaitable[Bank]]
@@ -54,3 +56,31 @@ async def test_ids_of_before_a_jump_there_and_back(cut_bank: MakeBank) -> None:
     again = {viewer for viewer, paid in outcomes.items() if not isinstance(paid, Refused) and not paid.duplicate}
     await bank.drain()
     assert bank.set_aside().keys() == {keys.partition_of(viewer) for viewer in again}
+
+
+async def test_limits_of_yesterday(cut_bank: MakeBank) -> None:
+    """A limit that was raised yesterday holds raised in a store that lost everything; what was given then is past."""
+    bank = await cut_bank()
+    with bank.look() as look:
+        today = look.time()[0] // 86_400
+        bank.power.control.clock_us = -DAY_MS * 1000  # a store reads its clock about once in a millisecond
+        await eventually(lambda: look.time()[0] // 86_400 < today, WAIT_S, "yesterday")
+    raised, kept = "viewer1", "viewer2"
+    for user, order in ((raised, 50), (raised, 100), (kept, 50), (kept, 20)):
+        await bank.node.wallet.set_limit(user, f"{user}-{order}", order)
+    for user, coins in ((raised, 50), (kept, 20)):
+        await bank.one_more(user, coins=coins, id=new_gift_id(-DAY_MS))
+        outcome = await bank.node.send(bank.gift(viewer=user, coins=1, id=new_gift_id(-DAY_MS)))
+        assert isinstance(outcome, Refused)
+        assert outcome.reason is Refusal.SPEND_LIMIT
+    bank.power.control.clock_us = 0
+    await bank.drain()
+    bank.store.kill()
+    shutil.rmtree(bank.data)
+    bank.store.start()
+    await bank.node.reconnected()
+    for user, coins in ((raised, 100), (kept, 20)):
+        await bank.one_more(user, coins=coins)
+        outcome = await bank.node.send(bank.gift(viewer=user, coins=1))
+        assert isinstance(outcome, Refused)
+        assert outcome.reason is Refusal.SPEND_LIMIT

@@ -35,6 +35,7 @@ from tests.torture.model import Model, Row, Told
 
 USERS = ("ann", "ben", next(f"cy{n}" for n in range(10_000) if keys.partition_of(f"cy{n}") == keys.partition_of("ann")))
 CREATORS = ("creator1", "creator2")
+FIELDS = ("c", "st", "limit", "next_limit", "next_day", "day", "spent")
 GIFT = st.tuples(
     st.sampled_from(USERS), st.sampled_from(CREATORS), st.integers(1, 40), st.sampled_from((None, None, "c1", "c2"))
 )
@@ -131,6 +132,15 @@ class BankAgainstModel(RuleBasedStateMachine):
         self.model.set_frozen(user, order, frozen)
         self.pay([a_gift(user, 1)])
 
+    @rule(user=st.sampled_from(USERS), coins=st.integers(0, 80))
+    def limit(self, user: str, coins: int) -> None:
+        """A viewer's own limit for the day; 0 lifts it from tomorrow on."""
+        order = f"order-{self.number()}"
+        done = self.run(self.bank.node.wallet.set_limit(user, order, coins))
+        self.model.set_limit(user, order, coins, self.today())
+        assert (done.coins_per_day or 0) == self.model.limit_on(user, self.today())
+        self.pay([a_gift(user, 20), a_gift(user, 1)])
+
     # --- what happens to the bank ------------------------------------------------------------------------------
     @rule()
     def drain(self) -> None:
@@ -171,9 +181,16 @@ class BankAgainstModel(RuleBasedStateMachine):
         if self.bank.store.process is None:
             return
         for user in USERS:
-            held, status = self.look.hmget(keys.wallet(user), "c", "st")
+            held, status, *limit, day, spent = self.look.hmget(keys.wallet(user), *FIELDS)
             assert int(held or 0) == self.model.coins[user]
             assert (status == "frozen") is (user in self.model.frozen)
+            now, later, from_day = self.model.limits.get(user, (0, None, None))
+            assert [int(limit[0] or 0), *(None if each is None else int(each) for each in limit[1:])] == [
+                now,
+                later,
+                from_day,
+            ]
+            assert (int(spent) if day == str(self.today()) else 0) == self.model.spent[(user, self.today())]
             for creator in CREATORS:
                 counter = (keys.partition_of(user), creator)
                 assert int(self.look.get(keys.credit(*counter)) or 0) == self.model.credits[counter]
@@ -198,6 +215,10 @@ class BankAgainstModel(RuleBasedStateMachine):
     def reversals(self) -> Reversals:
         return Reversals(self.bank.engine, self.bank.node.wallet, CLOCK)
 
+    def today(self) -> int:
+        """The day by the store's clock, UTC."""
+        return int(self.look.time()[0]) // 86_400
+
     def a_paid_one(self, pick: int) -> Spend:
         return list(self.model.paid.values())[pick % len(self.model.paid)][0]
 
@@ -205,7 +226,7 @@ class BankAgainstModel(RuleBasedStateMachine):
         """Hand gifts to the wallet at once, and compare what it says with the model, in order."""
         said = self.run(self._pay(gifts))
         for gift, one in zip(gifts, said, strict=True):
-            expected = self.model.gift(gift)
+            expected = self.model.gift(gift, self.today())
             assert one == expected, gift
             if isinstance(expected, str) and expected != "conflict":
                 self.refused.append(gift)
@@ -233,7 +254,7 @@ class BankAgainstModel(RuleBasedStateMachine):
 
 @pytest.mark.timeout(rounds(60, 1_800))
 def test_the_bank_agrees_with_its_model(run_stores: Stores, empty_journal: Path) -> None:
-    """Gifts, sales, refunds, freezes, repeats, alterations, crashes, losses and audits in any order."""
+    """Gifts, sales, refunds, freezes, limits, repeats, alterations, crashes, losses and audits in any order."""
     machine = type("Machine", (BankAgainstModel,), {"room": run_stores.room, "empty_journal": empty_journal})
     run_state_machine_as_test(
         machine,

@@ -1,12 +1,14 @@
 -- Puts back journaled entries that the store lost, in order: log, balances, receipts, totals. What is there stays.
 -- KEYS log meta
 -- ARGV -
--- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms kind coins diamonds status total
+-- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms kind coins diamonds status total limit
+-- INCLUDE set_limit
 -- Returns how many entries were put back
+-- What was spent on a day and a viewer's own limit follow from the entries' times, as they did when these were written.
 local put = 0
 for i = 1, items do
   local wallet, credit, receipt = keys_of(i)
-  local id, at_ms, balance, credited, combo, entry, receipt_text, expires_ms, kind, coins, diamonds, status, total = args_of(i)
+  local id, at_ms, balance, credited, combo, entry, receipt_text, expires_ms, kind, coins, diamonds, status, total, limit = args_of(i)
   local fields = {'t', at_ms}
   if balance ~= '' then
     fields[#fields + 1], fields[#fields + 2] = 'b', balance
@@ -26,9 +28,16 @@ for i = 1, items do
       if credited ~= '' then
         redis.call('SET', credit, credited)
       end
+      local day = math.floor(tonumber(at_ms) / 86400000)
       if kind == 'gift' then
+        local held = redis.call('HMGET', wallet, 'day', 'spent')
+        local spent = (held[1] and tonumber(held[1]) == day) and tonumber(held[2]) or 0
+        redis.call('HSET', wallet, 'day', day, 'spent', string.format('%d', spent + tonumber(coins)))
         redis.call('HINCRBY', meta, 'coins', coins)
         redis.call('HINCRBY', meta, 'diamonds', diamonds)
+      elseif kind == 'limit' then
+        local held = redis.call('HMGET', wallet, 'limit', 'next_limit', 'next_day')
+        set_limit(wallet, day, limit, held[1], held[2], held[3])
       elseif total ~= '' then
         redis.call('HINCRBY', meta, total, coins)
       end

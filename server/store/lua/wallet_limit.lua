@@ -1,19 +1,18 @@
--- Sets a viewer's own daily limit: a lower one holds at once, a higher one or none from tomorrow on (UTC).
--- KEYS wallet
--- ARGV coins
--- Returns {limit that holds today or 0, limit that comes or '', day it comes or ''}
+-- Sets a viewer's own daily limit, in the ledger too: a lower one holds at once, a higher one or none from tomorrow on (UTC).
+-- KEYS wallet log meta
+-- ARGV epoch coins entry
+-- INCLUDE integer set_limit
+-- Returns {ok, limit that holds today or 0, limit that comes or '', day it comes or ''} | {partition_frozen} | {stale_epoch}
+local held = redis.call('HMGET', wallet, 'c', 'limit', 'next_limit', 'next_day')
+local frozen = redis.call('HGET', meta, 'frozen')
+local balance = string.format('%d', integer(held[1], wallet))
+if frozen then
+  return {'partition_frozen'}
+end
 local time = redis.call('TIME')
-local today = math.floor(tonumber(time[1]) / 86400)
-local held = redis.call('HMGET', wallet, 'limit', 'next_limit', 'next_day')
-local own, wanted = tonumber(held[1] or '0'), tonumber(coins)
-if held[3] and today >= tonumber(held[3]) then
-  own = tonumber(held[2])
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local id = redis.pcall('XADD', log, epoch .. '-*', 't', string.format('%d', now), 'b', balance, 'e', entry)
+if type(id) == 'table' then
+  return {'stale_epoch'}
 end
-redis.call('HDEL', wallet, 'next_limit', 'next_day')
-if own == 0 or (wanted > 0 and wanted <= own) then
-  redis.call('HSET', wallet, 'limit', coins)
-  return {coins, '', ''}
-end
-local tomorrow = string.format('%d', today + 1)
-redis.call('HSET', wallet, 'limit', string.format('%d', own), 'next_limit', coins, 'next_day', tomorrow)
-return {string.format('%d', own), coins, tomorrow}
+return {'ok', set_limit(wallet, math.floor(now / 86400000), coins, held[2], held[3], held[4])}

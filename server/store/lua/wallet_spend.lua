@@ -68,7 +68,7 @@ local function pay(i)
     return {'insufficient', string.format('%d', coins_of[wallet])}
   end
   local limit = limit_of[wallet]
-  if limit and limit.spent + tonumber(coins) > limit.most then
+  if limit.most and limit.spent + tonumber(coins) > limit.most then
     return {'spend_limit', string.format('%d', (today + 1) * 86400000)}
   end
   local earned = credit_of[credit] + tonumber(diamonds)
@@ -81,12 +81,9 @@ local function pay(i)
   if type(id) == 'table' then
     return {'stale_epoch'}
   end
-  redis.call('HINCRBY', wallet, 'c', '-' .. coins)
+  limit.spent = limit.spent + tonumber(coins)
+  redis.call('HSET', wallet, 'c', balance, 'day', today, 'spent', string.format('%d', limit.spent))
   redis.call('INCRBY', credit, diamonds)
-  if limit then
-    limit.spent = limit.spent + tonumber(coins)
-    redis.call('HSET', wallet, 'day', today, 'spent', string.format('%d', limit.spent))
-  end
   local moved = moves[meta]
   moved[1], moved[2] = moved[1] + tonumber(coins), moved[2] + tonumber(diamonds)
   if in_combo == '1' then

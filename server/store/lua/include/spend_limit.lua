@@ -1,4 +1,4 @@
--- spend_limit: what a wallet may spend today and has spent, or nil when there is no limit. Days are UTC.
+-- spend_limit: what a wallet may spend today, false for no limit, and what it has spent. Days are UTC.
 -- A viewer's own limit that was raised or lifted holds from next_day on; the smaller of site's and viewer's counts.
 local function spend_limit(today, site_limit, day, spent, limit, next_limit, next_day)
   local own = tonumber(limit or '0')
@@ -9,8 +9,5 @@ local function spend_limit(today, site_limit, day, spent, limit, next_limit, nex
   if own > 0 and (most == 0 or own < most) then
     most = own
   end
-  if most == 0 then
-    return nil
-  end
-  return {most = most, spent = (day and tonumber(day) == today) and tonumber(spent) or 0}
+  return {most = most > 0 and most, spent = (day and tonumber(day) == today) and tonumber(spent) or 0}
 end
