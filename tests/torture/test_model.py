@@ -267,3 +267,25 @@ def test_the_bank_agrees_with_its_model(run_stores: Stores, empty_journal: Path)
             suppress_health_check=list(hypothesis.HealthCheck),
         ),
     )
+
+
+def test_a_story_with_every_order_before_a_loss(run_stores: Stores, empty_journal: Path) -> None:
+    """What the short form above meets too seldom: limits, freezes and refunds, then the store is lost, twice."""
+    machine: Any = type("Machine", (BankAgainstModel,), {"room": run_stores.room, "empty_journal": empty_journal})()
+    try:
+        machine.open()
+        for _ in range(2):
+            for coins in (60, 90, 40):
+                machine.send([("ann", "creator1", 5, None), ("ben", "creator2", 3, "c1"), ("ann", "creator2", 2, None)])
+                machine.limit("ann", coins)
+            machine.limit("ben", 50)
+            machine.limit("ben", 0)
+            machine.freeze("ben", True)
+            machine.refund(1)
+            machine.the_store_is_lost()
+            machine.wallets_agree()
+            machine.send_again(1, 2)
+            machine.freeze("ben", False)
+            machine.sell("ann", 40)
+    finally:
+        machine.teardown()
