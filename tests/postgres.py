@@ -72,11 +72,11 @@ class PostgresProcess:
     def address(self, name: str) -> str:
         return f"postgresql://postgres@/{name}?host={self.folder}"
 
-    def journal(self) -> str:
-        """The address of a new journal with nothing in it."""
+    def journal(self, template: str = "empty_journal") -> str:
+        """The address of a new journal with nothing in it; without a schema either from `template1`."""
         self._made += 1
         name = f"journal_{self._made}"
-        self._run(f"CREATE DATABASE {name} TEMPLATE empty_journal")
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.address(name)
 
     def stop(self) -> None:

@@ -188,6 +188,21 @@ async def test_conflict(desk: Desk) -> None:
     assert error(await desk.site.http.post(f"/v1/gifts/{gift}/refund", json={})) == (409, "conflict")
 
 
+async def test_a_gift_id_of_two_viewers(desk: Desk) -> None:
+    """409 until the order says whose gift is meant; the other's stays as it is."""
+    gift = await desk.give("cleo", 30)
+    await desk.buy("dan", 100)
+    await desk.give("dan", 20, id=gift)
+    await desk.journal()
+    path = f"/v1/gifts/{gift}/refund"
+    assert error(await desk.site.http.post(path, json={})) == (409, "conflict")
+    assert error(await desk.site.http.post(path, json={"user_id": "a b"})) == (400, "bad_request")
+    assert error(await desk.site.http.post(path, json={"user_id": "eve"})) == (404, "not_found")
+    done = await desk.site.http.post(path, json={"user_id": "dan"})
+    assert (done.status_code, done.json()["user_id"], done.json()["coins"]) == (201, "dan", 20)
+    assert (await desk.holds("cleo"), await desk.holds("dan")) == (70, 100)
+
+
 async def test_not_yet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the journal stands still the wallet is frozen, and the order is to be repeated; then it is carried out."""
     monkeypatch.setattr(limits, "JOURNALED_POLLS", 1)

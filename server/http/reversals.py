@@ -1,5 +1,6 @@
 """Refunds, chargebacks and freezes over HTTP: orders of the host platform, repeatable by their ids."""
 
+from collections.abc import Awaitable
 from typing import Annotated
 
 import msgspec
@@ -8,17 +9,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.ids import GiftId, TopUpId
+from protocol.ids import GiftId, TopUpId, UserId
 from server import limits
 from server.http.api import HttpError, answer, body, route, user_id_of
-from server.journal.reversals import CannotReverse, NotFound, NotYet
+from server.journal.reversals import CannotReverse, NotFound, NotYet, Reversed
 from server.money import TopUpConflict
+
+Text = Annotated[str, Meta(max_length=limits.REASON_CHARS_MAX, pattern=r"^[^\x00]*$")]
 
 
 class Reason(Struct, frozen=True, forbid_unknown_fields=True):
     """Why."""
 
-    reason: Annotated[str, Meta(max_length=limits.REASON_CHARS_MAX, pattern=r"^[^\x00]*$")] = ""
+    reason: Text = ""
+
+
+class RefundOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why, and whose gift it is where two viewers used one id."""
+
+    reason: Text = ""
+    user_id: UserId | None = None
 
 
 class Freeze(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,21 +38,27 @@ class Freeze(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def refund(request: Request) -> Response:
-    return await _reverse(request, "refund", "gift", GiftId)
+    gift_id = _id_of(request, "gift", GiftId)
+    order = await body(request, RefundOrder, default=RefundOrder())
+    return await _reversed(request.app.state.node.reversals.refund(gift_id, order.reason, order.user_id), "gift")
 
 
 async def charge_back(request: Request) -> Response:
-    return await _reverse(request, "charge_back", "topup", TopUpId)
+    topup_id = _id_of(request, "topup", TopUpId)
+    order = await body(request, Reason, default=Reason())
+    return await _reversed(request.app.state.node.reversals.charge_back(topup_id, order.reason), "topup")
 
 
-async def _reverse(request: Request, verb: str, name: str, kind: object) -> Response:
+def _id_of(request: Request, name: str, kind: object) -> str:
     try:
-        ref = str(msgspec.convert(request.path_params[name], kind))
+        return str(msgspec.convert(request.path_params[name], kind))
     except msgspec.ValidationError:
         raise HttpError(400, "bad_request", f"This is no {name} id.") from None
-    order = await body(request, Reason, default=Reason())
+
+
+async def _reversed(order: Awaitable[Reversed], name: str) -> Response:
     try:
-        done = await getattr(request.app.state.node.reversals, verb)(ref, order.reason)
+        done = await order
     except NotFound:
         raise HttpError(404, "not_found", f"The journal has no such {name} yet.") from None
     except (CannotReverse, TopUpConflict) as no:
@@ -73,7 +89,7 @@ async def _set_status(request: Request, verb: str) -> Response:
 
 def routes() -> list[Route]:
     return [
-        route("/v1/gifts/{gift}/refund", refund, method="POST", summary="Give a gift's coins back", body=Reason),
+        route("/v1/gifts/{gift}/refund", refund, method="POST", summary="Give a gift's coins back", body=RefundOrder),
         route("/v1/topups/{topup}/chargeback", charge_back, method="POST", summary="Take a top-up back", body=Reason),
         route("/v1/wallets/{user}/freeze", freeze, method="POST", summary="No gifts from a wallet", body=Freeze),
         route("/v1/wallets/{user}/unfreeze", unfreeze, method="POST", summary="Gifts again", body=Freeze),

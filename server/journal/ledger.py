@@ -92,7 +92,7 @@ class Ledger:
                 if row["kind"] == "topup":
                     batch.posted.append({"topup": row["ref"], "after": row["balance"]})
                 elif row["kind"] in ("refund", "chargeback"):
-                    batch.reversed.append({"of_kind": row["kind"], "of_ref": row["ref"]})
+                    batch.reversed.append({"of_kind": row["kind"], "of_ref": row["ref"], "of_user": row["user_id"]})
             if partition in batch.misfits:
                 batch.marks[partition] = mark
             if mark is not marks[partition]:
@@ -179,6 +179,7 @@ _TOPUP_POSTED = (
 _REVERSAL_POSTED = (
     update(reversals)
     .where(reversals.c.kind == bindparam("of_kind"), reversals.c.ref == bindparam("of_ref"))
+    .where(reversals.c.user_id == bindparam("of_user"))
     .values(state="posted")
 )
 

@@ -71,12 +71,12 @@ class Reversals:
         self._wallet = wallet
         self._clock = clock
 
-    async def refund(self, gift_id: str, reason: str) -> Reversed:
-        """Give a gift's coins back and take its diamonds.
+    async def refund(self, gift_id: str, reason: str, user_id: str | None = None) -> Reversed:
+        """Give a gift's coins back and take its diamonds. `user_id` says whose, where two viewers used one id.
 
         Raises NotFound, NotYet, CannotReverse, Refused, SQLAlchemyError.
         """
-        gift = await asyncio.to_thread(self._gift, gift_id)
+        gift = await asyncio.to_thread(self._gift, gift_id, user_id)
         if not await asyncio.to_thread(self._order_refund, gift, reason):
             raise NotYet
         return await self._refund(gift)
@@ -85,7 +85,7 @@ class Reversals:
         lots = await asyncio.to_thread(self._lots, gift.user_id)  # before the look: a refund that they know is found
         before = await self._journaled("refund", gift.user_id, gift.ref)
         if before is None and lots.paid_by(gift.ref) != gift.coins:
-            await asyncio.to_thread(self._refuse, "refund", gift.ref)
+            await asyncio.to_thread(self._refuse_refund, gift)
             raise CannotReverse("a chargeback has taken this gift back")
         part = Part(gift.ref, gift.creator_id, gift.room_id, gift.coins, gift.diamonds)
         entry = AdjustEntry(
@@ -155,7 +155,8 @@ class Reversals:
         """Write the order unless a chargeback of this wallet is decided and not journaled yet."""
         with self._engine.begin() as connection:
             _lock(connection, gift.user_id)
-            if connection.execute(select(reversals.c.ref).where(_at("refund", gift.ref))).first() is not None:
+            ordered = select(reversals.c.ref).where(_at("refund", gift.ref), reversals.c.user_id == gift.user_id)
+            if connection.execute(ordered).first() is not None:
                 return True
             decided = _pending_of("chargeback", gift.user_id).where(reversals.c.body.is_not(None))
             if connection.execute(decided).first() is not None:
@@ -235,8 +236,8 @@ class Reversals:
         with reading(self._engine).connect() as connection:
             return list(connection.execute(_pending_of(kind, user_id)).scalars())
 
-    def _refuse(self, kind: str, ref: str) -> None:
-        where = (reversals.c.kind == kind, reversals.c.ref == ref, reversals.c.state == "pending")
+    def _refuse_refund(self, gift: Any) -> None:
+        where = (_at("refund", gift.ref), reversals.c.user_id == gift.user_id, reversals.c.state == "pending")
         with self._engine.begin() as connection:
             connection.execute(update(reversals).where(*where).values(state="refused"))
 
@@ -249,7 +250,7 @@ class Reversals:
         if not rows:
             raise NotFound
         if len(rows) > 1:
-            raise CannotReverse("two viewers used this id")
+            raise CannotReverse("two viewers used this id, and user_id does not say which")
         return rows[0]
 
     def _topup(self, topup_id: str) -> Any:

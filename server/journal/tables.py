@@ -79,7 +79,7 @@ reversals = Table(
     metadata,
     Column("kind", String(16), primary_key=True),  # refund | chargeback
     Column("ref", String(64), primary_key=True),  # gift id | top-up id
-    Column("user_id", String(64), nullable=False),
+    Column("user_id", String(64), primary_key=True),  # two viewers may have gifts of one id
     Column("reason", String(200), nullable=False),
     Column("body", Text),
     Column("state", String(8), nullable=False),  # pending | posted | refused
@@ -108,4 +108,5 @@ topups = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("state", String(8), nullable=False),  # pending | posted
     Column("balance", BigInteger),  # after it, once posted
+    Index("topups_by_state", "state", "at_ms"),
 )

@@ -21,6 +21,15 @@ def postgres() -> Iterator[PostgresProcess]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database without a schema."""
+    if request.param == "postgresql":
+        server: PostgresProcess = request.getfixturevalue("postgres")
+        return server.journal("template1")
+    return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def journal(request: pytest.FixtureRequest, empty_journal: Path, tmp_path: Path) -> str:
     """The address of a journal that is empty."""
     if request.param == "postgresql":

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, insert, inspect
+from sqlalchemy.exc import IntegrityError
 
 from protocol.refusals import Refused
 from server import limits
 from server.journal import database
 from server.journal.purchases import TopUp
-from server.journal.tables import metadata, topups
+from server.journal.tables import metadata, reversals, topups
 from server.money import TopUpConflict
 from server.settings import Unusable
 from server.store import keys
@@ -147,6 +148,22 @@ async def test_migrations_make_the_tables(journal: str) -> None:
         for table in metadata.sorted_tables:
             key = inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
             assert key == [column.name for column in table.primary_key.columns]
+    engine.dispose()
+
+
+async def test_rows_of_an_older_schema(empty_database: str) -> None:
+    """Orders that were written before a table was changed are still there afterwards."""
+    engine = database.connect(empty_database)
+    database.migrate(engine, "0002")
+    row = {"kind": "refund", "ref": "g1", "user_id": "cleo", "reason": "r", "body": None, "state": "posted", "at_ms": 7}
+    with engine.begin() as connection:
+        connection.execute(insert(reversals).values(row))
+    database.migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(reversals).values({**row, "user_id": "dan"}))
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.execute(insert(reversals).values(row))
+    assert [each._asdict() for each in rows(engine, reversals)] == [row, {**row, "user_id": "dan"}]
     engine.dispose()
 
 

@@ -6,9 +6,11 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from sqlalchemy import select
 
 from server.journal.purchases import TopUp
-from server.journal.reversals import Reversals
+from server.journal.reversals import CannotReverse, NotFound, Reversals
+from server.journal.tables import reversals
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
 from tests.money import a_gift
@@ -95,3 +97,29 @@ async def test_everything_at_once(desk: Desk, another_site: Callable[[], Awaitab
         await settle(desk, desk.site.node.reversals)
     assert {"done"} <= set().union(*(clerk.outcomes for clerk in clerks)) <= OUTCOMES
     assert "pending" not in desk.orders().values()
+
+
+async def test_a_gift_id_of_two_viewers(desk: Desk) -> None:
+    """A gift that another viewer's gift shares its id with (ids are seen in the room) is not refunded by guess."""
+    refund = desk.site.node.reversals.refund
+    await desk.buy("cleo", 100)
+    await desk.buy("mallory", 100, "t1")
+    gift = await desk.give("cleo", 30)
+    await desk.give("mallory", 1, id=gift)
+    await desk.journal()
+    with pytest.raises(CannotReverse):
+        await desk.refund(gift)
+    with pytest.raises(NotFound):
+        await refund(gift, "", "dan")
+    assert (await desk.holds("cleo"), await desk.holds("mallory")) == (70, 99)
+    assert (await refund(gift, "", "cleo")).coins == 30
+    assert (await refund(gift, "", "cleo")).duplicate
+    await desk.journal()
+    assert await desk.charge_back("t1")
+    await desk.journal()
+    with pytest.raises(CannotReverse, match="chargeback"):
+        await refund(gift, "", "mallory")
+    states = [(row.user_id, row.state) for row in desk.rows(select(reversals).where(reversals.c.ref == gift))]
+    assert sorted(states) == [("cleo", "posted"), ("mallory", "refused")]
+    assert (await refund(gift, "", "cleo")).duplicate
+    assert (await desk.holds("cleo"), await desk.holds("mallory")) == (100, 0)
