@@ -24,6 +24,7 @@ from server.journal.earnings import Earnings
 from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
 from server.journal.opening import Opening
 from server.journal.purchases import Purchases, TopUp
+from server.journal.recovery import Recovery
 from server.journal.reversals import Reversals
 from server.money import Change, Money
 from server.pace import Pace
@@ -104,6 +105,7 @@ class Node:
         self.rooms_admin = rooms.RoomsAdmin(self.history, self.clock)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.reversals = Reversals(self.engine, self.wallet, self.clock)
+        self.recovery = Recovery(self.engine, self.wallet, self.purchases, self.reversals, self.clock)
         self.earnings = Earnings(self.engine, self.clock)
         self.audit_watch = AuditWatch(self.engine)
         self.registry = metrics.registry(self._readings())
@@ -133,6 +135,7 @@ class Node:
         read.counter("events_filled", "Events that the bus lost, from the history.", lambda: self.fanout.filled)
         read.gauge("loop_lag_seconds", "How late the loop was: p99 of the last minute.", lambda: self.pace.lag_s)
         read.gauge("tick_pressure", "By how much the lag lengthens every tick.", lambda: self.pace.pressure)
+        read.counter("orders_recovered", "Pending orders that this node ended.", lambda: self.recovery.recovered)
         self.audit_watch.tell(read)
         return read
 
@@ -147,10 +150,12 @@ class Node:
         await self.rooms.start()
         await self.sessions.start()
         await self.audit_watch.start()
+        await self.recovery.start()
         if self.settings.development:
             await self._make_demo()
 
     async def stop(self) -> None:
+        await self.recovery.stop()
         await self.audit_watch.stop()
         await self.sessions.stop()
         await self.rooms.stop()

@@ -101,6 +101,10 @@ TRIM_EVERY_S = 5.0
 JOURNALED_POLLS = 200  # a chargeback waits 10 s for the journal, then says that it is not yet done
 DECIDE_TRIES = 5  # rounds of a chargeback with refunds that come in between
 REASON_CHARS_MAX = 200
+RECOVER_EVERY_S = 10.0  # pending orders are looked for: two short queries
+RECOVER_AFTER_MS = 20_000  # an order as old as this has nobody who is at it still: it waits for the journal at most
+RECOVER_UNTIL_MS = (TOPUP_RECEIPT_S - 86_400) * 1000  # later the store might have done it and forgotten it
+RECOVER_BATCH = 100  # orders of a kind and round
 MATURITY_MS = 7 * 86_400_000  # credits ripen after a week: most chargebacks of a fraud come sooner
 AUDIT_EVERY_S = 60.0
 AUDIT_WRONG_MAX = 20  # of what is wrong, the first few tell enough
@@ -110,6 +114,7 @@ AUDITS_KEPT_MS = 7 * 86_400_000
 
 # --- stores ------------------------------------------------------------------------------------------------------
 STORE_CALL_S_MAX = 5.0  # an unanswered call: the connection is dropped, its outcome unknown
+assert STORE_CALL_S_MAX + JOURNALED_POLLS * DRAIN_IDLE_S < RECOVER_AFTER_MS / 1000
 STORE_CONNECT_S = 2.0
 STORE_RETRY_S = 0.05  # first pause before connecting again; doubles
 STORE_RETRY_S_MAX = 1.0

@@ -33,7 +33,7 @@ LAYERS = (
     ("server.features", "server.admission"),
     ("server.audit_watch", "server.journal.earnings"),
     ("server.session", "server.journal.purchases", "server.journal.reversals", "server.journal.retell"),
-    ("server.journal.drain", "server.http.api"),
+    ("server.journal.drain", "server.journal.recovery", "server.http.api"),
     ("server.http",),
     ("server.app", "server.journal.process"),
     ("server.node", "server.preflight", "server.bench"),

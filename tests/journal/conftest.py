@@ -1,12 +1,16 @@
 """Every test of the journal runs on SQLite and on PostgreSQL."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Stores
+from tests.lossy import LossyWire
 from tests.postgres import PostgresProcess
+from tests.site import Site
+from tests.stores import settings
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +42,29 @@ def journal(request: pytest.FixtureRequest, empty_journal: Path, tmp_path: Path)
     path = tmp_path / "journal.sqlite3"
     shutil.copyfile(empty_journal, path)
     return f"sqlite:///{path}"
+
+
+@pytest.fixture
+async def money_wire(stores: Stores) -> AsyncIterator[LossyWire]:
+    """A wire to the run's wallet store that can lose what passes."""
+    made = LossyWire(stores.wallet.socket.with_name("wire.sock"), stores.wallet.socket)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def far_site(stores: Stores, journal: str, tmp_path: Path, money_wire: LossyWire) -> AsyncIterator[Site]:
+    """A node that has its wallet store at the other end of that wire."""
+    made = Site(
+        settings(
+            tmp_path,
+            LIVEROOM_WALLET_URL=f"unix://{money_wire.path}",
+            LIVEROOM_ROOM_URL=f"unix://{stores.room.socket}",
+            LIVEROOM_JOURNAL_URL=journal,
+            LIVEROOM_LOG="warning",
+        )
+    )
+    await made.start()
+    yield made
+    await made.stop()

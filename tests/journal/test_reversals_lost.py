@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -14,35 +13,13 @@ from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
 from tests.lossy import LossyWire
 from tests.site import WAIT_S, Site
-from tests.stores import settings
 
 FREEZE, CHARGEBACK, REFUND = '"kind":"freeze"', '"kind":"chargeback"', '"kind":"refund"'
 
 
 @pytest.fixture
-async def wire(stores: Stores) -> AsyncIterator[LossyWire]:
-    """A wire to the run's wallet store that can lose what passes."""
-    made = LossyWire(stores.wallet.socket.with_name("wire.sock"), stores.wallet.socket)
-    await made.start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def far_site(stores: Stores, journal: str, tmp_path: Path, wire: LossyWire) -> AsyncIterator[Site]:
-    """A node that has its wallet store at the other end of that wire."""
-    made = Site(
-        settings(
-            tmp_path,
-            LIVEROOM_WALLET_URL=f"unix://{wire.path}",
-            LIVEROOM_ROOM_URL=f"unix://{stores.room.socket}",
-            LIVEROOM_JOURNAL_URL=journal,
-            LIVEROOM_LOG="warning",
-        )
-    )
-    await made.start()
-    yield made
-    await made.stop()
+def wire(money_wire: LossyWire) -> LossyWire:
+    return money_wire
 
 
 @pytest.fixture
@@ -241,7 +218,7 @@ async def test_refunds_while_a_chargeback_runs(desk: Desk) -> None:
             outcomes.append(await desk.outcome(desk.refund(gift)))
 
     await asyncio.gather(desk.outcome(desk.charge_back("t1")), refund_all())
-    assert set(outcomes) <= {"done", "CannotReverse", "NotYet"}
+    assert set(outcomes) <= {"done", "duplicate", "CannotReverse", "NotYet"}  # the chargeback ends refunds itself
     for gift in (gifts[0], gifts[-1]):
         await settle(desk, gift)
 

@@ -1,0 +1,203 @@
+"""Orders whose row was written and whose wallet call was lost: they are carried out once, and nobody asks again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from sqlalchemy import update
+
+from protocol.ids import UserId
+from server import limits
+from server.journal.purchases import TopUp
+from server.journal.tables import reversals, topups
+from server.store import keys
+from tests.conftest import Stores
+from tests.journal.desk import Desk, a_desk
+from tests.lossy import LossyWire
+from tests.program import eventually
+from tests.site import WAIT_S, Site
+
+AnotherSite = Callable[[], Awaitable[Site]]
+
+
+@pytest.fixture
+async def desk(site: Site, stores: Stores) -> AsyncIterator[Desk]:
+    """A desk whose node looks for pending orders when a test says so; in the end everything must be sound."""
+    async with a_desk(site, f"unix://{stores.wallet.socket}") as made:
+        yield made
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order is pending as soon as it is written."""
+    monkeypatch.setattr(limits, "RECOVER_AFTER_MS", -1_000)
+
+
+@pytest.fixture
+def always_looking(at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes look for pending orders many times a second."""
+    monkeypatch.setattr(limits, "RECOVER_EVERY_S", 0.05)
+
+
+async def topup_row(desk: Desk, id: str, user: str = "cleo", coins: int = 100) -> None:
+    """A node writes an order down and dies."""
+    assert await asyncio.to_thread(desk.site.node.purchases._record, user, TopUp(id, coins, "test")) is None
+
+
+async def refund_row(desk: Desk, gift: str) -> None:
+    orders = desk.site.node.reversals
+    assert await asyncio.to_thread(orders._order_refund, await asyncio.to_thread(orders._gift, gift), "a test")
+
+
+def states(desk: Desk) -> dict[str, str]:
+    """The state of every top-up but the demo's."""
+    return {row.id: row.state for row in desk.rows(topups.select()) if not row.id.startswith("demo-")}
+
+
+def everything_posted(desk: Desk) -> bool:
+    return {*states(desk).values(), *desk.orders().values()} == {"posted"}
+
+
+LOSSES = [
+    ("request", '"kind":"topup"', "topup"),
+    ("reply", '"kind":"topup"', "topup"),
+    ("request", '"kind":"refund"', "refund"),
+    ("reply", '"kind":"refund"', "refund"),
+    ("request", '"kind":"freeze"', "chargeback"),
+    ("request", '"kind":"chargeback"', "chargeback"),
+    ("reply", '"kind":"chargeback"', "chargeback"),
+]
+
+
+@pytest.mark.parametrize(("what", "word", "order"), LOSSES)
+async def test_a_lost_order_is_carried_out(
+    always_looking: None, far_site: Site, stores: Stores, money_wire: LossyWire, what: str, word: str, order: str
+) -> None:
+    """Its request or its reply is lost and nobody asks again: soon it is done, once."""
+    node, ref, left = far_site.node, {"topup": "t2"}.get(order, "t1"), {"topup": 90, "refund": 100}.get(order, 0)
+    async with a_desk(far_site, f"unix://{stores.wallet.socket}") as desk:
+        await desk.buy("cleo", 100, "t1")
+        gift = await desk.give("cleo", 60, 30)
+        await desk.journal()
+        viewer = await far_site.join("cleo")
+
+        async def ask() -> object:
+            if order == "refund":
+                return await node.reversals.refund(gift, "a test")
+            if order == "chargeback":
+                return await node.reversals.charge_back("t1", "a test")
+            return await node.purchases.top_up(UserId("cleo"), TopUp("t2", 50, "test"))
+
+        async with desk.journaling():
+            (money_wire.lose_request if what == "request" else money_wire.lose_reply)(word)
+            assert await desk.outcome(ask()) == "wallet_unavailable"
+            ref = gift if order == "refund" else ref
+            if what == "request":  # else the journal may have it before anybody looks
+                await viewer.happened("wallet.changed", cause=order, ref=ref, coins=left)
+            await eventually(lambda: everything_posted(desk), WAIT_S, "all orders in the journal")
+        assert await desk.holds("cleo") == left
+        assert await desk.outcome(ask()) == "duplicate"
+
+
+async def test_a_node_that_is_started(at_once: None, desk: Desk, another_site: AnotherSite) -> None:
+    """What is pending when a node starts is done before anything else happens."""
+    await topup_row(desk, "t1")
+    site = await another_site()
+    await eventually(lambda: site.node.recovery.recovered, WAIT_S, "a recovered order")
+    assert await desk.holds("cleo") == 100
+
+
+async def test_two_at_once(at_once: None, desk: Desk, another_site: AnotherSite) -> None:
+    """Nodes that look at the same moment double nothing, journaled or not."""
+    sites = [desk.site, await another_site(), await another_site()]
+    await desk.buy("cleo", 100, "t1")
+    gifts = [await desk.give("cleo", 10, 5) for _ in range(3)]
+    await desk.buy("dan", 100, "t2")
+    await desk.give("dan", 40, 20)
+    await desk.journal()
+    for n in range(5):
+        await topup_row(desk, f"lost-{n}", coins=10)
+    for gift in gifts:
+        await refund_row(desk, gift)
+    await desk.site.node.reversals._order("chargeback", "t2", "dan", "a test")
+    async with desk.journaling():
+        await asyncio.gather(*(site.node.recovery.once() for site in sites * 3))
+    assert sum(site.node.recovery.recovered for site in sites) == 9
+    assert [await desk.holds(user) for user in ("cleo", "dan")] == [150, 0]
+    await desk.journal()
+    assert everything_posted(desk)
+    for site in sites:
+        await site.node.recovery.once()
+    assert sum(site.node.recovery.recovered for site in sites) == 9
+
+
+async def test_a_refund_that_has_become_impossible(at_once: None, desk: Desk) -> None:
+    """A chargeback has taken the gift: the pending refund is refused, once and for all."""
+    await desk.buy("cleo", 100, "t1")
+    gift = await desk.give("cleo", 60, 30)
+    await desk.charge_back("t1")
+    await desk.journal()
+    await refund_row(desk, gift)
+    assert desk.orders()["refund", gift] == "pending"
+    await desk.site.node.recovery.once()
+    assert desk.orders()["refund", gift] == "refused"
+    assert desk.site.node.recovery._pending("refund") == []
+    assert (await desk.holds("cleo"), desk.site.node.recovery.recovered) == (0, 0)
+
+
+async def test_orders_that_cannot_be_done_now(
+    at_once: None, desk: Desk, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round takes so many at most, and those behind a partition that stands still have their turn all the same."""
+    monkeypatch.setattr(limits, "RECOVER_BATCH", 2)
+    stuck = keys.wallet_meta(keys.partition_of("alice"))
+    with stores.wallet.client() as look:
+        look.hset(stuck, "frozen", "1")
+        for n in range(5):
+            await topup_row(desk, f"stuck-{n}", "alice")
+        for n in range(3):
+            await topup_row(desk, f"free-{n}")
+        with desk.site.node.engine.begin() as connection:
+            connection.execute(update(topups).where(topups.c.id.like("stuck-%")).values(at_ms=topups.c.at_ms - 1_000))
+        held = []
+        for _ in range(5):
+            await desk.site.node.recovery.once()
+            held.append(await desk.holds("cleo"))
+        assert held[:2] == [0, 0]
+        assert held[-1] == 300
+        look.hdel(stuck, "frozen")
+    for _ in range(5):
+        await desk.site.node.recovery.once()
+    assert await desk.holds("alice") == 10_500
+
+
+async def test_orders_that_are_left_alone(desk: Desk) -> None:
+    """One that somebody may still be at, and one so old that the store may have done and forgotten it."""
+    now_ms = desk.site.node.clock.now_ms()
+    ages_ms = (0, limits.RECOVER_AFTER_MS - 5_000, limits.RECOVER_AFTER_MS, limits.RECOVER_UNTIL_MS + 1)
+    for n, age_ms in enumerate(ages_ms):
+        await topup_row(desk, f"t{n}")
+        with desk.site.node.engine.begin() as connection:
+            connection.execute(update(topups).where(topups.c.id == f"t{n}").values(at_ms=now_ms - age_ms))
+    await desk.site.node.recovery.once()
+    await desk.journal()
+    assert states(desk) == {"t0": "pending", "t1": "pending", "t2": "posted", "t3": "pending"}
+
+
+async def test_a_chargeback_waits_for_the_journal(at_once: None, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the journal stands still one chargeback of a round is tried; when it moves all are done."""
+    for user in ("cleo", "dan"):
+        await desk.buy(user, 100, f"of-{user}")
+    await desk.journal()
+    for user in ("cleo", "dan"):
+        await desk.site.node.reversals._order("chargeback", f"of-{user}", user, "a test")
+    monkeypatch.setattr(limits, "JOURNALED_POLLS", 2)
+    await desk.site.node.recovery.once()
+    assert sorted([await desk.status(user) for user in ("cleo", "dan")]) == ["frozen", "ok"]
+    monkeypatch.undo()
+    monkeypatch.setattr(limits, "RECOVER_AFTER_MS", -1_000)
+    async with desk.journaling():
+        await desk.site.node.recovery.once()
+    await desk.journal()
+    assert [await desk.holds(user) for user in ("cleo", "dan")] == [0, 0]
+    assert {row.state for row in desk.rows(reversals.select())} == {"posted"}
