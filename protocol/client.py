@@ -168,8 +168,13 @@ class RoomClient:
     def _wallet(self, changed: WalletChanged) -> list[Told]:
         return [changed] if self._balance(changed.coins, changed.entry) else []
 
-    def _balance(self, coins: int, entry: str) -> bool:
+    def _balance(self, coins: int, entry: str | None) -> bool:
         """Balances may overtake each other between nodes: the ledger entry `<epoch>-<n>` says which is newer."""
+        if entry is None:  # the one that the welcome could not tell
+            if self.you is None or self.you.coins is not None:
+                return False
+            self.you = msgspec.structs.replace(self.you, coins=coins)
+            return True
         epoch, _, n = entry.partition("-")
         try:
             place = (int(epoch), int(n))

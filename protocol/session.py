@@ -30,7 +30,7 @@ class Refuse(Message, frozen=True, kw_only=True, tag="refused"):
 
 
 class You(Struct, frozen=True, kw_only=True):
-    """The person behind this socket. `coins` is null while the wallet store is away."""
+    """The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` tells it then."""
 
     user_id: str
     name: str
@@ -59,12 +59,15 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
 
 
 class WalletChanged(Message, frozen=True, kw_only=True, tag="wallet.changed"):
-    """The balance of this socket's user. `entry` is the ledger's `epoch-n`: an older one is not news."""
+    """The balance of this socket's user. `entry` is the ledger's `epoch-n`: an older one is not news.
+
+    `reopened`, for those whose welcome had no balance, has neither `ref` nor `entry`: whatever has an entry is newer.
+    """
 
     coins: int
-    cause: Literal["gift", "topup", "refund", "chargeback"]
-    ref: str
-    entry: str
+    cause: Literal["gift", "topup", "refund", "chargeback", "reopened"]
+    ref: str | None
+    entry: str | None
 
 
 class Notice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="notice"):

@@ -80,7 +80,7 @@ class Member:
         self.member_id = ""
         self.cursor = 0
         self.in_flight = 0
-        self.late_coins: int | None = None  # a balance that changed while the welcome was being made
+        self.late_coins: int | None = None  # the newest balance that changed here: a welcome under way says it
         self.tokens = limits.BOT_COMMANDS_BURST if role == "bot" else limits.COMMANDS_BURST
         self.refilled_at = 0.0
 

@@ -50,6 +50,7 @@ class Sessions:
         self._services = services
         self._room_store = room_store
         self._by_user: dict[str, set[Member]] = {}
+        self._without_coins: set[Member] = set()  # welcomed while the wallet store was away
         self._tasks: set[asyncio.Task[None]] = set()
         self._wheel: asyncio.Task[None] | None = None
         self.connections: dict[Connection, Place] = {}
@@ -166,6 +167,8 @@ class Sessions:
         member.cursor = max(shown.seq, flushed)
         connection.send(Prepared(codec, join_messages(codec, messages)))
         self.joins += 1
+        if coins is None and member.role != "overlay":
+            self._without_coins.add(member)
         room.add(member)
 
     async def _missed(self, room: Room, since: Since, seq: int) -> list[Recorded] | None:
@@ -256,6 +259,7 @@ class Sessions:
         if member is None:
             return
         member.room.remove(member)
+        self._without_coins.discard(member)
         of_user = self._by_user.get(member.user_id)
         if of_user is not None:
             of_user.discard(member)
@@ -295,13 +299,26 @@ class Sessions:
     def _tell_wallets(self, changes: Sequence[Change]) -> None:
         for change in changes:
             for member in self._by_user.get(change.user_id, ()):
+                member.late_coins = change.coins
                 if not member.member_id:  # not welcomed yet: the welcome says it
-                    member.late_coins = change.coins
                     continue
                 self._send(
                     member,
                     WalletChanged(coins=change.coins, cause=change.cause, ref=change.ref, entry=change.entry),  # type: ignore[arg-type]
                 )
+
+    async def _tell_reopened(self) -> None:
+        """The balance to those whose welcome had none. What they were told of it meanwhile is newer."""
+        wallet, waiting = self._services.wallet, self._without_coins
+        while waiting and wallet.up:
+            some = [waiting.pop() for _ in range(min(len(waiting), limits.FLUSH_CHUNK))]
+            found = await asyncio.gather(*(wallet.coins(member.user_id) for member in some))
+            for member, coins in zip(some, found, strict=True):
+                if coins is not None and member.late_coins is None:
+                    self._send(member, WalletChanged(coins=coins, cause="reopened", ref=None, entry=None))
+            waiting.update(m for m, coins in zip(some, found, strict=True) if coins is None and not m.sink.closing)
+            if None in found:
+                return
 
     # --- liveness ----------------------------------------------------------------------------------------------
     async def _turn_wheel(self) -> None:
@@ -311,6 +328,10 @@ class Sessions:
         while True:
             await asyncio.sleep(limits.WHEEL_S)
             turn += 1
+            if self._without_coins:
+                task = asyncio.create_task(self._tell_reopened())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             now_s = self._services.clock.now_ms() / 1000
             for number, connection in enumerate(tuple(self.connections)):
                 if number % limits.FLUSH_CHUNK == limits.FLUSH_CHUNK - 1:

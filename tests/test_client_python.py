@@ -282,6 +282,20 @@ def test_an_older_balance_is_no_news(wire: Wire) -> None:
     assert wire.client.you.coins == 70
 
 
+def test_a_balance_without_an_entry(wire: Wire) -> None:
+    """What the welcome could not tell is taken; a balance that is known is newer."""
+
+    def reopened(coins: int) -> dict[str, Any]:
+        return {"type": "wallet.changed", "coins": coins, "cause": "reopened", "ref": None, "entry": None}
+
+    wire.welcomed(0)
+    assert wire.client.you is not None
+    wire.client.you = msgspec.structs.replace(wire.client.you, coins=None)
+    told = wire.told(reopened(90), reopened(80))
+    assert [each.coins for each in told] == [90]
+    assert wire.client.you.coins == 90
+
+
 def test_a_gifts_reply_is_a_balance_too(wire: Wire) -> None:
     """The reply is ordered among the changes by its entry: what was newer before it stays."""
     wire.welcomed(0)

@@ -150,8 +150,12 @@ async def test_a_frozen_wallet(site: Site, stores: Stores) -> None:
 async def test_gifts_fail_alone_when_the_wallet_store_is_away(
     stores: Stores, own_store: ValkeyProcess, journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its wallet store a room goes on: chat is taken, and gifts are refused, to come again with their ids."""
+    """Without its wallet store a room goes on: chat is taken, gifts are refused, to come again with their ids.
+
+    Who came meanwhile is told the balance when the store is back.
+    """
     monkeypatch.setattr(limits, "SPEND_WAIT_S", 0.2)
+    monkeypatch.setattr(limits, "WHEEL_S", 0.1)
     addresses = {"WALLET": f"unix://{own_store.socket}", "ROOM": f"unix://{stores.room.socket}", "JOURNAL": journal}
     site = Site(settings(tmp_path, **{f"LIVEROOM_{name}_URL": url for name, url in addresses.items()}))
     await site.start()
@@ -164,11 +168,16 @@ async def test_gifts_fail_alone_when_the_wallet_store_is_away(
         assert refused["retry_after_ms"] > 0
         assert (await alice.ask("chat.send", text="hi"))["type"] == "ok"
         assert (await site.http.get("/readyz")).status_code == 200
-        assert (await site.join("bob")).welcome["you"]["coins"] is None
+        bob, carol = await site.join("bob"), await site.join("carol", codec="msgpack")
+        assert [each.welcome["you"]["coins"] for each in (bob, carol)] == [None, None]
+        screen = await site.join("screen", "overlay")
         own_store.start()
         await site.node.wallet.wait_up(10)
         assert (await alice.gift(id=id))["coins"] == 9_999
         await alice.happened("gifts.sent", id=id)
+        for viewer, coins in ((bob, 10_000), (carol, 0)):
+            await viewer.happened("wallet.changed", coins=coins, cause="reopened", ref=None, entry=None)
+        assert [m["cause"] for m in alice.told + screen.told if m["type"] == "wallet.changed"] == ["gift"]
     finally:
         await site.stop()
 
