@@ -2,23 +2,19 @@
 
 import argparse
 import asyncio
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import uvloop
 
-from loadtest import report
+from loadtest import money, report
 from loadtest.api import Api
 from loadtest.audience import Audience
 from loadtest.flood import flood
 from loadtest.person import mark
 from loadtest.processes import (
-    ROOT,
     SERVICE_KEY,
     Served,
     cpu_s,
@@ -115,26 +111,6 @@ async def _publish(served: Served, per_s: float, seconds: float) -> int:
 
 
 # --- gifts ---------------------------------------------------------------------------------------------------------
-def _spend(args: argparse.Namespace) -> None:
-    """The wallet alone: the program measures itself, this only shows it."""
-    command = [sys.executable, "-m", "server.bench", "spend", "--json", "--seconds", str(args.seconds)]
-    if args.folder:
-        command += ["--folder", str(args.folder)]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    found = json.loads(ran.stdout.splitlines()[-1])
-    report.table(
-        "wallet.spend: durable gifts (appendfsync always), store and driver on a core each",
-        {
-            "gifts": f"{found['gifts_per_s']} per s  (target >= 15000)",
-            "latency": f"p50 {found['p50_ms']}  p99 {found['p99_ms']} ms with {found['in_flight']} in flight",
-            "CPU per gift": f"driver {found['driver_cpu_us_per_gift']} us, store {found['store_cpu_us_per_gift']} us",
-            "gifts per script call": found["gifts_per_call"],
-            "fdatasync of this disk": f"{found['fdatasyncs_per_s_before']} per s before, "
-            f"{found['fdatasyncs_per_s_after']} after",
-        },
-    )
-
-
 def _gifts(args: argparse.Namespace) -> None:
     """The whole way: sockets that give as fast as their oks come, each in a room of its own."""
     pin(os.getpid(), OTHER_CPU)
@@ -221,4 +197,4 @@ async def _join_all(served: Served, paths: list[str]) -> float:
     return took_s
 
 
-_BENCHES = {"fanout": _fanout, "spend": _spend, "gifts": _gifts, "memory": _memory, "joins": _joins}
+_BENCHES = {"fanout": _fanout, "spend": money.spend, "gifts": _gifts, "memory": _memory, "joins": _joins}

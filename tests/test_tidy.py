@@ -36,8 +36,12 @@ LAYERS = (
     ("server.journal.drain", "server.journal.recovery", "server.http.api"),
     ("server.http",),
     ("server.app", "server.journal.process"),
-    ("server.node", "server.preflight", "server.bench"),
-    ("server.supervisor",),
+    ("server.node", "server.preflight", "server.bench.postgres"),
+    ("server.supervisor", "server.bench.machine"),
+    ("server.bench.giving",),
+    ("server.bench.plain",),
+    ("server.bench.spend",),
+    ("server.bench.__main__",),
     ("server.__main__",),
 )
 
@@ -156,7 +160,6 @@ def test_every_spine_module_has_its_tests() -> None:
         "supervisor": "tests/journeys",
         "node": "tests/journeys",
         "app": "tests/test_http.py and every test with a site",
-        "bench": "a measurement, run by hand",
         "limits": "asserts of its own",
         "money": "tests/test_wallet.py",
         "history": "tests/test_fanout.py, tests/journeys/test_resume.py and the features",

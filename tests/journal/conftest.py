@@ -8,15 +8,15 @@ import pytest
 
 from tests.conftest import Stores
 from tests.lossy import LossyWire
-from tests.postgres import PostgresProcess
+from tests.postgres import Journals
 from tests.site import Site
 from tests.stores import settings
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresProcess]:
+def postgres() -> Iterator[Journals]:
     """The run's PostgreSQL."""
-    server = PostgresProcess()
+    server = Journals()
     try:
         server.start()
         yield server
@@ -28,7 +28,7 @@ def postgres() -> Iterator[PostgresProcess]:
 def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a database without a schema."""
     if request.param == "postgresql":
-        server: PostgresProcess = request.getfixturevalue("postgres")
+        server: Journals = request.getfixturevalue("postgres")
         return server.journal("template1")
     return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
 
@@ -37,7 +37,7 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def journal(request: pytest.FixtureRequest, empty_journal: Path, tmp_path: Path) -> str:
     """The address of a journal that is empty."""
     if request.param == "postgresql":
-        server: PostgresProcess = request.getfixturevalue("postgres")
+        server: Journals = request.getfixturevalue("postgres")
         return server.journal()
     path = tmp_path / "journal.sqlite3"
     shutil.copyfile(empty_journal, path)

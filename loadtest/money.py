@@ -1,0 +1,50 @@
+"""The money path's figures: the program measures itself (`python -m server.bench`), this only shows what it found."""
+
+import argparse
+import json
+import subprocess
+import sys
+from typing import Any
+
+from loadtest import report
+from loadtest.processes import ROOT
+
+WAYS = {"liveroom": "Wallet.spend", "redis_py": "redis-py, a call per gift", "postgresql": "PostgreSQL"}
+TARGET_PER_S = 15_000
+TARGET_TIMES = 8
+
+
+def spend(args: argparse.Namespace) -> None:
+    """Durable gifts: through the wallet alone, and in the plain ways beside it."""
+    found = _measured(args, "spend", "--seconds", str(args.seconds))
+    ours = found["liveroom"]
+    rows: dict[str, object] = {f"{WAYS[name]}: gifts": _rate(name, found[name]) for name in WAYS if name in found}
+    rows |= {f"{WAYS[name]}: each": _each(found[name]) for name in WAYS if name in found}
+    rows["gifts per script call"] = f"{ours['gifts_per_call']}, 1 with redis-py"
+    rows["fdatasync of this disk"] = f"{', '.join(map(str, found['fdatasyncs_per_s']))} per s before, between and after"
+    title = f"durable gifts, {ours['in_flight']} in flight: store or database on one core, driver on the other"
+    report.table(title, rows)
+
+
+def _rate(name: str, found: dict[str, Any]) -> str:
+    if name == "liveroom":
+        return f"{found['gifts_per_s']} per s  (target >= {TARGET_PER_S})"
+    times = found["liveroom_is_times"]
+    verdict = "" if times >= TARGET_TIMES else ": missed"
+    return f"{found['gifts_per_s']} per s, Wallet.spend is {times} times that  (target >= {TARGET_TIMES}{verdict})"
+
+
+def _each(found: dict[str, Any]) -> str:
+    pool = f", {found['pool']} connections" if "pool" in found else ""
+    latency = f"p50 {found['p50_ms']}  p99 {found['p99_ms']} ms{pool}"
+    return f"{latency}, CPU driver {found['driver_cpu_us_per_gift']} us, store {found['store_cpu_us_per_gift']} us"
+
+
+def _measured(args: argparse.Namespace, *command: str) -> dict[str, Any]:
+    """The program's own measurement, in a process of its own."""
+    line = [sys.executable, "-m", "server.bench", *command, "--json"]
+    if args.folder:
+        line += ["--folder", str(args.folder)]
+    ran = subprocess.run(line, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return found

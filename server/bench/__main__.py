@@ -1,0 +1,49 @@
+"""The measurements' command: figures for people, or with --json one line for programs."""
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from server import limits
+from server.bench import spend
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m server.bench", description=__doc__)
+    parser.add_argument("what", choices=("spend",))
+    parser.add_argument("--folder", type=Path, help="where the stores write: the disk that is measured")
+    parser.add_argument("--json", action="store_true", help="one line for programs")
+    parser.add_argument("--seconds", type=float, default=8.0, help="spend: of each way")
+    parser.add_argument("--in-flight", type=int, default=limits.SPEND_BATCH_MAX * 4, help="spend: gifts that wait")
+    parser.add_argument("--alone", action="store_true", help="spend: without the plain ways beside it")
+    args = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    with tempfile.TemporaryDirectory(prefix="liveroom-bench-", dir=args.folder) as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # PostgreSQL may have to run as somebody else, below it
+        found = spend.measure(folder, args.seconds, args.in_flight, args.alone)
+    if args.json:
+        print(json.dumps(found))
+    else:
+        _show(found)
+    return 0
+
+
+def _show(found: dict[str, Any]) -> None:
+    for name, value in found.items():
+        if isinstance(value, dict):
+            print(name)
+            for each, figure in value.items():
+                print(f"  {each:24} {figure}")
+        else:
+            print(f"{name:26} {value}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

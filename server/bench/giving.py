@@ -1,0 +1,130 @@
+"""Gifts to measure with: made before the clock runs, and people who each wait for theirs before they send the next."""
+
+import asyncio
+import gc
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Engine
+
+from protocol.gifts import GiftSent, ShownGift
+from protocol.ids import uuid7
+from protocol.wire import User, encode
+from server import catalogue, limits
+from server.app import make_wallet_store
+from server.bench import machine
+from server.features.gifts import GiftEntry
+from server.journal.opening import Opening
+from server.journal.purchases import TopUpEntry
+from server.money import Spend, fingerprint
+from server.settings import Settings
+from server.wallet import Wallet
+
+VIEWERS = 1000
+CREATORS = 10
+
+Pay = Callable[[Spend], Awaitable[object]]
+
+
+async def open_wallet(configured: Settings, engine: Engine) -> Wallet:
+    """As a node has it; everybody holds coins."""
+    wallet = Wallet(make_wallet_store(configured, Opening(engine), configured.wallet_address), lambda changes: None)
+    await wallet.start()
+    await wallet.wait_up(limits.STORE_START_S)
+    for first in range(0, VIEWERS, limits.SPEND_BATCH_MAX):
+        viewers = range(first, min(first + limits.SPEND_BATCH_MAX, VIEWERS))
+        await asyncio.gather(*(_top_up(wallet, f"v{n}") for n in viewers))
+    return wallet
+
+
+async def _top_up(wallet: Wallet, viewer: str) -> None:
+    coins, print_ = limits.TOPUP_COINS_MAX, "bench"
+    entry = TopUpEntry(id=f"t-{viewer}", viewer=viewer, coins=coins, source="bench", fp=print_)
+    await wallet.top_up(viewer, entry.id, coins, print_, msgspec.json.encode(entry))
+
+
+class Givers:
+    """`in_flight` people; each of the 1000 viewers pays in turn, for ten creators."""
+
+    def __init__(self, in_flight: int) -> None:
+        self._in_flight = in_flight
+        self._numbers = itertools.count()
+        self._gift = next(iter(catalogue.load(None).values()))
+
+    async def give(self, pay: Pay, seconds: float, store_pid: int, per_s_max: int) -> dict[str, Any]:
+        """For so long; gifts per second, latency, and CPU per gift here and of the store with its children."""
+        made = [self.spend() for _ in range(int(seconds * per_s_max))]  # the sender's work, not what is measured
+        gc.collect()
+        gc.freeze()  # as the node does
+        waited_s: list[float] = []
+        began, own_s, store_s = time.perf_counter(), time.process_time(), machine.cpu_s(store_pid)
+        until = began + seconds
+
+        async def go_on() -> None:
+            while (since := time.perf_counter()) < until:
+                await pay(made.pop() if made else self.spend())
+                waited_s.append(time.perf_counter() - since)
+
+        await asyncio.gather(*(go_on() for _ in range(self._in_flight)))
+        took_s, own_s = time.perf_counter() - began, time.process_time() - own_s
+        store_s = machine.cpu_s(store_pid) - store_s
+        gc.unfreeze()
+        waited_s.sort()
+        gifts = len(waited_s)
+        return {
+            "gifts_per_s": round(gifts / took_s),
+            "p50_ms": round(waited_s[gifts // 2] * 1000, 2),
+            "p99_ms": round(waited_s[gifts * 99 // 100] * 1000, 2),
+            "driver_cpu_us_per_gift": round(own_s / gifts * 1000 * 1000, 1),
+            "store_cpu_us_per_gift": round(store_s / gifts * 1000 * 1000, 1),
+            "in_flight": self._in_flight,
+            "gifts": gifts,
+        }
+
+    def spend(self) -> Spend:
+        """As features.gifts makes it, entry and animation included."""
+        number, gift = next(self._numbers), self._gift
+        viewer, creator = f"v{number % VIEWERS}", f"c{number % CREATORS}"
+        gift_id = uuid7(int(time.time() * 1000))  # noqa: TID251  # there is no node here
+        shown = GiftSent(
+            id=gift_id,
+            from_=User(user_id=viewer, name=viewer, role="viewer"),
+            to=User(user_id=creator, name=creator, role="host"),
+            gift=ShownGift(gift.id, gift.name, gift.coins, gift.tier, gift.animation),
+            count=1,
+            coins=gift.coins,
+            diamonds=gift.diamonds,
+            message=None,
+            test=False,
+            combo=None,
+        )
+        print_ = fingerprint("bench", creator, gift.id, 1, gift.coins, None, None)
+        entry = GiftEntry(
+            id=gift_id,
+            viewer=viewer,
+            viewer_name=viewer,
+            creator=creator,
+            room="bench",
+            broadcast=None,
+            gift=gift.id,
+            count=1,
+            coins=gift.coins,
+            diamonds=gift.diamonds,
+            combo=None,
+            fp=print_,
+            show=msgspec.Raw(encode(shown)),
+        )
+        return Spend(
+            gift_id=gift_id,
+            viewer=viewer,
+            creator=creator,
+            coins=gift.coins,
+            diamonds=gift.diamonds,
+            count=1,
+            combo=None,
+            fingerprint=print_,
+            entry=encode(entry),
+        )

@@ -1,0 +1,77 @@
+"""What every measurement needs: a store on a core of its own, CPU time of processes, the disk's rate at this minute."""
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from server import limits
+from server.bench.postgres import PostgresProcess
+from server.settings import Settings
+from server.store import embedded
+
+STORE_CPU, DRIVER_CPU = 0, 1
+
+
+@contextlib.contextmanager
+def wallet_store(configured: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """The wallet store as `run` starts it: appendfsync always."""
+    command = embedded.command(embedded.WALLET, configured)
+    store = subprocess.Popen(command, preexec_fn=functools.partial(on_core, STORE_CPU, os.getpid()))  # noqa: PLW1509, S603
+    try:
+        yield store
+    finally:
+        store.terminate()
+        store.wait()
+
+
+@contextlib.contextmanager
+def postgresql(below: Path) -> Iterator[PostgresProcess]:
+    """An empty PostgreSQL that commits to disk (synchronous_commit and fsync are on), on the store's core."""
+    on_ours = functools.partial(on_core, STORE_CPU, os.getpid())
+    server = PostgresProcess({"synchronous_commit": "on", "fsync": "on"}, on_ours, below)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def on_core(cpu: int, parent_pid: int) -> None:
+    """In a child, before exec: on one core with all that it will start, and no longer there than its parent."""
+    pin(0, cpu)
+    embedded.die_with_parent(parent_pid)
+
+
+def pin(pid: int, cpu: int) -> None:
+    """To one core; a machine without that core is measured unpinned."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(pid, {cpu})
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process and its children (proc(5): fields 14 to 17 of stat, and `children`)."""
+    used = 0.0
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        used = sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+        used += sum(cpu_s(int(child)) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return used
+
+
+def fdatasyncs_per_s(folder: Path) -> int:
+    """What the disk does at this minute: appends of a batch's size, each synced."""
+    block = bytes(limits.SPEND_BATCH_MAX * 64)
+    path, done, began = folder / "fdatasync", 0, time.perf_counter()
+    with path.open("wb", buffering=0) as file:
+        while time.perf_counter() - began < 1:
+            file.write(block)
+            os.fdatasync(file.fileno())
+            done += 1
+    path.unlink()
+    return round(done / (time.perf_counter() - began))
