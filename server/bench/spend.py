@@ -11,6 +11,7 @@ from server import settings
 from server.bench import machine, plain, postgres
 from server.bench.giving import Givers, open_wallet
 from server.journal import database
+from server.store import embedded
 
 WARM_UP_S = 1.0
 PER_S_MAX = 40_000
@@ -39,7 +40,7 @@ def measure(below: Path, seconds: float, in_flight: int, alone: bool) -> dict[st
 
 def _ours(folder: Path, seconds: float, in_flight: int) -> dict[str, Any]:
     configured = settings.load({"LIVEROOM_DATA": str(folder)})
-    with machine.wallet_store(configured) as store:
+    with machine.store(embedded.WALLET, configured) as store:
         return uvloop.run(_spend(configured, seconds, in_flight, store.pid))
 
 
@@ -60,7 +61,7 @@ async def _spend(configured: settings.Settings, seconds: float, in_flight: int, 
 
 def _redis_py(folder: Path, seconds: float, in_flight: int) -> dict[str, Any]:
     configured = settings.load({"LIVEROOM_DATA": str(folder)})
-    with machine.wallet_store(configured) as store:
+    with machine.store(embedded.WALLET, configured) as store:
         return uvloop.run(plain.redis_py(configured, seconds, in_flight, store.pid))
 
 
