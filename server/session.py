@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import structlog
@@ -22,6 +23,7 @@ from server.admission import Admission, Admitted, NotAdmitted, Place, Places, Si
 from server.frames import TEXT, Prepared, encode_message, encoded, encoded_replayed, join_messages
 from server.history import NoSuchRoom, Recorded
 from server.money import Change
+from server.plain import PlainConnection, deny
 from server.registry import HANDLERS
 from server.room import Member, Room, Rooms, Services
 from server.socket import TAKEOVER, Connection
@@ -39,6 +41,7 @@ class WalletNews(Struct, frozen=True):
     changes: list[Change]
 
 
+AnyConnection: TypeAlias = Connection | PlainConnection
 _WALLET_NEWS = msgspec.json.Decoder(WalletNews)
 
 
@@ -53,7 +56,7 @@ class Sessions:
         self._without_coins: set[Member] = set()  # welcomed while the wallet store was away
         self._tasks: set[asyncio.Task[None]] = set()
         self._wheel: asyncio.Task[None] | None = None
-        self.connections: dict[Connection, Place] = {}
+        self.connections: dict[AnyConnection, Place] = {}
         self.draining = False
         self.joins = 0
         self.commands = 0
@@ -77,23 +80,30 @@ class Sessions:
         except NotAdmitted as no:
             headers = {"Retry-After": str(no.retry_after_s)} if no.retry_after_s else None
             body = {"error": {"reason": no.reason, "message": no.message}}
-            await websocket.send_denial_response(JSONResponse(body, no.status, headers))
+            await deny(websocket, JSONResponse(body, no.status, headers))
             return
         except TimeoutError:
             body = {"error": {"reason": "unavailable", "message": "The room store does not answer."}}
-            await websocket.send_denial_response(JSONResponse(body, 503, {"Retry-After": "1"}))
+            await deny(websocket, JSONResponse(body, 503, {"Retry-After": "1"}))
             return
-        connection: Connection | None = None
+        connection: AnyConnection | None = None
         try:
             chosen = next((name for name in websocket.scope["subprotocols"] if name in SUBPROTOCOLS), None)
             await websocket.accept(subprotocol=chosen)
             codec = SUBPROTOCOLS[chosen] if chosen else "json"
-            connection = websocket.scope["extensions"][TAKEOVER](self, codec)
+            take_over = websocket.scope.get("extensions", {}).get(TAKEOVER)
+            connection = take_over(self, codec) if take_over else PlainConnection(self, websocket, codec)
         finally:
             if connection is None or connection.closing:
                 admitted.place.leave()
-        if not connection.closing:
+        if connection.closing:
+            return
+        self.connections[connection] = admitted.place
+        if isinstance(connection, PlainConnection):
+            await connection.run(functools.partial(self._join, connection, admitted))
+        else:
             await self._join(connection, admitted)
+            connection.transport.resume_reading()
 
     def _full(self) -> str | None:
         if self.draining:
@@ -101,8 +111,7 @@ class Sessions:
         return "full" if len(self.connections) >= limits.CONNECTIONS_MAX else None
 
     # --- joining -----------------------------------------------------------------------------------------------
-    async def _join(self, connection: Connection, admitted: Admitted) -> None:
-        self.connections[connection] = admitted.place
+    async def _join(self, connection: AnyConnection, admitted: Admitted) -> None:
         claims, room = admitted.claims, admitted.room
         member = Member(room, connection, user_id=claims.sub, name=claims.name, role=claims.role, expires_s=claims.exp)
         connection.member = member
@@ -114,9 +123,8 @@ class Sessions:
         except Exception:
             log.exception("join_failed", room=room.id)
             connection.close(Close.INTERNAL)
-        connection.transport.resume_reading()
 
-    async def _welcome(self, connection: Connection, member: Member, since: Since | None, room: Room) -> None:
+    async def _welcome(self, connection: AnyConnection, member: Member, since: Since | None, room: Room) -> None:
         """Everything up to the write may wait; from reading the room's position to `add` nothing may."""
         self._by_user.setdefault(member.user_id, set()).add(member)  # from now on no change of the balance is missed
         coins = None
@@ -179,7 +187,7 @@ class Sessions:
         return events if events is not None else await self._services.history.read(room.id, since.seq, seq)
 
     # --- what the sockets say (Hub) ----------------------------------------------------------------------------
-    def received(self, connection: Connection, opcode: int, payload: bytes) -> None:
+    def received(self, connection: AnyConnection, opcode: int, payload: bytes) -> None:
         """One frame: an array of commands or one. Each gets its one reply."""
         member: Member = connection.member
         codec = connection.codec
@@ -248,11 +256,11 @@ class Sessions:
         finally:
             member.in_flight -= 1
 
-    def writable(self, connection: Connection) -> None:
+    def writable(self, connection: AnyConnection) -> None:
         if connection.member is not None:
             connection.member.room.outbox.catch_up(connection.member)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: AnyConnection) -> None:
         if (place := self.connections.pop(connection, None)) is not None:
             place.leave()
         member: Member | None = connection.member
@@ -338,7 +346,7 @@ class Sessions:
                     await asyncio.sleep(0)
                 self._look_at(connection, now_s, turn, beat)
 
-    def _look_at(self, connection: Connection, now_s: float, turn: int, beat: dict[Codec, Prepared]) -> None:
+    def _look_at(self, connection: AnyConnection, now_s: float, turn: int, beat: dict[Codec, Prepared]) -> None:
         if connection.closing or connection.member is None:
             return
         connection.silent = 0 if connection.heard else connection.silent + 1

@@ -6,7 +6,7 @@ connection over: the transport gets the lean `Connection`, and the handshake's o
 
 import asyncio
 import zlib
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -29,12 +29,15 @@ CONTINUATION, CLOSE, PING, PONG = 0x0, 0x8, 0x9, 0xA
 _CLOSE_CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 
 
-class Hub(Protocol):
+_Heard_contra = TypeVar("_Heard_contra", contravariant=True)
+
+
+class Hub(Protocol[_Heard_contra]):
     """Who hears of what comes in."""
 
-    def received(self, connection: "Connection", opcode: int, payload: bytes) -> None: ...
-    def lost(self, connection: "Connection") -> None: ...
-    def writable(self, connection: "Connection") -> None: ...
+    def received(self, connection: _Heard_contra, opcode: int, payload: bytes) -> None: ...
+    def lost(self, connection: _Heard_contra) -> None: ...
+    def writable(self, connection: _Heard_contra) -> None: ...
 
 
 class BadFrame(Exception):
@@ -63,7 +66,7 @@ class Connection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, hub: Hub, transport: asyncio.Transport, codec: Codec, servers: set[Any]) -> None:
+    def __init__(self, hub: "Hub[Connection]", transport: asyncio.Transport, codec: Codec, servers: set[Any]) -> None:
         self._hub = hub
         self._servers = servers
         self._rest = b""
@@ -276,7 +279,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
 
-    def take_over(self, hub: Hub, codec: Codec) -> Connection:
+    def take_over(self, hub: Hub[Connection], codec: Codec) -> Connection:
         """After accept: the lean connection, which has the transport from now on. Reading waits for `welcome`."""
         transport = self.transport
         early = not self.queue.empty() or self.conn.events_received()

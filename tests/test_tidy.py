@@ -30,7 +30,7 @@ LAYERS = (
     ("server.wallet", "server.outbox"),
     ("server.wallet_cluster", "server.fanout", "server.registry"),
     ("server.room", "server.socket", "server.patience"),
-    ("server.features", "server.admission"),
+    ("server.features", "server.admission", "server.plain"),
     ("server.audit_watch", "server.journal.earnings"),
     ("server.session", "server.journal.purchases", "server.journal.reversals", "server.journal.retell"),
     ("server.journal.drain", "server.journal.recovery", "server.http.api"),
@@ -171,6 +171,7 @@ def test_every_spine_module_has_its_tests() -> None:
         "registry": "tests/test_tidy.py and the features",
         "catalogue": "tests/test_settings.py",
         "metrics": "tests/test_http.py",
+        "plain": "tests/test_plain_asgi.py",
         "admission": "tests/test_session.py",
     }
     modules = {path.stem for path in (ROOT / "server").glob("*.py")}
