@@ -147,17 +147,19 @@ class Connection(asyncio.Protocol):
         at, size = 0, len(data)
         while size - at >= 2:
             first, second = data[at], data[at + 1]
-            length, body = second & 0x7F, at + 2
+            length, body, least = second & 0x7F, at + 2, 0
             if length == 126:
                 if size < body + 2:
                     break
-                length, body = int.from_bytes(data[body : body + 2]), body + 2
+                length, body, least = int.from_bytes(data[body : body + 2]), body + 2, 126
             elif length == 127:
                 if size < body + 8:
                     break
-                length, body = int.from_bytes(data[body : body + 8]), body + 8
+                length, body, least = int.from_bytes(data[body : body + 8]), body + 8, 1 << 16
             if first & self._reserved(first) or not second & 0x80:
                 raise BadFrame("reserved bits or no mask")
+            if length < least:  # "the minimal number of bytes MUST be used" (5.2)
+                raise BadFrame("length not minimal")
             if length > limits.FRAME_BYTES_MAX:
                 raise BadFrame("frame too large")
             end = body + 4 + length
@@ -200,12 +202,14 @@ class Connection(asyncio.Protocol):
             self._message(self._fragments_first, whole)
 
     def _message(self, first: int, payload: bytes) -> None:
-        """A whole message; RSV1 of its first frame says whether it is deflated."""
-        if first & 0x40:
-            try:
+        """A whole message; RSV1 of its first frame says whether it is deflated, and text is UTF-8 (8.1)."""
+        try:
+            if first & 0x40:
                 payload = inflate(payload, limits.FRAME_BYTES_MAX)
-            except ValueError as error:
-                raise BadFrame(str(error)) from None
+            if first & 0x0F == TEXT:
+                payload.decode()
+        except ValueError as error:  # a UnicodeDecodeError is one
+            raise BadFrame(str(error)) from None
         self._hub.received(self, first & 0x0F, payload)
 
     def _control(self, opcode: int, final: bool, payload: bytes) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import websockets
@@ -13,69 +12,16 @@ from hypothesis import strategies as st
 from websockets.frames import Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
-from websockets.utils import apply_mask
 
 from protocol.closes import Close
 from server import limits
 from server.outbox import Prepared
 from server.socket import Connection
+from tests.frames import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Heard, Wire, masked, written_frames
 from tests.site import Site
-
-MASK = b"\x01\x80\xfe\x37"
-CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-
-
-def masked(
-    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bool = True, form: int = 0
-) -> bytes:
-    """A client's frame, or one that a client must not send. `form` 126 or 127 takes a longer length than is needed."""
-    size = len(payload)
-    head = bytes(((0x80 if fin else 0) | rsv << 4 | opcode,))
-    bit = 0x80 if mask else 0
-    if size < 126 and not form:
-        head += bytes((bit | size,))
-    elif size < 1 << 16 and form != 127:
-        head += bytes((bit | 126,)) + size.to_bytes(2)
-    else:
-        head += bytes((bit | 127,)) + size.to_bytes(8)
-    return head + (MASK + apply_mask(payload, MASK) if mask else payload)
 
 
 # --- the two sides -------------------------------------------------------------------------------------------------
-class Wire(asyncio.Transport):
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.let_go = False
-
-    def write(self, data: Any) -> None:
-        self.written += data
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        self.let_go = True
-
-    abort = close
-
-
-class Heard:
-    """Who hears of what comes in."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[int, bytes]] = []
-
-    def received(self, connection: Connection, opcode: int, payload: bytes) -> None:
-        assert not connection.closing
-        self.messages.append((opcode, bytes(payload)))
-
-    def lost(self, connection: Connection) -> None: ...
-    def writable(self, connection: Connection) -> None: ...
-
-
 def ours(chunks: list[bytes]) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
     """What our parser hears, and the frames that it writes."""
     wire, heard = Wire(), Heard()
@@ -102,21 +48,10 @@ def theirs(chunks: list[bytes]) -> tuple[list[tuple[int, bytes]], list[tuple[int
     return messages, written_frames(b"".join(core.data_to_send())), core.parser_exc is not None
 
 
-def written_frames(data: bytes) -> list[tuple[int, bytes]]:
-    """Unmasked control frames, taken apart."""
-    frames = []
-    while data:
-        assert data[0] & 0xF0 == 0x80
-        assert data[1] < 126
-        frames.append((data[0] & 0x0F, data[2 : 2 + data[1]]))
-        data = data[2 + data[1] :]
-    return frames
-
-
 # --- streams -------------------------------------------------------------------------------------------------------
 SIZES = st.sampled_from([0, 1, 2, 124, 125, 126, 127, 1_000, limits.FRAME_BYTES_MAX - 1, limits.FRAME_BYTES_MAX])
-PAYLOADS = st.binary(max_size=40) | st.builds(lambda size, byte: bytes((byte,)) * size, SIZES, st.integers(0, 255))
-FORMS = st.sampled_from([0, 0, 0, 126, 127])
+LETTERS = st.text(st.characters(max_codepoint=127), max_size=20).map(str.encode)  # UTF-8 wherever it is cut
+LONG = st.builds(lambda size, letter: bytes((letter,)) * size, SIZES, st.integers(0, 127))
 CLOSE_CODES = st.integers(0, 5_100) | st.sampled_from([1000, 1001, 1004, 1005, 1006, 1015, 2999, 3000, 4999, 5000])
 CLOSES = st.one_of(
     st.just(b""),
@@ -124,19 +59,17 @@ CLOSES = st.one_of(
     st.builds(lambda code, reason: code.to_bytes(2) + reason.encode(), CLOSE_CODES, st.text(max_size=30)),
     st.binary(min_size=1, max_size=1),
 )
-CONTROLS = st.builds(masked, st.sampled_from([PING, PONG]), st.binary(max_size=125), form=FORMS)
+CONTROLS = st.builds(masked, st.sampled_from([PING, PONG]), st.binary(max_size=125))
 BAD = st.one_of(
     st.builds(
         masked, st.sampled_from([CONT, TEXT, BINARY, PING, CLOSE]), st.binary(max_size=20), rsv=st.integers(1, 7)
     ),
     st.builds(masked, st.sampled_from([3, 4, 5, 6, 7, 11, 12, 13, 14, 15]), st.binary(max_size=20), fin=st.booleans()),
-    st.builds(
-        masked, st.sampled_from([CONT, TEXT, BINARY, CLOSE, PING, PONG]), st.binary(max_size=20), mask=st.just(False)
-    ),
+    st.builds(masked, st.sampled_from([CONT, TEXT, BINARY, CLOSE, PING, PONG]), st.binary(max_size=20), mask=st.none()),
     st.builds(masked, st.sampled_from([CLOSE, PING, PONG]), st.binary(max_size=20), fin=st.just(False)),
     st.builds(masked, st.sampled_from([CLOSE, PING, PONG]), st.binary(min_size=126, max_size=300)),
-    st.builds(masked, st.just(CONT), st.binary(max_size=20), fin=st.booleans()),  # nothing to continue, or an early end
-    st.builds(masked, st.sampled_from([TEXT, BINARY]), st.binary(max_size=20), fin=st.booleans()),  # within a message
+    st.builds(masked, st.just(CONT), LETTERS, fin=st.booleans()),  # nothing to continue, or an early end
+    st.builds(masked, st.sampled_from([TEXT, BINARY]), LETTERS, fin=st.booleans()),  # within a message
     st.sampled_from([limits.FRAME_BYTES_MAX + 1, 65_535, 65_536, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]).map(
         lambda size: b"\x82\xff" + size.to_bytes(8) + MASK
     ),
@@ -148,7 +81,8 @@ BAD = st.one_of(
 @st.composite
 def messages(draw: st.DrawFn) -> bytes:
     """One message in one frame or in many, control frames in between. As large as is allowed, and a little more."""
-    opcode, payload = draw(st.sampled_from([TEXT, BINARY])), draw(PAYLOADS)
+    opcode = draw(st.sampled_from([TEXT, BINARY]))
+    payload = draw(LETTERS | LONG if opcode == TEXT else st.binary(max_size=40) | LONG)
     cuts = sorted(draw(st.lists(st.integers(0, len(payload)), max_size=4)))
     edges = [0, *cuts, len(payload)]
     parts = [payload[start:end] for start, end in pairwise(edges)]
@@ -157,7 +91,7 @@ def messages(draw: st.DrawFn) -> bytes:
     made = b""
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
-        made += masked(CONT if number else opcode, part, fin=last, form=draw(FORMS))
+        made += masked(CONT if number else opcode, part, fin=last)
         if not last and draw(st.booleans()) and sum(map(len, parts)) < limits.FRAME_BYTES_MAX - 125:
             made += draw(CONTROLS)
     return made

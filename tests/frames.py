@@ -1,0 +1,72 @@
+"""Frames as a client sends them, or must not, and the two sides of a connection that is fed with them."""
+
+import asyncio
+from typing import Any
+
+from websockets.utils import apply_mask
+
+from server.socket import Connection
+
+MASK = b"\x01\x80\xfe\x37"
+CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+def masked(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes | None = MASK, form: int = 0
+) -> bytes:
+    """One frame. `form` 126 or 127 takes a longer length than is needed, without a mask it is a server's."""
+    size = len(payload)
+    head = bytes(((0x80 if fin else 0) | rsv << 4 | opcode,))
+    bit = 0 if mask is None else 0x80
+    if size < 126 and not form:
+        head += bytes((bit | size,))
+    elif size < 1 << 16 and form != 127:
+        head += bytes((bit | 126,)) + size.to_bytes(2)
+    else:
+        head += bytes((bit | 127,)) + size.to_bytes(8)
+    return head + (payload if mask is None else mask + apply_mask(payload, mask))
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.let_go = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.let_go = True
+
+    abort = close
+
+
+class Heard:
+    """Who hears of what comes in."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[int, bytes]] = []
+
+    def received(self, connection: Connection, opcode: int, payload: bytes) -> None:
+        assert not connection.closing
+        self.messages.append((opcode, bytes(payload)))
+
+    def lost(self, connection: Connection) -> None: ...
+    def writable(self, connection: Connection) -> None: ...
+
+
+def written_frames(data: bytes) -> list[tuple[int, bytes]]:
+    """Unmasked control frames, taken apart."""
+    frames = []
+    while data:
+        assert data[0] & 0xF0 == 0x80
+        assert data[1] < 126
+        frames.append((data[0] & 0x0F, data[2 : 2 + data[1]]))
+        data = data[2 + data[1] :]
+    return frames
