@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import hypercorn.asyncio
 import pytest
@@ -17,7 +19,7 @@ from server import limits
 from server.app import create_app
 from server.plain import PlainConnection
 from tests.conftest import Stores
-from tests.journeys.raw import Peers, RawSocket, frame, upgrade
+from tests.journeys.raw import TEXT, Peers, RawSocket, frame, upgrade
 from tests.journeys.talk import chat
 from tests.program import eventually
 from tests.site import WAIT_S, Site, Viewer, new_gift_id
@@ -71,17 +73,9 @@ async def site(request: pytest.FixtureRequest, stores: Stores, journal: str, tmp
     await made.stop()
 
 
-@pytest.fixture
-async def peers() -> AsyncIterator[Peers]:
-    """Raw sockets; they are closed with the test."""
-    made = Peers()
-    yield made
-    await made.close()
-
-
 def connection_of(site: Site, user: str) -> PlainConnection:
     """The node's end of a user's socket."""
-    (found,) = [each for each in site.node.sessions.connections if each.member.user_id == user]
+    (found,) = [each for each in site.node.sessions.connections if each.member and each.member.user_id == user]
     assert isinstance(found, PlainConnection)
     return found
 
@@ -200,7 +194,8 @@ async def slow_peer(site: Site, peers: Peers, role: str = "overlay") -> RawSocke
     peer = await peers.connect(site.port, receive_bytes=4_096)
     path = "/" + site.address(token=site.token("slow", role)).split("/", 3)[3]
     await peer.send(upgrade(path))
-    await eventually(lambda: any(each.member.user_id == "slow" for each in site.node.sessions.connections))
+    sessions = site.node.sessions
+    await eventually(lambda: any(each.member and each.member.user_id == "slow" for each in sessions.connections))
     return peer
 
 
@@ -212,19 +207,24 @@ async def more_than_is_buffered(bot: Viewer) -> None:
 
 async def test_a_reader_that_catches_up(small_bounds: None, site: Site, peers: Peers) -> None:
     """What waits for who reads nothing is bounded; who reads on is told all, in order, or how many chats not."""
-    bot = await site.join("bot", "bot")
+    bot = await site.join("alice", "bot")
     peer = await slow_peer(site, peers)
     connection = connection_of(site, "slow")
     await more_than_is_buffered(bot)
     assert connection.paused
     assert connection._queued_bytes < limits.WRITE_BYTES_MAX
     assert await peer.status() == 101
-    last = (await bot.ask("chat.send", text="the end"))["seq"]
-    told = await peer.told_until(last)
+    gift = await bot.gift("rose")
+    told: list[dict[str, Any]] = []
+    while not any(event["type"] == "gifts.sent" for event in told):
+        opcode, payload = await peer.read_frame()
+        assert opcode == TEXT
+        told += json.loads(payload)
     chats = [event["seq"] for event in told if event["type"] == "chat.sent"]
     hidden = sum(event["count"] for event in told if event["type"] == "notice")
     assert chats == sorted(set(chats))
-    assert len(chats) + hidden == 801
+    assert len(chats) + hidden == 800
+    assert [event["id"] for event in told if event["type"] == "gifts.sent"] == [gift["id"]]
     assert not connection.paused
 
 
