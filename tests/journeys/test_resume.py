@@ -1,9 +1,11 @@
 """Coming back with `since`: what was missed is told, or that it cannot be told is told."""
 
 import asyncio
+from collections.abc import Callable
 
 import httpx
 import pytest
+import redis
 import websockets
 
 from server import limits
@@ -114,3 +116,33 @@ async def test_malformed_since_is_refused(program: Program, since: str) -> None:
         await websockets.connect(f"ws://127.0.0.1:{program.port}{path}", proxy=None)
     assert refused.value.response.status_code == 400
     assert b'"reason":"bad_since"' in (refused.value.response.body or b"")
+
+
+STORM = 150
+
+
+async def test_a_storm_reads_the_history_once(new_program: Callable[..., Program]) -> None:
+    """Everybody comes back at once, from different places in the room: one read of the history for all of them."""
+    program = new_program()
+    await program.start()
+    await program.put_room("storm")
+    bot = await program.join("bot", "bot", room="storm")
+    epoch, start = bot.welcome["epoch"], bot.welcome["seq"]
+    last = await chat(bot, 300)
+    node = program.children()["node"]
+    await program.kill_child("node")
+    with redis.Redis(unix_socket_path=str(program.data / "room.sock"), decode_responses=True) as store:
+        store.config_resetstat()
+        await program.child_again("node", node)
+        await program.until_ready()
+        since = [f"{epoch}:{start + n * (last - start) // STORM}" for n in range(STORM)]
+        back = await asyncio.gather(*(program.join(f"v{n}", room="storm", since=at) for n, at in enumerate(since)))
+        reads = store.info("commandstats")["cmdstat_xrange"]["calls"]
+    assert reads == 1
+    for viewer, at in zip(back, since, strict=True):
+        first = int(at.rpartition(":")[2]) + 1
+        assert viewer.welcome["resumed"] is True
+        await viewer.until(lambda _, viewer=viewer: viewer.events("chat.sent")[-1:] or viewer.welcome["seq"] == last)
+        seqs = [event["seq"] for event in viewer.events()]
+        assert seqs[: last + 1 - first] == list(range(first, last + 1))
+    await program.everybody_leaves()
