@@ -30,9 +30,9 @@ check: .venv/dev.stamp  ## ruff and mypy
 
 test: check browser  ## ruff, mypy and every test
 	@# Two cores and much waiting: real processes and browsers beside the rest.
-	@{ $(PY) -m pytest -q tests/journeys tests/test_docker.py && $(PY) -m pytest -q tests/pages; } & beside=$$!; \
-	{ $(PY) -m pytest -q --ignore=tests/journeys --ignore=tests/pages --ignore=tests/test_docker.py --ignore=tests/torture \
-	  && $(PY) -m pytest -q tests/torture; }; mine=$$?; \
+	@{ $(PY) -m pytest -q tests/journeys tests/test_docker.py && $(PY) -m pytest -q tests/pages && $(PY) -m pytest -q tests/torture; } \
+	  & beside=$$!; \
+	$(PY) -m pytest -q --ignore=tests/journeys --ignore=tests/pages --ignore=tests/test_docker.py --ignore=tests/torture; mine=$$?; \
 	wait $$beside && exit $$mine
 
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes

@@ -37,13 +37,14 @@ class Reader(Protocol):
 
 
 class _Round:
-    """One flush: up to which seq, how many events were left out, and the frames by codec and cursor."""
+    """One flush: up to which seq, how many were left out, whether load is shed, the frames by codec and cursor."""
 
-    __slots__ = ("frames", "hidden", "to")
+    __slots__ = ("frames", "hidden", "shedding", "to")
 
-    def __init__(self, to: int, hidden: int) -> None:
+    def __init__(self, to: int, hidden: int, *, shedding: bool) -> None:
         self.to = to
         self.hidden = hidden
+        self.shedding = shedding
         self.frames: dict[tuple[Codec, int], Prepared | None] = {}
 
 
@@ -123,7 +124,8 @@ class Outbox:
         self.flushed_at = self._loop.time()
         self.flushed = self.head
         hidden, self._hidden = self._hidden, 0
-        self._flush_chunk(list(self._readers()), 0, _Round(self.flushed, hidden))
+        readers = list(self._readers())
+        self._flush_chunk(readers, 0, _Round(self.flushed, hidden, shedding=self._pace.slowest(len(readers))))
 
     def _flush_chunk(self, readers: list[Reader], start: int, flush: _Round) -> None:
         """Write to some sockets, then let the loop turn. Frames are shared by all with the same cursor."""
@@ -161,7 +163,7 @@ class Outbox:
         events = self.after(cursor, flush.to)
         if events is None:
             return None
-        messages = encoded(codec, _coalesced(events))
+        messages = encoded(codec, _coalesced(events) if flush.shedding else events)
         if flush.hidden:
             messages.append(_hidden_notice(codec, flush.hidden))
         return Prepared(codec, join_messages(codec, messages), shared=True)

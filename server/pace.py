@@ -25,6 +25,10 @@ class Pace:
         cost_s = sockets * self._socket_s / limits.FLUSH_SHARE
         return min(max(cost_s, limits.TICK_MS_MIN / 1000) * self._pressure, limits.TICK_MS_MAX / 1000)
 
+    def slowest(self, sockets: int) -> bool:
+        """Whether the tick cannot become longer: now less has to be said."""
+        return self.tick_s(sockets) >= limits.TICK_MS_MAX / 1000
+
     def wrote(self, sockets: int, seconds: float) -> None:
         """What a chunk of a flush took."""
         if sockets:
