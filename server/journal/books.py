@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from server.journal.lots import Part
+from server.journal.lots import Share
 
 FIRST_HASH = "0" * 64
 NUMBER_MAX = 2**53  # exact in JSON, Lua and SQL alike
@@ -78,7 +78,7 @@ class Body(Struct, frozen=True, kw_only=True):
     coins: Amount = 0
     diamonds: Amount = 0
     coins_per_day: Amount = 0
-    reversed: tuple[Part, ...] = ()
+    reversed: tuple[Share, ...] = ()
 
 
 class Mark(Struct, frozen=True):
@@ -228,13 +228,13 @@ def _legs(body: Body) -> list[tuple[str, str, int]]:
 
 def _chargeback_legs(body: Body) -> list[tuple[str, str, int]]:
     """The sale is undone: what is left of it from the wallet, what was spent of it from the gifts it paid for."""
-    spent = sum(part.coins for part in body.reversed)
+    spent = sum(share.coins for share in body.reversed)
     legs = [
         ("coins", f"viewer:{body.viewer}", -body.coins),
         ("coins", "house:spent", -spent),
         ("coins", "house:sold", body.coins + spent),
     ]
-    for part in body.reversed:
-        legs.append(("diamonds", f"creator:{part.creator}", -part.diamonds))
-        legs.append(("diamonds", "house:awarded", part.diamonds))
+    for share in body.reversed:
+        legs.append(("diamonds", f"creator:{share.creator}", -share.diamonds))
+        legs.append(("diamonds", "house:awarded", share.diamonds))
     return legs

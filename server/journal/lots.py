@@ -19,6 +19,14 @@ class Part(Struct, frozen=True):
     diamonds: int
 
 
+class Share(Struct, frozen=True):
+    """What one creator loses by a chargeback: the sum of that creator's parts."""
+
+    creator: str
+    coins: int
+    diamonds: int
+
+
 class Lot(Struct):
     """Coins of one top-up: what is left, and what the rest was spent on."""
 
@@ -86,3 +94,12 @@ class Lots:
     def paid_by(self, gift_id: str) -> int:
         """Coins of a gift that stand: neither refunded nor charged back."""
         return sum(lot.parts.get(gift_id, 0) for lot in self.lots.values())
+
+
+def shares_of(parts: Iterable[Part]) -> list[Share]:
+    """The parts, summed by creator."""
+    sums: dict[str, Share] = {}
+    for part in parts:
+        so_far = sums.get(part.creator, Share(part.creator, 0, 0))
+        sums[part.creator] = Share(part.creator, so_far.coins + part.coins, so_far.diamonds + part.diamonds)
+    return list(sums.values())

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from server import limits
 from server.clock import Clock
 from server.journal.database import reading
-from server.journal.lots import Lots, Part
+from server.journal.lots import Lots, Part, Share, shares_of
 from server.journal.tables import entries, reversals, topups, watermarks
 from server.money import Adjusted, Money, fingerprint
 from server.store import keys
@@ -48,7 +48,18 @@ class AdjustEntry(Struct, frozen=True, kw_only=True):
     diamonds: int = 0
     creator: str | None = None
     room: str | None = None
-    reversed: list[Part] = []  # msgspec copies it
+    reversed: list[Share] = []  # msgspec copies it
+
+
+class Decision(Struct, frozen=True):
+    """What a chargeback takes, gift by gift: kept in SQL. The ledger's entry must stay short: a sum per creator."""
+
+    coins: int
+    reversed: list[Part]
+
+    @property
+    def diamonds(self) -> int:
+        return sum(part.diamonds for part in self.reversed)
 
 
 class Reversed(Struct, frozen=True, kw_only=True):
@@ -116,9 +127,18 @@ class Reversals:
             body = await self._decide(topup)
         if body is None:
             raise NotYet
-        entry = msgspec.json.decode(body, type=AdjustEntry)
+        decision = msgspec.json.decode(body, type=Decision)
+        entry = AdjustEntry(
+            kind="chargeback",
+            id=topup_id,
+            viewer=topup.user_id,
+            fp=fingerprint("chargeback", topup_id),
+            coins=decision.coins,
+            diamonds=decision.diamonds,
+            reversed=shares_of(decision.reversed),
+        )
         done = await self._adjust(entry, delta=-entry.coins, status="frozen", total="charged_back")
-        return _told(entry, done, -entry.coins, entry.diamonds, entry.reversed)
+        return _told(entry, done, -entry.coins, entry.diamonds, decision.reversed)
 
     async def _decide(self, topup: Any) -> str | None:
         """What the chargeback takes from whom: decided once, when the journal knows all of the frozen wallet.
@@ -137,17 +157,8 @@ class Reversals:
             if connection.execute(_pending_of("refund", topup.user_id)).first() is not None:
                 return None
             lots = _lots(connection, topup.user_id)
-            parts = lots.parts_of(topup.id)
-            entry = AdjustEntry(
-                kind="chargeback",
-                id=topup.id,
-                viewer=topup.user_id,
-                fp=fingerprint("chargeback", topup.id),
-                coins=lots.lots[topup.id].left,
-                diamonds=sum(part.diamonds for part in parts),
-                reversed=parts,
-            )
-            decision = msgspec.json.encode(entry).decode()
+            taken = Decision(coins=lots.lots[topup.id].left, reversed=lots.parts_of(topup.id))
+            decision = msgspec.json.encode(taken).decode()
             connection.execute(update(reversals).where(_at("chargeback", topup.id)).values(body=decision))
         return decision
 

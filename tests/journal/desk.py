@@ -158,12 +158,24 @@ class Desk:
                     taken[gift] += row.coins
                     diamonds[gift] += row.diamonds
                 case "chargeback":
-                    parts = json.loads(row.body)["reversed"]
+                    parts = self._parts_of(row)
                     assert row.coins + sum(part["coins"] for part in parts) == bought[row.ref], row.body
                     taken.update({(row.user_id, part["gift_id"]): part["coins"] for part in parts})
                     diamonds.update({(row.user_id, part["gift_id"]): part["diamonds"] for part in parts})
         beyond = {gift for gift in taken if taken[gift] > prices[gift][0] or diamonds[gift] > prices[gift][1]}
         assert not beyond, f"given back more than once: {beyond}"
+
+    def _parts_of(self, chargeback: Any) -> list[dict[str, Any]]:
+        """What a chargeback took gift by gift; its entry has the sum of each creator, once."""
+        where = reversals.c.kind == "chargeback", reversals.c.ref == chargeback.ref
+        [order] = self.rows(select(reversals).where(*where))
+        parts: list[dict[str, Any]] = json.loads(order.body)["reversed"]
+        sums: dict[str, Counter[str]] = {}
+        for part in parts:
+            sums.setdefault(part["creator"], Counter()).update(coins=part["coins"], diamonds=part["diamonds"])
+        shares = json.loads(chargeback.body)["reversed"]
+        assert shares == [{"creator": creator, **sum_} for creator, sum_ in sums.items()]
+        return parts
 
     async def _assert_wallets(self) -> None:
         """A wallet, its position and its lots say the same."""
