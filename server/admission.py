@@ -37,13 +37,13 @@ class Places:
 
     def take(self, address: str, user_id: str) -> "Place":
         """A place for one more socket. Raises NotAdmitted."""
-        keys = (("address", address), ("user", user_id))
+        keys = tuple((kind, name) for kind, name in (("address", address), ("user", user_id)) if self._bounds[kind])
         for kind, name in keys:
-            if 0 < self._bounds[kind] <= self._taken[kind, name]:
+            if self._taken[kind, name] >= self._bounds[kind]:
                 message = f"This {kind} has {self._bounds[kind]} connections already."
                 raise NotAdmitted(429, "too_many_connections", message, limits.RETRY_AFTER_S)
         self._taken.update(keys)
-        return Place(self._taken, keys)
+        return Place(self._taken, keys) if keys else NOWHERE
 
 
 class Place:
@@ -61,6 +61,9 @@ class Place:
             if self._taken[key] <= 0:
                 del self._taken[key]
         self._keys = ()
+
+
+NOWHERE = Place(Counter(), ())  # where nothing is counted
 
 
 class Admitted(Struct, frozen=True, kw_only=True):

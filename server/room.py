@@ -60,7 +60,6 @@ class Member:
         "expires_s",
         "in_flight",
         "late_coins",
-        "member_id",
         "name",
         "refilled_at",
         "role",
@@ -68,6 +67,7 @@ class Member:
         "sink",
         "tokens",
         "user_id",
+        "welcomed",
     )
 
     def __init__(self, room: "Room", sink: Sink, *, user_id: str, name: str, role: Role, expires_s: float) -> None:
@@ -77,7 +77,7 @@ class Member:
         self.name = name
         self.role: Role = role
         self.expires_s = expires_s  # wall clock, seconds
-        self.member_id = ""
+        self.welcomed = False
         self.cursor = 0
         self.in_flight = 0
         self.late_coins: int | None = None  # the newest balance that changed here: a welcome under way says it

@@ -52,7 +52,7 @@ class Sessions:
         self._admission = Admission(services, rooms, places)
         self._services = services
         self._room_store = room_store
-        self._by_user: dict[str, set[Member]] = {}
+        self._by_user: dict[str, tuple[Member, ...]] = {}  # a set would take 200 bytes for mostly one
         self._without_coins: set[Member] = set()  # welcomed while the wallet store was away
         self._tasks: set[asyncio.Task[None]] = set()
         self._wheel: asyncio.Task[None] | None = None
@@ -126,7 +126,8 @@ class Sessions:
 
     async def _welcome(self, connection: AnyConnection, member: Member, since: Since | None, room: Room) -> None:
         """Everything up to the write may wait; from reading the room's position to `add` nothing may."""
-        self._by_user.setdefault(member.user_id, set()).add(member)  # from now on no change of the balance is missed
+        others = self._by_user.get(member.user_id, ())
+        self._by_user[member.user_id] = (*others, member)  # from now on no change of the balance is missed
         coins = None
         if member.role != "overlay":
             coins = await self._services.wallet.coins(member.user_id)
@@ -143,7 +144,7 @@ class Sessions:
         if live is None:  # the room ran on by a whole ring meanwhile
             connection.close(Close.INTERNAL)
             return
-        member.member_id = self._services.clock.new_id()
+        member.welcomed = True
         coins = coins if member.late_coins is None else member.late_coins
         gap = None
         if since is not None and missed is None:
@@ -161,7 +162,7 @@ class Sessions:
                 role=member.role,
                 coins=coins,
                 muted_until_ms=None,
-                member_id=member.member_id,
+                member_id=self._services.clock.new_id(),
             ),
             room=Raw(shown.json),
             heartbeat_s=limits.HEARTBEAT_S,
@@ -268,11 +269,9 @@ class Sessions:
             return
         member.room.remove(member)
         self._without_coins.discard(member)
-        of_user = self._by_user.get(member.user_id)
-        if of_user is not None:
-            of_user.discard(member)
-            if not of_user:
-                del self._by_user[member.user_id]
+        others = tuple(each for each in self._by_user.pop(member.user_id, ()) if each is not member)
+        if others:
+            self._by_user[member.user_id] = others
 
     # --- what is said to one socket ----------------------------------------------------------------------------
     def _send(self, member: Member, message: Any) -> None:
@@ -308,7 +307,7 @@ class Sessions:
         for change in changes:
             for member in self._by_user.get(change.user_id, ()):
                 member.late_coins = change.coins
-                if not member.member_id:  # not welcomed yet: the welcome says it
+                if not member.welcomed:  # not welcomed yet: the welcome says it
                     continue
                 self._send(
                     member,
