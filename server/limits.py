@@ -92,6 +92,7 @@ RETELL_AFTER_MS = 2_000  # the node that took the gift tells the room; the journ
 RETELL_UNTIL_MS = (ONCE_S - 3600) * 1000  # later than that nobody knows any more whether it was shown
 assert RETELL_UNTIL_MS < ONCE_S * 1000
 DRAIN_BATCH = 500  # entries per partition and transaction
+POSITIONS_KEPT_MAX = 100_000  # balances that the drain remembers between rounds: some 200 bytes each
 DRAIN_IDLE_S = 0.05
 DRAIN_IDLE_S_MAX = 0.25
 LOG_TAIL = 10_000  # journaled entries that stay in the wallet store per partition: some 700 bytes each

@@ -21,7 +21,14 @@ FUNCTION_LINES_MAX = 60
 # Lowest to highest: a row imports only rows above it, never one of its own row. A package stands for its modules.
 LAYERS = (
     ("server",),
-    ("server.limits", "server.store.scripts", "server.metrics", "server.journal.tables", "server.journal.lots"),
+    (
+        "server.limits",
+        "server.store.scripts",
+        "server.metrics",
+        "server.journal.tables",
+        "server.journal.lots",
+        "server.journal.bulk",
+    ),
     ("server.settings", "server.clock", "server.tokens", "server.store.keys", "server.money", "server.journal.books"),
     ("server.catalogue", "server.store.client", "server.store.embedded", "server.journal.database"),
     ("server.store.cluster", "server.store.guard", "server.journal.ledger", "server.journal.opening"),

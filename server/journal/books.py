@@ -1,12 +1,14 @@
 """From ledger entries to rows: each entry is checked, posted double, and chained to the one before."""
 
 import hashlib
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 
 from server.journal.lots import Share
+from server.journal.tables import entries, postings
 
 FIRST_HASH = "0" * 64
 NUMBER_MAX = 2**53  # exact in JSON, Lua and SQL alike
@@ -20,54 +22,11 @@ class Misfit(Exception):
     """An entry's balance does not follow from the one before: drift, a double application, a changed byte."""
 
 
-class LogEntry(Struct, frozen=True, kw_only=True):
-    """One entry of a partition's log as the wallet store holds it."""
-
-    epoch: int
-    n: int
-    at_ms: int
-    balance: int | None
-    credited: int | None
-    combo_count: int
-    body: bytes
-
-    def accounts(self) -> list[str]:
-        """The accounts whose balance this entry tells; none when its body cannot be read."""
-        try:
-            body = _BODY.decode(self.body)
-        except msgspec.DecodeError:
-            return []
-        told = [f"viewer:{body.viewer}"] if self.balance is not None else []
-        return [*told, f"creator:{body.creator}"] if self.credited is not None else told
-
-
-class Positions:
-    """Balances of accounts as the journal has them, moved along as entries are booked."""
-
-    def __init__(self) -> None:
-        self._now: dict[tuple[int, str], int] = {}
-        self.changed: dict[tuple[int, str], int] = {}
-
-    def stand(self, partition: int, account: str, balance: int) -> None:
-        """What the journal has."""
-        self._now[(partition, account)] = balance
-
-    def move(self, partition: int, *moves: tuple[str, int, int | None]) -> None:
-        """Check that the entry's own balances are those that follow, and take them all. Raises Misfit."""
-        for account, by, told in moves:
-            before = self._now.get((partition, account), 0)
-            if before + by != told:
-                raise Misfit(f"{account} has {told} after {by:+d}, but had {before}")
-        for account, _, told in moves:
-            assert told is not None
-            self._now[(partition, account)] = self.changed[(partition, account)] = told
-
-
 Short = Annotated[str, Meta(max_length=64)]
 Amount = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 
 
-class Body(Struct, frozen=True, kw_only=True):
+class Body(Struct, frozen=True, kw_only=True, gc=False):
     """What every kind of entry may say, no longer than its column."""
 
     kind: Annotated[str, Meta(max_length=16)]
@@ -79,6 +38,45 @@ class Body(Struct, frozen=True, kw_only=True):
     diamonds: Amount = 0
     coins_per_day: Amount = 0
     reversed: tuple[Share, ...] = ()
+
+
+class LogEntry(Struct, frozen=True, kw_only=True, gc=False):
+    """One entry of a partition's log as the wallet store holds it; `about` is what its body says."""
+
+    epoch: int
+    n: int
+    at_ms: int
+    balance: int | None
+    credited: int | None
+    combo_count: int
+    body: bytes
+    about: Body
+
+    def accounts(self) -> Iterator[str]:
+        """The accounts whose balance this entry tells."""
+        if self.balance is not None:
+            yield f"viewer:{self.about.viewer}"
+        if self.credited is not None:
+            yield f"creator:{self.about.creator}"
+
+
+class Positions:
+    """Balances of a partition's accounts as the journal has them, moved along as entries are booked."""
+
+    def __init__(self, mark: "Mark") -> None:
+        self.mark = mark  # after which they stand
+        self.now: dict[str, int] = {}
+        self.changed: dict[str, int] = {}
+
+    def move(self, *moves: tuple[str, int, int | None]) -> None:
+        """Check that the entry's own balances are those that follow, and take them all. Raises Misfit."""
+        for account, by, told in moves:
+            before = self.now.get(account, 0)
+            if before + by != told:
+                raise Misfit(f"{account} has {told} after {by:+d}, but had {before}")
+        for account, _, told in moves:
+            assert told is not None
+            self.now[account] = self.changed[account] = told
 
 
 class Mark(Struct, frozen=True):
@@ -123,8 +121,8 @@ def parse(row: Any) -> "LogEntry | Unreadable":
             credited=_number(fields[b"d"]) if b"d" in fields else None,
             combo_count=_number(fields.get(b"k", b"0")),
             body=fields[b"e"],
+            about=_BODY.decode(fields[b"e"]),
         )
-        _BODY.decode(entry.body)
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         return Unreadable(epoch=epoch, n=n, body=repr(row[1]).encode(), reason=f"cannot be read: {error!r}")
     return entry
@@ -138,40 +136,63 @@ def _number(text: bytes) -> int:
     return number
 
 
-def book(
-    partition: int, mark: Mark, entry: LogEntry, known: Positions
-) -> tuple[Mark, dict[str, Any], list[dict[str, Any]]]:
+class Row(NamedTuple):
+    """A row of `entries`, in its columns' order."""
+
+    partition: int
+    epoch: int
+    n: int
+    kind: str
+    user_id: str
+    ref: str
+    room_id: str | None
+    creator_id: str | None
+    coins: int
+    diamonds: int
+    balance: int | None
+    credited: int | None
+    combo_count: int
+    at_ms: int
+    body: str
+    hash: str
+
+
+Leg = tuple[int, int, int, int, str, str, int]  # a row of `postings`: partition, epoch, n, leg, asset, account, amount
+assert Row._fields == tuple(entries.columns.keys())
+assert postings.columns.keys() == ["partition", "epoch", "n", "leg", "asset", "account", "amount"]
+
+
+def book(partition: int, mark: Mark, entry: LogEntry, known: Positions) -> tuple[Mark, Row, list[Leg]]:
     """The mark after the entry, its row, its postings. Raises Gap, Misfit, msgspec.ValidationError.
 
     The balances that the entry tells are checked against `known`, which moves along.
     """
     if not mark.follows(entry):
         raise Gap(f"partition {partition}: {entry.epoch}-{entry.n} after {mark.epoch}-{mark.n}")
-    body = _BODY.decode(entry.body)
-    legs_of = _legs(body)
-    _move(partition, entry, body, known)
+    about, epoch, n = entry.about, entry.epoch, entry.n
+    legs_of = _legs(about)
+    _move(entry, about, known)
     digest = chain(mark.hash, partition, entry, entry.body)
-    where = {"partition": partition, "epoch": entry.epoch, "n": entry.n}
-    row = where | {
-        "kind": body.kind,
-        "user_id": body.viewer,
-        "ref": body.id if body.kind != "open" else f"open-{partition}-{entry.epoch}",
-        "room_id": body.room,
-        "creator_id": body.creator,
-        "coins": body.coins,
-        "diamonds": body.diamonds,
-        "balance": entry.balance,
-        "credited": entry.credited,
-        "combo_count": entry.combo_count,
-        "at_ms": entry.at_ms,
-        "body": entry.body.decode(),
-        "hash": digest,
-    }
-    legs = [
-        where | {"leg": leg, "asset": asset, "account": account, "amount": amount}
-        for leg, (asset, account, amount) in enumerate(legs_of)
-    ]
-    return Mark(entry.epoch, entry.n, digest), row, legs
+    row = Row(
+        partition,
+        epoch,
+        n,
+        about.kind,
+        about.viewer,
+        about.id if about.kind != "open" else f"open-{partition}-{epoch}",
+        about.room,
+        about.creator,
+        about.coins,
+        about.diamonds,
+        entry.balance,
+        entry.credited,
+        entry.combo_count,
+        entry.at_ms,
+        entry.body.decode(),
+        digest,
+    )
+    legs = [(partition, epoch, n, leg, *posting) for leg, posting in enumerate(legs_of)]
+    return Mark(epoch, n, digest), row, legs
 
 
 def chain(last: str, partition: int, entry: Any, body: bytes) -> str:
@@ -180,20 +201,19 @@ def chain(last: str, partition: int, entry: Any, body: bytes) -> str:
     return hashlib.sha256(link.encode() + body).hexdigest()
 
 
-def _move(partition: int, entry: LogEntry, body: Body, known: Positions) -> None:
+def _move(entry: LogEntry, body: Body, known: Positions) -> None:
     match body.kind:
         case "gift":
             known.move(
-                partition,
                 (f"viewer:{body.viewer}", -body.coins, entry.balance),
                 (f"creator:{body.creator}", body.diamonds, entry.credited),
             )
         case "topup" | "refund":
-            known.move(partition, (f"viewer:{body.viewer}", body.coins, entry.balance))
+            known.move((f"viewer:{body.viewer}", body.coins, entry.balance))
         case "chargeback":
-            known.move(partition, (f"viewer:{body.viewer}", -body.coins, entry.balance))
+            known.move((f"viewer:{body.viewer}", -body.coins, entry.balance))
         case "freeze" | "unfreeze" | "limit":
-            known.move(partition, (f"viewer:{body.viewer}", 0, entry.balance))
+            known.move((f"viewer:{body.viewer}", 0, entry.balance))
 
 
 def _legs(body: Body) -> list[tuple[str, str, int]]:

@@ -5,22 +5,18 @@ from typing import Any
 import msgspec
 import structlog
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from server import limits
 from server.clock import Clock
-from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Unreadable, book
+from server.journal.books import START, Gap, Leg, LogEntry, Mark, Misfit, Positions, Row, Unreadable, book
+from server.journal.bulk import insert_many, put_many
 from server.journal.database import reading
 from server.journal.tables import entries, positions, postings, quarantine, reversals, topups, watermarks
 
 log = structlog.get_logger()
 
 Logs = dict[int, list[LogEntry | Unreadable]]
-
-
-def accounts_of(entry: LogEntry | Unreadable) -> list[str]:
-    return entry.accounts() if isinstance(entry, LogEntry) else []
 
 
 class LostRace(SQLAlchemyError):
@@ -31,14 +27,12 @@ class Batch:
     """What one transaction writes."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.legs: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
+        self.legs: list[Leg] = []
         self.posted: list[dict[str, Any]] = []
         self.reversed: list[dict[str, Any]] = []
         self.moved: dict[int, tuple[Mark, Mark]] = {}
-        self.positions: dict[tuple[int, str], int] = {}
         self.misfits: dict[int, tuple[LogEntry | Unreadable, str]] = {}
-        self.marks: dict[int, Mark] = {}  # of the partitions with a misfit, as they were when it was found
 
 
 class Ledger:
@@ -47,6 +41,9 @@ class Ledger:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
+        # Balances from round to round, each partition's as of a mark. Whoever else wrote has moved that mark: then they
+        # are read anew, and the transaction that went by them is rolled back (_move_marks, _hold_mark).
+        self._known: dict[int, Positions] = {}
 
     def marks(self) -> dict[int, Mark]:
         """How far each partition is journaled."""
@@ -60,78 +57,97 @@ class Ledger:
         """Partitions that stand still in front of an entry that does not fit, and why."""
         with reading(self._engine).connect() as connection:
             rows = connection.execute(select(quarantine.c.partition, quarantine.c.reason))
-            return {row.partition: row.reason for row in rows}
+            found = {row.partition: row.reason for row in rows}
+        for partition in found:  # whoever puts it right may put balances right
+            self._known.pop(partition, None)
+        return found
 
     def write(self, marks: dict[int, Mark], logs: Logs) -> int:
         """Journal the entries; how many. Raises SQLAlchemyError (LostRace), and then nothing is written."""
-        batch = self._prepare(marks, logs)
         try:
-            self._commit(batch)
+            return self._write(marks, logs)
         except (IntegrityError, DataError):
             return self._write_one_by_one(logs)
-        return len(batch.rows)
 
     # --- one transaction ---------------------------------------------------------------------------------------
+    def _write(self, marks: dict[int, Mark], logs: Logs) -> int:
+        try:
+            batch = self._prepare(marks, logs)
+            self._commit(batch)
+        except BaseException:
+            self._known.clear()  # they have moved along with entries that are not journaled
+            raise
+        for known in self._known.values():
+            known.changed.clear()
+        return len(batch.rows)
+
     def _prepare(self, marks: dict[int, Mark], logs: Logs) -> Batch:
         """Check every entry against the ones before it: number, hash, balances."""
         batch = Batch()
-        known = self._positions(logs)
+        self._learn(marks, logs)
         for partition, found in logs.items():
-            mark = marks[partition]
+            known = self._known[partition]
+            mark = known.mark
             for entry in found:
                 if isinstance(entry, Unreadable):
                     batch.misfits[partition] = (entry, entry.reason)
                     break
                 try:
                     mark, row, legs = book(partition, mark, entry, known)
-                except (Gap, Misfit, msgspec.DecodeError) as error:
+                except (Gap, Misfit, msgspec.ValidationError) as error:
                     batch.misfits[partition] = (entry, str(error))
                     break
                 batch.rows.append(row)
                 batch.legs += legs
-                if row["kind"] == "topup":
-                    batch.posted.append({"topup": row["ref"], "after": row["balance"]})
-                elif row["kind"] in ("refund", "chargeback"):
-                    batch.reversed.append({"of_kind": row["kind"], "of_ref": row["ref"], "of_user": row["user_id"]})
-            if partition in batch.misfits:
-                batch.marks[partition] = mark
-            if mark is not marks[partition]:
-                batch.moved[partition] = (marks[partition], mark)
-        batch.positions = known.changed
+                if row.kind == "topup":
+                    batch.posted.append({"topup": row.ref, "after": row.balance})
+                elif row.kind in ("refund", "chargeback"):
+                    batch.reversed.append({"of_kind": row.kind, "of_ref": row.ref, "of_user": row.user_id})
+            if mark is not known.mark:
+                batch.moved[partition] = (known.mark, mark)
+                known.mark = mark
         return batch
 
-    def _positions(self, logs: Logs) -> Positions:
-        """The accounts that these entries move, as they stand."""
-        wanted = {(p, account) for p, found in logs.items() for entry in found for account in accounts_of(entry)}
-        known = Positions()
-        by_partition: dict[int, list[str]] = {}
-        for partition, account in wanted:
-            by_partition.setdefault(partition, []).append(account)
+    def _learn(self, marks: dict[int, Mark], logs: Logs) -> None:
+        """The accounts that these entries move, as they stand after the marks."""
+        if sum(len(known.now) for known in self._known.values()) > limits.POSITIONS_KEPT_MAX:
+            self._known.clear()
+        missing: dict[int, list[str]] = {}
+        for partition, found in logs.items():
+            known = self._known.get(partition)
+            if known is None or known.mark != marks[partition]:
+                known = self._known[partition] = Positions(marks[partition])
+            told = {account for entry in found if isinstance(entry, LogEntry) for account in entry.accounts()}
+            if new := told - known.now.keys():
+                missing[partition] = list(new)
+        if not missing:
+            return
         with reading(self._engine).connect() as connection:
-            for partition, accounts in by_partition.items():
+            for partition, accounts in missing.items():
+                known = self._known[partition]
+                known.now.update(dict.fromkeys(accounts, 0))
                 query = select(positions).where(positions.c.partition == partition)
                 for row in connection.execute(query.where(positions.c.account.in_(accounts))):
-                    known.stand(partition, row.account, row.balance)
-        return known
+                    known.now[row.account] = row.balance
 
     def _commit(self, batch: Batch) -> None:
         if not batch.rows and not batch.misfits:
             return
         with self._engine.begin() as connection:
-            for partition, (before, after) in batch.moved.items():
-                _move_mark(connection, partition, before, after)
+            _move_marks(connection, batch.moved)
             if batch.rows:
-                connection.execute(insert(entries), batch.rows)
+                insert_many(connection, entries, batch.rows)
             if batch.legs:
-                connection.execute(insert(postings), batch.legs)
-            if batch.positions:
-                _put_positions(connection, batch.positions)
+                insert_many(connection, postings, batch.legs)
+            changed = [(p, *balance) for p in batch.moved for balance in self._known[p].changed.items()]
+            if changed:
+                put_many(connection, positions, changed)
             if batch.posted:
                 connection.execute(_TOPUP_POSTED, batch.posted)
             if batch.reversed:
                 connection.execute(_REVERSAL_POSTED, batch.reversed)
             for partition, (entry, reason) in batch.misfits.items():
-                _hold_mark(connection, partition, batch.marks[partition])
+                _hold_mark(connection, partition, self._known[partition].mark)
                 self._set_aside(connection, partition, entry, reason)
 
     def _set_aside(self, connection: Connection, partition: int, entry: LogEntry | Unreadable, reason: str) -> None:
@@ -155,19 +171,21 @@ class Ledger:
                 mark = self.marks()[partition]
                 if isinstance(entry, LogEntry) and not mark.follows(entry):
                     break  # another drain was here
-                batch = self._prepare({partition: mark}, {partition: [entry]})
                 try:
-                    self._commit(batch)
+                    moved = self._write({partition: mark}, {partition: [entry]})
                 except (IntegrityError, DataError) as error:
                     if self.marks()[partition] != mark:
                         raise LostRace(f"another drain moved partition {partition}") from None
-                    aside = Batch()
-                    aside.misfits[partition] = (entry, f"the journal does not take it: {error.orig}")
-                    aside.marks[partition] = mark
-                    self._commit(aside)
+                    refused = Unreadable(
+                        epoch=entry.epoch,
+                        n=entry.n,
+                        body=entry.body,
+                        reason=f"the journal does not take it: {error.orig}",
+                    )
+                    self._write({partition: mark}, {partition: [refused]})
                     break
-                written += len(batch.rows)
-                if batch.misfits:
+                written += moved
+                if not moved:
                     break
         return written
 
@@ -184,17 +202,25 @@ _REVERSAL_POSTED = (
 )
 
 
-def _move_mark(connection: Connection, partition: int, before: Mark, after: Mark) -> None:
-    """Only from where this drain read it: of two drains one changes no row and fails. Raises LostRace."""
-    values = {"epoch": after.epoch, "n": after.n, "hash": after.hash}
-    if before is START:
-        connection.execute(insert(watermarks).values(partition=partition, **values))
-        return
-    changed = connection.execute(
-        update(watermarks).where(watermarks.c.partition == partition, watermarks.c.hash == before.hash).values(**values)
-    )
-    if changed.rowcount != 1:
-        raise LostRace(f"another drain moved partition {partition}")
+_MARK_MOVED = (
+    update(watermarks)
+    .where(watermarks.c.partition == bindparam("of"), watermarks.c.hash == bindparam("was"))
+    .values(epoch=bindparam("to_epoch"), n=bindparam("to_n"), hash=bindparam("to_hash"))
+)
+
+
+def _move_marks(connection: Connection, moved: dict[int, tuple[Mark, Mark]]) -> None:
+    """Only from where this drain read them: of two drains one changes too few rows and fails. Raises LostRace."""
+    first = [(p, after.epoch, after.n, after.hash) for p, (before, after) in moved.items() if before == START]
+    if first:
+        insert_many(connection, watermarks, first)
+    later = [
+        {"of": p, "was": before.hash, "to_epoch": after.epoch, "to_n": after.n, "to_hash": after.hash}
+        for p, (before, after) in moved.items()
+        if before != START
+    ]
+    if later and connection.execute(_MARK_MOVED, later).rowcount != len(later):
+        raise LostRace("another drain moved a partition")
 
 
 def _hold_mark(connection: Connection, partition: int, mark: Mark) -> None:
@@ -207,14 +233,3 @@ def _hold_mark(connection: Connection, partition: int, mark: Mark) -> None:
     where = (watermarks.c.partition == partition, watermarks.c.hash == mark.hash)
     if connection.execute(update(watermarks).where(*where).values(hash=mark.hash)).rowcount != 1:
         raise LostRace(f"another drain moved partition {partition}")
-
-
-def _put_positions(connection: Connection, changed: dict[tuple[int, str], int]) -> None:
-    """Insert or update: both databases know the same ON CONFLICT, each by its own dialect's insert."""
-    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = make(positions)
-    statement = statement.on_conflict_do_update(
-        index_elements=["partition", "account"], set_={"balance": statement.excluded.balance}
-    )
-    rows = [{"partition": p, "account": account, "balance": balance} for (p, account), balance in changed.items()]
-    connection.execute(statement, rows)
