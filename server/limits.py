@@ -91,6 +91,8 @@ ONCE_S = 24 * 3600  # how long the room store remembers which gifts a room has s
 RETELL_AFTER_MS = 2_000  # the node that took the gift tells the room; the journal steps in after this
 RETELL_UNTIL_MS = (ONCE_S - 3600) * 1000  # later than that nobody knows any more whether it was shown
 assert RETELL_UNTIL_MS < ONCE_S * 1000
+RETELL_NOTED_MAX = 2_000  # entries per partition that wait for that moment in memory: some 300 bytes each
+RETELL_ASKED = 500  # once-keys per MGET: the room store is not held up
 DRAIN_BATCH = 500  # entries per partition and transaction
 POSITIONS_KEPT_MAX = 100_000  # balances that the drain remembers between rounds: some 200 bytes each
 DRAIN_IDLE_S = 0.05

@@ -17,7 +17,7 @@ from server.clock import Clock
 from server.history import History
 from server.journal.books import parse
 from server.journal.ledger import Ledger, Logs
-from server.journal.retell import Retell
+from server.journal.retell import Retell, after
 from server.store import keys
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore
@@ -68,7 +68,6 @@ class Drain:
             await self.retell_once()
         except StoreError as error:
             log.info("retell_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
-            self._retell.shown = None
         return moved
 
     async def drain_once(self) -> int:
@@ -76,7 +75,9 @@ class Drain:
         self.stuck = await asyncio.to_thread(self._ledger.stuck)
         marks = await asyncio.to_thread(self._ledger.marks)
         await self.freeze(self.stuck)
-        logs = await self._read_logs({p: (mark.epoch, mark.n) for p, mark in marks.items() if p not in self.stuck})
+        positions = {p: (mark.epoch, mark.n) for p, mark in marks.items() if p not in self.stuck}
+        logs = await self._read_logs({p: after(position) for p, position in positions.items()})
+        self._retell.note(positions, logs)
         moved = await asyncio.to_thread(self._ledger.write, marks, logs) if logs else 0
         self.journaled += moved
         if abs(self.clock.now_ms() - self._trimmed_at_ms) > limits.TRIM_EVERY_S * 1000:
@@ -96,10 +97,10 @@ class Drain:
                 log.error("partition_frozen", partition=partition, reason=reason)
                 self._frozen.add(partition)
 
-    async def _read_logs(self, after: dict[int, tuple[int, int]]) -> Logs:
+    async def _read_logs(self, start: dict[int, str]) -> Logs:
         asked = [
-            (p, self._wallet.send("XRANGE", keys.log(p), f"({epoch}-{n}", "+", "COUNT", limits.DRAIN_BATCH))
-            for p, (epoch, n) in after.items()
+            (p, self._wallet.send("XRANGE", keys.log(p), each, "+", "COUNT", limits.DRAIN_BATCH))
+            for p, each in start.items()
         ]
         replies = await asyncio.gather(*(reply for _, reply in asked))
         return {

@@ -16,7 +16,8 @@ from server.journal.tables import entries, positions, postings, quarantine, reve
 
 log = structlog.get_logger()
 
-Logs = dict[int, list[LogEntry | Unreadable]]
+Entries = list[LogEntry | Unreadable]
+Logs = dict[int, Entries]
 
 
 class LostRace(SQLAlchemyError):

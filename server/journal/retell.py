@@ -1,7 +1,9 @@
-"""Gifts that no node came to show: read from the ledger log again, and shown in their rooms once."""
+"""Gifts that no node came to show: noted as the log is read, looked for in their rooms when old enough, shown once."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -12,13 +14,24 @@ from server.clock import Clock
 from server.features.gifts import GiftEntry, show_gift
 from server.history import History, NoSuchRoom
 from server.journal.books import LogEntry
-from server.journal.ledger import Logs
+from server.journal.ledger import Entries, Logs
 from server.store import keys
 
 log = structlog.get_logger()
 
 _ENTRY = msgspec.json.Decoder(GiftEntry)
-ReadLogs = Callable[[dict[int, tuple[int, int]]], Awaitable[Logs]]
+Position = tuple[int, int]  # epoch and number of an entry
+ReadLogs = Callable[[dict[int, str]], Awaitable[Logs]]
+
+
+class Noted(NamedTuple):
+    """What is remembered of an entry until it is old enough; `gift_id` is empty when it is no gift."""
+
+    epoch: int
+    n: int
+    at_ms: int
+    room: str
+    gift_id: str
 
 
 class Retell:
@@ -28,58 +41,128 @@ class Retell:
         self._history = history
         self._clock = clock
         self._read_logs = read_logs
-        self.shown: dict[int, tuple[int, int]] | None = None
+        self._read: dict[int, Position] = {}  # up to where the log was looked at, by us or by the drain
+        self._noted: dict[int, deque[Noted]] = {}
+        self._up_to_date: set[int] = set()
+        self.shown: dict[int, Position] | None = None
         self.retold = 0
+
+    def note(self, after: dict[int, Position], logs: Logs) -> None:
+        """What the drain has read behind `after`: where that goes on from here, it need not be read again."""
+        for partition, position in after.items():
+            if self._read.get(partition) == position and self._has_room(partition):
+                self._note(partition, logs.get(partition, []))
+                self._up_to_date.add(partition)
 
     async def once(self) -> None:
         """One round over all partitions; the once-key makes a second showing nothing. Raises StoreError."""
+        try:
+            await self._once()
+        except BaseException:
+            self.shown = None  # what was noted may be gone with this round: from the beginning
+            self._read.clear()
+            raise
+
+    async def _once(self) -> None:
         if self.shown is None:
             self.shown = await self._read_shown()
-        logs = await self._read_logs(self.shown)
+            self._read = dict(self.shown)
+            self._noted = {partition: deque() for partition in self.shown}
+            self._up_to_date.clear()
+        behind = [p for p in self._read if p not in self._up_to_date and self._has_room(p)]
+        self._up_to_date.clear()
+        for partition, found in (await self._read_logs({p: after(self._read[p]) for p in behind})).items():
+            self._note(partition, found)
         now_ms = self._clock.now_ms()
-        for partition, found in logs.items():
-            readable = [entry for entry in found if isinstance(entry, LogEntry)]  # the ledger sets the others aside
-            old = [entry for entry in readable if abs(now_ms - entry.at_ms) >= limits.RETELL_AFTER_MS]
-            if not old:
-                continue
-            await self._retell_missing([entry for entry in old if _is_gift(entry, now_ms)])
-            last = (old[-1].epoch, old[-1].n)
-            await self._history.store.call("SET", keys.shown_watermark(partition), f"{last[0]}-{last[1]}")
-            self.shown[partition] = last
+        taken = {partition: _take_old(noted, now_ms) for partition, noted in self._noted.items()}
+        old = {partition: found for partition, found in taken.items() if found}
+        for partition, missing in (await self._not_shown(old, now_ms)).items():
+            await self._retell(partition, missing)
+        last = {partition: (found[-1].epoch, found[-1].n) for partition, found in old.items()}
+        store = self._history.store
+        await asyncio.gather(*(store.send("SET", keys.shown_watermark(p), f"{e}-{n}") for p, (e, n) in last.items()))
+        self.shown.update(last)
 
-    async def _read_shown(self) -> dict[int, tuple[int, int]]:
+    async def _read_shown(self) -> dict[int, Position]:
         partitions = range(limits.WALLET_PARTITIONS)
         found = await asyncio.gather(*(self._history.store.send("GET", keys.shown_watermark(p)) for p in partitions))
         return {p: _parse_id(value) for p, value in zip(partitions, found, strict=True)}
 
-    async def _retell_missing(self, found: list[LogEntry]) -> None:
-        gifts = []
+    def _has_room(self, partition: int) -> bool:
+        return len(self._noted[partition]) < limits.RETELL_NOTED_MAX
+
+    def _note(self, partition: int, found: Entries) -> None:
+        noted = self._noted[partition]
         for entry in found:
-            try:
-                gift = _ENTRY.decode(entry.body)
-                msgspec.json.decode(gift.show, type=GiftSent)
-            except msgspec.DecodeError as error:
-                log.error("gift_unreadable", entry=f"{entry.epoch}-{entry.n}", error=str(error))
-                continue
-            gifts.append((gift, entry.combo_count))
-        asked = [self._history.store.send("EXISTS", keys.room_once(gift.room, gift.id)) for gift, _ in gifts]
-        for (gift, combo_count), there in zip(gifts, await asyncio.gather(*asked), strict=True):
-            if there:
-                continue
-            try:
-                if await show_gift(self._history, gift, combo_count):
-                    self.retold += 1
-                    log.info("gift_retold", gift_id=gift.id, room=gift.room)
-            except NoSuchRoom:
-                log.warning("gift_without_room", gift_id=gift.id, room=gift.room)
+            if isinstance(entry, LogEntry):  # the ledger sets the others aside
+                about = entry.about
+                gift_id = about.id if about.kind == "gift" else ""
+                noted.append(Noted(entry.epoch, entry.n, entry.at_ms, about.room or "", gift_id))
+        if found:
+            self._read[partition] = (found[-1].epoch, found[-1].n)
+
+    async def _not_shown(self, old: dict[int, list[Noted]], now_ms: int) -> dict[int, list[Noted]]:
+        """Gifts without a once-key, by partition and in the log's order. Raises StoreError."""
+        by_room: dict[str, list[tuple[int, Noted]]] = {}
+        for partition, found in old.items():
+            for noted in found:
+                if noted.gift_id and now_ms - noted.at_ms <= limits.RETELL_UNTIL_MS:  # later nobody knows any more
+                    by_room.setdefault(noted.room, []).append((partition, noted))
+        asked: list[tuple[list[tuple[int, Noted]], asyncio.Future[Any]]] = []
+        for room, gifts in by_room.items():
+            for first in range(0, len(gifts), limits.RETELL_ASKED):
+                some = gifts[first : first + limits.RETELL_ASKED]
+                names = [keys.room_once(room, noted.gift_id) for _, noted in some]
+                asked.append((some, self._history.store.send("MGET", *names)))
+        missing: dict[int, list[Noted]] = {}
+        for some, reply in asked:
+            for (partition, noted), seq in zip(some, await reply, strict=True):
+                if seq is None:
+                    missing.setdefault(partition, []).append(noted)
+        return {partition: sorted(found) for partition, found in missing.items()}
+
+    async def _retell(self, partition: int, missing: list[Noted]) -> None:
+        """Read them again, for only where they stand is noted, and show them."""
+        while missing:
+            first, last = missing[0], missing[-1]
+            logs = await self._read_logs({partition: f"{first.epoch}-{first.n}"})
+            found = {(entry.epoch, entry.n): entry for entry in logs.get(partition, [])}
+            read_to = max(found, default=(last.epoch, last.n))  # a store that lost its tail has none of them
+            for noted in missing:
+                entry = found.get((noted.epoch, noted.n))
+                if isinstance(entry, LogEntry):
+                    await self._show(entry)
+            missing = [noted for noted in missing if (noted.epoch, noted.n) > read_to]
+
+    async def _show(self, entry: LogEntry) -> None:
+        try:
+            gift = _ENTRY.decode(entry.body)
+            msgspec.json.decode(gift.show, type=GiftSent)
+        except msgspec.DecodeError as error:
+            log.error("gift_unreadable", entry=f"{entry.epoch}-{entry.n}", error=str(error))
+            return
+        try:
+            if await show_gift(self._history, gift, entry.combo_count):
+                self.retold += 1
+                log.info("gift_retold", gift_id=gift.id, room=gift.room)
+        except NoSuchRoom:
+            log.warning("gift_without_room", gift_id=gift.id, room=gift.room)
 
 
-def _is_gift(entry: LogEntry, now_ms: int) -> bool:
-    """A gift whose once-key is still remembered: an older one may have been shown, and is not shown again."""
-    return entry.body.startswith(b'{"kind":"gift"') and now_ms - entry.at_ms <= limits.RETELL_UNTIL_MS
+def _take_old(noted: deque[Noted], now_ms: int) -> list[Noted]:
+    """Those whose node has had its moment; the younger ones wait."""
+    old = []
+    while noted and abs(now_ms - noted[0].at_ms) >= limits.RETELL_AFTER_MS:
+        old.append(noted.popleft())
+    return old
 
 
-def _parse_id(value: bytes | None) -> tuple[int, int]:
+def after(position: Position) -> str:
+    """Where XRANGE begins to read behind it."""
+    return f"({position[0]}-{position[1]}"
+
+
+def _parse_id(value: bytes | None) -> Position:
     if value is None:
         return (0, 0)
     epoch, n = value.split(b"-")

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 from sqlalchemy import func, select
 
 from server import limits
+from server.clock import Clock
 from server.journal.database import reading
 from server.journal.tables import entries
 from server.store import keys
@@ -130,3 +132,56 @@ async def test_the_log_is_trimmed_behind_the_journal(
         count = select(func.count()).select_from(entries).where(entries.c.kind == "gift")
         assert connection.execute(count).scalar_one() == 401
     assert await site.coins("alice") == 10_000 - 401
+
+
+class Later:
+    """A clock's time that the test moves."""
+
+    def __init__(self) -> None:
+        self.by_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.by_s
+
+
+def reads_of(stores: Stores) -> int:
+    """How many ranges of its logs the wallet store was asked for."""
+    with stores.wallet.client() as look:
+        return int(look.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"])
+
+
+async def test_what_was_shown_is_read_once(site: Site, stores: Stores) -> None:
+    """The drain's reading is enough: neither for gifts that wait nor for those that were shown is a log read again."""
+    alice, later = await site.join("alice"), Later()
+    reply = await alice.gift("coffee", 1)
+    await alice.happened("gifts.sent", id=reply["id"])
+    async with site.draining() as drain:
+        drain._retell._clock = Clock(later)
+        await drain.retell_once()  # it has read for itself until now
+        await drain.drain_once()
+        before = reads_of(stores)
+        for later.by_s in (0, 0, 5, 5):
+            await pay(site, "alice", 1)
+            await drain.drain_once()
+            await drain.retell_once()
+        assert reads_of(stores) - before == 4 * limits.WALLET_PARTITIONS + 2  # for the three to be shown, and the last
+        assert drain.retold == 4
+
+
+async def test_more_gifts_than_are_remembered(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no room in memory while it is young is read from the log later, and each is shown once."""
+    monkeypatch.setattr(limits, "RETELL_NOTED_MAX", 3)
+    monkeypatch.setattr(limits, "DRAIN_BATCH", 2)
+    bob, later = await site.join("bob"), Later()
+    async with site.draining() as drain:
+        drain._retell._clock = Clock(later)
+        await drain.retell_once()
+        ids = [await pay(site, "alice", 1) for _ in range(20)]
+        while await drain.drain_once():
+            await drain.retell_once()
+        assert drain.retold == 0
+        later.by_s = 5
+        while drain.retold < len(ids):
+            await drain.retell_once()
+    for id in ids:
+        await bob.happened("gifts.sent", id=id)
