@@ -50,7 +50,8 @@ async def _measure(configured: Settings, gifts: int, wallet_pid: int, database_p
         drain = Drain(engine, wallet, History(rooms), clock)
         pids = [wallet_pid, *([database_pid] if database_pid else [])]
         used_s, own_s, began = [machine.cpu_s(pid) for pid in pids], time.process_time(), time.perf_counter()
-        while drain.journaled < entries and await drain.drain_once():
+        while drain.journaled < entries:
+            assert await drain.drain_once()
             await drain.retell_once()
         took_s, own_s = time.perf_counter() - began, time.process_time() - own_s
         used_s = [machine.cpu_s(pid) - used for pid, used in zip(pids, used_s, strict=True)]

@@ -75,8 +75,10 @@ class Drain:
         self.stuck = await asyncio.to_thread(self._ledger.stuck)
         marks = await asyncio.to_thread(self._ledger.marks)
         await self.freeze(self.stuck)
+        with contextlib.suppress(StoreError):  # the journal goes on without the room store
+            await self._retell.begin()
         positions = {p: (mark.epoch, mark.n) for p, mark in marks.items() if p not in self.stuck}
-        logs = await self._read_logs({p: after(position) for p, position in positions.items()})
+        logs = await self._read_logs({p: after(position) for p, position in positions.items()}, limits.DRAIN_BATCH)
         self._retell.note(positions, logs)
         moved = await asyncio.to_thread(self._ledger.write, marks, logs) if logs else 0
         self.journaled += moved
@@ -97,11 +99,8 @@ class Drain:
                 log.error("partition_frozen", partition=partition, reason=reason)
                 self._frozen.add(partition)
 
-    async def _read_logs(self, start: dict[int, str]) -> Logs:
-        asked = [
-            (p, self._wallet.send("XRANGE", keys.log(p), each, "+", "COUNT", limits.DRAIN_BATCH))
-            for p, each in start.items()
-        ]
+    async def _read_logs(self, start: dict[int, str], count: int) -> Logs:
+        asked = [(p, self._wallet.send("XRANGE", keys.log(p), each, "+", "COUNT", count)) for p, each in start.items()]
         replies = await asyncio.gather(*(reply for _, reply in asked))
         return {
             p: [parse(row) for row in cast(list[Any], rows)]

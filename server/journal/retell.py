@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 _ENTRY = msgspec.json.Decoder(GiftEntry)
 Position = tuple[int, int]  # epoch and number of an entry
-ReadLogs = Callable[[dict[int, str]], Awaitable[Logs]]
+ReadLogs = Callable[[dict[int, str], int], Awaitable[Logs]]  # where to begin, and how many entries at most
 
 
 class Noted(NamedTuple):
@@ -47,10 +47,18 @@ class Retell:
         self.shown: dict[int, Position] | None = None
         self.retold = 0
 
+    async def begin(self) -> None:
+        """Learn once how far the rooms were told; from then on what the drain reads is noted. Raises StoreError."""
+        if self.shown is None:
+            self.shown = await self._read_shown()
+            self._read = dict(self.shown)
+            self._noted = {partition: deque() for partition in self.shown}
+            self._up_to_date.clear()
+
     def note(self, after: dict[int, Position], logs: Logs) -> None:
-        """What the drain has read behind `after`: where that goes on from here, it need not be read again."""
+        """What the drain has read behind `after`: where nothing lies between, it need not be read again."""
         for partition, position in after.items():
-            if self._read.get(partition) == position and self._has_room(partition):
+            if partition in self._read and position <= self._read[partition] and self._has_room(partition):
                 self._note(partition, logs.get(partition, []))
                 self._up_to_date.add(partition)
 
@@ -64,14 +72,13 @@ class Retell:
             raise
 
     async def _once(self) -> None:
-        if self.shown is None:
-            self.shown = await self._read_shown()
-            self._read = dict(self.shown)
-            self._noted = {partition: deque() for partition in self.shown}
-            self._up_to_date.clear()
+        await self.begin()
+        assert self.shown is not None
         behind = [p for p in self._read if p not in self._up_to_date and self._has_room(p)]
         self._up_to_date.clear()
-        for partition, found in (await self._read_logs({p: after(self._read[p]) for p in behind})).items():
+        # More than the drain takes at a time, so that after a start it is caught up with.
+        logs = await self._read_logs({p: after(self._read[p]) for p in behind}, 2 * limits.DRAIN_BATCH)
+        for partition, found in logs.items():
             self._note(partition, found)
         now_ms = self._clock.now_ms()
         taken = {partition: _take_old(noted, now_ms) for partition, noted in self._noted.items()}
@@ -92,14 +99,14 @@ class Retell:
         return len(self._noted[partition]) < limits.RETELL_NOTED_MAX
 
     def _note(self, partition: int, found: Entries) -> None:
-        noted = self._noted[partition]
+        noted, read = self._noted[partition], self._read[partition]
         for entry in found:
-            if isinstance(entry, LogEntry):  # the ledger sets the others aside
+            if isinstance(entry, LogEntry) and (entry.epoch, entry.n) > read:  # the ledger sets the unreadable aside
                 about = entry.about
                 gift_id = about.id if about.kind == "gift" else ""
                 noted.append(Noted(entry.epoch, entry.n, entry.at_ms, about.room or "", gift_id))
         if found:
-            self._read[partition] = (found[-1].epoch, found[-1].n)
+            self._read[partition] = max(read, (found[-1].epoch, found[-1].n))
 
     async def _not_shown(self, old: dict[int, list[Noted]], now_ms: int) -> dict[int, list[Noted]]:
         """Gifts without a once-key, by partition and in the log's order. Raises StoreError."""
@@ -125,7 +132,7 @@ class Retell:
         """Read them again, for only where they stand is noted, and show them."""
         while missing:
             first, last = missing[0], missing[-1]
-            logs = await self._read_logs({partition: f"{first.epoch}-{first.n}"})
+            logs = await self._read_logs({partition: f"{first.epoch}-{first.n}"}, limits.DRAIN_BATCH)
             found = {(entry.epoch, entry.n): entry for entry in logs.get(partition, [])}
             read_to = max(found, default=(last.epoch, last.n))  # a store that lost its tail has none of them
             for noted in missing:

@@ -134,7 +134,7 @@ async def test_a_drain_that_was_overtaken(site: Site, stores: Stores, first_roun
             await drained(quick)
             await some_money(site, 3)
         marks = slow._ledger.marks()
-        logs = await slow._read_logs({p: f"({mark.epoch}-{mark.n}" for p, mark in marks.items()})
+        logs = await slow._read_logs({p: f"({mark.epoch}-{mark.n}" for p, mark in marks.items()}, 500)
         await some_money(site, 6)
         await drained(quick)
         with contextlib.suppress(SQLAlchemyError):
