@@ -8,7 +8,7 @@ from sqlalchemy import Engine, func, select
 from server import limits
 from server.clock import Clock
 from server.journal.database import reading
-from server.journal.tables import entries, postings
+from server.journal.tables import TAKEN_BACK, entries, postings
 
 
 class Figures(Struct, frozen=True):
@@ -39,9 +39,8 @@ class Earnings:
             entries.c.kind == "gift", entries.c.creator_id == user_id
         )
         ripe_before_ms = self._clock.now_ms() - limits.MATURITY_MS
-        account = f"creator:{user_id}"
         taken = select(func.coalesce(func.sum(postings.c.amount), 0)).where(
-            postings.c.account == account, postings.c.asset == "diamonds", postings.c.amount < 0
+            postings.c.account == f"creator:{user_id}", TAKEN_BACK
         )
         with reading(self._engine).connect() as connection:
             credited = int(connection.execute(gifts).scalar_one())

@@ -1,6 +1,6 @@
 """The journal's tables. The schema itself is made by the migrations; a test holds the two together."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint, text
 
 metadata = MetaData()
 
@@ -24,10 +24,13 @@ entries = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("body", Text, nullable=False),  # the entry as the wallet store wrote it
     Column("hash", String(64), nullable=False),
-    UniqueConstraint("kind", "user_id", "ref", name="entries_once"),
+    UniqueConstraint("ref", "kind", "user_id", name="entries_once"),  # in this order new gifts lie beside each other
     Index("entries_by_user", "user_id", "at_ms"),
     Index("entries_by_creator", "creator_id", "at_ms"),
 )
+
+# Postings that are asked for by account: diamonds that somebody lost. What is given out with each gift is none of them.
+TAKEN_BACK = text("amount < 0 AND asset = 'diamonds' AND account <> 'house:awarded'")
 
 # Double entry: the postings of an entry sum to zero in each asset.
 postings = Table(
@@ -40,7 +43,8 @@ postings = Table(
     Column("asset", String(8), nullable=False),  # coins | diamonds
     Column("account", String(80), nullable=False),  # viewer:<id> | creator:<id> | house:<name>
     Column("amount", BigInteger, nullable=False),
-    Index("postings_by_account", "account", "asset"),
+    Index("postings_taken_back", "account", sqlite_where=TAKEN_BACK, postgresql_where=TAKEN_BACK),
+    sqlite_with_rowid=False,
 )
 
 # The newest balance of each account of a partition, as its entries say: what the next entry is checked against.

@@ -1,23 +1,17 @@
-"""Top-ups: bought once per id for ever, by the journal's word when the store has forgotten; and the schema itself."""
+"""Top-ups: bought once per id for ever, by the journal's word when the store has forgotten."""
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Engine, insert, inspect
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine
 
 from protocol.refusals import Refused
 from server import limits
-from server.journal import database
 from server.journal.purchases import TopUp
-from server.journal.tables import metadata, reversals, topups
+from server.journal.tables import topups
 from server.money import TopUpConflict
-from server.settings import Unusable
 from server.store import keys
 from tests.conftest import Stores
 from tests.journal.ledger import drained, pay, rows
@@ -136,65 +130,3 @@ async def test_paging_through_a_wallets_entries(site: Site) -> None:
     assert len({entry["entry"] for entry in seen}) == limits.ENTRIES_PAGE + 51
     balances = [entry["balance"] for entry in seen]
     assert balances == sorted(balances)  # each gift took something: the newest has least
-
-
-# --- the schema ----------------------------------------------------------------------------------------------------
-async def test_migrations_make_the_tables(journal: str) -> None:
-    """What the migrations make is what tables.py says, in every column, index and constraint."""
-    engine = database.connect(journal)
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, metadata) == []
-        for table in metadata.sorted_tables:
-            key = inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
-            assert key == [column.name for column in table.primary_key.columns]
-    engine.dispose()
-
-
-async def test_rows_of_an_older_schema(empty_database: str) -> None:
-    """Orders that were written before a table was changed are still there afterwards."""
-    engine = database.connect(empty_database)
-    database.migrate(engine, "0002")
-    row = {"kind": "refund", "ref": "g1", "user_id": "cleo", "reason": "r", "body": None, "state": "posted", "at_ms": 7}
-    with engine.begin() as connection:
-        connection.execute(insert(reversals).values(row))
-    database.migrate(engine)
-    with engine.begin() as connection:
-        connection.execute(insert(reversals).values({**row, "user_id": "dan"}))
-        with pytest.raises(IntegrityError), connection.begin_nested():
-            connection.execute(insert(reversals).values(row))
-    assert [each._asdict() for each in rows(engine, reversals)] == [row, {**row, "user_id": "dan"}]
-    engine.dispose()
-
-
-async def test_migrating_again_and_at_once(journal: str) -> None:
-    """Nodes and journal may all begin with it: a schema that is up to date stays as it is."""
-    failed: list[BaseException] = []
-
-    def migrate() -> None:
-        engine = database.connect(journal)
-        try:
-            database.migrate(engine)
-        except BaseException as error:
-            failed.append(error)
-        engine.dispose()
-
-    threads = [threading.Thread(target=migrate) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
-
-
-@pytest.mark.parametrize("journal", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(
-    "url", ["", "nonsense", "mysql://host/db", "redis://host", "postgresql+asyncpg://host/db", "://"]
-)
-async def test_addresses_that_are_none(journal: str, url: str) -> None:
-    """A database that we do not serve is refused in one sentence, without a password in it."""
-    with pytest.raises(Unusable, match=r"\.$"):
-        database.connect(url)
-    with pytest.raises(Unusable) as error:
-        database.connect("mysql://user:hunter2@host/db")
-    assert "hunter2" not in str(error.value)

@@ -1,0 +1,100 @@
+"""The journal's schema: made by migrations on both databases, and what databases are refused."""
+
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, inspect, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from server.journal import database
+from server.journal.tables import entries, metadata, postings, reversals
+from server.settings import Unusable
+from tests.journal.ledger import rows
+
+
+async def test_migrations_make_the_tables(journal: str) -> None:
+    """What the migrations make is what tables.py says, in every column, index and constraint."""
+    engine = database.connect(journal)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        for table in metadata.sorted_tables:
+            key = inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
+            assert key == [column.name for column in table.primary_key.columns]
+    engine.dispose()
+
+
+async def test_rows_of_an_older_schema(empty_database: str) -> None:
+    """Orders that were written before a table was changed are still there afterwards."""
+    engine = database.connect(empty_database)
+    database.migrate(engine, "0002")
+    row = {"kind": "refund", "ref": "g1", "user_id": "cleo", "reason": "r", "body": None, "state": "posted", "at_ms": 7}
+    with engine.begin() as connection:
+        connection.execute(insert(reversals).values(row))
+    database.migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(reversals).values({**row, "user_id": "dan"}))
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            connection.execute(insert(reversals).values(row))
+    assert [each._asdict() for each in rows(engine, reversals)] == [row, {**row, "user_id": "dan"}]
+    engine.dispose()
+
+
+async def test_migrating_keeps_what_is_journaled(empty_database: str) -> None:
+    """Rows of an older schema are there after it, still insert-only, and each is journaled once."""
+    engine = database.connect(empty_database)
+    database.migrate(engine, "0003")
+    entry = {"epoch": 1, "n": 1, "kind": "gift", "user_id": "alice", "ref": "g", "coins": 2, "diamonds": 1}
+    entry |= {"combo_count": 0, "at_ms": 5, "body": "{}", "hash": "x"}
+    legs = [{"epoch": 1, "n": 1, "leg": leg, "asset": "coins", "account": "a", "amount": 1 - 2 * leg} for leg in (0, 1)]
+    with engine.begin() as connection:
+        for partition in (3, 2):
+            of = {"partition": partition}
+            connection.execute(insert(entries), [entry | of | {"ref": f"g{partition}"}])
+            connection.execute(insert(postings), [leg | of for leg in legs])
+    before = rows(engine, entries), rows(engine, postings)
+    database.migrate(engine)
+    assert (rows(engine, entries), rows(engine, postings)) == before
+    assert (len(before[0]), len(before[1])) == (2, 4)
+    for table in ("entries", "postings"):
+        for statement in (f"UPDATE {table} SET n = 9", f"DELETE FROM {table}"):
+            with pytest.raises(DBAPIError, match="insert-only"), engine.begin() as connection:
+                connection.execute(text(statement))
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(insert(entries), [entry | {"partition": 4, "ref": "g3"}])
+    engine.dispose()
+
+
+async def test_migrating_again_and_at_once(journal: str) -> None:
+    """Nodes and journal may all begin with it: a schema that is up to date stays as it is."""
+    failed: list[BaseException] = []
+
+    def migrate() -> None:
+        engine = database.connect(journal)
+        try:
+            database.migrate(engine)
+        except BaseException as error:
+            failed.append(error)
+        engine.dispose()
+
+    threads = [threading.Thread(target=migrate) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+@pytest.mark.parametrize("journal", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "mysql://host/db", "redis://host", "postgresql+asyncpg://host/db", "://"]
+)
+async def test_addresses_that_are_none(journal: str, url: str) -> None:
+    """A database that we do not serve is refused in one sentence, without a password in it."""
+    with pytest.raises(Unusable, match=r"\.$"):
+        database.connect(url)
+    with pytest.raises(Unusable) as error:
+        database.connect("mysql://user:hunter2@host/db")
+    assert "hunter2" not in str(error.value)
