@@ -17,6 +17,7 @@ from server.clock import Clock
 from server.history import History
 from server.journal import database
 from server.journal.drain import Drain
+from server.journal.process import run_drain
 from server.settings import Settings
 from server.store import embedded, keys
 from server.store.client import Store
@@ -37,7 +38,7 @@ def measure(below: Path, gifts: int, on_postgresql: bool) -> dict[str, Any]:
         running.enter_context(machine.store(embedded.ROOM, configured))
         database_pid = server.process.pid if on_postgresql and server.process else None
         syncs = machine.fdatasyncs_per_s(below)
-        found = asyncio.run(_measure(configured, gifts, wallet.pid, database_pid))
+        found = run_drain(_measure(configured, gifts, wallet.pid, database_pid))
         return {**found, "fdatasyncs_per_s": [syncs, machine.fdatasyncs_per_s(below)]}
 
 

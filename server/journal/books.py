@@ -108,9 +108,11 @@ class Unreadable(Struct, frozen=True, kw_only=True):
 
 def parse(row: Any) -> "LogEntry | Unreadable":
     """An XRANGE row: `<epoch>-<n>` and its fields."""
-    epoch, n = (int(part) for part in row[0].split(b"-"))
+    id, listed = row
+    epoch, n = map(int, id.split(b"-"))
     try:
-        fields = dict(zip(row[1][::2], row[1][1::2], strict=True))
+        pairs = iter(listed)
+        fields = dict(zip(pairs, pairs, strict=True))
         if "\0" in fields[b"e"].decode():
             raise ValueError("a NUL in the text")
         entry = LogEntry(
@@ -124,7 +126,7 @@ def parse(row: Any) -> "LogEntry | Unreadable":
             about=_BODY.decode(fields[b"e"]),
         )
     except (KeyError, ValueError, msgspec.DecodeError) as error:
-        return Unreadable(epoch=epoch, n=n, body=repr(row[1]).encode(), reason=f"cannot be read: {error!r}")
+        return Unreadable(epoch=epoch, n=n, body=repr(listed).encode(), reason=f"cannot be read: {error!r}")
     return entry
 
 

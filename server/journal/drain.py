@@ -38,6 +38,7 @@ class Drain:
         self._retell = Retell(history, clock, self._read_logs)
         self._trimmed_at_ms = 0
         self._frozen: set[int] = set()
+        self._more = False
         self.journaled = 0
         self.stuck: dict[int, str] = {}
 
@@ -54,7 +55,7 @@ class Drain:
             if last:
                 return
             pause_s = limits.DRAIN_IDLE_S if moved else min(pause_s * 2, limits.DRAIN_IDLE_S_MAX)
-            if moved < limits.DRAIN_BATCH:
+            if not self._more:
                 await _wait(stopping, pause_s)
 
     async def _step(self) -> int:
@@ -82,6 +83,7 @@ class Drain:
         self._retell.note(positions, logs)
         moved = await asyncio.to_thread(self._ledger.write, marks, logs) if logs else 0
         self.journaled += moved
+        self._more = moved > 0 and any(len(found) == limits.DRAIN_BATCH for found in logs.values())
         if abs(self.clock.now_ms() - self._trimmed_at_ms) > limits.TRIM_EVERY_S * 1000:
             self._trimmed_at_ms = self.clock.now_ms()
             await self._trim()
