@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import structlog
@@ -87,12 +87,12 @@ class Retell:
             await self._retell(partition, missing)
         last = {partition: (found[-1].epoch, found[-1].n) for partition, found in old.items()}
         store = self._history.store
-        await asyncio.gather(*(store.send("SET", keys.shown_watermark(p), f"{e}-{n}") for p, (e, n) in last.items()))
+        await asyncio.gather(*(store.call("SET", keys.shown_watermark(p), f"{e}-{n}") for p, (e, n) in last.items()))
         self.shown.update(last)
 
     async def _read_shown(self) -> dict[int, Position]:
         partitions = range(limits.WALLET_PARTITIONS)
-        found = await asyncio.gather(*(self._history.store.send("GET", keys.shown_watermark(p)) for p in partitions))
+        found = await asyncio.gather(*(self._history.store.call("GET", keys.shown_watermark(p)) for p in partitions))
         return {p: _parse_id(value) for p, value in zip(partitions, found, strict=True)}
 
     def _has_room(self, partition: int) -> bool:
@@ -115,18 +115,23 @@ class Retell:
             for noted in found:
                 if noted.gift_id and now_ms - noted.at_ms <= limits.RETELL_UNTIL_MS:  # later nobody knows any more
                     by_room.setdefault(noted.room, []).append((partition, noted))
-        asked: list[tuple[list[tuple[int, Noted]], asyncio.Future[Any]]] = []
-        for room, gifts in by_room.items():
-            for first in range(0, len(gifts), limits.RETELL_ASKED):
-                some = gifts[first : first + limits.RETELL_ASKED]
-                names = [keys.room_once(room, noted.gift_id) for _, noted in some]
-                asked.append((some, self._history.store.send("MGET", *names)))
+        asked = [
+            (room, gifts[first : first + limits.RETELL_ASKED])
+            for room, gifts in by_room.items()
+            for first in range(0, len(gifts), limits.RETELL_ASKED)
+        ]
+        replies = await asyncio.gather(*(self._shown_as(room, some) for room, some in asked))
         missing: dict[int, list[Noted]] = {}
-        for some, reply in asked:
-            for (partition, noted), seq in zip(some, await reply, strict=True):
+        for (_, some), seqs in zip(asked, replies, strict=True):
+            for (partition, noted), seq in zip(some, seqs, strict=True):
                 if seq is None:
                     missing.setdefault(partition, []).append(noted)
         return {partition: sorted(found) for partition, found in missing.items()}
+
+    async def _shown_as(self, room: str, gifts: list[tuple[int, Noted]]) -> list[bytes | None]:
+        """The seqs of a room's gifts, None for one that it has not shown. Raises StoreError."""
+        names = [keys.room_once(room, noted.gift_id) for _, noted in gifts]
+        return cast(list[bytes | None], await self._history.store.call("MGET", *names))
 
     async def _retell(self, partition: int, missing: list[Noted]) -> None:
         """Read them again, for only where they stand is noted, and show them."""
