@@ -60,8 +60,8 @@ class Link:
             finally:
                 for pump in pumps:
                     pump.cancel()
+                far_writer.transport.abort()  # before anything that `cut` may end
                 await asyncio.gather(*pumps, return_exceptions=True)
-                far_writer.transport.abort()
         writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
