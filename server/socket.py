@@ -301,6 +301,8 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         self.connections.discard(self)
         cast(set[Any], self.connections).add(connection)
         self.transport = cast(asyncio.Transport, _NoTransport())
+        self.handshake_complete = True  # also when uvicorn wrote no 101, because the peer has just left
+        connection.closing = transport.is_closing()
         if early:  # frames before our 101 (RFC 6455, section 4.1) would be lost; those in the request's own segment are
             connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")
         else:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import websockets
@@ -16,7 +17,7 @@ from websockets.server import ServerProtocol
 from protocol.closes import Close
 from server import limits
 from server.outbox import Prepared
-from server.socket import Connection
+from server.socket import TAKEOVER, Connection
 from tests.frames import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Heard, Wire, masked, written_frames
 from tests.site import Site
 
@@ -280,6 +281,28 @@ async def test_a_frame_that_does_not_wait_for_the_handshake(site: Site, turns: i
         await writer.wait_closed()
     assert b" 101 " in said
     assert b'"ref":"too early"' in said or Close.PROTOCOL_ERROR.to_bytes(2) in said
+
+
+async def test_who_leaves_in_the_handshake(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A peer whose connection ends as it is accepted never joins, and is no error to be logged."""
+    app = site.server.config.loaded_app
+
+    async def ends_as_it_is_accepted(scope: Any, receive: Any, send: Any) -> None:
+        async def send_to_nobody(message: Any) -> None:
+            if message["type"] == "websocket.accept":
+                scope["extensions"][TAKEOVER].__self__.transport.abort()
+            await send(message)
+
+        await app(scope, receive, send_to_nobody)
+
+    site.server.config.loaded_app = ends_as_it_is_accepted
+    with pytest.raises(websockets.InvalidMessage):
+        await site.join("screen", "overlay")
+    site.server.config.loaded_app = app
+    viewer = await site.join("bob")
+    assert (await viewer.ask("ping"))["type"] == "ok"
+    assert site.node.sessions.joins == len(site.node.sessions.connections) == 1
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_fragmented_command(site: Site) -> None:
