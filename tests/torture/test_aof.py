@@ -94,7 +94,7 @@ async def change_a_digit(bank: Bank, command: bytes, place: int, *, of: bytes) -
 
 
 FLIPS = {
-    "wallet": (b"HINCRBY", b":w:", 3),
+    "wallet": (b"HSET", b":w:", 3),
     "spent": (b"HINCRBY", b":m", 3),
     "counter": (b"INCRBY", b":s:", 2),
     "balance": (b"XADD", b":log", 6),
