@@ -24,6 +24,7 @@ from loadtest.wire import Address, upgrade
 MARKED = re.compile(rb"@T([0-9a-f]{16})")
 TAIL = 17  # a mark may be cut in two by a read
 LATENCIES_MAX = 2_000_000
+SLOW_BYTES = 4_096  # of the kernel, for a reader that never reads
 
 
 class Heard(Struct, frozen=True):
@@ -41,7 +42,9 @@ class Heard(Struct, frozen=True):
 class Audience:
     """The process: `ready` when all are connected, `heard` when its time is over."""
 
-    def __init__(self, url: str, paths: Path | str, number: int, seconds: float, *, cpu: int, folder: Path) -> None:
+    def __init__(
+        self, url: str, paths: Path | str, number: int, seconds: float, *, cpu: int, folder: Path, slow: int = 0
+    ) -> None:
         self._ready = folder / f"ready-{time.monotonic_ns()}"
         address = Address.of(url)
         where = [address.host, str(address.port)]
@@ -53,6 +56,7 @@ class Audience:
             self.name = "built in (python)"
             command = [sys.executable, "-m", "loadtest.audience", *where, str(paths), str(number), str(seconds)]
             command += ["-w", str(self._ready)]
+        command += ["-slow", str(slow)] if slow else []
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         with contextlib.suppress(OSError):
             os.sched_setaffinity(self._process.pid, {cpu})
@@ -72,8 +76,10 @@ class Audience:
         return msgspec.convert(found, Heard, strict=False)
 
     def end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        """Leave, if it is still there."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
 
 
 # --- the built-in audience -----------------------------------------------------------------------------------------
@@ -107,9 +113,13 @@ class Counted:
         )
 
 
-def _connect(address: Address, path: str) -> socket.socket:
-    """Through the handshake, blocking: what follows it is counted by whoever reads."""
-    opened = socket.create_connection((address.host, address.port), timeout=30)
+def _connect(address: Address, path: str, *, slow: bool) -> socket.socket:
+    """Through the handshake, blocking: what follows it is counted by whoever reads. A slow one has little room."""
+    opened = socket.socket()
+    if slow:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BYTES)
+    opened.settimeout(30)
+    opened.connect((address.host, address.port))
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     opened.sendall(upgrade(address, path, "liveroom.v1.json"))
     got = b""
@@ -131,15 +141,17 @@ def main() -> int:
     parser.add_argument("paths", help="one path for all, or a file with a path per line")
     parser.add_argument("number", type=int)
     parser.add_argument("seconds", type=float)
+    parser.add_argument("-slow", type=int, default=0, help="so many of them never read")
     parser.add_argument("-w", dest="ready", type=Path, required=True)
     args = parser.parse_args()
     raise_file_limit()
     address = Address(args.host, args.port, False)
     one_for_all = args.paths.startswith("/v1/")
     paths = [args.paths] * args.number if one_for_all else Path(args.paths).read_text().split()[: args.number]
-    sockets = {opened.fileno(): opened for opened in (_connect(address, path) for path in paths)}
+    opened = [_connect(address, path, slow=number < args.slow) for number, path in enumerate(paths)]
     args.ready.touch()
-    print(_listen(sockets, args.seconds).line(len(sockets)))
+    reading = {each.fileno(): each for each in opened[args.slow :]}
+    print(_listen(reading, args.seconds).line(len(opened)))
     return 0
 
 

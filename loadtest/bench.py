@@ -9,12 +9,13 @@ from pathlib import Path
 
 import uvloop
 
-from loadtest import money, report
+from loadtest import delivery, money, naive, report
 from loadtest.api import Api
 from loadtest.audience import Audience
 from loadtest.flood import flood
-from loadtest.person import mark
 from loadtest.processes import (
+    NODE_CPU,
+    OTHER_CPU,
     SERVICE_KEY,
     Served,
     cpu_s,
@@ -25,17 +26,18 @@ from loadtest.processes import (
 )
 from loadtest.report import CONSOLE
 from loadtest.wire import Socket
-from protocol.client import RoomClient
 
-NODE_CPU, OTHER_CPU = 0, 1
 ROOM = "bench"
 SETTLE_S = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="*", default=list(_BENCHES), help=f"of {', '.join(_BENCHES)}; all without it")
-    parser.add_argument("--viewers", type=int, default=1000, help="fanout: sockets in the room")
-    parser.add_argument("--events-per-s", type=float, default=60, help="fanout: chat messages per second")
+    rates, ways = [30.0, 60.0, 200.0, 1000.0], list(naive.WAYS)
+    parser.add_argument("--viewers", type=int, default=1000, help="fanout, slow: sockets in the room")
+    parser.add_argument("--events-per-s", type=float, nargs="+", default=rates, help="fanout: chat messages per second")
+    parser.add_argument("--beside", nargs="*", choices=ways, default=ways, help="fanout: the plain ways to measure too")
+    parser.add_argument("--hall", type=int, default=9000, help="hall: sockets in the room")
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     parser.add_argument("--connections", type=int, default=5000, help="memory: idle sockets")
     parser.add_argument("--joins", type=int, default=5000, help="joins: how many")
@@ -54,61 +56,6 @@ def run(args: argparse.Namespace) -> int:
     for what in args.what:
         _BENCHES[what](args)
     return 0
-
-
-# --- fan-out -------------------------------------------------------------------------------------------------------
-def _fanout(args: argparse.Namespace) -> None:
-    """One bot says so many messages a second to so many viewers: what does a delivered one cost the node?"""
-    pin(os.getpid(), OTHER_CPU)
-    with Served(args.folder) as served, tempfile.TemporaryDirectory() as folder:
-        api = Api(served.url, SERVICE_KEY)
-        api.open_room(ROOM)
-        served.spread(NODE_CPU, OTHER_CPU)
-        path, stays_s = socket_path(ROOM, "fan"), args.seconds + 3 * SETTLE_S
-        audience = Audience(served.url, path, args.viewers, stays_s, cpu=OTHER_CPU, folder=Path(folder))
-        audience.wait_ready()
-        time.sleep(SETTLE_S)
-        used_s = cpu_s(served.node)
-        said = uvloop.run(_publish(served, args.events_per_s, args.seconds))
-        time.sleep(SETTLE_S / 2)
-        used_s = cpu_s(served.node) - used_s
-        heard = audience.heard()
-    expected = said * args.viewers
-    report.table(
-        f"fan-out: {args.viewers} viewers, {args.events_per_s:g} events/s, {args.seconds:g} s",
-        {
-            "audience": audience.name,
-            "delivered": f"{heard.messages} of {expected} ({heard.per_s:.0f} per s), {heard.closed} closed",
-            "node CPU per delivered": f"{used_s / max(1, heard.messages) * 1e6:.2f} us  (target <= 12)",
-            "node busy": f"{used_s / args.seconds * 100:.0f} % of a core",
-            "said to received": f"p50 {heard.p50_ms:.1f}  p99 {heard.p99_ms:.1f}  max {heard.max_ms:.1f} ms",
-        },
-    )
-
-
-async def _publish(served: Served, per_s: float, seconds: float) -> int:
-    """How many messages a bot has said and got its ok for."""
-    bot, gone = RoomClient(lambda: time.time_ns() // 1_000_000), asyncio.Event()
-    answered = 0
-
-    def hear(frame: str | bytes) -> None:
-        nonlocal answered
-        answered += sum(getattr(told, "ok", False) for told in bot.receive(frame))
-        gone.set()
-
-    socket = await Socket.connect(Api(served.url, SERVICE_KEY).address, socket_path(ROOM, "bot", "bot"), hear)
-    began, said = time.perf_counter(), 0
-    while (passed := time.perf_counter() - began) < seconds:
-        while said < passed * per_s:
-            socket.send(bot.chat(f"a message of the usual length {mark()}"))
-            said += 1
-        await asyncio.sleep(min(0.01, 1 / per_s))
-    async with asyncio.timeout(10):
-        while bot.unanswered:
-            gone.clear()
-            await gone.wait()
-    socket.abort()
-    return answered
 
 
 # --- gifts ---------------------------------------------------------------------------------------------------------
@@ -199,7 +146,9 @@ async def _join_all(served: Served, paths: list[str]) -> float:
 
 
 _BENCHES = {
-    "fanout": _fanout,
+    "fanout": delivery.fanout,
+    "hall": delivery.hall,
+    "slow": delivery.slow,
     "spend": money.spend,
     "drain": money.drain,
     "gifts": _gifts,

@@ -21,13 +21,14 @@ SECRET = "a secret of the load test, for its own server alone"
 SERVICE_KEY = "a service key of the load test, for its own server"
 START_S = 40.0
 STOP_S = 15.0
+NODE_CPU, OTHER_CPU = 0, 1
 
 
 class Served:
     """`python -m server run` on a free port, until the block ends."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = Path(tempfile.mkdtemp(prefix="liveroom-bench-", dir=folder))
         self._process: subprocess.Popen[bytes]
@@ -128,7 +129,18 @@ def socket_path(room: str, user: str, role: Role = "viewer") -> str:
     return f"/v1/rooms/{room}/ws?token={token(user, role)}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until somebody answers on a port."""
+    deadline = time.monotonic() + START_S
+    while True:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{process.args!r} did not start")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)

@@ -1,14 +1,17 @@
 """The crowd on a real node, and that it would say so if order or sums were wrong."""
 
 import asyncio
+from pathlib import Path
 
+import msgspec
 import pytest
 
-from loadtest.audience import Counted
+from loadtest.audience import Audience, Counted
 from loadtest.crowd import Crowd, Plan, run
+from loadtest.naive import BOT_PATH, PATH, WAYS, Naive
 from loadtest.person import mark
 from loadtest.wire import Address, NotAdmitted, Socket
-from protocol.client import Frame
+from protocol.client import Frame, RoomClient
 from tests.site import WAIT_S, Site
 
 
@@ -85,6 +88,39 @@ async def test_a_refused_socket_says_with_what_status(site: Site) -> None:
     with pytest.raises(NotAdmitted, match="bad_token") as no:
         await Socket.connect(Address.of(site.url), "/v1/rooms/demo/ws?token=x", lambda _frame: None)
     assert no.value.status == 401
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_plain_ways_tell_everybody(way: str) -> None:
+    """Each event reaches every viewer of the servers that ours is measured beside, and whoever said it has a reply."""
+    with Naive(way) as naive:
+        address, bot = Address.of(naive.url), RoomClient(lambda: 0)
+        heard: asyncio.Queue[Frame] = asyncio.Queue()
+        replies: asyncio.Queue[Frame] = asyncio.Queue()
+        viewers = [await Socket.connect(address, PATH, heard.put_nowait) for _ in range(3)]
+        speaker = await Socket.connect(address, BOT_PATH, replies.put_nowait)
+        speaker.send(bot.chat("to all"))
+        async with asyncio.timeout(WAIT_S):
+            events = [msgspec.json.decode(await heard.get())[0] for _ in viewers]
+            assert bot.receive(await replies.get())
+        assert [(event["type"], event["seq"], event["text"]) for event in events] == [("chat.sent", 1, "to all")] * 3
+        for socket in (*viewers, speaker):
+            socket.abort()
+
+
+async def test_slow_readers_of_an_audience_count_nothing(site: Site, tmp_path: Path) -> None:
+    """Who never reads is there and hears nothing; the others' messages are counted."""
+    path = "/" + site.address(token=site.token("fan")).split("/", 3)[3]
+    audience = Audience(site.url, path, 5, 1.5, cpu=0, folder=tmp_path, slow=2)
+    try:
+        await asyncio.to_thread(audience.wait_ready)
+        bot = await site.join("bot", "bot")
+        for _ in range(4):
+            await bot.ask("chat.send", text=mark())
+        heard = await asyncio.to_thread(audience.heard)
+    finally:
+        audience.end()
+    assert (heard.conns, heard.messages, heard.closed) == (5, 4 * 3, 0)
 
 
 def test_an_audience_counts_a_mark_that_is_cut_in_two() -> None:

@@ -1,0 +1,216 @@
+"""Delivery's figures: what a delivered message costs, beside two plain ways; a full hall; readers that do not read."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import re
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import uvloop
+from msgspec import Struct
+
+from loadtest import report
+from loadtest.api import Api
+from loadtest.audience import Audience, Heard
+from loadtest.naive import BOT_PATH, PATH, WAYS, Naive
+from loadtest.person import mark
+from loadtest.processes import NODE_CPU, OTHER_CPU, SERVICE_KEY, Served, cpu_s, pin, rss_kib, socket_path
+from loadtest.wire import Address, Socket
+from protocol.client import RoomClient
+
+ROOM = "bench"
+SETTLE_S = 1.0
+ANSWERS_S = 10.0
+TARGETS = {  # by events per second: us per delivered message, ms of the 99th percentile
+    30: (10.0, None),
+    200: (2.0, 100),
+    1000: (0.5, 120),
+}
+TIMES_TARGET = 5  # better than the plain ways, at this rate
+TIMES_RATE = 200
+HALL_P99_MS, HALL_LAG_MS = 400, 20
+SLOW_MORE = 1.1
+LAG = re.compile(r"^liveroom_loop_lag_seconds (\S+)$", re.MULTILINE)
+
+
+class Program(Struct, frozen=True):
+    """A server to be measured: `node` is the process whose CPU counts."""
+
+    name: str
+    url: str
+    node: int
+    viewer_path: str
+    bot_path: str
+
+
+class Figures(Struct, frozen=True):
+    """What one measurement found."""
+
+    name: str
+    audience: str
+    expected: int
+    heard: Heard
+    used_s: float  # CPU of the node
+    took_s: float
+    rss_kib: int
+    lag_ms: float | None
+
+    @property
+    def each_us(self) -> float:
+        return self.used_s / max(1, self.heard.messages) * 1e6
+
+    @property
+    def arrived(self) -> str:
+        part = self.heard.messages / max(1, self.expected)
+        return "all" if part == 1 else f"{self.heard.messages} of {self.expected} ({part:.1%})"
+
+    @property
+    def waited(self) -> str:
+        return f"p50 {self.heard.p50_ms:.1f}  p99 {self.heard.p99_ms:.1f}  max {self.heard.max_ms:.0f} ms"
+
+
+# --- the measurements ----------------------------------------------------------------------------------------------
+def fanout(args: argparse.Namespace) -> None:
+    """What a delivered message costs at each rate, ours and in the plain ways."""
+    for per_s in args.events_per_s:
+        ours = _measure(_liveroom(args.folder), args.viewers, per_s, args.seconds)
+        plain = [_measure(_naive(way), args.viewers, per_s, args.seconds) for way in args.beside]
+        each_us, p99_ms = TARGETS.get(per_s, (None, None))
+        rows: dict[str, object] = {
+            "audience": ours.audience,
+            "liveroom": f"{ours.each_us:.2f} us CPU per delivered{_target(each_us, 'us')}",
+            "- said to received": ours.waited + _target(p99_ms, "ms p99"),
+            "- delivered": f"{ours.arrived}, {ours.heard.closed} closed, loop lag p99 {ours.lag_ms} ms",
+        }
+        aim = f"  (target >= {TIMES_TARGET})" if per_s == TIMES_RATE else ""
+        for number, each in enumerate(plain, 1):
+            rows[f"{number}: {each.name}"] = f"{each.each_us:.2f} us, {each.each_us / ours.each_us:.1f} times{aim}"
+            rows[f"{number}: said to received"] = each.waited
+            rows[f"{number}: delivered"] = each.arrived
+        report.table(f"fan-out: {args.viewers} viewers, {per_s:g} events/s, {args.seconds:g} s", rows)
+
+
+def hall(args: argparse.Namespace) -> None:
+    """Very many viewers in one room of one node."""
+    found = _measure(_liveroom(args.folder), args.hall, 100, args.seconds)
+    report.table(
+        f"a full hall: {args.hall} viewers, 100 events/s, {args.seconds:g} s",
+        {
+            "audience": found.audience,
+            "node CPU per delivered": f"{found.each_us:.2f} us",
+            "said to received": f"{found.waited}  (target <= {HALL_P99_MS} ms p99)",
+            "loop lag": f"p99 {found.lag_ms} ms  (target <= {HALL_LAG_MS})",
+            "delivered": f"{found.arrived}, {found.heard.closed} closed",
+        },
+    )
+
+
+def slow(args: argparse.Namespace) -> None:
+    """A tenth of the viewers never reads: what the others and the node's memory notice."""
+    few = args.viewers // 10
+    without = _measure(_liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds)
+    with_ = _measure(_liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds, slow=few)
+    held, more = with_.rss_kib / without.rss_kib, with_.heard.p99_ms / max(0.001, without.heard.p99_ms)
+    aim = f"(target <= {SLOW_MORE:g} times)"
+    report.table(
+        f"slow readers: {few} of {args.viewers} viewers never read, {TIMES_RATE} events/s, {args.seconds:g} s",
+        {
+            "audience": with_.audience,
+            "the others wait without them": without.waited,
+            "the others wait with them": f"{with_.waited}: p99 {more:.2f} times  {aim}",
+            "delivered to the others": with_.arrived,
+            "memory of the node without them": f"{without.rss_kib / 1024:.1f} MiB",
+            "memory of the node with them": f"{with_.rss_kib / 1024:.1f} MiB: {held:.2f} times  {aim}",
+        },
+    )
+
+
+def _target(value: float | None, unit: str) -> str:
+    return f"  (target <= {value:g} {unit})" if value is not None else ""
+
+
+# --- measuring -----------------------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def _liveroom(folder: Path | None) -> Iterator[Program]:
+    """Ours, with a room: the node on a core of its own, stores and journal on the other."""
+    with Served(folder) as served:
+        Api(served.url, SERVICE_KEY).open_room(ROOM)
+        served.spread(NODE_CPU, OTHER_CPU)
+        viewer_path, bot_path = socket_path(ROOM, "fan"), socket_path(ROOM, "bot", "bot")
+        yield Program("liveroom", served.url, served.node, viewer_path, bot_path)
+
+
+@contextlib.contextmanager
+def _naive(way: str) -> Iterator[Program]:
+    with Naive(way) as naive:
+        pin(naive.pid, NODE_CPU)
+        yield Program(WAYS[way], naive.url, naive.pid, PATH, BOT_PATH)
+
+
+def _measure(
+    started: AbstractContextManager[Program], viewers: int, per_s: float, seconds: float, slow: int = 0
+) -> Figures:
+    """One bot says so many messages a second to so many viewers, of whom some never read."""
+    pin(os.getpid(), OTHER_CPU)
+    with started as program, tempfile.TemporaryDirectory() as folder:
+        stays_s = seconds + 3 * SETTLE_S
+        audience = Audience(
+            program.url, program.viewer_path, viewers, stays_s, cpu=OTHER_CPU, folder=Path(folder), slow=slow
+        )
+        audience.wait_ready()
+        time.sleep(SETTLE_S)
+        began, used_s = time.monotonic(), cpu_s(program.node)
+        said = uvloop.run(_publish(program, per_s, seconds))
+        held = rss_kib(program.node)
+        heard = audience.heard()  # an overloaded server delivers to the end: its CPU counts as long as it does
+        used_s = cpu_s(program.node) - used_s
+        took_s = time.monotonic() - began
+        return Figures(
+            name=program.name,
+            audience=audience.name,
+            expected=said * (viewers - slow),
+            heard=heard,
+            used_s=used_s,
+            took_s=took_s,
+            rss_kib=held,
+            lag_ms=_lag_ms(program),
+        )
+
+
+async def _publish(program: Program, per_s: float, seconds: float) -> int:
+    """How many messages a bot has said; all have their ok unless the server is far behind."""
+    bot, news = RoomClient(lambda: time.time_ns() // 1_000_000), asyncio.Event()
+
+    def hear(frame: str | bytes) -> None:
+        bot.receive(frame)
+        news.set()
+
+    socket = await Socket.connect(Address.of(program.url), program.bot_path, hear)
+    began, said = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < seconds:
+        while said < passed * per_s:
+            socket.send(bot.chat(f"a message of the usual length {mark()}"))
+            said += 1
+        await asyncio.sleep(min(0.01, 1 / per_s))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_S):
+            while bot.unanswered:
+                news.clear()
+                await news.wait()
+    socket.abort()
+    return said
+
+
+def _lag_ms(program: Program) -> float | None:
+    """How late the node's loop was, by its own account."""
+    with contextlib.suppress(OSError):
+        with urllib.request.urlopen(f"{program.url}/metrics", timeout=5) as answer:
+            found = LAG.search(answer.read().decode())
+        return round(float(found[1]) * 1000, 1) if found else None
+    return None
