@@ -38,7 +38,7 @@ def workers(program: Program) -> dict[int, int]:
     found = {}
     for pid, name in program.processes().items():
         if name == "node":
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # it may end while we look
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
                 found[int(words[words.index(b"--worker") + 1])] = pid
     return found
