@@ -20,8 +20,8 @@ from server.wallet import SPEND
 
 Opened = contextlib.AbstractAsyncContextManager[Pay]
 TRY_S = 1.0  # for each size of the pool; the best one is measured
-REDIS_POOLS = (50, 100, 200)
-POSTGRESQL_POOLS = (8, 16, 32)
+REDIS_POOLS = (1, 50, 100, 200)  # with one, each gift is awaited before the next is sent
+POSTGRESQL_POOLS = (1, 8, 16, 32)
 PER_S_MAX = 12_000
 WAIT_S = 30.0
 
