@@ -107,6 +107,7 @@ REASON_CHARS_MAX = 200
 RECOVER_EVERY_S = 10.0  # pending orders are looked for: two short queries
 RECOVER_AFTER_MS = 20_000  # an order as old as this has nobody who is at it still: it waits for the journal at most
 RECOVER_UNTIL_MS = (TOPUP_RECEIPT_S - 86_400) * 1000  # later the store might have done it and forgotten it
+RECOVER_STOP_S = 1.0  # a stopping node ends the order that it is at, unless that waits for the journal
 RECOVER_BATCH = 100  # orders of a kind and round
 MATURITY_MS = 7 * 86_400_000  # credits ripen after a week: most chargebacks of a fraud come sooner
 AUDIT_EVERY_S = 60.0

@@ -38,26 +38,31 @@ class Recovery:
         self._clock = clock
         self._after: dict[str, tuple[int, str]] = {}  # where the next round goes on: none starves behind a stuck one
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
         self.recovered = 0
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._watch(), name="recovery")
 
     async def stop(self) -> None:
+        """End what is under way: its thread would outlive a cancelled task, and the database's connections with it."""
         if self._task is not None:
+            self._stopping.set()
+            await asyncio.wait({self._task}, timeout=limits.RECOVER_STOP_S)
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _watch(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 await self.once()
             except SQLAlchemyError as error:
                 log.debug("recovery_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
             except Exception:
                 log.exception("recovery_failed")
-            await asyncio.sleep(limits.RECOVER_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.RECOVER_EVERY_S):
+                    await self._stopping.wait()
 
     async def once(self) -> None:
         """Some pending orders of each kind. Raises SQLAlchemyError."""
@@ -65,7 +70,7 @@ class Recovery:
             if not self._wallet.usable:
                 return
             for row in await asyncio.to_thread(self._pending, kind):
-                if not await self._repeat(kind, row):
+                if self._stopping.is_set() or not await self._repeat(kind, row):
                     break
 
     async def _repeat(self, kind: str, row: Any) -> bool:
