@@ -29,11 +29,11 @@ check: .venv/dev.stamp  ## ruff and mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 test: check browser  ## ruff, mypy and every test
-	@# Two cores and much waiting: real processes and browsers beside the rest.
-	@{ $(PY) -m pytest -q tests/journeys tests/test_docker.py && $(PY) -m pytest -q tests/pages && $(PY) -m pytest -q tests/torture; } \
-	  & beside=$$!; \
-	$(PY) -m pytest -q --ignore=tests/journeys --ignore=tests/pages --ignore=tests/test_docker.py --ignore=tests/torture; mine=$$?; \
-	wait $$beside && exit $$mine
+	@# Two cores and much waiting: real processes, the journal with browsers, and the rest beside each other.
+	@{ $(PY) -m pytest -q tests/journeys tests/test_docker.py && $(PY) -m pytest -q tests/torture; } & processes=$$!; \
+	{ $(PY) -m pytest -q tests/journal && $(PY) -m pytest -q tests/pages; } & journal=$$!; \
+	$(PY) -m pytest -q $(foreach each,journeys test_docker.py torture journal pages,--ignore=tests/$(each)); rest=$$?; \
+	wait $$processes && wait $$journal && exit $$rest
 
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes
 	@LIVEROOM_TORTURE=1 $(PY) -m pytest -q tests/torture
