@@ -30,9 +30,10 @@ check: .venv/dev.stamp  ## ruff and mypy
 
 test: check browser  ## ruff, mypy and every test
 	@# Two cores and much waiting: real processes, the journal with browsers, and the rest beside each other.
-	@{ $(PY) -m pytest -q tests/journeys tests/test_docker.py && $(PY) -m pytest -q tests/torture; } & processes=$$!; \
+	@$(PY) -m pytest -q tests/journeys tests/test_docker.py & processes=$$!; \
 	{ $(PY) -m pytest -q tests/journal && $(PY) -m pytest -q tests/pages; } & journal=$$!; \
-	$(PY) -m pytest -q $(foreach each,journeys test_docker.py torture journal pages,--ignore=tests/$(each)); rest=$$?; \
+	{ $(PY) -m pytest -q $(foreach each,journeys test_docker.py torture journal pages,--ignore=tests/$(each)) \
+	  && $(PY) -m pytest -q tests/torture; }; rest=$$?; \
 	wait $$processes && wait $$journal && exit $$rest
 
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes
