@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from loadtest.processes import ROOT, free_port, until_listening
 
 WAYS = {"starlette": "await send_text per socket, starlette", "websockets": "websockets.broadcast"}
 PATH, BOT_PATH = "/v1/room", "/v1/bot"
+LIFE_S = 600  # whoever started it may have been killed
 
 
 class Naive:
@@ -139,6 +141,7 @@ def main() -> None:
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("port", type=int)
     args = parser.parse_args()
+    signal.alarm(LIFE_S)
     if args.way == "starlette":
         run_starlette(args.port)
     else:
