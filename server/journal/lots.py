@@ -63,8 +63,7 @@ class Lots:
                 case "refund":
                     self._give_back(row.ref)
                 case "chargeback":
-                    lot = self.lots[row.ref]
-                    lot.left, lot.gone, lot.parts = 0, True, {}
+                    self._charge_back(row.ref, row.coins)
         return self
 
     def _spend(self, gift_id: str, coins: int) -> None:
@@ -77,6 +76,21 @@ class Lots:
             if not coins:
                 return
         raise ValueError(f"gift {gift_id} spends {coins} coins that no top-up brought")
+
+    def _charge_back(self, topup_id: str, coins: int) -> None:
+        """The lot is gone, and `coins` that were left of it when that was decided.
+
+        Who was unfrozen in between may have spent some of them: the next lots have paid for those gifts.
+        """
+        lot = self.lots[topup_id]
+        spent, parts = coins - lot.left, lot.parts
+        lot.left, lot.gone, lot.parts = 0, True, {}
+        for gift_id in reversed(parts):
+            part = min(parts[gift_id], spent)
+            if part <= 0:
+                break
+            self._spend(gift_id, part)
+            spent -= part
 
     def _give_back(self, gift_id: str) -> None:
         for lot in self.lots.values():

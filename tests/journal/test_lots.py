@@ -40,6 +40,12 @@ HISTORIES: list[tuple[str, list[Any], dict[str, int], dict[str, dict[str, int]]]
     ("a part is spent", [bought("t1", 100), gave("g1", 30)], {"t1": 70}, {"t1": {"g1": 30}}),
     ("all is spent", [bought("t1", 100), gave("g1", 100)], {"t1": 0}, {"t1": {"g1": 100}}),
     (
+        "spent between a chargeback's decision and its entry: the next one has paid",
+        [bought("t1", 10), bought("t2", 10), gave("g1", 6), gave("g2", 4), entry("chargeback", "t1", 4)],
+        {"t1": 0, "t2": 6},
+        {"t1": {}, "t2": {"g2": 4}},
+    ),
+    (
         "the oldest goes first",
         [bought("t1", 100), bought("t2", 100), gave("g1", 100), gave("g2", 1)],
         {"t1": 0, "t2": 99},
