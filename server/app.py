@@ -108,7 +108,7 @@ class Node:
         self.recovery = Recovery(self.engine, self.wallet, self.purchases, self.reversals, self.clock)
         self.earnings = Earnings(self.engine, self.clock)
         self.audit_watch = AuditWatch(self.engine)
-        self.registry = metrics.registry(self._readings())
+        self.registry = metrics.registry(self._readings(), self.pace.lags)
 
     async def _wake_rooms(self, link: Link, run_id: str) -> None:
         await wake_rooms(self.room_store, link, run_id, self.clock)
@@ -133,7 +133,6 @@ class Node:
         read.counter("wallet_batches", "Calls that those gifts shared.", lambda: self.wallet.batches)
         read.counter("events_received", "Events from the bus.", lambda: self.fanout.received)
         read.counter("events_filled", "Events that the bus lost, from the history.", lambda: self.fanout.filled)
-        read.gauge("loop_lag_seconds", "How late the loop was: p99 of the last minute.", lambda: self.pace.lag_s)
         read.gauge("tick_pressure", "By how much the lag lengthens every tick.", lambda: self.pace.pressure)
         read.counter("orders_recovered", "Pending orders that this node ended.", lambda: self.recovery.recovered)
         self.audit_watch.tell(read)

@@ -27,10 +27,11 @@ class Readings(Collector):
             yield CounterMetricFamily(name, text, value=read())
 
 
-def registry(readings: Readings) -> CollectorRegistry:
+def registry(*collectors: Collector) -> CollectorRegistry:
     """A registry of this node alone."""
     made = CollectorRegistry()
-    made.register(readings)
+    for collector in collectors:
+        made.register(collector)
     ProcessCollector(registry=made)
     GCCollector(registry=made)
     return made

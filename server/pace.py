@@ -6,7 +6,8 @@ What a flush costs is its writes, not its messages: lengthening the tick sheds l
 import asyncio
 import contextlib
 import time
-from collections import deque
+
+from prometheus_client import Histogram
 
 from server import limits
 
@@ -17,7 +18,9 @@ class Pace:
     def __init__(self) -> None:
         self._socket_s = limits.FLUSH_SOCKET_S  # for one socket, as measured lately
         self._pressure = 1.0
-        self._lags_s: deque[float] = deque(maxlen=limits.LAG_SAMPLES)
+        self.lags = Histogram(
+            "liveroom_loop_lag_seconds", "How late the loop was.", buckets=limits.LAG_BUCKETS_S, registry=None
+        )
         self._task: asyncio.Task[None] | None = None
 
     def tick_s(self, sockets: int) -> float:
@@ -40,15 +43,9 @@ class Pace:
         """By how much the loop's lag lengthens every tick: 1 when it is in time."""
         return self._pressure
 
-    @property
-    def lag_s(self) -> float:
-        """The 99th percentile of how late the loop was, over the last samples."""
-        lags = sorted(self._lags_s)
-        return lags[len(lags) * 99 // 100] if lags else 0.0
-
     def late(self, lag_s: float) -> None:
         """Take a sample of how late the loop is."""
-        self._lags_s.append(lag_s)
+        self.lags.observe(lag_s)
         if lag_s * 1000 > limits.LAG_MS_HIGH:
             self._pressure = min(self._pressure * 1.25, limits.TICK_MS_MAX / limits.TICK_MS_MIN)
         else:

@@ -319,6 +319,7 @@ async def test_metrics(site: Site) -> None:
     assert float(found["liveroom_commands_total"]) == 2
     assert float(found["liveroom_joins_total"]) == 1
     assert float(found["liveroom_wallet_up"]) == 1
+    assert 'liveroom_loop_lag_seconds_bucket{le="0.02"}' in response.text
     assert all(
         line.startswith("#") or re.match(r"^\w+(\{.*\})? [-+.\deE]+(nan|inf)?$", line)
         for line in response.text.splitlines()
