@@ -92,9 +92,9 @@ class RawSocket:
                 return payload
 
     async def told_until(self, seq: int) -> list[dict[str, Any]]:
-        """Everything of JSON frames, up to the event of this seq."""
+        """Everything of JSON frames, up to the one with this seq; behind it may stand how many were hidden."""
         told: list[dict[str, Any]] = []
-        while not told or told[-1].get("seq", 0) < seq:
+        while not any(message.get("seq", 0) >= seq for message in told):
             opcode, payload = await self.read_frame()
             assert opcode == TEXT, (opcode, payload)
             told += json.loads(payload)

@@ -55,14 +55,15 @@ async def test_slow_reader_catches_up(program: Program, peers: Peers) -> None:
         last = await chat(bot, chats, size=500)
         gifts.append((await bot.gift("rose"))["id"])
         await bot.happened("gifts.sent", id=gifts[-1])
-    last = (await bot.ask("chat.send", text="the end"))["seq"]
+    gifts.append((await bot.gift("heart"))["id"])  # a chat at the end might be hidden
+    last = (await bot.happened("gifts.sent", id=gifts[-1]))["seq"]
 
     told = await late.told_until(last)
     seqs = [event["seq"] for event in told if "seq" in event]
     assert seqs == sorted(set(seqs))
     assert [event["id"] for event in told if event["type"] == "gifts.sent"] == gifts
     hidden = sum(event["count"] for event in told if event["type"] == "notice" and event["kind"] == "hidden")
-    assert [event["type"] for event in told].count("chat.sent") + hidden == 6 * chats + 1
+    assert [event["type"] for event in told].count("chat.sent") + hidden == 6 * chats
     if not hidden:
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
 
