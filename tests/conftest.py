@@ -79,16 +79,13 @@ async def another_site(stores: Stores, journal: str, tmp_path: Path) -> AsyncIte
     made: list[Site] = []
 
     async def make(**environ: str) -> Site:
-        site = Site(
-            settings(
-                tmp_path,
-                LIVEROOM_WALLET_URL=f"unix://{stores.wallet.socket}",
-                LIVEROOM_ROOM_URL=f"unix://{stores.room.socket}",
-                LIVEROOM_JOURNAL_URL=journal,
-                LIVEROOM_LOG="warning",
-                **environ,
-            )
-        )
+        own = {
+            "LIVEROOM_WALLET_URL": f"unix://{stores.wallet.socket}",
+            "LIVEROOM_ROOM_URL": f"unix://{stores.room.socket}",
+            "LIVEROOM_JOURNAL_URL": journal,
+            "LIVEROOM_LOG": "warning",
+        }
+        site = Site(settings(tmp_path, **{**own, **environ}))
         made.append(site)
         await site.start()
         return site

@@ -22,7 +22,6 @@ from server.store.embedded import ROOM, WALLET, StoreKind, binary, command
 from tests.program import START_S, eventually, free_port
 
 ROOT = Path(__file__).parents[1]
-OFFLINE = re.compile(r"Failed to establish a new connection|name resolution|Network is unreachable|NewConnectionError")
 
 
 class Step(NamedTuple):
@@ -130,8 +129,6 @@ def _carry_out(made: Image, step: Step) -> None:
     assert Path(words[0]).name == "python", f"a step that this test cannot carry out: {step.text}"
     python = sys.executable if words[0] == "python" else made.path(words[0])  # the base image's, or the venv's
     done = made.run([python, *(made.path(word) for word in words[1:])])
-    if done.returncode and OFFLINE.search(done.stderr):
-        pytest.skip("no package index can be reached from here")
     assert done.returncode == 0, done.stderr
 
 

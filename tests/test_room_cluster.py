@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+import functools
+from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
@@ -11,41 +11,20 @@ import websockets
 
 from server.store import keys
 from tests.cluster import Cluster, Primary
-from tests.conftest import Stores
 from tests.program import eventually
 from tests.site import WAIT_S, Site, Viewer
-from tests.stores import settings
 
 ROOMS = [f"room-{n}" for n in range(9)]
 MakeSite = Callable[[], Awaitable[Site]]
 
 
 @pytest.fixture
-async def on_cluster(cluster: Cluster, stores: Stores, journal: str, tmp_path: Path) -> AsyncIterator[MakeSite]:
+def on_cluster(cluster: Cluster, another_site: Callable[..., Awaitable[Site]]) -> MakeSite:
     """Make nodes whose rooms are on the cluster, empty at first."""
     for primary in cluster.nodes:
         primary.client.flushall()
         primary.client.config_set("cluster-require-full-coverage", "no")
-    made: list[Site] = []
-
-    async def make() -> Site:
-        wallet = f"unix://{stores.wallet.socket}"
-        site = Site(
-            settings(
-                tmp_path,
-                LIVEROOM_WALLET_URL=wallet,
-                LIVEROOM_ROOM_URL=cluster.url,
-                LIVEROOM_JOURNAL_URL=journal,
-                LIVEROOM_LOG="warning",
-            )
-        )
-        made.append(site)
-        await site.start()
-        return site
-
-    yield make
-    for site in made:
-        await site.stop()
+    return functools.partial(another_site, LIVEROOM_ROOM_URL=cluster.url)
 
 
 def owner(cluster: Cluster, room: str) -> Primary:
