@@ -148,7 +148,8 @@ class Fanout:
             return
         event = Recorded(int(seq), at_ms, body)
         if listener is None:
-            subscription.early[event.seq] = event
+            if len(subscription.early) < limits.PENDING_EVENTS_MAX:  # what is left out is read from the history
+                subscription.early[event.seq] = event
             return
         if epoch.decode() != listener.epoch:
             self._begin_filling(subscription)
