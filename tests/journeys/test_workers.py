@@ -24,10 +24,11 @@ UNUSABLE = 2
 
 @pytest.fixture
 async def shared() -> AsyncIterator[Program]:
-    """A program of two workers."""
+    """A program of two workers, both ready: it says so when the last one is."""
     program = Program(LIVEROOM_WORKERS=str(WORKERS))
     try:
         await program.start()
+        await eventually(lambda: "Liveroom is live" in program.stdout(), what="the last worker")
         yield program
     finally:
         await program.discard()
