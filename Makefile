@@ -28,13 +28,15 @@ browser: .venv/dev.stamp
 check: .venv/dev.stamp  ## ruff and mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
-test: check browser  ## ruff, mypy and every test
-	@# Two cores and much waiting: real processes, the journal with browsers, and the rest beside each other.
-	@$(PY) -m pytest -q tests/journeys tests/test_docker.py & processes=$$!; \
+test: browser  ## ruff, mypy and every test
+	@# Two cores and much waiting: four branches beside each other, each about as long as the others.
+	@$(PY) -m pytest -q tests/journeys tests/test_docker.py & journeys=$$!; \
 	{ $(PY) -m pytest -q tests/journal && $(PY) -m pytest -q tests/pages; } & journal=$$!; \
-	{ $(PY) -m pytest -q $(foreach each,journeys test_docker.py torture journal pages,--ignore=tests/$(each)) \
-	  && $(PY) -m pytest -q tests/torture; }; rest=$$?; \
-	wait $$processes && wait $$journal && exit $$rest
+	{ $(MAKE) --no-print-directory check && $(PY) -m pytest -q tests/torture; } & torture=$$!; \
+	$(PY) -m pytest -q $(foreach each,journeys test_docker.py torture journal pages,--ignore=tests/$(each)); rest=$$?; \
+	wait $$torture; torture=$$?; wait $$journal; journal=$$?; wait $$journeys; journeys=$$?; \
+	echo "status of each: check and torture $$torture, journal and pages $$journal, journeys $$journeys, the rest $$rest"; \
+	exit $$((torture || journal || journeys || rest))
 
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes
 	@LIVEROOM_TORTURE=1 $(PY) -m pytest -q tests/torture
