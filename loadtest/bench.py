@@ -77,7 +77,7 @@ def _gifts(args: argparse.Namespace) -> None:
 # --- memory and joins ----------------------------------------------------------------------------------------------
 def _memory(args: argparse.Namespace) -> None:
     """Resident memory of the node: idle, and what each further idle viewer adds."""
-    some = min(200, args.connections)
+    some = min(1000, args.connections)  # what every node needs once is in these
     with Served(args.folder) as served, tempfile.TemporaryDirectory() as folder:
         Api(served.url, SERVICE_KEY).open_room(ROOM)
         served.spread(NODE_CPU, OTHER_CPU)
@@ -102,7 +102,7 @@ def _memory(args: argparse.Namespace) -> None:
             "idle": f"{idle / 1024:.1f} MiB RSS  (target <= 90 MB)",
             f"with {some}": f"{held[0] / 1024:.1f} MiB",
             f"with {some + args.connections}": f"{held[1] / 1024:.1f} MiB",
-            "per further idle viewer": f"{(held[1] - held[0]) / args.connections:.2f} KiB  (target <= 8)",
+            "per further idle viewer": f"{(held[1] - held[0]) / args.connections:.2f} KiB  (target <= 4)",
             "after all have left": f"{after / 1024:.1f} MiB",
         },
     )

@@ -144,6 +144,7 @@ SQL_THREADS = 4
 LOGGED_CHARS_MAX = 300  # of another program's error in our log
 
 # --- processes ---------------------------------------------------------------------------------------------------
+FREE_CHUNKS_KEPT = 1000  # per size and thread in our children: glibc's 7 cost the wallet store a quarter (measured)
 WORKERS_MAX = 64  # nodes that one supervisor starts: more cores than that are several machines
 DRAIN_SPREAD_MS = 2_000  # over which a stopping node asks its viewers to come back
 DRAIN_S_MAX = 2.5  # the whole of stopping a node

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from server.settings import Settings, load
+from server.settings import Settings, child_environment, load
 from server.store import embedded
 from server.store.embedded import StoreKind
 
@@ -35,7 +35,7 @@ class ValkeyProcess:
     def start(self) -> None:
         self.process = subprocess.Popen(
             [*embedded.command(self.kind, self.settings), *self.options],
-            env={**os.environ, **self.environ},
+            env=child_environment(**self.environ),
             preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),
         )
         deadline = time.monotonic() + 10

@@ -107,6 +107,14 @@ def test_a_child_gets_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "LIVEROOM_NODE_ID" not in os.environ
 
 
+def test_a_child_keeps_freed_memory_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C library is told so, unless whoever runs the program told it something else."""
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert child_environment()["GLIBC_TUNABLES"].startswith("glibc.malloc.tcache_count=")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
+    assert child_environment()["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=1"
+
+
 # --- the catalogue -------------------------------------------------------------------------------------------------
 def gift(**changed: Any) -> dict[str, Any]:
     animation = {"kind": "float", "url": "/web/gifts/rose.svg", "duration_ms": 1000}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from server import limits
 from server.bench.postgres import PostgresProcess
-from server.settings import Settings
+from server.settings import Settings, child_environment
 from server.store import embedded
 
 STORE_CPU, DRIVER_CPU = 0, 1
@@ -21,7 +21,8 @@ STORE_CPU, DRIVER_CPU = 0, 1
 def store(kind: embedded.StoreKind, configured: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """A store as `run` starts it: for money with appendfsync always."""
     command = embedded.command(kind, configured)
-    process = subprocess.Popen(command, preexec_fn=functools.partial(on_core, STORE_CPU, os.getpid()))  # noqa: PLW1509, S603
+    place = functools.partial(on_core, STORE_CPU, os.getpid())
+    process = subprocess.Popen(command, env=child_environment(), preexec_fn=place)  # noqa: PLW1509, S603
     try:
         yield process
     finally:
