@@ -1,7 +1,6 @@
 """The figures, by hand, on a server that is started for them: fan-out, gifts, memory, joins. Writes nothing."""
 
 import argparse
-import asyncio
 import os
 import tempfile
 import time
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import uvloop
 
-from loadtest import delivery, money, naive, report
+from loadtest import delivery, entering, money, naive, report
 from loadtest.api import Api
 from loadtest.audience import Audience
 from loadtest.flood import flood
@@ -18,14 +17,12 @@ from loadtest.processes import (
     OTHER_CPU,
     SERVICE_KEY,
     Served,
-    cpu_s,
     pin,
     raise_file_limit,
     rss_kib,
     socket_path,
 )
 from loadtest.report import CONSOLE
-from loadtest.wire import Socket
 
 ROOM = "bench"
 SETTLE_S = 1.0
@@ -34,13 +31,13 @@ SETTLE_S = 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="*", default=list(_BENCHES), help=f"of {', '.join(_BENCHES)}; all without it")
     rates, ways = [30.0, 60.0, 200.0, 1000.0], list(naive.WAYS)
-    parser.add_argument("--viewers", type=int, default=1000, help="fanout, slow: sockets in the room")
+    parser.add_argument("--viewers", type=int, default=1000, help="fanout, slow, quiet: sockets in the room")
     parser.add_argument("--events-per-s", type=float, nargs="+", default=rates, help="fanout: chat messages per second")
     parser.add_argument("--beside", nargs="*", choices=ways, default=ways, help="fanout: the plain ways to measure too")
     parser.add_argument("--hall", type=int, default=9000, help="hall: sockets in the room")
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     parser.add_argument("--connections", type=int, default=5000, help="memory: idle sockets")
-    parser.add_argument("--joins", type=int, default=5000, help="joins: how many")
+    parser.add_argument("--joins", type=int, default=5000, help="joins, storm: how many")
     parser.add_argument("--givers", type=int, default=50, help="gifts: sockets that give")
     parser.add_argument("--gifts", type=int, default=100_000, help="drain: how many")
     parser.add_argument("--folder", type=Path, help="where the server writes: its disk is measured too")
@@ -74,7 +71,7 @@ def _gifts(args: argparse.Namespace) -> None:
     )
 
 
-# --- memory and joins ----------------------------------------------------------------------------------------------
+# --- memory ----------------------------------------------------------------------------------------------
 def _memory(args: argparse.Namespace) -> None:
     """Resident memory of the node: idle, and what each further idle viewer adds."""
     some = min(1000, args.connections)  # what every node needs once is in these
@@ -108,50 +105,15 @@ def _memory(args: argparse.Namespace) -> None:
     )
 
 
-def _joins(args: argparse.Namespace) -> None:
-    """People who come and stay, 100 at a time, until the welcome has come."""
-    pin(os.getpid(), OTHER_CPU)
-    with Served(args.folder) as served:
-        Api(served.url, SERVICE_KEY).open_room(ROOM)
-        served.spread(NODE_CPU, OTHER_CPU)
-        paths = [socket_path(ROOM, f"viewer-{n}") for n in range(args.joins)]
-        used_s = cpu_s(served.node)
-        took_s = uvloop.run(_join_all(served, paths))
-        used_s = cpu_s(served.node) - used_s
-    report.table(
-        f"joins: {args.joins} different people, 100 at a time",
-        {
-            "joins": f"{args.joins / took_s:.0f} per s",
-            "node CPU per join": f"{used_s / args.joins * 1e6:.0f} us",
-        },
-    )
-
-
-async def _join_all(served: Served, paths: list[str]) -> float:
-    door, address = asyncio.Semaphore(100), Api(served.url, SERVICE_KEY).address
-    sockets: list[Socket] = []
-
-    async def enter(path: str) -> None:
-        async with door:
-            welcomed = asyncio.Event()
-            sockets.append(await Socket.connect(address, path, lambda _frame: welcomed.set()))
-            await asyncio.wait_for(welcomed.wait(), 30)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(enter(path) for path in paths))
-    took_s = time.perf_counter() - began
-    for socket in sockets:
-        socket.abort()
-    return took_s
-
-
 _BENCHES = {
     "fanout": delivery.fanout,
     "hall": delivery.hall,
     "slow": delivery.slow,
+    "quiet": delivery.quiet,
     "spend": money.spend,
     "drain": money.drain,
     "gifts": _gifts,
     "memory": _memory,
-    "joins": _joins,
+    "joins": entering.joins,
+    "storm": entering.storm,
 }

@@ -8,7 +8,7 @@ import re
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from loadtest.naive import BOT_PATH, PATH, WAYS, Naive
 from loadtest.person import mark
 from loadtest.processes import NODE_CPU, OTHER_CPU, SERVICE_KEY, Served, cpu_s, pin, rss_kib, socket_path
 from loadtest.wire import Address, Socket
-from protocol.client import Answered, RoomClient
+from protocol.client import Answered, Frame, RoomClient
 
 LIVEROOM, ROOM = "liveroom", "bench"
 SETTLE_S = 1.0
@@ -36,7 +36,20 @@ TIMES_TARGET = 5  # better than the plain ways, at this rate
 TIMES_RATE = 200
 HALL_P99_MS, HALL_LAG_MS = 400, 20
 SLOW_MORE = 1.1
+QUIET_PER_S, QUIET_MS = 2.0, 20
+GIVEN_COINS = 1_000_000
 LAG = re.compile(r'^liveroom_loop_lag_seconds_bucket{le="(\S+)"} (\S+)$', re.MULTILINE)
+
+
+def _chat(bot: RoomClient) -> Frame:
+    return bot.chat(f"a message of the usual length {mark()}")
+
+
+def _rose(bot: RoomClient) -> Frame:
+    return bot.gift("rose", message=mark())
+
+
+Say = Callable[[RoomClient], Frame]
 
 
 class Program(Struct, frozen=True):
@@ -131,6 +144,19 @@ def slow(args: argparse.Namespace) -> None:
     )
 
 
+def quiet(args: argparse.Namespace) -> None:
+    """Now and then a gift, from its sending to the last viewer: paid, on disk, shown."""
+    found = _measure(_liveroom(args.folder), args.viewers, QUIET_PER_S, args.seconds, say=_rose)
+    report.table(
+        f"a quiet room: {args.viewers} viewers, {QUIET_PER_S:g} gifts/s, {args.seconds:g} s",
+        {
+            "audience": found.audience,
+            "sent to received": f"{found.waited}  (target < {QUIET_MS} ms)",
+            "delivered": f"{found.arrived}, {found.heard.closed} closed",
+        },
+    )
+
+
 def _target(value: float | None, unit: str) -> str:
     return f"  (target <= {value:g} {unit})" if value is not None else ""
 
@@ -140,7 +166,9 @@ def _target(value: float | None, unit: str) -> str:
 def _liveroom(folder: Path | None) -> Iterator[Program]:
     """Ours, with a room: the node on a core of its own, stores and journal on the other."""
     with Served(folder) as served:
-        Api(served.url, SERVICE_KEY).open_room(ROOM)
+        api = Api(served.url, SERVICE_KEY)
+        api.open_room(ROOM)
+        api.top_up("bot", GIVEN_COINS, "bench-bot")
         served.spread(NODE_CPU, OTHER_CPU)
         viewer_path, bot_path = socket_path(ROOM, "fan"), socket_path(ROOM, "bot", "bot")
         yield Program(LIVEROOM, served.url, served.node, viewer_path, bot_path)
@@ -154,9 +182,15 @@ def _naive(way: str) -> Iterator[Program]:
 
 
 def _measure(
-    started: AbstractContextManager[Program], viewers: int, per_s: float, seconds: float, slow: int = 0
+    started: AbstractContextManager[Program],
+    viewers: int,
+    per_s: float,
+    seconds: float,
+    *,
+    slow: int = 0,
+    say: Say = _chat,
 ) -> Figures:
-    """One bot says so many messages a second to so many viewers, of whom some never read."""
+    """One bot says (or gives) so much a second to so many viewers, of whom some never read."""
     pin(os.getpid(), OTHER_CPU)
     with started as program, tempfile.TemporaryDirectory() as folder:
         stays_s = seconds + 3 * SETTLE_S
@@ -167,7 +201,7 @@ def _measure(
         time.sleep(SETTLE_S)
         lags_before = _lags(program)
         began, used_s = time.monotonic(), cpu_s(program.node)
-        said = uvloop.run(_publish(program, per_s, seconds))
+        said = uvloop.run(_publish(program, per_s, seconds, say))
         held = rss_kib(program.node)
         lags_after = _lags(program)
         heard = audience.heard()  # an overloaded server delivers to the end: its CPU counts as long as it does
@@ -185,8 +219,8 @@ def _measure(
         )
 
 
-async def _publish(program: Program, per_s: float, seconds: float) -> int:
-    """How many messages a bot has said and was not refused; all have their ok unless the server is far behind."""
+async def _publish(program: Program, per_s: float, seconds: float, say: Say) -> int:
+    """How many a bot has said (or given) and was not refused; all have their ok unless the server is far behind."""
     bot, news = RoomClient(lambda: time.time_ns() // 1_000_000), asyncio.Event()
     refused = 0
 
@@ -199,7 +233,7 @@ async def _publish(program: Program, per_s: float, seconds: float) -> int:
     began, said = time.perf_counter(), 0
     while (passed := time.perf_counter() - began) < seconds:
         while said < passed * per_s:
-            socket.send(bot.chat(f"a message of the usual length {mark()}"))
+            socket.send(say(bot))
             said += 1
         await asyncio.sleep(min(0.01, 1 / per_s))
     with contextlib.suppress(TimeoutError):

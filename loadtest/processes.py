@@ -46,7 +46,7 @@ class Served:
             command = [sys.executable, "-m", "server", "run"]
             self._process = subprocess.Popen(command, cwd=ROOT, env=inherited | own, stdout=log, stderr=log)
         try:
-            self._until_ready()
+            self.until_ready()
         except BaseException:
             self.__exit__()
             raise
@@ -61,7 +61,8 @@ class Served:
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _until_ready(self) -> None:
+    def until_ready(self) -> None:
+        """Wait until there is a node that takes sockets: the first, or the next after one was killed."""
         deadline = time.monotonic() + START_S
         while True:
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -83,6 +84,12 @@ class Served:
     @property
     def node(self) -> int:
         return self.pid_of("server node")
+
+    @property
+    def room_store(self) -> str:
+        """The path of its socket: Valkey tells it as its process's title."""
+        title = Path(f"/proc/{self.pid_of('room.sock')}/cmdline").read_text()
+        return title.partition("unixsocket:")[2].strip("\0 ")
 
     def spread(self, node_cpu: int, other_cpu: int) -> None:
         """The node alone on one core, everything else on another."""
