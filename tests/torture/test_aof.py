@@ -1,6 +1,7 @@
 """What is left of an append-only file: a gift is there wholly or not at all, and a changed digit is found."""
 
 import asyncio
+import re
 import shutil
 from typing import Any
 
@@ -16,11 +17,14 @@ from tests.stores import ValkeyProcess, settings
 from tests.torture import aof, rounds
 from tests.torture.bank import WAIT_S, Bank
 
+STREAK = re.compile(r"\{[^}]+\}:c:")
+
 
 def everything(store: ValkeyProcess) -> dict[str, Any]:
-    """All that a store holds, but for the time that is left to what ends by itself."""
+    """All that a store holds, but for streaks' counters, which end by themselves while many stores are looked at."""
     with store.client() as look:
-        return {key: look.dump(key) for key in look.scan_iter(count=10_000)}
+        found = {key: look.dump(key) for key in look.scan_iter(count=10_000)}
+    return {key: content for key, content in found.items() if not STREAK.match(key)}
 
 
 def damaged(bank: Bank, name: str, content: bytes) -> ValkeyProcess:
@@ -48,6 +52,8 @@ async def test_a_gift_is_there_wholly_or_not_at_all(bank: Bank) -> None:
         store = damaged(bank, "cut", whole[:cut])
         store.start()
         assert everything(store) == before, f"cut at byte {cut - begin} of {len(whole) - begin}"
+        with store.client() as look:
+            assert not look.exists(keys.combo_count("viewer1", "combo"))
         store.kill()
         shutil.rmtree(bank.folder / "cut")
     store = damaged(bank, "cut", whole)
