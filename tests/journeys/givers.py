@@ -70,7 +70,7 @@ class Giver:
             if reply["type"] == "ok":
                 self.acked[refs[ref]] = reply
             else:
-                assert reply["reason"] == "wallet_unavailable", reply
+                assert reply["reason"] in ("wallet_unavailable", "rate_limited"), reply  # the second: asked too often
                 self.refused[reply["reason"]] += 1
 
     async def assert_paid_once(self) -> None:

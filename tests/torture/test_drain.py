@@ -45,7 +45,7 @@ async def test_a_drain_that_dies_doubles_and_loses_nothing(bank: Bank, drains: D
     """Before a transaction, before its commit, after it, or anywhere: the next drain goes on where the journal ends."""
     moments = [f"{what}:{n}" for n in range(1, rounds(3, 12)) for what in ("begin", "commit", "committed")]
     for moment in moments:
-        await bank.give(60)
+        await bank.give(rounds(60, 240))  # enough transactions to die in
         assert await drains(moment) == [KILLED], moment
     for _ in range(rounds(6, 100)):
         await bank.give(40)

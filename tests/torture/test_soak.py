@@ -16,6 +16,8 @@ from tests.torture.bank import CLOCK, WAIT_S, Bank, Node
 async def test_money_is_conserved_at_every_moment(bank: Bank, new_node: Callable[..., Awaitable[Node]]) -> None:
     """Gifts through two nodes while they are journaled and audited: no audit is ever wrong, and the last sees all."""
     other = await new_node(bank)
+    for viewer in bank.viewers:
+        await bank.node.buy(viewer, rounds(1, 10_000_000))  # enough for a minute
     stopping, store = asyncio.Event(), Store("wallet", bank.settings.wallet_address, scripts=SCRIPTS)
     await store.start()
     await store.wait_up(WAIT_S)
