@@ -17,11 +17,11 @@ from pathlib import Path
 import structlog
 
 from server.journal import database
-from server.store.embedded import ROOM
+from server.store.embedded import ROOM, WALLET
+from tests.pair import Pair
 from tests.stores import ValkeyProcess, settings
 from tests.torture import shim
 from tests.torture.bank import Bank
-from tests.torture.pair import Pair
 
 TICK_S = 0.01
 SILENT_S = 1.0  # for so long nothing has reached the replica when it is promoted
@@ -64,7 +64,7 @@ async def bank_on_a_pair(library: Path, level: str) -> AsyncIterator[tuple[Bank,
         empty = database.connect(f"sqlite:///{folder / 'empty.sqlite3'}")
         database.migrate(empty)
         empty.dispose()
-        room, pair = ValkeyProcess(ROOM, settings(folder)), Pair(folder)
+        room, pair = ValkeyProcess(ROOM, settings(folder)), Pair(WALLET, folder)
         power = shim.PowerCut(library, folder)
         pair.primary.environ.update(power.environ)
         for store in (pair.primary, pair.replica):

@@ -1,30 +1,24 @@
 """A replica takes over: what each durability level loses by it, and what it never does."""
 
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
 from protocol.refusals import Refusal, Refused
 from server.store import keys
+from server.store.embedded import WALLET
+from tests.pair import Pair
 from tests.program import eventually
 from tests.torture import rounds
 from tests.torture.bank import WAIT_S, Bank
-from tests.torture.pair import Pair
 
 MakeBank = Callable[..., Awaitable[Bank]]
 
 
 @pytest.fixture
 async def pair() -> AsyncIterator[Pair]:
-    with tempfile.TemporaryDirectory(prefix="lrt-pair-", dir="/tmp") as folder:
-        made = Pair(Path(folder))
-        try:
-            await made.start()
-            yield made
-        finally:
-            await made.stop()
+    async with Pair.running(WALLET) as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import shutil
+import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import redis
 
-from server.store.embedded import WALLET
+from server.store.embedded import StoreKind
 from tests.program import eventually, free_port
 from tests.stores import ValkeyProcess, settings
 
@@ -73,10 +75,22 @@ class Link:
 class Pair:
     """The two stores. Nodes connect to `address`, which leads to whoever is the primary."""
 
-    def __init__(self, folder: Path) -> None:
-        self.primary, self.replica = _Member(folder / "a"), _Member(folder / "b")
+    def __init__(self, kind: StoreKind, folder: Path) -> None:
+        self.primary, self.replica = _Member(kind, folder / "a"), _Member(kind, folder / "b")
         self.replication = Link(self.primary.port)
         self.front = Link(self.primary.port)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(cls, kind: StoreKind) -> AsyncIterator["Pair"]:
+        """Two stores of this kind, in step, until the block ends."""
+        with tempfile.TemporaryDirectory(prefix="lrt-pair-", dir="/tmp") as folder:
+            made = cls(kind, Path(folder))
+            try:
+                await made.start()
+                yield made
+            finally:
+                await made.stop()
 
     @property
     def address(self) -> str:
@@ -129,12 +143,13 @@ class Pair:
 
 
 class _Member(ValkeyProcess):
-    """A wallet store that listens on a port too."""
+    """A store that listens on a port too."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, kind: StoreKind, folder: Path) -> None:
         self.port = free_port()
         options = ("--port", str(self.port), "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
-        super().__init__(WALLET, settings(folder), options=options)
+        options += ("--repl-diskless-load", "flush-before-load")  # in step within 20 ms: by way of a file it is 900
+        super().__init__(kind, settings(folder), options=options)
 
     @property
     def address(self) -> str:
