@@ -110,8 +110,8 @@ class Node:
         self.audit_watch = AuditWatch(self.engine)
         self.registry = metrics.registry(self._readings(), self.pace.lags)
 
-    async def _wake_rooms(self, link: Link, run_id: str) -> None:
-        await wake_rooms(self.room_store, link, run_id, self.clock)
+    async def _wake_rooms(self, link: Link, identity: str) -> None:
+        await wake_rooms(self.room_store, link, identity, self.clock)
 
     # Wallet and fan-out are older than the sessions that hear of them.
     def _wallets_changed(self, changes: Sequence[Change]) -> None:

@@ -119,19 +119,21 @@ def new_epoch(clock: Clock) -> str:
     return clock.new_id().replace("-", "")[:20]
 
 
-async def wake_rooms(store: Store | ClusterStore, link: Link, run_id: str, clock: Clock) -> None:
+async def wake_rooms(store: Store | ClusterStore, link: Link, identity: str, clock: Clock) -> None:
     """Before anything is appended over a new connection: rooms of a store that may have lost its end get a new epoch.
 
-    The room store is `everysec`: a power cut takes its last second, and seqs that somebody saw would be given again.
-    A store that was stopped in order has lost nothing. On a cluster each primary wakes its own. Raises StoreError.
+    The room store is `everysec`: a power cut takes its last second, a replica that takes over may lag, and seqs that
+    somebody saw would be given again. A store that was stopped in order has lost nothing. On a cluster each primary
+    wakes its own; one store that is a replica cannot be woken, and nobody may use it. Raises StoreError.
     """
     one = isinstance(store, Store)
-    whole = one and await link.call("GET", keys.ROOM_STORE_WHOLE) == run_id.encode()
+    whole = one and await link.call("GET", keys.ROOM_STORE_WHOLE) == identity.encode()
     found = cast(list[bytes], list(await _room_ids(store, link)))
-    args = (run_id, int(whole), new_epoch(clock))
+    args = (identity, int(whole), new_epoch(clock))
     calls = [link.call("EVALSHA", WAKE.sha, 1, keys.room_meta(room_id.decode()), *args) for room_id in found]
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(outcome, BaseException) and not (isinstance(outcome, StoreError) and not_here(outcome)):
+        elsewhere = not one and isinstance(outcome, StoreError) and not_here(outcome)
+        if isinstance(outcome, BaseException) and not elsewhere:
             raise outcome
 
 

@@ -224,7 +224,7 @@ class Supervisor:
         await store.start()
         with contextlib.suppress(StoreError):
             await store.wait_up(limits.STORE_START_S)
-            await store.call("SET", keys.ROOM_STORE_WHOLE, store.run_id)
+            await store.call("SET", keys.ROOM_STORE_WHOLE, store.identity)
         await store.stop()
 
     async def _until_ready(self) -> None:

@@ -122,6 +122,8 @@ class WalletStore:
             raise StoreDown(self.trouble)
         partitions = self.partitions
         self.epochs = await self._opening(link, self._money.identity, partitions)
+        if self.partitions != partitions:
+            raise StoreDown("it was given other partitions meanwhile")
 
     async def _guard(self, store: Store | Link) -> None:
         if not self._guarded:

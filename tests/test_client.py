@@ -193,8 +193,8 @@ async def test_no_call_is_made_twice(connect: Connect, own_store: ValkeyProcess,
 async def test_a_store_that_is_killed_and_comes_back(connect: Connect, own_store: ValkeyProcess) -> None:
     """The connection is made again by itself, to another process that it knows as another."""
     store = await connect(f"unix://{own_store.socket}")
-    first = store.run_id
-    assert len(first) == 40
+    first = store.identity
+    assert len(first) == 81  # run id and replication id
     own_store.kill()
     with pytest.raises(StoreError):
         await asyncio.gather(*(store.call("PING") for _ in range(10)))
@@ -203,7 +203,7 @@ async def test_a_store_that_is_killed_and_comes_back(connect: Connect, own_store
     own_store.start()
     await store.wait_up(WAIT_S)
     assert await store.call("PING") == b"PONG"
-    assert store.run_id != first
+    assert store.identity != first
 
 
 async def test_a_store_that_is_not_there_yet(connect: Connect) -> None:

@@ -11,6 +11,7 @@ import websockets
 
 from server.store import keys
 from tests.cluster import Cluster, Primary
+from tests.hall import says
 from tests.program import eventually
 from tests.site import WAIT_S, Site, Viewer
 
@@ -29,14 +30,6 @@ def on_cluster(cluster: Cluster, another_site: Callable[..., Awaitable[Site]]) -
 
 def owner(cluster: Cluster, room: str) -> Primary:
     return cluster.owner(keys.slot_of(keys.room_meta(room)))
-
-
-async def says(viewer: Viewer, text: str) -> int:
-    """Say something, again when the refusal says so while the room's store is away; the event's seq."""
-    while (reply := await viewer.ask("chat.send", text=text))["type"] == "refused":
-        assert reply["reason"] in ("unavailable", "rate_limited"), reply
-        await asyncio.sleep(reply["retry_after_ms"] / 1000)
-    return int(reply["seq"])
 
 
 async def put(site: Site, room: str) -> None:
@@ -81,7 +74,7 @@ async def test_a_rooms_slot_moves_while_it_is_used(cluster: Cluster, on_cluster:
 
     async def talk() -> None:
         while not moving.is_set():
-            said.append(await says(viewers[0], f"line {len(said)}"))
+            said.append((await says(viewers[0], f"line {len(said)}"))["seq"])
 
     talking = asyncio.create_task(talk())
     away = next(primary for primary in cluster.nodes if primary is not home)
@@ -132,7 +125,7 @@ async def test_the_bus_finds_another_node(cluster: Cluster, on_cluster: MakeSite
         await put(site, room)
         here, there = await site.join("alice", room=room), await other.join("bob", room=room)
         victim.kill()
-        seqs = [await says(here, f"line {n}") for n in range(20)]
+        seqs = [(await says(here, f"line {n}"))["seq"] for n in range(20)]
         for viewer in (here, there):
             await viewer.happened("chat.sent", WAIT_S, seq=seqs[-1])
             assert [seq for seq, _ in chats(viewer)][-20:] == seqs

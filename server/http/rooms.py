@@ -78,7 +78,7 @@ class RoomsAdmin:
             [
                 limits.HISTORY_EVENTS_MAX,
                 new_epoch(self._clock),
-                self._history.store.run_id_at(keys.room_meta(room_id)),
+                self._history.store.identity_at(keys.room_meta(room_id)),
                 room.host.user_id,
                 room.host.name,
                 room.title,

@@ -57,8 +57,8 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     wallet = open_store("wallet", settings.wallet_address, AUDIT_SCRIPTS)
     clock = Clock(time.time)  # noqa: TID251
 
-    async def wake(link: Link, run_id: str) -> None:
-        await wake_rooms(rooms, link, run_id, clock)
+    async def wake(link: Link, identity: str) -> None:
+        await wake_rooms(rooms, link, identity, clock)
 
     rooms = open_store("room", settings.room_address, [*HISTORY_SCRIPTS, *GIFT_SCRIPTS], wake)
     await wallet.start()

@@ -16,6 +16,8 @@ from server.history import History, NoSuchRoom
 from server.journal.books import LogEntry
 from server.journal.ledger import Entries, Logs
 from server.store import keys
+from server.store.client import StoreDown
+from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
 
@@ -35,7 +37,11 @@ class Noted(NamedTuple):
 
 
 class Retell:
-    """How far the rooms were told is kept in the room store itself: if that loses its tail, so does this."""
+    """How far the rooms were told is kept in the room store itself: if that loses its tail, so does this.
+
+    On a cluster this and what was shown may lie on two primaries: when one of them is replaced, the whole log is
+    looked at again, as far back as it goes.
+    """
 
     def __init__(self, history: History, clock: Clock, read_logs: ReadLogs) -> None:
         self._history = history
@@ -44,12 +50,15 @@ class Retell:
         self._read: dict[int, Position] = {}  # up to where the log was looked at, by us or by the drain
         self._noted: dict[int, deque[Noted]] = {}
         self._up_to_date: set[int] = set()
+        self._of = ""  # the room store that `shown` is of: another one may have lost more
         self.shown: dict[int, Position] | None = None
         self.retold = 0
 
     async def begin(self) -> None:
-        """Learn once how far the rooms were told; from then on what the drain reads is noted. Raises StoreError."""
-        if self.shown is None:
+        """Learn once of a store how far the rooms were told; then what the drain reads is noted. Raises StoreError."""
+        of = self._history.store.identity
+        if self.shown is None or self._of != of:
+            self.shown, self._of = None, of
             self.shown = await self._read_shown()
             self._read = dict(self.shown)
             self._noted = {partition: deque() for partition in self.shown}
@@ -87,12 +96,18 @@ class Retell:
             await self._retell(partition, missing)
         last = {partition: (found[-1].epoch, found[-1].n) for partition, found in old.items()}
         store = self._history.store
+        if store.identity != self._of:
+            raise StoreDown("what was shown was asked of another store")
         await asyncio.gather(*(store.call("SET", keys.shown_watermark(p), f"{e}-{n}") for p, (e, n) in last.items()))
         self.shown.update(last)
 
     async def _read_shown(self) -> dict[int, Position]:
         partitions = range(limits.WALLET_PARTITIONS)
-        found = await asyncio.gather(*(self._history.store.call("GET", keys.shown_watermark(p)) for p in partitions))
+        store = self._history.store
+        if isinstance(store, ClusterStore) and await store.call("GET", keys.SHOWN_BY) != self._of.encode():
+            await asyncio.gather(*(store.call("DEL", keys.shown_watermark(p)) for p in partitions))
+            await store.call("SET", keys.SHOWN_BY, self._of)
+        found = await asyncio.gather(*(store.call("GET", keys.shown_watermark(p)) for p in partitions))
         return {p: _parse_id(value) for p, value in zip(partitions, found, strict=True)}
 
     def _has_room(self, partition: int) -> bool:

@@ -129,6 +129,8 @@ class Link(asyncio.Protocol):
     def _answer(self, reply: Any) -> None:
         future = self._waiting.popleft()
         self.answered += 1
+        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("READONLY"):
+            self.abort()  # a primary once: who is it now is asked at the address, and that one is opened anew
         if future.done():  # its caller was cancelled
             return
         if isinstance(reply, hiredis.ReplyError):
@@ -179,16 +181,15 @@ class Store:
         self._task: asyncio.Task[None] | None = None
         self._was_lost = False
         self._stopping = False
-        self.run_id = ""  # of the store's process
-        self.identity = ""  # and of its part in replication: another with every change of role
+        self.identity = ""  # of the store's process and its part in replication: another with every change of role
 
     @property
     def up(self) -> bool:
         return self.link is not None
 
-    def run_id_at(self, _key: str) -> str:
-        """The run id of the process that has this key."""
-        return self.run_id
+    def identity_at(self, _key: str) -> str:
+        """The identity of the store that has this key."""
+        return self.identity
 
     async def start(self) -> None:
         """Begin to connect, and go on as long as the store is wanted."""
@@ -277,8 +278,7 @@ class Store:
             await link.call("SELECT", at.db)
         info = cast(bytes, await link.call("INFO", "everything")).decode()
         about = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
-        self.run_id = about.get("run_id", "").strip()
-        self.identity = f"{self.run_id}:{about.get('master_replid', '').strip()}"
+        self.identity = f"{about.get('run_id', '').strip()}:{about.get('master_replid', '').strip()}"
         for script in self._scripts:
             await link.call("SCRIPT", "LOAD", script.text)
         if self._on_up is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, cast
 
 import structlog
@@ -15,7 +15,7 @@ from server.store.scripts import Script
 log = structlog.get_logger()
 
 SCHEME = "cluster://"
-OnUp = Callable[[Link, str], Awaitable[None]]  # a new connection, and the run id of the process behind it
+OnUp = Callable[[Link, str], Awaitable[None]]  # a new connection, and the identity of the store behind it
 # Said before anything was done: the command may be sent again, to the right node, a little later.
 NOT_HERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING")
 
@@ -132,9 +132,17 @@ class ClusterStore:
         await self._topology.wait_ready(timeout_s)
         await asyncio.gather(*self._tasks, *(node.wait_up(timeout_s) for node in self._nodes.values()))
 
-    def run_id_at(self, key: str) -> str:
-        """The run id of the primary that has this key. Raises StoreDown."""
-        return self._node(key).run_id
+    @property
+    def identity(self) -> str:
+        """Of all primaries together: another when one of them is. Raises StoreDown while one is away."""
+        urls = sorted(self._topology.urls())
+        if not urls or not all(url in self._nodes and self._nodes[url].up for url in urls):
+            raise StoreDown("a primary is away")
+        return " ".join(self._nodes[url].identity for url in urls)
+
+    def identity_at(self, key: str) -> str:
+        """The identity of the primary that has this key. Raises StoreDown."""
+        return self._node(key).identity
 
     def send(self, *args: Arg) -> "asyncio.Future[Any]":
         """Send one command to the node of its key, once. Raises StoreDown."""
@@ -174,20 +182,26 @@ class ClusterStore:
             self._topology.refresh()
 
     def _follow(self) -> None:
-        """New primaries are connected to; old ones are kept, they may be replicas that come back."""
-        for url in self._topology.urls() - self._nodes.keys():
+        """Connect to new primaries; one that is none any more is let go of: should it return, it is opened anew."""
+        urls = self._topology.urls()
+        for url in self._nodes.keys() - urls:
+            self._spawn(self._nodes.pop(url).stop())
+        for url in urls - self._nodes.keys():
             self._nodes[url] = _opened(self.name, url, self._scripts, self._on_up)
-            task = asyncio.create_task(self._nodes[url].start())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._nodes[url].start())
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _opened(name: str, url: str | Callable[[], str], scripts: Sequence[Script], on_up: OnUp | None) -> Store:
-    """A store that tells `on_up` its run id, too."""
+    """A store that tells `on_up` its identity, too."""
 
     async def opened(link: Link) -> None:
         if on_up is not None:
-            await on_up(link, made.run_id)
+            await on_up(link, made.identity)
 
     made = Store(name, url, scripts=scripts, on_up=opened)
     return made
@@ -196,7 +210,7 @@ def _opened(name: str, url: str | Callable[[], str], scripts: Sequence[Script], 
 def open_store(name: str, url: str, scripts: Sequence[Script] = (), on_up: OnUp | None = None) -> Store | ClusterStore:
     """A store by its address: one server, or `cluster://host:port` for the cluster that this node belongs to.
 
-    `on_up` hears of each new connection and of the run id of the process behind it, before anybody may use it.
+    `on_up` hears of each new connection and of the identity of the store behind it, before anybody may use it.
     """
     if url.startswith(SCHEME):
         return ClusterStore(name, url, scripts=scripts, on_up=on_up)

@@ -80,7 +80,8 @@ def wallet_meta(partition: int) -> str:
 
 # --- room store ----------------------------------------------------------------------------------------------------
 ROOMS = "rooms"  # set of room ids
-ROOM_STORE_WHOLE = "store:whole"  # run id of the store process that was started after a stop in order
+ROOM_STORE_WHOLE = "store:whole"  # identity of the store that was started after a stop in order
+SHOWN_BY = "shown:by"  # identity of the cluster for which the watermarks of what was shown hold
 WALLET_NEWS = "wallets:changed"  # channel: balances that changed, for the sockets of those users on every node
 
 

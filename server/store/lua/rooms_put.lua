@@ -1,11 +1,11 @@
 -- Creates a room, or changes its host, title and settings; a change is told to the room.
 -- KEYS meta events live
--- ARGV keep epoch run_id host_id host_name title settings event_id shown_host shown_title shown_settings
+-- ARGV keep epoch identity host_id host_name title settings event_id shown_host shown_title shown_settings
 -- INCLUDE append_event
 -- Returns {created, seq} | {updated, seq} | {unchanged, seq}
 local old = redis.call('HMGET', meta, 'epoch', 'host_id', 'host_name', 'title', 'settings', 'seq', 'shown_settings')
 if not old[1] then
-  redis.call('HSET', meta, 'epoch', epoch, 'run_id', run_id, 'seq', '0', 'status', 'offline', 'host_id', host_id,
+  redis.call('HSET', meta, 'epoch', epoch, 'store', identity, 'seq', '0', 'status', 'offline', 'host_id', host_id,
     'host_name', host_name, 'title', title, 'settings', settings, 'shown_settings', shown_settings)
   return {'created', '0'}
 end

@@ -1,0 +1,132 @@
+"""A room full of people on two nodes: they talk, give, lose the room store, come back; and what must hold of it all."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import redis
+import websockets
+
+from protocol.closes import Close
+from server.store import keys
+from tests.site import WAIT_S, Site, Viewer
+
+MakeSite = Callable[[], Awaitable[Site]]
+HEART_COINS = 5
+
+
+async def says(viewer: Viewer, text: str) -> dict[str, Any]:
+    """Say something, again when the refusal says so while the room's store is away; the reply."""
+    while (reply := await viewer.ask("chat.send", text=text))["type"] == "refused":
+        assert reply["reason"] in ("unavailable", "rate_limited"), reply
+        await asyncio.sleep(reply["retry_after_ms"] / 1000)
+    return reply
+
+
+class Hall:
+    """One viewer of a room per node, in both codecs, and all that anybody was ever told in it."""
+
+    def __init__(self, room: str, sites: list[Site]) -> None:
+        self.room = room
+        self.sites = sites
+        self.here: list[Viewer] = []
+        self.everybody: list[Viewer] = []
+
+    @classmethod
+    async def opened(cls, sites: list[Site], room: str = "demo") -> "Hall":
+        hall = cls(room, sites)
+        for site, user, codec in zip(hall.sites, ("alice", "bob"), ("json", "msgpack"), strict=True):
+            hall.here.append(await site.join(user, room=room, codec=codec))
+        hall.everybody += hall.here
+        return hall
+
+    async def says(self, *lines: str) -> list[str]:
+        """Each line by everybody in turn, until all have heard all of it; the ids."""
+        replies = [await says(viewer, f"{line} in {viewer.codec}") for line in lines for viewer in self.here]
+        for viewer in self.here:
+            for reply in replies:
+                await viewer.happened("chat.sent", id=reply["id"])
+        return [reply["id"] for reply in replies]
+
+    async def gives(self) -> list[str]:
+        """A gift of everybody, paid whether or not the room can show it; their ids."""
+        replies = [await viewer.gift("heart") for viewer in self.here]
+        assert [reply["type"] for reply in replies] == ["ok", "ok"]
+        return [reply["id"] for reply in replies]
+
+    async def is_shown(self, gifts: list[str]) -> None:
+        """Everybody is told of these gifts."""
+        for viewer in self.here:
+            for id in gifts:
+                await viewer.happened("gifts.sent", id=id)
+
+    async def is_refused(self) -> None:
+        """Chat is refused with when to try again, and every socket stays."""
+        for viewer in self.here:
+            refused = await viewer.ask("chat.send", text="anybody there?")
+            assert (refused["type"], refused["reason"]) == ("refused", "unavailable")
+            assert refused["retry_after_ms"] > 0
+
+    async def comes_back(self) -> None:
+        """Everybody is told to come back, does so, and is told all that was missed or that some of it is lost."""
+        left, self.here = self.here, []
+        for site, viewer in zip(self.sites, left, strict=True):
+            assert Close(await viewer.closed()).comes_back
+            epoch, seen = viewer.welcome["epoch"], _seqs(viewer)[-1]
+            back = await self._joins(site, viewer, f"{epoch}:{seen}")
+            assert back.welcome["resumed"] is (back.welcome["epoch"] == epoch)
+            assert back.welcome["resumed"] is (back.welcome["gap"] is None)
+            if not back.welcome["resumed"]:
+                assert back.welcome["gap"] == {"from": 1, "to": back.welcome["seq"]}
+            elif back.welcome["seq"] > seen:
+                await back.until(lambda _, back=back: _seqs(back)[-1:] >= [back.welcome["seq"]])
+                assert _seqs(back)[0] == seen + 1
+            self.here.append(back)
+        self.everybody += self.here
+
+    async def _joins(self, site: Site, viewer: Viewer, since: str) -> Viewer:
+        """Comes back as often as it takes."""
+        user = viewer.welcome["you"]["user_id"]
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                with contextlib.suppress(websockets.InvalidStatus):  # 503: the room store is not back yet
+                    return await site.join(user, room=self.room, codec=viewer.codec, since=since)
+
+    def epoch(self) -> str:
+        """The one that everybody is in."""
+        [epoch] = {viewer.welcome["epoch"] for viewer in self.here}
+        return str(epoch)
+
+    def assert_one_order(self) -> dict[tuple[str, int], str]:
+        """No seq of an epoch is two events, and between two that a socket was told it misses none; ids by place."""
+        told: dict[tuple[str, int], dict[str, Any]] = {}
+        for viewer in self.everybody:
+            seqs = _seqs(viewer)
+            assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) if seqs else True
+            for event in viewer.events():
+                same = {name: value for name, value in event.items() if name != "replayed"}
+                assert told.setdefault((viewer.welcome["epoch"], event["seq"]), same) == same
+        self.epoch()
+        return {place: event["id"] for place, event in told.items()}
+
+    def assert_seqs_again(self) -> None:
+        """The last two epochs have gone over some seqs with different events: what this was about did happen."""
+        told = self.assert_one_order()
+        before, now = ({seq for epoch, seq in told if epoch == each} for each in self.epochs()[-2:])
+        assert before & now
+
+    def epochs(self) -> list[str]:
+        return list(dict.fromkeys(viewer.welcome["epoch"] for viewer in self.everybody))
+
+    def assert_history(self, look: redis.Redis, chats: list[str], gifts: list[str]) -> None:
+        """The surviving store has each of these once, and each gift in the room's total once."""
+        bodies = [row[1]["b"] for row in look.xrange(keys.room_events(self.room))]
+        counts = Counter({id: sum(f'"id":"{id}"' in body for body in bodies) for id in chats + gifts})
+        assert set(counts.values()) == {1}, counts
+        assert look.hget(keys.room_meta(self.room), "coins") == str(HEART_COINS * len(gifts))
+
+
+def _seqs(viewer: Viewer) -> list[int]:
+    return [event["seq"] for event in viewer.events()]
