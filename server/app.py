@@ -112,6 +112,8 @@ class Node:
 
     async def _wake_rooms(self, link: Link, identity: str) -> None:
         await wake_rooms(self.room_store, link, identity, self.clock)
+        for room in self.rooms.here():  # of a cluster's other primary the bus may hear nothing for a long time
+            self.fanout.check_position(room.id)
 
     # Wallet and fan-out are older than the sessions that hear of them.
     def _wallets_changed(self, changes: Sequence[Change]) -> None:

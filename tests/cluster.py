@@ -1,4 +1,4 @@
-"""A Valkey Cluster of three primaries, started from the embedded store's binary, durable like the wallet store."""
+"""A Valkey Cluster of three primaries, one maybe with a replica: the embedded store, durable as the wallet's."""
 
 import functools
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import redis
 
 from server.store import embedded
+from tests.pair import in_step
 
 
 def free_port() -> int:
@@ -47,6 +48,8 @@ class Primary:
             "cluster-enabled": "yes",
             "cluster-node-timeout": 2000,
             "cluster-allow-replica-migration": "no",
+            "repl-diskless-sync-delay": 0,
+            "repl-diskless-load": "flush-before-load",
             "logfile": self.folder / "valkey.log",
         }
         line = [embedded.binary()]
@@ -86,29 +89,33 @@ class Primary:
 
 
 class Cluster:
-    """Three primaries with a third of the slots each."""
+    """Three primaries with a third of the slots each; the first may have a replica, which is the last node then."""
 
-    def __init__(self, folder: Path) -> None:
-        self.nodes = [Primary(folder / f"n{n}") for n in range(3)]
+    def __init__(self, folder: Path, *, replicated: bool = False) -> None:
+        self.nodes = [Primary(folder / f"n{n}") for n in range(3 + replicated)]
 
     def start(self) -> None:
         bounds = [0, 5461, 10923, 16384]
         for number, node in enumerate(self.nodes):
             node.start()
-            node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+            if number < 3:
+                node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
             node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
             node.client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
         for node in self.nodes:
             node.wait(lambda node=node: self._whole(node))
+        for replica in self.nodes[3:]:
+            replica.client.execute_command("CLUSTER", "REPLICATE", self.nodes[0].id)
+            replica.wait(lambda replica=replica: in_step(self.nodes[0].client, replica.client))
 
     def _whole(self, node: Primary) -> bool:
         about = str(node.client.execute_command("CLUSTER", "INFO"))
-        return "cluster_state:ok" in about and "cluster_known_nodes:3" in about
+        return "cluster_state:ok" in about and f"cluster_known_nodes:{len(self.nodes)}" in about
 
     @property
     def url(self) -> str:
-        return f"cluster://127.0.0.1:{self.nodes[0].port}"
+        return f"cluster://127.0.0.1:{self.nodes[2].port}"  # of those that may have a replica none: it stays
 
     def owner(self, slot: int) -> Primary:
         """Who has the slot, by its own word."""

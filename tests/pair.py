@@ -122,9 +122,7 @@ class Pair:
     async def until_in_step(self) -> None:
         """Wait until the replica has everything."""
         with self.primary.client() as primary, self.replica.client() as replica:
-            await eventually(
-                lambda: _offset(replica, "slave") == _offset(primary, "master"), WAIT_S, "a replica in step"
-            )
+            await eventually(lambda: in_step(primary, replica), WAIT_S, "a replica in step")
 
     def promote(self) -> None:
         """The replica takes the primary's place, whatever becomes of that; who is connected is cut off."""
@@ -154,6 +152,11 @@ class _Member(ValkeyProcess):
     @property
     def address(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
+
+
+def in_step(primary: redis.Redis, replica: redis.Redis) -> bool:
+    """Whether the replica has everything."""
+    return _offset(replica, "slave") == _offset(primary, "master")
 
 
 def _offset(look: redis.Redis, whose: str) -> int:

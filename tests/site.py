@@ -15,12 +15,15 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from protocol.ids import uuid7
+from server import limits
 from server.app import Node, create_app
 from server.clock import Clock
+from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
+from server.journal.audit import Audit
 from server.journal.drain import Drain
 from server.settings import Settings
 from server.socket import LiveroomWebSocket
-from server.store.client import Store
+from server.store.cluster import open_store
 
 WAIT_S = 10.0
 
@@ -221,10 +224,24 @@ class Site:
     async def coins(self, user: str) -> int:
         return int((await self.http.get(f"/v1/wallets/{user}")).json()["coins"])
 
+    async def settled(self) -> None:
+        """Drain everything, and see that the audit finds nothing wrong anywhere."""
+        wallet = open_store("wallet", self.settings.wallet_address, AUDIT_SCRIPTS)
+        await wallet.start()
+        await wallet.wait_up(WAIT_S)
+        drain = Drain(self.node.engine, wallet, self.node.history, self.node.clock)
+        while await drain.drain_once():
+            pass
+        report = await Audit(self.node.engine, wallet, self.node.clock).run()
+        await wallet.stop()
+        assert report.ok, report.wrong
+        assert report.partitions_compared == limits.WALLET_PARTITIONS
+        assert report.coins_sold == report.coins_spent + report.coins_held
+
     @contextlib.asynccontextmanager
     async def draining(self, ahead_s: float = 0, **options: Any) -> AsyncIterator[Drain]:
         """A drain on this site's stores, its clock maybe ahead, as the journal runs it; the test calls its steps."""
-        wallet = Store("wallet", self.settings.wallet_address)
+        wallet = open_store("wallet", self.settings.wallet_address, AUDIT_SCRIPTS)
         await wallet.start()
         await wallet.wait_up(WAIT_S)
         try:

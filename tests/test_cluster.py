@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 
 from server.journal import database
-from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
-from server.journal.audit import Audit
-from server.journal.drain import Drain
 from server.store import keys
-from server.store.cluster import open_store
 from tests.cluster import Cluster
 from tests.conftest import Stores
-from tests.site import WAIT_S, Site, new_gift_id
+from tests.site import Site, new_gift_id
 from tests.stores import settings
 
 VIEWERS = [f"viewer-{n}" for n in range(48)]
@@ -41,21 +37,6 @@ async def site(cluster: Cluster, stores: Stores, tmp_path: Path) -> AsyncIterato
     await site.start()
     yield site
     await site.stop()
-
-
-async def settled(site: Site) -> None:
-    """Drain everything, and see that the audit finds nothing wrong anywhere."""
-    store = open_store("wallet", site.settings.wallet_address, AUDIT_SCRIPTS)
-    await store.start()
-    await store.wait_up(WAIT_S)
-    drain = Drain(site.node.engine, store, site.node.history, site.node.clock)
-    while await drain.drain_once():
-        pass
-    report = await Audit(site.node.engine, store, site.node.clock).run()
-    await store.stop()
-    assert report.ok, report.wrong
-    assert report.partitions_compared == 64
-    assert report.coins_sold == report.coins_spent + report.coins_held
 
 
 async def give(site: Site, viewers: list[str], until: asyncio.Event) -> dict[str, tuple[str, int]]:
@@ -88,7 +69,7 @@ async def test_partitions_are_spread(cluster: Cluster, site: Site) -> None:
     assert acked == [90] * len(VIEWERS)
     counts = [sum(1 for key in node.client.keys("*") if key.endswith(":log")) for node in cluster.nodes]
     assert sorted(counts) == [21, 21, 22]
-    await settled(site)
+    await site.settled()
 
 
 async def test_a_slot_moves_under_load(cluster: Cluster, site: Site) -> None:
@@ -111,7 +92,7 @@ async def test_a_slot_moves_under_load(cluster: Cluster, site: Site) -> None:
     extra = 2  # the gifts between the moves
     spent = sum([100_000 - await site.coins(each) for each in viewers])
     assert spent == len(acked) + extra
-    await settled(site)
+    await site.settled()
 
 
 async def test_a_primary_dies_and_comes_back(cluster: Cluster, site: Site) -> None:
@@ -140,4 +121,4 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, site: Site) -> No
             while (reply := await viewer.gift("rose", id=ids[user]))["type"] == "refused":
                 assert reply["reason"] == "wallet_unavailable"
         assert reply["coins"] == 99
-    await settled(site)
+    await site.settled()

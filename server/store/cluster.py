@@ -171,10 +171,11 @@ class ClusterStore:
         return await attempt()
 
     def _node(self, key: str) -> Store:
-        url = self._topology.url_of(keys.slot_of(key))
-        if url is None or url not in self._nodes:
-            raise StoreDown("no node has this slot")
-        return self._nodes[url]
+        node = self._nodes.get(self._topology.url_of(keys.slot_of(key)) or "")
+        if node is None or not node.up:
+            self._topology.refresh()  # a replica may have taken its place
+            raise StoreDown("the slot's primary is away")
+        return node
 
     def _look_at(self, future: "asyncio.Future[Any]") -> None:
         error = None if future.cancelled() else future.exception()

@@ -1,0 +1,153 @@
+"""A primary of a cluster dies and its replica takes its slots: rooms and wallets of those, and all the others'."""
+
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from server.store import keys
+from tests.cluster import Cluster, Primary
+from tests.hall import Hall
+from tests.pair import in_step
+from tests.program import eventually
+from tests.site import WAIT_S, Site, Viewer, new_gift_id
+
+MakeSite = Callable[..., Awaitable[Site]]
+FAILOVER_S = 40.0  # some 3 s; a deadline, not a measure
+ROOMS = [f"room-{n}" for n in range(9)]
+PEOPLE = [f"viewer-{n}" for n in range(20)]
+
+
+@pytest.fixture(scope="module")
+def replicated() -> Iterator[Cluster]:
+    """A cluster whose first primary has a replica."""
+    with tempfile.TemporaryDirectory(prefix="liveroom-cluster-") as folder:
+        made = Cluster(Path(folder), replicated=True)
+        try:
+            made.start()
+            for node in made.nodes:
+                node.client.config_set("cluster-require-full-coverage", "no")
+            yield made
+        finally:
+            made.stop()
+
+
+@pytest.fixture
+async def two(replicated: Cluster) -> tuple[Primary, Primary]:
+    """The primary that has a replica, and that replica: in step, and everything empty."""
+    one, other = replicated.nodes[0], replicated.nodes[3]
+    primary, replica = (one, other) if other.client.info("replication")["role"] == "slave" else (other, one)
+    for node in (primary, *replicated.nodes[1:3]):
+        node.client.flushall()
+    await eventually(lambda: in_step(primary.client, replica.client), WAIT_S, "a replica in step")
+    return primary, replica
+
+
+def room_at(cluster: Cluster, primary: Primary, *, there: bool = True) -> str:
+    """A room that this primary has, or one that it has not."""
+    return next(room for room in ROOMS if (cluster.owner(keys.slot_of(keys.room_meta(room))) is primary) is there)
+
+
+def user_at(cluster: Cluster, primary: Primary, *, there: bool = True) -> str:
+    """Somebody whose partition this primary has, or has not."""
+    slots = {user: keys.slot(keys.PARTITION_TAGS[keys.partition_of(user)]) for user in PEOPLE}
+    return next(user for user, slot in slots.items() if (cluster.owner(slot) is primary) is there)
+
+
+async def gives_until_paid(viewer: Viewer, gift: str, id: str) -> int:
+    """Send one gift, with the same id while the wallet is away; the balance then."""
+    while (reply := await viewer.gift(gift, id=id))["type"] == "refused":
+        assert reply["reason"] in ("wallet_unavailable", "rate_limited"), reply
+        assert reply["retry_after_ms"] > 0
+    return int(reply["coins"])
+
+
+async def test_a_replica_takes_over(replicated: Cluster, two: tuple[Primary, Primary], another_site: MakeSite) -> None:
+    """Its rooms and partitions wait and go on, in a new epoch each; those of the others never stop."""
+    victim, replica = two
+    urls = {"LIVEROOM_ROOM_URL": replicated.url, "LIVEROOM_WALLET_URL": replicated.url}
+    sites = [await another_site(**urls), await another_site(**urls)]
+    room, elsewhere = room_at(replicated, victim), room_at(replicated, victim, there=False)
+    far = replicated.owner(keys.slot_of(keys.room_meta(elsewhere)))
+    halls = []
+    for each in (room, elsewhere):
+        await sites[0].put_room(each)
+        halls.append(await Hall.opened(sites, each))
+    hers, others = halls
+    chats, gifts = await hers.says("before"), await hers.gives()
+    await hers.is_shown(gifts)
+    user, lucky = user_at(replicated, victim), user_at(replicated, victim, there=False)
+    log, meta = keys.log(keys.partition_of(user)), keys.wallet_meta(keys.partition_of(user))
+    for each in (user, lucky):
+        await sites[0].give_coins(each, 100)
+    giver, in_hers = await sites[0].join(user, room=elsewhere), await sites[1].join(lucky, room=room)
+    acked = [(await giver.gift("rose"))["id"] for _ in range(3)]
+    epoch_before = int(victim.client.hget(meta, "epoch"))
+    await eventually(lambda: in_step(victim.client, replica.client), WAIT_S, "a replica in step")
+
+    victim.kill()
+    await hers.is_refused()
+    during = await others.says("we go on")
+    gifts.append((await in_hers.gift("heart"))["id"])  # money is elsewhere: paid at once
+    late = [new_gift_id() for _ in range(3)]
+    for viewer, id in zip(
+        hers.here, late, strict=False
+    ):  # money is away, too: answered later or, should one leave, never
+        await viewer.tell({"type": "gifts.send", "id": id, "gift": "heart", "count": 1})
+    assert await gives_until_paid(giver, "rose", late[2]) == 96  # 3 s later
+    await hers.comes_back()
+    assert len(hers.epochs()) == 2
+    for viewer, id in zip(hers.here, late, strict=False):
+        await gives_until_paid(viewer, "heart", id)
+    gifts += late[:2]
+
+    chats += await hers.says("after")
+    await others.says("after")
+    others.assert_history(far.client, during, [])
+    for hall in halls:
+        hall.assert_one_order()
+    assert len(others.epochs()) == 1
+    assert int(replica.client.hget(meta, "epoch")) > epoch_before
+    async with sites[0].draining(ahead_s=10) as drain:
+        await drain.drain_once()
+        await drain.retell_once()
+    await hers.is_shown(gifts[2:3])  # the others maybe before anybody was back
+    hers.assert_history(replica.client, chats, gifts)
+    booked = [list(fields.values()) for _, fields in replica.client.xrange(log)]
+    assert all(sum(f'"id":"{id}"' in str(entry) for entry in booked) == 1 for id in (*acked, late[2]))
+    await sites[0].settled()
+    victim.start()  # from this thread: it would end with another
+    await eventually(lambda: in_step(replica.client, victim.client), WAIT_S, "a replica in step")
+
+
+async def test_a_replica_that_lags_takes_over_at_an_address_that_is_known(
+    replicated: Cluster, two: tuple[Primary, Primary], another_site: MakeSite
+) -> None:
+    """It was the primary before: nodes open it anew, its rooms are in a new epoch, its gifts are shown again."""
+    primary, replica = two
+    sites = [await another_site(LIVEROOM_ROOM_URL=replicated.url) for _ in range(2)]
+    room = room_at(replicated, primary)
+    await sites[0].put_room(room)
+    hall = await Hall.opened(sites, room)
+    await hall.says("kept")
+    await eventually(lambda: in_step(primary.client, replica.client), WAIT_S, "a replica in step")
+    for new, old in ((replica, primary), (primary, replica)):
+        async with sites[0].draining(ahead_s=10) as drain:
+            old.client.execute_command("ACL", "SETUSER", "default", "-psync", "-sync", "-replconf")
+            old.client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+            await hall.says("lost", "lost too", "lost as well")
+            gifts = await hall.gives()
+            await hall.is_shown(gifts)
+            await drain.drain_once()
+            await drain.retell_once()
+            new.client.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
+            old.client.execute_command("ACL", "SETUSER", "default", "+psync", "+sync", "+replconf")
+            for viewer in hall.here:  # who talks finds out at once; else a node does by what it tells of its viewers
+                await viewer.tell({"type": "chat.send", "text": "anybody there?"})
+            await hall.comes_back()
+            await hall.says("after")
+            hall.assert_seqs_again()
+            await drain.drain_once()
+            await drain.retell_once()
+            await hall.is_shown(gifts)
