@@ -36,11 +36,12 @@ class Listener(Protocol):
 class _Subscription:
     """A room's channel: what came early, and whether what is missing is being read."""
 
-    __slots__ = ("again", "early", "filling", "listener", "ready")
+    __slots__ = ("again", "early", "early_epoch", "filling", "listener", "ready")
 
     def __init__(self, ready: "asyncio.Future[None]") -> None:
         self.listener: Listener | None = None
         self.early: dict[int, Recorded] = {}
+        self.early_epoch = b""  # of what came before the listener
         self.filling = False
         self.again = False  # asked for while it was under way
         self.ready = ready
@@ -96,6 +97,9 @@ class Fanout:
         """From now on this room takes its events; those that came early follow at once."""
         subscription = self._subscriptions[listener.id]
         subscription.listener = listener
+        if subscription.early_epoch not in (b"", listener.epoch.encode()):  # the room's store was replaced meanwhile
+            subscription.early.clear()
+            self._begin_filling(subscription)
         self._take_early(subscription)
 
     def forget(self, room_id: str) -> None:
@@ -148,6 +152,9 @@ class Fanout:
             return
         event = Recorded(int(seq), at_ms, body)
         if listener is None:
+            if epoch != subscription.early_epoch:
+                subscription.early_epoch = epoch
+                subscription.early.clear()
             if len(subscription.early) < limits.PENDING_EVENTS_MAX:  # what is left out is read from the history
                 subscription.early[event.seq] = event
             return

@@ -8,6 +8,7 @@ import pytest
 
 from protocol.closes import Close
 from server import limits
+from server.room import Room
 from server.store import keys
 from tests.conftest import Stores
 from tests.program import eventually
@@ -187,6 +188,23 @@ async def test_a_room_that_restarted_and_that_nobody_came_back_to(
         await alice.closed()
         await eventually(lambda: not site.node.rooms.here(), 5, "letting go")
         await eventually(lambda: store.pubsub_numsub(keys.room_live("demo"))[0][1] == 0, 5, "unsubscribing")
+
+
+async def test_what_came_early_of_another_epoch(site: Site, stores: Stores) -> None:
+    """A room that is being opened while its store is replaced takes nothing of the old one for its own."""
+    await site.put_room("other")
+    fanout, history = site.node.fanout, site.node.history
+    await fanout.listen("other")
+    room, raw = Room("other", site.node.rooms._services), await history.snapshot("other")
+    said = {"type": "chat.sent", "id": "old", "user": {"user_id": "bob", "name": "Bob"}, "text": "of the old one"}
+    received = fanout.received
+    publish(stores, "old", raw.seq + 1, said, room="other")
+    await eventually(lambda: fanout.received > received, what="the event")
+    room.begin(raw, [])
+    fanout.attach(room)
+    assert room.head == raw.seq
+    fanout.forget("other")
+    await room.close()
 
 
 async def test_an_empty_room_is_let_go(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
