@@ -1,38 +1,135 @@
-"""The commands: crowd (try a server), bench (measure one that is started for it)."""
+"""The commands: the scenarios (hammer a server and judge it), bench (figures on this machine), --compare (two runs)."""
 
 import argparse
+import contextlib
 import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
-from loadtest import bench, crowd
+import msgspec
+import uvloop
+
+from loadtest import bench, crowd, report, results, scenarios
+from loadtest.crowd import Target
+from loadtest.processes import SERVICE_KEY, Served
+from loadtest.report import CONSOLE
+from loadtest.results import Result, Second
+
+RATES = (
+    "chats_per_s",
+    "gifts_per_s",
+    "likes_per_s",
+    "churn_per_s",
+    "ramp_s",
+    "slow",
+    "hostile",
+    "rooms",
+    "think_s",
+    "talkers",
+)
 
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
-    commands = made.add_subparsers(dest="command", required=True)
-    _add_crowd(commands.add_parser("crowd", help="viewers in a room of a running server; checks order and sums"))
+    made.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="draw two runs in one page")
+    commands = made.add_subparsers(dest="command")
+    for name, scenario in scenarios.ALL.items():
+        _add_scenario(commands.add_parser(name, help=scenario.__doc__))
     bench.add_arguments(commands.add_parser("bench", help="the figures of loadtest/README.md"))
     return made
 
 
+def _add_scenario(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", help="of the server; without it one is started here for the run")
+    parser.add_argument("--service-key", default="dev-service-key")
+    parser.add_argument("--viewers", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--processes", type=int, default=1, help="of the crowd")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same load")
+    parser.add_argument("--kill-node", metavar="COMMAND", help="how a node of that server is killed")
+    parser.add_argument("--kill-store", metavar="COMMAND", help="how its wallet store is killed")
+    parser.add_argument("--folder", type=Path, help="where a server that is started here writes")
+    parser.add_argument("-o", "--output", type=Path, default=Path(), help="folder for the report (default: here)")
+    for name in RATES:
+        kind = int if name in ("rooms", "hostile", "talkers") else float
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="instead of the scenario's own")
+
+
 def main(argv: list[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    made = parser()
+    args = made.parse_args(argv)
     if args.command == "bench":
         return bench.run(args)
-    given = {name: value for name, value in vars(args).items() if name != "command"}
-    given["givers"] = min(args.givers, args.viewers)
-    return crowd.run(crowd.Plan(**given))
+    if args.command is None:
+        made.error("say which scenario, bench, or --compare A.json B.json")
+    return run(args)
 
 
-def _add_crowd(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--service-key", default="dev-service-key")
-    parser.add_argument("--viewers", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--chats-per-s", type=float, default=20)
-    parser.add_argument("--gifts-per-s", type=float, default=10)
-    parser.add_argument("--givers", type=int, default=20, help="how many of the viewers give")
-    parser.add_argument("--room", help="a live room that there is; without it the crowd makes one and checks its sums")
-    parser.add_argument("--seed", type=int, default=1)
+def run(args: argparse.Namespace) -> int:
+    """0 when everything is as it must be, 1 when something is not, 2 when it could not begin."""
+    plan = plan_of(args)
+    report.describe_machine()
+    try:
+        with _target(args) as target:
+            missing = [phase.kill for phase in plan.phases if phase.kill and target.means(phase.kill) is None]
+            if missing:
+                CONSOLE.print(
+                    f"{plan.scenario} kills a {missing[0]}: say how with --kill-{missing[0]}, or leave out --url"
+                )
+                return 2
+            found = uvloop.run(crowd.hammer(plan, target, Lines(plan.ramp_s + plan.seconds)))
+    except (RuntimeError, OSError, ValueError) as error:
+        CONSOLE.print(f"[red]cannot run:[/red] {error}")
+        return 2
+    return tell(found, args.output)
+
+
+def plan_of(args: argparse.Namespace) -> scenarios.Plan:
+    plan = scenarios.ALL[args.command](args.viewers, args.seconds)
+    given = {name: getattr(args, name) for name in RATES if getattr(args, name) is not None}
+    return msgspec.structs.replace(plan, seed=args.seed, processes=args.processes, **given)
+
+
+@contextlib.contextmanager
+def _target(args: argparse.Namespace) -> Iterator[Target]:
+    kills = {"kill_node": args.kill_node, "kill_store": args.kill_store}
+    if args.url:
+        yield Target(url=args.url, service_key=args.service_key, **kills)
+        return
+    with Served(args.folder) as served:
+        yield Target(url=served.url, service_key=SERVICE_KEY, served=served, **kills)
+
+
+def tell(found: Result, folder: Path) -> int:
+    """Print the figures and the verdict, write both files."""
+    file = folder / f"{found.scenario}-{time.strftime('%H%M%S', time.gmtime(found.began_ms / 1000))}.json"
+    results.write(found, file)
+    rows: dict[str, object] = {
+        name: f"p50 {q.p50:.1f}  p90 {q.p90:.1f}  p99 {q.p99:.1f}  p99.9 {q.p999:.1f}  max {q.max:.0f} ms of {q.count}"
+        for name, q in found.latencies.items()
+    }
+    report.table(f"{found.scenario}: {found.plan['viewers']} viewers, {found.seconds:g} s", rows | dict(found.totals))
+    for check in found.checks:
+        verdict = "[red]WRONG[/red]" if check.wrong else "[green]holds[/green]"
+        CONSOLE.print(f"{verdict}  {check.name}: {check.found}")
+        for sentence in check.wrong:
+            CONSOLE.print(f"       {sentence}", markup=False)
+    CONSOLE.print(f"written   {file}")
+    return 0 if found.passed else 1
+
+
+class Lines:
+    """A line a second."""
+
+    def __init__(self, expected_s: float) -> None:
+        self._expected_s = expected_s
+
+    def update(self, second: Second, phase: str, totals: dict[str, int], wrong: list[str]) -> None:
+        received = second.rates.get("received", 0)
+        CONSOLE.print(
+            f"{second.at_s:4.0f} s  {phase:20} {second.open:6} open  {received:9.0f} received  {len(wrong)} wrong"
+        )
 
 
 if __name__ == "__main__":

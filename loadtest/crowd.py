@@ -1,230 +1,244 @@
-"""A crowd in one room: some chat, some give, and in the end all must have seen the same order and the same sums."""
+"""A scenario on a server: processes full of viewers, what they tell each second, and the verdict on all of it."""
 
 import asyncio
-import random
+import contextlib
+import datetime
+import math
+import os
 import secrets
+import signal
+import subprocess
+import sys
+import tempfile
 import time
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Protocol
 
-import uvloop
+import msgspec
 from msgspec import Struct
 
 from loadtest import report
 from loadtest.api import Api
-from loadtest.person import Person
-from loadtest.report import CONSOLE, Latency
-from protocol.client import Answered
-from protocol.gifts import SendGift
-from protocol.wire import Codec
+from loadtest.processes import Served, raise_file_limit
+from loadtest.recorder import Recorded
+from loadtest.results import Check, Result, Second
+from loadtest.scenarios import Means, Plan
+from loadtest.verdict import Verdict, audit
+from loadtest.watch import Watch
+from loadtest.worker import Account, Gift, Guest, Job, Line
 
-JOINING_AT_ONCE = 50
-SETTLE_S = 20.0
-COINS = 1_000_000
-GIFTS = (("rose", 5), ("heart", 1), ("coffee", 2), ("balloon", 1))
-RETRIED = ("wallet_unavailable", "unavailable", "rate_limited")
+COINS = 100_000_000  # of each giver
+SPAWN_S = 2.0
+LATE_S = 180.0  # a process may tell its account so long after its time
+LINE_BYTES_MAX = 1 << 22
+STORE_TITLE = "wallet.sock"
 
 
-class Plan(Struct, frozen=True, kw_only=True):
-    """What the crowd does."""
+class View(Protocol):
+    """Whoever shows the run while it goes on."""
+
+    def update(self, second: Second, phase: str, totals: dict[str, int], wrong: list[str]) -> None: ...
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """The server, and how its parts are killed: its own child's, or by a command of whoever runs this."""
 
     url: str
     service_key: str
-    viewers: int
-    seconds: float
-    chats_per_s: float
-    gifts_per_s: float
-    givers: int
-    room: str | None
-    seed: int
+    served: Served | None = None
+    kill_node: str | None = None
+    kill_store: str | None = None
+
+    def means(self, what: Means) -> Callable[[], None] | None:
+        command = self.kill_node if what == "node" else self.kill_store
+        if command:
+            return lambda: subprocess.run(command, shell=True, check=True, timeout=60)  # type: ignore[return-value]
+        if self.served is None:
+            return None
+        served = self.served
+        return lambda: os.kill(served.node if what == "node" else served.pid_of(STORE_TITLE), signal.SIGKILL)
 
 
-class Crowd:
-    """The people, what they measured, and their account of the money."""
+class Cast(Struct, frozen=True, kw_only=True):
+    """Who takes part, by process."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.api = Api(plan.url, plan.service_key)
-        self.room = plan.room or f"crowd-{secrets.token_hex(4)}"
-        self.said, self.acked = Latency(), Latency()
-        self.replies: dict[str, int] = {}
-        self.paid: dict[str, int] = {}  # coins by gift id, of acknowledged gifts
-        self.spent: dict[int, int] = {}  # coins by giver
-        self.gift_coins: dict[str, int] = {}
-        self.people: list[Person] = []
-        self._random = random.Random(plan.seed)
-        self._stays: list[asyncio.Task[None]] = []
+    rooms: list[str]
+    guests: list[Guest]
+    hostile: list[Guest]
+    gifts: list[Gift]
+    givers: list[str]
 
-    # --- before ------------------------------------------------------------------------------------------------
-    def prepare(self) -> list[str]:
-        """Room, tokens and coins; the socket paths."""
-        self.gift_coins = {gift["id"]: gift["coins"] for gift in self.api.call("GET", "/v1/gifts")}
-        if self.plan.room is None:
-            self.api.open_room(self.room)
-        self._name = secrets.token_hex(4)
-        for number in range(self.plan.givers):
-            self.api.top_up(self.user(number), COINS, f"{self._name}-{number}")
-        tokens = [self.api.token(self.user(number), "viewer", self.room) for number in range(self.plan.viewers)]
-        return [f"/v1/rooms/{self.room}/ws?token={token}" for token in tokens]
 
-    def user(self, number: int) -> str:
-        return f"crowd-{self._name}-{number}"
+def prepare(plan: Plan, api: Api) -> Cast:
+    """Rooms, tokens and coins, through the public API."""
+    name, chance = f"load-{secrets.token_hex(4)}", Random(plan.seed)
+    gifts = [Gift(g["id"], g["coins"], g["streakable"]) for g in api.call("GET", "/v1/gifts")]
+    rooms = [f"{name}-{number}" for number in range(plan.rooms)]
+    for room in rooms:
+        api.open_room(room)
+    how_many = max(1, math.ceil(plan.viewers * plan.givers)) if plan.gifts_per_s else 0
+    slow = set(chance.sample(range(plan.viewers), int(plan.viewers * plan.slow)))
+    giving = set(chance.sample(sorted(set(range(plan.viewers)) - slow), min(how_many, plan.viewers - len(slow))))
+    guests = []
+    for number in range(plan.viewers):
+        user, room = f"{name}-v{number}", rooms[number % len(rooms)]
+        if number in giving:
+            api.top_up(user, COINS, f"{user}-coins")
+        guests.append(Guest(number, user, room, api.token(user, "viewer", room), number in giving, number in slow))
+    hostile = [
+        Guest(number, f"{name}-h{number}", rooms[0], api.token(f"{name}-h{number}", "viewer"))
+        for number in range(plan.hostile)
+    ]
+    cheapest_first = sorted(gifts, key=lambda gift: gift.coins)
+    return Cast(
+        rooms=rooms,
+        guests=guests,
+        hostile=hostile,
+        gifts=cheapest_first,
+        givers=[guest.user for guest in guests if guest.gives],
+    )
 
-    async def join(self, paths: list[str]) -> None:
-        """Everybody, some at a time, each second one in the other codec."""
-        door = asyncio.Semaphore(JOINING_AT_ONCE)
 
-        async def enter(person: Person) -> None:
-            async with door:
-                self._stays.append(asyncio.create_task(person.stay()))
-                await asyncio.wait_for(person.welcomed(), SETTLE_S)
+class Run:
+    """One run of one plan."""
 
-        codecs: tuple[Codec, Codec] = ("json", "msgpack")
-        self.people = [
-            Person(n, self.api.address, path, codecs[n % 2], said_ns=self.said.record_ns, answered=self._answered)
-            for n, path in enumerate(paths)
-        ]
-        await asyncio.gather(*(enter(person) for person in self.people))
+    def __init__(self, plan: Plan, target: Target, view: View) -> None:
+        self.plan, self.target, self._view = plan, target, view
+        self.series: list[Second] = []
+        self.wrong: list[str] = []
+        self._recorded = Recorded()
+        self._lines: dict[int, list[Line]] = {}
+        self._last: dict[int, Line] = {}
+        self._rates_before: dict[str, int] = {}
+        self._killed: set[str] = set()
+        self._killing: set[asyncio.Task[None]] = set()
+        self._watch = Watch(target.served) if target.served is not None else None
 
-    # --- while it runs -----------------------------------------------------------------------------------------
-    async def run(self) -> None:
-        await asyncio.gather(
-            self._at_rate(self.plan.chats_per_s, lambda: self._random.choice(self.people).say()),
-            self._at_rate(self.plan.gifts_per_s, self._give),
+    async def run(self, cast: Cast) -> list[Account]:
+        """Raises RuntimeError when a process did not do its part."""
+        with tempfile.TemporaryDirectory(prefix="liveroom-crowd-") as name:
+            folder, start_ms = Path(name), int((time.time() + SPAWN_S) * 1000)
+            jobs = [self._job(cast, number, start_ms) for number in range(self.plan.processes)]
+            told = await asyncio.gather(*(self._process(job, folder) for job in jobs))
+        await asyncio.gather(*self._killing)
+        return list(told)
+
+    def _job(self, cast: Cast, process: int, start_ms: int) -> Job:
+        def own(guests: list[Guest]) -> list[Guest]:
+            return guests[process :: self.plan.processes]
+
+        gives = sum(guest.gives for guest in own(cast.guests))
+        return Job(
+            plan=self.plan,
+            process=process,
+            url=self.target.url,
+            start_ms=start_ms,
+            guests=own(cast.guests),
+            hostile=own(cast.hostile),
+            gifts=cast.gifts,
+            gift_share=gives / max(1, len(cast.givers)),
         )
 
-    async def _at_rate(self, per_s: float, act: Any) -> None:
-        """Evenly, and what is late is made up for: the load does not ease when the server is slow."""
-        began, done = time.perf_counter(), 0
-        while per_s > 0 and (passed := time.perf_counter() - began) < self.plan.seconds:
-            while done < passed * per_s:
-                act()
-                done += 1
-            await asyncio.sleep(min(0.05, 1 / per_s))
+    async def _process(self, job: Job, folder: Path) -> Account:
+        given, account = folder / f"job-{job.process}", folder / f"account-{job.process}"
+        given.write_bytes(msgspec.msgpack.encode(job))
+        command = [sys.executable, "-m", "loadtest.worker", str(given), str(account)]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, limit=LINE_BYTES_MAX, cwd=report.ROOT)
+        try:
+            async with asyncio.timeout(SPAWN_S + self.plan.ramp_s + self.plan.seconds + LATE_S):
+                assert process.stdout is not None
+                async for text in process.stdout:
+                    await self._hear(msgspec.json.decode(text, type=Line))
+                await process.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if process.returncode != 0:
+            raise RuntimeError(f"process {job.process} of the crowd ended with {process.returncode}")
+        return msgspec.msgpack.decode(account.read_bytes(), type=Account)
 
-    def _give(self) -> None:
-        gift, count_max = self._random.choice(GIFTS)
-        self.people[self._random.randrange(self.plan.givers)].give(gift, self._random.randint(1, count_max))
-
-    def _answered(self, person: Person, answered: Answered, took_ns: int) -> None:
-        reason = answered.reason or "ok"
-        self.replies[reason] = self.replies.get(reason, 0) + 1
-        command = answered.command
-        if took_ns and answered.ok:
-            self.acked.record_ns(took_ns)
-        if not isinstance(command, SendGift):
+    async def _hear(self, line: Line) -> None:
+        """A line of one process; a second is told when all have told theirs."""
+        self._last[line.process] = line
+        self.wrong += line.wrong
+        lines = self._lines.setdefault(line.second, [])
+        lines.append(line)
+        self._kill_when(line.phase)
+        if len(lines) < self.plan.processes:
             return
-        if answered.ok and command.id not in self.paid:
-            coins = self.gift_coins[command.gift] * command.count
-            self.paid[command.id] = coins
-            self.spent[person.number] = self.spent.get(person.number, 0) + coins
-        elif answered.reason in RETRIED:
-            delay_s = (answered.fields.get("retry_after_ms") or 100) / 1000
-            asyncio.get_running_loop().call_later(delay_s, person.again, command)
+        del self._lines[line.second]
+        totals = self.totals()
+        rates = {name: number - self._rates_before.get(name, 0) for name, number in totals.items()}
+        self._rates_before = totals
+        usage, lag_ms = await asyncio.to_thread(self._watch.look) if self._watch is not None else ({}, None)
+        second = Second(
+            at_s=float(line.second),
+            rates={name: float(rates[name]) for name in sorted(rates) if rates[name]},
+            open=sum(each.open for each in lines),
+            latencies=self._recorded.add([each.latencies for each in lines]),
+            processes=usage,
+            loop_lag_p99_ms=lag_ms,
+        )
+        self.series.append(second)
+        self._view.update(second, line.phase, totals, self.wrong)
 
-    # --- after -------------------------------------------------------------------------------------------------
-    async def settle(self) -> None:
-        """Until every gift is answered and everybody has seen them all, or the time for it is over."""
-        until = time.perf_counter() + SETTLE_S
-        while time.perf_counter() < until:
-            total = sum(self.paid.values())
-            if not any(p.gifts_open for p in self.people) and all(p.client.gift_coins == total for p in self.people):
-                return
-            await asyncio.sleep(0.1)
+    def totals(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for line in self._last.values():
+            for name, number in line.counts.items():
+                found[name] = found.get(name, 0) + number
+        return found
 
-    def leave(self) -> None:
-        for person in self.people:
-            person.leave()
+    def _kill_when(self, name: str) -> None:
+        for phase in self.plan.phases:
+            if phase.name == name and phase.kill is not None and name not in self._killed:
+                self._killed.add(name)
+                kill = self.target.means(phase.kill)
+                assert kill is not None, "the command has looked for it"
+                self._killing.add(asyncio.create_task(asyncio.to_thread(kill)))
 
-    def check(self) -> list[str]:
-        """What is not as it must be, in sentences."""
-        wrong = self._check_order()
-        total, gifts = sum(self.paid.values()), len(self.paid)
-        for number, person in enumerate(self.people):
-            client = person.client
-            if self.plan.room is None and not client.missed and (client.gifts, client.gift_coins) != (gifts, total):
-                seen = f"{client.gifts} gifts of {client.gift_coins} coins"
-                wrong.append(f"viewer {number} saw {seen}; {gifts} of {total} were paid")
-        for number in range(self.plan.givers):
-            held, expected = self.api.coins(self.user(number)), COINS - self.spent.get(number, 0)
-            if held != expected:
-                wrong.append(f"giver {number} holds {held} coins and should hold {expected}")
-        if self.plan.room is None:
-            shown = self.api.call("GET", f"/v1/rooms/{self.room}")["coins"]
-            if shown != total:
-                wrong.append(f"the room says {shown} coins, {total} were paid")
-        return wrong
-
-    def _check_order(self) -> list[str]:
-        """Each saw its events by rising seq, and one seq is one event for all."""
-        wrong, event_of = self._check_losses(), dict[tuple[str, int], str]()
-        for number, person in enumerate(self.people):
-            last = ("", 0)
-            for epoch, seq, id_, _ in person.seen:
-                if epoch == last[0] and seq <= last[1]:
-                    wrong.append(f"viewer {number} saw seq {seq} after {last[1]}")
-                last = (epoch, seq)
-                if event_of.setdefault((epoch, seq), id_) != id_:
-                    wrong.append(f"viewer {number} saw another event as seq {seq}")
-        return wrong
-
-    def _check_losses(self) -> list[str]:
-        """Whatever came between, each saw all, but for counts that were overtaken and what was told as hidden."""
-        wrong = []
-        all_seen = {(epoch, seq) for p in self.people for epoch, seq, _, latest in p.seen if not latest}
-        for number, person in enumerate(self.people):
-            if person.client.missed or not person.seen:
-                continue
-            seen = {(epoch, seq) for epoch, seq, *_ in person.seen}
-            first, last = person.seen[0][:2], person.seen[-1][:2]
-            lost = sum(first < at < last and at not in seen for at in all_seen if at[0] == first[0] == last[0])
-            if lost > person.hidden:
-                wrong.append(f"viewer {number} was not told {lost} events, only {person.hidden} as hidden")
-        return wrong
-
-    def tell(self, took_s: float, wrong: list[str]) -> None:
-        people = self.people
-        events = sum(len(person.seen) for person in people)
-        rows: dict[str, object] = {
-            "room": self.room,
-            "viewers": f"{len(people)} ({sum(person.joins for person in people)} joins)",
-            "events delivered": f"{events} ({events / took_s:.0f} per s)",
-            "gifts paid": f"{len(self.paid)}, {sum(self.paid.values())} coins",
-            "replies": _counts(self.replies),
-            "chat, said to seen": self.said,
-            "command to reply": self.acked,
-            "hidden chats told": sum(person.hidden for person in people),
-            "closed with": _counts(Counter(str(code) for person in people for code in person.closes)),
-        }
-        report.table(f"crowd of {len(people)} for {self.plan.seconds:g} s", rows)
-        for sentence in wrong[:20]:
-            CONSOLE.print(f"[red]WRONG[/red] {sentence}")
-        CONSOLE.print("[red]order or sums are wrong[/red]" if wrong else "order and sums hold")
+    def result(self, checks: list[Check], began_ms: int, cpu_s: float) -> Result:
+        totals = self.totals()
+        totals["received per core second"] = round(totals.get("received", 0) / max(0.01, cpu_s))
+        return Result(
+            scenario=self.plan.scenario,
+            plan=msgspec.to_builtins(self.plan),
+            machine={**report.machine(), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
+            began_ms=began_ms,
+            seconds=self.plan.seconds,
+            totals=totals,
+            latencies=self._recorded.quantiles(),
+            series=self.series,
+            checks=checks,
+        )
 
 
-def _counts(found: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in sorted(found.items())) or "none"
+def judge(plan: Plan, cast: Cast, accounts: list[Account], api: Api) -> list[Check]:
+    """Every question of the verdict."""
+    verdict = Verdict(accounts)
+    checks = [verdict.order(), verdict.losses(), verdict.sums(), verdict.shown()]
+    checks += verdict.journal(api, cast.givers, COINS)
+    checks += [verdict.rooms_say(api, cast.rooms), audit(api)]
+    if plan.gifts_per_s and plan.viewers and not verdict.acked:
+        checks.append(Check("gifts", "none was acknowledged", ["there were to be gifts, and none was acknowledged"]))
+    return checks
 
 
-async def _run(plan: Plan) -> int:
-    crowd = Crowd(plan)
-    paths = await asyncio.to_thread(crowd.prepare)
-    await crowd.join(paths)
-    began = time.perf_counter()
-    await crowd.run()
-    took_s = time.perf_counter() - began
-    await crowd.settle()
-    crowd.leave()
-    wrong = await asyncio.to_thread(crowd.check)
-    crowd.tell(took_s, wrong)
-    if plan.room is None:
-        await asyncio.to_thread(crowd.api.end_room, crowd.room)
-    crowd.api.close()
-    return 1 if wrong else 0
-
-
-def run(plan: Plan) -> int:
-    """0 when order and sums hold."""
-    report.describe_machine()
-    return uvloop.run(_run(plan))
+async def hammer(plan: Plan, target: Target, view: View) -> Result:
+    """Prepare, run, judge. Raises RuntimeError, OSError where the server does not let it begin."""
+    raise_file_limit()
+    api, began_ms = Api(target.url, target.service_key), time.time_ns() // 1_000_000
+    try:
+        cast = await asyncio.to_thread(prepare, plan, api)
+        run = Run(plan, target, view)
+        accounts = await run.run(cast)
+        checks = await asyncio.to_thread(judge, plan, cast, accounts, api)
+        for room in cast.rooms:
+            await asyncio.to_thread(api.end_room, room)
+    finally:
+        api.close()
+    return run.result(checks, began_ms, sum(account.cpu_s for account in accounts))

@@ -4,10 +4,8 @@ import argparse
 import asyncio
 import contextlib
 import os
-import re
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,11 +13,11 @@ from pathlib import Path
 import uvloop
 from msgspec import Struct
 
-from loadtest import report
+from loadtest import report, watch
 from loadtest.api import Api
 from loadtest.audience import Audience, Heard
+from loadtest.hearing import mark
 from loadtest.naive import BOT_PATH, PATH, WAYS, Naive
-from loadtest.person import mark
 from loadtest.processes import NODE_CPU, OTHER_CPU, SERVICE_KEY, Served, cpu_s, pin, rss_kib, socket_path
 from loadtest.wire import Address, Socket
 from protocol.client import Answered, Frame, RoomClient
@@ -38,7 +36,6 @@ HALL_P99_MS, HALL_LAG_MS = 400, 20
 SLOW_MORE = 1.1
 QUIET_PER_S, QUIET_MS = 2.0, 20
 GIVEN_COINS = 1_000_000
-LAG = re.compile(r'^liveroom_loop_lag_seconds_bucket{le="(\S+)"} (\S+)$', re.MULTILINE)
 
 
 def _chat(bot: RoomClient) -> Frame:
@@ -215,7 +212,7 @@ def _measure(
             used_s=used_s,
             took_s=took_s,
             rss_kib=held,
-            lag_ms=_p99_ms(lags_before, lags_after),
+            lag_ms=watch.p99_ms(lags_before, lags_after) or 0.0,
         )
 
 
@@ -246,15 +243,4 @@ async def _publish(program: Program, per_s: float, seconds: float, say: Say) -> 
 
 
 def _lags(program: Program) -> dict[float, float]:
-    """How often the node's loop was late, by its own account: samples so far up to each bound in seconds."""
-    if program.name != LIVEROOM:
-        return {}
-    with urllib.request.urlopen(f"{program.url}/metrics", timeout=10) as answer:
-        return {float(bound): float(count) for bound, count in LAG.findall(answer.read().decode())}
-
-
-def _p99_ms(before: dict[float, float], after: dict[float, float]) -> float:
-    """The least bound that holds 99 of 100 samples in between."""
-    counts = {bound: count - before[bound] for bound, count in after.items()}
-    most = max(counts.values(), default=0)
-    return min((bound for bound, count in counts.items() if count >= 0.99 * most), default=0.0) * 1000
+    return watch.lags(program.url) if program.name == LIVEROOM else {}

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import socket
 from collections.abc import Callable
 from typing import cast
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from protocol.client import Frame
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 NO_MASK = bytes(4)  # a mask of zeros leaves the payload as it is: only our own server hears it
 CLOSED_WITHOUT_CODE = 1006
+SLOW_BYTES = 4_096
 
 
 class NotAdmitted(Exception):
@@ -79,10 +81,10 @@ class Socket(asyncio.Protocol):
         """Raises NotAdmitted, OSError."""
         loop = asyncio.get_running_loop()
         made = lambda: cls(on_frame)  # noqa: E731  # a factory in place reads better than a name for it
-        _, socket = await loop.create_connection(made, address.host, address.port, ssl=address.tls or None)
-        socket._transport.write(upgrade(address, path, subprotocol))
-        await socket.opened
-        return socket
+        _, made_socket = await loop.create_connection(made, address.host, address.port, ssl=address.tls or None)
+        made_socket._transport.write(upgrade(address, path, subprotocol))
+        await made_socket.opened
+        return made_socket
 
     def send(self, frame: Frame) -> None:
         self._transport.write(masked(frame))
@@ -95,6 +97,11 @@ class Socket(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
+    def stop_reading(self) -> None:
+        """As somebody whose phone sleeps: the kernel takes a few KiB more, then the server must wait."""
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BYTES)
+        self._transport.pause_reading()
+
     # --- asyncio's side ----------------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -102,7 +109,8 @@ class Socket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.opened.done():
             self.opened.set_exception(NotAdmitted(0, self._rest or b"closed in the handshake"))
-        self.closed.set_result(self._code)
+        if not self.closed.done():
+            self.closed.set_result(self._code)
 
     def data_received(self, data: bytes) -> None:
         data = self._rest + data if self._rest else data

@@ -2,69 +2,251 @@
 
 import asyncio
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import msgspec
 import pytest
 
+from loadtest import acts, hostile, scenarios
+from loadtest.__main__ import main, parser, plan_of, tell
 from loadtest.audience import Audience, Counted
-from loadtest.crowd import Crowd, Plan, run
+from loadtest.crowd import Target, hammer
+from loadtest.hearing import Hall, mark
 from loadtest.naive import BOT_PATH, PATH, WAYS, Naive
-from loadtest.person import mark
+from loadtest.recorder import Recorder
+from loadtest.results import Check, Result, read
+from loadtest.verdict import Verdict
+from loadtest.viewer import Counts, Viewer
 from loadtest.wire import Address, NotAdmitted, Socket
+from loadtest.worker import Account, Heard, Paid, Told
 from protocol.client import Frame, RoomClient
 from tests.site import WAIT_S, Site
 
 
-def plan(site: Site, **changed: object) -> Plan:
-    """A small crowd for a moment."""
-    given = {
-        "url": site.url,
-        "service_key": site.settings.service_key,
-        "viewers": 8,
-        "seconds": 0.5,
-        "chats_per_s": 40,
-        "gifts_per_s": 40,
-        "givers": 3,
-        "room": None,
-        "seed": 1,
-    }
-    return Plan(**{**given, **changed})  # type: ignore[arg-type]
+class Nobody:
+    """Who does not look."""
+
+    def update(self, *_: object) -> None: ...
 
 
-async def ran(site: Site) -> Crowd:
-    """A crowd that has been there and left."""
-    crowd = Crowd(plan(site))
-    await crowd.join(await asyncio.to_thread(crowd.prepare))
-    await crowd.run()
-    await crowd.settle()
-    crowd.leave()
-    return crowd
+async def ran(site: Site, scenario: str, *more: str) -> Result:
+    """What the command does with these arguments, on this node: a small crowd for a moment, the journal beside it."""
+    args = parser().parse_args([scenario, "--viewers", "12", "--seconds", "1", "--ramp-s", "0.2", *more])
+    stopping = asyncio.Event()
+    async with site.draining() as drain:
+        journaling = asyncio.create_task(drain.run(stopping))
+        target = Target(url=site.url, service_key=site.settings.service_key)
+        try:
+            return await hammer(plan_of(args), target, Nobody())
+        finally:
+            stopping.set()
+            await journaling
 
 
-async def test_a_crowd_finds_order_and_sums(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command ends with 0 and tells what everybody saw."""
-    assert await asyncio.to_thread(run, plan(site)) == 0
+async def test_a_scenario_is_run_and_judged(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two processes full of viewers: everything is asked, everything holds, and the file says the same."""
+    found = await ran(site, "gift_rain", "--processes", "2", "--rooms", "2")
+    assert tell(found, tmp_path) == 0
     said = capsys.readouterr().out
-    assert "order and sums hold" in said
-    assert "crowd of 8" in said
+    [file] = tmp_path.glob("gift_rain-*.json")
+    assert msgspec.json.encode(read(file)) == msgspec.json.encode(found)
+    assert found.passed
+    assert all(f"holds  {check.name}" in said for check in found.checks)
+    assert found.totals["acked_gifts"] == found.totals["gifts"] > 20
+    assert found.latencies["gift to shown"].count > found.totals["gifts"]
+    assert sum(second.rates.get("received", 0) for second in found.series) == found.totals["received"]
 
 
-async def test_a_crowd_tells_what_is_wrong(site: Site) -> None:
-    """Each account that differs from the others' becomes a sentence."""
-    crowd = await ran(site)
-    assert crowd.paid
-    assert await asyncio.to_thread(crowd.check) == []
-    first, second, *_ = crowd.people
-    first.client.gift_coins += 1  # somebody saw a gift twice
-    second.seen[0], second.seen[1] = second.seen[1], second.seen[0]  # and somebody another order
-    crowd.people[2].seen[0] = (*crowd.people[2].seen[0][:2], "another", False)
-    chats = [n for n, (*_, latest) in enumerate(crowd.people[3].seen) if not latest]
-    del crowd.people[3].seen[chats[len(chats) // 2]]  # one event was lost on its way
-    crowd.spent[0] = crowd.spent.get(0, 0) + 7  # a giver paid other than what was acknowledged
-    wrong = await asyncio.to_thread(crowd.check)
-    crowd.api.close()
-    for said in ("viewer 0 saw", "viewer 1 saw seq", "saw another event", "viewer 3 was not told 1", "giver 0 holds"):
-        assert any(said in sentence for sentence in wrong), said
+async def test_who_loses_the_connection_is_resumed(site: Site) -> None:
+    """A wave of reconnects: everybody is back, nobody has missed anything."""
+    found = await ran(site, "reconnect_wave")
+    assert found.passed
+    assert found.totals["resumed"] >= 12
+    assert found.totals["gaps"] == 0
+
+
+async def test_what_is_wrong_ends_with_1(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first violations are told, and the status says that there are some."""
+    found = await ran(site, "whale", "--gifts-per-s", "0")
+    wrong = Check("sums", "2", ["viewer 1 saw [bold] too much"])
+    assert tell(msgspec.structs.replace(found, checks=[*found.checks, wrong]), tmp_path) == 1
+    assert wrong.wrong[0] in capsys.readouterr().out
+
+
+def test_a_server_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence and 2, also where a scenario needs means that it was not given."""
+    away = ["--url", "http://127.0.0.1:9", "--output", str(tmp_path)]
+    assert main(["chat_storm", *away]) == 2
+    assert "cannot run" in capsys.readouterr().out
+    assert main(["node_kill", *away]) == 2
+    assert "--kill-node" in capsys.readouterr().out
+
+
+def test_the_same_seed_makes_the_same_load() -> None:
+    """Whatever is random comes from the seed; each process has its own part of it."""
+    plan = scenarios.mixed_evening(100, 60)
+    first = acts.make(plan, 0, 1.0)
+    assert first == acts.make(plan, 0, 1.0)
+    assert first != acts.make(plan, 1, 1.0)
+    assert first != acts.make(msgspec.structs.replace(plan, seed=2), 0, 1.0)
+    assert [act.at_s for act in first] == sorted(act.at_s for act in first)
+    assert {act.kind for act in first} == {"chat", "gift", "like", "churn", "wave"}
+
+
+@pytest.mark.parametrize("attack", hostile.ATTACKS, ids=lambda attack: attack.name)
+async def test_hostile_guests_come_to_the_right_end(site: Site, attack: hostile.Attack) -> None:
+    """Each thing that may be sent ends as the crowd says that it must."""
+    chance, told = Random(1), list[str | None]()
+    guest = hostile.Guest(site.url, "demo", site.token("mallory"))
+    chance.choice = lambda _: attack  # type: ignore[assignment,method-assign]
+    ended = asyncio.Event()
+
+    def tell(_what: str, wrong: str | None) -> None:
+        told.append(wrong)
+        ended.set()
+
+    trying = asyncio.create_task(hostile.keep_breaking(guest, chance, tell))
+    async with asyncio.timeout(WAIT_S):
+        await ended.wait()
+    trying.cancel()
+    await asyncio.gather(trying, return_exceptions=True)
+    assert told[0] is None
+
+
+# --- the verdict ---------------------------------------------------------------------------------------------------
+KEPT_PRINT, CHAT_PRINT, COUNT_PRINT = 4 << 2, 5 << 2 | 1, 6 << 2 | 2
+
+
+def an_account(**changed: Any) -> Account:
+    """One process: a room told a chat, a gift of 5 coins, a count and another chat; two viewers heard all of it."""
+    told = Told("r", "e", {1: CHAT_PRINT, 2: KEPT_PRINT, 3: COUNT_PRINT, 4: CHAT_PRINT}, {"g1": (2, 5)})
+    heard = [Heard(n, "r", "e", 0, 4, 1, 5, 0, []) for n in range(2)]
+    given = {"told": [told], "heard": heard, "gifts": [Paid("g1", "alice", "r", 5, True)], "counts": {}, "wrong": []}
+    return Account(**{**given, "cpu_s": 1.0, **changed})
+
+
+def sentences(*accounts: Account) -> list[str]:
+    verdict = Verdict(list(accounts))
+    checks = [verdict.order(), verdict.losses(), verdict.sums(), verdict.shown()]
+    return [sentence for check in checks for sentence in check.wrong]
+
+
+def test_nothing_is_wrong_where_nothing_is() -> None:
+    """Two processes that heard the same; what is overtaken or told as hidden is no loss."""
+    overtaken = Heard(3, "r", "e", 0, 4, 1, 5, 0, [(3, 3)])
+    hidden = Heard(4, "r", "e", 1, 4, 1, 5, 1, [(4, 4)])
+    late = Heard(5, "r", "e", 2, 4, 0, 0, 0, [])
+    other = an_account(heard=[overtaken, hidden, late], gifts=[])
+    assert sentences(an_account(), other) == []
+
+
+WRONGS = {
+    "another event under the same seq": ({"told": [Told("r", "e", {1: 9 << 2}, {})]}, "r e: 1 is"),
+    "a viewer's own word": ({"wrong": ["viewer 7 was told seq 3 after 4"]}, "viewer 7 was told seq 3"),
+    "a gift that was not told": ({"heard": [Heard(8, "r", "e", 0, 4, 0, 0, 3, [(2, 2)])]}, "never dropped"),
+    "a chat that was not told": ({"heard": [Heard(8, "r", "e", 0, 4, 1, 5, 0, [(1, 1)])]}, "0 as hidden"),
+    "an event that nobody knows": ({"heard": [Heard(8, "r", "e", 0, 9, 1, 5, 0, [(5, 9)])]}, "5 events, 0 as hidden"),
+    "a gift seen twice": ({"heard": [Heard(8, "r", "e", 0, 4, 2, 10, 0, [])]}, "saw 2 gifts of 10 coins"),
+    "a gift never shown": ({"gifts": [Paid("g2", "bob", "r", 1, True)]}, "g2 of bob was acknowledged and never"),
+    "a gift in two rooms": ({"told": [Told("s", "e", {1: KEPT_PRINT}, {"g1": (1, 5)})]}, "g1 was shown in r e:2 and"),
+    "a gift in another epoch": ({"told": [Told("r", "f", {1: KEPT_PRINT}, {"g1": (1, 5)})]}, "shown in r e:2 and"),
+    "a gift that nobody sent": ({"told": [Told("r", "e", {5: KEPT_PRINT}, {"g9": (5, 5)})]}, "g9 was shown in r and"),
+    "a gift that cost less": ({"gifts": [Paid("g1", "alice", "r", 4, True)]}, "g1 was shown otherwise"),
+}
+
+
+@pytest.mark.parametrize("what", WRONGS)
+def test_whatever_is_wrong_is_said(what: str) -> None:
+    """One account that differs, and the sentence that says so."""
+    changed, sentence = WRONGS[what]
+    nothing = {"told": [], "heard": [], "gifts": []}
+    assert any(sentence in said for said in sentences(an_account(), an_account(**{**nothing, **changed})))
+
+
+class Desk:
+    """A server's answers about the money, as they might be."""
+
+    def __init__(self, held: int, *refs: tuple[str, int]) -> None:
+        self.held, self.refs = held, refs
+
+    def call(self, _method: str, _path: str) -> dict[str, Any]:
+        rows = [{"kind": "gift", "ref": ref, "coins": -coins} for ref, coins in self.refs]
+        return {"entries": [{"kind": "topup", "ref": "t", "coins": 100}, *rows], "next": None}
+
+    def coins(self, _user: str) -> int:
+        return self.held
+
+
+MONEY = {
+    "all is well": (Desk(95, ("g1", 5)), []),
+    "not in the journal": (Desk(100), ["gift g1 of alice was acknowledged and is not in the journal"]),
+    "twice": (Desk(90, ("g1", 5), ("g1", 5)), ["gift g1 of alice is in the journal twice"]),
+    "never sent": (Desk(94, ("g1", 5), ("g7", 1)), ["gift g7 of alice is in the journal and was never sent"]),
+    "another price": (Desk(94, ("g1", 6)), ["gift g1 of alice cost 6 coins in the journal, not 5"]),
+    "a wallet that holds more": (Desk(96, ("g1", 5)), ["alice holds 96 coins, the journal leaves 95"]),
+}
+
+
+@pytest.mark.parametrize("what", MONEY)
+def test_the_journal_is_held_against_what_was_acknowledged(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gift once, with its price, and the wallet holds the rest."""
+    monkeypatch.setattr("loadtest.verdict.JOURNAL_S", 0)
+    desk, wanted = MONEY[what]
+    wrong = [said for check in Verdict([an_account()]).journal(desk, ["alice"], 100) for said in check.wrong]  # type: ignore[arg-type]
+    assert len(wrong) == len(wanted)
+    assert all(said.startswith(sentence) for said, sentence in zip(wrong, wanted, strict=True))
+
+
+# --- a viewer ------------------------------------------------------------------------------------------------------
+def a_viewer(wrong: list[str]) -> Viewer:
+    return Viewer(
+        1,
+        Hall("r", Recorder()),
+        Counts(),
+        Address("127.0.0.1", 9, False),
+        "/",
+        "json",
+        chance=Random(1),
+        answered=lambda *_: None,
+        wrong=wrong.append,
+    )
+
+
+def an_event(seq: int, kind: str = "chat.sent", **fields: Any) -> dict[str, Any]:
+    return {"type": kind, "seq": seq, "id": f"i{seq}", **fields}
+
+
+WELCOME = {"type": "welcome", "epoch": "e", "seq": 3, "resumed": False}
+
+
+def test_a_viewer_keeps_account_of_what_it_hears() -> None:
+    """In order and whole, with a hole, with sums; the same frame again is an event out of order."""
+    wrong: list[str] = []
+    viewer = a_viewer(wrong)
+    frames = [[WELCOME, an_event(4)], [an_event(5), an_event(6, "gifts.sent", coins=7)], [an_event(9)]]
+    for frame in frames:
+        viewer._receive(msgspec.json.encode(frame).decode())
+    [stretch] = viewer.stretches
+    assert (stretch.start, stretch.seq, stretch.gifts, stretch.coins, stretch.missing) == (3, 9, 1, 7, [(7, 8)])
+    assert wrong == []
+    viewer._receive(msgspec.json.encode(frames[1]).decode())
+    assert wrong == ["viewer 1 was told seq 5 after 9", "viewer 1 was told seq 6 after 9"]
+    viewer._receive(msgspec.json.encode([{"type": "ok", "ref": "77"}]).decode())
+    assert wrong[-1] == "viewer 1 got a reply to 77, which waits for none"
+
+
+def test_two_viewers_are_told_different_things() -> None:
+    """One seq is one event in a room, a gift has one place in it."""
+    wrong: list[str] = []
+    one, other = a_viewer(wrong), a_viewer(wrong)
+    other.hall = one.hall
+    for viewer in (one, other):
+        viewer._receive(msgspec.json.encode([WELCOME]).decode())
+    one._receive(msgspec.json.encode([an_event(4), an_event(5, "gifts.sent", id="g", coins=1)]).decode())
+    other._receive(msgspec.json.encode([an_event(4, id="x"), an_event(6, "gifts.sent", id="g", coins=1)]).decode())
+    said = one.hall.log("e").wrong
+    assert said == ["seq 4 is one event for some and x for others", "gift g was shown as seq 5 and as 6"]
 
 
 async def test_a_socket_reads_frames_however_they_are_cut(site: Site) -> None:

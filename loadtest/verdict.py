@@ -1,0 +1,201 @@
+"""The verdict: what all processes heard and paid, held against each other, the rooms, the wallets and the journal."""
+
+import bisect
+import time
+from itertools import pairwise
+from typing import Any
+
+from loadtest.api import Api
+from loadtest.hearing import DROPPABLE, KEPT
+from loadtest.results import Check
+from loadtest.worker import Account, Heard, Paid
+
+JOURNAL_S = 60.0
+WRONG_MAX = 20  # of each check
+
+
+class Room:
+    """What one room told in one epoch, by all processes."""
+
+    def __init__(self) -> None:
+        self.prints: dict[int, int] = {}
+        self.gifts: dict[str, tuple[int, int]] = {}
+        self._seqs: list[int] = []
+        self._sums: list[tuple[int, int]] = []
+
+    def close(self) -> None:
+        """Everything is in: make the running sums."""
+        rows = sorted(self.gifts.values())
+        self._seqs = [seq for seq, _ in rows]
+        self._sums = [(0, 0)]
+        for _, coins in rows:
+            gifts, before = self._sums[-1]
+            self._sums.append((gifts + 1, before + coins))
+
+    def paid(self, after: int, to: int) -> tuple[int, int]:
+        """Gifts and coins of the events from `after` (not in it) up to `to`."""
+        first, last = bisect.bisect_right(self._seqs, after), bisect.bisect_right(self._seqs, to)
+        return self._sums[last][0] - self._sums[first][0], self._sums[last][1] - self._sums[first][1]
+
+
+class Verdict:
+    """All accounts together. The checks need no order among them."""
+
+    def __init__(self, accounts: list[Account]) -> None:
+        self.accounts = accounts
+        self.rooms: dict[tuple[str, str], Room] = {}
+        self.sent = {gift.id: gift for account in accounts for gift in account.gifts}
+        self.acked = {id_: gift for id_, gift in self.sent.items() if gift.acked}
+        self._merging: list[str] = []
+        for account in accounts:
+            for told in account.told:
+                room = self.rooms.setdefault((told.room, told.epoch), Room())
+                self._merge(f"{told.room} {told.epoch}", room.prints, told.prints)
+                self._merge(f"{told.room} {told.epoch}", room.gifts, told.gifts)
+        for room in self.rooms.values():
+            room.close()
+
+    def _merge(self, where: str, into: dict[Any, Any], more: dict[Any, Any]) -> None:
+        for key, value in more.items():
+            if into.setdefault(key, value) != value:
+                self._merging.append(f"{where}: {key} is {into[key]} in one process and {value} in another")
+
+    # --- what was heard ----------------------------------------------------------------------------------------
+    def order(self) -> Check:
+        """Every socket by rising seq, and one seq is one event for all."""
+        wrong = [*self._merging, *(sentence for account in self.accounts for sentence in account.wrong)]
+        events = sum(len(room.prints) for room in self.rooms.values())
+        return _check("order", f"{events} events, {sum(len(a.heard) for a in self.accounts)} stretches heard", wrong)
+
+    def losses(self) -> Check:
+        """What a viewer was not told was overtaken by newer counts, or told as hidden; never a gift."""
+        wrong, missing = [], 0
+        for account in self.accounts:
+            for heard in account.heard:
+                room = self.rooms.get((heard.room, heard.epoch), Room())
+                seqs = [seq for first, last in heard.missing for seq in range(first, last + 1)]
+                missing += len(seqs)
+                classes = [room.prints[seq] & 3 if seq in room.prints else DROPPABLE for seq in seqs]
+                kept, droppable = classes.count(KEPT), classes.count(DROPPABLE)
+                if kept:
+                    wrong.append(f"viewer {heard.number} was not told {kept} events that are never dropped")
+                if droppable > heard.hidden:
+                    wrong.append(f"viewer {heard.number} was not told {droppable} events, {heard.hidden} as hidden")
+        return _check("nothing lost", f"{missing} events were overtaken or hidden", wrong)
+
+    def sums(self) -> Check:
+        """The coins that each viewer saw are those of the gifts between its first and last seq."""
+        wrong, sums = [], 0
+        for account in self.accounts:
+            for heard in account.heard:
+                expected = self._expected(heard)
+                sums += 1
+                if expected != (heard.gifts, heard.coins):
+                    seen = f"{heard.gifts} gifts of {heard.coins} coins"
+                    wrong.append(f"viewer {heard.number} saw {seen}, its room told {expected[0]} of {expected[1]}")
+        return _check("sums", f"{sums} viewers' own sums", wrong)
+
+    def _expected(self, heard: Heard) -> tuple[int, int]:
+        room = self.rooms.get((heard.room, heard.epoch))
+        if room is None:
+            return 0, 0
+        gifts, coins = room.paid(heard.start, heard.seq)
+        for first, last in heard.missing:
+            less = room.paid(first - 1, last)
+            gifts, coins = gifts - less[0], coins - less[1]
+        return gifts, coins
+
+    # --- money -------------------------------------------------------------------------------------------------
+    def shown(self) -> Check:
+        """Every acknowledged gift was shown once, in its room, with its coins; nothing else was."""
+        wrong, seen = [], dict[str, str]()
+        for (name, epoch), room in self.rooms.items():
+            for id_, (seq, coins) in room.gifts.items():
+                if id_ in seen:
+                    wrong.append(f"gift {id_} was shown in {seen[id_]} and in {name} {epoch}:{seq}")
+                seen[id_] = f"{name} {epoch}:{seq}"
+                wrong += self._not_as_sent(id_, name, coins)
+        lost = [gift for id_, gift in self.acked.items() if id_ not in seen]
+        wrong += [f"gift {gift.id} of {gift.user} was acknowledged and never shown" for gift in lost]
+        return _check("shown once", f"{len(self.acked)} acknowledged gifts, {len(seen)} shown", wrong)
+
+    def _not_as_sent(self, id_: str, room: str, coins: int) -> list[str]:
+        sent = self.sent.get(id_)
+        if sent is None:
+            return [f"gift {id_} was shown in {room} and never sent, or refused"]
+        return [] if (sent.room, sent.coins) == (room, coins) else [f"gift {id_} was shown otherwise than it was sent"]
+
+    def journal(self, api: Api, givers: list[str], bought: int) -> list[Check]:
+        """Every acknowledged gift is in the journal once, nothing else is, and wallets hold what is left."""
+        wrong, wallets = [], []
+        gifts: dict[str, list[Paid]] = {user: [] for user in givers}
+        for gift in self.sent.values():
+            gifts[gift.user].append(gift)
+        until, entries, coins = time.monotonic() + JOURNAL_S, 0, 0
+        for user in givers:
+            acked = {gift.id for gift in gifts[user] if gift.acked}
+            rows = _journaled(api, user, acked, until)
+            entries += len(rows)
+            coins += sum(spent for _, spent in rows)
+            wrong += self._journal_of(user, acked, rows)
+            held = api.coins(user)
+            if held != bought - sum(spent for _, spent in rows):
+                wallets.append(f"{user} holds {held} coins, the journal leaves {bought - sum(s for _, s in rows)}")
+        return [
+            _check("in the journal once", f"{len(self.acked)} acknowledged gifts, {entries} entries", wrong),
+            _check("wallets", f"{len(givers)} givers spent {coins} coins", wallets),
+        ]
+
+    def _journal_of(self, user: str, acked: set[str], rows: list[tuple[str, int]]) -> list[str]:
+        ids = [id_ for id_, _ in rows]
+        wrong = [f"gift {id_} of {user} was acknowledged and is not in the journal" for id_ in acked - set(ids)]
+        twice = [one for one, next_ in pairwise(sorted(ids)) if one == next_]
+        wrong += [f"gift {id_} of {user} is in the journal twice" for id_ in twice]
+        for id_, spent in rows:
+            sent = self.sent.get(id_)
+            if sent is None:
+                wrong.append(f"gift {id_} of {user} is in the journal and was never sent, or refused")
+            elif sent.coins != spent:
+                wrong.append(f"gift {id_} of {user} cost {spent} coins in the journal, not {sent.coins}")
+        return wrong
+
+    def rooms_say(self, api: Api, names: list[str]) -> Check:
+        """A room's own sum is that of the gifts it showed."""
+        wrong, total = [], 0
+        for name in names:
+            told = sum(c for (room, _), each in self.rooms.items() if room == name for _, c in each.gifts.values())
+            said = int(api.call("GET", f"/v1/rooms/{name}")["coins"])
+            total += said
+            if said != told:
+                wrong.append(f"{name} says {said} coins, {told} were shown in it")
+        return _check("rooms' sums", f"{len(names)} rooms say {total} coins", wrong)
+
+
+def _journaled(api: Api, user: str, wanted: set[str], until: float) -> list[tuple[str, int]]:
+    """The gifts of a wallet in the journal with their coins, when all that are wanted are there or time is over."""
+    while True:
+        rows, before = list[tuple[str, int]](), ""
+        while True:
+            page = api.call("GET", f"/v1/wallets/{user}/entries{before}")
+            rows += [(each["ref"], -each["coins"]) for each in page["entries"] if each["kind"] == "gift"]
+            if page["next"] is None:
+                break
+            before = f"?before={page['next']['before']}"
+        if wanted <= {id_ for id_, _ in rows} or time.monotonic() > until:
+            return rows
+        time.sleep(0.2)
+
+
+def _check(name: str, found: str, wrong: list[str]) -> Check:
+    more = [f"and {len(wrong) - WRONG_MAX} more"] if len(wrong) > WRONG_MAX else []
+    return Check(name, found, wrong[:WRONG_MAX] + more)
+
+
+def audit(api: Api) -> Check:
+    """What the server's own newest audit says."""
+    try:
+        said = api.call("GET", "/v1/audit")
+    except RuntimeError as error:
+        return Check("the server's audit", f"none yet ({str(error)[:60]})", [])
+    wrong = [] if said["ok"] else [f"the server's audit: {each}" for each in said["wrong"]] or ["it is not ok"]
+    return _check("the server's audit", f"{said['entries']} entries, {said['coins_held']} coins held", wrong)
