@@ -135,6 +135,7 @@ class Node:
         read.counter("wallet_batches", "Calls that those gifts shared.", lambda: self.wallet.batches)
         read.counter("events_received", "Events from the bus.", lambda: self.fanout.received)
         read.counter("events_filled", "Events that the bus lost, from the history.", lambda: self.fanout.filled)
+        read.counter("socket_writes", "Writes of rooms' frames to sockets.", lambda: self.pace.writes)
         read.gauge("tick_pressure", "By how much the lag lengthens every tick.", lambda: self.pace.pressure)
         read.counter("orders_recovered", "Pending orders that this node ended.", lambda: self.recovery.recovered)
         self.audit_watch.tell(read)

@@ -18,6 +18,7 @@ class Pace:
     def __init__(self) -> None:
         self._socket_s = limits.FLUSH_SOCKET_S  # for one socket, as measured lately
         self._pressure = 1.0
+        self.writes = 0  # to sockets, of rooms' frames
         self.lags = Histogram(
             "liveroom_loop_lag_seconds", "How late the loop was.", buckets=limits.LAG_BUCKETS_S, registry=None
         )
@@ -34,6 +35,7 @@ class Pace:
 
     def wrote(self, sockets: int, seconds: float) -> None:
         """What a chunk of a flush took."""
+        self.writes += sockets
         if sockets:
             weight = limits.FLUSH_COST_WEIGHT * min(1.0, sockets / limits.FLUSH_CHUNK)  # a handful says little
             self._socket_s += (seconds / sockets - self._socket_s) * weight

@@ -45,7 +45,7 @@ LAYERS = (
     ("server.app", "server.journal.process"),
     ("server.node", "server.preflight", "server.bench.postgres"),
     ("server.supervisor", "server.bench.machine"),
-    ("server.bench.giving",),
+    ("server.bench.giving", "server.bench.primaries"),
     ("server.bench.plain",),
     ("server.bench.spend", "server.bench.drain"),
     ("server.bench.__main__",),

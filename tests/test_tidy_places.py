@@ -12,6 +12,7 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/app.py": {10_000: "the demo's coins"},
     "server/bench/__main__.py": {0o711: "a folder's mode", 100_000: "a measurement's own"},
     "server/bench/plain.py": {**dict.fromkeys((200, 12_000), "a measurement's own")},
+    "server/bench/primaries.py": {16_384: "slots of a cluster", 10_000: "its bus port is so much above"},
     "server/bench/postgres.py": {2000: "a logged text is cut"},
     "server/bench/spend.py": {40_000: "a measurement's own"},
     "server/journal/tables.py": {200: "a column's width"},

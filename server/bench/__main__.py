@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8.0, help="spend: of each way")
     parser.add_argument("--in-flight", type=int, default=limits.SPEND_BATCH_MAX * 4, help="spend: gifts that wait")
     parser.add_argument("--alone", action="store_true", help="spend: without the plain ways beside it")
+    parser.add_argument("--primaries", type=int, default=0, help="spend: alone, on a cluster of so many")
     parser.add_argument("--gifts", type=int, default=100_000, help="drain: how many")
     parser.add_argument("--postgresql", action="store_true", help="drain: into PostgreSQL, not SQLite")
     args = parser.parse_args()
@@ -33,6 +34,8 @@ def main() -> int:
         folder.chmod(0o711)  # PostgreSQL may have to run as somebody else, below it
         if args.what == "drain":
             found = drain.measure(folder, args.gifts, args.postgresql)
+        elif args.primaries:
+            found = spend.measure_cluster(folder, args.seconds, args.in_flight, args.primaries)
         else:
             found = spend.measure(folder, args.seconds, args.in_flight, args.alone)
     if args.json:

@@ -14,14 +14,13 @@ from protocol.gifts import GiftSent, ShownGift
 from protocol.ids import uuid7
 from protocol.wire import User, encode
 from server import catalogue, limits
-from server.app import make_wallet_store
+from server.app import make_wallet
 from server.bench import machine
 from server.features.gifts import GiftEntry
 from server.journal.opening import Opening
 from server.journal.purchases import TopUpEntry
-from server.money import Spend, fingerprint
+from server.money import Money, Spend, fingerprint
 from server.settings import Settings
-from server.wallet import Wallet
 
 VIEWERS = 1000
 CREATORS = 10
@@ -29,9 +28,9 @@ CREATORS = 10
 Pay = Callable[[Spend], Awaitable[object]]
 
 
-async def open_wallet(configured: Settings, engine: Engine) -> Wallet:
+async def open_wallet(configured: Settings, engine: Engine) -> Money:
     """As a node has it; everybody holds coins."""
-    wallet = Wallet(make_wallet_store(configured, Opening(engine), configured.wallet_address), lambda changes: None)
+    wallet = make_wallet(configured, Opening(engine), lambda changes: None)
     await wallet.start()
     await wallet.wait_up(limits.STORE_START_S)
     for first in range(0, VIEWERS, limits.SPEND_BATCH_MAX):
@@ -40,7 +39,7 @@ async def open_wallet(configured: Settings, engine: Engine) -> Wallet:
     return wallet
 
 
-async def _top_up(wallet: Wallet, viewer: str) -> None:
+async def _top_up(wallet: Money, viewer: str) -> None:
     coins, print_ = limits.TOPUP_COINS_MAX, "bench"
     entry = TopUpEntry(id=f"t-{viewer}", viewer=viewer, coins=coins, source="bench", fp=print_)
     await wallet.top_up(viewer, entry.id, coins, print_, msgspec.json.encode(entry))
@@ -54,13 +53,13 @@ class Givers:
         self._numbers = itertools.count()
         self._gift = next(iter(catalogue.load(None).values()))
 
-    async def give(self, pay: Pay, seconds: float, store_pid: int, per_s_max: int) -> dict[str, Any]:
+    async def give(self, pay: Pay, seconds: float, store_pids: tuple[int, ...], per_s_max: int) -> dict[str, Any]:
         """For so long; gifts per second, latency, and CPU per gift here and of the store with its children."""
         made = [self.spend() for _ in range(int(seconds * per_s_max))]  # the sender's work, not what is measured
         gc.collect()
         gc.freeze()  # as the node does
         waited_s: list[float] = []
-        began, own_s, store_s = time.perf_counter(), time.process_time(), machine.cpu_s(store_pid)
+        began, own_s, store_s = time.perf_counter(), time.process_time(), machine.cpu_s(*store_pids)
         until = began + seconds
 
         async def go_on() -> None:
@@ -70,7 +69,7 @@ class Givers:
 
         await asyncio.gather(*(go_on() for _ in range(self._in_flight)))
         took_s, own_s = time.perf_counter() - began, time.process_time() - own_s
-        store_s = machine.cpu_s(store_pid) - store_s
+        store_s = machine.cpu_s(*store_pids) - store_s
         gc.unfreeze()
         waited_s.sort()
         gifts = len(waited_s)

@@ -55,13 +55,17 @@ def pin(pid: int, cpu: int) -> None:
             os.sched_setaffinity(pid, {cpu})
 
 
-def cpu_s(pid: int) -> float:
-    """User and system time of a process and its children (proc(5): fields 14 to 17 of stat, and `children`)."""
+def cpu_s(*pids: int) -> float:
+    """User and system time of processes and their children (proc(5): fields 14 to 17 of stat, and `children`)."""
+    return sum(map(_cpu_s, pids))
+
+
+def _cpu_s(pid: int) -> float:
     used = 0.0
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
         used = sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
-        used += sum(cpu_s(int(child)) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        used += sum(_cpu_s(int(child)) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     return used
 
 

@@ -44,10 +44,10 @@ async def _best(
     tried: dict[int, int] = {}
     for size in pools:
         async with opened(size) as pay:
-            tried[size] = (await givers.give(pay, TRY_S, pid, PER_S_MAX))["gifts_per_s"]
+            tried[size] = (await givers.give(pay, TRY_S, (pid,), PER_S_MAX))["gifts_per_s"]
     size = max(tried, key=lambda each: tried[each])
     async with opened(size) as pay:
-        return {**await givers.give(pay, seconds, pid, PER_S_MAX), "pool": size, "tried": tried}
+        return {**await givers.give(pay, seconds, (pid,), PER_S_MAX), "pool": size, "tried": tried}
 
 
 # --- redis-py --------------------------------------------------------------------------------------------------------

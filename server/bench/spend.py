@@ -8,13 +8,22 @@ from typing import Any
 import uvloop
 
 from server import settings
-from server.bench import machine, plain, postgres
+from server.bench import machine, plain, postgres, primaries
 from server.bench.giving import Givers, open_wallet
 from server.journal import database
 from server.store import embedded
 
 WARM_UP_S = 1.0
 PER_S_MAX = 40_000
+
+
+def measure_cluster(below: Path, seconds: float, in_flight: int, number: int) -> dict[str, Any]:
+    """The same gifts where the partitions are spread over so many primaries, which share the store's core."""
+    machine.pin(0, machine.DRIVER_CPU)
+    with primaries.cluster(below, number) as (url, pids):
+        configured = settings.load({"LIVEROOM_DATA": str(below / "data"), "LIVEROOM_WALLET_URL": url})
+        configured.data.mkdir()
+        return {f"{number} primaries": uvloop.run(_spend(configured, seconds, in_flight, pids))}
 
 
 def measure(below: Path, seconds: float, in_flight: int, alone: bool) -> dict[str, Any]:
@@ -41,17 +50,19 @@ def measure(below: Path, seconds: float, in_flight: int, alone: bool) -> dict[st
 def _ours(folder: Path, seconds: float, in_flight: int) -> dict[str, Any]:
     configured = settings.load({"LIVEROOM_DATA": str(folder)})
     with machine.store(embedded.WALLET, configured) as store:
-        return uvloop.run(_spend(configured, seconds, in_flight, store.pid))
+        return uvloop.run(_spend(configured, seconds, in_flight, (store.pid,)))
 
 
-async def _spend(configured: settings.Settings, seconds: float, in_flight: int, store_pid: int) -> dict[str, Any]:
+async def _spend(
+    configured: settings.Settings, seconds: float, in_flight: int, store_pids: tuple[int, ...]
+) -> dict[str, Any]:
     engine = database.connect(configured.journal_address)
     await asyncio.to_thread(database.migrate, engine)
     wallet = await open_wallet(configured, engine)
     givers = Givers(in_flight)
-    await givers.give(wallet.spend, WARM_UP_S, store_pid, PER_S_MAX)
+    await givers.give(wallet.spend, WARM_UP_S, store_pids, PER_S_MAX)
     gifts, batches = wallet.gifts, wallet.batches
-    figures = await givers.give(wallet.spend, seconds, store_pid, PER_S_MAX)
+    figures = await givers.give(wallet.spend, seconds, store_pids, PER_S_MAX)
     gifts, batches = wallet.gifts - gifts, wallet.batches - batches
     await wallet.stop()
     engine.dispose()
