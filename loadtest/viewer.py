@@ -142,12 +142,17 @@ class Viewer:
         since = f"&since={self._now.epoch}:{self._now.seq}" if self._now is not None else ""
         subprotocol = f"liveroom.v1.{self.codec}"
         self._epoch = ""
-        self._socket = await Socket.connect(self._address, self._path + since, self._receive, subprotocol)
         try:
-            return await self._socket.closed
+            path = self._path + since
+            socket = await Socket.connect(self._address, path, self._receive, subprotocol, self._made)
+            return await socket.closed
         finally:
-            self._socket.abort()
+            if self._socket is not None:
+                self._socket.abort()
             self._gone()
+
+    def _made(self, socket: Socket) -> None:
+        self._socket = socket
 
     def _gone(self) -> None:
         self._socket, self.open = None, False

@@ -76,23 +76,33 @@ class Socket(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, address: Address, path: str, on_frame: Callable[[Frame], None], subprotocol: str = "liveroom.v1.json"
+        cls,
+        address: Address,
+        path: str,
+        on_frame: Callable[[Frame], None],
+        subprotocol: str = "liveroom.v1.json",
+        on_made: "Callable[[Socket], None]" = lambda _socket: None,
     ) -> "Socket":
-        """Raises NotAdmitted, OSError."""
+        """`on_made` has the socket before the first frame can come. Raises NotAdmitted, OSError."""
         loop = asyncio.get_running_loop()
         made = lambda: cls(on_frame)  # noqa: E731  # a factory in place reads better than a name for it
         _, made_socket = await loop.create_connection(made, address.host, address.port, ssl=address.tls or None)
-        made_socket._transport.write(upgrade(address, path, subprotocol))
+        on_made(made_socket)
+        made_socket._write(upgrade(address, path, subprotocol))
         await made_socket.opened
         return made_socket
 
     def send(self, frame: Frame) -> None:
-        self._transport.write(masked(frame))
+        self._write(masked(frame))
 
     def close(self) -> None:
         """Say goodbye; `closed` has the code when the server has answered."""
         self._code = 1000
-        self._transport.write(_head(CLOSE, 2) + NO_MASK + (1000).to_bytes(2))
+        self._write(_head(CLOSE, 2) + NO_MASK + (1000).to_bytes(2))
+
+    def _write(self, data: bytes) -> None:
+        if not self._transport.is_closing():  # uvloop raises for one that is closed
+            self._transport.write(data)
 
     def abort(self) -> None:
         self._transport.abort()
@@ -156,7 +166,7 @@ class Socket(asyncio.Protocol):
         elif opcode == BINARY:
             self._on_frame(payload)
         elif opcode == PING:
-            self._transport.write(_head(PONG, len(payload)) + NO_MASK + payload)
+            self._write(_head(PONG, len(payload)) + NO_MASK + payload)
         elif opcode == CLOSE:
             self._code = int.from_bytes(payload[:2]) if len(payload) >= 2 else 1005
             self._transport.close()
