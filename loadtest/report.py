@@ -40,7 +40,7 @@ def describe_machine() -> None:
     CONSOLE.print(f"machine   {_cpu_name()}, {os.cpu_count()} cores, load {load}")
     CONSOLE.print(f"kernel    {platform.system()} {platform.release()}")
     CONSOLE.print(f"python    {sys.version.split()[0]}  {packages}")
-    CONSOLE.print(f"commit    {_commit()}")
+    CONSOLE.print(f"commit    {commit()}")
 
 
 def _cpu_name() -> str:
@@ -51,7 +51,7 @@ def _cpu_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit, with a mark when files differ from it."""
     try:
         asked = [

@@ -1,0 +1,150 @@
+"""What is measured of each peer: deliveries at a rate, the highest rate that it sustains, idle memory, joins."""
+
+import asyncio
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+from msgspec import Struct
+
+from loadtest.audience import Heard
+from loadtest.peers.audience import PeerAudience
+from loadtest.peers.peer import Peer
+from loadtest.person import mark
+from loadtest.processes import OTHER_CPU, cpu_s, pin, rss_kib
+from loadtest.wire import Address, Socket
+
+SETTLE_S = 1.0
+P99_MS_MAX = 1000  # a room in which one of a hundred messages is later than that is behind
+SAID_PART = 0.98  # of what was to be said: less is the bot's own lateness
+RUNG_S = 3.0
+RUNG_FIRST_PER_S, RUNG_LAST_PER_S = 125, 64_000
+WARM = 500  # connections that fill what a server fills once
+AT_A_TIME = 100
+IDLE_S = 120.0  # longer than the measurement: the audience is ended before
+
+
+class Delivered(Struct, frozen=True, kw_only=True):
+    """A rate, and what became of it."""
+
+    per_s: float
+    said: int
+    expected: int
+    heard: Heard
+    cpu_s: float
+    store_cpu_s: float
+    audience_cores: float  # near 1 it is the audience that is measured
+
+    @property
+    def each_us(self) -> float:
+        return self.cpu_s / max(1, self.heard.messages) * 1e6
+
+    @property
+    def share(self) -> float:
+        return self.heard.messages / max(1, self.expected)
+
+    @property
+    def sustained(self) -> bool:
+        return self.share == 1 and self.heard.p99_ms <= P99_MS_MAX
+
+
+class Idle(Struct, frozen=True, kw_only=True):
+    """Connections that hear nothing, and how they came."""
+
+    connections: int
+    kib_each: float
+    joins_per_s: float
+    join_cpu_us: float
+
+
+def deliver(peer: Peer, program: Path, viewers: int, per_s: float, seconds: float) -> Delivered:
+    """One bot says so much a second to so many viewers."""
+    pin(os.getpid(), OTHER_CPU)
+    with peer, tempfile.TemporaryDirectory() as folder:
+        paths = [peer.viewer_path] * viewers
+        stays_s = seconds + 4 * SETTLE_S
+        audience = PeerAudience(program, peer, paths, stays_s, cpu=OTHER_CPU, folder=Path(folder), at_a_time=AT_A_TIME)
+        try:
+            audience.wait_ready()
+            time.sleep(SETTLE_S)
+            used_s, stores_s, heard_s = _cpu_s(peer.pids), _cpu_s(peer.store_pids), audience.cpu_s
+            said = uvloop.run(speak(peer, per_s, seconds))
+            heard_s = audience.cpu_s - heard_s
+            heard = audience.heard()  # an overloaded server delivers to the end: its CPU counts as long as it does
+            return Delivered(
+                per_s=per_s,
+                said=said,
+                expected=max(said, int(per_s * seconds * SAID_PART)) * viewers,
+                heard=heard,
+                cpu_s=_cpu_s(peer.pids) - used_s,
+                store_cpu_s=_cpu_s(peer.store_pids) - stores_s,
+                audience_cores=heard_s / seconds,
+            )
+        finally:
+            audience.end()
+
+
+async def speak(peer: Peer, per_s: float, seconds: float) -> int:
+    """Say so much a second over one websocket; how many messages that were."""
+    bot = await Socket.connect(Address.of(peer.url), peer.bot_path, lambda _frame: None, peer.subprotocol)
+    for frame in peer.bot_hello:
+        bot.send(frame)
+    await asyncio.sleep(SETTLE_S / 10)
+    began, said = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < seconds:
+        while said < passed * per_s:
+            bot.send(peer.said(f"a message of the usual length {mark()}"))
+            said += 1
+        await asyncio.sleep(min(0.01, 1 / per_s))
+    await bot.drained()
+    bot.abort()
+    return said
+
+
+def climb(make: type[Peer], program: Path, viewers: int, known: list[Delivered]) -> list[Delivered]:
+    """Twice the rate until one is not sustained: all rungs. A rate that another measurement failed is not tried."""
+    failed = min((each.per_s for each in known if not each.sustained), default=RUNG_LAST_PER_S + 1)
+    rungs: list[Delivered] = []
+    per_s = RUNG_FIRST_PER_S
+    while per_s <= min(RUNG_LAST_PER_S, failed):
+        rungs.append(deliver(make(), program, viewers, per_s, RUNG_S))
+        if not rungs[-1].sustained:
+            break
+        per_s *= 2
+    return rungs
+
+
+def idle(peer: Peer, program: Path, connections: int) -> Idle:
+    """Some come first, then so many more: what these take and how fast they come."""
+    pin(os.getpid(), OTHER_CPU)
+    with peer, tempfile.TemporaryDirectory() as folder:
+        paths = peer.paths(WARM + connections)
+        audiences, held = [], []
+        used_s = joined_s = 0.0
+        try:
+            for number, part in enumerate((paths[:WARM], paths[WARM:])):
+                own = Path(folder) / str(number)
+                own.mkdir()
+                used_s = _cpu_s(peer.pids)
+                audiences.append(
+                    PeerAudience(program, peer, part, IDLE_S, cpu=OTHER_CPU, folder=own, at_a_time=AT_A_TIME)
+                )
+                audiences[-1].wait_ready()
+                used_s, joined_s = _cpu_s(peer.pids) - used_s, audiences[-1].joined_s
+                time.sleep(2 * SETTLE_S)
+                held.append(sum(map(rss_kib, peer.pids)))
+        finally:
+            for audience in audiences:
+                audience.end()
+        return Idle(
+            connections=connections,
+            kib_each=(held[1] - held[0]) / connections,
+            joins_per_s=connections / joined_s,
+            join_cpu_us=used_s / connections * 1e6,
+        )
+
+
+def _cpu_s(pids: list[int]) -> float:
+    return sum(map(cpu_s, pids))
