@@ -33,13 +33,20 @@ class Latency:
         return f"{' '.join(at)} max {self._histogram.get_max_value() / 1000:.2f} ms of {count}"
 
 
-def describe_machine() -> None:
+def machine() -> dict[str, str]:
     """Where and what: figures without this say nothing."""
     load = "/".join(f"{part:.2f}" for part in os.getloadavg())
     packages = "  ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    CONSOLE.print(f"machine   {_cpu_name()}, {os.cpu_count()} cores, load {load}")
-    CONSOLE.print(f"kernel    {platform.system()} {platform.release()}")
-    CONSOLE.print(f"python    {sys.version.split()[0]}  {packages}")
+    return {
+        "machine": f"{_cpu_name()}, {os.cpu_count()} cores, load {load}",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{sys.version.split()[0]}  {packages}",
+    }
+
+
+def describe_machine() -> None:
+    for name, value in machine().items():
+        CONSOLE.print(f"{name:9} {value}")
     CONSOLE.print(f"commit    {commit()}")
 
 

@@ -88,11 +88,6 @@ class Socket(asyncio.Protocol):
     def send(self, frame: Frame) -> None:
         self._transport.write(masked(frame))
 
-    async def drained(self) -> None:
-        """Until the kernel has taken what was sent, or the connection is lost."""
-        while self._transport.get_write_buffer_size() and not self.closed.done():
-            await asyncio.sleep(0.01)
-
     def close(self) -> None:
         """Say goodbye; `closed` has the code when the server has answered."""
         self._code = 1000

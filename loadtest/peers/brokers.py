@@ -14,9 +14,9 @@ class Nats(Peer):
     """One nats-server; a viewer subscribes to the room's subject."""
 
     name, title = "nats", "NATS server"
-    bot_hello = (b'CONNECT {"verbose":false,"pedantic":false,"lang":"c","version":"1","protocol":1}\r\n',)
-    viewer_hello = (bot_hello[0] + f"SUB {TOPIC} 1\r\nPING\r\n".encode(),)
-    greeting = b"PONG\r\n"
+    bot_hello = (b'CONNECT {"verbose":false,"pedantic":false,"lang":"c","version":"1","protocol":1}\r\n', b"PING\r\n")
+    viewer_hello = (bot_hello[0], f"SUB {TOPIC} 1\r\n".encode(), bot_hello[1])
+    greeting = bot_greeting = b"PONG\r\n"
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,6 +50,7 @@ class Mosquitto(Peer):
     bot_hello = (b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00",)  # clean session, no keepalive, no name
     viewer_hello = (*bot_hello, b"\x82\x09\x00\x01\x00\x04" + TOPIC.encode() + b"\x00")
     greeting = b"\x90\x03\x00\x01\x00"  # SUBACK
+    bot_greeting = b"\x20\x02\x00\x00"  # CONNACK
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,6 +65,7 @@ class Mosquitto(Peer):
     def start(self) -> None:
         config = self.folder / "mosquitto.conf"
         config.write_text(
+            f"listener 0 {self.folder}/socket\n"  # with a listener for websockets alone 2.0.11 does not start
             f"listener {self.port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\nuser root\npersistence false\n"
             f"set_tcp_nodelay true\nmax_queued_messages {QUEUED_MAX}\nsys_interval 0\nlog_type error\n"
             "log_dest stderr\n"

@@ -1,9 +1,9 @@
 """What is measured of each peer: deliveries at a rate, the highest rate that it sustains, idle memory, joins."""
 
 import asyncio
-import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
@@ -13,10 +13,12 @@ from loadtest.audience import Heard
 from loadtest.peers.audience import PeerAudience
 from loadtest.peers.peer import Peer
 from loadtest.person import mark
-from loadtest.processes import OTHER_CPU, cpu_s, pin, rss_kib
+from loadtest.processes import OTHER_CPU, cpu_s, rss_kib
 from loadtest.wire import Address, Socket
+from protocol.client import Frame
 
 SETTLE_S = 1.0
+ENTER_S = 10.0
 P99_MS_MAX = 1000  # a room in which one of a hundred messages is later than that is behind
 SAID_PART = 0.98  # of what was to be said: less is the bot's own lateness
 RUNG_S = 3.0
@@ -59,20 +61,19 @@ class Idle(Struct, frozen=True, kw_only=True):
     join_cpu_us: float
 
 
-def deliver(peer: Peer, program: Path, viewers: int, per_s: float, seconds: float) -> Delivered:
+def deliver(
+    peer: Peer, program: Path, viewers: int, per_s: float, seconds: float, settle_s: float = SETTLE_S
+) -> Delivered:
     """One bot says so much a second to so many viewers."""
-    pin(os.getpid(), OTHER_CPU)
     with peer, tempfile.TemporaryDirectory() as folder:
         paths = [peer.viewer_path] * viewers
-        stays_s = seconds + 4 * SETTLE_S
+        stays_s = seconds + 4 * settle_s
         audience = PeerAudience(program, peer, paths, stays_s, cpu=OTHER_CPU, folder=Path(folder), at_a_time=AT_A_TIME)
         try:
             audience.wait_ready()
-            time.sleep(SETTLE_S)
-            used_s, stores_s, heard_s = _cpu_s(peer.pids), _cpu_s(peer.store_pids), audience.cpu_s
-            said = uvloop.run(speak(peer, per_s, seconds))
-            heard_s = audience.cpu_s - heard_s
-            heard = audience.heard()  # an overloaded server delivers to the end: its CPU counts as long as it does
+            time.sleep(settle_s)
+            used_s, stores_s = _cpu_s(peer.pids), _cpu_s(peer.store_pids)
+            said, heard, heard_s = uvloop.run(_speak_and_hear(peer, per_s, seconds, audience))
             return Delivered(
                 per_s=per_s,
                 said=said,
@@ -86,30 +87,62 @@ def deliver(peer: Peer, program: Path, viewers: int, per_s: float, seconds: floa
             audience.end()
 
 
-async def speak(peer: Peer, per_s: float, seconds: float) -> int:
-    """Say so much a second over one websocket; how many messages that were."""
-    bot = await Socket.connect(Address.of(peer.url), peer.bot_path, lambda _frame: None, peer.subprotocol)
-    for frame in peer.bot_hello:
-        bot.send(frame)
-    await asyncio.sleep(SETTLE_S / 10)
+async def _speak_and_hear(peer: Peer, per_s: float, seconds: float, audience: PeerAudience) -> tuple[int, Heard, float]:
+    """How many messages were said, what the audience heard, and the CPU time that it took while they were said."""
+    bot = await enter_bot(peer)
+    heard_s = audience.cpu_s
     began, said = time.perf_counter(), 0
     while (passed := time.perf_counter() - began) < seconds:
         while said < passed * per_s:
             bot.send(peer.said(f"a message of the usual length {mark()}"))
             said += 1
         await asyncio.sleep(min(0.01, 1 / per_s))
-    await bot.drained()
+    heard_s = audience.cpu_s - heard_s
+    # An overloaded server delivers to the end, and its CPU counts as long as it does; a bot that left before would take
+    # with it what the server has not read yet.
+    heard = await asyncio.to_thread(audience.heard)
     bot.abort()
-    return said
+    return said, heard, heard_s
 
 
-def climb(make: type[Peer], program: Path, viewers: int, known: list[Delivered]) -> list[Delivered]:
-    """Twice the rate until one is not sustained: all rungs. A rate that another measurement failed is not tried."""
-    failed = min((each.per_s for each in known if not each.sustained), default=RUNG_LAST_PER_S + 1)
+async def enter(
+    peer: Peer, path: str, hello: tuple[Frame, ...], greeting: bytes, hear: Callable[[bytes], None]
+) -> Socket:
+    """A websocket that is in: it has said its hello and heard the greeting. What comes later is given to `hear`."""
+    early, greeted = bytearray(), asyncio.Event()
+
+    def on_frame(frame: Frame) -> None:
+        data = frame.encode() if isinstance(frame, str) else frame
+        if greeted.is_set():
+            hear(data)
+            return
+        early.extend(data)
+        if greeting in early:
+            greeted.set()
+
+    opened = await Socket.connect(Address.of(peer.url), path, on_frame, peer.subprotocol)
+    for frame in hello:
+        opened.send(frame)
+    if not greeting:
+        greeted.set()
+    async with asyncio.timeout(ENTER_S):
+        await greeted.wait()
+    return opened
+
+
+async def enter_bot(peer: Peer) -> Socket:
+    """Somebody who can speak to the room."""
+    return await enter(peer, peer.bot_path, peer.bot_hello, peer.bot_greeting, lambda _data: None)
+
+
+def climb(make: type[Peer], program: Path, viewers: int) -> list[Delivered]:
+    """Twice the rate until one is not sustained, twice in a row: all rungs."""
     rungs: list[Delivered] = []
     per_s = RUNG_FIRST_PER_S
-    while per_s <= min(RUNG_LAST_PER_S, failed):
+    while per_s <= RUNG_LAST_PER_S:
         rungs.append(deliver(make(), program, viewers, per_s, RUNG_S))
+        if not rungs[-1].sustained:
+            rungs.append(deliver(make(), program, viewers, per_s, RUNG_S))
         if not rungs[-1].sustained:
             break
         per_s *= 2
@@ -118,7 +151,6 @@ def climb(make: type[Peer], program: Path, viewers: int, known: list[Delivered])
 
 def idle(peer: Peer, program: Path, connections: int) -> Idle:
     """Some come first, then so many more: what these take and how fast they come."""
-    pin(os.getpid(), OTHER_CPU)
     with peer, tempfile.TemporaryDirectory() as folder:
         paths = peer.paths(WARM + connections)
         audiences, held = [], []

@@ -16,7 +16,7 @@ class Liveroom(Peer):
 
     name, title = "liveroom", "liveroom"
     subprotocol = "liveroom.v1.json"
-    greeting = b'"welcome"'
+    greeting = bot_greeting = b'"welcome"'
 
     def __init__(self) -> None:
         super().__init__()

@@ -30,6 +30,7 @@ class Peer:
     viewer_hello: tuple[Frame, ...] = ()  # what a viewer sends after the upgrade
     bot_hello: tuple[Frame, ...] = ()
     greeting: bytes = b""  # what tells a viewer that it is in
+    bot_greeting: bytes = b""
 
     def __init__(self) -> None:
         self.port = free_port()

@@ -21,7 +21,7 @@ class SocketIo(Peer):
     viewer_path = bot_path = "/socket.io/?EIO=4&transport=websocket"
     viewer_hello = ("40",)
     bot_hello = ('40{"bot":true}',)
-    greeting = b'40{"sid"'
+    greeting = bot_greeting = b'40{"sid"'
 
     def prepare(self) -> None:
         """Install what package-lock.json pins, once."""
