@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from rich.console import Console
 from rich.table import Table
 
 from loadtest.peers.measure import Delivered, Idle
@@ -72,7 +73,7 @@ def _show_peers(run: Run) -> None:
             f"{idle.joins_per_s:.0f} ({idle.join_cpu_us:.0f} us)" if idle else "-",
             peer.sustained,
         )
-    CONSOLE.print(made, width=max(CONSOLE.width, WIDE))
+    Console(highlight=False, width=max(CONSOLE.width, WIDE)).print(made)
 
 
 def _cell(each: Delivered | None) -> str:
