@@ -45,18 +45,22 @@ class Audience:
     def __init__(
         self, url: str, paths: Path | str, number: int, seconds: float, *, cpu: int, folder: Path, slow: int = 0
     ) -> None:
-        self._ready = folder / f"ready-{time.monotonic_ns()}"
+        ready = folder / f"ready-{time.monotonic_ns()}"
         address = Address.of(url)
         where = [address.host, str(address.port)]
         binary = os.environ.get("WSFAN")
         if binary and isinstance(paths, str):
             self.name = f"WSFAN ({Path(binary).name})"
-            command = [binary, *where, paths, str(number), str(seconds), "-w", str(self._ready)]
+            command = [binary, *where, paths, str(number), str(seconds), "-w", str(ready)]
         else:
             self.name = "built in (python)"
             command = [sys.executable, "-m", "loadtest.audience", *where, str(paths), str(number), str(seconds)]
-            command += ["-w", str(self._ready)]
+            command += ["-w", str(ready)]
         command += ["-slow", str(slow)] if slow else []
+        self._start(command, ready, cpu)
+
+    def _start(self, command: list[str], ready: Path, cpu: int) -> None:
+        self._ready = ready
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         with contextlib.suppress(OSError):
             os.sched_setaffinity(self._process.pid, {cpu})

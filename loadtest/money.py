@@ -18,7 +18,7 @@ TARGET_DRAINED_PER_S = 30_000
 
 def spend(args: argparse.Namespace) -> None:
     """Durable gifts: through the wallet alone, and in the plain ways beside it."""
-    found = _measured(args, "spend", "--seconds", str(args.seconds))
+    found = measured(args, "spend", "--seconds", str(args.seconds))
     ours = found["liveroom"]
     rows: dict[str, object] = {f"{WAYS[name]}: gifts": _rate(name, found[name]) for name in WAYS if name in found}
     rows |= {f"{WAYS[name]}: each": _each(found[name]) for name in WAYS if name in found}
@@ -60,7 +60,7 @@ def drain(args: argparse.Namespace) -> None:
     )
     rows: dict[str, object] = {}
     for name, flags in into.items():
-        found = _measured(args, "drain", "--gifts", str(args.gifts), *flags)
+        found = measured(args, "drain", "--gifts", str(args.gifts), *flags)
         database = f", database {found['database_cpu_us_per_entry']} us" if flags else ""
         target = "" if flags else f"  (target >= {TARGET_DRAINED_PER_S})"
         rows[f"into {name}"] = f"{found['entries_per_s']} entries per s{target}"
@@ -71,7 +71,7 @@ def drain(args: argparse.Namespace) -> None:
     report.table(f"drain: {args.gifts} gifts from the ledger log, the journal alone on a core", rows)
 
 
-def _measured(args: argparse.Namespace, *command: str) -> dict[str, Any]:
+def measured(args: argparse.Namespace, *command: str) -> dict[str, Any]:
     """The program's own measurement, in a process of its own."""
     line = [sys.executable, "-m", "server.bench", *command, "--json"]
     if args.folder:

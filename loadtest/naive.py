@@ -63,16 +63,19 @@ class Room:
     def event(self, said: str) -> tuple[str, str]:
         """The frame for everybody, and the reply to whoever said it."""
         command = json.loads(said)
+        return json.dumps([self.chat(command["text"])]), json.dumps([{"type": "ok", "ref": command["ref"]}])
+
+    def chat(self, text: str) -> dict[str, Any]:
+        """The next event of the room."""
         self._seq += 1
-        event: dict[str, Any] = {
+        return {
             "type": "chat.sent",
             "seq": self._seq,
             "at_ms": time.time_ns() // 1_000_000,
             "id": str(uuid.uuid4()),
             "user": {"user_id": "bot", "name": "Bot", "role": "bot", "badges": []},
-            "text": command["text"],
+            "text": text,
         }
-        return json.dumps([event]), json.dumps([{"type": "ok", "ref": command["ref"]}])
 
 
 def starlette_app() -> Starlette:

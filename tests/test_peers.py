@@ -1,0 +1,141 @@
+"""The servers that ours is measured beside: each tells everybody everything, and is gone afterwards."""
+
+import asyncio
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from loadtest.audience import MARKED, Heard
+from loadtest.peers import measure
+from loadtest.peers.__main__ import PEERS
+from loadtest.peers.audience import PeerAudience, compiled
+from loadtest.peers.found import Found
+from loadtest.peers.measure import Delivered
+from loadtest.peers.peer import Peer
+from loadtest.peers.plain import WebsocketsBroadcast
+from tests.site import WAIT_S
+
+SAID = 30
+WHY_NOT = re.compile(r"^(there is no [\w-]+( and no [\w-]+)* on this machine|nginx has no nchan module|its packages)")
+
+
+async def heard_by_all(peer: Peer, viewers: int) -> list[list[bytes]]:
+    """What each viewer is told while a bot says SAID messages, in the order of its coming."""
+    heard, news = [bytearray() for _ in range(viewers)], asyncio.Event()
+
+    def hear(into: bytearray, data: bytes) -> None:
+        into.extend(data)
+        news.set()
+
+    sockets = [
+        await measure.enter(
+            peer, peer.viewer_path, peer.viewer_hello, peer.greeting, lambda data, into=each: hear(into, data)
+        )
+        for each in heard
+    ]
+    bot = await measure.enter_bot(peer)
+    for number in range(SAID):
+        bot.send(peer.said(f"@T{number:016x}"))
+    async with asyncio.timeout(WAIT_S):
+        while any(len(MARKED.findall(each)) < SAID for each in heard):
+            news.clear()
+            await news.wait()
+    for socket in (*sockets, bot):
+        socket.abort()
+    return [MARKED.findall(each) for each in heard]
+
+
+@pytest.mark.parametrize("make", [each for name, each in PEERS.items() if name != "liveroom"], ids=lambda e: e.name)
+async def test_a_peer_tells_everybody_in_order(make: type[Peer]) -> None:
+    """Each peer that can be started tells five viewers every message once, and leaves nothing; others say why not."""
+    peer = make()
+    if why_not := peer.why_not():
+        assert WHY_NOT.match(why_not)
+        return
+    with peer:
+        pids, folder = [*peer.pids, *peer.store_pids], peer.folder
+        told = await heard_by_all(peer, 5)
+        assert re.search(r"\d+\.\d+", peer.version())
+    assert told == [[b"%016x" % number for number in range(SAID)]] * 5
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert not folder.exists()
+
+
+def test_a_peer_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its program on the path a peer is left out, with a sentence."""
+    monkeypatch.setattr(shutil, "which", lambda *_args, **_kwargs: None)
+    told = {name: make().why_not() for name, make in PEERS.items()}
+    assert {name for name, why_not in told.items() if why_not} == {"socketio", "nchan", "nats", "mosquitto"}
+    assert all(WHY_NOT.match(why_not) for why_not in told.values() if why_not)
+
+
+# --- the audience in C ---------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The audience, where it can be compiled."""
+    try:
+        return compiled(tmp_path_factory.mktemp("audience"))
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+async def test_the_audience_counts_what_a_peer_tells(program: Path) -> None:
+    """The measurement itself: everything that was said is heard by all, on time, and cost the server something."""
+    found = await asyncio.to_thread(measure.deliver, WebsocketsBroadcast(), program, 20, 100, 0.5, 0.1)
+    assert found.said >= 25
+    assert found.heard.messages == found.expected == found.said * 20
+    assert (found.share, found.heard.closed, found.sustained) == (1, 0, True)
+    assert 0 < found.heard.p50_ms <= found.heard.p99_ms
+    assert found.cpu_s > 0
+
+
+async def test_the_audience_counts_a_mark_that_is_cut(program: Path, tmp_path: Path) -> None:
+    """Marks are found in whatever pieces they come, after a hello that was said and a greeting that was awaited."""
+    text = b"\x81\x40[@T0123456789abcdef,@T0123456789abcdef]@ and @T is none, @@T0123456789abcdef"
+    hellos = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        hellos.append(await reader.readexactly(len(peer.hello)))
+        writer.write(b"come in, @T0123456789abcdef")  # a greeting's marks are no messages
+        await asyncio.to_thread(audience.wait_ready)
+        for byte in text * 3:
+            writer.write(bytes((byte,)))
+            await asyncio.sleep(0)
+        await reader.read()
+        writer.close()
+
+    peer = WebsocketsBroadcast()
+    peer.viewer_hello, peer.greeting = ("hello",), b"abcdef"
+    async with await asyncio.start_server(serve, "127.0.0.1", peer.port):
+        audience = PeerAudience(program, peer, ["/"], 0.5, cpu=0, folder=tmp_path, at_a_time=1)
+        try:
+            heard = await asyncio.to_thread(audience.heard)
+        finally:
+            audience.end()
+    assert hellos == [peer.hello]
+    assert (heard.conns, heard.messages, heard.closed) == (1, 9, 0)
+
+
+# --- what is told of it --------------------------------------------------------------------------------------------
+def rung(per_s: float, part: float, p99_ms: float) -> Delivered:
+    heard = Heard(conns=10, messages=int(1000 * part), per_s=1, p50_ms=1, p99_ms=p99_ms, max_ms=p99_ms, closed=0)
+    return Delivered(per_s=per_s, said=100, expected=1000, heard=heard, cpu_s=1, store_cpu_s=0, audience_cores=0)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "sustained"),
+    [
+        ([rung(125, 1, 10), rung(250, 1, 900), rung(500, 1, 1100)], "250"),
+        ([rung(125, 1, 10), rung(250, 0.999, 10), rung(250, 1, 10), rung(500, 0.5, 10)], "250"),
+        ([rung(125, 0.9, 10), rung(125, 1, 2000)], "< 125"),
+        ([], "-"),
+    ],
+)
+def test_the_rate_that_is_sustained_is_the_highest_rung_that_held(rungs: list[Delivered], sustained: str) -> None:
+    """Everything delivered, and 99 of 100 messages within a second."""
+    found = Found(name="x", title="X", version="1", why_not=None, rungs=rungs)
+    assert found.sustained == sustained
