@@ -34,6 +34,7 @@ class Second(Struct, frozen=True, kw_only=True):
     latencies: dict[str, Quantiles] = {}  # without `hdr`
     processes: dict[str, Usage] = {}  # node, journal, wallet store, room store: where they run on this machine
     loop_lag_p99_ms: float | None = None
+    phase: str = ""  # what the run was at: the page marks where another begins
 
 
 class Check(Struct, frozen=True):

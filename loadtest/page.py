@@ -1,0 +1,265 @@
+"""A run, or one beside another, as one HTML file: `python -m loadtest.page A.json [B.json] -o report.html`."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+import msgspec
+
+from loadtest import plots, results
+from loadtest.plots import Line, Mark
+from loadtest.results import Check, Result, Second
+
+NAMES = "AB"  # of the runs, as many as a page compares
+SHOWN_WRONG = 10  # of each check
+COLUMNS = ("p50", "p90", "p99", "p999", "max")
+HEADS = ("p50", "p90", "p99", "p99.9", "max")
+OVER_TIME = ("p50", "p99", "max")
+WORSE, BETTER = 1.1, 0.9  # of latencies: less than a tenth more or less is not worth a colour
+
+Value = Callable[[Second], float | None]  # of one second, for a plot
+
+
+def write_page(runs: list[Result], path: Path) -> None:
+    """One file that needs no other: the first run, and how the second differs from it."""
+    path.write_text(page(runs), encoding="utf-8")
+
+
+def page(runs: list[Result]) -> str:
+    assert 1 <= len(runs) <= len(NAMES)
+    title = "Load test: " + " and ".join(dict.fromkeys(run.scenario for run in runs))
+    parts = [_head(title, runs), _verdicts(runs), _about(runs), _latencies(runs), _rates(runs), _server(runs)]
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>\n{style}</style></head>\n<body>\n{''.join(parts)}</body></html>\n"
+    )
+
+
+# --- words and tables ------------------------------------------------------------------------------------------------
+def _head(title: str, runs: list[Result]) -> str:
+    lines = []
+    for n, run in enumerate(runs):
+        began = datetime.fromtimestamp(run.began_ms / 1000, UTC)
+        lines.append(f'<p class="soft">{_chip(n, runs)}{began:%Y-%m-%d %H:%M} UTC, {run.seconds:,.0f} s</p>')
+    return f"<header><h1>{escape(title)}</h1>{''.join(lines)}</header>\n"
+
+
+def _chip(n: int, runs: Sequence[Result]) -> str:
+    """A run's letter in its colour, where there are two."""
+    return f'<span class="run {NAMES[n].lower()}">{NAMES[n]}</span> ' if len(runs) > 1 else ""
+
+
+def _verdicts(runs: list[Result]) -> str:
+    return f'<h2>Verdict</h2>\n<div class="cards wide">{"".join(_verdict(n, runs) for n in range(len(runs)))}</div>\n'
+
+
+def _verdict(n: int, runs: list[Result]) -> str:
+    run = runs[n]
+    broken, all_of = sum(bool(check.wrong) for check in run.checks), len(run.checks)
+    said = f"Passed: all {all_of} checks hold" if run.passed else f"Failed: {broken} of {all_of} checks"
+    if not run.checks:
+        said = "Nothing was checked"
+    checks = "".join(_check(check) for check in sorted(run.checks, key=lambda check: not check.wrong))
+    kind = "passed" if run.passed else "failed"
+    return f'<section class="verdict {kind}"><h2>{_chip(n, runs)}{said}</h2><ul class="checks">{checks}</ul></section>'
+
+
+def _check(check: Check) -> str:
+    wrong = "".join(f"<li>{escape(sentence)}</li>" for sentence in check.wrong[:SHOWN_WRONG])
+    if more := len(check.wrong) - SHOWN_WRONG:
+        wrong += f"<li>and {more:,} more</li>" if more > 0 else ""
+    listed = f"<ul>{wrong}</ul>" if wrong else ""
+    kind = "broken" if check.wrong else "holds"
+    return (
+        f'<li class="{kind}"><b>{escape(check.name)}</b> <span class="soft">{escape(check.found)}</span>{listed}</li>'
+    )
+
+
+def _about(runs: list[Result]) -> str:
+    totals = _table("Totals", runs, lambda run: run.totals, ratio=True)
+    plan = _table("Plan", runs, lambda run: run.plan)
+    machine = _table("Machine", runs, lambda run: run.machine)
+    return f'<h2>The run</h2>\n<div class="cards">{totals}{plan}{machine}</div>\n'
+
+
+def _table(title: str, runs: list[Result], of: Callable[[Result], Mapping[str, object]], *, ratio: bool = False) -> str:
+    """Names and their values in each run; sums say how much more the second has."""
+    columns = [of(run) for run in runs]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    if not names:
+        return ""
+    kind = ' class="n"' if ratio else ""
+    rows = []
+    for name in names:
+        values = [column.get(name) for column in columns]
+        cells = "".join(f"<td{kind}>{escape(_said(value))}</td>" for value in values)
+        if ratio and len(runs) > 1:
+            cells += f'<td class="n soft">{_ratio(*values)}</td>'
+        differs = ' class="differs"' if not ratio and any(value != values[0] for value in values) else ""
+        rows.append(f"<tr{differs}><th>{escape(name)}</th>{cells}</tr>")
+    heads = "".join(f"<th{kind}>{_chip(n, runs)}</th>" for n in range(len(runs))) + ('<th class="n">B / A</th>' * ratio)
+    head = f"<thead><tr><th></th>{heads}</tr></thead>" if len(runs) > 1 else ""
+    return f'<section class="scrolls"><h3>{title}</h3><table>{head}<tbody>{"".join(rows)}</tbody></table></section>'
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,}"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _ratio(before: object, after: object) -> str:
+    if not isinstance(before, int | float) or not isinstance(after, int | float) or not before:
+        return "–"
+    return f"{after / before:.2f}"
+
+
+def _latency_table(runs: list[Result], names: Iterable[str]) -> str:
+    rows = []
+    for name in names:
+        there = [(n, run.latencies[name]) for n, run in enumerate(runs) if name in run.latencies]
+        for place, (n, found) in enumerate(there):
+            first = f'<th rowspan="{len(there) + (len(there) > 1)}">{escape(name)}</th>' if not place else ""
+            cells = "".join(f'<td class="n">{_ms(getattr(found, column))}</td>' for column in COLUMNS)
+            letter = f"<td>{_chip(n, runs)}</td>" if len(runs) > 1 else ""
+            further = ' class="further"' if place else ""
+            rows.append(f'<tr{further}>{first}{letter}{cells}<td class="n">{found.count:,}</td></tr>')
+        if len(there) > 1:
+            before, after = (found for _, found in there)
+            cells = "".join(_compared(getattr(before, column), getattr(after, column)) for column in COLUMNS)
+            counts = f'<td class="n soft">{_ratio(before.count, after.count)}</td>'
+            rows.append(f'<tr class="further"><td class="soft">B / A</td>{cells}{counts}</tr>')
+    heads = "<th></th>" * (len(runs) > 1) + "".join(f'<th class="n">{head}</th>' for head in (*HEADS, "count"))
+    return (
+        '<div class="card scrolls"><table class="latencies"><thead><tr><th>ms</th>'
+        f"{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>\n"
+    )
+
+
+def _compared(before: float, after: float) -> str:
+    times = after / before if before else 1
+    kind = "worse" if times > WORSE else "better" if times < BETTER else "soft"
+    return f'<td class="n {kind}">{_ratio(before, after)}</td>'
+
+
+def _ms(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+# --- plots -----------------------------------------------------------------------------------------------------------
+def _latencies(runs: list[Result]) -> str:
+    names = list(dict.fromkeys(name for run in runs for name in run.latencies))
+    if not names:
+        return ""
+    figures = []
+    for name in names:
+        lines = [
+            Line(
+                n,
+                f"{NAMES[n]} {quantile}" if len(runs) > 1 else quantile,
+                _over(run, _quantile(name, quantile)),
+                quantile,
+            )
+            for n, run in enumerate(runs)
+            for quantile in OVER_TIME
+        ]
+        figures.append(_figure(name, "ms, each second", plots.over_time(lines, _marks(runs), large=True)))
+        whole = [(n, run.latencies[name].hdr) for n, run in enumerate(runs) if name in run.latencies]
+        curves = [Line(n, NAMES[n], plots.quantile_points(hdr)) for n, hdr in whole if hdr]
+        figures.append(_figure(name, "ms, by quantile of the whole run", plots.by_quantile(curves)))
+    return f"<h2>Latencies</h2>\n{_latency_table(runs, names)}{_grid(figures, 'cards wide')}"
+
+
+def _quantile(name: str, column: str) -> Value:
+    def of(second: Second) -> float | None:
+        found = second.latencies.get(name)
+        return getattr(found, column) if found and found.count else None
+
+    return of
+
+
+def _rates(runs: list[Result]) -> str:
+    names = dict.fromkeys(name for run in runs for second in run.series for name in second.rates)
+    figures = [_lines(runs, "open sockets", "sockets", lambda second: second.open)]
+    return _section("Rates", figures + [_lines(runs, name, "per s", _rate(name)) for name in names])
+
+
+def _rate(name: str) -> Value:
+    return lambda second: second.rates.get(name)
+
+
+def _server(runs: list[Result]) -> str:
+    names = dict.fromkeys(name for run in runs for second in run.series for name in second.processes)
+    cores = [_lines(runs, name, "cores", _usage(name, "cores")) for name in names]
+    memory = [_lines(runs, name, "MiB resident", _usage(name, "rss_mib")) for name in names]
+    lag = _lines(runs, "loop lag", "ms, p99", lambda second: second.loop_lag_p99_ms)
+    return _section("CPU of the server", [*cores, lag]) + _section("Memory of the server", memory)
+
+
+def _usage(name: str, column: str) -> Value:
+    return lambda second: getattr(second.processes[name], column) if name in second.processes else None
+
+
+def _section(title: str, figures: list[str]) -> str:
+    return f"<h2>{title}</h2>\n{_grid(figures, 'cards')}" if any(figures) else ""
+
+
+def _grid(figures: list[str], kind: str) -> str:
+    return f'<div class="{kind}">{"".join(figures)}</div>\n'
+
+
+def _lines(runs: list[Result], title: str, unit: str, of: Value) -> str:
+    """One value over time, a line for each run."""
+    lines = [Line(n, NAMES[n], _over(run, of)) for n, run in enumerate(runs)]
+    return _figure(title, unit, plots.over_time(lines, _marks(runs)))
+
+
+def _over(run: Result, of: Value) -> list[tuple[float, float]]:
+    values = [(second.at_s, of(second)) for second in run.series]
+    return [(at_s, math.nan if value is None else float(value)) for at_s, value in values]
+
+
+def _marks(runs: list[Result]) -> list[Mark]:
+    """Where another phase began; two runs that went through them at different times have no marks in common."""
+    of_each = []
+    for run in runs:
+        began: dict[str, float] = {}
+        for second in run.series:
+            if second.phase:
+                began.setdefault(second.phase, second.at_s)
+        of_each.append([Mark(at_s, name) for name, at_s in began.items()])
+    return of_each[0] if all(marks == of_each[0] for marks in of_each) else []
+
+
+def _figure(title: str, about: str, svg: str | None) -> str:
+    """Nothing, where there was nothing to draw."""
+    if svg is None:
+        return ""
+    said = f'<figcaption>{escape(title)} <span class="soft">{escape(about)}</span></figcaption>'
+    return f"<figure>{said}{svg}</figure>\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    asked = argparse.ArgumentParser(prog="python -m loadtest.page", description=__doc__)
+    asked.add_argument("runs", type=Path, nargs="+", metavar="RUN.json", help="a run, and another to compare with it")
+    asked.add_argument("-o", "--output", type=Path, default=Path("report.html"))
+    args = asked.parse_args(argv)
+    if len(args.runs) > len(NAMES):
+        asked.error(f"a page compares {len(NAMES)} runs")
+    try:
+        write_page([results.read(path) for path in args.runs], args.output)
+    except (OSError, msgspec.MsgspecError) as error:
+        asked.error(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""Plots as SVG to stand inside a page: lines over time, latencies by quantile; their colours are the page's own."""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LARGE_IN, SMALL_IN = (5.2, 2.5), (3.5, 1.7)
+FONT_PT = 9
+LETTER = 0.0125  # of a large plot's width: what a letter of a mark's name takes
+QUANTILES = (50, 90, 99, 99.9, 99.99, 99.999)
+POINTS_PER_DECADE = 24
+LEAST_MS = 0.001  # a logarithm has no place for 0, and the histograms count in microseconds
+TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_200)
+TICKS = 7
+MINUTES_FROM_S = 120
+DOTS_UP_TO = 45  # points: then each is marked, for one alone between two gaps is no line
+
+# What is drawn in these colours takes the page's, light or dark: matplotlib must have a colour, the page a variable.
+INK, SOFT, GRID, CARD = "#010a01", "#010a02", "#010a03", "#010a04"
+RUNS = ("#010a0a", "#010a0b")
+VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--grid", CARD: "--card", RUNS[0]: "--a", RUNS[1]: "--b"}
+
+STYLES: dict[str, dict[str, Any]] = {
+    "plain": {"linewidth": 1.4},
+    "p50": {"linewidth": 1.1, "alpha": 0.5},
+    "p99": {"linewidth": 1.6},
+    "max": {"linewidth": 1.0, "linestyle": (0, (1, 1.6)), "alpha": 0.9},
+}
+
+
+class Line(Struct, frozen=True):
+    """Points of one run in the order of x; a y that is not a number is a gap."""
+
+    run: int
+    label: str
+    points: Sequence[tuple[float, float]]
+    style: str = "plain"
+
+    @property
+    def found(self) -> list[float]:
+        return [y for _, y in self.points if not math.isnan(y)]
+
+
+class Mark(Struct, frozen=True):
+    """Something began here."""
+
+    at_s: float
+    name: str
+
+
+def over_time(lines: Sequence[Line], marks: Sequence[Mark], *, large: bool = False) -> str | None:
+    """One SVG, or None where there is nothing to draw. A large one is logarithmic and names its marks."""
+    lines = [line for line in lines if line.found]
+    if not lines:
+        return None
+    ends = [x for line in lines for x, _ in (line.points[0], line.points[-1])]
+    low, high = min(ends), max(ends)
+    step = next((step for step in TIME_STEPS_S if (high - low) / step <= TICKS), TIME_STEPS_S[-1])
+    ticks = [float(n * step) for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    minutes = high >= MINUTES_FROM_S
+    labels = [f"{tick // 60:.0f}:{tick % 60:02.0f}" if minutes else f"{tick:g} s" for tick in ticks]
+    return _draw(lines, (low, max(high, low + 1)), (ticks, labels), marks, large=large)
+
+
+def by_quantile(lines: Sequence[Line]) -> str | None:
+    """As HdrHistogram's own plots: every nine of the quantile takes as much of the axis as the one before."""
+    lines = [line for line in lines if line.found]
+    if not lines:
+        return None
+    end = max(line.points[-1][0] for line in lines)
+    shown = [quantile for quantile in QUANTILES if _place(quantile) <= end]
+    ticks = [_place(quantile) for quantile in shown]
+    return _draw(lines, (0, max(end, 1)), (ticks, [f"p{quantile:g}" for quantile in shown]), (), large=True)
+
+
+def quantile_points(encoded: str) -> list[tuple[float, float]]:
+    """The places and values in ms of a histogram, up to the quantile that its count can tell."""
+    from hdrh.histogram import HdrHistogram  # noqa: PLC0415  # with matplotlib: only who draws waits for them
+
+    histogram = HdrHistogram.decode(encoded)
+    count = histogram.get_total_count()
+    if not count:
+        return []
+    places = math.ceil(math.log10(count) * POINTS_PER_DECADE)
+    quantiles = [100 * (1 - 10 ** (-place / POINTS_PER_DECADE)) for place in range(places)] + [100.0]
+    found = histogram.get_percentile_to_value_dict(quantiles)
+    ends = [place / POINTS_PER_DECADE for place in range(places)] + [math.log10(count)]
+    return [(x, found[quantile] / 1000) for x, quantile in zip(ends, quantiles, strict=True)]
+
+
+def _place(quantile: float) -> float:
+    return math.log10(100 / (100 - quantile))
+
+
+def _draw(
+    lines: Sequence[Line],
+    span: tuple[float, float],
+    ticks: tuple[list[float], list[str]],
+    marks: Sequence[Mark],
+    *,
+    large: bool,
+) -> str:
+    import matplotlib as mpl  # noqa: PLC0415  # half a second, and only who wants a page waits for it
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    look: Any = _look() | {"svg.hashsalt": repr((lines, span))}  # ids that are alike only where plots are
+    with mpl.rc_context(look):
+        figure = Figure(figsize=LARGE_IN if large else SMALL_IN, layout="constrained")
+        axes = figure.subplots()
+        for line in lines:
+            xs, ys = zip(*line.points, strict=True)
+            dots = "." if len(xs) <= DOTS_UP_TO else ""
+            if large:
+                ys = tuple(max(y, LEAST_MS) for y in ys)  # a gap stays one: max keeps a NaN that comes first
+            axes.plot(xs, ys, color=RUNS[line.run], label=line.label, marker=dots, **STYLES[line.style])
+        _scale(axes, [y for line in lines for y in line.found], log=large)
+        axes.set(xlim=span)
+        axes.set_xticks(*ticks)
+        _mark(axes, marks, span, named=large)
+        if len(lines) > 1:
+            figure.legend(loc="outside upper right", ncols=len(lines))
+        drawn = io.StringIO()
+        nothing: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # the same input gives the same bytes
+        figure.savefig(drawn, format="svg", metadata=nothing, transparent=True)
+    return _inline(drawn.getvalue())
+
+
+def _mark(axes: "Axes", marks: Sequence[Mark], span: tuple[float, float], *, named: bool) -> None:
+    """Names stand above the plot, in a second row where the first is taken."""
+    taken = [-math.inf, -math.inf]
+    for mark in marks:
+        axes.axvline(mark.at_s, color=SOFT, linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
+        row = next((row for row, end in enumerate(taken) if end <= mark.at_s), None)
+        if not named or row is None:
+            continue
+        taken[row] = mark.at_s + len(mark.name) * LETTER * (span[1] - span[0])
+        where = {"xy": (mark.at_s, 1), "xytext": (0, 2 + row * FONT_PT), "va": "bottom", "color": SOFT}
+        small: Any = {**where, "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        axes.annotate(mark.name, **small, fontsize=FONT_PT - 2)
+
+
+def _scale(axes: "Axes", values: list[float], *, log: bool) -> None:
+    """Ticks at 1, 2 and 5 of each decade, or at each decade where they are many; from 0 where it is linear."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator  # noqa: PLC0415
+
+    if not log:
+        axes.set_ylim(0, max(values) * 1.1 or 1)
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        return
+    low, high = (max(LEAST_MS, value) for value in (min(values), max(values)))
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ladder = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
+    bottom = max((step for step in ladder if step <= low), default=low / 2)
+    top = min((step for step in ladder if step >= high and step > bottom), default=high * 2)
+    ticks = [step for step in ladder if bottom <= step <= top]
+    if len(ticks) > TICKS:
+        ticks = [10.0**decade for decade in decades if bottom <= 10.0**decade <= top]
+    axes.set_yscale("log")
+    axes.set_ylim(bottom, top)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_yticks(ticks, [short(tick) for tick in ticks])
+
+
+def short(value: float) -> str:
+    """A number for the side of a plot."""
+    for least, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / unit:g}{letter}"
+    return f"{value:,g}"
+
+
+def _look() -> dict[str, Any]:
+    return {
+        "svg.fonttype": "none",  # text stays text: readable, searchable, in the page's own type
+        "text.parse_math": False,  # a $ in a name is a $
+        "font.family": ["DejaVu Sans"],
+        "font.size": FONT_PT,
+        "text.color": INK,
+        "axes.edgecolor": GRID,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "grid.color": GRID,
+        "grid.linewidth": 0.7,
+        "xtick.color": GRID,
+        "ytick.color": GRID,
+        "xtick.labelcolor": SOFT,
+        "ytick.labelcolor": SOFT,
+        "ytick.major.size": 0,
+        "legend.frameon": False,
+        "legend.handlelength": 1.6,
+        "legend.columnspacing": 1.2,
+        "legend.borderaxespad": 0,
+        "lines.markersize": 3.5,
+        "lines.solid_joinstyle": "round",
+    }
+
+
+def _inline(svg: str) -> str:
+    """Without what only a file of its own may have: the prologue, a style of everything, ids that would repeat."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*" ', r"\1", svg, count=1)
+    svg = re.sub(r' d="[^"]*"', lambda path: _rounded(path.group()), svg)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg.replace("<svg ", '<svg role="img" ', 1)
+
+
+def _rounded(path: str) -> str:
+    """A tenth of a point is as fine as anybody sees, and half as long."""
+    return re.sub(r"\s+", " ", re.sub(r"(\d\.\d)\d+", r"\1", path))
