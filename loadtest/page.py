@@ -136,7 +136,7 @@ def _latency_table(runs: list[Result], names: Iterable[str]) -> str:
             before, after = (found for _, found in there)
             cells = "".join(_compared(getattr(before, column), getattr(after, column)) for column in COLUMNS)
             counts = f'<td class="n soft">{_ratio(before.count, after.count)}</td>'
-            rows.append(f'<tr class="further"><td class="soft">B / A</td>{cells}{counts}</tr>')
+            rows.append(f'<tr class="further"><td class="soft run-name">B / A</td>{cells}{counts}</tr>')
     heads = "<th></th>" * (len(runs) > 1) + "".join(f'<th class="n">{head}</th>' for head in (*HEADS, "count"))
     return (
         '<div class="card scrolls"><table class="latencies"><thead><tr><th>ms</th>'

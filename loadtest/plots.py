@@ -19,6 +19,7 @@ POINTS_PER_DECADE = 24
 LEAST_MS = 0.001  # a logarithm has no place for 0, and the histograms count in microseconds
 TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_200)
 TICKS = 7
+LADDER_TICKS = 10
 MINUTES_FROM_S = 120
 DOTS_UP_TO = 45  # points: then each is marked, for one alone between two gaps is no line
 
@@ -136,7 +137,7 @@ def _mark(axes: "Axes", marks: Sequence[Mark], span: tuple[float, float], *, nam
     """Names stand above the plot, in a second row where the first is taken."""
     taken = [-math.inf, -math.inf]
     for mark in marks:
-        axes.axvline(mark.at_s, color=SOFT, linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
+        axes.axvline(mark.at_s, color=SOFT, alpha=0.6, linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
         row = next((row for row, end in enumerate(taken) if end <= mark.at_s), None)
         if not named or row is None:
             continue
@@ -161,7 +162,7 @@ def _scale(axes: "Axes", values: list[float], *, log: bool) -> None:
     bottom = max((step for step in ladder if step <= low), default=low / 2)
     top = min((step for step in ladder if step >= high and step > bottom), default=high * 2)
     ticks = [step for step in ladder if bottom <= step <= top]
-    if len(ticks) > TICKS:
+    if len(ticks) > LADDER_TICKS:
         ticks = [10.0**decade for decade in decades if bottom <= 10.0**decade <= top]
     axes.set_yscale("log")
     axes.set_ylim(bottom, top)
