@@ -113,6 +113,8 @@ def _said(value: object) -> str:
         return "–"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:,}"
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        return ", ".join(item["name"] for item in value)  # phases
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
@@ -193,7 +195,7 @@ def _rates(runs: list[Result]) -> str:
 
 
 def _rate(name: str) -> Value:
-    return lambda second: second.rates.get(name)
+    return lambda second: second.rates.get(name, 0)  # a second names only what happened in it
 
 
 def _server(runs: list[Result]) -> str:
