@@ -1,4 +1,4 @@
-"""The commands: the scenarios (hammer a server and judge it), bench (figures on this machine), --compare (two runs)."""
+"""The commands: scenarios (hammer a server and judge it), bench, curves and peers (figures), --compare (two runs)."""
 
 import argparse
 import contextlib
@@ -10,11 +10,13 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from loadtest import bench, crowd, report, results, scenarios
+from loadtest import bench, crowd, curves, page, report, results, scenarios
 from loadtest.crowd import Target
+from loadtest.live import LiveView
+from loadtest.peers import __main__ as peers
 from loadtest.processes import SERVICE_KEY, Served
 from loadtest.report import CONSOLE
-from loadtest.results import Result, Second
+from loadtest.results import Result
 
 RATES = (
     "chats_per_s",
@@ -33,9 +35,12 @@ RATES = (
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
     made.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="draw two runs in one page")
+    made.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="of --compare: the page")
     commands = made.add_subparsers(dest="command")
     for name, scenario in scenarios.ALL.items():
         _add_scenario(commands.add_parser(name, help=scenario.__doc__))
+    curves.add_arguments(commands.add_parser("curves", help="how cost grows, and what a million viewers need"))
+    peers.add_arguments(commands.add_parser("peers", help="what one would use instead, under the same load"))
     bench.add_arguments(commands.add_parser("bench", help="the figures of loadtest/README.md"))
     return made
 
@@ -59,8 +64,11 @@ def _add_scenario(parser: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> int:
     made = parser()
     args = made.parse_args(argv)
-    if args.command == "bench":
-        return bench.run(args)
+    measuring = {"bench": bench.run, "curves": curves.run, "peers": peers.run}
+    if args.command in measuring:
+        return measuring[args.command](args)
+    if args.compare:
+        return page.main([*map(str, args.compare), "--output", str(args.output)])
     if args.command is None:
         made.error("say which scenario, bench, or --compare A.json B.json")
     return run(args)
@@ -78,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
                     f"{plan.scenario} kills a {missing[0]}: say how with --kill-{missing[0]}, or leave out --url"
                 )
                 return 2
-            found = uvloop.run(crowd.hammer(plan, target, Lines(plan.ramp_s + plan.seconds)))
+            with LiveView((0 if plan.drift else plan.ramp_s) + plan.seconds) as view:
+                found = uvloop.run(crowd.hammer(plan, target, view))
     except (RuntimeError, OSError, ValueError) as error:
         CONSOLE.print(f"[red]cannot run:[/red] {error}")
         return 2
@@ -115,21 +124,9 @@ def tell(found: Result, folder: Path) -> int:
         CONSOLE.print(f"{verdict}  {check.name}: {check.found}")
         for sentence in check.wrong:
             CONSOLE.print(f"       {sentence}", markup=False)
-    CONSOLE.print(f"written   {file}")
+    page.write_page([found], file.with_suffix(".html"))
+    CONSOLE.print(f"written   {file} and {file.with_suffix('.html')}")
     return 0 if found.passed else 1
-
-
-class Lines:
-    """A line a second."""
-
-    def __init__(self, expected_s: float) -> None:
-        self._expected_s = expected_s
-
-    def update(self, second: Second, phase: str, totals: dict[str, int], wrong: list[str]) -> None:
-        received = second.rates.get("received", 0)
-        CONSOLE.print(
-            f"{second.at_s:4.0f} s  {phase:20} {second.open:6} open  {received:9.0f} received  {len(wrong)} wrong"
-        )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from loadtest.processes import Served, raise_file_limit
 from loadtest.recorder import Recorded
 from loadtest.results import Check, Result, Second
 from loadtest.scenarios import Means, Plan
-from loadtest.verdict import Verdict, audit
+from loadtest.verdict import Verdict, audit, audit_of
 from loadtest.watch import Watch
 from loadtest.worker import Account, Gift, Guest, Job, Line
 
@@ -176,6 +176,7 @@ class Run:
         self._rates_before = totals
         usage, lag_ms = await asyncio.to_thread(self._watch.look) if self._watch is not None else ({}, None)
         second = Second(
+            phase=line.phase,
             at_s=float(line.second),
             rates={name: float(rates[name]) for name in sorted(rates) if rates[name]},
             open=sum(each.open for each in lines),
@@ -217,12 +218,12 @@ class Run:
         )
 
 
-def judge(plan: Plan, cast: Cast, accounts: list[Account], api: Api) -> list[Check]:
+def judge(plan: Plan, cast: Cast, accounts: list[Account], api: Api, served: Served | None) -> list[Check]:
     """Every question of the verdict."""
     verdict = Verdict(accounts)
     checks = [verdict.order(), verdict.losses(), verdict.sums(), verdict.shown()]
     checks += verdict.journal(api, cast.givers, COINS)
-    checks += [verdict.rooms_say(api, cast.rooms), audit(api)]
+    checks += [verdict.rooms_say(api, cast.rooms), audit(api) if served is None else audit_of(served)]
     if plan.gifts_per_s and plan.viewers and not verdict.acked:
         checks.append(Check("gifts", "none was acknowledged", ["there were to be gifts, and none was acknowledged"]))
     return checks
@@ -236,7 +237,7 @@ async def hammer(plan: Plan, target: Target, view: View) -> Result:
         cast = await asyncio.to_thread(prepare, plan, api)
         run = Run(plan, target, view)
         accounts = await run.run(cast)
-        checks = await asyncio.to_thread(judge, plan, cast, accounts, api)
+        checks = await asyncio.to_thread(judge, plan, cast, accounts, api, target.served)
         for room in cast.rooms:
             await asyncio.to_thread(api.end_room, room)
     finally:

@@ -89,7 +89,7 @@ class Figures(Struct, frozen=True):
 def fanout(args: argparse.Namespace) -> None:
     """What a delivered message costs at each rate, ours and in the plain ways."""
     for per_s in args.events_per_s:
-        ours = _measure(_liveroom(args.folder), args.viewers, per_s, args.seconds)
+        ours = _measure(liveroom(args.folder), args.viewers, per_s, args.seconds)
         plain = [_measure(_naive(way), args.viewers, per_s, args.seconds) for way in args.beside]
         each_us, p99_ms = TARGETS.get(per_s, (None, None))
         rows: dict[str, object] = {
@@ -108,7 +108,7 @@ def fanout(args: argparse.Namespace) -> None:
 
 def hall(args: argparse.Namespace) -> None:
     """Very many viewers in one room of one node."""
-    found = _measure(_liveroom(args.folder), args.hall, 100, args.seconds)
+    found = _measure(liveroom(args.folder), args.hall, 100, args.seconds)
     report.table(
         f"a full hall: {args.hall} viewers, 100 events/s, {args.seconds:g} s",
         {
@@ -124,8 +124,8 @@ def hall(args: argparse.Namespace) -> None:
 def slow(args: argparse.Namespace) -> None:
     """A tenth of the viewers never reads: what the others and the node's memory notice."""
     few = args.viewers // 10
-    without = _measure(_liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds)
-    with_ = _measure(_liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds, slow=few)
+    without = _measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds)
+    with_ = _measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds, slow=few)
     held, more = with_.rss_kib / without.rss_kib, with_.heard.p99_ms / max(0.001, without.heard.p99_ms)
     aim = f"(target <= {SLOW_MORE:g} times)"
     report.table(
@@ -143,7 +143,7 @@ def slow(args: argparse.Namespace) -> None:
 
 def quiet(args: argparse.Namespace) -> None:
     """Now and then a gift, from its sending to the last viewer: paid, on disk, shown."""
-    found = _measure(_liveroom(args.folder), args.viewers, QUIET_PER_S, args.seconds, say=_rose)
+    found = _measure(liveroom(args.folder), args.viewers, QUIET_PER_S, args.seconds, say=_rose)
     report.table(
         f"a quiet room: {args.viewers} viewers, {QUIET_PER_S:g} gifts/s, {args.seconds:g} s",
         {
@@ -160,7 +160,7 @@ def _target(value: float | None, unit: str) -> str:
 
 # --- measuring -----------------------------------------------------------------------------------------------------
 @contextlib.contextmanager
-def _liveroom(folder: Path | None) -> Iterator[Program]:
+def liveroom(folder: Path | None) -> Iterator[Program]:
     """Ours, with a room: the node on a core of its own, stores and journal on the other."""
     with Served(folder) as served:
         api = Api(served.url, SERVICE_KEY)
@@ -198,7 +198,7 @@ def _measure(
         time.sleep(SETTLE_S)
         lags_before = _lags(program)
         began, used_s = time.monotonic(), cpu_s(program.node)
-        said = uvloop.run(_publish(program, per_s, seconds, say))
+        said = uvloop.run(publish(program, per_s, seconds, say))
         held = rss_kib(program.node)
         lags_after = _lags(program)
         heard = audience.heard()  # an overloaded server delivers to the end: its CPU counts as long as it does
@@ -216,7 +216,7 @@ def _measure(
         )
 
 
-async def _publish(program: Program, per_s: float, seconds: float, say: Say) -> int:
+async def publish(program: Program, per_s: float, seconds: float, say: Say = _chat) -> int:
     """How many a bot has said (or given) and was not refused; all have their ok unless the server is far behind."""
     bot, news = RoomClient(lambda: time.time_ns() // 1_000_000), asyncio.Event()
     refused = 0

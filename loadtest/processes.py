@@ -27,30 +27,43 @@ NODE_CPU, OTHER_CPU = 0, 1
 class Served:
     """`python -m server run` on a free port, until the block ends."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, workers: int = 1) -> None:
+        self.workers = workers
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = Path(tempfile.mkdtemp(prefix="liveroom-bench-", dir=folder))
         self._process: subprocess.Popen[bytes]
 
     def __enter__(self) -> "Served":
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")}
-        own = {
-            "LIVEROOM_PORT": str(self.port),
-            "LIVEROOM_DATA": str(self._folder / "data"),
-            "LIVEROOM_TOKEN_SECRET": SECRET,
-            "LIVEROOM_SERVICE_KEY": SERVICE_KEY,
-            "LIVEROOM_LOG": "warning",
-        }
         with (self._folder / "log").open("wb") as log:
             command = [sys.executable, "-m", "server", "run"]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=inherited | own, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, cwd=ROOT, env=self._environ, stdout=log, stderr=log)
         try:
             self.until_ready()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    @property
+    def _environ(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")}
+        return inherited | {
+            "LIVEROOM_PORT": str(self.port),
+            "LIVEROOM_DATA": str(self._folder / "data"),
+            "LIVEROOM_TOKEN_SECRET": SECRET,
+            "LIVEROOM_SERVICE_KEY": SERVICE_KEY,
+            "LIVEROOM_LOG": "warning",
+            "LIVEROOM_WORKERS": str(self.workers),
+        }
+
+    def audit(self) -> tuple[int, str]:
+        """Its own command that audits everything: the status, and what it said."""
+        command = [sys.executable, "-m", "server", "audit"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self._environ, capture_output=True, text=True, timeout=120, check=False
+        )
+        return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
     def __exit__(self, *_error: object) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -73,12 +86,19 @@ class Served:
             time.sleep(0.05)
 
     # --- processes ---------------------------------------------------------------------------------------------
-    def pid_of(self, name: str) -> int:
-        """The child whose command line has this name: node, journal, wallet.sock, room.sock."""
-        pid = self._process.pid
+    def pids_of(self, name: str) -> list[int]:
+        """The children whose command line has this name: node, journal, wallet.sock, room.sock."""
+        pid, found = self._process.pid, []
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if name in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " "):
-                return int(child)
+            with contextlib.suppress(OSError):  # it ends while we look
+                if name in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " "):
+                    found.append(int(child))
+        return found
+
+    def pid_of(self, name: str) -> int:
+        """The first of them. Raises RuntimeError."""
+        for pid in self.pids_of(name):
+            return pid
         raise RuntimeError(f"there is no process {name}")
 
     @property

@@ -1,12 +1,14 @@
 """The verdict: what all processes heard and paid, held against each other, the rooms, the wallets and the journal."""
 
 import bisect
+import json
 import time
 from itertools import pairwise
 from typing import Any
 
 from loadtest.api import Api
 from loadtest.hearing import DROPPABLE, KEPT
+from loadtest.processes import Served
 from loadtest.results import Check
 from loadtest.worker import Account, Heard, Paid
 
@@ -199,3 +201,12 @@ def audit(api: Api) -> Check:
         return Check("the server's audit", f"none yet ({str(error)[:60]})", [])
     wrong = [] if said["ok"] else [f"the server's audit: {each}" for each in said["wrong"]] or ["it is not ok"]
     return _check("the server's audit", f"{said['entries']} entries, {said['coins_held']} coins held", wrong)
+
+
+def audit_of(served: Served) -> Check:
+    """The server's own audit of everything, made now."""
+    code, said = served.audit()
+    if code != 0:
+        return _check("the server's audit", f"ended with {code}", [said[-1000:]])
+    figures = json.loads(said)
+    return _check("the server's audit", f"{figures['entries']} entries, {figures['coins_held']} coins held", [])

@@ -17,7 +17,7 @@ class Watch:
 
     def __init__(self, served: Served) -> None:
         self._served = served
-        self._before: dict[str, tuple[int, float]] = {}  # pid, CPU seconds
+        self._before: dict[int, float] = {}  # CPU seconds by pid
         self._at = time.monotonic()
         self._lags: dict[float, float] = {}
 
@@ -25,15 +25,16 @@ class Watch:
         """What each process used since the last look, and the bound under which 99 of 100 samples of lag are, in ms."""
         now = time.monotonic()
         passed_s, self._at = max(0.001, now - self._at), now
-        found = {}
+        found, used = {}, dict[int, float]()
         for name, title in NAMES.items():
-            with contextlib.suppress(OSError, RuntimeError, StopIteration):  # it is being started again
-                pid = self._served.pid_of(title)
-                used_s = cpu_s(pid)
-                before = self._before.get(name)
-                cores = (used_s - before[1]) / passed_s if before is not None and before[0] == pid else 0.0
-                self._before[name] = (pid, used_s)
-                found[name] = Usage(round(cores, 3), round(rss_kib(pid) / 1024, 1))
+            pids, rss = self._served.pids_of(title), 0
+            for pid in pids:
+                with contextlib.suppress(OSError, StopIteration):  # it has just ended
+                    used[pid] = cpu_s(pid)
+                    rss += rss_kib(pid)
+            more_s = sum(used[pid] - self._before.get(pid, used[pid]) for pid in pids if pid in used)
+            found[name] = Usage(round(more_s / passed_s, 3), round(rss / 1024, 1))
+        self._before = used
         return found, self._lag()
 
     def _lag(self) -> float | None:
@@ -43,6 +44,13 @@ class Watch:
             return None
         before, self._lags = self._lags, now
         return p99_ms(before, now) if before else None
+
+
+def counter(url: str, name: str) -> float:
+    """A counter of the node's metrics."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        found = re.search(rf"^{name} (\S+)$", answer.read().decode(), re.MULTILINE)
+    return float(found[1]) if found is not None else 0.0
 
 
 def lags(url: str) -> dict[float, float]:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 import resource
 import sys
 import time
@@ -157,6 +158,7 @@ class Crowd:
     # --- the run -----------------------------------------------------------------------------------------------
     async def run(self) -> None:
         plan = self.job.plan
+        todo = acts.make(plan, self.job.process, self.job.gift_share)
         await asyncio.sleep(max(0.0, self.job.start_ms / 1000 - time.time()))
         telling = asyncio.create_task(self._tell_seconds())
         joining = asyncio.create_task(self._join())
@@ -164,7 +166,8 @@ class Crowd:
         breaking = [asyncio.create_task(hostile.keep_breaking(each, self._chance, self._hostile)) for each in guests]
         if not plan.drift:
             await joining
-        await self._act(acts.make(plan, self.job.process, self.job.gift_share))
+        gc.freeze()  # as the server does: nothing of what is there will be garbage before the end
+        await self._act(todo)
         for task in breaking:
             task.cancel()
         await asyncio.gather(joining, *breaking, return_exceptions=True)

@@ -11,9 +11,9 @@ import uvloop
 from msgspec import Struct
 
 from loadtest.audience import Heard
+from loadtest.hearing import mark
 from loadtest.peers.audience import PeerAudience
 from loadtest.peers.peer import Peer
-from loadtest.person import mark
 from loadtest.processes import OTHER_CPU, cpu_s, rss_kib
 from loadtest.wire import Address, Socket
 from protocol.client import Frame
