@@ -237,6 +237,8 @@ def draw(points: list[Point], path: Path) -> None:
     import matplotlib as mpl  # noqa: PLC0415
 
     mpl.use("svg")
+    mpl.rcParams["svg.fonttype"] = "none"
+    mpl.rcParams["svg.hashsalt"] = "liveroom"
     from matplotlib import pyplot  # noqa: PLC0415
 
     curves = [name for name in _CURVES if any(point.curve == name for point in points)]

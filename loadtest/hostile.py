@@ -48,8 +48,8 @@ ATTACKS = (
 )
 
 
-async def keep_breaking(guest: Guest, chance: Random, tell: Callable[[str, str | None], None]) -> None:
-    """One attack after the other, until it is cancelled; `tell` hears of each, and what was wrong with its end."""
+async def keep_breaking(guest: Guest, chance: Random, tell: Callable[[str | None], None]) -> None:
+    """One attack after the other, until it is cancelled; `tell` hears of each what was wrong with its end."""
     while True:
         attack = chance.choice(ATTACKS)
         try:
@@ -62,7 +62,7 @@ async def keep_breaking(guest: Guest, chance: Random, tell: Callable[[str, str |
         if came in ("HTTP 503", "HTTP 429", "4001", "1006"):
             came = ""
         wanted = _wanted(attack)
-        tell(attack.name, f"{attack.name} ended with {came}, not {wanted}" if came not in ("", wanted) else None)
+        tell(f"{attack.name} ended with {came}, not {wanted}" if came not in ("", wanted) else None)
         await asyncio.sleep(chance.uniform(0, 2 * PAUSE_S))
 
 

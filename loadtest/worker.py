@@ -127,6 +127,7 @@ class Crowd:
         self.counts, self.recorder, self.wrong = Counts(), Recorder(), list[str]()
         self.halls = {room: Hall(room, self.recorder) for room in {guest.room for guest in job.guests}}
         self.gifts: dict[str, Paid] = {}
+        self.attacks = 0  # of hostile guests
         self.phase = "joining"
         self._chance = Random(f"{job.plan.seed} {job.process} people")
         address = Address.of(job.url)
@@ -262,9 +263,8 @@ class Crowd:
         elif sent.gift_id:
             del self.gifts[sent.gift_id]  # refused for good: it must not appear
 
-    def _hostile(self, what: str, wrong: str | None) -> None:
-        name = f"hostile {what}"
-        self.counts.replies[name] = self.counts.replies.get(name, 0) + 1
+    def _hostile(self, wrong: str | None) -> None:
+        self.attacks += 1
         if wrong:
             self._is_wrong(wrong)
 
@@ -324,6 +324,7 @@ class Crowd:
             **counts,
             **{f"reply {name}": number for name, number in replies.items()},
             **{f"closed {name}": number for name, number in closes.items()},
+            "attacks": self.attacks,
         }
 
     def account(self) -> Account:

@@ -102,7 +102,7 @@ async def test_hostile_guests_come_to_the_right_end(site: Site, attack: hostile.
     chance.choice = lambda _: attack  # type: ignore[assignment,method-assign]
     ended = asyncio.Event()
 
-    def tell(_what: str, wrong: str | None) -> None:
+    def tell(wrong: str | None) -> None:
         told.append(wrong)
         ended.set()
 
