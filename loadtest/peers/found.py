@@ -13,7 +13,7 @@ from loadtest.report import CONSOLE
 
 PAID_WAYS = {"liveroom": "Wallet.spend", "redis_py": "redis-py, one awaited call", "postgresql": "PostgreSQL"}
 
-WIDE = 160  # a file takes what a terminal may not
+WIDE = 190  # a file takes what a terminal may not
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -73,7 +73,7 @@ def _show_peers(run: Run) -> None:
             f"{idle.joins_per_s:.0f} ({idle.join_cpu_us:.0f} us)" if idle else "-",
             peer.sustained,
         )
-    Console(highlight=False, width=max(CONSOLE.width, WIDE)).print(made)
+    _wide(made)
 
 
 def _cell(each: Delivered | None) -> str:
@@ -96,7 +96,12 @@ def _show_money(money: dict[str, Any]) -> None:
             way = money[name]
             cpu = f"{way['driver_cpu_us_per_gift']} us, {way['store_cpu_us_per_gift']} us"
             made.add_row(title, f"{way['gifts_per_s']}", f"{way['p50_ms']} / {way['p99_ms']} ms", cpu)
-    CONSOLE.print(made)
+    _wide(made)
+
+
+def _wide(made: Table) -> None:
+    """Whole, also in a pipe."""
+    Console(highlight=False, width=max(CONSOLE.width, WIDE)).print(made)
 
 
 def write(run: Run, path: Path) -> None:
@@ -121,9 +126,11 @@ def plot(run: Run, path: Path) -> None:
         rates = [rate for rate, _ in every]
         width = 2.5 if peer.name == "liveroom" else 1.2
         cpu.plot(rates, [each.each_us for _, each in every], "o-", label=peer.title, linewidth=width, markersize=3)
-        late.plot(rates, [each.heard.p99_ms for _, each in every], "o-", linewidth=width, markersize=3)
+        (line,) = late.plot(rates, [each.heard.p99_ms for _, each in every], "o-", linewidth=width, markersize=3)
+        lost = [each for _, each in every if each.share < 1]
+        late.plot([each.per_s for each in lost], [each.heard.p99_ms for each in lost], "x", color=line.get_color())
     cpu.set(title="CPU of the server per delivered message", ylabel="us")
-    late.set(title="99 of 100 messages are received after", ylabel="ms")
+    late.set(title="99 of 100 messages are received after (x: not all were)", ylabel="ms")
     for axes in (cpu, late):
         axes.set(xscale="log", yscale="log", xlabel=f"messages per second, {run.viewers} viewers")
         axes.grid(visible=True, which="both", alpha=0.2)

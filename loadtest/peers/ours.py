@@ -9,6 +9,7 @@ from loadtest.processes import NODE_CPU, OTHER_CPU, SERVICE_KEY, Served, socket_
 from protocol.client import Frame
 
 ROOM = "bench"
+CHAT_PER_S = 5_000  # the most that a host may set; above it chat is hidden on purpose
 
 
 class Liveroom(Peer):
@@ -33,7 +34,11 @@ class Liveroom(Peer):
 
     def start(self) -> None:
         self._served.__enter__()
-        Api(self.url, SERVICE_KEY).open_room(ROOM)
+        api = Api(self.url, SERVICE_KEY)
+        api.open_room(ROOM)
+        host = {"user_id": "creator", "name": "Creator"}
+        room = {"host": host, "title": "Load test", "settings": {"chat_per_s": CHAT_PER_S}}
+        api.call("PUT", f"/v1/rooms/{ROOM}", room)
         self._served.spread(NODE_CPU, OTHER_CPU)
 
     def __exit__(self, *_error: object) -> None:
