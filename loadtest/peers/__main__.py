@@ -22,6 +22,7 @@ from loadtest.peers.plain import StarletteLoop, WebsocketsBroadcast
 from loadtest.peers.socketio import SocketIo
 from loadtest.processes import OTHER_CPU, pin, raise_file_limit
 from loadtest.report import CONSOLE
+from loadtest.wire import NotAdmitted
 
 PEERS: dict[str, type[Peer]] = {
     each.name: each for each in (Liveroom, StarletteLoop, WebsocketsBroadcast, SocketIo, Nchan, Nats, Mosquitto)
@@ -93,7 +94,7 @@ def _measured(make: type[Peer], program: Path, args: argparse.Namespace) -> Foun
         _quietly(args.quiet_s)
         try:
             return do()
-        except (RuntimeError, OSError) as error:
+        except (NotAdmitted, RuntimeError, OSError) as error:
             CONSOLE.print(f"  {what}: {error}", markup=False)
             return None
 

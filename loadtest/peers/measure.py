@@ -15,7 +15,7 @@ from loadtest.hearing import mark
 from loadtest.peers.audience import PeerAudience
 from loadtest.peers.peer import Peer
 from loadtest.processes import OTHER_CPU, cpu_s, rss_kib
-from loadtest.wire import Address, Socket
+from loadtest.wire import Address, NotAdmitted, Socket
 from protocol.client import Frame
 
 SETTLE_S = 1.0
@@ -96,8 +96,10 @@ async def _speak_and_hear(peer: Peer, per_s: float, seconds: float, audience: Pe
     began, said = time.perf_counter(), 0
     while (passed := time.perf_counter() - began) < seconds:
         while said < passed * per_s:
-            bots[said % len(bots)].send(peer.said(f"a message of the usual length {mark()}"))
+            bot = bots[said % len(bots)]
             said += 1
+            if not bot.closed.done():  # by a server that had enough: what it is not told is not delivered
+                bot.send(peer.said(f"a message of the usual length {mark()}"))
         await asyncio.sleep(min(0.01, 1 / per_s))
     heard_s = audience.cpu_s - heard_s
     # An overloaded server delivers to the end, and its CPU counts as long as it does; a bot that left before would take
@@ -139,13 +141,16 @@ async def enter_bot(peer: Peer) -> Socket:
 
 
 def climb(make: type[Peer], program: Path, viewers: int) -> list[Delivered]:
-    """Twice the rate until one is not sustained, twice in a row: all rungs."""
+    """Twice the rate until one is not sustained, twice in a row, or cannot be tried: all rungs."""
     rungs: list[Delivered] = []
     per_s = RUNG_FIRST_PER_S
     while per_s <= RUNG_LAST_PER_S:
-        rungs.append(deliver(make(), program, viewers, per_s, RUNG_S))
-        if not rungs[-1].sustained:
+        try:
             rungs.append(deliver(make(), program, viewers, per_s, RUNG_S))
+            if not rungs[-1].sustained:
+                rungs.append(deliver(make(), program, viewers, per_s, RUNG_S))
+        except (NotAdmitted, RuntimeError, OSError):
+            break
         if not rungs[-1].sustained:
             break
         per_s *= 2
