@@ -20,7 +20,7 @@ from protocol.client import Frame
 
 SETTLE_S = 1.0
 ENTER_S = 10.0
-PER_BOT_S = 1000  # messages that one bot says: ours takes 2000 a second from one socket
+PER_BOT_S = 250  # messages that one bot says: ours refuses a socket of which 64 commands wait for the store
 P99_MS_MAX = 1000  # a room in which one of a hundred messages is later than that is behind
 SAID_PART = 0.98  # of what was to be said: less is the bot's own lateness
 RUNG_S = 3.0
