@@ -32,6 +32,8 @@ assert HEARTBEAT_S * 2 + WHEEL_S < UNRESPONSIVE_S
 HISTORY_EVENTS_MAX = 5_000  # per room in the room store: a minute of a very busy room, a day of a quiet one
 RING_EVENTS_MAX = 2_000  # per room and node, for resumes and slow readers
 RING_BYTES_MAX = 4 * 1024 * 1024
+FLUSH_EVENTS_MAX = 500  # a flush that takes more does not wait for its tick: readers must not fall out of the ring
+assert FLUSH_EVENTS_MAX * 2 < RING_EVENTS_MAX
 REPLAY_EVENTS_MAX = 1_000  # a longer absence gets a gap and the snapshot: a newcomer reads it faster
 assert REPLAY_EVENTS_MAX <= RING_EVENTS_MAX <= HISTORY_EVENTS_MAX
 TICK_MS_MIN = 20.0  # all events of a tick in one write per socket; a quiet room flushes at once

@@ -86,6 +86,9 @@ class Outbox:
         self._ring_bytes += len(event.json)
         if len(self._ring) > limits.RING_EVENTS_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
             self._trim()
+        if self.head - self.flushed == limits.FLUSH_EVENTS_MAX and self._flush_at is not None:
+            self._flush_at.cancel()
+            self._flush_at = None
         self._want_flush()
 
     def hide(self, count: int) -> None:
@@ -113,7 +116,7 @@ class Outbox:
         if self._flush_at is not None or self._flushing:
             return
         wait_s = self.flushed_at + self._pace.tick_s(len(self._readers())) - self._loop.time()
-        if wait_s <= 0:
+        if wait_s <= 0 or self.head - self.flushed >= limits.FLUSH_EVENTS_MAX:
             self._flush_at = self._loop.call_soon(self._flush)
         else:
             self._flush_at = self._loop.call_later(wait_s, self._flush)

@@ -100,6 +100,22 @@ async def test_a_quiet_room_is_told_at_once_and_a_busy_one_by_ticks() -> None:
     assert box.flushed_at - began >= limits.TICK_MS_MIN / 1000
 
 
+async def test_a_storm_does_not_wait_for_its_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More events in a tick than the ring holds: who reads is told all of them, and nobody is taken for slow."""
+    monkeypatch.setattr(limits, "TICK_MS_MIN", limits.TICK_MS_MAX)
+    reader = Socket()
+    box = outbox(reader)
+    last = 2 * limits.RING_EVENTS_MAX
+    for seq in range(1, last + 1):
+        box.record(event(seq))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await box.wait_flushed(last)
+    assert reader.closed is None
+    assert reader.seqs == list(range(1, last + 1))
+    assert len(reader.frames) <= last / limits.FLUSH_EVENTS_MAX + 2
+
+
 async def test_a_crowd_is_told_in_chunks() -> None:
     """More sockets than one turn of the loop takes: all are told, each event once and in order."""
     readers = [Socket() for _ in range(2 * limits.FLUSH_CHUNK + 1)]
