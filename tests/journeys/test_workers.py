@@ -119,7 +119,7 @@ async def test_a_killed_worker_comes_again(shared: Program) -> None:
     before = workers(shared)
     assert sorted(before) == list(range(WORKERS))
     os.kill(before[1], signal.SIGKILL)
-    await eventually(lambda: len(workers(shared)) == WORKERS and workers(shared)[1] != before[1], what="a new worker")
+    await eventually(lambda: workers(shared).get(1) not in (None, before[1]), what="a new worker")
     await eventually(lambda: answers(shared.port + 2), what="its port")
     assert await metric(shared, 1, "liveroom_connections") >= 0
     assert (await alice.gift("rose"))["type"] == "ok"
