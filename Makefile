@@ -28,14 +28,17 @@ browser: .venv/dev.stamp
 check: .venv/dev.stamp  ## ruff and mypy
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
+MANY := $(foreach each,cluster cluster_failover room_cluster room_failover loadtest peers,tests/test_$(each).py)
+APART := tests/journeys tests/test_docker.py tests/torture tests/journal tests/pages $(MANY)
+
 test: browser  ## ruff, mypy and every test
 	@# Two cores and much waiting: four branches beside each other, each about as long as the others.
-	@$(PY) -m pytest -q tests/journeys tests/test_docker.py & journeys=$$!; \
+	@$(PY) -m pytest -q tests/journeys & journeys=$$!; \
 	{ $(PY) -m pytest -q tests/journal && $(PY) -m pytest -q tests/pages; } & journal=$$!; \
-	{ $(MAKE) --no-print-directory check && $(PY) -m pytest -q tests/torture; } & torture=$$!; \
-	$(PY) -m pytest -q $(foreach each,journeys test_docker.py torture journal pages,--ignore=tests/$(each)); rest=$$?; \
+	{ $(MAKE) --no-print-directory check && $(PY) -m pytest -q tests/torture $(MANY); } & torture=$$!; \
+	$(PY) -m pytest -q tests/test_docker.py && $(PY) -m pytest -q $(APART:%=--ignore=%); rest=$$?; \
 	wait $$torture; torture=$$?; wait $$journal; journal=$$?; wait $$journeys; journeys=$$?; \
-	echo "status of each: check and torture $$torture, journal and pages $$journal, journeys $$journeys, the rest $$rest"; \
+	echo "status of each: check, torture and many stores $$torture, journal and pages $$journal, journeys $$journeys, the rest $$rest"; \
 	exit $$((torture || journal || journeys || rest))
 
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes
