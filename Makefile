@@ -35,7 +35,7 @@ test: browser  ## ruff, mypy and every test
 	@# Two cores and much waiting: four branches beside each other, each about as long as the others.
 	@$(PY) -m pytest -q tests/journeys & journeys=$$!; \
 	{ $(PY) -m pytest -q tests/journal && $(PY) -m pytest -q tests/pages; } & journal=$$!; \
-	{ $(MAKE) --no-print-directory check && $(PY) -m pytest -q tests/torture $(MANY); } & torture=$$!; \
+	{ make --no-print-directory check && $(PY) -m pytest -q tests/torture $(MANY); } & torture=$$!; \
 	$(PY) -m pytest -q tests/test_docker.py && $(PY) -m pytest -q $(APART:%=--ignore=%); rest=$$?; \
 	wait $$torture; torture=$$?; wait $$journal; journal=$$?; wait $$journeys; journeys=$$?; \
 	echo "status of each: check, torture and many stores $$torture, journal and pages $$journal, journeys $$journeys, the rest $$rest"; \

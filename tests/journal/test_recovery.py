@@ -35,8 +35,9 @@ async def desk(rarely_looking: None, site: Site, stores: Stores) -> AsyncIterato
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An order is pending as soon as it is written."""
+    """An order is pending as soon as it is written, and nobody looks for it but the test."""
     monkeypatch.setattr(limits, "RECOVER_AFTER_MS", -1_000)
+    monkeypatch.setattr(limits, "RECOVER_EVERY_S", 3_600)
 
 
 @pytest.fixture
