@@ -33,6 +33,13 @@ def test_the_line_is_found() -> None:
     )
 
 
+def test_no_part_costs_less_than_nothing() -> None:
+    """What the points say nothing of is 0, and the rest is fitted without it."""
+    model = fit(with_cost(0.02, 8.5, -0.5))
+    assert model.per_event_us == 0
+    assert model.per_write_us == pytest.approx(8.5, rel=0.01)
+
+
 def test_a_million_viewers() -> None:
     """Writing is shared by the nodes, the events come to each of them."""
     model = Model(idle=0.01, per_write_us=8.0, per_event_us=100.0, error=0.0)
