@@ -99,7 +99,7 @@ async def test_a_lost_order_is_carried_out(
             (money_wire.lose_request if what == "request" else money_wire.lose_reply)(word)
             asked = await desk.outcome(ask())
             assert money_wire.lost
-            assert asked in ("wallet_unavailable", "done", "duplicate")  # the node looks too: its call may be the lost one
+            assert asked in ("wallet_unavailable", "done", "duplicate")  # the node looks, too
             ref = gift if order == "refund" else ref
             if what == "request":  # else the journal may have it before anybody looks
                 await viewer.happened("wallet.changed", cause=order, ref=ref, coins=left)
