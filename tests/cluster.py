@@ -84,8 +84,7 @@ class Primary:
     def stop(self) -> None:
         self.client.close()
         if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(10)
+            self.kill()  # asked to end, a primary would wait for its replica
 
 
 class Cluster:
