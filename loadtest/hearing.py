@@ -20,7 +20,7 @@ from protocol.wire import Codec, Delivery, Event
 MARK = "@T"  # and 16 hex digits: when it was said, in nanoseconds
 STEP_BITS = 17
 MARKS_MAX = 20  # of one frame: more would say the same
-EVENTS_MAX = 2_000_000  # that a process remembers; a run ends before it has said more
+EVENTS_MAX = 2_000_000  # of one room and epoch, that a process remembers: some 200 MB
 KEPT, DROPPABLE, LATEST = 0, 1, 2
 PRIVATE = frozenset(("welcome", "ok", "refused", "notice", "wallet.changed", "heartbeat"))
 _CLASSES = {Delivery.KEPT: KEPT, Delivery.DROPPABLE: DROPPABLE, Delivery.LATEST: LATEST}
@@ -119,6 +119,9 @@ class Log:
         for item in items:
             if item.type in PRIVATE:
                 continue
+            if len(self.prints) >= EVENTS_MAX:
+                self.wrong = [f"more than {EVENTS_MAX} events: nothing can be said of the later ones"]
+                return
             print_ = zlib.crc32(item.id.encode()) << 2 | CLASS_OF.get(item.type, KEPT)
             if self.prints.setdefault(item.seq, print_) != print_:
                 self.wrong.append(f"seq {item.seq} is one event for some and {item.id} for others")

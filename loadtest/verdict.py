@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from loadtest.api import Api
-from loadtest.hearing import DROPPABLE, KEPT
+from loadtest.hearing import DROPPABLE, EVENTS_MAX, KEPT
 from loadtest.processes import Served
 from loadtest.results import Check
 from loadtest.worker import Account, Heard, Paid
@@ -75,6 +75,9 @@ class Verdict:
         for account in self.accounts:
             for heard in account.heard:
                 room = self.rooms.get((heard.room, heard.epoch), Room())
+                if (lost := sum(last - first + 1 for first, last in heard.missing)) > EVENTS_MAX:
+                    wrong.append(f"viewer {heard.number} was not told {lost} events")
+                    continue
                 seqs = [seq for first, last in heard.missing for seq in range(first, last + 1)]
                 missing += len(seqs)
                 classes = [room.prints[seq] & 3 if seq in room.prints else DROPPABLE for seq in seqs]

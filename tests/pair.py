@@ -120,9 +120,12 @@ class Pair:
             replica.replicaof("127.0.0.1", self.replication.port)
 
     async def until_in_step(self) -> None:
-        """Wait until the replica has everything."""
+        """Wait until the replica has everything.
+
+        Asked in a thread: while it loads, a replica answers nobody, and what it loads comes through this loop.
+        """
         with self.primary.client() as primary, self.replica.client() as replica:
-            await eventually(lambda: in_step(primary, replica), WAIT_S, "a replica in step")
+            await eventually(lambda: asyncio.to_thread(in_step, primary, replica), WAIT_S, "a replica in step")
 
     def promote(self) -> None:
         """The replica takes the primary's place, whatever becomes of that; who is connected is cut off."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import inspect
 import os
 import random
 import shutil
@@ -41,12 +42,16 @@ def free_port() -> int:
 
 
 async def eventually(found: Callable[[], Any], wait_s: float = START_S, what: str = "it") -> Any:
-    """Look again and again until `found()` is true; its value. For what sends no event: processes and files."""
+    """Look again and again until `found()` is true, or what it awaits; its value. For what sends no event."""
     deadline = time.monotonic() + wait_s
-    while not (value := found()):
+    while True:
+        value = found()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
         assert time.monotonic() < deadline, f"{what} did not happen within {wait_s} s"
         await asyncio.sleep(0.01)
-    return value
 
 
 class Ended(NamedTuple):

@@ -147,6 +147,10 @@ WRONGS = {
     "a gift that was not told": ({"heard": [Heard(8, "r", "e", 0, 4, 0, 0, 3, [(2, 2)])]}, "never dropped"),
     "a chat that was not told": ({"heard": [Heard(8, "r", "e", 0, 4, 1, 5, 0, [(1, 1)])]}, "0 as hidden"),
     "an event that nobody knows": ({"heard": [Heard(8, "r", "e", 0, 9, 1, 5, 0, [(5, 9)])]}, "5 events, 0 as hidden"),
+    "a seq from nowhere": (
+        {"heard": [Heard(8, "r", "e", 0, 1 << 60, 1, 5, 0, [(5, 1 << 60)])]},
+        "viewer 8 was not told",
+    ),
     "a gift seen twice": ({"heard": [Heard(8, "r", "e", 0, 4, 2, 10, 0, [])]}, "saw 2 gifts of 10 coins"),
     "a gift never shown": ({"gifts": [Paid("g2", "bob", "r", 1, True)]}, "g2 of bob was acknowledged and never"),
     "a gift in two rooms": ({"told": [Told("s", "e", {1: KEPT_PRINT}, {"g1": (1, 5)})]}, "g1 was shown in r e:2 and"),

@@ -129,11 +129,12 @@ class Link(asyncio.Protocol):
     def _answer(self, reply: Any) -> None:
         future = self._waiting.popleft()
         self.answered += 1
-        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("READONLY"):
+        refused = isinstance(reply, hiredis.ReplyError)
+        if refused and str(reply).startswith("READONLY"):
             self.abort()  # a primary once: who is it now is asked at the address, and that one is opened anew
         if future.done():  # its caller was cancelled
             return
-        if isinstance(reply, hiredis.ReplyError):
+        if refused:
             future.set_exception(StoreRefused(str(reply)))
         else:
             future.set_result(reply)
