@@ -34,6 +34,7 @@ TIMES_TARGET = 5  # better than the plain ways, at this rate
 TIMES_RATE = 200
 HALL_P99_MS, HALL_LAG_MS = 400, 20
 SLOW_MORE = 1.1
+SLOW_PAIRS = 3
 QUIET_PER_S, QUIET_MS = 2.0, 20
 GIVEN_COINS = 1_000_000
 
@@ -124,12 +125,17 @@ def hall(args: argparse.Namespace) -> None:
 def slow(args: argparse.Namespace) -> None:
     """A tenth of the viewers never reads: what the others and the node's memory notice."""
     few = args.viewers // 10
-    without = _measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds)
-    with_ = _measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds, slow=few)
+    pairs = []
+    for _ in range(SLOW_PAIRS):  # in turn: a minute of this machine differs from the next by more than what is sought
+        without = _measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds)
+        pairs.append((without, _measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds, slow=few)))
+    pairs.sort(key=lambda pair: pair[1].heard.p99_ms / max(0.001, pair[0].heard.p99_ms))
+    without, with_ = pairs[SLOW_PAIRS // 2]
     held, more = with_.rss_kib / without.rss_kib, with_.heard.p99_ms / max(0.001, without.heard.p99_ms)
     aim = f"(target <= {SLOW_MORE:g} times)"
     report.table(
-        f"slow readers: {few} of {args.viewers} viewers never read, {TIMES_RATE} events/s, {args.seconds:g} s",
+        f"slow readers: {few} of {args.viewers} viewers never read, {TIMES_RATE} events/s, {args.seconds:g} s, "
+        f"the middle one of {SLOW_PAIRS} pairs",
         {
             "audience": with_.audience,
             "the others wait without them": without.waited,
