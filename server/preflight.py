@@ -8,6 +8,7 @@ from server import catalogue
 from server.journal import database
 from server.settings import Settings, Unusable
 from server.store.client import parse_address
+from server.store.cluster import SCHEME, seeds
 
 
 def check(settings: Settings) -> None:
@@ -22,7 +23,8 @@ def check(settings: Settings) -> None:
 
 def _check_store(name: str, url: str) -> None:
     try:
-        parse_address(url)
+        for address in seeds(url) if url.startswith(SCHEME) else [url]:
+            parse_address(address)
     except ValueError:
         raise Unusable(f"{name} is not a store address like redis://host:6379/0 or unix:///path.") from None
 

@@ -114,7 +114,8 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return f"cluster://127.0.0.1:{self.nodes[2].port}"  # of those that may have a replica none: it stays
+        """A seed that nobody answers at, and the one that stays, for of those that may have a replica it is none."""
+        return f"cluster://127.0.0.1:1,127.0.0.1:{self.nodes[2].port}"
 
     def owner(self, slot: int) -> Primary:
         """Who has the slot, by its own word."""

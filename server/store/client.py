@@ -59,7 +59,7 @@ def parse_address(url: str) -> Address:
     password = unquote(parts.password) if parts.password else None
     if parts.scheme == "unix":
         return Address(unquote(parts.path), "", 0, False, user, password, 0)
-    if parts.scheme not in ("redis", "rediss", "valkey", "valkeys", "cluster"):
+    if parts.scheme not in ("redis", "rediss", "valkey", "valkeys"):
         raise ValueError(f"not a store address: {parts.scheme}://...")
     db = int(parts.path.strip("/") or 0)
     tls = parts.scheme in ("rediss", "valkeys")

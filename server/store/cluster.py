@@ -20,6 +20,12 @@ OnUp = Callable[[Link, str], Awaitable[None]]  # a new connection, and the ident
 NOT_HERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING")
 
 
+def seeds(url: str) -> list[str]:
+    """The nodes that `cluster://user:password@host:port,host:port` names, as an address; any tells of all."""
+    credentials, at, hosts = url.removeprefix(SCHEME).rpartition("@")
+    return [f"redis://{credentials}{at}{host}" for host in hosts.split(",")]
+
+
 def not_here(error: StoreError) -> bool:
     """Whether nothing was done because the slot is elsewhere or on its way."""
     return isinstance(error, StoreRefused) and str(error).startswith(NOT_HERE)
@@ -29,9 +35,9 @@ class Topology:
     """Which primary has which slots, as CLUSTER SLOTS says. `on_change` hears of each new map."""
 
     def __init__(self, url: str, on_change: Callable[[], None]) -> None:
-        credentials, _, host = url.removeprefix(SCHEME).rpartition("@")
-        self._prefix = f"redis://{credentials}@" if credentials else "redis://"
-        self._known = [host]
+        self._seeds = seeds(url)
+        self._prefix = self._seeds[0].rpartition("@")[0] + "@" if "@" in self._seeds[0] else "redis://"
+        self._known = list(self._seeds)
         self._on_change = on_change
         self._ranges: list[tuple[int, int, str]] = []
         self._stale = asyncio.Event()
@@ -68,8 +74,8 @@ class Topology:
 
     async def _keep(self) -> None:
         while True:
-            for host in list(self._known):
-                if await self._read(host):
+            for url in self._known:
+                if await self._read(url):
                     break
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.TOPOLOGY_S if self._ranges else limits.STORE_RETRY_S_MAX):
@@ -78,9 +84,9 @@ class Topology:
                 await asyncio.sleep(limits.STORE_RETRY_S)  # many say it at once; and a failover takes its time
             self._stale.clear()
 
-    async def _read(self, host: str) -> bool:
+    async def _read(self, url: str) -> bool:
         """Ask one node for the map; whether it answered."""
-        store = Store("topology", self._prefix + host)
+        store = Store("topology", url)
         await store.start()
         try:
             await store.wait_up(limits.STORE_CONNECT_S)
@@ -90,14 +96,15 @@ class Topology:
             return False
         finally:
             await store.stop()
-        own_host = host.rsplit(":", 1)[0]
-        ranges = []
-        for first, last, primary, *_ in slots:
-            at = f"{(primary[0] or b'').decode() or own_host}:{primary[1]}"
-            ranges.append((first, last, self._prefix + at))
+        own_host = url.removeprefix(self._prefix).rsplit(":", 1)[0]
+        ranges, replicas = [], []
+        for first, last, *nodes in slots:
+            primary, *others = [f"{self._prefix}{(at[0] or b'').decode() or own_host}:{at[1]}" for at in nodes]
+            ranges.append((first, last, primary))
+            replicas += others
         if ranges and ranges != self._ranges:
             self._ranges = ranges
-            self._known = list({*(url.removeprefix(self._prefix) for _, _, url in ranges), *self._known})
+            self._known = list(dict.fromkeys([*self.urls(), *replicas, *self._seeds]))
             log.info("topology", nodes=len(self.urls()))
             self._on_change()
         self._ready.set()
@@ -209,7 +216,7 @@ def _opened(name: str, url: str | Callable[[], str], scripts: Sequence[Script], 
 
 
 def open_store(name: str, url: str, scripts: Sequence[Script] = (), on_up: OnUp | None = None) -> Store | ClusterStore:
-    """A store by its address: one server, or `cluster://host:port` for the cluster that this node belongs to.
+    """A store by its address: one server, or `cluster://host:port,host:port` for the cluster of these nodes.
 
     `on_up` hears of each new connection and of the identity of the store behind it, before anybody may use it.
     """
@@ -222,7 +229,7 @@ class AnyNode:
     """A cluster's nodes, each in its turn: for pub/sub, which a cluster passes on to all of its nodes."""
 
     def __init__(self, url: str) -> None:
-        self._first = url.replace(SCHEME, "redis://", 1)
+        self._seeds = seeds(url)
         self._topology = Topology(url, lambda: None)
         self._turn = 0
 
@@ -235,6 +242,6 @@ class AnyNode:
     def __call__(self) -> str:
         """The address for the next try."""
         self._topology.refresh()
-        found = sorted(self._topology.urls()) or [self._first]
+        found = sorted(self._topology.urls()) or self._seeds
         self._turn += 1
         return found[self._turn % len(found)]

@@ -60,6 +60,7 @@ TABLE = [
     Refusal("wallet of nothing", {"LIVEROOM_WALLET_URL": "http://h"}, ("LIVEROOM_WALLET_URL",)),
     Refusal("room store of nothing", {"LIVEROOM_ROOM_URL": "what is this"}, ("LIVEROOM_ROOM_URL",)),
     Refusal("room store's port", {"LIVEROOM_ROOM_URL": "redis://h:port/0"}, ("LIVEROOM_ROOM_URL",)),
+    Refusal("a second host", {"LIVEROOM_WALLET_URL": "cluster://h:7000,h:port"}, ("LIVEROOM_WALLET_URL",)),
 ]
 
 
