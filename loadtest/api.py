@@ -11,6 +11,14 @@ from protocol.wire import Role
 IDLE_S_MAX = 2.0
 
 
+class ApiError(RuntimeError):
+    """The server answered with an error."""
+
+    def __init__(self, call: str, status: int, answer: str) -> None:
+        super().__init__(f"{call}: {status} {answer}")
+        self.status = status
+
+
 class Api:
     """A server's HTTP API with the service key. Blocking: call it before the crowd comes, or in a thread."""
 
@@ -22,16 +30,20 @@ class Api:
         self._called_at = time.monotonic()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON. Raises RuntimeError with what the server said."""
+        """The answer's JSON. Raises ApiError with what the server said, ConnectionError."""
         if time.monotonic() - self._called_at > IDLE_S_MAX:
             self._connection.close()  # servers drop idle connections; the next call opens a new one
         self._called_at = time.monotonic()
         payload = None if body is None else json.dumps(body)
-        self._connection.request(method, path, payload, self._headers)
-        response = self._connection.getresponse()
-        answer = response.read()
+        try:
+            self._connection.request(method, path, payload, self._headers)
+            response = self._connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()  # the next call begins anew
+            raise ConnectionError(f"{method} {path}: {error}") from error
         if response.status >= 400:
-            raise RuntimeError(f"{method} {path}: {response.status} {answer.decode(errors='replace')[:300]}")
+            raise ApiError(f"{method} {path}", response.status, answer.decode(errors="replace")[:300])
         return json.loads(answer)
 
     def token(self, user: str, role: Role, room: str | None = None) -> str:

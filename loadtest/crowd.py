@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from loadtest import report
-from loadtest.api import Api
+from loadtest.api import Api, ApiError
 from loadtest.processes import Served, raise_file_limit
 from loadtest.recorder import Recorded
 from loadtest.results import Check, Result, Second
@@ -222,11 +222,20 @@ def judge(plan: Plan, cast: Cast, accounts: list[Account], api: Api, served: Ser
     """Every question of the verdict."""
     verdict = Verdict(accounts)
     checks = [verdict.order(), verdict.losses(), verdict.sums(), verdict.shown()]
-    checks += verdict.journal(api, cast.givers, COINS)
-    checks += [verdict.rooms_say(api, cast.rooms), audit(api) if served is None else audit_of(served)]
+    checks += _asked("journal", lambda: verdict.journal(api, cast.givers, COINS))
+    checks += _asked("rooms' sums", lambda: [verdict.rooms_say(api, cast.rooms)])
+    checks += [audit_of(served)] if served is not None else _asked("the server's audit", lambda: [audit(api)])
     if plan.gifts_per_s and plan.viewers and not verdict.acked:
         checks.append(Check("gifts", "none was acknowledged", ["there were to be gifts, and none was acknowledged"]))
     return checks
+
+
+def _asked(name: str, ask: Callable[[], list[Check]]) -> list[Check]:
+    """A server that does not say is no reason to lose what was measured; it is wrong all the same."""
+    try:
+        return ask()
+    except (ApiError, ConnectionError) as error:
+        return [Check(name, "the server does not say", [str(error)])]
 
 
 async def hammer(plan: Plan, target: Target, view: View) -> Result:
@@ -238,8 +247,9 @@ async def hammer(plan: Plan, target: Target, view: View) -> Result:
         run = Run(plan, target, view)
         accounts = await run.run(cast)
         checks = await asyncio.to_thread(judge, plan, cast, accounts, api, target.served)
-        for room in cast.rooms:
-            await asyncio.to_thread(api.end_room, room)
+        with contextlib.suppress(ApiError, ConnectionError):  # the verdict has said so
+            for room in cast.rooms:
+                await asyncio.to_thread(api.end_room, room)
     finally:
         api.close()
     return run.result(checks, began_ms, sum(account.cpu_s for account in accounts))

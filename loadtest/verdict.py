@@ -6,7 +6,7 @@ import time
 from itertools import pairwise
 from typing import Any
 
-from loadtest.api import Api
+from loadtest.api import Api, ApiError
 from loadtest.hearing import DROPPABLE, EVENTS_MAX, KEPT
 from loadtest.processes import Served
 from loadtest.results import Check
@@ -14,6 +14,7 @@ from loadtest.worker import Account, Heard, Paid
 
 JOURNAL_S = 60.0
 WRONG_MAX = 20  # of each check
+NOT_FOUND = 404
 
 
 class Room:
@@ -197,11 +198,13 @@ def _check(name: str, found: str, wrong: list[str]) -> Check:
 
 
 def audit(api: Api) -> Check:
-    """What the server's own newest audit says."""
+    """What the server's own newest audit says. Raises ApiError, ConnectionError."""
     try:
         said = api.call("GET", "/v1/audit")
-    except RuntimeError as error:
-        return Check("the server's audit", f"none yet ({str(error)[:60]})", [])
+    except ApiError as error:
+        if error.status != NOT_FOUND:
+            raise
+        return _check("the server's audit", "none was made yet", [])
     wrong = [] if said["ok"] else [f"the server's audit: {each}" for each in said["wrong"]] or ["it is not ok"]
     return _check("the server's audit", f"{said['entries']} entries, {said['coins_held']} coins held", wrong)
 

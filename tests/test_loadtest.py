@@ -10,13 +10,14 @@ import pytest
 
 from loadtest import acts, hostile, scenarios
 from loadtest.__main__ import main, parser, plan_of, tell
+from loadtest.api import Api, ApiError
 from loadtest.audience import Audience, Counted
-from loadtest.crowd import Target, hammer
+from loadtest.crowd import Cast, Target, hammer, judge
 from loadtest.hearing import Hall, mark
 from loadtest.naive import BOT_PATH, PATH, WAYS, Naive
 from loadtest.recorder import Recorder
 from loadtest.results import Check, Result, read
-from loadtest.verdict import Verdict
+from loadtest.verdict import Verdict, audit
 from loadtest.viewer import Counts, Viewer
 from loadtest.wire import Address, NotAdmitted, Socket
 from loadtest.worker import Account, Heard, Paid, Told
@@ -200,6 +201,33 @@ def test_the_journal_is_held_against_what_was_acknowledged(what: str, monkeypatc
     wrong = [said for check in Verdict([an_account()]).journal(desk, ["alice"], 100) for said in check.wrong]  # type: ignore[arg-type]
     assert len(wrong) == len(wanted)
     assert all(said.startswith(sentence) for said, sentence in zip(wrong, wanted, strict=True))
+
+
+class Silent(Api):
+    """A server that died before it was asked."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def call(self, *_: object) -> Any:
+        raise self._error
+
+
+def judged(api: Api) -> list[Check]:
+    plan = msgspec.structs.replace(scenarios.ALL["whale"](1, 1), gifts_per_s=0)
+    return judge(plan, Cast(rooms=["r"], guests=[], hostile=[], gifts=[], givers=["alice"]), [an_account()], api, None)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("refused"), ApiError("GET /v1/audit", 503, "busy")])
+def test_a_server_that_does_not_say_is_wrong(error: Exception) -> None:
+    """What was heard is judged all the same; what was to be asked is each a violation."""
+    checks = judged(Silent(error))
+    assert [check.name for check in checks if check.wrong] == ["journal", "rooms' sums", "the server's audit"]
+
+
+def test_an_audit_that_nobody_made_is_not_wrong() -> None:
+    """A server's first audit comes a minute after its start."""
+    assert audit(Silent(ApiError("GET /v1/audit", 404, "no_audit_yet"))).wrong == []
 
 
 # --- a viewer ------------------------------------------------------------------------------------------------------
