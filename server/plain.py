@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from protocol.closes import Close
 from protocol.wire import Codec
 from server import limits
-from server.frames import BINARY, TEXT, Prepared
+from server.frames import BINARY, TEXT, Prepared, join_messages
 from server.socket import Hub
 
 GONE: Final = (OSError, RuntimeError, WebSocketDisconnect)  # servers differ in how they say that the peer has left
@@ -51,6 +51,10 @@ class PlainConnection:
             self.close(Close.SLOW_READER)
         else:
             self.paused = self.paused or self._queued_bytes > limits.WRITE_HIGH_BYTES
+
+    def tell(self, message: bytes) -> None:
+        """An encoded message for this peer alone."""
+        self.send(Prepared(self.codec, join_messages(self.codec, [message])))
 
     def ping(self) -> None:
         """The server pings and keeps the pongs to itself: whoever it has not reported gone counts as heard."""

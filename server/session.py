@@ -62,7 +62,8 @@ class Sessions:
         self.commands = 0
 
     async def start(self) -> None:
-        self._wheel = asyncio.create_task(self._turn_wheel(), name="wheel")
+        self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each look for it is a system call, getpid
+        self._wheel = self._loop.create_task(self._turn_wheel(), name="wheel")
 
     async def stop(self) -> None:
         if self._wheel is not None:
@@ -219,7 +220,7 @@ class Sessions:
             self._refuse(member, command.ref, Refused(Refusal.BAD_COMMAND), message=command.message)
         else:
             member.in_flight += 1
-            task = asyncio.get_running_loop().create_task(self._carry_out(member, command))
+            task = self._loop.create_task(self._carry_out(member, command))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -228,7 +229,7 @@ class Sessions:
         bot = member.role == "bot"
         per_s = limits.BOT_COMMANDS_PER_S if bot else limits.COMMANDS_PER_S
         burst = limits.BOT_COMMANDS_BURST if bot else limits.COMMANDS_BURST
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         if member.refilled_at:
             member.tokens = min(burst, member.tokens + (now - member.refilled_at) * per_s)
         member.refilled_at = now
@@ -277,7 +278,7 @@ class Sessions:
     def _send(self, member: Member, message: Any) -> None:
         sink = member.sink
         if not sink.closing:
-            sink.send(Prepared(sink.codec, join_messages(sink.codec, [encode_message(sink.codec, message)])))
+            sink.tell(encode_message(sink.codec, message))
 
     def _refuse(self, member: Member, ref: str | None, refused: Refused, message: str | None = None) -> None:
         reply = {

@@ -17,7 +17,7 @@ from websockets.server import ServerProtocol
 from protocol.closes import Close
 from protocol.wire import Codec
 from server import limits
-from server.frames import BINARY, TEXT, Prepared, frame_bytes, inflate
+from server.frames import BINARY, TEXT, Prepared, frame_bytes, inflate, join_messages
 
 try:
     from websockets.speedups import apply_mask
@@ -51,8 +51,10 @@ class Connection(asyncio.Protocol):
         "_fragments",
         "_fragments_first",
         "_hub",
+        "_loop",
         "_rest",
         "_servers",
+        "_told",
         "closing",
         "codec",
         "deflates",
@@ -68,7 +70,9 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, hub: "Hub[Connection]", transport: asyncio.Transport, codec: Codec, servers: set[Any]) -> None:
         self._hub = hub
+        self._loop = asyncio.get_running_loop()
         self._servers = servers
+        self._told: list[bytes] | None = None
         self._rest = b""
         self._fragments: bytearray | None = None
         self._fragments_first = 0
@@ -87,10 +91,26 @@ class Connection(asyncio.Protocol):
     # --- writing -----------------------------------------------------------------------------------------------
     def send(self, prepared: Prepared) -> None:
         """Write a frame. A peer that reads nothing and still asks is cut off at a bound."""
+        if self._told:
+            self._uncork()
         self.sent = True
         self.transport.write(prepared.deflated if self.deflates else prepared.frame)
         if self.paused and self.transport.get_write_buffer_size() > limits.WRITE_BYTES_MAX:
             self.close(Close.SLOW_READER)
+
+    def tell(self, message: bytes) -> None:
+        """An encoded message for this peer alone. Those of a turn of the loop and the next share a frame: a write is
+        most of what a reply costs, and a gift has two (its balance, and a turn later its `ok`)."""
+        if self._told:
+            self._told.append(message)
+            return
+        self._told = [message]
+        self._loop.call_soon(self._loop.call_soon, self._uncork)
+
+    def _uncork(self) -> None:
+        told, self._told = self._told, None
+        if told and not self.closing:
+            self.send(Prepared(self.codec, join_messages(self.codec, told)))
 
     def ping(self) -> None:
         if not self.paused and not self.closing:
@@ -98,6 +118,7 @@ class Connection(asyncio.Protocol):
 
     def close(self, code: Close, reason: str | None = None) -> None:
         """Say why, and let go of the transport when the peer has answered or a moment has passed."""
+        self._uncork()
         if self.closing:
             return
         self.closing = True
@@ -106,7 +127,7 @@ class Connection(asyncio.Protocol):
             return
         text = (code.reason if reason is None else reason).encode()[:123]
         self.transport.write(frame_bytes(CLOSE, int(code).to_bytes(2) + text))
-        asyncio.get_running_loop().call_later(limits.CLOSE_LINGER_S, self.transport.abort)
+        self._loop.call_later(limits.CLOSE_LINGER_S, self.transport.abort)
 
     # --- asyncio's side ----------------------------------------------------------------------------------------
     def pause_writing(self) -> None:

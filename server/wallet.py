@@ -100,7 +100,8 @@ class Wallet:
 
     async def start(self) -> None:
         await self._store.start()
-        self._task = asyncio.create_task(self._commit_groups(), name="wallet-commit")
+        self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each look for it is a system call, getpid
+        self._task = self._loop.create_task(self._commit_groups(), name="wallet-commit")
 
     async def stop(self) -> None:
         """Finish the gifts that were taken, then let go."""
@@ -147,7 +148,7 @@ class Wallet:
         """Pay one gift. Cancelling the caller cancels its waiting, never the gift. Raises Refused."""
         if self._stopping or not self._store.usable or len(self._queue) >= limits.SPEND_QUEUE_MAX:
             raise unavailable()
-        future: asyncio.Future[Paid] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Paid] = self._loop.create_future()
         future.add_done_callback(_retrieve)
         self._queue.append(_Waiting(spend, future))
         self._wake.set()

@@ -215,6 +215,28 @@ async def test_who_reads_nothing_is_cut_off() -> None:
     assert b"still there?" not in wire.written
 
 
+async def test_what_is_told_in_two_turns_shares_a_frame() -> None:
+    """Messages for one peer alone leave together, in their order, before whatever is said to all and before a close."""
+    wire = Wire()
+    connection = Connection(Heard(), wire, "json", set())
+    connection.tell(b"1")
+    await asyncio.sleep(0)
+    connection.tell(b"2")
+    assert wire.written == b""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    connection.tell(b"3")
+    connection.send(Prepared("json", b"[4]"))
+    connection.tell(b"5")
+    connection.close(Close.DRAINING)
+    connection.tell(b"6")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    *told, close = written_frames(wire.written)
+    assert told == [(TEXT, b"[1,2]"), (TEXT, b"[3]"), (TEXT, b"[4]"), (TEXT, b"[5]")]
+    assert close[0] == CLOSE
+
+
 # --- on a real socket ----------------------------------------------------------------------------------------------
 async def test_ping_and_close_of_the_peer(site: Site) -> None:
     """A protocol ping is answered, and a peer that closes gets its own code back."""

@@ -48,11 +48,11 @@ async def send_gift(room: Room, member: Member, command: SendGift) -> SendGiftOk
         gift = _checked(room, member, command)
     except Refused as refused:  # now; but this id may have been paid before the room, or the catalogue, changed
         return await _paid_before(room, member, command, refused)
-    spend, entry = _spend(room, member, command, gift)
+    spend, entry, shown = _spend(room, member, command, gift)
     paid = await room.services.wallet.spend(spend)
     combo = Combo(command.combo, paid.combo_count) if command.combo else None
     # Shown again for a duplicate too: the once-key lets nothing through twice, and the first try may have died here.
-    room.spawn(_show_soon(room, entry, paid.combo_count))
+    room.spawn(_show_soon(room, entry, shown, paid.combo_count))
     return SendGiftOk(id=command.id, duplicate=paid.duplicate, coins=paid.balance, combo=combo, entry=paid.entry_id)
 
 
@@ -89,7 +89,7 @@ def _checked(room: Room, member: Member, command: SendGift) -> Gift:
     return gift
 
 
-def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[Spend, GiftEntry]:
+def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[Spend, GiftEntry, GiftSent]:
     host = room.about.host
     coins, diamonds = gift.coins * command.count, gift.diamonds * command.count
     shown = GiftSent(
@@ -131,22 +131,23 @@ def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[S
         fingerprint=print_,
         entry=encode(entry),
     )
-    return spend, entry
+    return spend, entry, shown
 
 
-async def _show_soon(room: Room, entry: GiftEntry, combo_count: int) -> None:
+async def _show_soon(room: Room, entry: GiftEntry, shown: GiftSent, combo_count: int) -> None:
     try:
-        await show_gift(room.services.history, entry, combo_count)
+        await _show(room.services.history, entry, shown, combo_count)
     except (StoreError, NoSuchRoom) as error:
         log.info("gift_shown_later", gift_id=entry.id, error=str(error))  # by the journal, from the ledger
 
 
 async def show_gift(history: History, entry: GiftEntry, combo_count: int) -> bool:
-    """Show a paid gift in its room unless that was done before; whether it was new.
+    """Show a paid gift in its room unless that was done before; whether it was new. Raises StoreError, NoSuchRoom."""
+    return await _show(history, entry, msgspec.json.decode(entry.show, type=GiftSent), combo_count)
 
-    Board, total, streak and event move in one script. Raises StoreError, NoSuchRoom.
-    """
-    shown = msgspec.json.decode(entry.show, type=GiftSent)
+
+async def _show(history: History, entry: GiftEntry, shown: GiftSent, combo_count: int) -> bool:
+    """Board, total, streak and event move in one script."""
     combo = Combo(entry.combo, combo_count) if entry.combo else None
     head = ""
     if entry.combo:
@@ -172,7 +173,7 @@ async def show_gift(history: History, entry: GiftEntry, combo_count: int) -> boo
             combo_count,
             limits.COMBO_GAP_MS,
             limits.OPEN_COMBOS_MAX,
-            encode(msgspec.structs.replace(shown, combo=combo)),
+            encode(msgspec.structs.replace(shown, combo=combo)) if combo else bytes(entry.show),
         ],
     )
     if outcome[0] == b"no_room":
