@@ -65,6 +65,8 @@ assert PRESENCE_BEAT_S * 2 < PRESENCE_GONE_S < 30
 PRESENCE_BATCH = 1_000  # users per script call
 COMBO_GAP_MS = 4_000  # Bilibili shows a combo for 3 s; one second more for the network
 OPEN_COMBOS_MAX = 200  # per room
+SHOW_BATCH_MAX = 50  # paid gifts that one script call shows in a room: some 1 ms of the store
+SHOW_QUEUE_MAX = 1_000  # per room, while the store does not answer; above it the journal shows them from the ledger
 ROOMS_LISTED_MAX = 500
 
 # --- money -------------------------------------------------------------------------------------------------------

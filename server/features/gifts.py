@@ -1,5 +1,8 @@
 """Gifts: paid in the wallet first, then shown in the room once, whoever of node and journal comes to it."""
 
+from collections import deque
+from collections.abc import Sequence
+
 import msgspec
 import structlog
 from msgspec import Struct
@@ -14,7 +17,7 @@ from server.money import Spend, fingerprint
 from server.registry import every, handles, on_joined, reacts, snapshot_part
 from server.room import Member, Room
 from server.store import keys, scripts
-from server.store.client import StoreError
+from server.store.client import Arg, StoreError
 
 log = structlog.get_logger()
 
@@ -41,6 +44,14 @@ class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift")
     show: msgspec.Raw
 
 
+class Showable(Struct, frozen=True):
+    """A paid gift, as the ledger has it and as the room is told, all but its streak."""
+
+    entry: GiftEntry
+    shown: GiftSent
+    combo_count: int
+
+
 @handles(SendGift)
 async def send_gift(room: Room, member: Member, command: SendGift) -> SendGiftOk:
     """Debit, credit, receipt and ledger entry in one step on disk; then the room is told."""
@@ -52,7 +63,7 @@ async def send_gift(room: Room, member: Member, command: SendGift) -> SendGiftOk
     paid = await room.services.wallet.spend(spend)
     combo = Combo(command.combo, paid.combo_count) if command.combo else None
     # Shown again for a duplicate too: the once-key lets nothing through twice, and the first try may have died here.
-    room.spawn(_show_soon(room, entry, shown, paid.combo_count))
+    _show_soon(room, Showable(entry, shown, paid.combo_count))
     return SendGiftOk(id=command.id, duplicate=paid.duplicate, coins=paid.balance, combo=combo, entry=paid.entry_id)
 
 
@@ -134,51 +145,72 @@ def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[S
     return spend, entry, shown
 
 
-async def _show_soon(room: Room, entry: GiftEntry, shown: GiftSent, combo_count: int) -> None:
+class _Showing:
+    """Paid gifts that this node has yet to show in a room: those that come while a call is under way share the next."""
+
+    __slots__ = ("running", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[Showable] = deque()
+        self.running = False
+
+
+def _show_soon(room: Room, gift: Showable) -> None:
+    showing: _Showing = room.memory("showing", _Showing)
+    if len(showing.waiting) >= limits.SHOW_QUEUE_MAX:
+        log.info("gifts_shown_later", room=room.id, gifts=1, error="too many wait")  # by the journal, from the ledger
+        return
+    showing.waiting.append(gift)
+    if not showing.running:
+        showing.running = True
+        room.spawn(_keep_showing(room, showing))
+
+
+async def _keep_showing(room: Room, showing: _Showing) -> None:
     try:
-        await _show(room.services.history, entry, shown, combo_count)
-    except (StoreError, NoSuchRoom) as error:
-        log.info("gift_shown_later", gift_id=entry.id, error=str(error))  # by the journal, from the ledger
+        while waiting := showing.waiting:
+            some = [waiting.popleft() for _ in range(min(len(waiting), limits.SHOW_BATCH_MAX))]
+            try:
+                await _show(room.services.history, room.id, some)
+            except (StoreError, NoSuchRoom) as error:
+                log.info("gifts_shown_later", room=room.id, gifts=len(some), error=str(error))
+    finally:
+        showing.running = False
 
 
 async def show_gift(history: History, entry: GiftEntry, combo_count: int) -> bool:
     """Show a paid gift in its room unless that was done before; whether it was new. Raises StoreError, NoSuchRoom."""
-    return await _show(history, entry, msgspec.json.decode(entry.show, type=GiftSent), combo_count)
+    shown = msgspec.json.decode(entry.show, type=GiftSent)
+    [new] = await _show(history, entry.room, [Showable(entry, shown, combo_count)])
+    return new
 
 
-async def _show(history: History, entry: GiftEntry, shown: GiftSent, combo_count: int) -> bool:
-    """Board, total, streak and event move in one script."""
-    combo = Combo(entry.combo, combo_count) if entry.combo else None
-    head = ""
-    if entry.combo:
-        rest = {"from": shown.from_, "to": shown.to, "gift": GiftRef(entry.gift)}
-        head = msgspec.json.encode(rest).decode()[1:]
-    outcome = await history.run(
-        SHOW,
-        [
-            *event_keys(entry.room),
-            keys.room_once(entry.room, entry.id),
-            keys.room_board(entry.room),
-            keys.room_names(entry.room),
-            keys.room_state(entry.room),
-        ],
-        [
-            limits.HISTORY_EVENTS_MAX,
-            limits.ONCE_S,
-            entry.viewer,
-            entry.viewer_name,
-            entry.coins,
-            f"combo:{entry.viewer}:{entry.gift}:{entry.combo}" if entry.combo else "",
-            head,
-            combo_count,
-            limits.COMBO_GAP_MS,
-            limits.OPEN_COMBOS_MAX,
-            encode(msgspec.structs.replace(shown, combo=combo)) if combo else bytes(entry.show),
-        ],
-    )
-    if outcome[0] == b"no_room":
-        raise NoSuchRoom(entry.room)
-    return bool(outcome[0] == b"ok")
+async def _show(history: History, room_id: str, gifts: Sequence[Showable]) -> list[bool]:
+    """Board, totals, streaks and events move in one script; which gifts were new. Raises StoreError, NoSuchRoom."""
+    names = [
+        *event_keys(room_id),
+        keys.room_board(room_id),
+        keys.room_names(room_id),
+        keys.room_state(room_id),
+        *(keys.room_once(room_id, gift.entry.id) for gift in gifts),
+    ]
+    args: list[Arg] = [limits.HISTORY_EVENTS_MAX, limits.ONCE_S, limits.COMBO_GAP_MS, limits.OPEN_COMBOS_MAX]
+    for gift in gifts:
+        args += _shown_args(gift)
+    outcomes = await history.run(SHOW, names, args)
+    if any(outcome[0] == b"no_room" for outcome in outcomes):
+        raise NoSuchRoom(room_id)
+    return [outcome[0] == b"ok" for outcome in outcomes]
+
+
+def _shown_args(gift: Showable) -> tuple[Arg, ...]:
+    entry, shown = gift.entry, gift.shown
+    if not entry.combo:
+        return entry.viewer, entry.viewer_name, entry.coins, "", "", 0, bytes(entry.show)
+    field = f"combo:{entry.viewer}:{entry.gift}:{entry.combo}"
+    head = msgspec.json.encode({"from": shown.from_, "to": shown.to, "gift": GiftRef(entry.gift)})[1:]
+    body = encode(msgspec.structs.replace(shown, combo=Combo(entry.combo, gift.combo_count)))
+    return entry.viewer, entry.viewer_name, entry.coins, field, head, gift.combo_count, body
 
 
 # --- streaks ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from server import limits
+from server.features.gifts import SHOW
 from server.store import keys
 from tests.conftest import Stores
 from tests.money import assert_conserved
@@ -297,3 +298,52 @@ async def test_many_gifts_of_many_people(another_site: AnotherSite) -> None:
         assert sum(event["coins"] for event in viewer.events("gifts.sent")) == 400
         seqs = [event["seq"] for event in viewer.events()]
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+
+
+class Held:
+    """The room store's calls that show gifts, the first of them held until `go` is set."""
+
+    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go, self.asked, self.sizes = asyncio.Event(), asyncio.Event(), list[int]()
+        history = site.node.history
+        run = history.run
+
+        async def held(script: Any, names: Any, args: Any) -> Any:
+            if script is SHOW:
+                self.sizes.append((len(args) - len(script.args)) // len(script.each_args))
+                self.asked.set()
+                await self.go.wait()
+            return await run(script, names, args)
+
+        monkeypatch.setattr(history, "run", held)
+
+
+async def test_gifts_share_a_call_that_shows_them(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is paid while the room store works is shown by the next call, in the order in which it was paid."""
+    monkeypatch.setattr(limits, "SHOW_BATCH_MAX", 8)
+    held = Held(site, monkeypatch)
+    alice = await site.join("alice", "bot")
+    first = await alice.gift("rose", 1)
+    await held.asked.wait()
+    replies = [await alice.gift("rose", 1) for _ in range(10)]
+    assert held.sizes == [1]
+    held.go.set()
+    await alice.until(lambda _: len(alice.events("gifts.sent")) == 11)
+    assert held.sizes == [1, 8, 2]
+    assert [event["id"] for event in alice.events("gifts.sent")] == [first["id"], *(reply["id"] for reply in replies)]
+
+
+async def test_more_gifts_than_may_wait_to_be_shown(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the bound a gift is paid all the same, and shown by the journal from the ledger."""
+    monkeypatch.setattr(limits, "SHOW_QUEUE_MAX", 3)
+    held = Held(site, monkeypatch)
+    alice = await site.join("alice", "bot")
+    paid = [(await alice.gift("rose", 1))["id"]]
+    await held.asked.wait()
+    paid += [(await alice.gift("rose", 1))["id"] for _ in range(6)]
+    held.go.set()
+    await alice.until(lambda _: len(alice.events("gifts.sent")) == 4)
+    async with site.draining(ahead_s=5) as drain:
+        await drain.retell_once()
+    await alice.until(lambda _: len(alice.events("gifts.sent")) == 7)
+    assert sorted(event["id"] for event in alice.events("gifts.sent")) == sorted(paid)

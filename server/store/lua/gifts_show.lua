@@ -1,21 +1,14 @@
--- Shows a paid gift in its room once: board, total, streak and event move together.
--- KEYS meta events live once board names state
--- ARGV keep once_s user_id user_name coins combo_field combo_head combo_count gap_ms combos_max body
+-- Shows paid gifts in their room, each once: board, total, streak and event move together.
+-- KEYS meta events live board names state
+-- ARGV keep once_s gap_ms combos_max
+-- EACH once / user_id user_name coins combo_field combo_head combo_count body
 -- INCLUDE append_event
--- Returns {ok, seq} | {seen, seq} | {no_room}
-local shown = redis.call('GET', once)
-if shown then
-  return {'seen', shown}
-end
-if redis.call('EXISTS', meta) == 0 then
-  return {'no_room'}
-end
-redis.call('ZINCRBY', board, coins, user_id)
-redis.call('HSET', names, user_id, user_name)
-redis.call('HINCRBY', meta, 'coins', coins)
-if combo_field ~= '' then
+-- Returns per gift {ok, seq} | {seen, seq} | {no_room}
+local there = redis.call('EXISTS', meta) == 1
+
+local function run_combo(field, head, coins, combo_count)
   -- "<ends_at_ms> <coins> <count> <head>": head is the JSON of combo_ended up to its numbers
-  local open = redis.call('HGET', state, combo_field)
+  local open = redis.call('HGET', state, field)
   local paid, count = tonumber(coins), tonumber(combo_count)
   if open then
     local _, before, so_far = string.match(open, '^(%d+) (%d+) (%d+) ')
@@ -23,10 +16,31 @@ if combo_field ~= '' then
     count = math.max(count, tonumber(so_far))  -- gifts of one streak may be shown out of order
   end
   if open or redis.call('HLEN', state) < tonumber(combos_max) then
-    redis.call('HSET', state, combo_field, string.format('%d %d %d ', now_ms() + tonumber(gap_ms), paid, count)
-      .. combo_head)
+    redis.call('HSET', state, field, string.format('%d %d %d ', now_ms() + tonumber(gap_ms), paid, count) .. head)
   end
 end
-local seq = append_event(meta, events, live, keep, body)
-redis.call('SET', once, seq, 'EX', once_s)
-return {'ok', seq}
+
+local function show(once, user_id, user_name, coins, combo_field, combo_head, combo_count, body)
+  local shown = redis.call('GET', once)
+  if shown then
+    return {'seen', shown}
+  end
+  if not there then
+    return {'no_room'}
+  end
+  redis.call('ZINCRBY', board, coins, user_id)
+  redis.call('HSET', names, user_id, user_name)
+  redis.call('HINCRBY', meta, 'coins', coins)
+  if combo_field ~= '' then
+    run_combo(combo_field, combo_head, coins, combo_count)
+  end
+  local seq = append_event(meta, events, live, keep, body)
+  redis.call('SET', once, seq, 'EX', once_s)
+  return {'ok', seq}
+end
+
+local results = {}
+for i = 1, items do
+  results[i] = show(keys_of(i), args_of(i))
+end
+return results
