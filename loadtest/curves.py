@@ -94,7 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _shown(points: list[Point]) -> list[Point]:
     for point in points:
         latency = f"p50 {point.p50_ms:7.1f}  p99 {point.p99_ms:7.1f} ms"
-        rates = f"{point.delivered_per_s:10.0f} delivered/s  {point.writes_per_s:8.0f} writes/s"
+        writes = f"{point.writes_per_s:8.0f} writes/s" if point.writes_per_s else ""  # else nobody counted them
+        rates = f"{point.delivered_per_s:10.0f} delivered/s  {writes:17}"
         cost = f"{point.us_each:7.2f} us  {point.cores:5.2f} cores"
         report.CONSOLE.print(f"{point.curve:10} {point.x:7g}  {cost} {rates}  {latency}")
     return points

@@ -20,7 +20,8 @@ STORE_CPU, DRIVER_CPU = 0, 1
 @contextlib.contextmanager
 def store(kind: embedded.StoreKind, configured: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """A store as `run` starts it: for money with appendfsync always."""
-    command = embedded.command(kind, configured)
+    # What rewrites the log beside the store has the other core, as on any server that has more than one.
+    command = [*embedded.command(kind, configured), "--aof-rewrite-cpulist", str(DRIVER_CPU)]
     place = functools.partial(on_core, STORE_CPU, os.getpid())
     process = subprocess.Popen(command, env=child_environment(), preexec_fn=place)  # noqa: PLW1509, S603
     try:
