@@ -136,4 +136,4 @@ def plot(run: Run, path: Path) -> None:
         axes.grid(visible=True, which="both", alpha=0.2)
     figure.legend(loc="outside lower center", ncols=4, fontsize=8)
     figure.suptitle(f"{run.date}, commit {run.commit}, {run.machine['machine']}", fontsize=8)
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -19,7 +20,7 @@ from protocol.client import Frame
 STOP_S = 10.0
 
 
-class Peer:
+class Peer(ABC):
     """A server on a core of its own, until the block ends. Its files are in a folder that ends with it."""
 
     name: ClassVar[str]
@@ -39,23 +40,24 @@ class Peer:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     # --- of each peer ------------------------------------------------------------------------------------------
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027  # most have nothing to prepare
         """What is to be done once, before the first start."""
 
+    @abstractmethod
     def why_not(self) -> str | None:
         """Why it cannot be started here, or None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def version(self) -> str:
-        raise NotImplementedError
+        """As the table shows it."""
 
-    def command(self) -> list[str]:
-        """The command line that serves on `port`; files go to `folder`."""
-        raise NotImplementedError
+    @abstractmethod
+    def start(self) -> None:
+        """Start what it consists of, the server on `port` last; files go to `folder`."""
 
+    @abstractmethod
     def said(self, text: str) -> Frame:
         """What the bot sends to tell the room a text."""
-        raise NotImplementedError
 
     # --- of all ------------------------------------------------------------------------------------------------
     def __enter__(self) -> "Peer":
@@ -66,11 +68,6 @@ class Peer:
             self.__exit__()
             raise
         return self
-
-    def start(self) -> None:
-        """Start what it consists of, the server last."""
-        self.run(self.command())
-        self.until_listening()
 
     def until_listening(self) -> None:
         try:

@@ -16,11 +16,8 @@ class _Plain(Peer):
     def why_not(self) -> str | None:
         return None
 
-    def command(self) -> list[str]:
-        return [sys.executable, "-m", "loadtest.naive", self.name, str(self.port)]
-
     def start(self) -> None:
-        self.run(self.command(), PYTHONPATH=str(ROOT))
+        self.run([sys.executable, "-m", "loadtest.naive", self.name, str(self.port)], PYTHONPATH=str(ROOT))
         self.until_listening()
 
     def said(self, text: str) -> Frame:
