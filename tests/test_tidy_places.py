@@ -19,7 +19,6 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/http/rooms.py": {200: "a shape in a type"},
     "server/http/tokens.py": {3600: "a default in a type"},
     "server/journal/reversals.py": {0x11E2: "the name of an advisory lock"},
-    "server/journal/process.py": {50_000: "the garbage collector's measure"},
     "server/journal/database.py": {0x11E2004: "the name of an advisory lock"},
     "server/node.py": {50_000: "the garbage collector's measure", 4096: "the kernel's backlog: it has its own bound"},
     "server/frames.py": {

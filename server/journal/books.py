@@ -1,7 +1,6 @@
 """From ledger entries to rows: each entry is checked, posted double, and chained to the one before."""
 
 import hashlib
-from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -40,7 +39,7 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     reversed: tuple[Share, ...] = ()
 
 
-class LogEntry(Struct, frozen=True, kw_only=True, gc=False):
+class LogEntry(Struct, frozen=True, gc=False):
     """One entry of a partition's log as the wallet store holds it; `about` is what its body says."""
 
     epoch: int
@@ -51,13 +50,8 @@ class LogEntry(Struct, frozen=True, kw_only=True, gc=False):
     combo_count: int
     body: bytes
     about: Body
-
-    def accounts(self) -> Iterator[str]:
-        """The accounts whose balance this entry tells."""
-        if self.balance is not None:
-            yield f"viewer:{self.about.viewer}"
-        if self.credited is not None:
-            yield f"creator:{self.about.creator}"
+    viewer: str  # account names, made once for all that is kept by account
+    creator: str
 
 
 class Positions:
@@ -68,15 +62,16 @@ class Positions:
         self.now: dict[str, int] = {}
         self.changed: dict[str, int] = {}
 
-    def move(self, *moves: tuple[str, int, int | None]) -> None:
-        """Check that the entry's own balances are those that follow, and take them all. Raises Misfit."""
-        for account, by, told in moves:
-            before = self.now.get(account, 0)
-            if before + by != told:
-                raise Misfit(f"{account} has {told} after {by:+d}, but had {before}")
-        for account, _, told in moves:
-            assert told is not None
-            self.now[account] = self.changed[account] = told
+    def expect(self, account: str, by: int, told: int | None) -> None:
+        """Check that an entry's own balance is the one that follows. Raises Misfit."""
+        before = self.now.get(account, 0)
+        if before + by != told:
+            raise Misfit(f"{account} has {told} after {by:+d}, but had {before}")
+
+    def take(self, account: str, balance: int | None) -> None:
+        """As was expected."""
+        assert balance is not None
+        self.now[account] = self.changed[account] = balance
 
 
 class Mark(Struct, frozen=True):
@@ -111,23 +106,36 @@ def parse(row: Any) -> "LogEntry | Unreadable":
     id, listed = row
     epoch, n = map(int, id.split(b"-"))
     try:
-        pairs = iter(listed)
-        fields = dict(zip(pairs, pairs, strict=True))
-        if "\0" in fields[b"e"].decode():
+        at, balance, credited, combo, body = _fields(listed)
+        if "\0" in body.decode():
             raise ValueError("a NUL in the text")
-        entry = LogEntry(
-            epoch=epoch,
-            n=n,
-            at_ms=_number(fields[b"t"]),
-            balance=_number(fields[b"b"]) if b"b" in fields else None,
-            credited=_number(fields[b"d"]) if b"d" in fields else None,
-            combo_count=_number(fields.get(b"k", b"0")),
-            body=fields[b"e"],
-            about=_BODY.decode(fields[b"e"]),
+        about = _BODY.decode(body)
+        return LogEntry(
+            epoch,
+            n,
+            _number(at),
+            None if balance is None else _number(balance),
+            None if credited is None else _number(credited),
+            _number(combo),
+            body,
+            about,
+            f"viewer:{about.viewer}",
+            f"creator:{about.creator}",
         )
-    except (KeyError, ValueError, msgspec.DecodeError) as error:
+    except (ValueError, msgspec.DecodeError) as error:
         return Unreadable(epoch=epoch, n=n, body=repr(listed).encode(), reason=f"cannot be read: {error!r}")
-    return entry
+
+
+def _fields(listed: list[bytes]) -> tuple[bytes, bytes | None, bytes | None, bytes, bytes]:
+    """Time, balance, credit, combo count and body, of the kinds of entry that the wallet's scripts write."""
+    match listed:
+        case [b"t", at, b"b", balance, b"d", credited, b"k", combo, b"e", body]:
+            return at, balance, credited, combo, body
+        case [b"t", at, b"b", balance, b"e", body]:
+            return at, balance, None, b"0", body
+        case [b"t", at, b"e", body]:
+            return at, None, None, b"0", body
+    raise ValueError("other fields than a script writes")
 
 
 def _number(text: bytes) -> int:
@@ -172,7 +180,7 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions) -> tuple
     if not mark.follows(entry):
         raise Gap(f"partition {partition}: {entry.epoch}-{entry.n} after {mark.epoch}-{mark.n}")
     about, epoch, n = entry.about, entry.epoch, entry.n
-    legs_of = _legs(about)
+    legs = _legs(partition, entry)
     _move(entry, about, known)
     digest = chain(mark.hash, partition, entry, entry.body)
     row = Row(
@@ -193,7 +201,6 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions) -> tuple
         entry.body.decode(),
         digest,
     )
-    legs = [(partition, epoch, n, leg, *posting) for leg, posting in enumerate(legs_of)]
     return Mark(epoch, n, digest), row, legs
 
 
@@ -204,55 +211,61 @@ def chain(last: str, partition: int, entry: Any, body: bytes) -> str:
 
 
 def _move(entry: LogEntry, body: Body, known: Positions) -> None:
+    """Check all of an entry's balances before one is taken. Raises Misfit."""
     match body.kind:
         case "gift":
-            known.move(
-                (f"viewer:{body.viewer}", -body.coins, entry.balance),
-                (f"creator:{body.creator}", body.diamonds, entry.credited),
-            )
+            known.expect(entry.viewer, -body.coins, entry.balance)
+            known.expect(entry.creator, body.diamonds, entry.credited)
+            known.take(entry.creator, entry.credited)
         case "topup" | "refund":
-            known.move((f"viewer:{body.viewer}", body.coins, entry.balance))
+            known.expect(entry.viewer, body.coins, entry.balance)
         case "chargeback":
-            known.move((f"viewer:{body.viewer}", -body.coins, entry.balance))
+            known.expect(entry.viewer, -body.coins, entry.balance)
         case "freeze" | "unfreeze" | "limit":
-            known.move((f"viewer:{body.viewer}", 0, entry.balance))
+            known.expect(entry.viewer, 0, entry.balance)
+        case _:
+            return
+    known.take(entry.viewer, entry.balance)
 
 
-def _legs(body: Body) -> list[tuple[str, str, int]]:
+def _legs(partition: int, entry: LogEntry) -> list[Leg]:
     """Who gives, who gets: zero in each asset (TigerBeetle's recipe for an exchange of currencies)."""
+    epoch, n, body, viewer, creator = entry.epoch, entry.n, entry.about, entry.viewer, entry.creator
+    coins, diamonds = body.coins, body.diamonds
     match body.kind:
         case "gift":
             return [
-                ("coins", f"viewer:{body.viewer}", -body.coins),
-                ("coins", "house:spent", body.coins),
-                ("diamonds", "house:awarded", -body.diamonds),
-                ("diamonds", f"creator:{body.creator}", body.diamonds),
+                (partition, epoch, n, 0, "coins", viewer, -coins),
+                (partition, epoch, n, 1, "coins", "house:spent", coins),
+                (partition, epoch, n, 2, "diamonds", "house:awarded", -diamonds),
+                (partition, epoch, n, 3, "diamonds", creator, diamonds),
             ]
         case "topup":
             return [
-                ("coins", "house:sold", -body.coins),
-                ("coins", f"viewer:{body.viewer}", body.coins),
+                (partition, epoch, n, 0, "coins", "house:sold", -coins),
+                (partition, epoch, n, 1, "coins", viewer, coins),
             ]
         case "refund":
             return [
-                ("coins", "house:spent", -body.coins),
-                ("coins", f"viewer:{body.viewer}", body.coins),
-                ("diamonds", f"creator:{body.creator}", -body.diamonds),
-                ("diamonds", "house:awarded", body.diamonds),
+                (partition, epoch, n, 0, "coins", "house:spent", -coins),
+                (partition, epoch, n, 1, "coins", viewer, coins),
+                (partition, epoch, n, 2, "diamonds", creator, -diamonds),
+                (partition, epoch, n, 3, "diamonds", "house:awarded", diamonds),
             ]
         case "chargeback":
-            return _chargeback_legs(body)
+            postings = _chargeback_postings(body, viewer)
+            return [(partition, epoch, n, leg, *posting) for leg, posting in enumerate(postings)]
         case "open" | "freeze" | "unfreeze" | "limit":
             return []
         case _:
             raise msgspec.ValidationError(f"unknown kind {body.kind}")
 
 
-def _chargeback_legs(body: Body) -> list[tuple[str, str, int]]:
+def _chargeback_postings(body: Body, viewer: str) -> list[tuple[str, str, int]]:
     """The sale is undone: what is left of it from the wallet, what was spent of it from the gifts it paid for."""
     spent = sum(share.coins for share in body.reversed)
     legs = [
-        ("coins", f"viewer:{body.viewer}", -body.coins),
+        ("coins", viewer, -body.coins),
         ("coins", "house:spent", -spent),
         ("coins", "house:sold", body.coins + spent),
     ]

@@ -2,22 +2,29 @@
 
 import functools
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import BigInteger, Connection, Integer, Table, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import bindparam
 
 Rows = Sequence[tuple[Any, ...]]
+ROWS_AT_ONCE = 32  # per statement on SQLite: a row of `postings` costs 0.75 us so, 1.15 us alone; 64 bring no more
 
 
 def insert_many(connection: Connection, table: Table, rows: Rows) -> None:
     """Rows with a value for every column, in the table's order. Raises SQLAlchemyError."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(_insert(table), list(rows))
+    if connection.dialect.name != "sqlite":
+        _copy(connection, table, rows)
         return
-    _copy(connection, table, rows)
+    whole = len(rows) - len(rows) % ROWS_AT_ONCE
+    groups = [tuple(chain.from_iterable(rows[at : at + ROWS_AT_ONCE])) for at in range(0, whole, ROWS_AT_ONCE)]
+    if groups:
+        connection.exec_driver_sql(_insert(table, ROWS_AT_ONCE), groups)
+    if rows[whole:]:
+        connection.exec_driver_sql(_insert(table, 1), list(rows[whole:]))
 
 
 def put_many(connection: Connection, table: Table, rows: Rows) -> None:
@@ -30,8 +37,16 @@ def put_many(connection: Connection, table: Table, rows: Rows) -> None:
 
 
 @functools.cache
-def _insert(table: Table) -> str:
-    return str(insert(table).compile(dialect=sqlite.dialect()))
+def _insert(table: Table, rows: int) -> str:
+    """OR FAIL: a statement of several rows that may undo itself alone keeps a journal, which costs more than it saves.
+
+    Without it what it wrote until it failed is undone with its transaction.
+    """
+    statement = insert(table).prefix_with("OR FAIL")
+    one = f"({', '.join('?' * len(table.columns))})"
+    head, values, rest = str(statement.compile(dialect=sqlite.dialect())).rpartition(one)
+    assert (values, rest) == (one, "")
+    return head + ", ".join([one] * rows)
 
 
 @functools.cache
@@ -52,15 +67,26 @@ def _put_arrays(table: Table) -> Any:
 
 
 def _copy(connection: Connection, table: Table, rows: Rows) -> None:
-    """psycopg's own cursor, for SQLAlchemy has no COPY; its errors become SQLAlchemy's."""
+    """psycopg's own cursor, for SQLAlchemy has no COPY; its errors become SQLAlchemy's.
+
+    In the binary form: of 13.5 us here and 15 us in the database per entry that saves 2 and 2 (measured).
+    """
     quoted = connection.dialect.identifier_preparer
     columns = ", ".join(quoted.format_column(column) for column in table.columns)
-    statement = f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN"
+    statement = f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN (FORMAT BINARY)"
     driver: Any = connection.connection.driver_connection
     dbapi: Any = connection.dialect.loaded_dbapi
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types([_binary_type(column.type) for column in table.columns])
             for row in rows:
                 copy.write_row(row)
     except dbapi.Error as error:
         raise DBAPIError.instance(statement, None, error, dbapi.Error, dialect=connection.dialect) from error
+
+
+def _binary_type(of: Any) -> str:
+    """PostgreSQL casts nothing in this form: a column gets exactly its own type."""
+    if isinstance(of, BigInteger):
+        return "int8"
+    return "int4" if isinstance(of, Integer) else "text"

@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from server import limits
 from server.clock import Clock
 from server.history import History
-from server.journal.books import parse
-from server.journal.ledger import Ledger, Logs
+from server.journal.books import Mark, parse
+from server.journal.ledger import Batch, Ledger, Logs
 from server.journal.retell import Retell, after
 from server.store import keys
 from server.store.client import Store, StoreError
@@ -72,22 +72,54 @@ class Drain:
         return moved
 
     async def drain_once(self) -> int:
-        """One round over all partitions in one transaction; how many entries it moved."""
-        self.stuck = await asyncio.to_thread(self._ledger.stuck)
-        marks = await asyncio.to_thread(self._ledger.marks)
-        await self.freeze(self.stuck)
-        with contextlib.suppress(StoreError):  # the journal goes on without the room store
-            await self._retell.begin()
-        positions = {p: (mark.epoch, mark.n) for p, mark in marks.items() if p not in self.stuck}
-        logs = await self._read_logs({p: after(position) for p, position in positions.items()}, limits.DRAIN_BATCH)
-        self._retell.note(positions, logs)
-        moved = await asyncio.to_thread(self._ledger.write, marks, logs) if logs else 0
-        self.journaled += moved
-        self._more = moved > 0 and any(len(found) == limits.DRAIN_BATCH for found in logs.values())
+        """What is there, a few rounds at most; how many entries it moved. Raises StoreError, SQLAlchemyError."""
+        before = self.journaled
+        try:
+            await self._drain()
+        except BaseException:
+            self._ledger.forget()
+            raise
         if abs(self.clock.now_ms() - self._trimmed_at_ms) > limits.TRIM_EVERY_S * 1000:
             self._trimmed_at_ms = self.clock.now_ms()
             await self._trim()
-        return moved
+        return self.journaled - before
+
+    async def _drain(self) -> None:
+        """Each round is one transaction over all partitions; while it is written the next is read and checked."""
+        marks, self.stuck = await asyncio.to_thread(self._ledger.begin)
+        await self.freeze(self.stuck)
+        with contextlib.suppress(StoreError):  # the journal goes on without the room store
+            await self._retell.begin()
+        batch = await self._prepare({p: mark for p, mark in marks.items() if p not in self.stuck})
+        for left in reversed(range(limits.DRAIN_ROUNDS_MAX)):
+            if batch is None:
+                self._more = False
+                return
+            unread = batch.unread(limits.DRAIN_BATCH)
+            self._more = bool(unread)
+            batch = await self._write(batch, unread if left else {})
+
+    async def _prepare(self, marks: dict[int, Mark]) -> Batch | None:
+        """What comes behind these marks, if anything does. Raises StoreError, SQLAlchemyError."""
+        positions = {partition: (mark.epoch, mark.n) for partition, mark in marks.items()}
+        logs = await self._read_logs({p: after(position) for p, position in positions.items()}, limits.DRAIN_BATCH)
+        self._retell.note(positions, logs)
+        return await asyncio.to_thread(self._ledger.prepare, marks, logs) if logs else None
+
+    async def _write(self, batch: Batch, unread: dict[int, Mark]) -> Batch | None:
+        """Write one and prepare the next, which stands or falls with it. Raises StoreError, SQLAlchemyError."""
+        writing, reading = asyncio.to_thread(self._ledger.write, batch), self._prepare(unread)
+        written, ahead = await asyncio.gather(writing, reading, return_exceptions=True)
+        if isinstance(written, (IntegrityError, DataError)):
+            self._ledger.forget()
+            self.journaled += await asyncio.to_thread(self._ledger.write_one_by_one, batch.logs)
+            return None
+        if isinstance(written, BaseException):
+            raise written
+        self.journaled += written
+        if isinstance(ahead, BaseException):
+            raise ahead
+        return ahead
 
     async def retell_once(self) -> None:
         """Show what no node has shown. Raises StoreError."""

@@ -25,19 +25,33 @@ class LostRace(SQLAlchemyError):
 
 
 class Batch:
-    """What one transaction writes."""
+    """What one transaction writes, and the entries that it is of."""
 
-    def __init__(self) -> None:
+    def __init__(self, logs: Logs) -> None:
+        self.logs = logs
         self.rows: list[Row] = []
         self.legs: list[Leg] = []
         self.posted: list[dict[str, Any]] = []
         self.reversed: list[dict[str, Any]] = []
         self.moved: dict[int, tuple[Mark, Mark]] = {}
-        self.misfits: dict[int, tuple[LogEntry | Unreadable, str]] = {}
+        self.balances: list[tuple[int, str, int]] = []  # rows of `positions`
+        self.misfits: dict[int, tuple[Mark, LogEntry | Unreadable, str]] = {}
+
+    def unread(self, full: int) -> dict[int, Mark]:
+        """Where the logs may go on of which `full` entries were read; not behind one that does not fit."""
+        return {
+            partition: mark
+            for partition, (_, mark) in self.moved.items()
+            if len(self.logs[partition]) == full and partition not in self.misfits
+        }
 
 
 class Ledger:
-    """The journal as its one writer sees it."""
+    """The journal as its one writer sees it.
+
+    A batch may be prepared while the one before it is written: it goes by the balances that will stand then. When that
+    is not written after all, neither may this be, and all is forgotten (`forget`).
+    """
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
@@ -46,79 +60,104 @@ class Ledger:
         # are read anew, and the transaction that went by them is rolled back (_move_marks, _hold_mark).
         self._known: dict[int, Positions] = {}
 
+    def begin(self) -> tuple[dict[int, Mark], dict[int, str]]:
+        """The marks, and why partitions stand still, read anew while nothing is being written."""
+        if sum(len(known.now) for known in self._known.values()) > limits.POSITIONS_KEPT_MAX:
+            self._known.clear()
+        with reading(self._engine).connect() as connection:
+            stuck = {row.partition: row.reason for row in connection.execute(_STUCK)}
+            marks = _marks(connection)
+        for partition in stuck:  # whoever puts it right may put balances right
+            self._known.pop(partition, None)
+        return marks, stuck
+
     def marks(self) -> dict[int, Mark]:
         """How far each partition is journaled."""
-        marks = dict.fromkeys(range(limits.WALLET_PARTITIONS), START)
         with reading(self._engine).connect() as connection:
-            for row in connection.execute(select(watermarks)):
-                marks[row.partition] = Mark(row.epoch, row.n, row.hash)
-        return marks
+            return _marks(connection)
 
-    def stuck(self) -> dict[int, str]:
-        """Partitions that stand still in front of an entry that does not fit, and why."""
-        with reading(self._engine).connect() as connection:
-            rows = connection.execute(select(quarantine.c.partition, quarantine.c.reason))
-            found = {row.partition: row.reason for row in rows}
-        for partition in found:  # whoever puts it right may put balances right
-            self._known.pop(partition, None)
-        return found
+    def forget(self) -> None:
+        """The balances: they have moved along with entries that are not journaled."""
+        self._known.clear()
 
-    def write(self, marks: dict[int, Mark], logs: Logs) -> int:
-        """Journal the entries; how many. Raises SQLAlchemyError (LostRace), and then nothing is written."""
-        try:
-            return self._write(marks, logs)
-        except (IntegrityError, DataError):
-            return self._write_one_by_one(logs)
-
-    # --- one transaction ---------------------------------------------------------------------------------------
-    def _write(self, marks: dict[int, Mark], logs: Logs) -> int:
-        try:
-            batch = self._prepare(marks, logs)
-            self._commit(batch)
-        except BaseException:
-            self._known.clear()  # they have moved along with entries that are not journaled
-            raise
-        for known in self._known.values():
-            known.changed.clear()
-        return len(batch.rows)
-
-    def _prepare(self, marks: dict[int, Mark], logs: Logs) -> Batch:
-        """Check every entry against the ones before it: number, hash, balances."""
-        batch = Batch()
+    def prepare(self, marks: dict[int, Mark], logs: Logs) -> Batch:
+        """Check every entry against the ones before it: number, hash, balances. Raises SQLAlchemyError."""
+        batch = Batch(logs)
         self._learn(marks, logs)
         for partition, found in logs.items():
             known = self._known[partition]
-            mark = known.mark
-            for entry in found:
-                if isinstance(entry, Unreadable):
-                    batch.misfits[partition] = (entry, entry.reason)
-                    break
-                try:
-                    mark, row, legs = book(partition, mark, entry, known)
-                except (Gap, Misfit, msgspec.ValidationError) as error:
-                    batch.misfits[partition] = (entry, str(error))
-                    break
-                batch.rows.append(row)
-                batch.legs += legs
-                if row.kind == "topup":
-                    batch.posted.append({"topup": row.ref, "after": row.balance})
-                elif row.kind in ("refund", "chargeback"):
-                    batch.reversed.append({"of_kind": row.kind, "of_ref": row.ref, "of_user": row.user_id})
-            if mark is not known.mark:
-                batch.moved[partition] = (known.mark, mark)
-                known.mark = mark
+            before = known.mark
+            self._book(batch, partition, known, found)
+            if known.mark is not before:
+                batch.moved[partition] = (before, known.mark)
+            batch.balances += [(partition, *changed) for changed in known.changed.items()]
+            known.changed.clear()
         return batch
+
+    def write(self, batch: Batch) -> int:
+        """Journal what was prepared; how many entries. Raises SQLAlchemyError (LostRace), and nothing is written.
+
+        IntegrityError and DataError are of a row that the journal does not take: `write_one_by_one` finds it.
+        """
+        if not batch.rows and not batch.misfits:
+            return 0
+        with self._engine.begin() as connection:
+            _move_marks(connection, batch.moved)
+            if batch.rows:
+                insert_many(connection, entries, batch.rows)
+            if batch.legs:
+                insert_many(connection, postings, batch.legs)
+            if batch.balances:
+                put_many(connection, positions, batch.balances)
+            if batch.posted:
+                connection.execute(_TOPUP_POSTED, batch.posted)
+            if batch.reversed:
+                connection.execute(_REVERSAL_POSTED, batch.reversed)
+            for partition, (mark, entry, reason) in batch.misfits.items():
+                _hold_mark(connection, partition, mark)
+                self._set_aside(connection, partition, entry, reason)
+        return len(batch.rows)
+
+    def write_one_by_one(self, logs: Logs) -> int:
+        """A row broke a unique key: find it and set it aside, so that it stops its partition alone."""
+        written = 0
+        for partition, found in logs.items():
+            for entry in found:
+                moved = self._write_one(partition, entry)
+                written += moved
+                if not moved:
+                    break
+        return written
+
+    # --- one transaction ---------------------------------------------------------------------------------------
+    def _book(self, batch: Batch, partition: int, known: Positions, found: Entries) -> None:
+        """A partition's entries as rows, up to the first that does not fit."""
+        for entry in found:
+            if isinstance(entry, Unreadable):
+                batch.misfits[partition] = (known.mark, entry, entry.reason)
+                return
+            try:
+                known.mark, row, legs = book(partition, known.mark, entry, known)
+            except (Gap, Misfit, msgspec.ValidationError) as error:
+                batch.misfits[partition] = (known.mark, entry, str(error))
+                return
+            batch.rows.append(row)
+            batch.legs += legs
+            if row.kind == "topup":
+                batch.posted.append({"topup": row.ref, "after": row.balance})
+            elif row.kind in ("refund", "chargeback"):
+                batch.reversed.append({"of_kind": row.kind, "of_ref": row.ref, "of_user": row.user_id})
 
     def _learn(self, marks: dict[int, Mark], logs: Logs) -> None:
         """The accounts that these entries move, as they stand after the marks."""
-        if sum(len(known.now) for known in self._known.values()) > limits.POSITIONS_KEPT_MAX:
-            self._known.clear()
         missing: dict[int, list[str]] = {}
         for partition, found in logs.items():
             known = self._known.get(partition)
             if known is None or known.mark != marks[partition]:
                 known = self._known[partition] = Positions(marks[partition])
-            told = {account for entry in found if isinstance(entry, LogEntry) for account in entry.accounts()}
+            listed = [entry for entry in found if isinstance(entry, LogEntry)]
+            told = {entry.viewer for entry in listed if entry.balance is not None}
+            told |= {entry.creator for entry in listed if entry.credited is not None}
             if new := told - known.now.keys():
                 missing[partition] = list(new)
         if not missing:
@@ -130,26 +169,6 @@ class Ledger:
                 query = select(positions).where(positions.c.partition == partition)
                 for row in connection.execute(query.where(positions.c.account.in_(accounts))):
                     known.now[row.account] = row.balance
-
-    def _commit(self, batch: Batch) -> None:
-        if not batch.rows and not batch.misfits:
-            return
-        with self._engine.begin() as connection:
-            _move_marks(connection, batch.moved)
-            if batch.rows:
-                insert_many(connection, entries, batch.rows)
-            if batch.legs:
-                insert_many(connection, postings, batch.legs)
-            changed = [(p, *balance) for p in batch.moved for balance in self._known[p].changed.items()]
-            if changed:
-                put_many(connection, positions, changed)
-            if batch.posted:
-                connection.execute(_TOPUP_POSTED, batch.posted)
-            if batch.reversed:
-                connection.execute(_REVERSAL_POSTED, batch.reversed)
-            for partition, (entry, reason) in batch.misfits.items():
-                _hold_mark(connection, partition, self._known[partition].mark)
-                self._set_aside(connection, partition, entry, reason)
 
     def _set_aside(self, connection: Connection, partition: int, entry: LogEntry | Unreadable, reason: str) -> None:
         log.error("partition_stuck", partition=partition, entry=f"{entry.epoch}-{entry.n}", reason=reason)
@@ -164,31 +183,30 @@ class Ledger:
             )
         )
 
-    def _write_one_by_one(self, logs: Logs) -> int:
-        """A row broke a unique key: find it and set it aside, so that it stops its partition alone."""
-        written = 0
-        for partition, found in logs.items():
-            for entry in found:
-                mark = self.marks()[partition]
-                if isinstance(entry, LogEntry) and not mark.follows(entry):
-                    break  # another drain was here
-                try:
-                    moved = self._write({partition: mark}, {partition: [entry]})
-                except (IntegrityError, DataError) as error:
-                    if self.marks()[partition] != mark:
-                        raise LostRace(f"another drain moved partition {partition}") from None
-                    refused = Unreadable(
-                        epoch=entry.epoch,
-                        n=entry.n,
-                        body=entry.body,
-                        reason=f"the journal does not take it: {error.orig}",
-                    )
-                    self._write({partition: mark}, {partition: [refused]})
-                    break
-                written += moved
-                if not moved:
-                    break
-        return written
+    def _write_one(self, partition: int, entry: LogEntry | Unreadable) -> int:
+        """In a transaction of its own: 1, or 0 where the partition does not go on. Raises SQLAlchemyError."""
+        mark = self.marks()[partition]
+        if isinstance(entry, LogEntry) and not mark.follows(entry):
+            return 0  # another drain was here
+        try:
+            return self.write(self.prepare({partition: mark}, {partition: [entry]}))
+        except (IntegrityError, DataError) as error:
+            self.forget()
+            if self.marks()[partition] != mark:
+                raise LostRace(f"another drain moved partition {partition}") from None
+            reason = f"the journal does not take it: {error.orig}"
+            refused = Unreadable(epoch=entry.epoch, n=entry.n, body=entry.body, reason=reason)
+            return self.write(self.prepare({partition: mark}, {partition: [refused]}))
+
+
+_STUCK = select(quarantine.c.partition, quarantine.c.reason)
+
+
+def _marks(connection: Connection) -> dict[int, Mark]:
+    marks = dict.fromkeys(range(limits.WALLET_PARTITIONS), START)
+    for row in connection.execute(select(watermarks)):
+        marks[row.partition] = Mark(row.epoch, row.n, row.hash)
+    return marks
 
 
 _TOPUP_POSTED = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from server import limits
@@ -15,6 +15,7 @@ from server.journal.drain import Drain
 from server.journal.ledger import LostRace
 from server.journal.purchases import TopUp
 from server.journal.tables import entries, postings, quarantine, watermarks
+from server.store.client import StoreDown
 from tests.conftest import Stores
 from tests.journal.ledger import drained, log_ids, pay, rows, some_money
 from tests.money import books
@@ -136,12 +137,14 @@ async def test_a_drain_that_was_overtaken(site: Site, stores: Stores, remembers:
         if remembers is not None:  # whether it has the balances from a round before
             await drained(slow if remembers else quick)
             await some_money(site, 3)
-        marks = slow._ledger.marks()
-        logs = await slow._read_logs({p: f"({mark.epoch}-{mark.n}" for p, mark in marks.items()}, 500)
+        marks, before = slow._ledger.marks(), slow.journaled
+        batch = await slow._prepare(marks)
+        assert batch is not None
         await some_money(site, 6)
         await drained(quick)
         with contextlib.nullcontext() if remembers is None else pytest.raises(LostRace):  # a first mark is inserted
-            assert slow._ledger.write(marks, logs) == 0
+            assert await slow._write(batch, {}) is None
+        assert slow.journaled == before
         assert rows(site.node.engine, quarantine) == []
         await some_money(site, 3)
         await drained(slow)
@@ -175,6 +178,95 @@ async def test_a_round_that_was_rolled_back(site: Site, stores: Stores) -> None:
                 connection.execute(text("ALTER TABLE away RENAME TO postings"))
         await drained(drain)
     assert {(row.partition, row.epoch, row.n) for row in rows(site.node.engine, entries)} == log_ids(stores)
+    assert rows(site.node.engine, quarantine) == []
+
+
+async def test_balances_that_could_not_be_read(site: Site, stores: Stores) -> None:
+    """They are read again, and not taken for none."""
+    await some_money(site, 3)
+    async with site.draining() as drain:
+        await drained(drain)
+    await some_money(site, 3)
+    async with site.draining() as drain:  # another, which knows none
+        with site.node.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE positions RENAME TO away"))
+        with pytest.raises(SQLAlchemyError):
+            await drain.drain_once()
+        with site.node.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO positions"))
+        await drained(drain)
+    assert {(row.partition, row.epoch, row.n) for row in rows(site.node.engine, entries)} == log_ids(stores)
+    assert rows(site.node.engine, quarantine) == []
+
+
+# --- a backlog: while a round is written the next is prepared ---------------------------------------------------------
+@pytest.fixture
+def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a few gifts are a backlog of many rounds."""
+    monkeypatch.setattr(limits, "DRAIN_BATCH", 2)
+
+
+@pytest.mark.usefixtures("small_rounds")
+@pytest.mark.parametrize("rounds", [1, 2, 3, limits.DRAIN_ROUNDS_MAX])
+async def test_a_backlog(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
+    """It is journaled once, whether the rounds end with it or before."""
+    monkeypatch.setattr(limits, "DRAIN_ROUNDS_MAX", rounds)
+    await some_money(site, 40)
+    async with site.draining() as drain:
+        assert await drain.drain_once() < len(log_ids(stores))
+        await drained(drain)
+        assert drain.journaled == len(log_ids(stores))
+    assert {(row.partition, row.epoch, row.n) for row in rows(site.node.engine, entries)} == log_ids(stores)
+
+
+@pytest.mark.usefixtures("small_rounds")
+@pytest.mark.parametrize("fails", [1, 2, 3, 5])
+async def test_a_round_of_a_backlog_fails(site: Site, stores: Stores, fails: int) -> None:
+    """What was written before it stays; what was prepared behind it is not written, but read again."""
+    await some_money(site, 40)
+    seen = 0
+
+    def fail(_: Connection) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == fails:
+            raise SQLAlchemyError("the disk is full")
+
+    async with site.draining() as drain:
+        event.listen(drain._ledger._engine, "commit", fail)
+        with pytest.raises(SQLAlchemyError, match="the disk is full"):
+            await drained(drain)
+        assert len(rows(site.node.engine, entries)) == drain.journaled
+        assert (drain.journaled > 0) == (fails > 1)
+        event.remove(drain._ledger._engine, "commit", fail)
+        await drained(drain)
+        assert drain.journaled == len(log_ids(stores))
+    assert {(row.partition, row.epoch, row.n) for row in rows(site.node.engine, entries)} == log_ids(stores)
+    assert rows(site.node.engine, quarantine) == []
+
+
+@pytest.mark.usefixtures("small_rounds")
+async def test_the_store_goes_in_the_middle_of_a_backlog(
+    site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The round that was being written is counted; the next begins where it ended."""
+    await some_money(site, 40)
+    async with site.draining() as drain:
+        read, reads = drain._read_logs, 0
+
+        async def lost(start: dict[int, str], count: int) -> Any:
+            nonlocal reads
+            reads += 1
+            if reads == 3:
+                raise StoreDown("gone")
+            return await read(start, count)
+
+        monkeypatch.setattr(drain, "_read_logs", lost)
+        with pytest.raises(StoreDown):
+            await drain.drain_once()
+        assert drain.journaled == len(rows(site.node.engine, entries)) > 0
+        await drained(drain)
+        assert drain.journaled == len(log_ids(stores))
     assert rows(site.node.engine, quarantine) == []
 
 
