@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--connections", type=int, default=5000, help="memory: idle sockets")
     parser.add_argument("--joins", type=int, default=5000, help="joins, storm: how many")
     parser.add_argument("--givers", type=int, default=50, help="gifts: sockets that give")
-    parser.add_argument("--gifts", type=int, default=100_000, help="drain: how many")
+    parser.add_argument("--gifts", type=int, default=200_000, help="drain: how many")
     parser.add_argument("--folder", type=Path, help="where the server writes: its disk is measured too")
 
 

@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--in-flight", type=int, default=limits.SPEND_BATCH_MAX * 4, help="spend: gifts that wait")
     parser.add_argument("--alone", action="store_true", help="spend: without the plain ways beside it")
     parser.add_argument("--primaries", type=int, default=0, help="spend: alone, on a cluster of so many")
-    parser.add_argument("--gifts", type=int, default=100_000, help="drain: how many")
+    parser.add_argument("--gifts", type=int, default=200_000, help="drain: how many")
     parser.add_argument("--postgresql", action="store_true", help="drain: into PostgreSQL, not SQLite")
     args = parser.parse_args()
     if args.postgresql and not postgres.installed():

@@ -1,7 +1,7 @@
 """From ledger entries to rows: each entry is checked, posted double, and chained to the one before."""
 
 import hashlib
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -146,44 +146,35 @@ def _number(text: bytes) -> int:
     return number
 
 
-class Row(NamedTuple):
-    """A row of `entries`, in its columns' order."""
-
-    partition: int
-    epoch: int
-    n: int
-    kind: str
-    user_id: str
-    ref: str
-    room_id: str | None
-    creator_id: str | None
-    coins: int
-    diamonds: int
-    balance: int | None
-    credited: int | None
-    combo_count: int
-    at_ms: int
-    body: str
-    hash: str
-
-
-Leg = tuple[int, int, int, int, str, str, int]  # a row of `postings`: partition, epoch, n, leg, asset, account, amount
-assert Row._fields == tuple(entries.columns.keys())
+assert entries.columns.keys() == [
+    *("partition", "epoch", "n", "kind", "user_id", "ref", "room_id", "creator_id", "coins", "diamonds"),
+    *("balance", "credited", "combo_count", "at_ms", "body", "hash"),
+]
 assert postings.columns.keys() == ["partition", "epoch", "n", "leg", "asset", "account", "amount"]
 
 
-def book(partition: int, mark: Mark, entry: LogEntry, known: Positions) -> tuple[Mark, Row, list[Leg]]:
-    """The mark after the entry, its row, its postings. Raises Gap, Misfit, msgspec.ValidationError.
+class Rows:
+    """Rows of both tables, value by value one behind the other: a tuple for each would cost as much as its contents."""
 
-    The balances that the entry tells are checked against `known`, which moves along.
+    __slots__ = ("entries", "postings")
+
+    def __init__(self) -> None:
+        self.entries: list[Any] = []
+        self.postings: list[Any] = []
+
+
+def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Rows) -> Mark:
+    """Add an entry's row and its postings; the mark after it. Raises Gap, Misfit, msgspec.ValidationError.
+
+    The balances that the entry tells are checked against `known`, which moves along; of one that raises nothing stays.
     """
     if not mark.follows(entry):
         raise Gap(f"partition {partition}: {entry.epoch}-{entry.n} after {mark.epoch}-{mark.n}")
     about, epoch, n = entry.about, entry.epoch, entry.n
-    legs = _legs(partition, entry)
     _move(entry, about, known)
+    _post(partition, entry, rows.postings)
     digest = chain(mark.hash, partition, entry, entry.body)
-    row = Row(
+    rows.entries += (
         partition,
         epoch,
         n,
@@ -201,7 +192,7 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions) -> tuple
         entry.body.decode(),
         digest,
     )
-    return Mark(epoch, n, digest), row, legs
+    return Mark(epoch, n, digest)
 
 
 def chain(last: str, partition: int, entry: Any, body: bytes) -> str:
@@ -228,35 +219,29 @@ def _move(entry: LogEntry, body: Body, known: Positions) -> None:
     known.take(entry.viewer, entry.balance)
 
 
-def _legs(partition: int, entry: LogEntry) -> list[Leg]:
+def _post(partition: int, entry: LogEntry, legs: list[Any]) -> None:
     """Who gives, who gets: zero in each asset (TigerBeetle's recipe for an exchange of currencies)."""
     epoch, n, body, viewer, creator = entry.epoch, entry.n, entry.about, entry.viewer, entry.creator
     coins, diamonds = body.coins, body.diamonds
     match body.kind:
         case "gift":
-            return [
-                (partition, epoch, n, 0, "coins", viewer, -coins),
-                (partition, epoch, n, 1, "coins", "house:spent", coins),
-                (partition, epoch, n, 2, "diamonds", "house:awarded", -diamonds),
-                (partition, epoch, n, 3, "diamonds", creator, diamonds),
-            ]
+            legs += (partition, epoch, n, 0, "coins", viewer, -coins)
+            legs += (partition, epoch, n, 1, "coins", "house:spent", coins)
+            legs += (partition, epoch, n, 2, "diamonds", "house:awarded", -diamonds)
+            legs += (partition, epoch, n, 3, "diamonds", creator, diamonds)
         case "topup":
-            return [
-                (partition, epoch, n, 0, "coins", "house:sold", -coins),
-                (partition, epoch, n, 1, "coins", viewer, coins),
-            ]
+            legs += (partition, epoch, n, 0, "coins", "house:sold", -coins)
+            legs += (partition, epoch, n, 1, "coins", viewer, coins)
         case "refund":
-            return [
-                (partition, epoch, n, 0, "coins", "house:spent", -coins),
-                (partition, epoch, n, 1, "coins", viewer, coins),
-                (partition, epoch, n, 2, "diamonds", creator, -diamonds),
-                (partition, epoch, n, 3, "diamonds", "house:awarded", diamonds),
-            ]
+            legs += (partition, epoch, n, 0, "coins", "house:spent", -coins)
+            legs += (partition, epoch, n, 1, "coins", viewer, coins)
+            legs += (partition, epoch, n, 2, "diamonds", creator, -diamonds)
+            legs += (partition, epoch, n, 3, "diamonds", "house:awarded", diamonds)
         case "chargeback":
-            postings = _chargeback_postings(body, viewer)
-            return [(partition, epoch, n, leg, *posting) for leg, posting in enumerate(postings)]
+            for leg, posting in enumerate(_chargeback_postings(body, viewer)):
+                legs += (partition, epoch, n, leg, *posting)
         case "open" | "freeze" | "unfreeze" | "limit":
-            return []
+            pass
         case _:
             raise msgspec.ValidationError(f"unknown kind {body.kind}")
 
@@ -264,12 +249,12 @@ def _legs(partition: int, entry: LogEntry) -> list[Leg]:
 def _chargeback_postings(body: Body, viewer: str) -> list[tuple[str, str, int]]:
     """The sale is undone: what is left of it from the wallet, what was spent of it from the gifts it paid for."""
     spent = sum(share.coins for share in body.reversed)
-    legs = [
+    found = [
         ("coins", viewer, -body.coins),
         ("coins", "house:spent", -spent),
         ("coins", "house:sold", body.coins + spent),
     ]
     for share in body.reversed:
-        legs.append(("diamonds", f"creator:{share.creator}", -share.diamonds))
-        legs.append(("diamonds", "house:awarded", share.diamonds))
-    return legs
+        found.append(("diamonds", f"creator:{share.creator}", -share.diamonds))
+        found.append(("diamonds", "house:awarded", share.diamonds))
+    return found

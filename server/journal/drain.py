@@ -108,8 +108,8 @@ class Drain:
 
     async def _write(self, batch: Batch, unread: dict[int, Mark]) -> Batch | None:
         """Write one and prepare the next, which stands or falls with it. Raises StoreError, SQLAlchemyError."""
-        writing, reading = asyncio.to_thread(self._ledger.write, batch), self._prepare(unread)
-        written, ahead = await asyncio.gather(writing, reading, return_exceptions=True)
+        writing, meanwhile = asyncio.to_thread(self._ledger.write, batch), self._go_on(unread)
+        written, ahead = await asyncio.gather(writing, meanwhile, return_exceptions=True)
         if isinstance(written, (IntegrityError, DataError)):
             self._ledger.forget()
             self.journaled += await asyncio.to_thread(self._ledger.write_one_by_one, batch.logs)
@@ -120,6 +120,15 @@ class Drain:
         if isinstance(ahead, BaseException):
             raise ahead
         return ahead
+
+    async def _go_on(self, unread: dict[int, Mark]) -> Batch | None:
+        """In a backlog rooms are told meanwhile, too. Raises StoreError, SQLAlchemyError."""
+        if not unread:
+            return None
+        batch = await self._prepare(unread)
+        with contextlib.suppress(StoreError):  # the next retell_once says so
+            await self._retell.once()
+        return batch
 
     async def retell_once(self) -> None:
         """Show what no node has shown. Raises StoreError."""

@@ -1,5 +1,6 @@
 """The SQL side of the drain: rows, postings, positions and watermark together; what does not fit is set aside."""
 
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from server import limits
 from server.clock import Clock
-from server.journal.books import START, Gap, Leg, LogEntry, Mark, Misfit, Positions, Row, Unreadable, book
+from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, Unreadable, book
 from server.journal.bulk import insert_many, put_many
 from server.journal.database import reading
 from server.journal.tables import entries, positions, postings, quarantine, reversals, topups, watermarks
@@ -29,8 +30,8 @@ class Batch:
 
     def __init__(self, logs: Logs) -> None:
         self.logs = logs
-        self.rows: list[Row] = []
-        self.legs: list[Leg] = []
+        self.size = 0  # entries
+        self.rows = Rows()
         self.posted: list[dict[str, Any]] = []
         self.reversed: list[dict[str, Any]] = []
         self.moved: dict[int, tuple[Mark, Mark]] = {}
@@ -99,14 +100,12 @@ class Ledger:
 
         IntegrityError and DataError are of a row that the journal does not take: `write_one_by_one` finds it.
         """
-        if not batch.rows and not batch.misfits:
+        if not batch.size and not batch.misfits:
             return 0
         with self._engine.begin() as connection:
             _move_marks(connection, batch.moved)
-            if batch.rows:
-                insert_many(connection, entries, batch.rows)
-            if batch.legs:
-                insert_many(connection, postings, batch.legs)
+            insert_many(connection, entries, batch.rows.entries)
+            insert_many(connection, postings, batch.rows.postings)
             if batch.balances:
                 put_many(connection, positions, batch.balances)
             if batch.posted:
@@ -116,7 +115,7 @@ class Ledger:
             for partition, (mark, entry, reason) in batch.misfits.items():
                 _hold_mark(connection, partition, mark)
                 self._set_aside(connection, partition, entry, reason)
-        return len(batch.rows)
+        return batch.size
 
     def write_one_by_one(self, logs: Logs) -> int:
         """A row broke a unique key: find it and set it aside, so that it stops its partition alone."""
@@ -137,16 +136,16 @@ class Ledger:
                 batch.misfits[partition] = (known.mark, entry, entry.reason)
                 return
             try:
-                known.mark, row, legs = book(partition, known.mark, entry, known)
+                known.mark = book(partition, known.mark, entry, known, batch.rows)
             except (Gap, Misfit, msgspec.ValidationError) as error:
                 batch.misfits[partition] = (known.mark, entry, str(error))
                 return
-            batch.rows.append(row)
-            batch.legs += legs
-            if row.kind == "topup":
-                batch.posted.append({"topup": row.ref, "after": row.balance})
-            elif row.kind in ("refund", "chargeback"):
-                batch.reversed.append({"of_kind": row.kind, "of_ref": row.ref, "of_user": row.user_id})
+            batch.size += 1
+            about = entry.about
+            if about.kind == "topup":
+                batch.posted.append({"topup": about.id, "after": entry.balance})
+            elif about.kind in ("refund", "chargeback"):
+                batch.reversed.append({"of_kind": about.kind, "of_ref": about.id, "of_user": about.viewer})
 
     def _learn(self, marks: dict[int, Mark], logs: Logs) -> None:
         """The accounts that these entries move, as they stand after the marks."""
@@ -231,8 +230,7 @@ _MARK_MOVED = (
 def _move_marks(connection: Connection, moved: dict[int, tuple[Mark, Mark]]) -> None:
     """Only from where this drain read them: of two drains one changes too few rows and fails. Raises LostRace."""
     first = [(p, after.epoch, after.n, after.hash) for p, (before, after) in moved.items() if before == START]
-    if first:
-        insert_many(connection, watermarks, first)
+    insert_many(connection, watermarks, list(chain.from_iterable(first)))
     later = [
         {"of": p, "was": before.hash, "to_epoch": after.epoch, "to_n": after.n, "to_hash": after.hash}
         for p, (before, after) in moved.items()

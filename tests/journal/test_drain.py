@@ -202,8 +202,9 @@ async def test_balances_that_could_not_be_read(site: Site, stores: Stores) -> No
 # --- a backlog: while a round is written the next is prepared ---------------------------------------------------------
 @pytest.fixture
 def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a few gifts are a backlog of many rounds."""
+    """So that a few gifts are a backlog of many rounds, and a round is several statements and a rest."""
     monkeypatch.setattr(limits, "DRAIN_BATCH", 2)
+    monkeypatch.setattr(limits, "SQLITE_ROWS", 3)
 
 
 @pytest.mark.usefixtures("small_rounds")

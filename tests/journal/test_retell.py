@@ -11,11 +11,12 @@ from sqlalchemy import func, select
 from server import limits
 from server.clock import Clock
 from server.journal.database import reading
+from server.journal.retell import Noted
 from server.journal.tables import entries
 from server.store import keys
-from server.store.client import StoreError
+from server.store.client import StoreDown, StoreError
 from tests.conftest import Stores
-from tests.journal.ledger import drained, forged, pay
+from tests.journal.ledger import drained, forged, log_ids, pay
 from tests.site import Site, new_gift_id
 
 AnotherSite = Callable[[], Awaitable[Site]]
@@ -186,3 +187,30 @@ async def test_more_gifts_than_are_remembered(site: Site, stores: Stores, monkey
             await drain.retell_once()
     for id in ids:
         await bob.happened("gifts.sent", id=id)
+
+
+async def test_a_backlog_is_told_while_it_is_journaled(
+    site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rooms do not wait for its end; and the journal does not wait for rooms that cannot be asked."""
+    monkeypatch.setattr(limits, "DRAIN_BATCH", 2)
+    bob = await site.join("bob")
+    ids = [await pay(site, "alice", 1) for _ in range(20)]
+    async with site.draining(ahead_s=5) as drain:
+        assert await drain.drain_once() > 0
+        assert 0 < drain.retold < len(ids)
+        ask = drain._retell._not_shown
+
+        async def away(*_: object) -> dict[int, list[Noted]]:
+            raise StoreDown("away")
+
+        monkeypatch.setattr(drain._retell, "_not_shown", away)
+        assert await drained(drain) > 0
+        assert drain.journaled == len(log_ids(stores))
+        assert drain.retold < len(ids)
+        monkeypatch.setattr(drain._retell, "_not_shown", ask)
+        while drain.retold < len(ids):
+            await drain.retell_once()
+    for id in ids:
+        await bob.happened("gifts.sent", id=id)
+    assert len(bob.events("gifts.sent")) == len(ids)
