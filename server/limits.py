@@ -154,8 +154,8 @@ SQL_THREADS = 4
 LOGGED_CHARS_MAX = 300  # of another program's error in our log
 
 # --- processes ---------------------------------------------------------------------------------------------------
-# Freed memory chunks that our children keep, per size and thread. A call of 100 gifts frees some thousands of a size: of
-# the wallet store's core a gift takes 32 us with glibc's own 7, 29 with 1,000, 25 - 27 with 4,000, and no less with 8,000.
+# Freed memory chunks that our children keep, per size and thread. A call of 100 gifts frees some thousands of a size: a
+# gift costs the wallet store 32 us with glibc's own 7, 29 with 1,000, 25 - 27 with 4,000, and no less with 8,000.
 FREE_CHUNKS_KEPT = 4_000
 WORKERS_MAX = 64  # nodes that one supervisor starts: more cores than that are several machines
 DRAIN_SPREAD_MS = 2_000  # over which a stopping node asks its viewers to come back
