@@ -39,6 +39,7 @@ class Drain:
         self._trimmed_at_ms = 0
         self._frozen: set[int] = set()
         self._more = False
+        self._stopping = asyncio.Event()
         self.journaled = 0
         self.stuck: dict[int, str] = {}
 
@@ -47,7 +48,8 @@ class Drain:
         return self._retell.retold
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until `stopping`, and then once more to the end of what is there."""
+        """Until `stopping`, and then one round more; who stops may not have the time for a backlog."""
+        self._stopping = stopping
         pause_s = limits.DRAIN_IDLE_S
         while True:
             last = stopping.is_set()
@@ -97,7 +99,7 @@ class Drain:
                 return
             unread = batch.unread(limits.DRAIN_BATCH)
             self._more = bool(unread)
-            batch = await self._write(batch, unread if left else {})
+            batch = await self._write(batch, unread if left and not self._stopping.is_set() else {})
 
     async def _prepare(self, marks: dict[int, Mark]) -> Batch | None:
         """What comes behind these marks, if anything does. Raises StoreError, SQLAlchemyError."""

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def run(settings: Settings) -> None:
-    """Until a signal; then what is in the log is journaled once more. Raises Unusable."""
+    """Until a signal; then a last round of what is in the log is journaled. Raises Unusable."""
     engine = database.connect(settings.journal_address)
     database.migrate(engine)
     run_drain(_serve(settings, engine))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from server import limits
 from server.journal.drain import Drain
-from server.journal.ledger import LostRace
+from server.journal.ledger import Batch, LostRace
 from server.journal.purchases import TopUp
 from server.journal.tables import entries, postings, quarantine, watermarks
 from server.store.client import StoreDown
@@ -244,6 +245,26 @@ async def test_a_round_of_a_backlog_fails(site: Site, stores: Stores, fails: int
         assert drain.journaled == len(log_ids(stores))
     assert {(row.partition, row.epoch, row.n) for row in rows(site.node.engine, entries)} == log_ids(stores)
     assert rows(site.node.engine, quarantine) == []
+
+
+@pytest.mark.usefixtures("small_rounds")
+async def test_a_stop_in_a_backlog(site: Site, stores: Stores) -> None:
+    """It does not wait for the end of it: the round that is written, and one more."""
+    await some_money(site, 60)
+    async with site.draining() as drain:
+        stopping = asyncio.Event()
+        written = drain._ledger.write
+
+        def write(batch: Batch) -> int:
+            stopping.set()  # as a signal would, of which the loop hears
+            return written(batch)
+
+        drain._ledger.write = write  # type: ignore[method-assign]
+        await drain.run(stopping)
+        most = max(Counter(partition for partition, _, _ in log_ids(stores)).values())
+        assert most > 6  # so that two rounds more are not the end
+        assert {row.n for row in rows(site.node.engine, entries)} <= set(range(6))
+        assert 0 < drain.journaled < len(log_ids(stores))
 
 
 @pytest.mark.usefixtures("small_rounds")
