@@ -97,13 +97,13 @@ RETELL_UNTIL_MS = (ONCE_S - 3600) * 1000  # later than that nobody knows any mor
 assert RETELL_UNTIL_MS < ONCE_S * 1000
 RETELL_NOTED_MAX = 2_000  # entries per partition that wait for that moment in memory: some 300 bytes each
 RETELL_ASKED = 500  # once-keys per MGET: the room store is not held up
-DRAIN_BATCH = 500  # entries per partition and transaction: of a backlog 32,000, which hold SQLite's lock for 0.4 s
+DRAIN_BATCH = 500  # entries per partition and transaction: of a backlog 32,000, which SQLite writes in 0.4 - 0.55 s
 POSITIONS_KEPT_MAX = 100_000  # balances that the drain begins with, 64,000 more per round: some 200 bytes each
 DRAIN_ROUNDS_MAX = 8  # transactions before it looks around again: positions forgotten, gifts retold, the log trimmed
 # Per statement on SQLite, which takes 32,766 parameters: a row of `postings` costs 0.7 us so, 1.15 us alone, and what
 # prepares the next round is interrupted less often.
 SQLITE_ROWS = 512
-DRAIN_GARBAGE = 1_000_000  # tuples and lists made before one looks for garbage among them: a round makes 150,000
+DRAIN_GARBAGE = 1_000_000  # tuples and lists made before one looks for garbage among them: most live for a round
 DRAIN_TURN_S = 0.0002  # of a thread, when the one that writes to SQL wants to go on
 DRAIN_IDLE_S = 0.05
 DRAIN_IDLE_S_MAX = 0.25

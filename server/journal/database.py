@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from server.settings import Unusable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# A transaction of a backlog writes some 50 MB. With SQLite's own measures, 2 MB of pages and a WAL of 4 MB, most
+# A transaction of a backlog writes some 35 MB. With SQLite's own measures, 2 MB of pages and a WAL of 4 MB, most
 # are written there more than once and copied into the database after each: 2 of 22 us per entry (measured).
 MEASURES = ("cache_size=-8192", "wal_autocheckpoint=16384")  # in KiB, per connection; in pages of 4 KiB
 MIGRATION_LOCK = 0x11E2004  # an advisory lock's number: ours, any would do

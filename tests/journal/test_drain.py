@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -80,17 +81,26 @@ async def test_the_chain(site: Site) -> None:
         assert (mark.epoch, mark.n, mark.hash) == (row.epoch, row.n, last)
 
 
+@contextlib.contextmanager
+def away(site: Site, table: str) -> Iterator[None]:
+    """While a table has another name nothing of it can be read or written."""
+
+    def rename(of: str, to: str) -> None:
+        with site.node.engine.begin() as connection:
+            connection.execute(text(f"ALTER TABLE {of} RENAME TO {to}"))
+
+    rename(table, "away")
+    yield
+    rename("away", table)
+
+
 @pytest.mark.parametrize("table", ["entries", "postings", "watermarks", "positions"])
 async def test_rows_and_watermark_move_together(site: Site, stores: Stores, table: str) -> None:
     """When anything of it cannot be written nothing is, and all of it is when it can."""
     await some_money(site)
     async with site.draining() as drain:
-        with site.node.engine.begin() as connection:
-            connection.execute(text(f"ALTER TABLE {table} RENAME TO away"))
-        with pytest.raises(SQLAlchemyError):
+        with away(site, table), pytest.raises(SQLAlchemyError):
             await drain.drain_once()
-        with site.node.engine.begin() as connection:
-            connection.execute(text(f"ALTER TABLE away RENAME TO {table}"))
         for each in (entries, postings, watermarks):
             assert rows(site.node.engine, each) == []
         assert await drained(drain) == len(log_ids(stores))
@@ -171,12 +181,8 @@ async def test_a_round_that_was_rolled_back(site: Site, stores: Stores) -> None:
         await drained(drain)
         await some_money(site, 6)
         for _ in range(2):
-            with site.node.engine.begin() as connection:
-                connection.execute(text("ALTER TABLE postings RENAME TO away"))
-            with pytest.raises(SQLAlchemyError):
+            with away(site, "postings"), pytest.raises(SQLAlchemyError):
                 await drain.drain_once()
-            with site.node.engine.begin() as connection:
-                connection.execute(text("ALTER TABLE away RENAME TO postings"))
         await drained(drain)
     assert {(row.partition, row.epoch, row.n) for row in rows(site.node.engine, entries)} == log_ids(stores)
     assert rows(site.node.engine, quarantine) == []
@@ -189,12 +195,8 @@ async def test_balances_that_could_not_be_read(site: Site, stores: Stores) -> No
         await drained(drain)
     await some_money(site, 3)
     async with site.draining() as drain:  # another, which knows none
-        with site.node.engine.begin() as connection:
-            connection.execute(text("ALTER TABLE positions RENAME TO away"))
-        with pytest.raises(SQLAlchemyError):
+        with away(site, "positions"), pytest.raises(SQLAlchemyError):
             await drain.drain_once()
-        with site.node.engine.begin() as connection:
-            connection.execute(text("ALTER TABLE away RENAME TO positions"))
         await drained(drain)
     assert {(row.partition, row.epoch, row.n) for row in rows(site.node.engine, entries)} == log_ids(stores)
     assert rows(site.node.engine, quarantine) == []
