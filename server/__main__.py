@@ -1,4 +1,4 @@
-"""The commands: run (everything on one machine), node, journal, audit, migrate, token."""
+"""The commands: run (everything on one machine), node, journal, audit, repair, migrate, token."""
 
 import argparse
 import logging
@@ -37,7 +37,12 @@ def _parser() -> argparse.ArgumentParser:
         "--worker", type=int, help="one of several on this machine: they share the port, and each has its own"
     )
     commands.add_parser("journal", help="the drain from the ledger log to SQL")
-    commands.add_parser("audit", help="check journal and store; exit code 1 and the first wrong thing when they differ")
+    audit = commands.add_parser(
+        "audit", help="check journal and store; exit code 1 and the first wrong thing when they differ"
+    )
+    audit.add_argument("--freeze", action="store_true", help="let the partitions that are wrong stand still")
+    repair = commands.add_parser("repair", help="say why partitions stand still, and what ends that; changes nothing")
+    repair.add_argument("--thaw", type=int, metavar="N", help="let partition N go on, if nothing is wrong with it now")
     commands.add_parser("migrate", help="bring the journal's schema up to date")
     token = commands.add_parser("token", help="print a token")
     token.add_argument("user")
@@ -68,10 +73,16 @@ def _journal(settings: Settings, _args: argparse.Namespace) -> int:
     return 0
 
 
-def _audit(settings: Settings, _args: argparse.Namespace) -> int:
+def _audit(settings: Settings, args: argparse.Namespace) -> int:
     from server.journal import process  # noqa: PLC0415
 
-    return process.audit(settings)
+    return process.audit(settings, freeze=args.freeze)
+
+
+def _repair(settings: Settings, args: argparse.Namespace) -> int:
+    from server.journal import process  # noqa: PLC0415
+
+    return process.repair(settings, args.thaw)
 
 
 def _migrate(settings: Settings, _args: argparse.Namespace) -> int:
@@ -90,7 +101,15 @@ def _token(settings: Settings, args: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"run": _run, "node": _node, "journal": _journal, "audit": _audit, "migrate": _migrate, "token": _token}
+_COMMANDS = {
+    "run": _run,
+    "node": _node,
+    "journal": _journal,
+    "audit": _audit,
+    "repair": _repair,
+    "migrate": _migrate,
+    "token": _token,
+}
 
 
 def _set_up_logging(settings: Settings) -> None:

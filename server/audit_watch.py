@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server import limits
 from server.journal.audit import Report, latest
+from server.journal.database import ask
 from server.metrics import Readings
 
 log = structlog.get_logger()
@@ -35,7 +36,7 @@ class AuditWatch:
     async def _watch(self) -> None:
         while True:
             try:
-                self.report = await asyncio.to_thread(latest, self._engine)
+                self.report = await ask(latest, self._engine)
             except SQLAlchemyError as error:
                 log.debug("audit_unread", error=str(error)[: limits.LOGGED_CHARS_MAX])
             await asyncio.sleep(limits.AUDIT_EVERY_S / 2)

@@ -139,6 +139,23 @@ STORE_PENDING_MAX = 100_000  # calls under way on one connection
 STORE_START_S = 20.0  # a large append-only file takes its time to load
 STORE_STOP_S = 3.0
 
+# --- SQL ---------------------------------------------------------------------------------------------------------
+# On PostgreSQL each transaction sets them; SQLite has a bound on its one lock (`busy_timeout`) and no server to stop.
+SQL_STATEMENT_S = 5.0  # a request's statement reads some rows by an index
+SQL_DRAIN_S = 30.0  # a round of the drain writes 32,000 entries in 0.6 s; thirty times that is an ill database
+SQL_AUDIT_S = 600.0  # a statement of the audit looks at a whole partition
+SQL_MIGRATE_S = 3600.0  # a migration may rewrite a table, and other processes wait for it
+SQL_LOCK_S = 3.0  # for a lock: a person waits for the answer, and may ask again by the same id
+SQL_IDLE_S = 60.0  # a transaction that its process forgot, or whose process is gone without a word
+SQL_SLACK_S = 1.0  # the server says first that it took too long; after that the client stops listening
+SQL_PING_S = 2.0  # the pool asks whether a connection lives before it gives it away
+SQL_CONNECT_S = 3  # psycopg takes whole seconds, 2 at least
+SQL_POOL_S = 5.0  # for one of the pool's connections
+SQL_OVERFLOW = 10  # connections beyond the five that stay
+SQL_ANSWER_S = 10.0  # what an endpoint waits for all of it: a ping, a connection, a lock
+assert SQL_PING_S + SQL_CONNECT_S + SQL_LOCK_S < SQL_ANSWER_S
+SQL_FOLD_S = 60.0  # where all entries of a wallet are folded in Python: 14 s for one of 60,000 gifts
+
 # --- http --------------------------------------------------------------------------------------------------------
 BODY_BYTES_MAX = 64 * 1024
 IDEMPOTENCY_S = 86_400
@@ -149,7 +166,6 @@ TOKEN_BYTES_MAX = 4_096
 ENTRIES_PAGE = 100
 RETRY_AFTER_S = 5
 JSON_CACHE_S = 60
-SQL_THREADS = 4
 
 LOGGED_CHARS_MAX = 300  # of another program's error in our log
 

@@ -1,17 +1,16 @@
 """The audit over HTTP: the figures of the newest one that the journal process made."""
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from server.http.api import HttpError, answer, route
 from server.journal.audit import latest
+from server.journal.database import ask
 
 
 async def get_audit(request: Request) -> Response:
-    report = await asyncio.to_thread(latest, request.app.state.node.engine)
+    report = await ask(latest, request.app.state.node.engine)
     if report is None:
         raise HttpError(404, "no_audit_yet", "The first audit comes a minute after the journal process starts.")
     return answer(report)

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, sele
 
 from server import limits
 from server.clock import Clock
-from server.journal.books import FIRST_HASH, chain
+from server.journal.books import FIRST_HASH, LogEntry, chain
 from server.journal.database import reading
+from server.journal.sums import Sums, add_kind, moved_on, total_of
 from server.journal.tables import audits, entries, positions, postings, quarantine, watermarks
 from server.store import keys, scripts
 from server.store.client import Store
@@ -57,16 +58,8 @@ class Report(Struct, frozen=True, kw_only=True):
     stuck: dict[int, str] = {}  # msgspec copies it; partitions that stand still, and why
 
 
-class _Sums(Struct):
-    """What one partition's journal adds up to, up to its watermark."""
-
-    entries: int = 0
-    spent: int = 0
-    bought: int = 0
-    refunded: int = 0
-    charged_back: int = 0
-    awarded: int = 0
-    held: int = 0
+class StillMoving(Exception):
+    """Money moves in a partition that is to be compared."""
 
 
 class Audit:
@@ -80,10 +73,13 @@ class Audit:
         self._compared: dict[int, str] = {}
         self._behind: set[int] = set()
 
-    async def run(self) -> Report:
-        """One audit of everything. Raises StoreError, SQLAlchemyError."""
+    async def run(self, *, freeze: bool = False) -> Report:
+        """One audit of everything; with `freeze`, partitions that are wrong stand still from now on.
+
+        `python -m server repair` ends that. Raises StoreError, SQLAlchemyError.
+        """
         wrong: list[Wrong] = []
-        sums: dict[int, _Sums] = {}
+        sums: dict[int, Sums] = {}
         compared = moving = 0
         behind: set[int] = set()
         oldest_ms = 0
@@ -107,7 +103,7 @@ class Audit:
         ]
         self._behind = behind
         quarantined = await asyncio.to_thread(self._quarantined)
-        total = _total(sums.values())
+        total = total_of(sums.values())
         report = Report(
             ok=not wrong and not quarantined and not behind,
             at_ms=self._clock.now_ms(),
@@ -126,8 +122,27 @@ class Audit:
             wrong=_first_of_each(wrong),
             stuck=await asyncio.to_thread(self._stuck),
         )
-        await asyncio.to_thread(self._keep, report)
+        await asyncio.to_thread(self._keep, report, freeze)
         return report
+
+    async def look(self, partition: int, waiting: Sequence[LogEntry]) -> list[Wrong]:
+        """What is wrong with one partition: its journal, and all of its wallets in the store.
+
+        `waiting` are the entries of its log that are not journaled yet: the store has their effect, the journal not.
+        Raises StillMoving when the store's last entry is another one, StoreError, SQLAlchemyError.
+        """
+        self._whole.pop(partition, None)
+        self._compared.pop(partition, None)
+        while True:
+            found, sums, mark, accounts = await asyncio.to_thread(self._journal_side, partition)
+            expected = moved_on(sums, dict(accounts), waiting)
+            said = await self._store_side(partition, [user_id for user_id, _ in accounts])
+            last = f"{waiting[-1].epoch}-{waiting[-1].n}" if waiting else (mark or "")
+            if said[0] != last:
+                raise StillMoving(f"partition {partition}: the store's last entry is {said[0]}, not {last}")
+            found += _differences(partition, sums, expected, said)
+            if found or partition not in self._compared:
+                return found
 
     # --- the store -------------------------------------------------------------------------------------------
     async def _store_side(self, partition: int, users: Sequence[str]) -> list[str]:
@@ -146,12 +161,12 @@ class Audit:
         return max(0, self._clock.now_ms() - int(fields[fields.index(b"t") + 1]))
 
     # --- the journal -----------------------------------------------------------------------------------------
-    def _journal_side(self, partition: int) -> tuple[list[Wrong], _Sums, str | None, list[tuple[str, int]]]:
+    def _journal_side(self, partition: int) -> tuple[list[Wrong], Sums, str | None, list[tuple[str, int]]]:
         """In one transaction: what is wrong, the sums, the watermark, and the wallets with their balances."""
-        with reading(self._engine).connect() as connection:
+        with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
             row = connection.execute(select(watermarks).where(watermarks.c.partition == partition)).one_or_none()
             if row is None:
-                return [], _Sums(), None, []
+                return [], Sums(), None, []
             wrong = self._chain(connection, partition, row) + _unbalanced(connection, partition)
             sums = _sums(connection, partition)
             accounts = self._next_window(connection, partition)
@@ -194,18 +209,19 @@ class Audit:
         return accounts
 
     def _quarantined(self) -> int:
-        with reading(self._engine).connect() as connection:
+        with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
             return int(connection.execute(select(func.count()).select_from(quarantine)).scalar_one())
 
     def _stuck(self) -> dict[int, str]:
-        with reading(self._engine).connect() as connection:
+        with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
             rows = connection.execute(select(quarantine.c.partition, quarantine.c.reason))
             return {row.partition: row.reason for row in rows}
 
-    def _keep(self, report: Report) -> None:
+    def _keep(self, report: Report, freeze: bool) -> None:
         """The report, and what is wrong beside the entries that do not fit: those partitions stand still."""
         with self._engine.begin() as connection:
-            _set_aside(connection, report)
+            if freeze:
+                _set_aside(connection, report)
             oldest = report.at_ms - limits.AUDITS_KEPT_MS
             connection.execute(delete(audits).where(audits.c.at_ms < oldest))
             connection.execute(delete(audits).where(audits.c.at_ms == report.at_ms))
@@ -273,23 +289,16 @@ def _unbalanced(connection: Connection, partition: int) -> list[Wrong]:
     ]
 
 
-def _sums(connection: Connection, partition: int) -> _Sums:
+def _sums(connection: Connection, partition: int) -> Sums:
     query = (
         select(entries.c.kind, func.count(), func.sum(entries.c.coins), func.sum(entries.c.diamonds))
         .where(entries.c.partition == partition)
         .group_by(entries.c.kind)
     )
-    sums = _Sums()
+    sums = Sums()
     for kind, count, coins, diamonds in connection.execute(query):
         sums.entries += count
-        if kind == "gift":
-            sums.spent, sums.awarded = int(coins), int(diamonds)
-        elif kind == "topup":
-            sums.bought = int(coins)
-        elif kind == "refund":
-            sums.refunded = int(coins)
-        elif kind == "chargeback":
-            sums.charged_back = int(coins)
+        add_kind(sums, kind, int(coins), int(diamonds))
     return sums
 
 
@@ -330,7 +339,7 @@ def _drifted(connection: Connection, partition: int) -> list[Wrong]:
     ]
 
 
-def _differences(partition: int, sums: _Sums, accounts: list[tuple[str, int]], said: list[str]) -> list[Wrong]:
+def _differences(partition: int, sums: Sums, accounts: list[tuple[str, int]], said: list[str]) -> list[Wrong]:
     """Journal against store, at the same entry."""
     pairs = (
         ("coins spent", sums.spent, said[1]),
@@ -350,11 +359,3 @@ def _differences(partition: int, sums: _Sums, accounts: list[tuple[str, int]], s
         if str(balance) != theirs
     ]
     return wrong
-
-
-def _total(each: Any) -> _Sums:
-    total = _Sums()
-    for sums in each:
-        for field in total.__struct_fields__:
-            setattr(total, field, getattr(total, field) + getattr(sums, field))
-    return total

@@ -36,6 +36,13 @@ def put_many(connection: Connection, table: Table, rows: Rows) -> None:
     connection.execute(_put_arrays(table), columns)
 
 
+def insert_once(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+    """One row unless its unique key is there; whether it was new. A repetition is no error in anybody's log."""
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(row).on_conflict_do_nothing()
+    return connection.execute(statement.execution_options(preserve_rowcount=True)).rowcount == 1
+
+
 def _insert(connection: Connection, table: Table, groups: Rows) -> None:
     """Groups of equally many rows, a statement for each."""
     if groups:

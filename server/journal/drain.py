@@ -90,6 +90,7 @@ class Drain:
         """Each round is one transaction over all partitions; while it is written the next is read and checked."""
         marks, self.stuck = await asyncio.to_thread(self._ledger.begin)
         await self.freeze(self.stuck)
+        await self._thaw(self._frozen - self.stuck.keys())
         with contextlib.suppress(StoreError):  # the journal goes on without the room store
             await self._retell.begin()
         batch = await self._prepare({p: mark for p, mark in marks.items() if p not in self.stuck})
@@ -143,6 +144,13 @@ class Drain:
             if partition not in self._frozen:
                 log.error("partition_frozen", partition=partition, reason=reason)
                 self._frozen.add(partition)
+
+    async def _thaw(self, partitions: set[int]) -> None:
+        """Somebody has put them right; whoever did may have been overtaken by our last `freeze`."""
+        for partition in partitions:
+            await self._wallet.call("HDEL", keys.wallet_meta(partition), "frozen")
+            log.warning("partition_thawed", partition=partition)
+            self._frozen.discard(partition)
 
     async def _read_logs(self, start: dict[int, str], count: int) -> Logs:
         asked = [(p, self._wallet.send("XRANGE", keys.log(p), each, "+", "COUNT", count)) for p, each in start.items()]

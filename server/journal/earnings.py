@@ -1,13 +1,11 @@
 """What a creator has earned, from the journal: credits ripen, and what is taken back eats the unripe ones first."""
 
-import asyncio
-
 from msgspec import Struct
 from sqlalchemy import Engine, func, select
 
 from server import limits
 from server.clock import Clock
-from server.journal.database import reading
+from server.journal.database import ask, reading
 from server.journal.tables import TAKEN_BACK, entries, postings
 
 
@@ -31,7 +29,7 @@ class Earnings:
 
     async def of(self, user_id: str) -> Figures:
         """Raises SQLAlchemyError."""
-        credited, unripe, reversed_ = await asyncio.to_thread(self._read, user_id)
+        credited, unripe, reversed_ = await ask(self._read, user_id)
         return figures(user_id, credited, unripe, reversed_)
 
     def _read(self, user_id: str) -> tuple[int, int, int]:

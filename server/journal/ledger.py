@@ -12,7 +12,7 @@ from server import limits
 from server.clock import Clock
 from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, Unreadable, book
 from server.journal.bulk import insert_many, put_many
-from server.journal.database import reading
+from server.journal.database import patient, reading
 from server.journal.tables import entries, positions, postings, quarantine, reversals, topups, watermarks
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class Ledger:
     """
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
-        self._engine = engine
+        self._engine = patient(engine, limits.SQL_DRAIN_S)
         self._clock = clock
         # Balances from round to round, each partition's as of a mark. Whoever else wrote has moved that mark: then they
         # are read anew, and the transaction that went by them is rolled back (_move_marks, _hold_mark).

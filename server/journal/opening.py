@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from protocol.ids import uuid7_ms
 from server import limits
-from server.journal.database import reading
+from server.journal.database import ask, reading
 from server.journal.tables import entries, quarantine, watermarks
 from server.store import keys, scripts
 from server.store.client import Arg, Link, StoreDown
@@ -123,7 +123,7 @@ class Opening:
 async def _ask_journal(read: Callable[[], T]) -> T:
     """Read in a thread. Raises StoreDown when the journal is away."""
     try:
-        return await asyncio.to_thread(read)
+        return await ask(read)
     except SQLAlchemyError as error:
         log.debug("opening_waits_for_journal", error=str(error)[: limits.LOGGED_CHARS_MAX])
         raise StoreDown("the journal is away: nobody knows whether the wallet store is whole") from None

@@ -5,7 +5,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,9 +23,10 @@ from server.journal import database
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.drain import Drain, tail_of
+from server.journal.repair import Frozen, NotFrozen, Repair, StillWrong
 from server.settings import Settings, Unusable
-from server.store.client import Link, StoreError
-from server.store.cluster import open_store
+from server.store.client import Link, Store, StoreError
+from server.store.cluster import ClusterStore, open_store
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -68,7 +69,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await wallet.wait_up(limits.STORE_START_S)
     drain = Drain(engine, wallet, History(rooms), clock, tail=tail_of(settings.log_entries_max))
     audit = Audit(engine, wallet, drain.clock)
-    auditing = asyncio.create_task(_audit_always(audit, drain))
+    auditing = asyncio.create_task(_audit_always(audit, drain, settings.audit_every_s))
     await drain.run(stopping)
     auditing.cancel()
     await asyncio.gather(auditing, return_exceptions=True)
@@ -76,12 +77,12 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await rooms.stop()
 
 
-async def _audit_always(audit: Audit, drain: Drain) -> None:
+async def _audit_always(audit: Audit, drain: Drain, every_s: float) -> None:
     """Again and again; what does not hold freezes its partition."""
     while True:
-        await asyncio.sleep(limits.AUDIT_EVERY_S)
+        await asyncio.sleep(every_s)
         try:
-            report = await audit.run()
+            report = await audit.run(freeze=True)
         except (StoreError, SQLAlchemyError) as error:
             log.warning("audit_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
             continue
@@ -90,10 +91,13 @@ async def _audit_always(audit: Audit, drain: Drain) -> None:
             await drain.freeze({wrong.partition: f"audit: {wrong.where}: {wrong.what}" for wrong in report.wrong})
 
 
-def audit(settings: Settings) -> int:
+def audit(settings: Settings, *, freeze: bool) -> int:
     """One audit, printed; 1 and the first wrong thing when something does not hold. Raises Unusable."""
-    engine = database.connect(settings.journal_address)
-    report = asyncio.run(_audit_once(settings, engine))
+
+    async def once(engine: Engine, wallet: Store | ClusterStore) -> Report:
+        return await Audit(engine, wallet, Clock(time.time)).run(freeze=freeze)  # noqa: TID251
+
+    report = asyncio.run(_on_the_books(settings, once))
     print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if report.ok:
         return 0
@@ -108,15 +112,51 @@ def audit(settings: Settings) -> int:
     return 1
 
 
-async def _audit_once(settings: Settings, engine: Engine) -> Report:
+def repair(settings: Settings, thaw: int | None) -> int:
+    """Say why partitions stand still, or thaw one; 1 while any that was asked for stands still. Raises Unusable."""
+
+    async def look(engine: Engine, wallet: Store | ClusterStore) -> int:
+        repairing = Repair(engine, wallet, Clock(time.time))  # noqa: TID251
+        if thaw is not None:
+            await repairing.thaw(thaw)
+            print(f"Partition {thaw} takes gifts again.")
+            return 0
+        frozen = await repairing.frozen()
+        for each in frozen:
+            _explain(each)
+        print(f"{len(frozen)} of {limits.WALLET_PARTITIONS} partitions stand still.")
+        return 1 if frozen else 0
+
+    try:
+        return asyncio.run(_on_the_books(settings, look))
+    except NotFrozen:
+        raise Unusable(f"Partition {thaw} does not stand still.") from None
+    except StillWrong as still:
+        raise Unusable(f"Partition {thaw} stays frozen, it does not hold: {still}.") from None
+
+
+def _explain(frozen: Frozen) -> None:
+    print(f"partition {frozen.partition}")
+    for reason in frozen.reasons or ["only the wallet store says that it is frozen"]:
+        print(f"  frozen since: {reason}")
+    print(f"  entries that wait for the journal: {frozen.waiting}")
+    for wrong in frozen.wrong:
+        print(f"  wrong now: {wrong.where}: {wrong.what}")
+    print(f"  {frozen.advice}")
+
+
+async def _on_the_books(settings: Settings, look: Callable[[Engine, Store | ClusterStore], Awaitable[T]]) -> T:
+    """Look at journal and wallet store together. Raises Unusable when one does not answer."""
+    engine = database.connect(settings.journal_address)
     wallet = open_store("wallet", settings.wallet_address, AUDIT_SCRIPTS)
     await wallet.start()
     try:
         await wallet.wait_up(limits.STORE_CONNECT_S)
-        return await Audit(engine, wallet, Clock(time.time)).run()  # noqa: TID251
+        return await look(engine, wallet)
     except StoreError:
-        raise Unusable("The wallet store does not answer; the audit needs it.") from None
+        raise Unusable("The wallet store does not answer.") from None
     except SQLAlchemyError as error:
         raise Unusable(f"The journal cannot be read: {str(error)[: limits.LOGGED_CHARS_MAX]}.") from None
     finally:
         await wallet.stop()
+        engine.dispose()

@@ -1,17 +1,16 @@
 """Bought coins: the row with its unique id first, then the wallet, once; and what the journal tells of a wallet."""
 
-import asyncio
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import Engine, insert, select, tuple_
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine, select, tuple_
 
 from protocol.ids import TopUpId, UserId
 from server import limits
 from server.clock import Clock
-from server.journal.database import reading
+from server.journal.bulk import insert_once
+from server.journal.database import ask, reading
 from server.journal.tables import entries, topups
 from server.money import Adjusted, Money, TopUpConflict, fingerprint
 
@@ -44,7 +43,7 @@ class Purchases:
 
     async def top_up(self, user_id: UserId, order: TopUp) -> Adjusted:
         """Credit once per id, for ever. Raises TopUpConflict, Refused wallet_unavailable, SQLAlchemyError."""
-        before = await asyncio.to_thread(self._record, user_id, order)
+        before = await ask(self._record, user_id, order)
         if before is not None:
             if (before.user_id, before.coins, before.source) != (user_id, order.coins, order.source):
                 raise TopUpConflict
@@ -55,7 +54,12 @@ class Purchases:
         return await self._wallet.top_up(user_id, order.id, order.coins, print_, msgspec.json.encode(entry))
 
     def _record(self, user_id: str, order: TopUp) -> Any:
-        """The row of this id that was there before, or None when this call made it."""
+        """The row of this id that was there before, or None when this call made it.
+
+        It looks before it writes: most of what is repeated was written long ago.
+        """
+        if (before := self._ordered(order.id)) is not None:
+            return before
         row = {
             "id": order.id,
             "user_id": user_id,
@@ -64,17 +68,17 @@ class Purchases:
             "at_ms": self._clock.now_ms(),
             "state": "pending",
         }
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(insert(topups).values(**row))
-        except IntegrityError:
-            with reading(self._engine).connect() as connection:
-                return connection.execute(select(topups).where(topups.c.id == order.id)).one()
-        return None
+        with self._engine.begin() as connection:
+            new = insert_once(connection, topups, row)
+        return None if new else self._ordered(order.id)
+
+    def _ordered(self, topup_id: str) -> Any:
+        with reading(self._engine).connect() as connection:
+            return connection.execute(select(topups).where(topups.c.id == topup_id)).one_or_none()
 
     async def entries_of(self, user_id: UserId, before: tuple[int, int] | None) -> list[dict[str, Any]]:
         """The newest journal entries of a wallet before `(epoch, n)`, a page of them. Raises SQLAlchemyError."""
-        return await asyncio.to_thread(self._entries_of, user_id, before)
+        return await ask(self._entries_of, user_id, before)
 
     def _entries_of(self, user_id: str, before: tuple[int, int] | None) -> list[dict[str, Any]]:
         query = select(entries).where(entries.c.user_id == user_id)

@@ -16,7 +16,7 @@ from protocol.ids import UserId
 from protocol.refusals import Refused
 from server import limits
 from server.clock import Clock
-from server.journal.database import reading
+from server.journal.database import ask, reading
 from server.journal.purchases import Purchases, TopUp
 from server.journal.reversals import CannotReverse, NotFound, NotYet, Reversals
 from server.journal.tables import reversals, topups
@@ -69,7 +69,7 @@ class Recovery:
         for kind in KINDS:
             if not self._wallet.usable:
                 return
-            for row in await asyncio.to_thread(self._pending, kind):
+            for row in await ask(self._pending, kind):
                 if self._stopping.is_set() or not await self._repeat(kind, row):
                     break
 

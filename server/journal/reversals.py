@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, and_, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
 
 from server import limits
 from server.clock import Clock
-from server.journal.database import reading
+from server.journal.bulk import insert_once
+from server.journal.database import ask, reading
 from server.journal.lots import Lots, Part, Share, shares_of
 from server.journal.tables import entries, reversals, topups, watermarks
 from server.money import Adjusted, Money, fingerprint
@@ -87,16 +87,18 @@ class Reversals:
 
         Raises NotFound, NotYet, CannotReverse, Refused, SQLAlchemyError.
         """
-        gift = await asyncio.to_thread(self._gift, gift_id, user_id)
-        if not await asyncio.to_thread(self._order_refund, gift, reason):
+        gift = await ask(self._gift, gift_id, user_id)
+        if not await ask(self._order_refund, gift, reason):
             raise NotYet
         return await self._refund(gift)
 
     async def _refund(self, gift: Any) -> Reversed:
-        lots = await asyncio.to_thread(self._lots, gift.user_id)  # before the look: a refund that they know is found
+        lots = await ask(
+            self._lots, gift.user_id, within_s=limits.SQL_FOLD_S
+        )  # before the look: a refund that they know is found
         before = await self._journaled("refund", gift.user_id, gift.ref)
         if before is None and lots.paid_by(gift.ref) != gift.coins:
-            await asyncio.to_thread(self._refuse_refund, gift)
+            await ask(self._refuse_refund, gift)
             raise CannotReverse("a chargeback has taken this gift back")
         part = Part(gift.ref, gift.creator_id, gift.room_id, gift.coins, gift.diamonds)
         entry = AdjustEntry(
@@ -114,16 +116,16 @@ class Reversals:
 
     async def charge_back(self, topup_id: str, reason: str) -> Reversed:
         """Take a top-up back. Raises NotFound, NotYet, Refused, SQLAlchemyError."""
-        topup = await asyncio.to_thread(self._topup, topup_id)
+        topup = await ask(self._topup, topup_id)
         await self._order("chargeback", topup_id, topup.user_id, reason)
-        body = await asyncio.to_thread(self._body, "chargeback", topup_id)
+        body = await ask(self._body, "chargeback", topup_id)
         for _ in range(limits.DECIDE_TRIES):
             if body is not None:
                 break
             await self.freeze(topup.user_id, f"chargeback-{self._clock.new_id()}")
-            for gift_id in await asyncio.to_thread(self._pending, "refund", topup.user_id):
+            for gift_id in await ask(self._pending, "refund", topup.user_id):
                 with contextlib.suppress(CannotReverse):
-                    await self._refund(await asyncio.to_thread(self._gift, gift_id, topup.user_id))
+                    await self._refund(await ask(self._gift, gift_id, topup.user_id))
             body = await self._decide(topup)
         if body is None:
             raise NotYet
@@ -146,7 +148,7 @@ class Reversals:
         None while a refund of this wallet is under way: of the two one is always finished before the other begins.
         """
         await self._until_journaled(topup.user_id)
-        return await asyncio.to_thread(self._decide_now, topup)
+        return await ask(self._decide_now, topup, within_s=limits.SQL_FOLD_S)
 
     def _decide_now(self, topup: Any) -> str | None:
         with self._engine.begin() as connection:
@@ -182,7 +184,7 @@ class Reversals:
 
     async def unfreeze(self, user_id: str, order_id: str) -> Adjusted:
         """Gifts again. Raises NotYet while a chargeback of this wallet is not finished, Refused."""
-        if await asyncio.to_thread(self._pending, "chargeback", user_id):
+        if await ask(self._pending, "chargeback", user_id):
             raise NotYet
         return await self._set_status("unfreeze", user_id, order_id, "ok")
 
@@ -204,7 +206,7 @@ class Reversals:
         partition = keys.partition_of(user_id)
         last = await self._wallet.last_entry(partition)
         for _ in range(limits.JOURNALED_POLLS):
-            if await asyncio.to_thread(self._mark, partition) >= last:
+            if await ask(self._mark, partition) >= last:
                 return
             await asyncio.sleep(limits.DRAIN_IDLE_S)
         raise NotYet
@@ -221,13 +223,14 @@ class Reversals:
         }
 
         def write() -> None:
-            try:
-                with self._engine.begin() as connection:
-                    connection.execute(insert(reversals).values(**row, at_ms=self._clock.now_ms()))
-            except IntegrityError:
-                return
+            where = (_at(kind, ref), reversals.c.user_id == user_id)
+            with reading(self._engine).connect() as connection:
+                if connection.execute(select(reversals.c.ref).where(*where)).first() is not None:
+                    return
+            with self._engine.begin() as connection:
+                insert_once(connection, reversals, {**row, "at_ms": self._clock.now_ms()})
 
-        await asyncio.to_thread(write)
+        await ask(write)
 
     async def _journaled(self, kind: str, user_id: str, ref: str) -> Adjusted | None:
         """What the journal says of an order that was carried out before: its word holds for ever."""
@@ -237,7 +240,7 @@ class Reversals:
             with reading(self._engine).connect() as connection:
                 return connection.execute(query).one_or_none()
 
-        row = await asyncio.to_thread(read)
+        row = await ask(read)
         if row is None:
             return None
         return Adjusted(balance=row.balance, entry_id=f"{row.epoch}-{row.n}", duplicate=True)

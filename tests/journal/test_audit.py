@@ -1,0 +1,182 @@
+"""The audit beside a drain at full load: no false alarm, a real difference found, and a way back from an alarm."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from sqlalchemy import insert, select, text, update
+
+from server import limits
+from server.journal.audit import Audit
+from server.journal.database import reading
+from server.journal.repair import NotFrozen, Repair, StillWrong
+from server.journal.tables import entries, positions, quarantine, watermarks
+from server.store import keys
+from tests.journal.desk import Desk, a_desk
+from tests.money import a_gift
+from tests.site import Site
+
+AUDITS = 12
+GIVERS = 32
+
+
+@pytest.fixture
+async def desk(site: Site) -> AsyncIterator[Desk]:
+    async with a_desk(site, site.settings.wallet_address) as made:
+        yield made
+
+
+@pytest.fixture
+def audit(desk: Desk) -> Audit:
+    return Audit(desk.site.node.engine, desk.money, desk.site.node.clock)
+
+
+@pytest.fixture
+def repair(desk: Desk) -> Repair:
+    return Repair(desk.site.node.engine, desk.money, desk.site.node.clock)
+
+
+async def _until(stopping: asyncio.Event, act: Callable[[], Awaitable[object]]) -> None:
+    while not stopping.is_set():
+        await act()
+
+
+async def test_no_alarm_beside_a_drain_at_full_load(desk: Desk, audit: Audit) -> None:
+    """Every audit reads one moment of the journal: a commit of the drain between two of its statements is not seen."""
+    givers = [f"giver{n}" for n in range(GIVERS)]
+    for giver in givers:
+        await desk.buy(giver, 1_000_000)
+    await desk.journal()
+    stopping = asyncio.Event()
+    wallet = desk.site.node.wallet
+    async with desk.journaling():
+        load = [asyncio.create_task(_until(stopping, lambda g=g: wallet.spend(a_gift(g, 1)))) for g in givers]
+        try:
+            reports = [await audit.run(freeze=True) for _ in range(AUDITS)]
+        finally:
+            stopping.set()
+            await asyncio.gather(*load)
+    assert [report.wrong for report in reports] == [[]] * AUDITS
+    assert reports[-1].entries > reports[0].entries, "nothing moved meanwhile"
+
+
+async def test_statements_of_a_reader_see_one_moment(desk: Desk) -> None:
+    """What is written between two statements of one transaction is in neither of them."""
+    engine = desk.site.node.engine
+    with reading(engine).connect() as connection:
+        before = connection.execute(select(watermarks)).all()
+        await desk.buy("late", 5)
+        await desk.journal()
+        assert connection.execute(select(watermarks)).all() == before
+        assert connection.execute(select(entries.c.n).where(entries.c.user_id == "late")).all() == []
+    with reading(engine).connect() as connection:
+        assert connection.execute(select(watermarks)).all() != before
+
+
+async def test_a_reader_cannot_write_on_postgresql(desk: Desk) -> None:
+    """Isolation is said: REPEATABLE READ READ ONLY for who reads, READ COMMITTED for who writes."""
+    engine = desk.site.node.engine
+    if engine.dialect.name == "sqlite":
+        return
+    shown = "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only')"
+    with reading(engine).connect() as connection:
+        assert tuple(connection.execute(text(shown)).one()) == ("repeatable read", "on")
+    with engine.begin() as connection:
+        assert tuple(connection.execute(text(shown)).one()) == ("read committed", "off")
+
+
+async def _spoil(desk: Desk, user: str, by: int) -> None:
+    """One changed number in the journal, as a hand or a disk would change it."""
+    with desk.site.node.engine.begin() as connection:
+        where = positions.c.account == f"viewer:{user}"
+        connection.execute(update(positions).where(where).values(balance=positions.c.balance + by))
+
+
+async def test_a_real_difference_is_found_and_freezes_only_when_told(desk: Desk, audit: Audit, repair: Repair) -> None:
+    """The command only looks; `--freeze` sets the partition aside, and that one alone."""
+    await desk.buy("cleo", 100)
+    await desk.journal()
+    await _spoil(desk, "cleo", 7)
+    partition = keys.partition_of("cleo")
+    report = await audit.run()
+    assert {wrong.partition for wrong in report.wrong} == {partition}
+    assert desk.rows(select(quarantine)) == []
+    await audit.run(freeze=True)
+    assert [row.partition for row in desk.rows(select(quarantine))] == [partition]
+    await _spoil(desk, "cleo", -7)
+    await repair.thaw(partition)
+
+
+async def test_a_false_alarm_has_a_way_back(desk: Desk, repair: Repair) -> None:
+    """A partition that holds goes on after a thaw, with what was paid before it stood still."""
+    await desk.buy("cleo", 100)
+    await desk.journal()
+    await desk.give("cleo", 10)  # paid, and not journaled when the alarm comes
+    partition = keys.partition_of("cleo")
+    with desk.site.node.engine.begin() as connection:
+        row = {"partition": partition, "epoch": 0, "n": 0, "reason": "audit: coins: a false alarm", "body": ""}
+        connection.execute(insert(quarantine).values(**row, at_ms=1))
+    await desk.journal()
+    assert await desk.outcome(desk.site.node.wallet.spend(a_gift("cleo", 1))) == "wallet_unavailable"
+
+    [found] = await repair.frozen()
+    assert (found.partition, found.reasons) == (partition, ["audit: coins: a false alarm"])
+    assert (found.in_store, found.waiting, found.wrong) == (True, 1, [])
+    assert desk.rows(select(quarantine)) != [], "looking changes nothing"
+
+    await repair.thaw(partition)
+    assert await repair.frozen() == []
+    await desk.journal()
+    await desk.give("cleo", 1)
+    with pytest.raises(NotFrozen):
+        await repair.thaw(partition)
+
+
+async def test_a_partition_that_does_not_hold_stays_frozen(desk: Desk, audit: Audit, repair: Repair) -> None:
+    """A thaw looks again first, in the journal and in the store."""
+    await desk.buy("cleo", 100)
+    await desk.journal()
+    partition = keys.partition_of("cleo")
+    await desk.money.call("HINCRBY", keys.wallet("cleo"), "c", 1_000)
+    report = await audit.run(freeze=True)
+    assert [wrong.where for wrong in report.wrong] == ["viewer:cleo"]
+    await desk.journal()
+    with pytest.raises(StillWrong, match="viewer:cleo"):
+        await repair.thaw(partition)
+    assert desk.rows(select(quarantine)) != []
+    await desk.money.call("HINCRBY", keys.wallet("cleo"), "c", -1_000)
+    await repair.thaw(partition)
+    await desk.give("cleo", 1)
+
+
+async def test_a_thaw_looks_at_every_wallet(desk: Desk, repair: Repair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also at those behind the first window of an audit."""
+    monkeypatch.setattr(limits, "AUDIT_WALLETS", 2)
+    partition = keys.partition_of("cleo")
+    others = [f"u{n}" for n in range(2_000) if keys.partition_of(f"u{n}") == partition][:7]
+    for user in (*others, "zoe-cleo"):
+        await desk.buy(user, 10)
+    await desk.journal()
+    await desk.money.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+    last = max(others)
+    await desk.money.call("HINCRBY", keys.wallet(last), "c", 5)
+    [found] = await repair.frozen()
+    assert [wrong.where for wrong in found.wrong] == [f"viewer:{last}"]
+    await desk.money.call("HINCRBY", keys.wallet(last), "c", -5)
+    await repair.thaw(partition)
+
+
+async def test_a_running_journal_thaws_what_it_froze(desk: Desk) -> None:
+    """Whoever deletes the row may be overtaken by the journal's last freeze: the next round ends it."""
+    await desk.buy("cleo", 100)
+    partition = keys.partition_of("cleo")
+    with desk.site.node.engine.begin() as connection:
+        row = {"partition": partition, "epoch": 0, "n": 0, "reason": "audit: x", "body": "", "at_ms": 1}
+        connection.execute(insert(quarantine).values(**row))
+    await desk.journal()
+    with desk.site.node.engine.begin() as connection:
+        connection.execute(quarantine.delete())
+    assert await desk.money.call("HGET", keys.wallet_meta(partition), "frozen") == b"1"
+    await desk.journal()
+    assert await desk.money.call("HGET", keys.wallet_meta(partition), "frozen") is None
+    await desk.give("cleo", 1)
