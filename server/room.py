@@ -23,7 +23,7 @@ from server.outbox import Outbox, Sink
 from server.pace import Pace
 from server.registry import CLOSING, JOINED, LEFT, PERIODICS, REACTORS, SNAPSHOT_PARTS, Periodic
 from server.store.client import StoreError
-from server.tokens import Tokens
+from server.tokens import Claims, Tokens
 
 log = structlog.get_logger()
 
@@ -50,6 +50,15 @@ class About(Struct, frozen=True, kw_only=True):
     settings: Settings
     broadcast_id: str | None
     started_at_ms: int | None
+
+
+def role_in(about: About, room_id: str, claims: Claims) -> Role:
+    """Whom somebody is in this room: its host is who the room names, or who has a host's token for this room alone."""
+    if claims.role in ("viewer", "host") and claims.sub == about.host.user_id:
+        return "host"
+    if claims.role == "host" and claims.room != room_id:
+        return "viewer"
+    return claims.role
 
 
 class Member:

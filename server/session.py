@@ -25,7 +25,7 @@ from server.history import NoSuchRoom, Recorded
 from server.money import Change
 from server.plain import PlainConnection, deny
 from server.registry import HANDLERS
-from server.room import Member, Room, Rooms, Services
+from server.room import Member, Room, Rooms, Services, role_in
 from server.socket import TAKEOVER, Connection
 from server.store import keys
 from server.store.client import Store, StoreError
@@ -114,7 +114,8 @@ class Sessions:
     # --- joining -----------------------------------------------------------------------------------------------
     async def _join(self, connection: AnyConnection, admitted: Admitted) -> None:
         claims, room = admitted.claims, admitted.room
-        member = Member(room, connection, user_id=claims.sub, name=claims.name, role=claims.role, expires_s=claims.exp)
+        role = role_in(room.about, room.id, claims)
+        member = Member(room, connection, user_id=claims.sub, name=claims.name, role=role, expires_s=claims.exp)
         connection.member = member
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):

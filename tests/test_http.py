@@ -214,7 +214,7 @@ async def test_tokens(site: Site) -> None:
 
 async def test_development_tokens(site: Site, journal: str, stores: Stores, tmp_path: Any) -> None:
     """In development anybody gets a token without a key; in production there is no such address, and no demo."""
-    response = await site.http.get("/dev/token", params={"user": "zoe", "role": "host"}, headers=NO_KEY)
+    response = await site.http.get("/dev/token", params={"user": "zoe", "role": "host", "room": "demo"}, headers=NO_KEY)
     assert (await site.join("zoe", token=response.json()["token"])).welcome["you"]["role"] == "host"
     assert (await site.http.get("/dev/token", params={"user": "a b"}, headers=NO_KEY)).status_code == 400
     assert (await site.http.get("/dev/token", params={"user": "a", "admin": "1"}, headers=NO_KEY)).status_code == 400

@@ -103,5 +103,10 @@ def _reachable(programs: Path, folder: Path) -> Path:
     """The binaries where everybody may run them: copied when they lie in somebody's private folder."""
     if all(parent.stat().st_mode & 0o001 for parent in programs.resolve().parents):
         return programs
-    shutil.copytree(programs.parent, folder / "pginstall", symlinks=True)
-    return folder / "pginstall" / "bin"
+    package = programs.parents[1]
+    copy = folder / "wheel"
+    # The programs look for their shared libraries in the folder that the wheel puts beside its package.
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.is_dir():
+            shutil.copytree(part, copy / part.name, symlinks=True)
+    return copy / package.name / programs.relative_to(package)

@@ -74,6 +74,30 @@ async def test_chat_can_be_off(site: Site) -> None:
         await alice.happened("chat.sent", text=f"from {role}")
 
 
+@pytest.mark.parametrize(
+    ("user", "role", "claim", "is_"),
+    [
+        ("mallory", "host", None, "viewer"),
+        ("mallory", "host", "strict", "host"),
+        ("mallory", "viewer", "strict", "viewer"),
+        ("mia", "moderator", None, "moderator"),
+        ("creator", "host", None, "host"),
+        ("creator", "viewer", None, "host"),
+    ],
+)
+async def test_who_is_staff(site: Site, user: str, role: str, claim: str | None, is_: str) -> None:
+    """A host is who the room names or who has a host's token for it; rules hold for everybody else."""
+    await site.put_room("strict", slow_mode_s=60, blocked_words=["darn"])
+    person = await site.join(room="strict", token=site.token(user, role, room=claim))
+    assert person.welcome["you"]["role"] == is_
+    replies = [await person.ask("chat.send", text=text) for text in ("darn", "one", "two")]
+    await site.put_room("strict", live=False, chat=False)
+    await person.happened("room.updated")
+    replies.append(await person.ask("chat.send", text="three"))
+    said = [reply.get("reason", "ok") for reply in replies]
+    assert said == (["blocked_words", "ok", "slow_mode", "chat_off"] if is_ == "viewer" else ["ok"] * 4)
+
+
 async def test_blocked_words(site: Site) -> None:
     """A blocked word is found in any case and within others; nobody else hears of it, and staff may say it."""
     await site.put_room("clean", blocked_words=["darn", "STRASSE"])

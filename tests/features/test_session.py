@@ -46,7 +46,7 @@ async def test_tokens_that_do_not_fit(site: Site, kind: str) -> None:
         "none": "x.y.z",
         "expired": site.token("alice", ttl_s=-5),
         "another's": site.token("bob"),
-        "another role": site.token("alice", "host"),
+        "another role": site.token("alice", "moderator"),
         "another room": site.token("alice", room="elsewhere"),
         "a number": 5,
         "too long": "x" * (limits.TOKEN_BYTES_MAX + 1),

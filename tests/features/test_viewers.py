@@ -55,7 +55,8 @@ async def test_people_are_counted_not_sockets(site: Site, another_site: MakeSite
 async def test_only_viewers_count(site: Site, another_site: MakeSite) -> None:
     """Overlay, bot, moderator and host are no viewers, not even beside a viewer's socket of the same person."""
     there = await another_site()
-    others = [await site.join(role, role) for role in ("overlay", "bot", "moderator", "host")]
+    others = [await site.join(role, role) for role in ("overlay", "bot", "moderator")]
+    others.append(await site.join("creator", "host"))
     others += [await there.join("alice", "moderator"), await there.join("obs", "overlay")]
     await site.join("alice")
     await counted(others[0], 1, peak=1, unique=1)
