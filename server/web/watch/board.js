@@ -1,5 +1,5 @@
 /** The board: who gave most in this broadcast. */
-import { avatar, compact, el, icon } from "./dom.js";
+import { avatar, compact, el, icon } from "../shared/dom.js";
 
 const SHOWN = 5;
 

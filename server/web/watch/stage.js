@@ -1,5 +1,5 @@
 /** The stage: who is live, the figures, and the curtain when there is nothing to watch. */
-import { el, find, hue, initial, setValue } from "./dom.js";
+import { el, find, hue, initial, setValue } from "../shared/dom.js";
 
 const STATUS = { offline: "Offline", live: "Live", paused: "Paused", ended: "Ended", suspended: "Stopped" };
 const CURTAINS = {

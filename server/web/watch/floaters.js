@@ -1,5 +1,5 @@
 /** Lets small things rise and fade: hearts from the like button, cheap gifts over the room. */
-import { reducedMotion } from "./dom.js";
+import { reducedMotion } from "../shared/dom.js";
 
 const AT_ONCE = 36; // more would only cost frames
 

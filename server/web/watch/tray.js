@@ -1,6 +1,6 @@
 /** The gift tray: a few rows that say who gave what just now; a combo keeps its row and its counter grows. */
-import { avatar, el, picture } from "./dom.js";
-import { bump } from "./giftshow.js";
+import { avatar, el, picture } from "../shared/dom.js";
+import { bump } from "../shared/giftshow.js";
 
 const ROWS = 3, LEAVE_MS = 300;
 const stayMs = (tier) => 3500 + 1000 * tier;

@@ -1,7 +1,7 @@
 /** The gift panel: catalogue, balance, how many, and the taps that make a combo. */
-import { el, find, icon, number, picture, reducedMotion, setValue } from "./dom.js";
-import { bump } from "./giftshow.js";
-import { uuid7 } from "./liveroom.js";
+import { el, find, icon, number, picture, reducedMotion, setValue } from "../shared/dom.js";
+import { bump } from "../shared/giftshow.js";
+import { uuid7 } from "../liveroom.js";
 import { outcomeUnknown, showRefusal } from "./refusals.js";
 
 const QUANTITIES = [1, 5, 10, 99];

@@ -1,5 +1,5 @@
 /** Shows how the connection stands, in words. */
-import { seconds } from "./dom.js";
+import { seconds } from "../shared/dom.js";
 
 const CLOSED = { room_ended: "Ended", banned: "Banned", token_revoked: "Access withdrawn", token_needed: "No token", left: "Left" };
 
@@ -8,7 +8,7 @@ export class Connection {
   /** @param {HTMLElement} element gets data-state and data-reason */
   constructor(element) { this.element = element; }
 
-  /** @param {import("./liveroom.js").State} state */
+  /** @param {import("../liveroom.js").State} state */
   show({ name, reason, retry_in_ms }) {
     clearInterval(this.#timer);
     this.element.dataset.state = name;

@@ -1,5 +1,5 @@
 /** The chat: lines as they come, marks where something is missing, and the composer that never loses a text. */
-import { avatar, el, find, hue, picture } from "./dom.js";
+import { avatar, el, find, hue, picture } from "../shared/dom.js";
 import { showRefusal } from "./refusals.js";
 
 const LINES_KEPT = 200, NEAR_BOTTOM_PX = 60, HIDDEN_TAB_MS = 500;

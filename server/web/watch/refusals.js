@@ -1,5 +1,5 @@
 /** Says in words why a command was not carried out. */
-import { duration, number } from "./dom.js";
+import { duration, number } from "../shared/dom.js";
 
 const READ_MS = 4000; // a shorter wait than this is said a little longer: people have to read it
 const UNKNOWN = ["timeout", "connection_lost", "wallet_unavailable"];

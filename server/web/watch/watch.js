@@ -1,15 +1,15 @@
 /** Starts the watch page: one client, and what each part of the page does with the room's events. */
-import { AlertQueue } from "./alertqueue.js";
+import { AlertQueue } from "../shared/alertqueue.js";
 import { Board } from "./board.js";
 import { ChatList, startComposer } from "./chat.js";
 import { Connection } from "./connection.js";
-import { duration, el, find, picture } from "./dom.js";
+import { duration, el, find, picture } from "../shared/dom.js";
 import { floatUp } from "./floaters.js";
 import { GiftPanel, startSheet } from "./giftpanel.js";
 import { Likes } from "./likes.js";
-import { join } from "./liveroom.js";
-import { AlertPlayer } from "./playalerts.js";
-import { TokenNeeded, openSession, roomId, whyNotLetIn } from "./session.js";
+import { join } from "../liveroom.js";
+import { AlertPlayer } from "../shared/playalerts.js";
+import { TokenNeeded, openSession, roomId, whyNotLetIn } from "../shared/session.js";
 import { Stage } from "./stage.js";
 import { Tray } from "./tray.js";
 

@@ -1,5 +1,5 @@
 /** The like button: taps are gathered and sent at most once a second; hearts rise for yours and for others'. */
-import { el, find, icon } from "./dom.js";
+import { el, find, icon } from "../shared/dom.js";
 import { floatUp } from "./floaters.js";
 
 const SEND_EVERY_MS = 1000, MOST_AT_ONCE = 50, HEARTS_FOR_OTHERS = 6;

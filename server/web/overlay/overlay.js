@@ -1,9 +1,9 @@
 /** Starts the overlay: one client that listens, and a queue of alerts that outlives reconnects and reloads. */
-import { AlertQueue } from "./alertqueue.js";
-import { el, find } from "./dom.js";
-import { join } from "./liveroom.js";
-import { AlertPlayer } from "./playalerts.js";
-import { TokenNeeded, openSession, roomId } from "./session.js";
+import { AlertQueue } from "../shared/alertqueue.js";
+import { el, find } from "../shared/dom.js";
+import { join } from "../liveroom.js";
+import { AlertPlayer } from "../shared/playalerts.js";
+import { TokenNeeded, openSession, roomId } from "../shared/session.js";
 
 const DOT_AFTER_MS = 10_000, SAVE_AFTER_MS = 500;
 const SAVED = `liveroom.overlay.${roomId}`;

@@ -16,7 +16,7 @@ export function el(tag, { class: className, text, testid, data, ...attributes } 
 export function icon(name, className = "") {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `/web/icons.svg#${name}`);
+  use.setAttribute("href", `/web/shared/icons.svg#${name}`);
   svg.setAttribute("aria-hidden", "true");
   if (className) svg.setAttribute("class", className);
   svg.append(use);
