@@ -152,7 +152,7 @@ def test_the_image_has_every_file_that_the_program_reads(image: Image) -> None:
         "server/web/**/*",
         "server/**/migrations/**/*.py",
         "server/*.json",
-        "protocol/web/*",
+        "protocol/web/**/*",
     ):
         there = {path.relative_to(ROOT) for path in ROOT.glob(pattern) if path.is_file() and path.suffix != ".png"}
         assert there, pattern
