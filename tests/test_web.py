@@ -11,6 +11,7 @@ from tests.site import Site
 ROOT = Path(__file__).parents[1]
 WEB = ROOT / "server/web"
 PAGES = sorted(index.parent.name for index in WEB.glob("*/index.html"))
+CLIENT = ROOT / "protocol/web"
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 OPEN = {"Authorization": ""}
 
@@ -23,11 +24,12 @@ def test_each_page_has_a_folder() -> None:
 
 def test_pages_share_through_shared() -> None:
     """No page imports from another page's folder, and `shared` imports from none."""
+    allowed = re.compile(r"\./\w+\.js|\.\./(shared/\w+|liveroom|wire)\.js")
     crossings = [
         f"{path.relative_to(WEB)} imports {other}"
         for path in WEB.glob("*/*.js")
-        for other in re.findall(r'"(\.\.?/[^"]+\.js)"', path.read_text())
-        if re.match(r"\.\./(?!shared/|liveroom\.js)", other) or (path.parent.name == "shared" and "/shared/" in other)
+        for other in re.findall(r'from "([^"]+)"', path.read_text())
+        if not allowed.fullmatch(other)
     ]
     assert crossings == []
 
@@ -40,6 +42,7 @@ async def files_of(site: Site, page: str) -> dict[str, str]:
     waiting = [(f"/{page}/demo", answer.text)]
     while waiting:
         at, text = waiting.pop()
+        text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)  # where types are imported, which no browser asks for
         named = re.findall(r'(?:href|src)="([^"?{]+)"|(?:from|import\() ?"([^"]+)"', text)
         for name in {urljoin(at, "".join(each)).partition("#")[0] for each in named} - set(found):
             answer = await site.http.get(name, headers=OPEN)
@@ -54,9 +57,11 @@ async def files_of(site: Site, page: str) -> dict[str, str]:
 async def test_everything_that_a_page_names_is_there(page: str, site: Site) -> None:
     """Styles, scripts, what these import, and icons: with the right type, from the page's folder or the shared one."""
     found = await files_of(site, page)
-    assert {f"/web/{page}/{page}.js", f"/web/{page}/{page}.css", "/web/shared/icon.svg"} <= set(found)
+    assert {f"/web/{page}/start.js", f"/web/{page}/{page}.css", "/web/shared/icon.svg"} <= set(found)
+    client = {f"/web/{path.relative_to(CLIENT).as_posix()}" for path in CLIENT.rglob("*.js")}
+    assert client <= set(found)
     own = re.compile(rf"/web/({page}|shared)/[\w.]+$")
-    assert [name for name in found if not own.match(name)] == ["/web/liveroom.js"]
+    assert [name for name in set(found) - client if not own.match(name)] == []
 
 
 async def test_every_file_belongs_to_a_page(site: Site) -> None:
@@ -80,3 +85,26 @@ async def test_a_file_is_sent_again_only_when_it_has_changed(site: Site) -> None
         assert first.headers["x-content-type-options"] == "nosniff"
         again = await site.http.get(name, headers={**OPEN, "If-None-Match": first.headers["etag"]})
         assert (again.status_code, again.content) == (304, b""), name
+
+
+async def test_the_types_of_the_client_are_served(site: Site) -> None:
+    """Beside liveroom.js, with whatever they import; as text, for the system takes .ts for a film."""
+    waiting, found = ["/web/liveroom.d.ts"], set()
+    while waiting:
+        name = waiting.pop()
+        answer = await site.http.get(name, headers=OPEN)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8"), name
+        found.add(name)
+        named = {
+            urljoin(name, each)[:-3] + ".d.ts" for each in re.findall(r'(?:from|import\() ?"([^"]+)"', answer.text)
+        }
+        waiting += named - found
+    assert found == {f"/web/{path.relative_to(CLIENT).as_posix()}" for path in CLIENT.rglob("*.d.ts")}
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_page_asks_for_all_its_modules_at_once(page: str, site: Site) -> None:
+    """The page names every module that it will import, and no other: a browser need not find them one by one."""
+    answer = await site.http.get(f"/{page}/demo", headers=OPEN)
+    named = re.findall(r"<(/web/[\w./]+)>; rel=modulepreload", answer.headers["link"])
+    assert sorted(named) == sorted(name for name in await files_of(site, page) if name.endswith(".js"))

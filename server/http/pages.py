@@ -9,8 +9,11 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
+import protocol
+
 WEB = Path(__file__).parents[1] / "web"
 SHARED = WEB / "shared"
+CLIENT = Path(protocol.__file__).parent / "web"
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; "
@@ -43,11 +46,19 @@ class Files(StaticFiles):
         return response
 
 
+def preloads(folder: Path) -> str:
+    """Every module of a page: a browser fetches them all at once, not each when another has named it."""
+    owners = ((WEB, folder), (WEB, SHARED), (CLIENT, CLIENT))
+    paths = [path.relative_to(top).as_posix() for top, below in owners for path in sorted(below.rglob("*.js"))]
+    return ", ".join(f"</web/{path}>; rel=modulepreload" for path in paths)
+
+
 def page(folder: Path) -> Route:
     """`/<folder>/{room}`: its index.html, whatever the room."""
+    headers = {**HEADERS, "Link": preloads(folder)}
 
     async def show(_request: Request) -> Response:
-        return FileResponse(folder / "index.html", headers=HEADERS)
+        return FileResponse(folder / "index.html", headers=headers)
 
     return Route(f"/{folder.name}/{{room}}", show)
 

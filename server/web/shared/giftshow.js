@@ -1,32 +1,52 @@
-/** Shows one gift large, by its animation's kind, until it is told to leave. Shared by the watch page and the overlay. */
+/** Shows one gift large, by its animation's kind, until it is told to leave. */
 import { el, picture, reducedMotion } from "./dom.js";
 
-const LEAVE_MS = 450;
-const SPARKS = { float: 0, burst: 22, ride: 12, fullscreen: 44 };
-const COMPANIONS = { float: 5, burst: 0, ride: 0, fullscreen: 0 };
+/** @import { ShownGift } from "../wire.js" */
+/** @import { Alert } from "./alertqueue.js" */
+
+export const LEAVE_MS = 450;
+/** @type {Record<string, {sparks: number, companions: number}>} */
+const KINDS = {
+  float: { sparks: 0, companions: 5 },
+  burst: { sparks: 22, companions: 0 },
+  ride: { sparks: 12, companions: 0 },
+  fullscreen: { sparks: 44, companions: 0 },
+};
+/** @type {Record<number, string>} */
 const KIND_OF_TIER = { 1: "float", 2: "burst", 3: "ride", 4: "fullscreen" };
+
+/** @typedef {{update: () => void, leave: () => Promise<void>}} Show `update` after the alert has changed */
+
+/**
+ * A kind of a newer server is shown by the gift's tier.
+ * @param {Alert} alert
+ */
+export const kindOf = ({ gift, tier }) =>
+  Object.hasOwn(KINDS, gift.animation.kind) ? gift.animation.kind : KIND_OF_TIER[tier] ?? "burst";
 
 /**
  * @param {HTMLElement} layer filled by the show
- * @param {import("./alertqueue.js").Alert} alert
- * @returns {{update: () => void, leave: () => Promise<void>}} `update` after the alert changed
+ * @param {Alert} alert
+ * @param {string} testid
+ * @returns {Show}
  */
-export function showGift(layer, alert, testid = "show") {
-  const kind = alert.gift.animation.kind in SPARKS ? alert.gift.animation.kind : KIND_OF_TIER[alert.tier] ?? "burst";
-  const calm = reducedMotion();
+export function showGift(layer, alert, testid) {
+  const kind = kindOf(alert);
+  const amount = (!reducedMotion() && KINDS[kind]) || { sparks: 0, companions: 0 };
   const caption = makeCaption(alert);
+  const tier = Math.min(4, Math.max(1, alert.tier));
   const data = { gift: alert.gift.id, kind, count: alert.count };
-  const root = el("div", { class: `gift-show kind-${kind} tier-${Math.min(4, Math.max(1, alert.tier))}`, testid, data },
+  const root = el("div", { class: `gift-show kind-${kind} tier-${tier}`, testid, data },
     el("div", { class: "veil" }, el("div", { class: "rays" })),
     el("div", { class: "motion" },
-      el("div", { class: "halo" }), sparks(calm ? 0 : SPARKS[kind], kind), companions(calm ? 0 : COMPANIONS[kind], alert.gift),
+      el("div", { class: "halo" }), sparks(amount.sparks, kind), companions(amount.companions, alert.gift),
       picture(alert.gift, "art")),
     caption.element);
   layer.append(root);
   const update = () => {
-    if (root.dataset.count === String(alert.count) && !caption.changed(alert)) return;
-    root.dataset.count = alert.count;
-    caption.draw(alert);
+    if (root.dataset.count === String(alert.count) && !caption.changed()) return;
+    root.dataset.count = String(alert.count);
+    caption.draw();
   };
   const leave = async () => {
     root.classList.add("leaving");
@@ -35,33 +55,44 @@ export function showGift(layer, alert, testid = "show") {
   };
   return { update, leave };
 }
-showGift.LEAVE_MS = LEAVE_MS;
 
+/** @param {Alert} alert */
 function makeCaption(alert) {
-  const who = el("b", { class: "who" }), what = el("span", { class: "what" });
-  const times = el("strong", { class: "times" }), said = el("p", { class: "said" });
+  const who = el("b", { class: "who" });
+  const what = el("span", { class: "what" });
+  const times = el("strong", { class: "times" });
+  const said = el("p", { class: "said" });
   const element = el("div", { class: "caption" },
-    alert.test ? el("span", { class: "test", text: "Test" }) : null, el("p", { class: "line" }, who, what), times, said);
-  const names = ({ from, others }) => (others.length ? `${from.name} and ${others.length} more` : from.name);
-  const changed = (now) => who.textContent !== names(now) || said.textContent !== (now.message ?? "");
-  const draw = (now) => {
-    who.textContent = names(now);
-    what.textContent = ` sent ${now.gift.name}`;
-    times.textContent = now.count > 1 ? `×${now.count}` : "";
-    said.textContent = now.message ?? "";
+    alert.test ? el("span", { class: "test", text: "Test" }) : null,
+    el("p", { class: "line" }, who, what), times, said);
+  const names = () =>
+    alert.others.length ? `${alert.from.name} and ${alert.others.length} more` : alert.from.name;
+  const changed = () => who.textContent !== names() || said.textContent !== (alert.message ?? "");
+  const draw = () => {
+    who.textContent = names();
+    what.textContent = ` sent ${alert.gift.name}`;
+    times.textContent = alert.count > 1 ? `×${alert.count}` : "";
+    said.textContent = alert.message ?? "";
     bump(times);
   };
-  draw(alert);
+  draw();
   return { element, draw, changed };
 }
 
-/** Restarts the counter's little jump. */
+/**
+ * Restarts the counter's little jump.
+ * @param {HTMLElement} element
+ */
 export function bump(element) {
   element.classList.remove("bump");
   void element.offsetWidth; // without a reflow in between, the animation would not start again
   element.classList.add("bump");
 }
 
+/**
+ * @param {number} count
+ * @param {string} kind
+ */
 function sparks(count, kind) {
   const group = el("div", { class: "sparks" });
   for (let i = 0; i < count; i++) {
@@ -77,6 +108,10 @@ function sparks(count, kind) {
   return group;
 }
 
+/**
+ * @param {number} count
+ * @param {ShownGift} gift
+ */
 function companions(count, gift) {
   const group = el("div", { class: "companions" });
   for (let i = 0; i < count; i++) {

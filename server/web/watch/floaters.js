@@ -3,25 +3,43 @@ import { reducedMotion } from "../shared/dom.js";
 
 const AT_ONCE = 36; // more would only cost frames
 
+/** @typedef {{ms: number, rise: number, sway: number, x?: number, wait?: number}} Path in pixels */
+
 /**
  * @param {HTMLElement} layer
  * @param {HTMLElement|SVGElement} thing positioned by its class; removed when it has faded
- * @param {{ms: number, rise: number, sway: number, x?: number, wait?: number}} path in pixels
+ * @param {Path} path
  */
-export function floatUp(layer, thing, { ms, rise, sway, x = 0, wait = 0 }) {
+export function floatUp(layer, thing, path) {
   if (layer.childElementCount >= AT_ONCE || document.hidden) return;
   layer.append(thing);
-  const side = Math.random() < 0.5 ? -1 : 1;
-  const at = (dx, dy, scale, turn) => `translate(${x + side * dx}px, ${-dy}px) scale(${scale}) rotate(${side * turn}deg)`;
-  const still = at(0, rise / 3, 1, 0);
-  const frames = reducedMotion()
-    ? [{ opacity: 0, transform: still }, { opacity: 1, transform: still, offset: 0.2 }, { opacity: 0, transform: still }]
-    : [
-      { opacity: 0, transform: at(0, 0, 0.3, 0) },
-      { opacity: 1, transform: at(sway * 0.5, rise * 0.2, 1.1, 8), offset: 0.15 },
-      { opacity: 1, transform: at(-sway * 0.6, rise * 0.6, 1, -8), offset: 0.6 },
-      { opacity: 0, transform: at(sway, rise, 0.8, 12) },
-    ];
-  const animation = thing.animate(frames, { duration: ms, delay: wait, easing: "ease-out", fill: "both" });
+  const frames = reducedMotion() ? standing(path) : rising(path);
+  const { ms: duration, wait: delay = 0 } = path;
+  const animation = thing.animate(frames, { duration, delay, easing: "ease-out", fill: "both" });
   animation.onfinish = animation.oncancel = () => thing.remove();
+}
+
+/** @param {Path} path */
+function standing({ rise, x = 0 }) {
+  const transform = `translate(${x}px, ${-rise / 3}px)`;
+  return [{ opacity: 0, transform }, { opacity: 1, transform, offset: 0.2 }, { opacity: 0, transform }];
+}
+
+/** @param {Path} path */
+function rising({ rise, sway, x = 0 }) {
+  const side = Math.random() < 0.5 ? -1 : 1;
+  /**
+   * @param {number} dx
+   * @param {number} dy
+   * @param {number} scale
+   * @param {number} turn
+   */
+  const at = (dx, dy, scale, turn) =>
+    `translate(${x + side * dx}px, ${-dy}px) scale(${scale}) rotate(${side * turn}deg)`;
+  return [
+    { opacity: 0, transform: at(0, 0, 0.3, 0) },
+    { opacity: 1, transform: at(sway * 0.5, rise * 0.2, 1.1, 8), offset: 0.15 },
+    { opacity: 1, transform: at(-sway * 0.6, rise * 0.6, 1, -8), offset: 0.6 },
+    { opacity: 0, transform: at(sway, rise, 0.8, 12) },
+  ];
 }

@@ -1,9 +1,14 @@
 /** Says in words why a command was not carried out. */
 import { duration, number } from "../shared/dom.js";
 
+/** @import { Refused } from "../liveroom.js" */
+/** @typedef {Pick<Refused, "reason"> & Partial<Refused>} Why */
+
+const TICK_MS = 250;
 const READ_MS = 4000; // a shorter wait than this is said a little longer: people have to read it
 const UNKNOWN = ["timeout", "connection_lost", "wallet_unavailable"];
 
+/** @type {Record<string, string>} */
 const WORDS = {
   rate_limited: "That was a little fast",
   room_not_live: "The room is not live right now",
@@ -30,29 +35,43 @@ const WORDS = {
   closed: "You are no longer in the room",
 };
 
-/** Whether it may have been carried out all the same: then only the same id may be tried again. */
+/**
+ * Whether it may have been carried out all the same: then only the same id may be tried again.
+ * @param {Why} refused
+ */
 export const outcomeUnknown = ({ reason }) => UNKNOWN.includes(reason);
 
-/** One sentence; the time to wait is counted down by who shows it. */
-export function words(refused) {
-  if (refused.reason === "insufficient_coins") return `Not enough coins: you need ${number(refused.need - refused.have)} more`;
-  if (refused.reason === "spend_limit") {
-    const resets = refused.resets_at_ms ? `; it resets in ${duration(refused.resets_at_ms - Date.now())}` : "";
+/**
+ * One sentence; the time to wait is counted down by who shows it.
+ * @param {Why} refused
+ */
+export function words({ reason, message, need = 0, have = 0, resets_at_ms }) {
+  if (reason === "insufficient_coins") return `Not enough coins: you need ${number(need - have)} more`;
+  if (reason === "spend_limit") {
+    const resets = resets_at_ms ? `; it resets in ${duration(resets_at_ms - Date.now())}` : "";
     return `Your spend limit is reached${resets}`;
   }
-  return WORDS[refused.reason] ?? refused.message ?? "That did not work";
+  return WORDS[reason] ?? message ?? "That did not work";
 }
 
 /**
  * Shows a refusal in `element`, counting down while there is something to wait for.
+ * @param {HTMLElement} element
+ * @param {Why} refused
+ * @param {() => void} onFree when it may be tried again
  * @returns {() => void} stops and empties it
  */
 export function showRefusal(element, refused, onFree = () => {}) {
-  const now = Date.now(), wait = refused.retry_after_ms ?? 0;
-  const until = now + wait, read = now + READ_MS;
+  const now = Date.now();
+  const wait = refused.retry_after_ms ?? 0;
+  const until = now + wait;
+  const read = now + READ_MS;
   let free = false;
-  const timer = setInterval(() => draw(), 250);
-  const stop = () => { clearInterval(timer); element.textContent = ""; };
+  const timer = setInterval(() => draw(), TICK_MS);
+  const stop = () => {
+    clearInterval(timer);
+    element.textContent = "";
+  };
   const draw = () => {
     const left = until - Date.now();
     element.textContent = left > 0 ? `${words(refused)}: again in ${duration(left)}` : `${words(refused)}.`;

@@ -1,7 +1,11 @@
 /** The stage: who is live, the figures, and the curtain when there is nothing to watch. */
-import { el, find, hue, initial, setValue } from "../shared/dom.js";
+import { el, find, hue, initial, select, setValue } from "../shared/dom.js";
 
+/** @import { Room } from "../liveroom.js" */
+
+/** @type {Record<string, string>} */
 const STATUS = { offline: "Offline", live: "Live", paused: "Paused", ended: "Ended", suspended: "Stopped" };
+/** @type {Record<string, [title: string, text: string]>} by the room's status, or by why we are not in the room */
 const CURTAINS = {
   offline: ["Not live yet", "The show has not started. Stay here, it begins by itself."],
   paused: ["Back in a moment", "The host has paused the stream."],
@@ -18,16 +22,19 @@ const CURTAINS = {
 };
 
 export class Stage {
-  #room = null; #closed = null;
+  /** @type {string|null} */
+  #status = null;
+  /** @type {string|null} */
+  #closed = null;
 
-  draw(room) {
-    this.#room = room;
-    const { title, host, status, viewers, likes, coins } = room;
+  /** @param {Room} room */
+  draw({ title, host, status, viewers, likes, coins }) {
+    this.#status = status;
     document.title = `${title || host.name} · Liveroom`;
     find("room-title").textContent = title || host.name;
     find("host-name").textContent = host.name;
     for (const mark of document.querySelectorAll(".host-avatar, .host-initial")) mark.textContent = initial(host.name);
-    document.querySelector(".host-avatar").className = `avatar host-avatar ${hue(host.user_id)}`;
+    select(".host-avatar", HTMLElement).className = `avatar host-avatar ${hue(host.user_id)}`;
     const badge = find("room-status");
     badge.textContent = STATUS[status] ?? status;
     badge.dataset.status = status;
@@ -45,7 +52,8 @@ export class Stage {
   }
 
   #drawCurtain() {
-    const curtain = find("curtain"), reason = this.#closed ?? this.#room?.status;
+    const curtain = find("curtain");
+    const reason = this.#closed ?? this.#status ?? "";
     const words = CURTAINS[reason];
     curtain.hidden = !words;
     if (!words || curtain.dataset.reason === reason) return;
