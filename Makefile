@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help run test torture check bench lock clean browser
+.PHONY: help run test torture check js types mutants-js bench lock clean browser
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,23 +19,46 @@ help:  ## list the targets
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
+JS := tests/js
+NODE_TOOLS := $(JS)/node_modules/.stamp
+NODE := node --disable-warning=ExperimentalWarning --import ./support/register.js --test-reporter=spec
+NEW_ENOUGH := const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)
+
+$(NODE_TOOLS): $(JS)/package.json $(JS)/package-lock.json
+	@node -e '$(NEW_ENOUGH)' 2>/dev/null && command -v npm >/dev/null || { echo "liveroom: the JavaScript is checked with" \
+	  "node 20.19 or later and npm; install both (on most systems: the packages nodejs and npm)"; exit 2; }
+	@echo "liveroom: installing pinned packages into $(JS)/node_modules (once)"
+	@cd $(JS) && npm ci --loglevel=error --no-progress >/dev/null
+	@touch $@
+
 run: .venv/run.stamp  ## start everything on http://127.0.0.1:8000
 	@exec $(PY) -m server run
 
 browser: .venv/dev.stamp
 	@$(PY) -m tests.browser
 
-check: .venv/dev.stamp  ## ruff and mypy
+check: .venv/dev.stamp $(NODE_TOOLS)  ## ruff and mypy; eslint and tsc
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+	@$(JS)/node_modules/.bin/eslint -c $(JS)/eslint.config.js server/web protocol/web $(JS)
+	@for project in tsconfig.json tsconfig.checks.json; do $(JS)/node_modules/.bin/tsc -p $(JS)/$$project || exit 1; done
+
+js: $(NODE_TOOLS)  ## the unit tests of the pages and of the client
+	@cd $(JS) && said=$$($(NODE) all.js 2>&1) || { echo "$$said"; exit 1; }; echo "$$said" | tail -n 8
+
+types: .venv/dev.stamp $(NODE_TOOLS)  ## write what is generated in protocol/web
+	@$(PY) -m tests.wire_types && node $(JS)/generate.mjs
+
+mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: two minutes
+	@node $(JS)/mutants.mjs
 
 MANY := $(foreach each,cluster cluster_failover room_cluster room_failover loadtest peers,tests/test_$(each).py)
 APART := tests/journeys tests/test_docker.py tests/torture tests/journal tests/pages $(MANY)
 
-test: browser  ## ruff, mypy and every test
+test: browser $(NODE_TOOLS)  ## check, and every test
 	@# Two cores and much waiting: four branches beside each other, each about as long as the others.
 	@$(PY) -m pytest -q tests/journeys & journeys=$$!; \
 	{ $(PY) -m pytest -q tests/journal && $(PY) -m pytest -q tests/pages; } & journal=$$!; \
-	{ make --no-print-directory check && $(PY) -m pytest -q tests/torture $(MANY); } & torture=$$!; \
+	{ make --no-print-directory check js && $(PY) -m pytest -q tests/torture $(MANY); } & torture=$$!; \
 	$(PY) -m pytest -q tests/test_docker.py && $(PY) -m pytest -q $(APART:%=--ignore=%); rest=$$?; \
 	wait $$torture; torture=$$?; wait $$journal; journal=$$?; wait $$journeys; journeys=$$?; \
 	echo "status of each: check, torture and many stores $$torture, journal and pages $$journal, journeys $$journeys, the rest $$rest"; \
@@ -53,5 +76,5 @@ lock: .venv/dev.stamp  ## pin anew what pyproject.toml asks for (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	  -c requirements.lock --group dev --group loadtest pyproject.toml -o requirements-dev.lock
 
-clean:  ## remove .venv (the data folder stays)
-	@rm -rf .venv
+clean:  ## remove .venv and tests/js/node_modules (the data folder stays)
+	@rm -rf .venv $(JS)/node_modules

@@ -82,7 +82,11 @@ def layer_of(module: str) -> int:
     return rows[module]
 
 
-SCRIPTS = [*sources("server", "protocol", suffix=".js"), *sources("server", suffix=".lua")]
+SCRIPTS = [
+    *sources("server", "protocol", "tests", suffix=".js"),
+    *sources("tests", suffix=".mjs"),
+    *sources("server", suffix=".lua"),
+]
 
 
 def test_a_python_file_begins_with_what_it_is_for() -> None:

@@ -10,8 +10,9 @@ OURS = ("protocol", "server", "loadtest", "tests")
 
 
 def sources(*packages: str, suffix: str = ".py") -> list[Path]:
-    """Every source file below these packages."""
-    return sorted(path for package in packages for path in (ROOT / package).rglob(f"*{suffix}"))
+    """Every source file below these packages; what npm installed there is not ours."""
+    found = (path for package in packages for path in (ROOT / package).rglob(f"*{suffix}"))
+    return sorted(path for path in found if "node_modules" not in path.parts)
 
 
 def name_of(path: Path) -> str:

@@ -3,116 +3,121 @@
  *
  *   const client = join({ room: "demo", getToken, onRoom: draw, onEvent: animate, onState: showConnection });
  *   await client.sendGift({ gift: "rose", count: 5 });
- *
+ */
+import { BACKOFF_MIN_MS, Backoff } from "./liveroom/backoff.js";
+import { addLine } from "./liveroom/folds/chat.js";
+import { Refused } from "./liveroom/refused.js";
+import { fold } from "./liveroom/room.js";
+import { Balance, Position, SeenGifts } from "./liveroom/seen.js";
+import { Unanswered } from "./liveroom/unanswered.js";
+import { uuid7 } from "./liveroom/uuid7.js";
+
+/** @import { ChatSent, Command, Gap, Message, Notice, Replies, RoomEvent, SendGift } from "./wire.js" */
+/** @import { Snapshot, Welcome, You } from "./wire.js" */
+/**
  * @typedef {"connecting"|"live"|"reconnecting"|"closed"} StateName
- * @typedef {{name: StateName, reason: string|null, code?: number, retry_in_ms?: number, opened?: boolean}} State
- *   `opened` is false when the server did not let us in this time: it refused, or could not be reached.
- * @typedef {{type: string, seq?: number, at_ms?: number, id?: string, replayed?: boolean} & Record<string, any>} Message
+ * @typedef {object} State
+ * @property {StateName} name
+ * @property {string|null} reason why it is not live: the name of a close code, or `no_token`, `not_let_in`, ...
+ * @property {number} [code] the close code
+ * @property {number} [retry_in_ms] while `reconnecting`: when the next try is
+ * @property {boolean} [opened] false when the server did not let us in this time: it refused, or could not be reached
+ */
+/** @typedef {ChatSent | Notice | (Gap & {type: "gap"})} ChatLine a message, or a mark where some are missing */
+/** @typedef {Snapshot & {chat: ChatLine[]}} Room the snapshot with every event since, and the last 200 lines of chat */
+/**
  * @typedef {object} Options
  * @property {string} [room] room id, with `base` (default: this page's origin); or the whole socket address as `url`
  * @property {string} [base]
  * @property {string} [url]
- * @property {string} [token] a fixed token; or `getToken`, which is asked again whenever the last token may be the trouble
+ * @property {string} [token] a fixed token; or `getToken`, which is asked again when the last token may be the trouble
  * @property {() => (string|Promise<string>)} [getToken]
- * @property {string} [since] position "epoch:seq" to resume from (see `client.since`)
- * @property {number} [timeoutMs] how long a command waits for its reply (10 s); a gift waits two minutes, over reconnects
+ * @property {string|null} [since] position "epoch:seq" to resume from (see `client.since`)
+ * @property {number} [timeoutMs] how long a command waits for its reply (10 s); a gift waits two minutes
  * @property {(state: State) => void} [onState] the connection changed
- * @property {(event: Message) => void} [onEvent] a room event, once; `replayed` ones too
- * @property {(room: object) => void} [onRoom] the folded room changed
- * @property {(gap: {from: number, to: number}) => void} [onGap] events were missed for good; the snapshot replaced the room
- * @property {(notice: Message) => void} [onNotice]
- * @property {(you: object) => void} [onYou] your coins, role or mute changed
- * @property {typeof WebSocket} [WebSocket]
+ * @property {(event: RoomEvent) => void} [onEvent] a room event, once; `replayed` ones too
+ * @property {(room: Room) => void} [onRoom] the folded room changed
+ * @property {(gap: Gap) => void} [onGap] events were missed for good; the snapshot replaced the room
+ * @property {(notice: Notice) => void} [onNotice]
+ * @property {(you: You) => void} [onYou] your coins, role or mute changed
+ * @property {typeof WebSocket} [WebSocket] what to connect with, where it is not the browser's own
  */
-const BACKOFF_MIN_MS = 500, BACKOFF_MAX_MS = 20_000, OPEN_TIMEOUT_MS = 10_000, GIFT_TIMEOUT_MS = 120_000, HEARTBEAT_SLACK_MS = 5_000;
-const STEADY_MS = 5_000; // a connection that lived this long was good: its loss starts the backoff anew
+const OPEN_TIMEOUT_MS = 10_000;
+const REPLY_TIMEOUT_MS = 10_000;
+const GIFT_TIMEOUT_MS = 120_000;
+const HEARTBEAT_SLACK_MS = 5_000;
+const LIKES_AT_ONCE = 50;
+const REFRESH_EARLY_MS = 60_000;
 const TIMER_MAX_MS = 2 ** 31 - 1; // a longer one would fire at once
-const CHAT_LIMIT = 200, GIFT_IDS_REMEMBERED = 5_000;
-const REASONS = { 1001: "going_away", 4001: "draining", 4002: "slow_reader", 4003: "token_expired", 4004: "unresponsive",
-  4005: "internal", 4500: "banned", 4501: "room_ended", 4502: "protocol_error", 4503: "token_revoked" };
+/** @type {Record<number, string>} */
+const REASONS = {
+  1001: "going_away", 4001: "draining", 4002: "slow_reader", 4003: "token_expired", 4004: "unresponsive",
+  4005: "internal", 4500: "banned", 4501: "room_ended", 4502: "protocol_error", 4503: "token_revoked",
+};
 
-/** When a token runs out, by its own word; NaN when it says nothing that we can read. */
+export { Refused, uuid7 };
+
+/**
+ * When a token runs out, by its own word; NaN when it says nothing that we can read.
+ * @param {string} token
+ * @returns {number}
+ */
 function expiresMs(token) {
-  try { return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).exp * 1000; } catch { return NaN; }
-}
-
-/** A command that was not carried out: `reason` is the server's, or `timeout`, `connection_lost`, `not_connected`, `closed`. */
-export class Refused extends Error {
-  constructor(reply) {
-    super(reply.message ?? reply.reason);
-    Object.assign(this, { name: "Refused", retry_after_ms: null }, reply);
+  try {
+    return JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/"))).exp * 1000;
+  } catch {
+    return NaN;
   }
 }
 
-/** A UUIDv7 (RFC 9562): its first 48 bits are the time, by which the server knows an id that is too old. */
-export function uuid7(atMs = Date.now()) {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  for (let i = 5, rest = Math.floor(atMs); i >= 0; i--, rest = Math.floor(rest / 256)) bytes[i] = rest % 256;
-  bytes[6] = (bytes[6] & 0x0f) | 0x70;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+/**
+ * A listener that fails must not cost the rest of a frame.
+ * @template T
+ * @param {((value: T) => void) | undefined} listener
+ * @param {T} value
+ */
+function tell(listener, value) {
+  try {
+    listener?.(value);
+  } catch (error) {
+    console.error(error);
+  }
 }
 
 /** @param {Options} options */
 export const join = (options) => new RoomClient(options).open();
 
-const EMPTY = { coins: 0, likes: 0, top: [], goals: [], pins: [], open_combos: [], viewers: { now: 0, peak: 0, unique: 0 } };
-const replace = (list, item) => [...list.filter((known) => known.id !== item.id), item];
-const becomes = (status) => (room) => { room.status = status; };
-
-/** What is not in a snapshot, so that replayed events add to it as well. */
-const LINES = {
-  "chat.sent": (room, event) => addLine(room, event),
-  "chat.deleted": (room, { ids = [], user_ids = [] }) => {
-    room.chat = room.chat.filter((line) => !ids.includes(line.id) && !user_ids.includes(line.user?.user_id));
-  },
-};
-
-/** What a snapshot holds: only events after it may change these, or a replayed gift would be counted twice. */
-const TOTALS = {
-  "gifts.sent": (room, { from, gift, coins, combo, test }) => {
-    if (!test) room.coins += coins;
-    if (combo) room.open_combos = replace(room.open_combos, { ...combo, from, gift });
-  },
-  "gifts.combo_ended": (room, { combo }) => { room.open_combos = room.open_combos.filter(({ id }) => id !== combo.id); },
-  "likes.counted": (room, { total }) => { room.likes = total; },
-  "viewers.counted": (room, { now, peak, unique }) => { room.viewers = { now, peak, unique }; },
-  "board.changed": (room, { top }) => { room.top = top; },
-  "goals.progressed": (room, { goal }) => { room.goals = replace(room.goals, goal); },
-  "room.updated": (room, { type, seq, at_ms, id, replayed, settings, ...changed }) => {
-    if (changed.broadcast_id && changed.broadcast_id !== room.broadcast_id) {
-      const now = room.viewers?.now ?? 0; // whoever is here stays; the totals are of one broadcast
-      Object.assign(room, EMPTY, { viewers: { now, peak: now, unique: now } });
-    }
-    Object.assign(room, changed, settings && { settings: { ...room.settings, ...settings } });
-  },
-  "room.paused": becomes("paused"), "room.resumed": becomes("live"), "room.ended": becomes("ended"), "room.suspended": becomes("suspended"),
-};
-
-function addLine(room, line) {
-  room.chat.push(line);
-  if (room.chat.length > CHAT_LIMIT) room.chat.splice(0, room.chat.length - CHAT_LIMIT);
-}
-
 export class RoomClient {
-  /** @type {object|null} snapshot + events: viewers, likes, coins, top, status, ..., and `chat`: the last 200 lines and gap marks */
+  /** @type {Room|null} */
   room = null;
-  /** @type {object|null} who the server says you are, with your `coins` */
+  /** @type {You|null} who the server says you are, with your `coins` */
   you = null;
   /** @type {State} */
   state = { name: "connecting", reason: null };
-  /** What this client saw itself: the sum of coins over distinct gift ids, whatever was repeated on the way. */
-  seen = { gifts: 0, coins: 0 };
 
-  #options; #socket = null; #token = null; #pending = new Map(); #refs = 0; #giftIds = new Set(); #walletEntry = null;
-  #epoch = null; #seq = 0; #snapshotSeq = 0; #resumed = false;
-  #attempt = 0; #liveSince = 0; #comeBackAt = 0; #heartbeatMs = 25_000; #clockOffsetMs = 0; #timers = {};
+  /** @type {Options} */
+  #options;
+  /** @type {WebSocket|null} */
+  #socket = null;
+  /** @type {string|undefined|null} */
+  #token = null;
+  #unanswered = new Unanswered();
+  /** @type {Position} */
+  #position;
+  #balance = new Balance();
+  #seen = new SeenGifts();
+  #backoff = new Backoff();
+  #liveSince = 0;
+  #comeBackAt = 0;
+  #heartbeatMs = 25_000;
+  #clockOffsetMs = 0;
+  /** @type {Record<string, ReturnType<typeof setTimeout>>} */
+  #timers = {};
 
+  /** @param {Options} options */
   constructor(options) {
-    this.#options = { timeoutMs: 10_000, ...options };
-    const [epoch, seq] = (options.since ?? "").split(/:(?=\d+$)/);
-    if (seq) [this.#epoch, this.#seq, this.#resumed] = [epoch, Number(seq), true];
+    this.#options = options;
+    this.#position = new Position(options.since);
   }
 
   open() {
@@ -123,68 +128,71 @@ export class RoomClient {
   }
   /** Leaves for good; what still waits for a reply is refused with `closed`. */
   close() { this.#finish("left", 1000); }
-  /** The position to resume from, or null before the first welcome. While a replay runs, it is where the replay got to. */
-  get since() {
-    return this.#epoch && `${this.#epoch}:${this.#resumed ? this.#seq : Math.max(this.#seq, this.#snapshotSeq)}`;
-  }
+  /** The position to resume from, or null before the first welcome. */
+  get since() { return this.#position.since; }
+  /** What this client saw itself: the sum of coins over distinct gift ids, whatever was repeated on the way. */
+  get seen() { return { gifts: this.#seen.gifts, coins: this.#seen.coins }; }
   serverNow() { return Date.now() + this.#clockOffsetMs; }
 
   // Commands: each gives a promise of the reply, or throws Refused.
 
+  /** @param {string} text */
   sendChat(text) { return this.send({ type: "chat.send", text }); }
-  sendLikes(count) { return this.send({ type: "likes.send", count: Math.min(50, Math.max(1, count)) }); }
+  /** @param {number} count taps, of which up to 50 count */
+  sendLikes(count) { return this.send({ type: "likes.send", count: Math.min(LIKES_AT_ONCE, Math.max(1, count)) }); }
   async ping() {
     const reply = await this.send({ type: "ping" });
     this.#clockOffsetMs = reply.server_time_ms - Date.now();
     return reply;
   }
   /**
-   * Sends a gift exactly once: when the reply is lost, the same id goes out again after the reconnect and the server answers
-   * `duplicate`. Every error carries the `id`. After `timeout`, `closed` and `wallet_unavailable` the outcome is unknown: to try
-   * again, call with that `id` and the same gift, count, combo and message.
+   * Sends a gift exactly once: when the reply is lost, the same id goes out again after the reconnect and the server
+   * answers `duplicate`. Every error carries the `id`. After `timeout`, `closed` and `wallet_unavailable` the outcome
+   * is unknown: to try again, call with that `id` and the same gift, count, combo and message.
+   * @param {{gift: string, count?: number, to?: string, combo?: string, message?: string, id?: string}} gift
    */
-  async sendGift({ gift, count = 1, to, combo, message, id }) {
+  async sendGift({ gift, count = 1, to, combo, message, id = uuid7(this.serverNow()) }) {
     if (!this.room) throw new Refused({ reason: "not_connected" });
-    const command = { type: "gifts.send", id: id ?? uuid7(this.serverNow()), gift, count };
-    for (const [name, value] of Object.entries({ to, combo, message })) if (value) command[name] = value;
+    /** @type {SendGift} */
+    const command = { type: "gifts.send", id, gift, count, ...(to && { to }), ...(combo && { combo }),
+      ...(message && { message }) };
     const reply = await this.send(command, { again: true, timeoutMs: GIFT_TIMEOUT_MS })
-      .catch((refused) => { throw Object.assign(refused, { id: command.id }); });
-    // Without its ledger entry a reply cannot be ordered against wallet.changed, which then knows better.
-    if (!reply.duplicate && (reply.entry || !this.#walletEntry)) this.#setCoins(reply);
+      .catch((/** @type {Refused} */ refused) => { throw Object.assign(refused, { id }); });
+    if (!reply.duplicate) this.#setCoins(reply); // that of a duplicate is the balance of then
     return reply;
   }
-  /** Any command. `again` says that it may be repeated safely: it waits for a connection, and outlives one. */
-  send(command, { again = false, timeoutMs = this.#options.timeoutMs } = {}) {
-    const live = this.state.name === "live";
-    if (!live && (!again || this.state.name === "closed")) {
-      return Promise.reject(new Refused({ reason: this.state.name === "closed" ? "closed" : "not_connected" }));
+  /**
+   * Any command.
+   * @template {Command} C
+   * @param {C} command
+   * @param {{again?: boolean, timeoutMs?: number}} [options] `again` says that it may be repeated safely: it waits for
+   *   a connection, and outlives one
+   * @returns {Promise<Replies[C["type"]]>}
+   */
+  send(command, { again = false, timeoutMs = this.#options.timeoutMs ?? REPLY_TIMEOUT_MS } = {}) {
+    const { name } = this.state;
+    if (name !== "live" && (!again || name === "closed")) {
+      return Promise.reject(new Refused({ reason: name === "closed" ? "closed" : "not_connected" }));
     }
-    const ref = `c${++this.#refs}`;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#settle({ ref, reason: "timeout" }), timeoutMs);
-      this.#pending.set(ref, { command: { ...command, ref }, again, resolve, reject, timer });
-      if (live) this.#socket.send(JSON.stringify({ ...command, ref }));
-    });
+    const asked = this.#unanswered.add(command, again, timeoutMs);
+    if (name === "live") this.#say(asked.command);
+    return asked.reply;
   }
-  #settle({ type, ...reply }) {
-    const waiting = this.#pending.get(reply.ref);
-    if (!waiting) return;
-    this.#pending.delete(reply.ref);
-    clearTimeout(waiting.timer);
-    if (type === "ok") waiting.resolve(reply);
-    else waiting.reject(new Refused(reply));
-  }
+  /** @param {Command} command */
+  #say(command) { this.#socket?.send(JSON.stringify(command)); }
 
   // The connection: connecting -> live -> reconnecting -> live ... -> closed
 
+  /** @param {State} state */
   #setState(state) {
     this.state = state;
-    this.#tell("onState", state);
+    tell(this.#options.onState, state);
   }
-  /** A listener that fails must not cost the rest of a frame. */
-  #tell(listener, value) {
-    try { this.#options[listener]?.(value); } catch (error) { console.error(error); }
-  }
+  /**
+   * @param {string} name one timer of each
+   * @param {number} ms
+   * @param {() => void} action
+   */
   #after(name, ms, action) {
     clearTimeout(this.#timers[name]);
     this.#timers[name] = setTimeout(action, ms);
@@ -192,7 +200,11 @@ export class RoomClient {
 
   async #connect() {
     const { token, getToken, WebSocket = globalThis.WebSocket } = this.#options;
-    try { this.#token ??= getToken ? await getToken() : token; } catch { return this.#comeBack("no_token"); }
+    try {
+      this.#token ??= getToken ? await getToken() : token;
+    } catch {
+      return this.#comeBack("no_token");
+    }
     if (this.state.name === "closed" || this.#socket) return;
     const socket = this.#socket = new WebSocket(this.#address(), "liveroom.v1.json");
     socket.onmessage = ({ data }) => { if (socket === this.#socket) this.#receive(JSON.parse(data)); };
@@ -200,7 +212,7 @@ export class RoomClient {
     this.#after("silence", OPEN_TIMEOUT_MS, () => this.#lost(4004));
   }
   #address() {
-    const { url, base = globalThis.location?.origin, room } = this.#options;
+    const { url, base = globalThis.location?.origin, room = "" } = this.#options;
     const address = new URL(url ?? `/v1/rooms/${encodeURIComponent(room)}/ws`, base);
     address.protocol = address.protocol.replace("http", "ws");
     if (this.#token) address.searchParams.set("token", this.#token);
@@ -211,9 +223,10 @@ export class RoomClient {
   /** What `getToken` gave is exchanged for a new one before it runs out, on the same socket. */
   #keepFresh() {
     const { getToken } = this.#options;
-    const leftMs = expiresMs(this.#token) - this.serverNow();
+    const leftMs = expiresMs(this.#token ?? "") - this.serverNow();
     if (!getToken || !leftMs) return;
-    this.#after("refresh", Math.min(TIMER_MAX_MS, Math.max(BACKOFF_MIN_MS, leftMs - Math.min(60_000, leftMs / 5))), async () => {
+    const earlyMs = Math.min(REFRESH_EARLY_MS, leftMs / 5);
+    this.#after("refresh", Math.min(TIMER_MAX_MS, Math.max(BACKOFF_MIN_MS, leftMs - earlyMs)), async () => {
       try {
         const token = await getToken();
         await this.send({ type: "session.refresh", token });
@@ -223,107 +236,108 @@ export class RoomClient {
     });
   }
 
+  /** @param {number} code */
   #lost(code) {
     if (code === 1000 || (code >= 4500 && code <= 4999)) return this.#finish(REASONS[code] ?? "ended_by_server", code);
     const opened = this.state.name === "live";
     // A browser does not say why an upgrade was refused; an old token is the one reason that we can mend.
     if (this.#options.getToken && (code === 4003 || !opened)) this.#token = null;
-    if (opened && performance.now() - this.#liveSince > STEADY_MS) this.#attempt = 0;
+    if (opened) this.#backoff.lived(performance.now() - this.#liveSince);
     this.#comeBack(REASONS[code] ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
   }
+  /**
+   * @param {string} reason
+   * @param {number} [code]
+   * @param {boolean} [opened]
+   */
   #comeBack(reason, code, opened = false) {
     this.#dropSocket(4004);
-    for (const [ref, { again }] of [...this.#pending]) if (!again) this.#settle({ ref, reason: "connection_lost" });
-    // Full jitter: a thousand clients that lost the same node must not come back in step.
-    const jitter = Math.random() * Math.min(BACKOFF_MAX_MS, BACKOFF_MIN_MS * 2 ** this.#attempt++);
-    const retry_in_ms = Math.round(this.#comeBackAt ? Math.max(0, this.#comeBackAt - performance.now()) : jitter);
+    this.#unanswered.lose();
+    const backoffMs = this.#backoff.nextMs();
+    const retry_in_ms = this.#comeBackAt ? Math.max(0, Math.round(this.#comeBackAt - performance.now())) : backoffMs;
     this.#comeBackAt = 0;
     this.#after("retry", retry_in_ms, () => this.#connect());
     this.#setState({ name: "reconnecting", reason, code, retry_in_ms, opened });
   }
   #hurry = () => {
-    if (this.state.name === "reconnecting" && !this.#socket) this.#after("retry", Math.random() * BACKOFF_MIN_MS, () => this.#connect());
+    if (this.state.name !== "reconnecting" || this.#socket) return;
+    this.#after("retry", Math.random() * BACKOFF_MIN_MS, () => this.#connect());
   };
+  /** @param {number} code */
   #dropSocket(code) {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = null; // first, so that its late frames and its close are nobody's any more
     socket?.close(code);
   }
+  /**
+   * @param {string} reason
+   * @param {number} code
+   */
   #finish(reason, code) {
     if (this.state.name === "closed") return;
     globalThis.removeEventListener?.("online", this.#hurry);
     this.#dropSocket(1000);
     this.#setState({ name: "closed", reason, code });
-    for (const ref of [...this.#pending.keys()]) this.#settle({ ref, reason: "closed" });
+    this.#unanswered.close();
   }
 
   // Messages
 
+  /** @param {(Message | RoomEvent)[]} frame */
   #receive(frame) {
     // TCP may take minutes to notice a dead link; the server's heartbeats make silence mean something.
     this.#after("silence", this.#heartbeatMs * 2 + HEARTBEAT_SLACK_MS, () => this.#lost(4004));
     for (const message of frame) this.#handle(message);
-    if (this.room && frame.some(({ type }) => type !== "heartbeat")) this.#tell("onRoom", this.room);
+    if (this.room && frame.some(({ type }) => type !== "heartbeat")) tell(this.#options.onRoom, this.room);
   }
-  #handle(message) {
-    if (message.type === "welcome") this.#welcome(message); // replies and the welcome may have a seq too: the type decides
-    else if (message.type === "ok" || message.type === "refused") this.#settle(message);
-    else if (message.type === "wallet.changed") this.#setCoins(message);
-    else if (message.type === "notice") {
-      if (message.kind === "draining") this.#drain(message.reconnect_in_ms);
-      if (message.kind === "hidden") addLine(this.room, message);
-      this.#tell("onNotice", message);
-    } else if (message.seq !== undefined) this.#handleEvent(message);
+  /** @param {Message | RoomEvent} message */
+  #handle(message) { // replies and the welcome may have a seq, too: the type decides
+    switch (message.type) {
+      case "welcome": return this.#welcome(message);
+      case "ok": case "refused": return this.#unanswered.settle(message);
+      case "wallet.changed": return this.#setCoins(message);
+      case "notice": return this.#notice(message);
+      case "heartbeat": return;
+      default: if (message.seq !== undefined) this.#happened(message);
+    }
   }
+  /** @param {Welcome} welcome */
   #welcome({ epoch, seq, resumed, gap, you, room, heartbeat_s, server_time_ms }) {
-    const chat = this.room?.chat ?? [];
-    if (gap) chat.push({ type: "gap", ...gap });
-    [this.room, this.you] = [{ ...EMPTY, ...room, chat }, you];
-    // Anything that comes after a resume is new to us; after a fresh join or a new epoch so is everything, even below the snapshot.
-    if (epoch !== this.#epoch || !resumed) this.#seq = epoch === this.#epoch && gap ? Math.min(gap.to, seq) : 0;
-    [this.#epoch, this.#snapshotSeq, this.#resumed] = [epoch, seq, resumed];
+    this.room = { ...room, chat: this.room?.chat ?? [] };
+    if (gap) addLine(this.room, { type: "gap", ...gap });
+    this.you = you;
+    this.#position.enter({ epoch, seq, resumed, gap });
     this.#heartbeatMs = heartbeat_s * 1000;
     this.#clockOffsetMs = server_time_ms - Date.now();
     this.#liveSince = performance.now();
-    for (const { command, again } of this.#pending.values()) if (again) this.#socket.send(JSON.stringify(command));
+    for (const command of this.#unanswered.repeatable) this.#say(command);
     this.#keepFresh();
     this.#setState({ name: "live", reason: null });
-    this.#tell("onYou", you);
-    if (gap) this.#tell("onGap", gap);
+    tell(this.#options.onYou, you);
+    if (gap) tell(this.#options.onGap, gap);
   }
-  #handleEvent(event) {
-    if (event.seq <= this.#seq) return;
-    this.#seq = event.seq;
-    if (event.seq > this.#snapshotSeq) TOTALS[event.type]?.(this.room, event);
-    if (event.type === "gifts.sent" && !this.#countGift(event)) return; // told again after a gap: no second line or animation
-    LINES[event.type]?.(this.room, event);
-    if (event.user_id === this.you.user_id && /^members\.(un)?muted$/.test(event.type)) {
-      this.you.muted_until_ms = event.type === "members.muted" ? event.until_ms : null;
-      this.#tell("onYou", this.you);
+  /** @param {Notice} notice */
+  #notice(notice) {
+    if (notice.kind === "draining") {
+      const { reconnect_in_ms = 0 } = notice;
+      this.#comeBackAt = performance.now() + reconnect_in_ms;
+      this.#after("drain", reconnect_in_ms, () => this.#lost(4001));
     }
-    this.#tell("onEvent", event);
+    if (notice.kind === "hidden" && this.room) addLine(this.room, notice);
+    tell(this.#options.onNotice, notice);
   }
-  /** False for a gift that was seen before, even under another seq or epoch. */
-  #countGift({ id, coins, test }) {
-    if (this.#giftIds.has(id)) return false;
-    this.#giftIds.add(id);
-    if (this.#giftIds.size > GIFT_IDS_REMEMBERED) this.#giftIds.delete(this.#giftIds.values().next().value);
-    if (!test) this.seen = { gifts: this.seen.gifts + 1, coins: this.seen.coins + coins };
-    return true;
+  /** @param {RoomEvent} event */
+  #happened(event) {
+    if (!this.room || !this.#position.reach(event.seq)) return;
+    fold(this.room, event, this.#position.isInSnapshot(event.seq));
+    if (event.type === "gifts.sent" && !this.#seen.take(event)) return; // told again after a gap: not shown again
+    tell(this.#options.onEvent, event);
   }
-  /** Balances may overtake each other between nodes: the ledger entry "<epoch>-<n>" says which one is newer. */
+  /** @param {{coins: number, entry: string|null}} balance */
   #setCoins({ coins, entry }) {
-    const [epoch, n] = entry?.split("-").map(Number) ?? [];
-    const last = this.#walletEntry;
-    if (entry && last && (epoch < last.epoch || (epoch === last.epoch && n < last.n))) return;
-    if (entry) this.#walletEntry = { epoch, n };
-    if (!this.you || this.you.coins === coins) return;
+    if (!this.you || !this.#balance.take(entry, this.you.coins !== null) || this.you.coins === coins) return;
     this.you.coins = coins;
-    this.#tell("onYou", this.you);
-  }
-  #drain(reconnectInMs) {
-    this.#comeBackAt = performance.now() + reconnectInMs;
-    this.#after("drain", reconnectInMs, () => this.#lost(4001));
+    tell(this.#options.onYou, this.you);
   }
 }

@@ -1,5 +1,6 @@
 """The pages and their files: plain HTML, CSS and ES modules, under a strict content security policy."""
 
+import os
 from pathlib import Path
 
 from starlette.requests import Request
@@ -11,7 +12,8 @@ from starlette.types import Message, Receive, Scope, Send
 import protocol
 
 WEB = Path(__file__).parents[1] / "web"
-CLIENT = Path(protocol.__file__).parent / "web" / "liveroom.js"
+SHARED = WEB / "shared"
+CLIENT = Path(protocol.__file__).parent / "web"
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; "
@@ -21,6 +23,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",  # a token may stand in the page's address
     "Cache-Control": "no-cache",
 }
+TYPES = {".js": "text/javascript", ".ts": "text/plain"}  # for .ts the system says that it is a film
 
 
 class Files(StaticFiles):
@@ -34,17 +37,30 @@ class Files(StaticFiles):
 
         await super().__call__(scope, receive, with_headers)
 
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        if (media_type := TYPES.get(Path(full_path).suffix)) and "content-type" in response.headers:  # a 304 has none
+            response.headers["content-type"] = f"{media_type}; charset=utf-8"
+        return response
 
-async def watch(_request: Request) -> Response:
-    return FileResponse(WEB / "watch.html", headers=HEADERS)
+
+def preloads(folder: Path) -> str:
+    """Every module of a page: a browser fetches them all at once, not each when another has named it."""
+    owners = ((WEB, folder), (WEB, SHARED), (CLIENT, CLIENT))
+    paths = [path.relative_to(top).as_posix() for top, below in owners for path in sorted(below.rglob("*.js"))]
+    return ", ".join(f"</web/{path}>; rel=modulepreload" for path in paths)
 
 
-async def overlay(_request: Request) -> Response:
-    return FileResponse(WEB / "overlay.html", headers=HEADERS)
+def page(folder: Path) -> Route:
+    """`/<folder>/{room}`: its index.html, whatever the room."""
+    headers = {**HEADERS, "Link": preloads(folder)}
 
+    async def show(_request: Request) -> Response:
+        return FileResponse(folder / "index.html", headers=headers)
 
-async def client(_request: Request) -> Response:
-    return FileResponse(CLIENT, headers=HEADERS, media_type="text/javascript")
+    return Route(f"/{folder.name}/{{room}}", show)
 
 
 async def home(_request: Request) -> Response:
@@ -52,10 +68,10 @@ async def home(_request: Request) -> Response:
 
 
 def routes(development: bool) -> list[BaseRoute]:
+    """A page for each folder that has one, and the files: `/web/liveroom.js` is the protocol's."""
     found: list[BaseRoute] = [
-        Route("/watch/{room}", watch),
-        Route("/overlay/{room}", overlay),
-        Route("/web/liveroom.js", client),
-        Mount("/web", Files(directory=WEB)),
+        *(page(index.parent) for index in sorted(WEB.glob("*/index.html"))),
+        Mount("/web/gifts", Files(directory=SHARED / "gifts")),  # catalogues and stored events have these addresses
+        Mount("/web", Files(directory=WEB, packages=[("protocol", "web")])),
     ]
     return [Route("/", home), *found] if development else found

@@ -86,6 +86,6 @@ async def test_nothing_foreign_runs(site: Site, tabs: Tabs) -> None:
 
 async def test_the_screenshot_is_there() -> None:
     """The picture of the watch page is a PNG of less than 400 kB."""
-    data = (Path(__file__).parents[2] / "server/web/screenshot.png").read_bytes()
+    data = (Path(__file__).parents[2] / "docs/screenshot.png").read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(data) < 400_000

@@ -1,0 +1,133 @@
+// Generated from liveroom.js by `make types`. Do not edit.
+import { Refused } from "./liveroom/refused.js";
+import { uuid7 } from "./liveroom/uuid7.js";
+import type { ChatSent, Command, Gap, Notice, Replies, RoomEvent } from "./wire.js";
+import type { Snapshot, You } from "./wire.js";
+export type StateName = "connecting" | "live" | "reconnecting" | "closed";
+export type State = {
+    name: StateName;
+    /**
+     * why it is not live: the name of a close code, or `no_token`, `not_let_in`, ...
+     */
+    reason: string | null;
+    /**
+     * the close code
+     */
+    code?: number;
+    /**
+     * while `reconnecting`: when the next try is
+     */
+    retry_in_ms?: number;
+    /**
+     * false when the server did not let us in this time: it refused, or could not be reached
+     */
+    opened?: boolean;
+};
+export type ChatLine = ChatSent | Notice | (Gap & {
+    type: "gap";
+});
+export type Room = Snapshot & {
+    chat: ChatLine[];
+};
+export type Options = {
+    /**
+     * room id, with `base` (default: this page's origin); or the whole socket address as `url`
+     */
+    room?: string;
+    base?: string;
+    url?: string;
+    /**
+     * a fixed token; or `getToken`, which is asked again when the last token may be the trouble
+     */
+    token?: string;
+    getToken?: () => (string | Promise<string>);
+    /**
+     * position "epoch:seq" to resume from (see `client.since`)
+     */
+    since?: string | null;
+    /**
+     * how long a command waits for its reply (10 s); a gift waits two minutes
+     */
+    timeoutMs?: number;
+    /**
+     * the connection changed
+     */
+    onState?: (state: State) => void;
+    /**
+     * a room event, once; `replayed` ones too
+     */
+    onEvent?: (event: RoomEvent) => void;
+    /**
+     * the folded room changed
+     */
+    onRoom?: (room: Room) => void;
+    /**
+     * events were missed for good; the snapshot replaced the room
+     */
+    onGap?: (gap: Gap) => void;
+    onNotice?: (notice: Notice) => void;
+    /**
+     * your coins, role or mute changed
+     */
+    onYou?: (you: You) => void;
+    /**
+     * what to connect with, where it is not the browser's own
+     */
+    WebSocket?: typeof WebSocket;
+};
+export { Refused, uuid7 };
+/** @param {Options} options */
+export declare const join: (options: Options) => RoomClient;
+export declare class RoomClient {
+    #private;
+    /** @type {Room|null} */
+    room: Room | null;
+    /** @type {You|null} who the server says you are, with your `coins` */
+    you: You | null;
+    /** @type {State} */
+    state: State;
+    /** @param {Options} options */
+    constructor(options: Options);
+    open(): this;
+    /** Leaves for good; what still waits for a reply is refused with `closed`. */
+    close(): void;
+    /** The position to resume from, or null before the first welcome. */
+    get since(): string | null;
+    /** What this client saw itself: the sum of coins over distinct gift ids, whatever was repeated on the way. */
+    get seen(): {
+        gifts: number;
+        coins: number;
+    };
+    serverNow(): number;
+    /** @param {string} text */
+    sendChat(text: string): Promise<import("./wire.js").SendChatOk>;
+    /** @param {number} count taps, of which up to 50 count */
+    sendLikes(count: number): Promise<import("./wire.js").Ok>;
+    ping(): Promise<import("./wire.js").PingOk>;
+    /**
+     * Sends a gift exactly once: when the reply is lost, the same id goes out again after the reconnect and the server
+     * answers `duplicate`. Every error carries the `id`. After `timeout`, `closed` and `wallet_unavailable` the outcome
+     * is unknown: to try again, call with that `id` and the same gift, count, combo and message.
+     * @param {{gift: string, count?: number, to?: string, combo?: string, message?: string, id?: string}} gift
+     */
+    sendGift({ gift, count, to, combo, message, id }: {
+        gift: string;
+        count?: number;
+        to?: string;
+        combo?: string;
+        message?: string;
+        id?: string;
+    }): Promise<import("./wire.js").SendGiftOk>;
+    /**
+     * Any command.
+     * @template {Command} C
+     * @param {C} command
+     * @param {{again?: boolean, timeoutMs?: number}} [options] `again` says that it may be repeated safely: it waits for
+     *   a connection, and outlives one
+     * @returns {Promise<Replies[C["type"]]>}
+     */
+    send<C extends Command>(command: C, { again, timeoutMs }?: {
+        again?: boolean;
+        timeoutMs?: number;
+    }): Promise<Replies[C["type"]]>;
+}

@@ -1,0 +1,20 @@
+/** The newest lines of the chat, as the room's events change them. */
+/** @import { ChatLine, Room } from "../../liveroom.js" */
+/** @import { Folds } from "../room.js" */
+
+const LINES_KEPT = 200;
+
+/**
+ * A message, or a mark where some are missing.
+ * @param {Room} room
+ * @param {ChatLine} line
+ */
+export function addLine({ chat }, line) {
+  chat.push(line);
+  if (chat.length > LINES_KEPT) chat.splice(0, chat.length - LINES_KEPT);
+}
+
+/** @type {Folds["lines"]} */
+export const lines = {
+  "chat.sent": addLine,
+};

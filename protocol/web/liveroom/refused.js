@@ -1,0 +1,26 @@
+/** A command that was not carried out, and why. */
+/** @import { Open, Refusal } from "../wire.js" */
+
+export class Refused extends Error {
+  /** @override */
+  name = "Refused";
+  /** @type {Open<Refusal | "timeout" | "connection_lost" | "not_connected" | "closed">} the last four are our own */
+  reason;
+  /** @type {number|null} when to try again */
+  retry_after_ms = null;
+  /** @type {string|undefined} of a gift */
+  id;
+  /** @type {number|undefined} coins, of `insufficient_coins` */
+  need;
+  /** @type {number|undefined} coins, of `insufficient_coins` */
+  have;
+  /** @type {number|undefined} of `spend_limit` */
+  resets_at_ms;
+
+  /** @param {{reason: string, message?: string}} reply with the reason's own fields */
+  constructor({ message, ...reply }) {
+    super(message ?? reply.reason);
+    this.reason = reply.reason;
+    Object.assign(this, reply);
+  }
+}

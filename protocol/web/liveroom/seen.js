@@ -1,0 +1,90 @@
+/** What a client has seen already: events, balances and gifts, some of which are told again or in another order. */
+/** @import { Gap, GiftSent } from "../wire.js" */
+
+const GIFT_IDS_REMEMBERED = 5_000;
+
+/** Where a client is in its room's history: which events are new to it, and which the snapshot has counted already. */
+export class Position {
+  /** @type {string|null} */
+  #epoch = null;
+  #seq = 0; // of the newest event that was told
+  #snapshotSeq = 0;
+  #resumed = false;
+
+  /** @param {string|null} [since] an earlier position: "epoch:seq" */
+  constructor(since) {
+    const [epoch, seq] = (since ?? "").split(/:(?=\d+$)/);
+    if (epoch && seq) [this.#epoch, this.#seq, this.#resumed] = [epoch, Number(seq), true];
+  }
+
+  /** Where to resume from, or null before the first welcome. While a replay runs, it is where the replay got to. */
+  get since() {
+    return this.#epoch && `${this.#epoch}:${this.#resumed ? this.#seq : Math.max(this.#seq, this.#snapshotSeq)}`;
+  }
+
+  /** @param {{epoch: string, seq: number, resumed: boolean, gap: Gap | null}} welcome */
+  enter({ epoch, seq, resumed, gap }) {
+    // After a resume, what comes is new to us; after a fresh join or a new epoch it is, too, even below the snapshot.
+    const same = epoch === this.#epoch;
+    if (!same || !resumed) this.#seq = same && gap ? Math.min(gap.to, seq) : 0;
+    [this.#epoch, this.#snapshotSeq, this.#resumed] = [epoch, seq, resumed];
+  }
+
+  /**
+   * Takes the seq of an event.
+   * @param {number} seq
+   * @returns {boolean} whether it is new
+   */
+  reach(seq) {
+    if (seq <= this.#seq) return false;
+    this.#seq = seq;
+    return true;
+  }
+
+  /** @param {number} seq of an event: whether the snapshot has counted it */
+  isInSnapshot(seq) {
+    return seq <= this.#snapshotSeq;
+  }
+}
+
+/** Which balance is the newest: they may overtake each other between nodes. */
+export class Balance {
+  /** @type {[epoch: number, n: number] | null} */
+  #newest = null;
+
+  /**
+   * Takes the ledger entry "epoch-n" that a balance belongs to.
+   * @param {string|null} entry null for the balance of a wallet store that is back: it is good when there is none
+   * @param {boolean} known whether there is a balance
+   * @returns {boolean} whether the balance is news
+   */
+  take(entry, known) {
+    if (entry === null) return !known;
+    const [epoch = 0, n = 0] = entry.split("-").map(Number);
+    if (this.#newest && (epoch < this.#newest[0] || (epoch === this.#newest[0] && n < this.#newest[1]))) return false;
+    this.#newest = [epoch, n];
+    return true;
+  }
+}
+
+/** The gifts that were seen, each once, whatever was repeated on the way. */
+export class SeenGifts {
+  #ids = new Set();
+  gifts = 0;
+  coins = 0;
+
+  /**
+   * @param {GiftSent} gift
+   * @returns {boolean} false when it was seen before, be it under another seq or epoch
+   */
+  take({ id, coins, test }) {
+    if (this.#ids.has(id)) return false;
+    this.#ids.add(id);
+    if (this.#ids.size > GIFT_IDS_REMEMBERED) this.#ids.delete(this.#ids.values().next().value);
+    if (!test) {
+      this.gifts++;
+      this.coins += coins;
+    }
+    return true;
+  }
+}

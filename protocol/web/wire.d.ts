@@ -1,0 +1,451 @@
+// Generated from the structs of the package `protocol` by `make types`. Do not edit.
+
+/** A newer server may send a value that is not in the list: have an answer to it. */
+export type Open<Known extends string> = Known | (string & {});
+
+/** Events from seq to seq that are lost to this socket. */
+export interface Gap {
+  from: number;
+  to: number;
+}
+
+/** Why a command was refused. */
+export type Refusal =
+  | "bad_command"
+  | "not_allowed"
+  | "rate_limited"
+  | "bad_token"
+  | "room_not_live"
+  | "unavailable"
+  | "muted"
+  | "slow_mode"
+  | "blocked_words"
+  | "followers_only"
+  | "chat_off"
+  | "duplicate_text"
+  | "insufficient_coins"
+  | "unknown_gift"
+  | "gifts_off"
+  | "conflict"
+  | "expired_id"
+  | "self_gift"
+  | "receiver_not_eligible"
+  | "spend_limit"
+  | "wallet_frozen"
+  | "wallet_unavailable"
+  | "unknown_user";
+
+/** Say something to the room. */
+export interface SendChat {
+  type: "chat.send";
+  text: string;
+  ref?: string | null;
+}
+
+/** Give. The same `id` again is the same gift, paid once. */
+export interface SendGift {
+  type: "gifts.send";
+  id: string;
+  gift: string;
+  count: number;
+  to?: string | null;
+  combo?: string | null;
+  message?: string | null;
+  ref?: string | null;
+}
+
+/** Some taps on the heart. */
+export interface SendLikes {
+  type: "likes.send";
+  count: number;
+  ref?: string | null;
+}
+
+/** Ask for a sign of life. */
+export interface Ping {
+  type: "ping";
+  ref?: string | null;
+}
+
+/** A newer token of the same person, so that the socket may stay when the old one runs out. */
+export interface RefreshSession {
+  type: "session.refresh";
+  token: string;
+  ref?: string | null;
+}
+
+/** The message stands in the room's history as `seq`; a hidden one was over the room's budget, and nobody saw it. */
+export interface SendChatOk {
+  type: "ok";
+  id: string;
+  seq: number;
+  hidden?: boolean;
+  ref: string | null;
+}
+
+/** Debited, credited and on disk. `coins` is the balance after it, `entry` its place in the ledger. */
+export interface SendGiftOk {
+  type: "ok";
+  id: string;
+  duplicate: boolean;
+  coins: number;
+  combo: Combo | null;
+  entry: string;
+  ref: string | null;
+}
+
+/** A streak: `count` is the running total of its gifts. */
+export interface Combo {
+  id: string;
+  count: number;
+}
+
+/** A command was carried out. Features add their fields by subclass. */
+export interface Ok {
+  type: "ok";
+  ref: string | null;
+}
+
+/** The server's clock. */
+export interface PingOk {
+  type: "ok";
+  server_time_ms: number;
+  ref: string | null;
+}
+
+/** The socket stays until then at least. */
+export interface RefreshSessionOk {
+  type: "ok";
+  expires_ms: number;
+  ref: string | null;
+}
+
+/** The first places, by coins given in this broadcast. */
+export interface BoardChanged {
+  type: "board.changed";
+  top: Rank[];
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** One row of the room's board. */
+export interface Rank {
+  rank: number;
+  user: Named;
+  coins: number;
+}
+
+/** Who, in boards and hosts: an id and a display name. */
+export interface Named {
+  user_id: string;
+  name: string;
+}
+
+/** Somebody said something. */
+export interface ChatSent {
+  type: "chat.sent";
+  user: User;
+  text: string;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** A person as others see one. */
+export interface User {
+  user_id: string;
+  name: string;
+  role: Open<"bot" | "host" | "moderator" | "overlay" | "viewer"> | null;
+  badges: string[];
+}
+
+/** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */
+export interface GiftSent {
+  type: "gifts.sent";
+  from: User;
+  to: User;
+  gift: ShownGift;
+  count: number;
+  coins: number;
+  diamonds: number;
+  message: string | null;
+  test: boolean;
+  combo: Combo | null;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The catalogue entry as an event carries it. */
+export interface ShownGift {
+  id: string;
+  name: string;
+  coins: number;
+  tier: number;
+  animation: Animation;
+}
+
+/** How a gift is shown. */
+export interface Animation {
+  kind: Open<"burst" | "float" | "fullscreen" | "ride">;
+  url: string;
+  duration_ms: number;
+}
+
+/** A streak is over: for showing only, the sums are in the gifts. */
+export interface GiftComboEnded {
+  type: "gifts.combo_ended";
+  combo: Combo;
+  from: User;
+  to: User;
+  gift: GiftRef;
+  coins: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** A gift by its catalogue id. */
+export interface GiftRef {
+  id: string;
+}
+
+/** `added` since the last such event, `total` in this broadcast. */
+export interface LikesCounted {
+  type: "likes.counted";
+  added: number;
+  total: number;
+  top: Liker[];
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** Who liked how often in this broadcast. */
+export interface Liker {
+  user: Named;
+  count: number;
+}
+
+/** What changed of the room; what is absent did not. */
+export interface RoomUpdated {
+  type: "room.updated";
+  title?: string;
+  host?: Named;
+  settings?: ShownSettings;
+  status?: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
+  broadcast_id?: string;
+  started_at_ms?: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The settings that everybody in the room may see: not the list of blocked words. */
+export interface ShownSettings {
+  chat: boolean;
+  gifts: boolean;
+  slow_mode_s: number;
+  unique_chat_s: number;
+}
+
+/** The host paused. */
+export interface RoomPaused {
+  type: "room.paused";
+  status: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The host goes on. */
+export interface RoomResumed {
+  type: "room.resumed";
+  status: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The host ended the broadcast. */
+export interface RoomEnded {
+  type: "room.ended";
+  status: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The platform ended the broadcast. */
+export interface RoomSuspended {
+  type: "room.suspended";
+  status: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** `now` here, `peak` and `unique` in this broadcast; `joined` is a sample of those who came. */
+export interface ViewersCounted {
+  type: "viewers.counted";
+  now: number;
+  peak: number;
+  unique: number;
+  joined: Named[];
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The command was not carried out. A reason's own fields stand beside these. */
+export interface Refuse {
+  type: "refused";
+  ref: string | null;
+  reason: Open<Refusal>;
+  message: string;
+  retry_after_ms: number | null;
+}
+
+/** The first message. `room` is a `rooms.Snapshot` exactly as of `seq`. */
+export interface Welcome {
+  type: "welcome";
+  protocol: number;
+  epoch: string;
+  seq: number;
+  resumed: boolean;
+  gap: Gap | null;
+  you: You;
+  room: Snapshot;
+  heartbeat_s: number;
+  server_time_ms: number;
+}
+
+/** The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` tells it then. */
+export interface You {
+  user_id: string;
+  name: string;
+  role: Open<"bot" | "host" | "moderator" | "overlay" | "viewer">;
+  coins: number | null;
+  muted_until_ms: number | null;
+  member_id: string;
+}
+
+/** A room exactly as of the welcome's `seq`. */
+export interface Snapshot {
+  room_id: string;
+  broadcast_id: string | null;
+  title: string;
+  status: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
+  host: Named;
+  started_at_ms: number | null;
+  settings: ShownSettings;
+  viewers: Viewers;
+  likes: number;
+  coins: number;
+  top: Rank[];
+  goals: unknown[];
+  pins: unknown[];
+  open_combos: OpenCombo[];
+}
+
+/** People watching: now, at most, and different ones in this broadcast. */
+export interface Viewers {
+  now: number;
+  peak: number;
+  unique: number;
+}
+
+/** A streak that still runs. */
+export interface OpenCombo {
+  id: string;
+  count: number;
+  from: User;
+  to: User;
+  gift: GiftRef;
+  coins: number;
+}
+
+/** Nothing else was sent for a while. */
+export interface Heartbeat {
+  type: "heartbeat";
+}
+
+/** The balance of this socket's user. `entry` is the ledger's `epoch-n`: an older one is not news. */
+export interface WalletChanged {
+  type: "wallet.changed";
+  coins: number;
+  cause: Open<"chargeback" | "gift" | "refund" | "reopened" | "topup">;
+  ref: string | null;
+  entry: string | null;
+}
+
+/** Something about the delivery itself. */
+export interface Notice {
+  type: "notice";
+  kind: Open<"draining" | "hidden">;
+  count?: number;
+  reconnect_in_ms?: number;
+}
+
+/** An entry of the catalogue: `coins` is what a viewer pays, `diamonds` what the creator is credited. */
+export interface Gift {
+  id: string;
+  name: string;
+  coins: number;
+  diamonds: number;
+  tier: number;
+  streakable: boolean;
+  animation: Animation;
+}
+
+/** What happened in the room. A newer server sends more types: pass them over. */
+export type RoomEvent =
+  | BoardChanged
+  | ChatSent
+  | GiftSent
+  | GiftComboEnded
+  | LikesCounted
+  | RoomUpdated
+  | RoomPaused
+  | RoomResumed
+  | RoomEnded
+  | RoomSuspended
+  | ViewersCounted;
+
+/** What one socket alone is told. A newer server sends more types: pass them over. */
+export type Message =
+  | Refuse
+  | Welcome
+  | Heartbeat
+  | WalletChanged
+  | Notice
+  | Ok;
+
+/** What a client may ask for. */
+export type Command =
+  | SendChat
+  | SendGift
+  | SendLikes
+  | Ping
+  | RefreshSession;
+
+/** The `ok` of each command. */
+export interface Replies {
+  "chat.send": SendChatOk;
+  "gifts.send": SendGiftOk;
+  "likes.send": Ok;
+  "ping": PingOk;
+  "session.refresh": RefreshSessionOk;
+}

@@ -1,0 +1,96 @@
+/** The overlay: one client that listens, and a queue of alerts that outlives reconnects and reloads. */
+import { join } from "../liveroom.js";
+import { AlertQueue } from "../shared/alertqueue.js";
+import { el, find } from "../shared/dom.js";
+import { AlertPlayer } from "../shared/playalerts.js";
+import { TokenNeeded, openSession } from "../shared/session.js";
+
+/** @import { RoomClient, State } from "../liveroom.js" */
+/** @import { Saved } from "../shared/alertqueue.js" */
+/** @import { Session } from "../shared/session.js" */
+
+const DOT_AFTER_MS = 10_000;
+const SAVE_AFTER_MS = 500;
+
+export class OverlayPage {
+  #room;
+  #layer = find("overlay");
+  #dot = find("conn-state");
+  /** @type {AlertQueue|null} */
+  #queue = null;
+  /** @type {RoomClient|null} */
+  #client = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #dotTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #saveTimer;
+
+  /** @param {string} room */
+  constructor(room) { this.#room = room; }
+
+  async start() {
+    const saved = this.#restore();
+    /** @type {Session} */
+    let session;
+    try {
+      session = await openSession({ room: this.#room, role: "overlay", person: "overlay" });
+    } catch (error) {
+      if (!(error instanceof TokenNeeded)) throw error;
+      const text = "A token is needed: add #token=… with an overlay token of this room to the address.";
+      return document.body.append(el("p", { class: "token-needed", testid: "token-needed", text }));
+    }
+    const queue = this.#queue = new AlertQueue({ saved: saved?.queue });
+    const player = new AlertPlayer(queue, this.#layer, {
+      testid: "overlay-alert", onChange: () => this.#queueChanged(queue),
+    });
+    this.#client = join({
+      room: this.#room, ...session, since: saved?.since,
+      onState: (state) => this.#connectionChanged(state),
+      onEvent: (event) => { if (event.type === "gifts.sent") player.offer(event); },
+    });
+    addEventListener("pagehide", () => this.#save());
+  }
+
+  get #key() { return `liveroom.overlay.${this.#room}`; }
+
+  /**
+   * What this tab knew before a reload. Session storage: an overlay opened tomorrow must not replay today's gifts.
+   * @returns {{since: string|null, queue: Saved} | null}
+   */
+  #restore() {
+    try {
+      return JSON.parse(sessionStorage.getItem(this.#key) ?? "null");
+    } catch {
+      return null;
+    }
+  }
+
+  /** @param {AlertQueue} queue */
+  #queueChanged(queue) {
+    this.#layer.dataset.waiting = String(queue.waiting.length);
+    this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_AFTER_MS); // a flood must not write for each of its gifts
+  }
+
+  /** Position and queue of one moment: what came after it is replayed to the reloaded page. */
+  #save() {
+    clearTimeout(this.#saveTimer);
+    this.#saveTimer = undefined;
+    try {
+      const since = this.#client?.since ?? null;
+      sessionStorage.setItem(this.#key, JSON.stringify({ since, queue: this.#queue?.save() }));
+    } catch { /* a full or forbidden storage costs the memory over reloads, not the alerts */ }
+  }
+
+  /** @param {State} state */
+  #connectionChanged({ name, reason }) {
+    this.#dot.dataset.state = name;
+    this.#dot.dataset.reason = reason ?? "";
+    if (name === "live") {
+      clearTimeout(this.#dotTimer);
+      this.#dotTimer = undefined;
+      this.#dot.dataset.shown = "false";
+    } else {
+      this.#dotTimer ??= setTimeout(() => { this.#dot.dataset.shown = "true"; }, DOT_AFTER_MS);
+    }
+  }
+}

@@ -1,0 +1,74 @@
+/** Plays the alerts of a queue one after the other, each for its animation's time. */
+import { LEAVE_MS, showGift } from "./giftshow.js";
+
+/** @import { GiftSent } from "../wire.js" */
+/** @import { Alert, AlertQueue } from "./alertqueue.js" */
+/** @import { Show } from "./giftshow.js" */
+
+const LAST_COUNT_MS = 1500; // a combo that grew at the end stays long enough to be read ...
+const LONGEST = 3; // ... but while others wait, no longer than so many times its own time
+const PAUSE_MS = 200;
+
+/** @param {number} ms */
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export class AlertPlayer {
+  #queue;
+  #layer;
+  #testid;
+  #onChange;
+  /** @type {Show|null} */
+  #show = null;
+  #startedAt = 0;
+  #endsAt = 0;
+  #playing = false;
+
+  /**
+   * @param {AlertQueue} queue
+   * @param {HTMLElement} layer
+   * @param {{testid?: string, onChange?: () => void}} options `onChange` whenever the queue has changed
+   */
+  constructor(queue, layer, { testid = "show", onChange = () => {} } = {}) {
+    this.#queue = queue;
+    this.#layer = layer;
+    this.#testid = testid;
+    this.#onChange = onChange;
+    this.#play();
+  }
+
+  /** @param {GiftSent} event */
+  offer(event) {
+    if (this.#queue.offer(event) === "updated") this.#prolong();
+    this.#onChange();
+    if (!this.#playing) this.#play();
+  }
+
+  async #play() {
+    this.#playing = true;
+    for (let alert = this.#queue.next(); alert; alert = this.#queue.next()) {
+      await this.#playOne(alert);
+      this.#onChange();
+    }
+    this.#playing = false;
+  }
+
+  /** @param {Alert} alert */
+  async #playOne(alert) {
+    this.#onChange();
+    this.#startedAt = performance.now();
+    this.#endsAt = this.#startedAt + alert.gift.animation.duration_ms - LEAVE_MS;
+    const show = this.#show = showGift(this.#layer, alert, this.#testid);
+    while (performance.now() < this.#endsAt) await sleep(this.#endsAt - performance.now());
+    this.#queue.current = null; // from here on, more of this combo is a new alert
+    await show.leave();
+    await sleep(PAUSE_MS);
+  }
+
+  #prolong() {
+    const ms = this.#queue.current?.gift.animation.duration_ms ?? 0;
+    const most = this.#queue.waiting.length ? ms * LONGEST : Infinity;
+    const wanted = Math.max(ms, performance.now() - this.#startedAt + LAST_COUNT_MS);
+    this.#endsAt = this.#startedAt + Math.min(wanted, most) - LEAVE_MS;
+    this.#show?.update();
+  }
+}

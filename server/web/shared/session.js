@@ -1,0 +1,65 @@
+/** Who is watching which room: the room from the address, the token from there or, in development, from the server. */
+
+/** There is no token in the address, and this server gives none away. */
+export class TokenNeeded extends Error {}
+
+/**
+ * The room of a page: `/watch/<room>`.
+ * @param {string} path
+ */
+export const roomOf = (path) => decodeURIComponent(path.split("/").filter(Boolean)[1] ?? "");
+
+/**
+ * What `join` takes. `person` in development: who entered.
+ * @typedef {{getToken?: () => Promise<string>, token?: string, person?: string}} Session
+ */
+
+/**
+ * @param {{room: string, role: "viewer"|"overlay", person: string}} as whom to enter in development
+ * @returns {Promise<Session>}
+ */
+export async function openSession({ room, role, person }) {
+  const query = new URLSearchParams(location.search);
+  const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? query.get("token");
+  if (token) return { token };
+  const user = query.get("user") ?? person;
+  const getToken = () => freeToken(new URLSearchParams({ user, role, room }));
+  try {
+    /** @type {string|null} */
+    let first = await getToken();
+    const firstToken = async () => {
+      const given = first ?? await getToken();
+      first = null;
+      return given;
+    };
+    return { person: user, getToken: firstToken };
+  } catch (error) {
+    if (error instanceof TokenNeeded) throw error;
+    return { person: user, getToken }; // the server is away: the client asks again until it is back
+  }
+}
+
+/**
+ * @param {URLSearchParams} whose
+ * @returns {Promise<string>}
+ */
+async function freeToken(whose) {
+  const answer = await fetch(`/dev/token?${whose}`);
+  if (answer.status === 404) throw new TokenNeeded();
+  if (!answer.ok) throw new Error(`no token: ${answer.status}`);
+  return (await answer.json()).token;
+}
+
+/**
+ * Why the server does not let us in, as far as a browser can find out: it never learns why an upgrade was refused.
+ * @param {string} room
+ */
+export async function whyNotLetIn(room) {
+  try {
+    const answer = await fetch(`/v1/rooms/${encodeURIComponent(room)}`);
+    if (answer.status === 404) return "no_such_room";
+    return answer.ok ? "not_let_in" : "unreachable";
+  } catch {
+    return "unreachable";
+  }
+}

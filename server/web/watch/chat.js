@@ -1,0 +1,91 @@
+/** The chat: lines as they come, marks where something is missing. */
+import { find } from "../shared/dom.js";
+import { streakOf } from "../shared/streak.js";
+import { gave, hiddenMark, mark, said } from "./lines.js";
+
+/** @import { GiftSent, RoomEvent } from "../wire.js" */
+/** @import { GiftLine } from "./lines.js" */
+
+const LINES_KEPT = 200;
+const NEAR_BOTTOM_PX = 60;
+const HIDDEN_TAB_MS = 500;
+
+export class ChatList {
+  #list = find("chat-list");
+  #newer = find("chat-newer");
+  /** @type {HTMLElement[]} */
+  #waiting = [];
+  #scheduled = false;
+  /** @type {Map<string, GiftLine>} by streak */
+  #streaks = new Map();
+  /** @type {ReturnType<typeof hiddenMark> | null} */
+  #lastHidden = null;
+
+  constructor() {
+    this.#newer.addEventListener("click", () => this.#toBottom());
+    this.#list.addEventListener("scroll", () => { if (this.#atBottom()) this.#newer.hidden = true; });
+    new ResizeObserver(() => { if (this.#newer.hidden) this.#toBottom(); }).observe(this.#list);
+  }
+
+  /** @param {RoomEvent} event those that the chat does not show are passed over */
+  take(event) {
+    if (event.type === "chat.sent") this.#add(said(event));
+    if (event.type === "gifts.sent") this.#gift(event);
+  }
+  gap() { this.#add(mark("chat-gap", "Some messages were missed")); }
+  /** @param {string} text */
+  note(text) { this.#add(mark("chat-note", text)); }
+  /**
+   * Hidden lines in a row are one mark.
+   * @param {number} count
+   */
+  hidden(count) {
+    if (!this.#lastHidden || this.#lastLine() !== this.#lastHidden.line) {
+      this.#lastHidden = hiddenMark();
+      this.#add(this.#lastHidden.line);
+    }
+    this.#lastHidden.add(count);
+  }
+
+  /** @param {GiftSent} event */
+  #gift(event) {
+    const streak = streakOf(event);
+    const known = this.#streaks.get(streak);
+    if (known && (known.line.isConnected || this.#waiting.includes(known.line))) return known.update(event);
+    const made = gave(event);
+    this.#streaks.set(streak, made);
+    const [oldest] = this.#streaks.keys();
+    if (this.#streaks.size > LINES_KEPT && oldest !== undefined) this.#streaks.delete(oldest);
+    this.#add(made.line);
+  }
+
+  #lastLine() { return this.#waiting.at(-1) ?? this.#list.lastElementChild; }
+  /**
+   * Lines go in once per frame: a busy room must not lay out the page for every message.
+   * @param {HTMLElement} line
+   */
+  #add(line) {
+    this.#waiting.push(line);
+    if (this.#waiting.length > LINES_KEPT) this.#waiting.shift();
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    if (document.hidden) setTimeout(() => this.#flush(), HIDDEN_TAB_MS); // no frames are drawn in a hidden tab
+    else requestAnimationFrame(() => this.#flush());
+  }
+  #flush() {
+    const follow = this.#atBottom();
+    this.#scheduled = false;
+    this.#list.append(...this.#waiting.splice(0));
+    while (this.#list.childElementCount > LINES_KEPT) this.#list.firstElementChild?.remove();
+    if (follow) this.#toBottom();
+    else this.#newer.hidden = false;
+  }
+  #atBottom() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#list;
+    return scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
+  }
+  #toBottom() {
+    this.#list.scrollTop = this.#list.scrollHeight;
+    this.#newer.hidden = true;
+  }
+}

@@ -1,0 +1,30 @@
+/** The chat's composer: it never loses a text. */
+import { find, select } from "../shared/dom.js";
+import { showRefusal } from "./refusals.js";
+
+/** @import { Refused } from "../liveroom.js" */
+
+/** @param {(text: string) => Promise<object>} send */
+export function startComposer(send) {
+  const input = select("[data-testid=chat-input]", HTMLInputElement);
+  const button = select("[data-testid=chat-send]", HTMLButtonElement);
+  let stop = () => {};
+  input.form?.addEventListener("submit", async (submit) => {
+    submit.preventDefault();
+    const typed = input.value;
+    const text = typed.trim();
+    if (!text || button.disabled) return;
+    stop();
+    button.disabled = true;
+    try {
+      await send(text);
+      if (input.value === typed) input.value = ""; // what was typed meanwhile stays
+      button.disabled = false;
+    } catch (error) {
+      const refused = /** @type {Refused} */ (error);
+      stop = showRefusal(find("chat-status"), refused, () => { button.disabled = false; });
+    }
+    input.focus();
+  });
+  input.addEventListener("input", () => { if (!button.disabled) stop(); });
+}

@@ -1,0 +1,42 @@
+/** Shows how the connection stands, in words. */
+import { seconds } from "../shared/dom.js";
+
+/** @import { State } from "../liveroom.js" */
+
+const TICK_MS = 250;
+/** @type {Record<string, string>} */
+const CLOSED = {
+  room_ended: "Ended", banned: "Banned", token_revoked: "Access withdrawn", token_needed: "No token", left: "Left",
+};
+
+export class Connection {
+  #element;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
+
+  /** @param {HTMLElement} element gets data-state and data-reason */
+  constructor(element) { this.#element = element; }
+
+  /** @param {State} state */
+  show({ name, reason, retry_in_ms = 0 }) {
+    clearInterval(this.#timer);
+    this.#element.dataset.state = name;
+    this.#element.dataset.reason = reason ?? "";
+    if (name === "reconnecting") return this.#countDown(performance.now() + retry_in_ms);
+    const closed = CLOSED[reason ?? ""] ?? "Disconnected";
+    this.#element.textContent = { connecting: "Connecting", live: "Connected", closed }[name];
+  }
+
+  /** @param {number} until */
+  #countDown(until) {
+    const wait = document.createElement("span");
+    wait.setAttribute("aria-hidden", "true"); // a screen reader hears once that we reconnect, not every second of it
+    this.#element.replaceChildren("Reconnecting", wait);
+    const draw = () => {
+      const left = until - performance.now();
+      wait.textContent = left > 0 ? ` in ${seconds(left)} s` : " …";
+    };
+    this.#timer = setInterval(draw, TICK_MS);
+    draw();
+  }
+}

@@ -1,0 +1,139 @@
+/** The gift panel: catalogue, balance, how many, and the button that gives. */
+import { el, icon, number, picture, reducedMotion, setValue } from "../shared/dom.js";
+import { bump } from "../shared/giftshow.js";
+import { Giving, STREAK_MS } from "./giving.js";
+import { showRefusal } from "./refusals.js";
+
+/** @import { Refused } from "../liveroom.js" */
+/** @import { Gift, SendGiftOk } from "../wire.js" */
+/** @import { Asked } from "./giving.js" */
+
+const QUANTITIES = [1, 5, 10, 99];
+const MESSAGE_CHARS = 200;
+
+export class GiftPanel {
+  #giving;
+  /** @type {Map<Gift, HTMLButtonElement>} */
+  #cards = new Map();
+  #stopRefusal = () => {};
+
+  #balance = el("b", { testid: "balance", data: { value: 0 }, text: "0" });
+  #shelf = el("div", { class: "shelf", role: "group", "aria-label": "Choose a gift" });
+  #counts = el("div", { class: "counts", role: "group", "aria-label": "How many" },
+    ...QUANTITIES.map((count) => this.#quantityButton(count)));
+  #message = el("input", {
+    testid: "gift-message", maxlength: MESSAGE_CHARS, placeholder: "Add a message (optional)", autocomplete: "off",
+  });
+  #label = el("span", { class: "send-label" });
+  #streakTime = el("i", { class: "streak-time", "aria-hidden": "true" });
+  #button = el("button", { class: "primary", type: "button", testid: "gift-send" }, this.#streakTime, this.#label);
+  #status = el("p", { class: "gift-status", testid: "gift-status", role: "status" });
+  #close = el("button", {
+    class: "icon-button gift-close", type: "button", testid: "gift-close", "aria-label": "Close gifts",
+  }, icon("close"));
+
+  /**
+   * @param {HTMLElement} panel
+   * @param {(gift: Asked) => Promise<SendGiftOk>} send
+   */
+  constructor(panel, send) {
+    this.#giving = new Giving(send, () => this.#draw());
+    this.#button.addEventListener("click", () => this.#give());
+    panel.replaceChildren(
+      el("header", {}, el("h2", { text: "Gifts" }), this.#status,
+        el("p", { class: "balance" }, icon("coin"), el("span", { class: "sr", text: "Your coins" }), this.#balance),
+        this.#close),
+      this.#shelf,
+      el("footer", {}, this.#counts,
+        el("label", { class: "field" }, icon("note"), el("span", { class: "sr", text: "Message with the gift" }),
+          this.#message),
+        this.#button));
+  }
+
+  /** @param {Gift[]} gifts the catalogue */
+  fill(gifts) {
+    this.#cards = new Map(gifts.map((gift) => [gift, this.#card(gift)]));
+    this.#shelf.replaceChildren(...this.#cards.values());
+    this.#choose(gifts[0] ?? null);
+  }
+  /** @param {number|null} coins null while the wallet is away */
+  setCoins(coins) {
+    this.#giving.coins = coins;
+    if (coins === null) this.#balance.textContent = "–";
+    else setValue(this.#balance, coins, number);
+    this.#draw();
+  }
+  /** @param {boolean} open whether gifts can be sent at all: connected, room live, gifts on */
+  setOpen(open) {
+    this.#giving.open = open;
+    this.#draw();
+  }
+
+  /** @param {number} count */
+  #quantityButton(count) {
+    const pressed = String(count === 1);
+    const button = el("button", { type: "button", testid: `quantity-${count}`, "aria-pressed": pressed, text: count });
+    button.addEventListener("click", () => {
+      this.#giving.quantity = count;
+      for (const other of this.#counts.children) other.setAttribute("aria-pressed", String(other === button));
+      this.#draw();
+    });
+    return button;
+  }
+  /** @param {Gift} gift */
+  #card(gift) {
+    const label = `${gift.name}, ${number(gift.coins)} coins`;
+    const about = { type: "button", testid: `gift-${gift.id}`, "aria-pressed": "false", "aria-label": label };
+    const card = el("button", { class: `card tier-${gift.tier}`, ...about },
+      picture(gift, "card-art"), el("span", { class: "card-name", text: gift.name }),
+      price("price", gift.coins));
+    // A second tap gives again only where taps make a streak: nobody should spend 10,000 coins by a double click.
+    card.addEventListener("click", () => {
+      if (this.#giving.chosen === gift && gift.streakable) this.#give();
+      else this.#choose(gift);
+    });
+    return card;
+  }
+  /** @param {Gift|null} gift */
+  #choose(gift) {
+    this.#giving.chosen = gift;
+    for (const [other, card] of this.#cards) card.setAttribute("aria-pressed", String(other === gift));
+    this.#draw();
+  }
+
+  async #give() {
+    const tap = this.#giving.tap(this.#message.value.trim());
+    if (!tap) return;
+    this.#message.value = "";
+    this.#stopRefusal();
+    if (tap.streak) this.#runDown();
+    try {
+      if (await this.#giving.send(tap)) bump(this.#label);
+    } catch (error) {
+      if (!this.#message.value) this.#message.value = tap.asked.message;
+      this.#stopRefusal = showRefusal(this.#status, /** @type {Refused} */ (error));
+    }
+  }
+  /** Shows how long the next tap still goes on with the streak. */
+  #runDown() {
+    for (const animation of this.#streakTime.getAnimations()) animation.cancel();
+    const [full, over] = ["scaleX(1)", reducedMotion() ? "scaleX(1)" : "scaleX(0)"];
+    this.#streakTime.animate([{ transform: full, opacity: 1 }, { transform: over, opacity: 0.4 }], STREAK_MS);
+  }
+
+  #draw() {
+    const { ready, short, cost, streak } = this.#giving;
+    for (const [gift, card] of this.#cards) card.disabled = !this.#giving.affords(gift);
+    this.#button.disabled = !ready;
+    this.#button.dataset.combo = streak?.id ?? "";
+    if (short) this.#label.textContent = `${number(short)} coins short`;
+    else if (streak?.count) this.#label.textContent = `Combo ×${number(streak.count)}`;
+    else this.#label.replaceChildren("Send", price("cost", cost));
+  }
+}
+
+/**
+ * @param {string} className
+ * @param {number} coins
+ */
+const price = (className, coins) => el("span", { class: className }, icon("coin"), el("span", { text: number(coins) }));

@@ -1,0 +1,61 @@
+/** The lines of the chat: what was said, what was given, and marks where something is missing. */
+import { avatar, el, hue, picture } from "../shared/dom.js";
+import { countOf } from "../shared/streak.js";
+
+/** @import { ChatSent, GiftSent } from "../wire.js" */
+
+/** @type {Record<string, string>} */
+const ROLES = { host: "Host", moderator: "Mod", bot: "Bot" };
+
+/** @param {ChatSent} event */
+export function said({ id, user, text }) {
+  const role = ROLES[user.role ?? ""];
+  return el("li", { class: "line", testid: "chat-line", data: { id, user: user.user_id } },
+    avatar(user), el("p", {},
+      el("b", { class: `name ${hue(user.user_id)}`, text: user.name }),
+      role ? el("span", { class: `role ${user.role}`, text: role }) : null,
+      ...user.badges.map((badge) => el("span", { class: "role badge", text: badge })),
+      el("span", { class: "text", text })));
+}
+
+/** @typedef {{line: HTMLElement, update: (event: GiftSent) => void}} GiftLine `update` by another gift of its streak */
+
+/**
+ * @param {GiftSent} event
+ * @returns {GiftLine}
+ */
+export function gave(event) {
+  const times = el("strong", { class: "times" });
+  const message = el("span", { class: "text" });
+  const data = { id: event.id, user: event.from.user_id, combo: event.combo?.id ?? "", count: 0 };
+  const line = el("li", { class: `line gift tier-${event.gift.tier}`, testid: "chat-gift", data },
+    picture(event.gift, "gift-art"), el("p", {}, el("b", { class: "name", text: event.from.name }),
+      ` sent ${event.gift.name}${event.test ? " (test)" : ""} `, times, message));
+  /** @param {GiftSent} now */
+  const update = (now) => {
+    const total = Math.max(Number(line.dataset.count), countOf(now));
+    line.dataset.count = String(total);
+    times.textContent = total > 1 ? `×${total}` : "";
+    if (now.message) message.textContent = now.message;
+  };
+  update(event);
+  return { line, update };
+}
+
+/**
+ * @param {string} testid
+ * @param {string} text
+ */
+export const mark = (testid, text) => el("li", { class: `mark ${testid}`, testid }, el("span", { text }));
+
+/** A mark for hidden lines, with a growing number. */
+export function hiddenMark() {
+  const words = el("span");
+  let all = 0;
+  /** @param {number} count */
+  const add = (count) => {
+    all += count;
+    words.textContent = `${all} ${all === 1 ? "message" : "messages"} hidden: the room is very busy`;
+  };
+  return { line: el("li", { class: "mark chat-hidden", testid: "chat-hidden" }, words), add };
+}

@@ -1,0 +1,86 @@
+/** Says in words why a command was not carried out. */
+import { duration, number } from "../shared/dom.js";
+
+/** @import { Refused } from "../liveroom.js" */
+/** @typedef {Pick<Refused, "reason"> & Partial<Refused>} Why */
+
+const TICK_MS = 250;
+const READ_MS = 4000; // a shorter wait than this is said a little longer: people have to read it
+const UNKNOWN = ["timeout", "connection_lost", "wallet_unavailable"];
+
+/** @type {Record<string, string>} */
+const WORDS = {
+  rate_limited: "That was a little fast",
+  room_not_live: "The room is not live right now",
+  unavailable: "The room cannot take this just now: try again",
+  not_allowed: "You may not do this here",
+  bad_command: "This could not be understood",
+  muted: "You are muted in this room",
+  slow_mode: "Slow mode is on",
+  blocked_words: "The host does not allow some of these words",
+  followers_only: "Only followers can chat here",
+  chat_off: "Chat is switched off",
+  duplicate_text: "You have just said the same",
+  unknown_gift: "This gift is not on offer any more",
+  gifts_off: "Gifts are switched off in this room",
+  conflict: "This gift was already sent in another form",
+  expired_id: "This gift waited too long: send it again",
+  self_gift: "You cannot send gifts to yourself",
+  receiver_not_eligible: "The host cannot receive gifts",
+  wallet_frozen: "Your wallet is frozen",
+  wallet_unavailable: "Gifts are unavailable for a moment",
+  timeout: "No answer from the server",
+  connection_lost: "The connection was lost: it may not have arrived",
+  not_connected: "Not connected: it was not sent",
+  closed: "You are no longer in the room",
+};
+
+/**
+ * Whether it may have been carried out all the same: then only the same id may be tried again.
+ * @param {Why} refused
+ */
+export const outcomeUnknown = ({ reason }) => UNKNOWN.includes(reason);
+
+/**
+ * One sentence; the time to wait is counted down by who shows it.
+ * @param {Why} refused
+ */
+export function words({ reason, message, need = 0, have = 0, resets_at_ms }) {
+  if (reason === "insufficient_coins") return `Not enough coins: you need ${number(need - have)} more`;
+  if (reason === "spend_limit") {
+    const resets = resets_at_ms ? `; it resets in ${duration(resets_at_ms - Date.now())}` : "";
+    return `Your spend limit is reached${resets}`;
+  }
+  return WORDS[reason] ?? message ?? "That did not work";
+}
+
+/**
+ * Shows a refusal in `element`, counting down while there is something to wait for.
+ * @param {HTMLElement} element
+ * @param {Why} refused
+ * @param {() => void} onFree when it may be tried again
+ * @returns {() => void} stops and empties it
+ */
+export function showRefusal(element, refused, onFree = () => {}) {
+  const now = Date.now();
+  const wait = refused.retry_after_ms ?? 0;
+  const until = now + wait;
+  const read = now + READ_MS;
+  let free = false;
+  const timer = setInterval(() => draw(), TICK_MS);
+  const stop = () => {
+    clearInterval(timer);
+    element.textContent = "";
+  };
+  const draw = () => {
+    const left = until - Date.now();
+    element.textContent = left > 0 ? `${words(refused)}: again in ${duration(left)}` : `${words(refused)}.`;
+    if (left > 0) return;
+    if (!free) onFree();
+    free = true;
+    if (!wait) clearInterval(timer); // it stays until the next try
+    else if (Date.now() >= read) stop();
+  };
+  draw();
+  return stop;
+}

@@ -1,0 +1,171 @@
+/** The watch page: one client, and what each part of the page does with the room's events. */
+import { Refused, join } from "../liveroom.js";
+import { AlertQueue } from "../shared/alertqueue.js";
+import { duration, el, find, picture } from "../shared/dom.js";
+import { AlertPlayer } from "../shared/playalerts.js";
+import { TokenNeeded, openSession, whyNotLetIn } from "../shared/session.js";
+import { Board } from "./board.js";
+import { ChatList } from "./chat.js";
+import { startComposer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { floatUp } from "./floaters.js";
+import { GiftPanel } from "./giftpanel.js";
+import { Likes } from "./likes.js";
+import { startSheet } from "./sheet.js";
+import { Stage } from "./stage.js";
+import { Tray } from "./tray.js";
+
+/** @import { Room, RoomClient, State } from "../liveroom.js" */
+/** @import { Session } from "../shared/session.js" */
+/** @import { Gift, GiftSent, Notice, RoomEvent, You } from "../wire.js" */
+
+const FRESH_MS = 15_000; // a replayed gift older than this is told in the chat, but not played any more
+const FLOATS_PER_GIFT = 6;
+const FLOATS_APART_MS = 110;
+const SHUT_OUT = ["not_let_in", "no_such_room", "token_expired"];
+
+export class WatchPage {
+  #room;
+  /** @type {RoomClient|null} */
+  #client = null;
+  #filled = false;
+  /** @type {number|null} */
+  #mutedUntil = null;
+
+  #connection = new Connection(find("conn-state"));
+  #stage = new Stage();
+  #board = new Board(find("board"));
+  #chat = new ChatList();
+  #tray = new Tray(find("gift-tray"));
+  #panel = new GiftPanel(find("gift-panel"), async (gift) => this.#joined.sendGift(gift));
+  #likes = new Likes(async (count) => this.#joined.sendLikes(count));
+  #alerts = new AlertPlayer(new AlertQueue({ limit: 30, longAt: 2 }), find("gift-show"));
+
+  /** @param {string} room */
+  constructor(room) {
+    this.#room = room;
+    startComposer(async (text) => this.#joined.sendChat(text));
+    startSheet(find("gift-panel"));
+    this.#panel.setOpen(false);
+  }
+
+  async start() {
+    /** @type {Session} */
+    let session;
+    try {
+      session = await openSession({ room: this.#room, role: "viewer", person: "alice" });
+    } catch (error) {
+      if (!(error instanceof TokenNeeded)) throw error;
+      this.#connection.show({ name: "closed", reason: "token_needed" });
+      return this.#stage.close("token_needed");
+    }
+    if (session.person) showUserSwitch(session.person);
+    this.#client = join({
+      room: this.#room, ...session,
+      onState: (state) => this.#connectionChanged(state),
+      onRoom: (room) => this.#roomChanged(room),
+      onYou: (you) => this.#youChanged(you),
+      onEvent: (event) => this.#happened(event),
+      onGap: () => this.#chat.gap(),
+      onNotice: (notice) => this.#noticed(notice),
+    });
+    this.#fillPanel();
+  }
+
+  get #joined() {
+    if (!this.#client) throw new Refused({ reason: "not_connected" });
+    return this.#client;
+  }
+
+  /** @param {State} state */
+  async #connectionChanged(state) {
+    this.#connection.show(state);
+    this.#drawOpen();
+    if (state.name === "live") {
+      this.#stage.close(null);
+      return this.#fillPanel();
+    }
+    if (state.name === "closed") return this.#stage.close(state.reason);
+    if (state.name !== "reconnecting" || state.opened) return;
+    // Who was in the room sees that it reconnects. The curtain is for who never got in, and for a token that ran out.
+    const reason = this.#joined.room ? state.reason : await whyNotLetIn(this.#room);
+    if (SHUT_OUT.includes(reason ?? "") && this.#joined.state.name === "reconnecting") this.#stage.close(reason);
+  }
+
+  /** @param {Room} room */
+  #roomChanged(room) {
+    this.#stage.draw(room);
+    this.#board.draw(room.top);
+    this.#drawOpen();
+  }
+
+  #drawOpen() {
+    const { state, room } = this.#client ?? {};
+    this.#panel.setOpen(state?.name === "live" && room?.status === "live" && room.settings.gifts);
+  }
+
+  /** Once; when the node was away, again with the next connection. */
+  async #fillPanel() {
+    if (this.#filled) return;
+    this.#filled = true;
+    const gifts = await catalogue();
+    if (gifts) this.#panel.fill(gifts);
+    else this.#filled = false;
+  }
+
+  /** @param {You} you */
+  #youChanged({ coins, muted_until_ms }) {
+    this.#panel.setCoins(coins);
+    const left = (muted_until_ms ?? 0) - this.#joined.serverNow();
+    if (left > 0 && muted_until_ms !== this.#mutedUntil) this.#chat.note(`You are muted for ${duration(left)}`);
+    this.#mutedUntil = muted_until_ms;
+  }
+
+  /** @param {Notice} notice */
+  #noticed({ kind, count = 0 }) {
+    if (kind === "hidden") this.#chat.hidden(count);
+  }
+
+  /** @param {RoomEvent} event */
+  #happened(event) {
+    this.#chat.take(event);
+    if (event.type === "likes.counted" && !event.replayed) this.#likes.counted(event);
+    if (event.type !== "gifts.sent") return;
+    if (!event.replayed || this.#joined.serverNow() - event.at_ms < FRESH_MS) this.#showGift(event);
+  }
+
+  /** @param {GiftSent} event */
+  #showGift(event) {
+    this.#tray.show(event);
+    if (event.gift.tier > 1) return this.#alerts.offer(event);
+    for (let i = 0; i < Math.min(FLOATS_PER_GIFT, event.count); i++) {
+      floatUp(find("gift-show"), picture(event.gift, "floater"), {
+        ms: event.gift.animation.duration_ms, wait: i * FLOATS_APART_MS,
+        x: Math.random() * 0.2 * innerWidth, rise: 260 + Math.random() * 140, sway: 16 + Math.random() * 40,
+      });
+    }
+  }
+}
+
+/**
+ * The gifts on offer, or null while the node is away.
+ * @returns {Promise<Gift[]|null>}
+ */
+async function catalogue() {
+  try {
+    const answer = await fetch("/v1/gifts");
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} person */
+function showUserSwitch(person) {
+  const place = find("user-switch");
+  place.hidden = false;
+  place.append(...["alice", "bob"].map((user) => {
+    const current = user === person ? "true" : null;
+    return el("a", { href: `?user=${user}`, text: user, testid: `user-${user}`, "aria-current": current });
+  }));
+}

@@ -1,0 +1,89 @@
+/** What the client makes of frames: each event once, the room folded, and a gap where something is lost. */
+import assert from "node:assert/strict";
+
+import { pass, timed as test, withRandom } from "../support/clock.js";
+import { connecting, joined } from "../support/joined.js";
+import { heardErrors } from "../support/page.js";
+import { FakeSocket } from "../support/socket.js";
+import { chat, gift, likes, snapshot, welcome } from "../support/wire.js";
+
+/** @param {{told: {events: any[]}}} joined_ */
+const seqs = ({ told }) => told.events.map(({ seq }) => seq);
+
+/** Loses the connection and is back. */
+async function reconnected() {
+  withRandom(0);
+  FakeSocket.last.end(1006);
+  await pass(10);
+}
+
+test("events come once each, and the room is told once per frame", async () => {
+  const here = await joined({}, { seq: 10, room: snapshot({ likes: 3, coins: 5 }) });
+  FakeSocket.last.tell(chat({ seq: 11 }), gift({ seq: 12, coins: 2 }), chat({ seq: 11 }));
+  FakeSocket.last.tell({ type: "heartbeat" });
+  FakeSocket.last.tell(likes({ seq: 13, total: 8 }));
+  assert.deepEqual([seqs(here), here.told.rooms], [[11, 12, 13], 3]);
+  const { room, seen, since } = here.client;
+  assert.deepEqual([room?.coins, room?.likes, room?.chat.length, seen, since],
+    [7, 8, 1, { gifts: 1, coins: 2 }, "e1:13"]);
+});
+
+test("what came before the welcome, or is of no known type, changes nothing", async () => {
+  const { client, told } = await connecting();
+  FakeSocket.last.tell(chat({ seq: 1 }), { type: "notice", kind: "hidden", count: 1 });
+  FakeSocket.last.tell(welcome());
+  FakeSocket.last.tell({ type: "poll.told" }, { type: "polls.opened", id: "p", seq: 1, at_ms: 1 });
+  assert.deepEqual(told.events.map(({ type }) => type), ["polls.opened"]);
+  assert.deepEqual(client.room?.chat, []);
+});
+
+test("a listener that fails costs nobody the rest of the frame", async () => {
+  const errors = heardErrors();
+  const here = await connecting({ onEvent: () => { throw new Error("mine"); } });
+  FakeSocket.last.tell(welcome(), chat({ seq: 1 }), chat({ seq: 2 }));
+  assert.deepEqual([here.client.room?.chat.length, here.told.rooms, errors.callCount()], [2, 1, 2]);
+});
+
+test("replayed events are shown and not counted again", async () => {
+  const here = await joined({}, { seq: 5, room: snapshot({ coins: 5 }) });
+  await reconnected();
+  FakeSocket.last.tell(welcome({ seq: 7, resumed: true, room: snapshot({ coins: 8 }) }),
+    gift({ seq: 6, coins: 3, replayed: true }), chat({ seq: 7, replayed: true }), gift({ seq: 8, coins: 1 }));
+  assert.deepEqual([seqs(here), here.client.room?.coins, here.client.seen.coins], [[6, 7, 8], 9, 4]);
+  assert.equal(here.client.room?.chat.length, 1);
+});
+
+test("what is lost is told, and marked between the lines that there are", async () => {
+  const here = await joined();
+  FakeSocket.last.tell(chat({ seq: 1, text: "before" }));
+  await reconnected();
+  FakeSocket.last.tell(welcome({ seq: 2000, gap: { from: 2, to: 2000 }, room: snapshot({ coins: 99 }) }),
+    chat({ seq: 2001, text: "after" }));
+  assert.deepEqual(here.told.gaps, [{ from: 2, to: 2000 }]);
+  assert.deepEqual(here.client.room?.chat.map((line) => Reflect.get(line, "text") ?? line.type),
+    ["before", "gap", "after"]);
+  assert.equal(here.client.room?.coins, 99);
+});
+
+test("in another epoch small numbers are new", async () => {
+  const here = await joined({}, { seq: 500 });
+  FakeSocket.last.tell(chat({ seq: 501 }));
+  await reconnected();
+  FakeSocket.last.tell(welcome({ epoch: "e2", seq: 3, gap: { from: 502, to: 3 } }), chat({ seq: 4 }));
+  assert.deepEqual([seqs(here), here.client.since], [[501, 4], "e2:4"]);
+});
+
+test("a gift that is told again under another number is shown once", async () => {
+  const here = await joined();
+  FakeSocket.last.tell(gift({ id: "g", seq: 1, coins: 5 }));
+  await reconnected();
+  FakeSocket.last.tell(welcome({ epoch: "e2", seq: 0 }), gift({ id: "g", seq: 1, coins: 5 }));
+  assert.equal(here.told.events.length, 1);
+  assert.deepEqual(here.client.seen, { gifts: 1, coins: 5 });
+});
+
+test("hidden lines are marked and told", async () => {
+  const { client, told } = await joined();
+  FakeSocket.last.tell({ type: "notice", kind: "hidden", count: 12 });
+  assert.deepEqual([told.notices[0].count, client.room?.chat[0]?.type], [12, "notice"]);
+});

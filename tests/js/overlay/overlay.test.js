@@ -1,0 +1,114 @@
+/** The overlay as a whole: its alerts, its dot, and what it remembers over a reload. */
+import assert from "node:assert/strict";
+
+import { OverlayPage } from "../../../server/web/overlay/overlay.js";
+import { pass, settled } from "../support/clock.js";
+import { openPage, testsOn } from "../support/page.js";
+import { FakeSocket } from "../support/socket.js";
+import { chat, gift, shown, welcome } from "../support/wire.js";
+
+/** @import { OpenPage } from "../support/page.js" */
+
+const test = testsOn("overlay");
+const KEY = "liveroom.overlay.demo";
+
+/** @param {OpenPage} page */
+async function opened(page) {
+  page.answers = { "/dev/token": { token: "t" }, ...page.answers };
+  await new OverlayPage("demo").start();
+  await settled();
+}
+/** @param {OpenPage} page */
+async function entered(page) {
+  await opened(page);
+  FakeSocket.last.tell(welcome());
+}
+
+/** @param {string} id */
+const of = (id, seq = 1) => gift({ id, seq, gift: shown(id, 2) });
+/** @param {OpenPage} page */
+const showing = (page) => page.all("overlay-alert").map(({ dataset }) => dataset.gift);
+
+test("it enters as an overlay, and shows gifts of every tier one after the other", async (page) => {
+  await entered(page);
+  assert.match(page.asked[0] ?? "", /role=overlay/);
+  FakeSocket.last.tell(gift({ seq: 1, gift: shown("rose", 1) }), chat({ seq: 2 }), of("crown", 3));
+  assert.deepEqual([showing(page), page.find("overlay").dataset.waiting], [["rose"], "1"]);
+  await pass(2300);
+  assert.deepEqual([showing(page), page.find("overlay").dataset.waiting], [["crown"], "0"]);
+});
+
+test("without a token it says what is missing, and opens no socket", async (page) => {
+  page.answers["/dev/token"] = 404;
+  await opened(page);
+  assert.match(page.find("token-needed").textContent, /overlay token/);
+  assert.equal(FakeSocket.opened.length, 0);
+});
+
+test("a reloaded overlay goes on where it was: same alert, same queue, no gift twice", async (page) => {
+  await entered(page);
+  FakeSocket.last.tell(of("a", 1), of("b", 2));
+  await pass(500);
+  const kept = sessionStorage.getItem(KEY) ?? "";
+  assert.equal(JSON.parse(kept).since, "e1:2");
+  const reloaded = openPage("overlay");
+  sessionStorage.setItem(KEY, kept);
+  await opened(reloaded);
+  assert.equal(FakeSocket.last.address.searchParams.get("since"), "e1:2");
+  assert.deepEqual(showing(reloaded), ["a"]);
+  FakeSocket.last.tell(welcome({ seq: 2, resumed: true }), of("b", 3));
+  await pass(2300);
+  assert.deepEqual(showing(reloaded), ["b"]);
+  await pass(2300);
+  assert.deepEqual(showing(reloaded), []);
+});
+
+test("a flood of gifts is written at most twice a second, and once more when the page goes", async (page) => {
+  await entered(page);
+  FakeSocket.last.tell(of("a", 1));
+  await pass(490);
+  assert.equal(sessionStorage.getItem(KEY), null);
+  await pass(10);
+  const first = sessionStorage.getItem(KEY);
+  assert.ok(first);
+  FakeSocket.last.tell(of("b", 2));
+  assert.equal(sessionStorage.getItem(KEY), first);
+  await pass(500);
+  assert.equal(JSON.parse(sessionStorage.getItem(KEY) ?? "").since, "e1:2");
+  FakeSocket.last.tell(of("c", 3));
+  page.window.dispatchEvent(new page.window.Event("pagehide"));
+  assert.equal(JSON.parse(sessionStorage.getItem(KEY) ?? "").since, "e1:3");
+});
+
+test("what is kept and cannot be read is forgotten", async (page) => {
+  sessionStorage.setItem(KEY, "{");
+  await entered(page);
+  FakeSocket.last.tell(of("a"));
+  assert.deepEqual(showing(page), ["a"]);
+});
+
+test("reloaded before it was connected, it keeps its place", async (page) => {
+  sessionStorage.setItem(KEY, JSON.stringify({ since: "e1:7", queue: { waiting: [], seen: [] } }));
+  await opened(page);
+  page.window.dispatchEvent(new page.window.Event("pagehide"));
+  assert.equal(JSON.parse(sessionStorage.getItem(KEY) ?? "").since, "e1:7");
+});
+
+test("the dot is seen when the connection is gone for ten seconds", async (page) => {
+  await entered(page);
+  const dot = page.find("conn-state").dataset;
+  assert.deepEqual([dot.state, dot.shown], ["live", "false"]);
+  FakeSocket.last.end(1006);
+  assert.equal(dot.state, "reconnecting");
+  await pass(9000);
+  FakeSocket.last.tell(welcome());
+  await pass(9000);
+  assert.equal(dot.shown, "false");
+  FakeSocket.last.end(1006);
+  await pass(9980);
+  assert.equal(dot.shown, "false");
+  await pass(30);
+  assert.equal(dot.shown, "true");
+  FakeSocket.last.tell(welcome());
+  assert.equal(dot.shown, "false");
+});

@@ -1,0 +1,113 @@
+/** The queue of alerts: their order, what is merged, and what a full one drops. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { AlertQueue } from "../../../server/web/shared/alertqueue.js";
+import { gift, person, shown } from "../support/wire.js";
+
+/** @param {AlertQueue} queue */
+const shownInTurn = (queue) => {
+  const names = [];
+  for (let alert = queue.next(); alert; alert = queue.next()) names.push(alert.gift.id);
+  return names;
+};
+
+/**
+ * Gifts of these tiers, as `<tier>-<n>`.
+ * @param {AlertQueue} queue
+ * @param {number[]} tiers
+ */
+const offer = (queue, ...tiers) =>
+  tiers.map((tier, n) => queue.offer(gift({ gift: shown(`${tier}-${n}`, tier), from: person(`p${n}`) })));
+
+test("alerts are shown in the order in which they came", () => {
+  const queue = new AlertQueue({ longAt: 3 });
+  assert.deepEqual(offer(queue, 1, 4, 2), ["queued", "queued", "queued"]);
+  assert.deepEqual(shownInTurn(queue), ["1-0", "4-1", "2-2"]);
+  assert.equal(queue.current, null);
+});
+
+test("when many wait the biggest comes first, of equal ones the oldest", () => {
+  const queue = new AlertQueue({ longAt: 3 });
+  offer(queue, 1, 3, 2, 3, 1);
+  assert.deepEqual(shownInTurn(queue), ["3-1", "3-3", "1-0", "2-2", "1-4"]);
+});
+
+test("a gift is shown once, however often it is told", () => {
+  const queue = new AlertQueue();
+  const event = gift({ id: "g" });
+  assert.equal(queue.offer(event), "queued");
+  assert.equal(queue.offer({ ...event, seq: 99 }), "repeated");
+  queue.next();
+  assert.equal(queue.offer(event), "repeated");
+  assert.equal(queue.next(), null);
+});
+
+test("a streak is one alert, with the highest count and the newest message", () => {
+  const queue = new AlertQueue();
+  /** @param {number} count @param {string|null} message */
+  const tap = (count, message = null) => queue.offer(gift({ combo: { id: "tap", count }, message }));
+  assert.deepEqual([tap(2, "first"), tap(5), tap(3)], ["queued", "merged", "merged"]);
+  assert.deepEqual([queue.waiting.length, queue.waiting[0]?.count, queue.waiting[0]?.message], [1, 5, "first"]);
+  const alert = queue.next();
+  assert.equal(tap(6, "newer"), "updated");
+  assert.deepEqual([alert?.count, alert?.message], [6, "newer"]);
+  queue.current = null;
+  assert.equal(tap(7), "queued");
+});
+
+test("two people's streaks of the same id are two alerts", () => {
+  const queue = new AlertQueue();
+  const combo = { id: "tap", count: 1 };
+  assert.deepEqual([queue.offer(gift({ combo })), queue.offer(gift({ combo, from: person("bob") }))],
+    ["queued", "queued"]);
+});
+
+test("in a full queue the oldest of the smallest makes room", () => {
+  const queue = new AlertQueue({ limit: 3, longAt: 9 });
+  offer(queue, 2, 1, 1);
+  assert.equal(queue.offer(gift({ gift: shown("new", 1) })), "queued");
+  assert.deepEqual(shownInTurn(queue), ["2-0", "1-2", "new"]);
+});
+
+test("in a queue full of bigger gifts a small one is dropped", () => {
+  const queue = new AlertQueue({ limit: 2, longAt: 9 });
+  offer(queue, 2, 2);
+  assert.equal(queue.offer(gift({ gift: shown("small", 1) })), "dropped");
+  assert.deepEqual(shownInTurn(queue), ["2-0", "2-1"]);
+});
+
+test("a big gift is never dropped: it joins its like, or waits beyond the limit", () => {
+  const queue = new AlertQueue({ limit: 1, longAt: 9 });
+  const whale = shown("whale", 3);
+  queue.offer(gift({ gift: whale, count: 2 }));
+  for (const [user, count] of /** @type {const} */ ([["bob", 3], ["bob", 1], ["alice", 1], ["carol", 1]])) {
+    assert.equal(queue.offer(gift({ gift: whale, count, from: person(user) })), "merged");
+  }
+  assert.deepEqual([queue.waiting[0]?.count, queue.waiting[0]?.others], [8, ["Bob", "Carol"]]);
+  queue.offer(gift({ gift: whale, test: true }));
+  queue.offer(gift({ gift: shown("castle", 4) }));
+  assert.deepEqual(queue.waiting.map(({ gift: { id }, test: isTest }) => [id, isTest]),
+    [["whale", false], ["whale", true], ["castle", false]]);
+});
+
+test("a reloaded page goes on with what was being shown, and repeats nothing", () => {
+  const queue = new AlertQueue();
+  const events = ["a", "b", "c"].map((id) => gift({ id, gift: shown(id) }));
+  for (const event of events) queue.offer(event);
+  queue.next();
+  const saved = JSON.parse(JSON.stringify(queue.save()));
+  const again = new AlertQueue({ saved });
+  assert.equal(again.current, null);
+  assert.deepEqual(events.map((event) => again.offer(event)), ["repeated", "repeated", "repeated"]);
+  assert.deepEqual(shownInTurn(again), ["a", "b", "c"]);
+});
+
+test("what is kept of ids has an end: five thousand here, five hundred over a reload", () => {
+  const queue = new AlertQueue();
+  const events = Array.from({ length: 5001 }, (_, n) => gift({ id: `g${n}`, gift: shown("rose") }));
+  for (const event of events) queue.offer(event);
+  assert.equal(queue.offer(gift({ id: "g1" })), "repeated");
+  assert.notEqual(queue.offer(gift({ id: "g0" })), "repeated");
+  assert.deepEqual([queue.save().seen.length, queue.save().seen.at(-1)], [500, "g0"]);
+});

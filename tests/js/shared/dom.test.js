@@ -1,0 +1,67 @@
+/** The helpers of the pages. */
+import assert from "node:assert/strict";
+
+import * as dom from "../../../server/web/shared/dom.js";
+import { testsOn } from "../support/page.js";
+
+const test = testsOn("watch");
+
+test("text goes in as text, whatever is in it", () => {
+  const evil = "<img src=x onerror=alert(1)>";
+  const element = dom.el("p", { text: evil }, evil, dom.el("b", {}, evil));
+  assert.equal(element.querySelector("img"), null);
+  assert.equal(element.textContent, evil.repeat(3));
+});
+
+test("an element has its class, test id, data and attributes, and leaves out what is null", () => {
+  const data = { count: 3, user: "alice" };
+  const element = dom.el("li", { class: "a b", testid: "row", data, "aria-label": "Row", title: null }, null, "x");
+  assert.deepEqual([...element.classList], ["a", "b"]);
+  assert.deepEqual({ ...element.dataset }, { testid: "row", count: "3", user: "alice" });
+  assert.equal(element.getAttribute("aria-label"), "Row");
+  assert.equal(element.hasAttribute("title"), false);
+  assert.equal(element.childNodes.length, 1);
+  assert.equal(dom.el("b", { text: 0 }).textContent, "0");
+});
+
+test("an icon is a symbol of icons.svg that no screen reader says", () => {
+  const svg = dom.icon("coin");
+  assert.equal(svg.getAttribute("aria-hidden"), "true");
+  assert.equal(svg.firstElementChild?.getAttribute("href"), "/web/shared/icons.svg#coin");
+});
+
+test("what a page must have is found, or it is said what is missing", (page) => {
+  assert.equal(dom.find("board"), page.find("board"));
+  assert.throws(() => dom.find("nothing"), /no HTMLElement .*nothing/);
+  assert.throws(() => dom.select("[data-testid=chat-send]", HTMLInputElement), /no HTMLInputElement/);
+});
+
+test("numbers are short from ten thousand on, and exact in data-value", () => {
+  assert.deepEqual([0, 9999, 10_000, 12_345, 1_500_000].map(dom.compact), ["0", "9,999", "10K", "12.3K", "1.5M"]);
+  assert.equal(dom.number(12_345), "12,345");
+  const element = dom.el("b");
+  dom.setValue(element, 12_345);
+  assert.deepEqual([element.dataset.value, element.textContent], ["12345", "12.3K"]);
+  dom.setValue(element, 12_345, dom.number);
+  assert.equal(element.textContent, "12,345");
+});
+
+test("durations are rounded up to the largest fitting unit", () => {
+  const said = [0, 1, 1001, 59_000, 59_001, 3_540_000, 3_600_000, 172_799_000, 172_800_000].map(dom.duration);
+  assert.deepEqual(said, ["1 s", "1 s", "2 s", "59 s", "1 min", "59 min", "1 h", "48 h", "2 days"]);
+});
+
+test("a person has an initial and always the same colour", () => {
+  assert.deepEqual(["alice", " bob", "", "émile", "😀x"].map(dom.initial), ["A", "B", "?", "É", "😀"]);
+  assert.equal(dom.hue("alice"), dom.hue("alice"));
+  assert.match(dom.hue("bob"), /^hue-[0-7]$/);
+  assert.equal(new Set(Array.from({ length: 200 }, (_, n) => dom.hue(`user-${n}`))).size, 8);
+  const avatar = dom.avatar({ user_id: "alice", name: "Alice" });
+  assert.deepEqual([avatar.textContent, avatar.className], ["A", `avatar ${dom.hue("alice")}`]);
+});
+
+test("whether motion is to be reduced is asked every time", (page) => {
+  assert.equal(dom.reducedMotion(), false);
+  page.calm = true;
+  assert.equal(dom.reducedMotion(), true);
+});

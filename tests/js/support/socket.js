@@ -1,0 +1,49 @@
+/** The server's end of a client's socket, without a network. */
+/** @import { Message, RoomEvent } from "../../../protocol/web/wire.js" */
+
+export class FakeSocket {
+  /** @type {FakeSocket[]} every one that was opened, newest last */
+  static opened = [];
+  /** The newest one. */
+  static get last() {
+    const last = FakeSocket.opened.at(-1);
+    if (!last) throw new Error("no socket was opened");
+    return last;
+  }
+
+  /** @type {any[]} the commands that came */
+  sent = [];
+  /** @type {number|undefined} */
+  closedWith;
+  /** @type {(event: {data: string}) => void} */
+  onmessage = () => {};
+  /** @type {(event: {code: number}) => void} */
+  onclose = () => {};
+
+  /**
+   * @param {string} address
+   * @param {string} protocol
+   */
+  constructor(address, protocol) {
+    this.address = new URL(address);
+    this.protocol = protocol;
+    FakeSocket.opened.push(this);
+  }
+  /** @param {string} text */
+  send(text) { this.sent.push(JSON.parse(text)); }
+  /** @param {number} code */
+  close(code) { this.closedWith = code; }
+
+  /** @param {(Message | RoomEvent | Record<string, unknown>)[]} messages one frame */
+  tell(...messages) { this.onmessage({ data: JSON.stringify(messages) }); }
+  /** @param {number} code */
+  end(code) { this.onclose({ code }); }
+  /**
+   * Answers the newest command.
+   * @param {Record<string, unknown>} fields
+   */
+  answer(fields) { this.tell({ type: "ok", ref: this.sent.at(-1).ref, ...fields }); }
+}
+
+/** @type {any} to be given to a client: of a real socket it has what the client uses */
+export const AsWebSocket = FakeSocket;

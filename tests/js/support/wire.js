@@ -1,0 +1,121 @@
+/** What a server says, as the protocol's types have it: a test gives what it cares about. */
+import { START_MS } from "./clock.js";
+
+/** @import { BoardChanged, ChatSent, Gift, GiftComboEnded, GiftSent } from "../../../protocol/web/wire.js" */
+/** @import { LikesCounted, RoomUpdated, ShownGift, Snapshot, User } from "../../../protocol/web/wire.js" */
+/** @import { ViewersCounted, Welcome, You } from "../../../protocol/web/wire.js" */
+
+let made = 0;
+/** @returns {{id: string, seq: number, at_ms: number}} */
+const head = () => {
+  made++;
+  return { id: `event-${made}`, seq: made, at_ms: START_MS };
+};
+
+/** @param {string} name */
+const capital = (name) => name.replace(/^./, (first) => first.toUpperCase());
+
+/**
+ * @param {string} userId
+ * @param {Partial<User>} [fields]
+ * @returns {User}
+ */
+export const person = (userId, fields) =>
+  ({ user_id: userId, name: capital(userId), role: "viewer", badges: [], ...fields });
+
+/**
+ * @param {string} id
+ * @param {number} tier
+ * @param {Partial<ShownGift>} [fields]
+ * @returns {ShownGift}
+ */
+export const shown = (id = "rose", tier = 1, fields) => {
+  const animation = { kind: "burst", url: `/web/gifts/${id}.svg`, duration_ms: 2000 };
+  return { id, name: capital(id), coins: 1, tier, animation, ...fields };
+};
+
+/**
+ * @param {string} id
+ * @param {number} coins
+ * @param {boolean} streakable
+ * @param {number} tier
+ * @returns {Gift}
+ */
+export const onOffer = (id, coins, streakable = true, tier = 1) =>
+  ({ ...shown(id, tier), coins, diamonds: coins, streakable });
+
+/**
+ * @param {Partial<GiftSent>} [fields]
+ * @returns {GiftSent}
+ */
+export const gift = (fields) => ({
+  type: "gifts.sent", ...head(), from: person("alice"), to: person("creator", { role: "host" }), gift: shown(),
+  count: 1, coins: 1, diamonds: 1, message: null, test: false, combo: null, ...fields,
+});
+
+/**
+ * @param {Partial<GiftComboEnded>} [fields]
+ * @returns {GiftComboEnded}
+ */
+export const comboEnded = (fields) => ({
+  type: "gifts.combo_ended", ...head(), combo: { id: "tap", count: 1 }, from: person("alice"), to: person("creator"),
+  gift: { id: "rose" }, coins: 1, ...fields,
+});
+
+/**
+ * @param {Partial<ChatSent>} [fields]
+ * @returns {ChatSent}
+ */
+export const chat = (fields) => ({ type: "chat.sent", ...head(), user: person("bob"), text: "hello", ...fields });
+
+/**
+ * @param {Partial<LikesCounted>} [fields]
+ * @returns {LikesCounted}
+ */
+export const likes = (fields) => ({ type: "likes.counted", ...head(), added: 1, total: 1, top: [], ...fields });
+
+/**
+ * @param {Partial<ViewersCounted>} [fields]
+ * @returns {ViewersCounted}
+ */
+export const viewers = (fields) =>
+  ({ type: "viewers.counted", ...head(), now: 1, peak: 1, unique: 1, joined: [], ...fields });
+
+/**
+ * @param {Partial<BoardChanged>} [fields]
+ * @returns {BoardChanged}
+ */
+export const board = (fields) => ({ type: "board.changed", ...head(), top: [], ...fields });
+
+/**
+ * @param {Partial<RoomUpdated>} [fields]
+ * @returns {RoomUpdated}
+ */
+export const updated = (fields) => ({ type: "room.updated", ...head(), ...fields });
+
+/**
+ * @param {Partial<Snapshot>} [fields]
+ * @returns {Snapshot}
+ */
+export const snapshot = (fields) => ({
+  room_id: "demo", broadcast_id: "first", title: "Welcome", status: "live", started_at_ms: START_MS,
+  host: { user_id: "creator", name: "Creator" },
+  settings: { chat: true, gifts: true, slow_mode_s: 0, unique_chat_s: 0 },
+  viewers: { now: 2, peak: 3, unique: 5 }, likes: 0, coins: 0, top: [], goals: [], pins: [], open_combos: [], ...fields,
+});
+
+/**
+ * @param {Partial<You>} [fields]
+ * @returns {You}
+ */
+export const you = (fields) =>
+  ({ user_id: "alice", name: "Alice", role: "viewer", coins: 1000, muted_until_ms: null, member_id: "m", ...fields });
+
+/**
+ * @param {Partial<Welcome>} [fields]
+ * @returns {Welcome}
+ */
+export const welcome = (fields) => ({
+  type: "welcome", protocol: 1, epoch: "e1", seq: 0, resumed: false, gap: null, you: you(), room: snapshot(),
+  heartbeat_s: 25, server_time_ms: START_MS, ...fields,
+});

@@ -1,0 +1,174 @@
+/** The list of the chat: lines per frame, what is kept of them, streaks in one line, marks. */
+import assert from "node:assert/strict";
+
+import { ChatList } from "../../../server/web/watch/chat.js";
+import { pass } from "../support/clock.js";
+import { testsOn } from "../support/page.js";
+import { chat, gift, likes, person, shown } from "../support/wire.js";
+
+/** @import { OpenPage } from "../support/page.js" */
+
+const test = testsOn("watch");
+
+/**
+ * Gives the list a height of 100 and content of 1000 pixels.
+ * @param {OpenPage} page
+ */
+function layOut(page) {
+  const list = page.find("chat-list");
+  for (const [name, value] of Object.entries({ scrollHeight: 1000, clientHeight: 100, scrollTop: 900 })) {
+    Object.defineProperty(list, name, { value, writable: true });
+  }
+  return list;
+}
+
+/** @param {OpenPage} page */
+const said = (page) => page.all("chat-line").map((line) => line.querySelector(".text").textContent);
+
+test("lines go in once per frame, in order", (page) => {
+  const list = new ChatList();
+  for (const text of ["one", "two"]) list.take(chat({ text }));
+  list.take(likes());
+  assert.deepEqual(said(page), []);
+  page.draw();
+  list.take(chat({ text: "three" }));
+  page.draw();
+  assert.deepEqual(said(page), ["one", "two", "three"]);
+});
+
+test("a hidden tab draws no frames, and gets its lines twice a second", async (page) => {
+  page.hidden = true;
+  const list = new ChatList();
+  list.take(chat({ text: "one" }));
+  await pass(490);
+  assert.deepEqual(said(page), []);
+  await pass(10);
+  assert.deepEqual(said(page), ["one"]);
+});
+
+test("two hundred lines are kept, the newest, of those that wait as well", (page) => {
+  const list = new ChatList();
+  for (let n = 0; n < 150; n++) list.take(chat({ text: `line ${n}` }));
+  page.draw();
+  for (let n = 150; n < 230; n++) list.take(chat({ text: `line ${n}` }));
+  page.draw();
+  assert.deepEqual([said(page).length, said(page)[0], said(page).at(-1)], [200, "line 30", "line 229"]);
+  for (let n = 230; n < 530; n++) list.take(chat({ text: `line ${n}` }));
+  page.draw();
+  assert.deepEqual([said(page).length, said(page)[0]], [200, "line 330"]);
+});
+
+test("a line says who, with role and badges, and text as text", (page) => {
+  const list = new ChatList();
+  const user = person("<i>", { role: "moderator", badges: ["VIP"] });
+  list.take(chat({ id: "x", user, text: "<b>hi</b>" }));
+  list.take(chat({ user: person("bob") }));
+  page.draw();
+  const [first, second] = page.all("chat-line");
+  assert.deepEqual([first.dataset.id, first.dataset.user], ["x", "<i>"]);
+  assert.deepEqual([...first.querySelectorAll("p > *")].map(({ textContent }) => textContent),
+    ["<i>", "Mod", "VIP", "<b>hi</b>"]);
+  assert.equal(second.querySelector(".role"), null);
+});
+
+test("a streak is one line with its highest count and newest message", (page) => {
+  const list = new ChatList();
+  /** @param {number} count @param {string|null} message */
+  const tap = (count, message = null) => list.take(gift({ combo: { id: "tap", count }, message }));
+  tap(1, "go");
+  tap(5);
+  page.draw();
+  tap(4, "on");
+  const [line, ...others] = page.all("chat-gift");
+  assert.deepEqual([line.textContent, line.dataset.count, others.length], ["Alice sent Rose ×5on", "5", 0]);
+  list.take(gift({ combo: { id: "tap", count: 1 }, from: person("bob") }));
+  list.take(gift({ count: 1, test: true, gift: shown("castle", 4) }));
+  page.draw();
+  assert.deepEqual(page.texts("chat-gift").slice(1), ["Bob sent Rose ", "Alice sent Castle (test) "]);
+});
+
+test("a streak whose line is gone gets another", (page) => {
+  const list = new ChatList();
+  list.take(gift({ combo: { id: "tap", count: 1 } }));
+  page.draw();
+  for (let n = 0; n < 200; n++) list.take(chat());
+  page.draw();
+  assert.equal(page.all("chat-gift").length, 0);
+  list.take(gift({ combo: { id: "tap", count: 2 } }));
+  page.draw();
+  assert.equal(page.find("chat-gift").dataset.count, "2");
+});
+
+test("a streak whose line was too many before it was drawn gets another", (page) => {
+  const list = new ChatList();
+  list.take(gift({ combo: { id: "tap", count: 1 } }));
+  for (let n = 0; n < 250; n++) list.take(chat());
+  list.take(gift({ combo: { id: "tap", count: 2 } }));
+  page.draw();
+  assert.equal(page.find("chat-gift").dataset.count, "2");
+});
+
+test("hidden lines in a row are one mark with a growing number", (page) => {
+  const list = new ChatList();
+  list.hidden(1);
+  assert.equal(page.find("chat-hidden"), null);
+  page.draw();
+  assert.deepEqual(page.texts("chat-hidden"), ["1 message hidden: the room is very busy"]);
+  list.hidden(11);
+  list.take(chat());
+  list.hidden(2);
+  list.hidden(3);
+  page.draw();
+  assert.deepEqual(page.texts("chat-hidden").map((text) => parseInt(text, 10)), [12, 5]);
+});
+
+test("what is missing is marked, and notes are told", (page) => {
+  const list = new ChatList();
+  list.gap();
+  list.note("You are muted for 5 s");
+  page.draw();
+  assert.deepEqual([page.texts("chat-gap"), page.texts("chat-note")],
+    [["Some messages were missed"], ["You are muted for 5 s"]]);
+});
+
+test("the list follows new lines, but not under who has scrolled up", (page) => {
+  const list = new ChatList();
+  const element = layOut(page);
+  list.take(chat());
+  page.draw();
+  assert.deepEqual([element.scrollTop, page.find("chat-newer").hidden], [1000, true]);
+  element.scrollTop = 840;
+  list.take(chat());
+  page.draw();
+  assert.deepEqual([element.scrollTop, page.find("chat-newer").hidden], [840, false]);
+  page.find("chat-newer").click();
+  assert.deepEqual([element.scrollTop, page.find("chat-newer").hidden], [1000, true]);
+  element.scrollTop = 841;
+  list.take(chat());
+  page.draw();
+  assert.equal(element.scrollTop, 1000);
+});
+
+test("who scrolls back to the end is told of nothing newer", (page) => {
+  const list = new ChatList();
+  const element = layOut(page);
+  element.scrollTop = 0;
+  list.take(chat());
+  page.draw();
+  element.dispatchEvent(new Event("scroll"));
+  assert.equal(page.find("chat-newer").hidden, false);
+  element.scrollTop = 900;
+  element.dispatchEvent(new Event("scroll"));
+  assert.equal(page.find("chat-newer").hidden, true);
+});
+
+test("a list of another size stays at its end", (page) => {
+  new ChatList();
+  const element = layOut(page);
+  page.resized[0]?.();
+  assert.equal(element.scrollTop, 1000);
+  element.scrollTop = 3;
+  page.find("chat-newer").hidden = false;
+  page.resized[0]?.();
+  assert.equal(element.scrollTop, 3);
+});

@@ -1,0 +1,141 @@
+/** The gift panel: cards, balance, quantities, and the button that gives. */
+import assert from "node:assert/strict";
+
+import { GiftPanel } from "../../../server/web/watch/giftpanel.js";
+import { pass, settled } from "../support/clock.js";
+import { testsOn } from "../support/page.js";
+import { onOffer } from "../support/wire.js";
+
+/** @import { OpenPage } from "../support/page.js" */
+
+const test = testsOn("watch");
+const GIFTS = [onOffer("rose", 1), onOffer("heart", 5), onOffer("castle", 5000, false, 4)];
+
+/**
+ * A panel of somebody with 1000 coins.
+ * @param {OpenPage} page
+ */
+function filled(page) {
+  /** @type {{asked: any, resolve: (reply: any) => void, reject: (refused: object) => void}[]} */
+  const sent = [];
+  const panel = new GiftPanel(page.find("gift-panel"), (asked) => new Promise((resolve, reject) => {
+    sent.push({ asked, resolve, reject });
+  }));
+  panel.fill(GIFTS);
+  panel.setCoins(1000);
+  panel.setOpen(true);
+  return { panel, sent };
+}
+
+test("the catalogue is on the shelf, and what cannot be paid is not for sale", (page) => {
+  const { panel } = filled(page);
+  assert.deepEqual(GIFTS.map(({ id }) => page.find(`gift-${id}`).disabled), [false, false, true]);
+  assert.equal(page.find("gift-castle").getAttribute("aria-label"), "Castle, 5,000 coins");
+  panel.setCoins(5000);
+  assert.equal(page.find("gift-castle").disabled, false);
+  panel.setCoins(4);
+  assert.deepEqual(GIFTS.map(({ id }) => page.find(`gift-${id}`).disabled), [false, true, true]);
+});
+
+test("the balance is exact, and a dash while it is unknown: then everything is for sale", (page) => {
+  const { panel } = filled(page);
+  panel.setCoins(12_345);
+  assert.deepEqual([page.find("balance").textContent, page.find("balance").dataset.value], ["12,345", "12345"]);
+  panel.setCoins(null);
+  assert.deepEqual([page.find("balance").textContent, page.find("gift-castle").disabled], ["–", false]);
+});
+
+test("the button says what is given and what it costs", (page) => {
+  filled(page);
+  const button = page.find("gift-send");
+  assert.deepEqual([button.textContent, button.disabled], ["Send1", false]);
+  page.find("gift-heart").click();
+  page.find("quantity-99").click();
+  assert.equal(button.textContent, "Send495");
+  assert.deepEqual([1, 5, 10, 99].map((count) => page.find(`quantity-${count}`).getAttribute("aria-pressed")),
+    ["false", "false", "false", "true"]);
+  assert.deepEqual(GIFTS.map(({ id }) => page.find(`gift-${id}`).getAttribute("aria-pressed")),
+    ["false", "true", "false"]);
+});
+
+test("what costs more than there is is not given: the button says how much is missing", (page) => {
+  const { panel, sent } = filled(page);
+  page.find("gift-heart").click();
+  page.find("quantity-10").click();
+  panel.setCoins(20);
+  assert.deepEqual([page.find("gift-send").textContent, page.find("gift-send").disabled], ["30 coins short", true]);
+  page.find("gift-heart").click();
+  assert.equal(sent.length, 0);
+});
+
+test("while gifts are closed nothing is given", (page) => {
+  const { panel, sent } = filled(page);
+  panel.setOpen(false);
+  assert.equal(page.find("gift-send").disabled, true);
+  page.find("gift-rose").click();
+  assert.equal(sent.length, 0);
+});
+
+test("a gift takes its message along, and a streak runs on the button", async (page) => {
+  const { sent } = filled(page);
+  page.find("gift-message").value = " Hello! ";
+  page.find("gift-send").click();
+  assert.equal(page.find("gift-message").value, "");
+  const { combo, ...asked } = sent[0]?.asked ?? {};
+  assert.deepEqual(asked, { gift: "rose", count: 1, message: "Hello!" });
+  assert.equal(page.find("gift-send").dataset.combo, combo);
+  assert.deepEqual([page.motions.length, page.motions[0]?.options], [1, 3000]);
+  sent[0]?.resolve({ combo: { id: combo, count: 7 } });
+  await settled();
+  assert.equal(page.find("gift-send").textContent, "Combo ×7");
+  page.find("gift-rose").click();
+  assert.equal(sent[1]?.asked.combo, combo);
+  await pass(3000);
+  assert.deepEqual([page.find("gift-send").textContent, page.find("gift-send").dataset.combo], ["Send1", ""]);
+});
+
+test("a second tap on a card gives only where taps make a streak", (page) => {
+  const { panel, sent } = filled(page);
+  panel.setCoins(10_000);
+  page.find("gift-castle").click();
+  page.find("gift-castle").click();
+  assert.equal(sent.length, 0);
+  page.find("gift-heart").click();
+  page.find("gift-heart").click();
+  assert.deepEqual(sent.map(({ asked }) => asked.gift), ["heart"]);
+});
+
+test("what is under way is not for sale a second time", async (page) => {
+  const { panel, sent } = filled(page);
+  panel.setCoins(6);
+  page.find("gift-heart").click();
+  page.find("gift-send").click();
+  assert.deepEqual([page.find("gift-heart").disabled, page.find("gift-rose").disabled], [true, false]);
+  panel.setCoins(1);
+  sent[0]?.resolve({ combo: null });
+  await settled();
+  assert.deepEqual([page.find("gift-heart").disabled, page.find("gift-rose").disabled], [true, false]);
+});
+
+test("a refusal is said, and gives the message back; the next gift clears it", async (page) => {
+  const { sent } = filled(page);
+  page.find("gift-message").value = "Hello!";
+  page.find("gift-send").click();
+  sent[0]?.reject({ reason: "insufficient_coins", need: 10, have: 3 });
+  await settled();
+  assert.equal(page.find("gift-status").textContent, "Not enough coins: you need 7 more.");
+  assert.equal(page.find("gift-message").value, "Hello!");
+  page.find("gift-send").click();
+  assert.equal(page.find("gift-status").textContent, "");
+  page.find("gift-message").value = "typed meanwhile";
+  sent[1]?.reject({ reason: "timeout" });
+  await settled();
+  assert.equal(page.find("gift-message").value, "typed meanwhile");
+});
+
+test("where motion is to be reduced the streak's time stands still", (page) => {
+  page.calm = true;
+  filled(page);
+  page.find("gift-send").click();
+  assert.equal(new Set(page.motions[0]?.frames.map(({ transform }) => transform)).size, 1);
+});

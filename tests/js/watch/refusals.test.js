@@ -1,0 +1,83 @@
+/** Why a command was not carried out, in words. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+
+import { el } from "../../../server/web/shared/dom.js";
+import { outcomeUnknown, showRefusal, words } from "../../../server/web/watch/refusals.js";
+import { START_MS, pass } from "../support/clock.js";
+import { testsOn } from "../support/page.js";
+
+const test = testsOn("watch");
+const FOR_MACHINES = ["bad_token", "unknown_user"]; // of commands that the watch page does not send
+
+test("every reason of the protocol has words of its own", () => {
+  const wire = readFileSync(new URL("../../../protocol/web/wire.d.ts", import.meta.url), "utf8");
+  const [, union = ""] = /export type Refusal =([^;]*);/.exec(wire) ?? [];
+  const reasons = [...union.matchAll(/"(\w+)"/g)].map(([, reason]) => reason ?? "");
+  assert.ok(reasons.length > 20);
+  for (const reason of [...reasons, "timeout", "connection_lost", "not_connected", "closed"]) {
+    if (!FOR_MACHINES.includes(reason)) assert.notEqual(words({ reason, message: "the server's" }),
+      "the server's", reason);
+  }
+});
+
+test("a reason of a newer server is said as the server says it", () => {
+  assert.equal(words({ reason: "level_too_low", message: "Your level is too low." }), "Your level is too low.");
+  assert.equal(words({ reason: "level_too_low" }), "That did not work");
+});
+
+test("coins and limits are said in numbers", () => {
+  assert.equal(words({ reason: "insufficient_coins", need: 10_000, have: 5 }), "Not enough coins: you need 9,995 more");
+  assert.equal(words({ reason: "spend_limit" }), "Your spend limit is reached");
+  const resets = { reason: "spend_limit", resets_at_ms: START_MS + 3_600_000 };
+  assert.equal(words(resets), "Your spend limit is reached; it resets in 1 h");
+});
+
+test("of three reasons nobody knows whether the command was carried out", () => {
+  const unknown = ["timeout", "connection_lost", "wallet_unavailable"];
+  for (const reason of unknown) assert.equal(outcomeUnknown({ reason }), true);
+  for (const reason of ["rate_limited", "closed", "conflict"]) assert.equal(outcomeUnknown({ reason }), false);
+});
+
+test("the time to wait is counted down, and stays for who reads slowly", async () => {
+  const element = el("p");
+  let free = 0;
+  showRefusal(element, { reason: "slow_mode", retry_after_ms: 2000 }, () => { free++; });
+  assert.equal(element.textContent, "Slow mode is on: again in 2 s");
+  await pass(1000);
+  assert.deepEqual([element.textContent, free], ["Slow mode is on: again in 1 s", 0]);
+  await pass(1000);
+  assert.deepEqual([element.textContent, free], ["Slow mode is on.", 1]);
+  await pass(1990);
+  assert.equal(element.textContent, "Slow mode is on.");
+  await pass(10);
+  assert.deepEqual([element.textContent, free], ["", 1]);
+});
+
+test("a long wait ends when it is over", async () => {
+  const element = el("p");
+  showRefusal(element, { reason: "slow_mode", retry_after_ms: 6000 });
+  await pass(5990);
+  assert.equal(element.textContent, "Slow mode is on: again in 1 s");
+  await pass(10);
+  assert.equal(element.textContent, "");
+});
+
+test("without a wait one may try again at once, and the words stay until then", async () => {
+  const element = el("p");
+  let free = 0;
+  const stop = showRefusal(element, { reason: "muted" }, () => { free++; });
+  assert.equal(free, 1);
+  await pass(60_000, 1000);
+  assert.equal(element.textContent, "You are muted in this room.");
+  stop();
+  assert.equal(element.textContent, "");
+});
+
+test("what was stopped does not come back", async () => {
+  const element = el("p");
+  const stop = showRefusal(element, { reason: "slow_mode", retry_after_ms: 2000 });
+  stop();
+  await pass(1000);
+  assert.equal(element.textContent, "");
+});

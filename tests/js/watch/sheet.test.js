@@ -1,0 +1,63 @@
+/** The gift panel as a sheet on a phone. */
+import assert from "node:assert/strict";
+
+import { GiftPanel } from "../../../server/web/watch/giftpanel.js";
+import { startSheet } from "../../../server/web/watch/sheet.js";
+import { testsOn } from "../support/page.js";
+import { onOffer } from "../support/wire.js";
+
+/** @import { OpenPage } from "../support/page.js" */
+
+const test = testsOn("watch");
+
+/** @param {OpenPage} page */
+function started(page) {
+  page.narrow = true;
+  const sheet = page.find("gift-panel");
+  const panel = new GiftPanel(sheet, async () => { throw new Error("nothing is sent"); });
+  panel.setCoins(100);
+  panel.fill([onOffer("rose", 1)]);
+  startSheet(sheet);
+  return sheet;
+}
+
+/** @param {HTMLElement} sheet */
+const isOpen = (sheet) => [sheet.classList.contains("open"), !sheet.inert];
+const escape = () => document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+
+test("it opens with the focus on what is chosen, and closes with the focus back", (page) => {
+  const sheet = started(page);
+  const opener = page.find("gift-open");
+  assert.deepEqual([isOpen(sheet), opener.getAttribute("aria-expanded")], [[false, false], "false"]);
+  opener.click();
+  assert.deepEqual([isOpen(sheet), opener.getAttribute("aria-expanded")], [[true, true], "true"]);
+  assert.equal(document.activeElement, page.find("gift-rose"));
+  page.find("gift-close").click();
+  assert.deepEqual(isOpen(sheet), [false, false]);
+  assert.equal(document.activeElement, opener);
+  opener.click();
+  opener.click();
+  assert.deepEqual(isOpen(sheet), [false, false]);
+});
+
+test("Escape and a touch of the stage close it", (page) => {
+  const sheet = started(page);
+  page.find("gift-open").click();
+  document.dispatchEvent(new KeyboardEvent("keydown", { key: "a" }));
+  assert.deepEqual(isOpen(sheet), [true, true]);
+  escape();
+  assert.deepEqual(isOpen(sheet), [false, false]);
+  page.find("chat-input").focus();
+  escape();
+  assert.equal(document.activeElement, page.find("chat-input"));
+  page.find("gift-open").click();
+  page.find("stage").dispatchEvent(new Event("pointerdown"));
+  assert.deepEqual(isOpen(sheet), [false, false]);
+});
+
+test("on a wide window the panel can always be used", (page) => {
+  const sheet = started(page);
+  page.narrow = false;
+  startSheet(sheet);
+  assert.equal(sheet.inert, false);
+});

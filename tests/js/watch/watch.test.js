@@ -1,0 +1,190 @@
+/** The watch page as a whole: what each part does when the room, the connection or the balance changes. */
+import assert from "node:assert/strict";
+
+import { WatchPage } from "../../../server/web/watch/watch.js";
+import { START_MS, pass, settled } from "../support/clock.js";
+import { testsOn } from "../support/page.js";
+import { FakeSocket } from "../support/socket.js";
+import { board, chat, gift, likes, onOffer, shown, snapshot, updated, welcome, you } from "../support/wire.js";
+
+/** @import { OpenPage } from "../support/page.js" */
+/** @import { Welcome } from "../../../protocol/web/wire.js" */
+
+const test = testsOn("watch");
+const GIFTS = [onOffer("rose", 1), onOffer("castle", 500, false, 4)];
+
+/**
+ * The page of alice in development, on its way into the room.
+ * @param {OpenPage} page
+ */
+async function opened(page) {
+  page.answers = { "/dev/token": { token: "t" }, "/v1/gifts": GIFTS, ...page.answers };
+  await new WatchPage("demo").start();
+  await settled();
+}
+
+/**
+ * The page in the room.
+ * @param {OpenPage} page
+ * @param {Partial<Welcome>} [fields]
+ */
+async function entered(page, fields) {
+  await opened(page);
+  FakeSocket.last.tell(welcome(fields));
+  await settled();
+  page.draw();
+}
+
+test("it enters the room of its address, and shows it", async (page) => {
+  await entered(page, { room: snapshot({ title: "Late night", top: [{ rank: 1, user: you(), coins: 5 }] }) });
+  assert.equal(FakeSocket.last.address.pathname, "/v1/rooms/demo/ws");
+  assert.deepEqual([page.find("conn-state").textContent, page.texts("room-title")], ["Connected", ["Late night"]]);
+  assert.deepEqual([page.all("board-row").length, page.find("balance").textContent], [1, "1,000"]);
+  assert.deepEqual([page.find("gift-send").disabled, page.find("curtain").hidden], [false, true]);
+});
+
+test("in development one can be another person", async (page) => {
+  await entered(page);
+  assert.equal(page.find("user-switch").hidden, false);
+  assert.deepEqual(["alice", "bob"].map((user) => page.find(`user-${user}`).getAttribute("aria-current")),
+    ["true", null]);
+});
+
+test("without a token it says what is missing, and opens no socket", async (page) => {
+  page.answers["/dev/token"] = 404;
+  await opened(page);
+  assert.deepEqual([page.find("conn-state").textContent, page.find("conn-state").dataset.state],
+    ["No token", "closed"]);
+  assert.match(page.find("token-needed").textContent, /#token=/);
+  assert.deepEqual([FakeSocket.opened.length, page.find("gift-send").disabled], [0, true]);
+  assert.equal(page.find("user-switch").hidden, true);
+  page.find("like-button").click();
+  page.find("chat-input").value = "hello";
+  page.find("chat-send").click();
+  await pass(10);
+  assert.equal(page.find("chat-status").textContent, "Not connected: it was not sent.");
+});
+
+test("events go to chat, board, tray and show", async (page) => {
+  await entered(page);
+  FakeSocket.last.tell(chat({ seq: 1, text: "hi" }), gift({ seq: 2, gift: shown("castle", 4) }),
+    board({ seq: 3, top: [{ rank: 1, user: you(), coins: 9 }] }), likes({ seq: 4, added: 2, total: 2 }));
+  page.draw();
+  assert.deepEqual([page.all("chat-line").length, page.all("chat-gift").length], [1, 1]);
+  assert.deepEqual([page.all("tray-row").length, page.all("show").length, page.all("board-row").length], [1, 1, 1]);
+  assert.equal(page.motions.length, 2);
+});
+
+test("a cheap gift floats, six at most, and is not shown large", async (page) => {
+  await entered(page);
+  FakeSocket.last.tell(gift({ seq: 1, count: 2 }));
+  assert.equal(page.motions.length, 2);
+  FakeSocket.last.tell(gift({ seq: 2, count: 99 }));
+  assert.deepEqual([page.motions.length, page.all("show").length], [8, 0]);
+  assert.deepEqual(page.motions.slice(2, 4).map(({ options }) => options.delay), [0, 110]);
+});
+
+test("what comes live is played, whatever its clock says", async (page) => {
+  await entered(page);
+  FakeSocket.last.tell(gift({ seq: 1, at_ms: START_MS - 60_000 }));
+  assert.equal(page.all("tray-row").length, 1);
+});
+
+test("what is replayed is told in the chat; only what is fresh is played", async (page) => {
+  await entered(page);
+  const replayed = { replayed: true, gift: shown("castle", 4) };
+  const old = { ...replayed, at_ms: START_MS - 15_000 };
+  FakeSocket.last.tell(gift({ seq: 1, ...old }), likes({ seq: 2, added: 5, replayed: true }));
+  page.draw();
+  assert.deepEqual([page.all("chat-gift").length, page.all("tray-row").length, page.motions.length], [1, 0, 0]);
+  FakeSocket.last.tell(gift({ seq: 3, at_ms: START_MS - 14_999, ...replayed }));
+  assert.deepEqual([page.all("tray-row").length, page.all("show").length], [1, 1]);
+});
+
+test("gaps, hidden lines and a mute are told in the chat", async (page) => {
+  await entered(page, { gap: { from: 1, to: 9 }, you: you({ muted_until_ms: START_MS + 60_000 }) });
+  const notice = { type: "notice" };
+  FakeSocket.last.tell({ ...notice, kind: "hidden", count: 3 }, { ...notice, kind: "draining", reconnect_in_ms: 5000 });
+  FakeSocket.last.tell({ type: "wallet.changed", coins: 7, cause: "gift", ref: "g", entry: "1-1" });
+  page.draw();
+  assert.deepEqual([page.texts("chat-gap").length, page.texts("chat-note")], [1, ["You are muted for 1 min"]]);
+  assert.equal(page.texts("chat-hidden").length, 1);
+  assert.equal(page.find("balance").textContent, "7");
+});
+
+test("gifts are given while the room is live, connected and has gifts on", async (page) => {
+  await entered(page);
+  const disabled = () => page.find("gift-send").disabled;
+  const settings = { chat: true, gifts: false, slow_mode_s: 0, unique_chat_s: 0 };
+  FakeSocket.last.tell(updated({ seq: 1, settings }));
+  assert.equal(disabled(), true);
+  FakeSocket.last.tell(updated({ seq: 2, settings: { ...settings, gifts: true } }));
+  assert.equal(disabled(), false);
+  FakeSocket.last.tell({ type: "room.paused", id: "p", seq: 3, at_ms: START_MS, status: "paused" });
+  assert.deepEqual([disabled(), page.find("curtain").hidden], [true, false]);
+  FakeSocket.last.tell({ type: "room.resumed", id: "r", seq: 4, at_ms: START_MS, status: "live" });
+  assert.deepEqual([disabled(), page.find("curtain").hidden], [false, true]);
+  FakeSocket.last.end(1006);
+  assert.deepEqual([disabled(), page.find("curtain").hidden, page.find("conn-state").dataset.state],
+    [true, true, "reconnecting"]);
+});
+
+test("what one does goes to the room", async (page) => {
+  await entered(page);
+  page.find("chat-input").value = "hello";
+  page.find("chat-send").click();
+  page.find("gift-send").click();
+  page.find("like-button").click();
+  await pass(10);
+  assert.deepEqual(FakeSocket.last.sent.map(({ type }) => type), ["chat.send", "gifts.send", "likes.send"]);
+});
+
+test("who is kept out is told why, as far as the server says", async (page) => {
+  page.answers["/v1/rooms/demo"] = 404;
+  await opened(page);
+  FakeSocket.last.end(1006);
+  await settled();
+  assert.equal(page.find("curtain").dataset.reason, "no_such_room");
+});
+
+test("a server that is away is no reason for a curtain; a token that ran out is", async (page) => {
+  await opened(page);
+  FakeSocket.last.end(1006);
+  await settled();
+  assert.equal(page.find("curtain").hidden, true);
+  await pass(1000);
+  FakeSocket.last.tell(welcome());
+  FakeSocket.last.end(4003);
+  assert.equal(page.find("curtain").hidden, true);
+  await pass(1000);
+  FakeSocket.last.end(1006);
+  await settled();
+  assert.equal(page.find("curtain").dataset.reason, "token_expired");
+  await pass(2000);
+  FakeSocket.last.tell(welcome());
+  assert.equal(page.find("curtain").hidden, true);
+});
+
+test("why one is out for good stands on the curtain", async (page) => {
+  await entered(page);
+  FakeSocket.last.end(4500);
+  assert.deepEqual([page.find("curtain").dataset.reason, page.find("conn-state").textContent], ["banned", "Banned"]);
+});
+
+test("a catalogue that could not be had is asked for with the next connection, and then no more", async (page) => {
+  page.answers["/v1/gifts"] = 503;
+  await entered(page);
+  assert.equal(page.find("gift-rose"), null);
+  page.answers["/v1/gifts"] = GIFTS;
+  FakeSocket.last.end(1006);
+  await pass(1000);
+  FakeSocket.last.tell(welcome());
+  await settled();
+  assert.ok(page.find("gift-rose"));
+  const asked = page.asked.length;
+  FakeSocket.last.end(1006);
+  await pass(1000);
+  FakeSocket.last.tell(welcome());
+  await settled();
+  assert.equal(page.asked.slice(asked).includes("/v1/gifts"), false);
+});
