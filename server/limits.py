@@ -158,6 +158,8 @@ SQL_FOLD_S = 60.0  # where all entries of a wallet are folded in Python: 14 s fo
 
 # --- http --------------------------------------------------------------------------------------------------------
 BODY_BYTES_MAX = 64 * 1024
+HEAD_BYTES_MAX = 16 * 1024  # a token has 4 KiB at most; nginx and Apache take 8 KiB a line
+HEAD_LINES_MAX = 100  # Apache's default, too
 IDEMPOTENCY_S = 86_400
 IDEMPOTENCY_BEGUN_S = 60  # a node that died over a request blocks its key no longer
 IDEMPOTENCY_KEY_CHARS_MAX = 200

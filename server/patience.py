@@ -1,13 +1,15 @@
-"""HTTP requests that do not end: a peer has so long for a whole request, then its connection is closed."""
+"""HTTP as peers send it: requests that do not end, heads without an end, and offers to speak another protocol."""
 
 import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import limits
 
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -19,18 +21,89 @@ class PatientHttp(HttpToolsProtocol):
     """
 
     waiting_since: float | None = None
+    _head_bytes = 0  # of the head that is being read
+    _in_head = True
+    _too_large = False
+    _offered = False  # the request offers another protocol, and its body was not read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.waiting_since = self.loop.time()
 
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn's, with a bound on the head; an offer that we do not take is no reason to lose a body."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._read_on(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            if not self._too_large:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+        if self._in_head:
+            self._head_bytes += len(data)
+            self._bound_head()
+        if self._too_large:
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+
+    def _read_on(self, rest: bytes) -> None:
+        """The parser stops at the end of a head with an offer (RFC 9110, section 7.8: it may be ignored).
+
+        It is given the same head without the offer, and what came behind it.
+        """
+        head = [b"%b %b HTTP/%b\r\n" % (self.scope["method"].encode(), self.url, self.scope["http_version"].encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                value = b", ".join(token for token in tokens if token.lower() != b"upgrade")  # noqa: PLW2901
+            if name != b"upgrade":
+                head.append(b"%b: %b\r\n" % (name, value))
+        self._offered = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join(head) + b"\r\n" + rest)
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.waiting_since = self.loop.time()
+        self._in_head, self._head_bytes = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._too_large = self._too_large or len(self.headers) > limits.HEAD_LINES_MAX
+        self._stop_if_too_large()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        self._bound_head()
+        self._stop_if_too_large()
+        self._in_head = False
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            self.scope["method"] = self.parser.get_method().decode("ascii")
+            self.scope["http_version"] = self.parser.get_http_version()
+            self._offered = True
+            return
+        super().on_headers_complete()
+
+    def _bound_head(self) -> None:
+        self._too_large = self._too_large or self._head_bytes > limits.HEAD_BYTES_MAX
+
+    def _stop_if_too_large(self) -> None:
+        """An error in a callback ends the parser: whatever else has come is not looked at."""
+        if self._too_large:
+            raise httptools.HttpParserCallbackError("the head is too large")
 
     def on_message_complete(self) -> None:
+        if self._offered:
+            return
         super().on_message_complete()
         self.waiting_since = None
+        self._in_head, self._head_bytes = True, 0
 
     def give_up(self) -> None:
         """Say that it took too long, and close."""

@@ -21,6 +21,7 @@ from server.clock import Clock
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit
 from server.journal.drain import Drain
+from server.patience import PatientHttp
 from server.settings import Settings
 from server.socket import LiveroomWebSocket
 from server.store.cluster import open_store
@@ -150,6 +151,7 @@ class Site:
         config = uvicorn.Config(
             create_app(self.node),
             ws=LiveroomWebSocket,
+            http=PatientHttp,
             loop="asyncio",
             ws_ping_interval=None,
             ws_per_message_deflate=False,

@@ -79,3 +79,49 @@ async def test_a_whole_request_may_take_its_time(made: SimpleNamespace) -> None:
 async def test_others_are_left_alone(made: SimpleNamespace) -> None:
     """What is no HTTP connection of ours is not touched."""
     assert reap([object(), *made.connections], made.now()) == 0
+
+
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("coding", ["length", "chunked"])
+async def test_an_offer_of_another_protocol_loses_no_body(made: SimpleNamespace, size: int, coding: str) -> None:
+    """The JDK's client offers h2c with its first request: the body is read, in whatever pieces it comes."""
+    plain = (
+        b"Content-Length: 2\r\n\r\n{}"
+        if coding == "length"
+        else b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    )
+    request = b"POST /x?y=1 HTTP/1.1\r\nHost: x\r\n" + OFFER + plain
+    for at in range(0, len(request), size):
+        made.protocol.data_received(request[at : at + size])
+    cycle = made.protocol.cycle
+    assert (bytes(cycle.body), cycle.more_body) == (b"{}", False)
+    assert (cycle.scope["method"], cycle.scope["path"], cycle.scope["query_string"]) == ("POST", "/x", b"y=1")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"X: " + b"x" * limits.HEAD_BYTES_MAX,
+        b"".join(b"X-%d: y\r\n" % n for n in range(limits.HEAD_LINES_MAX + 1)),
+    ],
+    ids=["a line without an end", "lines without an end"],
+)
+@pytest.mark.parametrize("size", [100, 100_000])
+async def test_a_head_without_an_end_is_refused(made: SimpleNamespace, head: bytes, size: int) -> None:
+    """431, and the connection is closed, before it has taken more memory than the bound."""
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n" + head
+    for at in range(0, len(request), size):
+        if not made.wire.closed:
+            made.protocol.data_received(request[at : at + size])
+    assert made.wire.written.startswith(b"HTTP/1.1 431 ")
+    assert made.wire.closed
+
+
+async def test_a_long_head_within_the_bound_is_taken(made: SimpleNamespace) -> None:
+    """A token of 4 KiB and cookies beside it."""
+    made.protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"x" * 8_000 + b"\r\n\r\n")
+    assert made.protocol.cycle is not None
+    assert made.wire.written == b""

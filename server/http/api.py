@@ -63,15 +63,15 @@ def route(
     return Route(path, _answering_errors(endpoint), methods=[method])
 
 
-async def body(request: Request, kind: type[T], default: T | None = None) -> T:
-    """The request's body as a type; `default` is for none at all. Raises HttpError."""
+async def body(request: Request, kind: type[T]) -> T:
+    """The request's body as a type. None at all is an error, for it may have been lost on the way. Raises HttpError."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > limits.BODY_BYTES_MAX:
             raise HttpError(413, "too_large", f"The body may have {limits.BODY_BYTES_MAX} bytes.")
-    if not data and default is not None:
-        return default
+    if not data:
+        raise HttpError(400, "bad_request", "The request needs a body; {} is enough where every field is optional.")
     try:
         return msgspec.json.decode(bytes(data), type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

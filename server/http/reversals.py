@@ -39,13 +39,13 @@ class Freeze(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def refund(request: Request) -> Response:
     gift_id = _id_of(request, "gift", GiftId)
-    order = await body(request, RefundOrder, default=RefundOrder())
+    order = await body(request, RefundOrder)
     return await _reversed(request.app.state.node.reversals.refund(gift_id, order.reason, order.user_id), "gift")
 
 
 async def charge_back(request: Request) -> Response:
     topup_id = _id_of(request, "topup", TopUpId)
-    order = await body(request, Reason, default=Reason())
+    order = await body(request, Reason)
     return await _reversed(request.app.state.node.reversals.charge_back(topup_id, order.reason), "topup")
 
 

@@ -82,7 +82,24 @@ def _postgresql(url: Any) -> Engine:
     event.listen(engine, "do_connect", connect)
     event.listen(engine, "begin", _bound_transaction)
     event.listen(engine, "checkin", _expect_a_ping)
+    _close_what_comes_back_late(engine)
     return engine
+
+
+def _close_what_comes_back_late(engine: Engine) -> None:
+    """A thread may outlive the wait for it (`ask`): its connection comes back to a pool that nobody has any more."""
+    disposed = False
+
+    def note(_engine: Engine) -> None:
+        nonlocal disposed
+        disposed = True
+
+    def close(_driver: Any, record: Any) -> None:
+        if disposed:
+            record.invalidate()
+
+    event.listen(engine, "engine_disposed", note)
+    event.listen(engine, "checkin", close)
 
 
 def _bound_transaction(connection: Connection) -> None:

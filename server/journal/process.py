@@ -91,7 +91,7 @@ async def _audit_always(audit: Audit, drain: Drain, every_s: float) -> None:
             await drain.freeze({wrong.partition: f"audit: {wrong.where}: {wrong.what}" for wrong in report.wrong})
 
 
-def audit(settings: Settings, *, freeze: bool) -> int:
+def audit(settings: Settings, *, freeze: bool = False) -> int:
     """One audit, printed; 1 and the first wrong thing when something does not hold. Raises Unusable."""
 
     async def once(engine: Engine, wallet: Store | ClusterStore) -> Report:

@@ -268,12 +268,16 @@ class Bank:
         """`python -m server journal` on this bank; it ends with the bank."""
         return self.run_program("journal")
 
-    def run_program(self, command: str) -> subprocess.Popen[bytes]:
+    def run_program(self, *command: str) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")}
         environ = {**inherited, **self.environ, "LIVEROOM_DATA": str(self.folder)}
         with self._log_of(len(self.processes)).open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "server", command], cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=log
+                [sys.executable, "-m", "server", *command],
+                cwd=ROOT,
+                env=environ,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
             )
         self.processes.append(process)
         return process
@@ -324,7 +328,7 @@ class Bank:
         await wallet.start()
         try:
             await wallet.wait_up(WAIT_S)
-            return await (audit or Audit(self.engine, wallet, CLOCK)).run()
+            return await (audit or Audit(self.engine, wallet, CLOCK)).run(freeze=True)
         finally:
             await wallet.stop()
 

@@ -136,12 +136,12 @@ async def test_a_changed_digit_is_found(bank: Bank, what: str) -> None:
 
 
 async def test_the_programs_find_a_changed_digit(bank: Bank) -> None:
-    """`server audit` names the partition and ends with 1, `server journal` freezes it and goes on with the others."""
+    """`server audit --freeze` names the partition and ends with 1, `server journal` freezes it and goes on with the others."""
     await bank.give(30)
     await bank.one_more("viewer1")
     await change_a_digit(bank, *FLIPS["wallet"][::2], of=FLIPS["wallet"][1])
     await bank.drain()
-    audit = bank.run_program("audit")
+    audit = bank.run_program("audit", "--freeze")
     journal = bank.journal_process()
     code = await eventually(lambda: audit.poll() is not None and (audit.returncode,), WAIT_S, "the audit's end")
     said = bank.said_by(audit)
