@@ -22,7 +22,8 @@ class PatientHttp(HttpToolsProtocol):
 
     waiting_since: float | None = None
     _head_bytes = 0  # of the head that is being read
-    _in_head = True
+    _head_may_have = 0  # so many of the bytes at hand may belong to it
+    _in_head = False
     _too_large = False
     _offered = False  # the request offers another protocol, and its body was not read
 
@@ -33,6 +34,7 @@ class PatientHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, with a bound on the head; an offer that we do not take is no reason to lose a body."""
         self._unset_keepalive_if_required()
+        self._head_may_have = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -46,7 +48,7 @@ class PatientHttp(HttpToolsProtocol):
                 self.send_400_response("Invalid HTTP request received.")
                 return
         if self._in_head:
-            self._head_bytes += len(data)
+            self._head_bytes += self._head_may_have
             self._bound_head()
         if self._too_large:
             self.transport.write(_TOO_LARGE)
@@ -103,7 +105,7 @@ class PatientHttp(HttpToolsProtocol):
             return
         super().on_message_complete()
         self.waiting_since = None
-        self._in_head, self._head_bytes = True, 0
+        self._head_may_have = 0  # where the next one begins, if it does, is not known
 
     def give_up(self) -> None:
         """Say that it took too long, and close."""

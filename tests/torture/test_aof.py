@@ -136,7 +136,7 @@ async def test_a_changed_digit_is_found(bank: Bank, what: str) -> None:
 
 
 async def test_the_programs_find_a_changed_digit(bank: Bank) -> None:
-    """`server audit --freeze` names the partition and ends with 1, `server journal` freezes it and goes on with the others."""
+    """`server audit --freeze` names the partition, `server journal` freezes it and goes on with the others."""
     await bank.give(30)
     await bank.one_more("viewer1")
     await change_a_digit(bank, *FLIPS["wallet"][::2], of=FLIPS["wallet"][1])
