@@ -24,6 +24,8 @@ class PatientHttp(HttpToolsProtocol):
     _head_bytes = 0  # of the head that is being read
     _head_may_have = 0  # so many of the bytes at hand may belong to it
     _in_head = False
+    _moved = False  # the bytes at hand brought a head or a body on
+    _wasted_bytes = 0  # since the last that did: trailers, extensions of chunks, empty lines
     _too_large = False
     _offered = False  # the request offers another protocol, and its body was not read
 
@@ -35,6 +37,7 @@ class PatientHttp(HttpToolsProtocol):
         """As uvicorn's, with a bound on the head; an offer that we do not take is no reason to lose a body."""
         self._unset_keepalive_if_required()
         self._head_may_have = len(data)
+        self._moved = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -50,7 +53,8 @@ class PatientHttp(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += self._head_may_have
             self._bound_head()
-        if self._too_large:
+        self._wasted_bytes = 0 if self._moved or self._in_head else self._wasted_bytes + len(data)
+        if self._too_large or self._wasted_bytes > limits.HEAD_BYTES_MAX:
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
@@ -84,13 +88,17 @@ class PatientHttp(HttpToolsProtocol):
         self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         self._bound_head()
         self._stop_if_too_large()
-        self._in_head = False
+        self._in_head, self._moved = False, True
         if self.parser.should_upgrade() and not self._should_upgrade():
             self.scope["method"] = self.parser.get_method().decode("ascii")
             self.scope["http_version"] = self.parser.get_http_version()
             self._offered = True
             return
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._moved = True
 
     def _bound_head(self) -> None:
         self._too_large = self._too_large or self._head_bytes > limits.HEAD_BYTES_MAX
@@ -105,7 +113,7 @@ class PatientHttp(HttpToolsProtocol):
             return
         super().on_message_complete()
         self.waiting_since = None
-        self._head_may_have = 0  # where the next one begins, if it does, is not known
+        self._moved, self._head_may_have = True, 0  # where the next one begins, if it does, is not known
 
     def give_up(self) -> None:
         """Say that it took too long, and close."""

@@ -120,6 +120,30 @@ async def test_a_head_without_an_end_is_refused(made: SimpleNamespace, head: byt
     assert made.wire.closed
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [b"0\r\nX: " + b"x" * 40_000, b"1;" + b"x" * 40_000],
+    ids=["a trailer without an end", "an extension of a chunk without an end"],
+)
+async def test_what_stands_beside_a_body_is_bounded(made: SimpleNamespace, rest: bytes) -> None:
+    """Trailers and extensions of chunks are bounded as heads are."""
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" + rest
+    for at in range(0, len(request), 1_000):
+        if not made.wire.closed:
+            made.protocol.data_received(request[at : at + 1_000])
+    assert made.wire.closed
+
+
+async def test_a_body_in_small_chunks_is_taken(made: SimpleNamespace) -> None:
+    """Many times the bound of a head, a byte at a time."""
+    made.protocol.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(limits.HEAD_BYTES_MAX):
+        made.protocol.data_received(b"1\r\nx\r\n")
+    made.protocol.data_received(b"0\r\n\r\n")
+    assert len(made.protocol.cycle.body) == limits.HEAD_BYTES_MAX
+    assert not made.wire.closed
+
+
 async def test_a_long_head_within_the_bound_is_taken(made: SimpleNamespace) -> None:
     """A token of 4 KiB and cookies beside it."""
     made.protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"x" * 8_000 + b"\r\n\r\n")

@@ -10,7 +10,7 @@ from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -117,6 +117,9 @@ def _answering_errors(endpoint: Endpoint) -> Endpoint:
         except Refused as refused:
             status = 503 if refused.reason is Refusal.WALLET_UNAVAILABLE else 409
             return _error(status, refused.reason.value, refused.reason.sentence, refused.data)
+        except ClientDisconnect:  # a body that stopped half-way: nothing was done, and nobody is left to hear it
+            log.debug("http_body_cut", path=request.url.path)
+            return Response(status_code=400)
         except (StoreError, SQLAlchemyError) as error:
             log.warning("http_unavailable", path=request.url.path, error=str(error)[:200])
             return _error(503, "unavailable", "A store is away; try again.", {})
