@@ -123,7 +123,7 @@ BODIES: list[tuple[bytes, int]] = [
 
 
 async def test_bodies(desk: Desk) -> None:
-    """The reason may be left out, the body may not: it may have been lost on the way. What is no order moves nothing."""
+    """The reason may be left out, the body may not: it may have been lost. What is no order moves nothing."""
     for body, status in BODIES:
         gift = await a_journaled_gift(desk, 2, 1)
         done = await desk.site.http.post(f"/v1/gifts/{gift}/refund", content=body)
@@ -132,6 +132,17 @@ async def test_bodies(desk: Desk) -> None:
             error(done)
             assert (await desk.refund(gift)).duplicate is False
         assert await desk.holds("cleo") == 100
+
+
+async def test_a_refund_with_an_offer_of_h2c(desk: Desk) -> None:
+    """The JDK's client offers h2c with its first request: the gift of whom the body names is refunded, and no other."""
+    gift = await desk.give("alice", 30)
+    await desk.give("bob", 30, id=gift)
+    await desk.journal()
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+    done = await desk.site.http.post(f"/v1/gifts/{gift}/refund", json={"user_id": "bob"}, headers=offer)
+    assert (done.status_code, done.json()["user_id"]) == (201, "bob")
+    assert [await desk.holds(user) for user in ("alice", "bob")] == [9_970, 10_000]
 
 
 async def test_freezes_without_an_id(desk: Desk) -> None:

@@ -158,3 +158,15 @@ async def test_request_that_is_none(program: Program, peers: Peers, sent: tuple[
     status = await peer.status_or_end()
     assert status is None or 400 <= status < 500, status
     assert (await program.get("/readyz"))["status"] == "ready"
+
+
+async def test_a_head_without_an_end(program: Program, peers: Peers) -> None:
+    """431 long before its 60 MB have come; they cost the node no memory (`unshaken` looks)."""
+    peer = await peers.connect(program.port)
+    await peer.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ")
+    for _ in range(60):
+        await peer.send(b"x" * 1_000_000)
+    assert await peer.status_or_end() in (431, None)  # who writes on may find the connection reset
+    other = await peers.connect(program.port)
+    await other.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000)
+    assert await other.status() == 431
