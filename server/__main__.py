@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
         settings = configuration.load()
         _set_up_logging(settings)
         if args.command != "token":
-            from server import preflight  # noqa: PLC0415  # a token needs no stores
+            from server.processes import preflight  # noqa: PLC0415  # a token needs no stores
 
             preflight.check(settings)
         return _COMMANDS[args.command](settings, args)
@@ -54,33 +54,33 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(settings: Settings, _args: argparse.Namespace) -> int:
-    from server import supervisor  # noqa: PLC0415  # each command imports what it needs alone
+    from server.processes import supervisor  # noqa: PLC0415  # each command imports what it needs alone
 
     return supervisor.run(settings)
 
 
 def _node(settings: Settings, args: argparse.Namespace) -> int:
-    from server import node  # noqa: PLC0415
+    from server.processes import node  # noqa: PLC0415
 
     node.run(msgspec.structs.replace(settings, worker=args.worker))
     return 0
 
 
 def _journal(settings: Settings, _args: argparse.Namespace) -> int:
-    from server.journal import process  # noqa: PLC0415
+    from server.processes import journal as process  # noqa: PLC0415
 
     process.run(settings)
     return 0
 
 
 def _audit(settings: Settings, args: argparse.Namespace) -> int:
-    from server.journal import process  # noqa: PLC0415
+    from server.processes import journal as process  # noqa: PLC0415
 
     return process.audit(settings, freeze=args.freeze)
 
 
 def _repair(settings: Settings, args: argparse.Namespace) -> int:
-    from server.journal import process  # noqa: PLC0415
+    from server.processes import journal as process  # noqa: PLC0415
 
     return process.repair(settings, args.thaw)
 

@@ -11,34 +11,34 @@ from starlette.routing import WebSocketRoute
 
 import server.features as all_features
 from server import catalogue, limits, metrics
-from server.admission import Places
-from server.audit_watch import AuditWatch
 from server.clock import Clock
-from server.fanout import Fanout
-from server.history import SCRIPTS as HISTORY_SCRIPTS
-from server.history import History, wake_rooms
+from server.edge.admission import Places
+from server.edge.session import Sessions
 from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import install_error_handlers
 from server.journal import database
 from server.journal.earnings import Earnings
 from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
 from server.journal.opening import Opening
-from server.journal.purchases import Purchases, TopUp
-from server.journal.recovery import Recovery
-from server.journal.reversals import Reversals
-from server.money import Change, Money
-from server.pace import Pace
-from server.room import Rooms, Services
-from server.session import Sessions
+from server.journal.watch import AuditWatch
+from server.money.cluster import ClusterWallet
+from server.money.results import Change, Money
+from server.money.store import WalletStore
+from server.money.wallet import SCRIPTS as WALLET_SCRIPTS
+from server.money.wallet import Wallet
+from server.orders.recovery import Recovery
+from server.orders.reversals import Reversals
+from server.orders.topups import Purchases, TopUp
+from server.rooms.fanout import Fanout
+from server.rooms.history import SCRIPTS as HISTORY_SCRIPTS
+from server.rooms.history import History, wake_rooms
+from server.rooms.pace import Pace
+from server.rooms.room import Rooms, Services
 from server.settings import Settings
 from server.store.client import Link
 from server.store.cluster import SCHEME, open_store
 from server.store.scripts import Script
 from server.tokens import Tokens
-from server.wallet import SCRIPTS as WALLET_SCRIPTS
-from server.wallet import Wallet
-from server.wallet_cluster import ClusterWallet
-from server.wallet_store import WalletStore
 
 DEMO = "demo"
 DEMO_COINS = 10_000

@@ -5,7 +5,7 @@ from typing import Any
 
 from websockets.utils import apply_mask
 
-from server.socket import Connection
+from server.edge.socket import Connection
 
 MASK = b"\x01\x80\xfe\x37"
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA

@@ -17,10 +17,10 @@ from server.clock import Clock
 from server.features.gifts import GiftEntry
 from server.journal import database
 from server.journal.opening import Opening
-from server.journal.purchases import Purchases, TopUp
-from server.money import Adjusted, Change, Paid, Spend, fingerprint
+from server.money.results import Adjusted, Change, Paid, Spend, fingerprint
+from server.money.wallet import Wallet
+from server.orders.topups import Purchases, TopUp
 from server.settings import Settings
-from server.wallet import Wallet
 from tests.site import WAIT_S, new_gift_id
 from tests.stores import ValkeyProcess
 

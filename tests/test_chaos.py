@@ -19,7 +19,7 @@ from protocol.gifts import SendGift
 from protocol.session import Notice, Welcome
 from protocol.wire import Codec, Delivery, Event
 from server import limits
-from server.history import delivery_of
+from server.rooms.history import delivery_of
 from tests.site import Site, Viewer
 from tests.unsteady import UnsteadyWire
 

@@ -11,7 +11,7 @@ import pytest
 import protocol
 import server.features
 from protocol.closes import Close
-from server.registry import HANDLERS
+from server.rooms.registry import HANDLERS
 from server.store import scripts
 from tests.tree import MODULES, OURS, ROOT, imports, module_of, name_of, parsed, sources
 
@@ -33,7 +33,7 @@ LAYERS = (
         "server.clock",
         "server.tokens",
         "server.store.keys",
-        "server.money",
+        "server.money.results",
         "server.journal.books",
         "server.journal.impatient",
         "server.journal.bulk",
@@ -52,19 +52,19 @@ LAYERS = (
         "server.journal.opening",
         "server.journal.sums",
     ),
-    ("server.wallet_store", "server.history", "server.journal.audit"),
-    ("server.frames", "server.pace"),
-    ("server.wallet", "server.outbox"),
-    ("server.wallet_cluster", "server.fanout", "server.registry"),
-    ("server.room", "server.socket", "server.patience"),
-    ("server.features", "server.admission", "server.plain"),
-    ("server.audit_watch", "server.journal.earnings"),
-    ("server.session", "server.journal.purchases", "server.journal.reversals", "server.journal.retell"),
-    ("server.journal.drain", "server.journal.recovery", "server.journal.repair", "server.http.api"),
+    ("server.money.store", "server.rooms.history", "server.journal.audit"),
+    ("server.rooms.frames", "server.rooms.pace"),
+    ("server.money.wallet", "server.rooms.outbox"),
+    ("server.money.cluster", "server.rooms.fanout", "server.rooms.registry"),
+    ("server.rooms.room", "server.edge.socket", "server.edge.patience"),
+    ("server.features", "server.edge.admission", "server.edge.plain"),
+    ("server.journal.watch", "server.journal.earnings"),
+    ("server.edge.session", "server.orders.topups", "server.orders.reversals", "server.processes.retell"),
+    ("server.journal.drain", "server.orders.recovery", "server.journal.repair", "server.http.api"),
     ("server.http",),
-    ("server.app", "server.journal.process"),
-    ("server.node", "server.preflight", "server.bench.postgres"),
-    ("server.supervisor", "server.bench.machine"),
+    ("server.app", "server.processes.journal"),
+    ("server.processes.node", "server.processes.preflight", "server.bench.postgres"),
+    ("server.processes.supervisor", "server.bench.machine"),
     ("server.bench.giving", "server.bench.primaries"),
     ("server.bench.plain",),
     ("server.bench.spend", "server.bench.drain"),
@@ -190,20 +190,20 @@ def test_every_spine_module_has_its_tests() -> None:
         "__main__": "tests/journeys",
         "supervisor": "tests/journeys",
         "node": "tests/journeys",
-        "app": "tests/test_http.py and every test with a site",
+        "app": "tests/http/test_http.py and every test with a site",
         "limits": "asserts of its own",
-        "money": "tests/test_wallet.py",
-        "history": "tests/test_fanout.py, tests/journeys/test_resume.py and the features",
-        "wallet_store": "tests/test_wallet.py and tests/torture",
-        "wallet_cluster": "tests/test_cluster.py",
+        "money": "tests/wallet/test_wallet.py",
+        "history": "tests/rooms/test_fanout.py, tests/journeys/test_resume.py and the features",
+        "wallet_store": "tests/wallet/test_wallet.py and tests/torture",
+        "wallet_cluster": "tests/wallet/test_cluster.py",
         "audit_watch": "tests/journal/test_earnings.py",
         "preflight": "tests/journeys/test_cannot_start.py",
         "clock": "three lines",
         "registry": "tests/test_tidy.py and the features",
         "catalogue": "tests/test_settings.py",
-        "metrics": "tests/test_http.py",
-        "plain": "tests/test_plain_asgi.py",
-        "admission": "tests/test_session.py",
+        "metrics": "tests/http/test_http.py",
+        "plain": "tests/edge/test_plain.py",
+        "admission": "tests/edge/test_session.py",
     }
     modules = {path.stem for path in (ROOT / "server").glob("*.py")}
     assert set(elsewhere) <= modules

@@ -18,18 +18,21 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/journal/tables.py": {200: "a column's width"},
     "server/http/rooms.py": {200: "a shape in a type"},
     "server/http/tokens.py": {3600: "a default in a type"},
-    "server/journal/reversals.py": {0x11E2: "the name of an advisory lock"},
+    "server/orders/reversals.py": {0x11E2: "the name of an advisory lock"},
     "server/journal/database.py": {0x11E2004: "the name of an advisory lock"},
-    "server/node.py": {50_000: "the garbage collector's measure", 4096: "the kernel's backlog: it has its own bound"},
-    "server/frames.py": {
+    "server/processes/node.py": {
+        50_000: "the garbage collector's measure",
+        4096: "the kernel's backlog: it has its own bound",
+    },
+    "server/rooms/frames.py": {
         126: "RFC 6455, 5.2: length forms",
         127: "RFC 6455, 5.2: length forms",
         0x80: "RFC 6455, 5.2: FIN",
         0x90: "msgpack's fixarray",
     },
-    "server/outbox.py": {1e9: "long ago, in loop time"},
-    "server/room.py": {1e9: "long ago, in loop time"},
-    "server/socket.py": {
+    "server/rooms/outbox.py": {1e9: "long ago, in loop time"},
+    "server/rooms/room.py": {1e9: "long ago, in loop time"},
+    "server/edge/socket.py": {
         0x70: "RFC 6455, 5.2: reserved bits",
         0x80: "RFC 6455, 5.2: FIN and MASK",
         123: "RFC 6455, 5.5: a control frame's payload without the code",
@@ -41,7 +44,7 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/store/client.py": {6379: "the registered port"},
     "server/store/embedded.py": {0o700: "a folder's mode"},
     "server/store/keys.py": {16384: "the cluster's slots"},
-    "server/wallet.py": {200: "a logged text is cut"},
+    "server/money/wallet.py": {200: "a logged text is cut"},
 }
 
 # Waiting by looking again and again is for what sends no event.
@@ -99,7 +102,7 @@ def test_bounds_stand_in_limits() -> None:
         name = name_of(path)
         if name == "server/limits.py" or "migrations" in path.parts:
             continue
-        speaks_http = name.startswith("server/http/") or name in ("server/session.py", "server/admission.py")
+        speaks_http = name.startswith("server/http/") or name in ("server/edge/session.py", "server/edge/admission.py")
         for node in ast.walk(parsed(path)):
             if not isinstance(node, ast.Constant) or type(node.value) not in (int, float) or abs(node.value) <= 100:
                 continue

@@ -14,10 +14,10 @@ from server import limits, settings
 from server.bench import machine
 from server.bench.giving import Givers, open_wallet
 from server.clock import Clock
-from server.history import History
 from server.journal import database
 from server.journal.drain import Drain
-from server.journal.process import run_drain
+from server.processes.journal import run_drain
+from server.rooms.history import History
 from server.settings import Settings
 from server.store import embedded, keys
 from server.store.client import Store

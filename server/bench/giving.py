@@ -18,8 +18,8 @@ from server.app import make_wallet
 from server.bench import machine
 from server.features.gifts import GiftEntry
 from server.journal.opening import Opening
-from server.journal.purchases import TopUpEntry
-from server.money import Money, Spend, fingerprint
+from server.money.results import Money, Spend, fingerprint
+from server.orders.topups import TopUpEntry
 from server.settings import Settings
 
 VIEWERS = 1000

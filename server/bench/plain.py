@@ -12,11 +12,11 @@ from redis.asyncio.connection import UnixDomainSocketConnection
 from protocol.ids import uuid7_ms
 from server import limits
 from server.bench.giving import VIEWERS, Givers, Pay
-from server.money import Spend
+from server.money.results import Spend
+from server.money.wallet import SPEND
 from server.settings import Settings
 from server.store import keys
 from server.store.client import Arg, parse_address
-from server.wallet import SPEND
 
 Opened = contextlib.AbstractAsyncContextManager[Pay]
 TRY_S = 1.0  # for each size of the pool; the best one is measured

@@ -2,9 +2,9 @@
 
 from protocol.gifts import GiftSent
 from server import limits
-from server.history import event_keys
-from server.registry import every, reacts
-from server.room import Room
+from server.rooms.history import event_keys
+from server.rooms.registry import every, reacts
+from server.rooms.room import Room
 from server.store import keys, scripts
 
 TELL = scripts.load("boards_tell")

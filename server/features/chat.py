@@ -6,9 +6,9 @@ from protocol.chat import ChatSent, SendChat, SendChatOk
 from protocol.refusals import Refusal, Refused
 from protocol.wire import encode
 from server import limits
-from server.history import NoSuchRoom, event_keys
-from server.registry import every, handles, on_closing
-from server.room import Member, Room
+from server.rooms.history import NoSuchRoom, event_keys
+from server.rooms.registry import every, handles, on_closing
+from server.rooms.room import Member, Room
 from server.store import keys, scripts
 
 SEND = scripts.load("chat_send")

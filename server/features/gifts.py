@@ -12,10 +12,10 @@ from protocol.refusals import Refusal, Refused
 from protocol.rooms import OpenCombo
 from protocol.wire import User, encode
 from server import limits
-from server.history import History, NoSuchRoom, event_keys
-from server.money import Spend, fingerprint
-from server.registry import every, handles, on_joined, reacts, snapshot_part
-from server.room import Member, Room
+from server.money.results import Spend, fingerprint
+from server.rooms.history import History, NoSuchRoom, event_keys
+from server.rooms.registry import every, handles, on_joined, reacts, snapshot_part
+from server.rooms.room import Member, Room
 from server.store import keys, scripts
 from server.store.client import Arg, StoreError
 

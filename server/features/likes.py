@@ -4,9 +4,9 @@ from protocol.likes import SendLikes
 from protocol.refusals import Refusal, Refused
 from protocol.wire import Ok
 from server import limits
-from server.history import event_keys
-from server.registry import every, handles, on_closing
-from server.room import Member, Room
+from server.rooms.history import event_keys
+from server.rooms.registry import every, handles, on_closing
+from server.rooms.room import Member, Room
 from server.store import keys, scripts
 
 COUNT = scripts.load("likes_count")

@@ -1,8 +1,8 @@
 """Ping: the server's clock, for whoever makes gift ids by it."""
 
 from protocol.ping import Ping, PingOk
-from server.registry import handles
-from server.room import Member, Room
+from server.rooms.registry import handles
+from server.rooms.room import Member, Room
 
 
 @handles(Ping)

@@ -2,8 +2,8 @@
 
 from protocol.closes import Close
 from protocol.rooms import RoomEnded, RoomSuspended
-from server.registry import reacts
-from server.room import Room
+from server.rooms.registry import reacts
+from server.rooms.room import Room
 
 
 @reacts(RoomEnded)

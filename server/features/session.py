@@ -2,8 +2,8 @@
 
 from protocol.refusals import Refusal, Refused
 from protocol.session import RefreshSession, RefreshSessionOk
-from server.registry import handles
-from server.room import Member, Room, role_in
+from server.rooms.registry import handles
+from server.rooms.room import Member, Room, role_in
 from server.tokens import BadToken
 
 

@@ -6,9 +6,9 @@ import msgspec
 
 from protocol.wire import Named
 from server import limits
-from server.history import event_keys
-from server.registry import every, on_closing, on_joined, on_left
-from server.room import Member, Room
+from server.rooms.history import event_keys
+from server.rooms.registry import every, on_closing, on_joined, on_left
+from server.rooms.room import Member, Room
 from server.store import keys, scripts
 
 COUNT = scripts.load("viewers_count")

@@ -17,8 +17,8 @@ from starlette.routing import Route
 from protocol.ids import RoomId, UserId
 from protocol.refusals import Refusal, Refused
 from server import limits
-from server.history import NoSuchRoom
-from server.money import fingerprint
+from server.money.results import fingerprint
+from server.rooms.history import NoSuchRoom
 from server.store import keys
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore

@@ -12,8 +12,8 @@ from starlette.routing import Route
 from protocol.ids import GiftId, TopUpId, UserId
 from server import limits
 from server.http.api import HttpError, answer, body, route, user_id_of
-from server.journal.reversals import CannotReverse, NotFound, NotYet, Reversed
-from server.money import TopUpConflict
+from server.money.results import TopUpConflict
+from server.orders.reversals import CannotReverse, NotFound, NotYet, Reversed
 
 Text = Annotated[str, Meta(max_length=limits.REASON_CHARS_MAX, pattern=r"^[^\x00]*$")]
 

@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from server import limits
 from server.http.api import HttpError, answer, body, route, user_id_of
-from server.journal.purchases import TopUp
-from server.money import TopUpConflict
+from server.money.results import TopUpConflict
+from server.orders.topups import TopUp
 
 _ENTRY_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}$")
 

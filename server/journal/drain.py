@@ -14,10 +14,10 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from server import limits
 from server.clock import Clock
-from server.history import History
 from server.journal.books import Mark, parse
 from server.journal.ledger import Batch, Ledger, Logs
-from server.journal.retell import Retell, after
+from server.processes.retell import Retell, after
+from server.rooms.history import History
 from server.store import keys
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore

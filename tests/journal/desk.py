@@ -14,9 +14,9 @@ from server.journal.audit import Audit, Report
 from server.journal.database import reading
 from server.journal.drain import Drain
 from server.journal.lots import Lots
-from server.journal.purchases import TopUp
-from server.journal.reversals import CannotReverse, NotFound, NotYet, Reversed
 from server.journal.tables import entries, positions, postings, quarantine, reversals
+from server.orders.reversals import CannotReverse, NotFound, NotYet, Reversed
+from server.orders.topups import TopUp
 from server.store.client import Store
 from tests.money import a_gift
 from tests.site import WAIT_S, Site, new_gift_id

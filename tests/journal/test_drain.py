@@ -15,8 +15,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from server import limits
 from server.journal.drain import Drain
 from server.journal.ledger import Batch, LostRace
-from server.journal.purchases import TopUp
 from server.journal.tables import entries, postings, quarantine, watermarks
+from server.orders.topups import TopUp
 from server.store.client import StoreDown
 from tests.conftest import Stores
 from tests.journal.ledger import drained, log_ids, pay, rows, some_money

@@ -9,9 +9,9 @@ from sqlalchemy import Engine
 
 from protocol.refusals import Refused
 from server import limits
-from server.journal.purchases import TopUp
 from server.journal.tables import topups
-from server.money import TopUpConflict
+from server.money.results import TopUpConflict
+from server.orders.topups import TopUp
 from server.store import keys
 from tests.conftest import Stores
 from tests.journal.ledger import drained, pay, rows

@@ -8,8 +8,8 @@ from sqlalchemy import update
 
 from protocol.ids import UserId
 from server import limits
-from server.journal.purchases import TopUp
 from server.journal.tables import reversals, topups
+from server.orders.topups import TopUp
 from server.store import keys
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk

@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 from server import limits
 from server.clock import Clock
 from server.journal.database import reading
-from server.journal.retell import Noted
 from server.journal.tables import entries
+from server.processes.retell import Noted
 from server.store import keys
 from server.store.client import StoreDown, StoreError
 from tests.conftest import Stores

@@ -10,9 +10,9 @@ import pytest
 
 from protocol.refusals import Refused
 from server.journal.lots import Part
-from server.journal.purchases import TopUp
-from server.journal.reversals import CannotReverse, NotFound, Reversed
-from server.money import TopUpConflict
+from server.money.results import TopUpConflict
+from server.orders.reversals import CannotReverse, NotFound, Reversed
+from server.orders.topups import TopUp
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
 from tests.money import a_gift

@@ -7,8 +7,8 @@ import pytest
 
 from protocol.refusals import Refused
 from server import limits
-from server.journal.purchases import TopUp
-from server.journal.reversals import NotFound, NotYet
+from server.orders.reversals import NotFound, NotYet
+from server.orders.topups import TopUp
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
 from tests.lossy import LossyWire

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from sqlalchemy import select
 
-from server.journal.purchases import TopUp
-from server.journal.reversals import CannotReverse, NotFound, Reversals
 from server.journal.tables import reversals
+from server.orders.reversals import CannotReverse, NotFound, Reversals
+from server.orders.topups import TopUp
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
 from tests.money import a_gift

@@ -23,21 +23,21 @@ from server import limits
 from server.app import make_wallet_store
 from server.clock import Clock
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
-from server.history import SCRIPTS as HISTORY_SCRIPTS
-from server.history import History
 from server.journal import database
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.drain import Drain, tail_of
 from server.journal.opening import Opening
-from server.journal.purchases import Purchases, TopUp
 from server.journal.tables import entries, quarantine, watermarks
-from server.money import Paid, Spend
+from server.money.results import Paid, Spend
+from server.money.wallet import Wallet
+from server.orders.topups import Purchases, TopUp
+from server.rooms.history import SCRIPTS as HISTORY_SCRIPTS
+from server.rooms.history import History
 from server.settings import Settings
 from server.store import keys
 from server.store.client import Store
 from server.store.embedded import WALLET
-from server.wallet import Wallet
 from tests.money import a_gift
 from tests.program import ROOT, eventually
 from tests.site import new_gift_id

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from server.money import Spend
+from server.money.results import Spend
+from server.money.wallet import ADJUST, SPEND
 from server.store import keys
 from server.store.scripts import Script
-from server.wallet import ADJUST, SPEND
 from tests.torture.bank import Bank
 
 Call = tuple[Script, list[str], list[Any]]

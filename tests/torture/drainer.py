@@ -18,9 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server import limits
 from server.clock import Clock
-from server.history import History
 from server.journal import database
 from server.journal.drain import Drain
+from server.rooms.history import History
 from server.store.client import Store
 
 WAIT_S = 20.0

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from server.money import Spend
+from server.money.results import Spend
 from server.store import keys
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from protocol.refusals import Refused
 from server import limits
-from server.journal import process
+from server.processes import journal as process
 from server.store import keys
 from server.store.embedded import WALLET
 from tests.program import eventually

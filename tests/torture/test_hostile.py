@@ -2,8 +2,8 @@
 
 import pytest
 
+from server.money.wallet import SPEND
 from server.store import keys
-from server.wallet import SPEND
 from tests.torture.bank import Bank
 from tests.torture.calls import adjust_call, run, spend_call
 

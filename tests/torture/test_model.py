@@ -21,10 +21,10 @@ from sqlalchemy import select
 
 from protocol.refusals import Refused
 from server.journal.database import reading
-from server.journal.purchases import TopUp
-from server.journal.reversals import Reversals
 from server.journal.tables import entries
-from server.money import Spend, TopUpConflict
+from server.money.results import Spend, TopUpConflict
+from server.orders.reversals import Reversals
+from server.orders.topups import TopUp
 from server.store import keys
 from tests.conftest import Stores
 from tests.money import a_gift

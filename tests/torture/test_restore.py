@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from protocol.refusals import Refused
-from server.money import Spend
+from server.money.results import Spend
 from server.store import keys
 from tests.program import eventually
 from tests.torture import rounds

@@ -1,0 +1,1 @@
+"""Where viewers arrive: bytes become commands, and errors become replies or closes."""

@@ -1,0 +1,144 @@
+"""A connection through ASGI's own receive and send: for servers that cannot hand the transport over. Only slower."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from protocol.closes import Close
+from protocol.wire import Codec
+from server import limits
+from server.edge.socket import Hub
+from server.rooms.frames import BINARY, TEXT, Prepared, join_messages
+
+GONE: Final = (OSError, RuntimeError, WebSocketDisconnect)  # servers differ in how they say that the peer has left
+
+
+class PlainConnection:
+    """One open websocket, with the surface of `socket.Connection` and the same bounds on what waits for the peer."""
+
+    def __init__(self, hub: "Hub[PlainConnection]", websocket: WebSocket, codec: Codec) -> None:
+        self._hub = hub
+        self._websocket = websocket
+        self._queue: deque[Prepared] = deque()
+        self._queued_bytes = 0
+        self._news = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._goodbye: tuple[int, str] = (Close.UNRESPONSIVE, Close.UNRESPONSIVE.reason)  # unless `close` says another
+        self.codec: Codec = codec
+        self.member: Any = None
+        self.closing = False
+        self.paused = False
+        self.heard = True
+        self.sent = True
+        self.silent = 0
+        self.quiet = 0
+
+    # --- writing -----------------------------------------------------------------------------------------------
+    def send(self, prepared: Prepared) -> None:
+        """Queue a frame. A peer that reads nothing and still asks is cut off at a bound."""
+        self.sent = True
+        if self.closing:
+            return
+        self._queue.append(prepared)
+        self._queued_bytes += len(prepared.payload)
+        self._news.set()
+        if self.paused and self._queued_bytes > limits.WRITE_BYTES_MAX:
+            self.close(Close.SLOW_READER)
+        else:
+            self.paused = self.paused or self._queued_bytes > limits.WRITE_HIGH_BYTES
+
+    def tell(self, message: bytes) -> None:
+        """An encoded message for this peer alone."""
+        self.send(Prepared(self.codec, join_messages(self.codec, [message])))
+
+    def ping(self) -> None:
+        """The server pings and keeps the pongs to itself: whoever it has not reported gone counts as heard."""
+        self.heard = True
+
+    def close(self, code: Close, reason: str | None = None) -> None:
+        """Say why, behind what is queued, and let go when the peer has answered or a moment has passed."""
+        if self.closing:
+            return
+        self.closing = True
+        self._goodbye = (int(code), code.reason if reason is None else reason)
+        self._news.set()
+        if self.paused:  # the word would wait behind what is never read
+            self._queue.clear()
+            if self._writer is not None:
+                self._writer.cancel()
+
+    # --- running -----------------------------------------------------------------------------------------------
+    async def run(self, welcome: Callable[[], Awaitable[None]]) -> None:
+        """Welcome, read and write until one side closes; the ASGI call ends with this."""
+        reader = asyncio.create_task(self._read(welcome))
+        self._writer = asyncio.create_task(self._write())
+        try:
+            await asyncio.wait((reader, self._writer), return_when=asyncio.FIRST_COMPLETED)
+            self.closing = True
+            if not reader.done():
+                await self._say_goodbye(reader)
+        finally:
+            self.closing = True
+            for task in (reader, self._writer):
+                task.cancel()
+            ended = await asyncio.gather(reader, self._writer, return_exceptions=True)
+            self._hub.lost(self)
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+
+    async def _say_goodbye(self, reader: "asyncio.Task[None]") -> None:
+        code, reason = self._goodbye
+        with contextlib.suppress(*GONE):
+            async with asyncio.timeout(limits.CLOSE_LINGER_S):
+                await self._websocket.close(code, reason)
+                await asyncio.wait((reader,))
+
+    async def _write(self) -> None:
+        """Send what is queued until `close`; a peer that takes nothing for long, or has left, ends it too."""
+        with contextlib.suppress(*GONE):
+            while not self.closing or self._queue:
+                if not self._queue:
+                    self._news.clear()
+                    await self._news.wait()
+                    continue
+                prepared = self._queue.popleft()
+                self._queued_bytes -= len(prepared.payload)
+                async with asyncio.timeout(limits.UNRESPONSIVE_S):
+                    await self._send(prepared)
+                if self.paused and self._queued_bytes <= limits.WRITE_LOW_BYTES and not self.closing:
+                    self.paused = False
+                    self._hub.writable(self)
+
+    async def _send(self, prepared: Prepared) -> None:
+        if prepared.opcode == TEXT:
+            await self._websocket.send_text(prepared.payload.decode())
+        else:
+            await self._websocket.send_bytes(prepared.payload)
+
+    async def _read(self, welcome: Callable[[], Awaitable[None]]) -> None:
+        """Hear the peer until it has left; what comes after we have closed is dropped."""
+        await welcome()
+        while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
+            self.heard = True
+            text = message.get("text")
+            opcode, payload = (BINARY, message["bytes"]) if text is None else (TEXT, text.encode())
+            if self.closing:
+                continue
+            if len(payload) > limits.FRAME_BYTES_MAX:
+                self.close(Close.PROTOCOL_ERROR, "frame too large")
+            else:
+                self._hub.received(self, opcode, payload)
+
+
+async def deny(websocket: WebSocket, response: Response) -> None:
+    """Refuse the upgrade as HTTP; a server without that extension of ASGI answers a bare 403."""
+    if "websocket.http.response" in websocket.scope.get("extensions", {}):
+        await websocket.send_denial_response(response)
+    else:
+        await websocket.close()

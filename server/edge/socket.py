@@ -1,0 +1,331 @@
+"""A socket is bytes here: frames in, frames out, closing. No task, queue or timer of its own while it is open.
+
+The handshake is uvicorn's (its class on websockets' sans-I/O core). When the app has accepted, it takes the
+connection over: the transport gets the lean `Connection`, and the handshake's objects and the ASGI task go away.
+"""
+
+import asyncio
+import zlib
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from protocol.closes import Close
+from protocol.wire import Codec
+from server import limits
+from server.rooms.frames import BINARY, TEXT, Prepared, frame_bytes, inflate, join_messages
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled extension
+    from websockets.utils import apply_mask
+
+TAKEOVER: Final = "liveroom.takeover"
+CONTINUATION, CLOSE, PING, PONG = 0x0, 0x8, 0x9, 0xA
+_CLOSE_CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
+
+
+_Heard_contra = TypeVar("_Heard_contra", contravariant=True)
+
+
+class Hub(Protocol[_Heard_contra]):
+    """Who hears of what comes in."""
+
+    def received(self, connection: _Heard_contra, opcode: int, payload: bytes) -> None: ...
+    def lost(self, connection: _Heard_contra) -> None: ...
+    def writable(self, connection: _Heard_contra) -> None: ...
+
+
+class BadFrame(Exception):
+    """The peer broke RFC 6455 or a bound of ours."""
+
+
+class Connection(asyncio.Protocol):
+    """One open websocket."""
+
+    __slots__ = (
+        "_fragments",
+        "_fragments_first",
+        "_hub",
+        "_loop",
+        "_rest",
+        "_servers",
+        "_told",
+        "closing",
+        "codec",
+        "deflates",
+        "heard",
+        "inflates",
+        "member",
+        "paused",
+        "quiet",
+        "sent",
+        "silent",
+        "transport",
+    )
+
+    def __init__(self, hub: "Hub[Connection]", transport: asyncio.Transport, codec: Codec, servers: set[Any]) -> None:
+        self._hub = hub
+        self._loop = asyncio.get_running_loop()
+        self._servers = servers
+        self._told: list[bytes] | None = None
+        self._rest = b""
+        self._fragments: bytearray | None = None
+        self._fragments_first = 0
+        self.transport = transport
+        self.codec: Codec = codec
+        self.deflates = False  # takes frames that are deflated for everybody
+        self.inflates = False  # may send deflated ones
+        self.member: Any = None
+        self.closing = False
+        self.paused = False
+        self.heard = True  # since the wheel last came by
+        self.sent = True
+        self.silent = 0  # wheel turns without a byte from the peer
+        self.quiet = 0  # wheel turns without a frame to the peer
+
+    # --- writing -----------------------------------------------------------------------------------------------
+    def send(self, prepared: Prepared) -> None:
+        """Write a frame. A peer that reads nothing and still asks is cut off at a bound."""
+        if self._told:
+            self._uncork()
+        self.sent = True
+        self.transport.write(prepared.deflated if self.deflates else prepared.frame)
+        if self.paused and self.transport.get_write_buffer_size() > limits.WRITE_BYTES_MAX:
+            self.close(Close.SLOW_READER)
+
+    def tell(self, message: bytes) -> None:
+        """An encoded message for this peer alone. Those of a turn of the loop and the next share a frame: a write is
+        most of what a reply costs, and a gift has two (its balance, and a turn later its `ok`)."""
+        if self._told:
+            self._told.append(message)
+            return
+        self._told = [message]
+        self._loop.call_soon(self._loop.call_soon, self._uncork)
+
+    def _uncork(self) -> None:
+        told, self._told = self._told, None
+        if told and not self.closing:
+            self.send(Prepared(self.codec, join_messages(self.codec, told)))
+
+    def ping(self) -> None:
+        if not self.paused and not self.closing:
+            self.transport.write(b"\x89\x00")
+
+    def close(self, code: Close, reason: str | None = None) -> None:
+        """Say why, and let go of the transport when the peer has answered or a moment has passed."""
+        self._uncork()
+        if self.closing:
+            return
+        self.closing = True
+        if self.paused:  # the close frame would wait behind what is never read
+            self.transport.abort()
+            return
+        text = (code.reason if reason is None else reason).encode()[:123]
+        self.transport.write(frame_bytes(CLOSE, int(code).to_bytes(2) + text))
+        self._loop.call_later(limits.CLOSE_LINGER_S, self.transport.abort)
+
+    # --- asyncio's side ----------------------------------------------------------------------------------------
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self._hub.writable(self)
+
+    def eof_received(self) -> None:
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closing = True
+        self._servers.discard(self)
+        self._hub.lost(self)
+
+    def shutdown(self) -> None:
+        """uvicorn stops: whoever is still here was told to come back."""
+        self.close(Close.DRAINING)
+        self.transport.close()
+
+    # --- reading -----------------------------------------------------------------------------------------------
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
+        if self._rest:
+            data = self._rest + data
+        try:
+            used = self._read_frames(data)
+        except BadFrame as error:
+            self._rest = b""
+            self.close(Close.PROTOCOL_ERROR, str(error))
+            return
+        self._rest = data[used:] if used < len(data) else b""
+
+    def _read_frames(self, data: bytes) -> int:
+        """Handle every whole frame; how many bytes were used."""
+        at, size = 0, len(data)
+        while size - at >= 2:
+            first, second = data[at], data[at + 1]
+            length, body, least = second & 0x7F, at + 2, 0
+            if length == 126:
+                if size < body + 2:
+                    break
+                length, body, least = int.from_bytes(data[body : body + 2]), body + 2, 126
+            elif length == 127:
+                if size < body + 8:
+                    break
+                length, body, least = int.from_bytes(data[body : body + 8]), body + 8, 1 << 16
+            if first & self._reserved(first) or not second & 0x80:
+                raise BadFrame("reserved bits or no mask")
+            if length < least:  # "the minimal number of bytes MUST be used" (5.2)
+                raise BadFrame("length not minimal")
+            if length > limits.FRAME_BYTES_MAX:
+                raise BadFrame("frame too large")
+            end = body + 4 + length
+            if size < end:
+                break
+            self._frame(first, apply_mask(data[body + 4 : end], data[body : body + 4]))
+            at = end
+        return at
+
+    def _reserved(self, first: int) -> int:
+        """The bits that must be zero: RSV1 may say that a message is deflated, in its first frame."""
+        return 0x30 if self.inflates and first & 0x0F in (TEXT, BINARY) else 0x70
+
+    def _frame(self, first: int, payload: bytes) -> None:
+        opcode, final = first & 0x0F, bool(first & 0x80)
+        if opcode >= CLOSE:
+            self._control(opcode, final, payload)
+        elif self.closing:
+            return
+        elif opcode in (TEXT, BINARY):
+            if self._fragments is not None:
+                raise BadFrame("a fragmented message was not finished")
+            if final:
+                self._message(first, payload)
+            else:
+                self._fragments, self._fragments_first = bytearray(payload), first
+        elif opcode == CONTINUATION:
+            self._continue(final, payload)
+        else:
+            raise BadFrame("unknown opcode")
+
+    def _continue(self, final: bool, payload: bytes) -> None:
+        if self._fragments is None:
+            raise BadFrame("nothing to continue")
+        self._fragments += payload
+        if len(self._fragments) > limits.FRAME_BYTES_MAX:
+            raise BadFrame("message too large")
+        if final:
+            whole, self._fragments = bytes(self._fragments), None
+            self._message(self._fragments_first, whole)
+
+    def _message(self, first: int, payload: bytes) -> None:
+        """A whole message; RSV1 of its first frame says whether it is deflated, and text is UTF-8 (8.1)."""
+        try:
+            if first & 0x40:
+                payload = inflate(payload, limits.FRAME_BYTES_MAX)
+            if first & 0x0F == TEXT:
+                payload.decode()
+        except ValueError as error:  # a UnicodeDecodeError is one
+            raise BadFrame(str(error)) from None
+        self._hub.received(self, first & 0x0F, payload)
+
+    def _control(self, opcode: int, final: bool, payload: bytes) -> None:
+        if not final or len(payload) > 125:
+            raise BadFrame("bad control frame")
+        if opcode == PING:
+            if not self.paused and not self.closing:
+                self.transport.write(frame_bytes(PONG, payload))
+        elif opcode == CLOSE:
+            if self._fragments is not None or not _is_close(payload):
+                raise BadFrame("bad close frame")
+            if not self.closing:
+                self.closing = True
+                self.transport.write(frame_bytes(CLOSE, payload[:2]))
+            self.transport.close()
+        elif opcode != PONG:
+            raise BadFrame("unknown opcode")
+
+
+def _is_close(payload: bytes) -> bool:
+    """Whether a close frame's payload is one (RFC 6455, sections 5.5.1 and 7.4): nothing, or a code and UTF-8."""
+    if not payload:
+        return True
+    code = int.from_bytes(payload[:2])
+    may_stand_on_the_wire = code in _CLOSE_CODES or 3000 <= code < 5000
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return False
+    return len(payload) >= 2 and may_stand_on_the_wire
+
+
+class _NoTransport:
+    """What the handshake holds after it has let go of the transport."""
+
+    def close(self) -> None: ...
+    def write(self, _data: bytes) -> None: ...
+    def is_closing(self) -> bool:
+        return True
+
+
+class LiveroomWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's handshake, offering the app to take the connection over (an ASGI scope extension).
+
+    Compression is agreed without contexts on either side: what is deflated once is right for every socket.
+    """
+
+    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        without_contexts = ServerPerMessageDeflateFactory(
+            server_no_context_takeover=True, client_no_context_takeover=True
+        )
+        self.conn = ServerProtocol(extensions=[without_contexts], max_size=limits.FRAME_BYTES_MAX, logger=self.logger)
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.handshake_initiated and not self.close_sent:
+            self.scope["extensions"][TAKEOVER] = cast(Any, self.take_over)
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn's; a head that is too long or no request is answered (414, 431, 400), not held for ever."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.close_sent:
+            self.close_sent = self.handshake_complete = True
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """As uvicorn's; a refusal as HTTP is a finished handshake too, not an error to be logged."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
+
+    def take_over(self, hub: Hub[Connection], codec: Codec) -> Connection:
+        """After accept: the lean connection, which has the transport from now on. Reading waits for `welcome`."""
+        transport = self.transport
+        early = not self.queue.empty() or self.conn.events_received()
+        connection = Connection(hub, transport, codec, self.connections)
+        for extension in self.conn.extensions:
+            if isinstance(extension, PerMessageDeflate):
+                connection.inflates = True
+                connection.deflates = (
+                    extension.local_max_window_bits == zlib.MAX_WBITS
+                )  # a smaller one gets plain frames
+        transport.set_write_buffer_limits(high=limits.WRITE_HIGH_BYTES, low=limits.WRITE_LOW_BYTES)
+        if not transport.is_reading():
+            transport.resume_reading()
+        transport.set_protocol(connection)
+        self.connections.discard(self)
+        cast(set[Any], self.connections).add(connection)
+        self.transport = cast(asyncio.Transport, _NoTransport())
+        self.handshake_complete = True  # also when uvicorn wrote no 101, because the peer has just left
+        connection.closing = transport.is_closing()
+        if early:  # frames before our 101 (RFC 6455, section 4.1) would be lost; those in the request's own segment are
+            connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")
+        else:
+            transport.pause_reading()
+        return connection

@@ -1,0 +1,1 @@
+"""Coins and diamonds in the wallet store."""

@@ -1,0 +1,156 @@
+"""The wallet on a cluster: one wallet per primary, each for the partitions that it has, behind the same verbs.
+
+A moved slot is answered with MOVED before anything is done: its partition is opened on the new primary by the
+journal's word like after any reconnection, and only then its gifts go on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from server import limits
+from server.money.results import Adjusted, Change, Moved, Paid, Receipt, Spend, SpendLimit, WalletView, unavailable
+from server.money.store import WalletStore
+from server.money.wallet import Wallet
+from server.store import keys
+from server.store.client import StoreDown
+from server.store.cluster import Topology
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+_SLOTS = [keys.slot(tag) for tag in keys.PARTITION_TAGS]
+
+
+class ClusterWallet:
+    """The same surface as `Wallet`."""
+
+    def __init__(
+        self, url: str, make: Callable[[str], WalletStore], on_change: Callable[[Sequence[Change]], None]
+    ) -> None:
+        self._make = make
+        self._on_change = on_change
+        self._topology = Topology(url, self._follow)
+        self._wallets: dict[str, Wallet] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- the same figures as a Wallet's ------------------------------------------------------------------------
+    @property
+    def usable(self) -> bool:
+        return bool(self._wallets) and all(wallet.usable for wallet in self._owners())
+
+    @property
+    def up(self) -> bool:
+        return bool(self._wallets) and all(wallet.up for wallet in self._owners())
+
+    @property
+    def queued(self) -> int:
+        return sum(wallet.queued for wallet in self._wallets.values())
+
+    @property
+    def gifts(self) -> int:
+        return sum(wallet.gifts for wallet in self._wallets.values())
+
+    @property
+    def batches(self) -> int:
+        return sum(wallet.batches for wallet in self._wallets.values())
+
+    @property
+    def log_entries(self) -> int:
+        return sum(wallet.log_entries for wallet in self._wallets.values())
+
+    def _owners(self) -> list[Wallet]:
+        return [self._wallets[url] for url in self._topology.urls() if url in self._wallets]
+
+    async def start(self) -> None:
+        await self._topology.start()
+
+    async def stop(self) -> None:
+        await self._topology.stop()
+        await asyncio.gather(*self._tasks, *(wallet.stop() for wallet in self._wallets.values()))
+
+    async def wait_up(self, timeout_s: float) -> None:
+        """Wait until every primary is open. Raises StoreDown."""
+        await self._topology.wait_ready(timeout_s)
+        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*(wallet.wait_up(timeout_s) for wallet in self._owners()))
+
+    # --- the verbs ---------------------------------------------------------------------------------------------
+    async def coins(self, user_id: str) -> int | None:
+        try:
+            return await self._at(keys.partition_of(user_id)).coins(user_id)
+        except StoreDown:
+            return None
+
+    async def view(self, user_id: str) -> WalletView:
+        return await self._route(keys.partition_of(user_id), lambda wallet: wallet.view(user_id))
+
+    async def spend(self, spend: Spend) -> Paid:
+        return await self._route(keys.partition_of(spend.viewer), lambda wallet: wallet.spend(spend))
+
+    async def find(self, user_id: str, gift_id: str) -> Receipt | None:
+        return await self._route(keys.partition_of(user_id), lambda wallet: wallet.find(user_id, gift_id))
+
+    async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> Adjusted:
+        return await self._route(
+            keys.partition_of(user_id), lambda wallet: wallet.top_up(user_id, topup_id, coins, print_, entry)
+        )
+
+    async def adjust(
+        self, user_id: str, operation: str, print_: str, *, delta: int, status: str, total: str, entry: bytes
+    ) -> Adjusted:
+        return await self._route(
+            keys.partition_of(user_id),
+            lambda wallet: wallet.adjust(
+                user_id, operation, print_, delta=delta, status=status, total=total, entry=entry
+            ),
+        )
+
+    async def set_limit(self, user_id: str, order_id: str, coins_per_day: int) -> SpendLimit:
+        return await self._route(
+            keys.partition_of(user_id), lambda wallet: wallet.set_limit(user_id, order_id, coins_per_day)
+        )
+
+    async def last_entry(self, partition: int) -> tuple[int, int]:
+        return await self._route(partition, lambda wallet: wallet.last_entry(partition))
+
+    async def _route(self, partition: int, verb: Callable[[Wallet], Awaitable[T]]) -> T:
+        """Where the partition is; when it has moved, at its new place, a few times. Raises Refused."""
+        for attempt in range(limits.MOVED_TRIES):
+            try:
+                return await verb(self._at(partition))
+            except (Moved, StoreDown):
+                self._topology.refresh()
+                await asyncio.sleep(limits.STORE_RETRY_S * (attempt + 1))
+        raise unavailable()
+
+    def _at(self, partition: int) -> Wallet:
+        url = self._topology.url_of(_SLOTS[partition])
+        wallet = self._wallets.get(url) if url is not None else None
+        if wallet is None or not wallet.has(partition):
+            raise StoreDown(f"partition {partition} has no open primary")
+        return wallet
+
+    # --- following moves ---------------------------------------------------------------------------------------
+    def _follow(self) -> None:
+        """Give each primary its partitions; one that gets more is opened anew."""
+        owned: dict[str, set[int]] = {url: set() for url in self._topology.urls()}
+        for partition, slot in enumerate(_SLOTS):
+            url = self._topology.url_of(slot)
+            if url is not None:
+                owned[url].add(partition)
+        for url, partitions in owned.items():
+            if url not in self._wallets:
+                store = self._make(url)
+                store.partitions = frozenset(partitions)
+                self._wallets[url] = Wallet(store, self._on_change, one_slot=True)
+                task = asyncio.create_task(self._wallets[url].start())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            else:
+                self._wallets[url].give(frozenset(partitions))
+        for url in self._wallets.keys() - owned.keys():
+            self._wallets[url].give(frozenset())
+        log.info("wallet_partitions", nodes={url: len(partitions) for url, partitions in owned.items()})

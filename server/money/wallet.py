@@ -1,0 +1,390 @@
+"""The wallet: coins go, diamonds come, at once or not at all.
+
+Gifts that arrive while calls are in flight wait and go together in the next: one script call, one fsync for all.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+import structlog
+
+from protocol.ids import uuid7_ms
+from server import limits
+from server.money.results import (
+    Adjusted,
+    Change,
+    LimitEntry,
+    Moved,
+    Paid,
+    Receipt,
+    Spend,
+    SpendLimit,
+    WalletView,
+    adjusted_of,
+    receipt_of,
+    refusal_of,
+    spend_limit_of,
+    unavailable,
+)
+from server.money.store import NotReplicated, WalletStore
+from server.store import keys, scripts
+from server.store.client import StoreDown, StoreError, StoreRefused
+from server.store.cluster import not_here
+
+log = structlog.get_logger()
+
+SPEND = scripts.load("wallet_spend")
+ADJUST = scripts.load("wallet_adjust")
+LIMIT = scripts.load("wallet_limit")
+SCRIPTS = (SPEND, ADJUST, LIMIT)
+
+
+class _Waiting:
+    """A gift in the queue and the future of whoever waits for it."""
+
+    __slots__ = ("future", "spend")
+
+    def __init__(self, spend: Spend, future: "asyncio.Future[Paid]") -> None:
+        self.spend = spend
+        self.future = future
+
+
+class Wallet:
+    """The only writer of money on this node. `on_change` hears of every balance that it moved."""
+
+    def __init__(
+        self, store: WalletStore, on_change: Callable[[Sequence[Change]], None], *, one_slot: bool = False
+    ) -> None:
+        self._store = store
+        self._one_slot = one_slot  # on a cluster a script has the keys of one slot
+        self._on_change = on_change
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()  # in flight; one connection runs them in their order
+        self._stopping = False
+        self.batches = 0
+        self.gifts = 0
+
+    @property
+    def up(self) -> bool:
+        return self._store.up
+
+    @property
+    def usable(self) -> bool:
+        """Whether gifts are taken."""
+        return self._store.usable
+
+    @property
+    def log_entries(self) -> int:
+        return self._store.log_entries
+
+    def has(self, partition: int) -> bool:
+        """Whether the partition is open at this primary."""
+        return self._store.up and partition in self._store.epochs and partition in self._store.partitions
+
+    def give(self, partitions: frozenset[int]) -> None:
+        """This primary has these partitions now; new ones are opened before anybody may use them."""
+        more = partitions - self._store.partitions
+        self._store.partitions = partitions
+        if more:
+            self._store.reopen()
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    async def start(self) -> None:
+        await self._store.start()
+        self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each look for it is a system call, getpid
+        self._task = self._loop.create_task(self._commit_groups(), name="wallet-commit")
+
+    async def stop(self) -> None:
+        """Finish the gifts that were taken, then let go."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.DRAIN_S_MAX):
+                    await asyncio.shield(self._task)
+            for task in (self._task, *self._calls):
+                task.cancel()
+            await asyncio.gather(self._task, *self._calls, return_exceptions=True)
+        await self._store.stop()
+
+    async def wait_up(self, timeout_s: float) -> None:
+        await self._store.wait_up(timeout_s)
+
+    def _epoch(self, partition: int) -> str:
+        """Raises Moved when the partition is not open here."""
+        epoch = self._store.epochs.get(partition)
+        if epoch is None:
+            raise Moved
+        return epoch
+
+    # --- reading -----------------------------------------------------------------------------------------------
+    async def coins(self, user_id: str) -> int | None:
+        """A balance, or None while the store is away."""
+        try:
+            held = await self._store.read("HGET", keys.wallet(user_id), "c")
+        except StoreError:
+            return None
+        return int(held or 0)
+
+    async def view(self, user_id: str) -> WalletView:
+        """Raises Refused wallet_unavailable."""
+        try:
+            coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
+        except StoreError as error:
+            raise _away(error) from None
+        return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
+
+    # --- spending ----------------------------------------------------------------------------------------------
+    async def spend(self, spend: Spend) -> Paid:
+        """Pay one gift. Cancelling the caller cancels its waiting, never the gift. Raises Refused."""
+        if self._stopping or not self._store.usable or len(self._queue) >= limits.SPEND_QUEUE_MAX:
+            raise unavailable()
+        future: asyncio.Future[Paid] = self._loop.create_future()
+        future.add_done_callback(_retrieve)
+        self._queue.append(_Waiting(spend, future))
+        self._wake.set()
+        return await future  # ends in bounded time: the store's own watch drops a silent connection
+
+    async def find(self, user_id: str, gift_id: str) -> Receipt | None:
+        """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable."""
+        try:
+            [text] = await self._store.read_confirmed(("GET", keys.receipt(user_id, gift_id)))
+        except StoreError as error:
+            raise _away(error) from None
+        return None if text is None else receipt_of(text)
+
+    async def _commit_groups(self) -> None:
+        """A few calls in flight; what came meanwhile goes together in the next. No timer, no wait when idle."""
+        while True:
+            if len(self._calls) >= limits.SPEND_CALLS_MAX:
+                await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
+                continue
+            if not self._queue:
+                if self._stopping:
+                    await asyncio.gather(*self._calls)
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            size = min(len(self._queue), limits.SPEND_BATCH_MAX)
+            batch = [self._queue.popleft() for _ in range(size)]
+            call = asyncio.create_task(self._commit_or_fail(batch))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+    async def _commit_or_fail(self, batch: list[_Waiting]) -> None:
+        """Whatever happens, nobody waits for ever."""
+        try:
+            await self._commit(batch)
+        except Exception:
+            log.exception("wallet_commit_failed", gifts=len(batch))
+        finally:
+            _fail([waiting for waiting in batch if not waiting.future.done()])
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        if not self._one_slot:
+            await self._commit_together(batch)
+            return
+        by_partition: dict[int, list[_Waiting]] = {}
+        for waiting in batch:
+            by_partition.setdefault(keys.partition_of(waiting.spend.viewer), []).append(waiting)
+        await asyncio.gather(*(self._commit_together(part) for part in by_partition.values()))
+
+    async def _commit_together(self, batch: list[_Waiting]) -> None:
+        try:
+            outcomes = await self._call(batch)
+        except (StoreDown, NotReplicated):
+            _fail(batch)
+            return
+        except Moved as moved:
+            _fail(batch, moved)
+            return
+        except StoreRefused as refused:
+            await self._commit_refused(batch, refused)
+            return
+        except StoreError:
+            await self._resolve(batch)
+            return
+        self._settle(batch, outcomes, again=False)
+
+    async def _call(self, batch: list[_Waiting]) -> list[list[bytes]]:
+        names: list[str] = []
+        args: list[str | bytes | int] = [
+            limits.GIFT_ID_LIFE_MS,
+            limits.GIFT_ID_AHEAD_MS,
+            limits.RECEIPT_MARGIN_MS,
+            limits.COMBO_COUNT_S,
+            self._store.site_limit,
+        ]
+        for waiting in batch:
+            spend = waiting.spend
+            partition, of_gift = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
+            names += of_gift
+            args += (
+                self._epoch(partition),
+                uuid7_ms(spend.gift_id),
+                spend.fingerprint,
+                spend.coins,
+                spend.diamonds,
+                spend.count,
+                1 if spend.combo else 0,
+                spend.entry,
+            )
+        return cast(list[list[bytes]], await self._store.write(SPEND, names, args))
+
+    async def _commit_refused(self, batch: list[_Waiting], refused: StoreRefused) -> None:
+        """The store raised an error: one spoilt key must not stop the others, so each goes alone, by its id."""
+        if not_here(refused):
+            _fail(batch, Moved())
+            return
+        if len(batch) == 1 or not str(refused).startswith(("WRONGTYPE", "ERR")):
+            log.error("wallet_refused", error=str(refused)[:200], gifts=len(batch))
+            _fail(batch)
+            return
+        for waiting in batch:
+            await self._commit_together([waiting])
+
+    async def _resolve(self, batch: list[_Waiting]) -> None:
+        """The call was sent and its answer lost: ask for each receipt by id. Nothing is spent again."""
+        try:
+            await self._store.wait_up(limits.SPEND_WAIT_S)
+            asked = [("GET", keys.receipt(w.spend.viewer, w.spend.gift_id)) for w in batch]
+            receipts = await self._store.read_confirmed(*asked)
+        except StoreError:
+            _fail(batch)
+            return
+        for waiting, receipt in zip(batch, receipts, strict=True):
+            if receipt is None:
+                _fail([waiting])
+                continue
+            fp, *outcome = cast(bytes, receipt).split(b" ")
+            same = fp.decode() == waiting.spend.fingerprint
+            self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], again=True)
+
+    def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, again: bool) -> None:
+        """Answer those who wait. `again`: a receipt found after a lost answer is this very call's own."""
+        self.batches += 1
+        changes, stale = [], False
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            status = outcome[0]
+            if status in (b"ok", b"duplicate"):
+                paid = Paid(
+                    balance=int(outcome[1]),
+                    combo_count=int(outcome[2]),
+                    entry_id=outcome[3].decode(),
+                    duplicate=status == b"duplicate" and not again,
+                )
+                if not paid.duplicate:
+                    self.gifts += 1
+                    spend = waiting.spend
+                    changes.append(
+                        Change(
+                            user_id=spend.viewer,
+                            coins=paid.balance,
+                            cause="gift",
+                            ref=spend.gift_id,
+                            entry=paid.entry_id,
+                        )
+                    )
+                if not waiting.future.done():
+                    waiting.future.set_result(paid)
+                continue
+            stale = stale or status == b"stale_epoch"
+            if not waiting.future.done():
+                waiting.future.set_exception(refusal_of(status, outcome, waiting.spend))
+        if changes:
+            self._on_change(changes)
+        if stale:
+            self._store.reopen()
+
+    # --- from outside the rooms --------------------------------------------------------------------------------
+    async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> Adjusted:
+        """Credit bought coins once per id. Raises TopUpConflict, Refused wallet_unavailable."""
+        return await self.adjust(
+            user_id, f"topup:{topup_id}", print_, delta=coins, status="", total="bought", entry=entry
+        )
+
+    async def adjust(
+        self, user_id: str, operation: str, print_: str, *, delta: int, status: str, total: str, entry: bytes
+    ) -> Adjusted:
+        """Move `delta` coins and set the status ('' keeps it), once per operation `<kind>:<id>`.
+
+        Raises TopUpConflict when the operation was another one, Refused wallet_unavailable or insufficient_coins.
+        """
+        if not self._store.usable:
+            raise unavailable()
+        partition = keys.partition_of(user_id)
+        receipt = keys.receipt(user_id, operation)
+        names = [keys.wallet(user_id), receipt, keys.log(partition), keys.wallet_meta(partition)]
+        bounds = (limits.BALANCE_MAX, limits.TOPUP_RECEIPT_S)
+        args = (self._epoch(partition), print_, delta, status, total, *bounds, entry)
+        try:
+            outcome = cast(list[bytes], await self._store.write(ADJUST, names, args))
+        except StoreError as error:
+            raise _away(error) from None
+        self._reopen_if_stale(outcome[0])
+        done = adjusted_of(outcome, user_id, delta)
+        if delta:
+            await self._tell(user_id, operation, done)
+        return done
+
+    async def _tell(self, user_id: str, operation: str, done: Adjusted) -> None:
+        """The user's sockets; for a duplicate too, whose first answer may have been lost, with what is held now."""
+        kind, _, ref = operation.partition(":")
+        coins = await self.coins(user_id) if done.duplicate else done.balance
+        if coins is not None:
+            self._on_change([Change(user_id=user_id, coins=coins, cause=kind, ref=ref, entry=done.entry_id)])
+
+    def _reopen_if_stale(self, status: bytes) -> None:
+        if status == b"stale_epoch":
+            self._store.reopen()
+
+    async def set_limit(self, user_id: str, order_id: str, coins_per_day: int) -> SpendLimit:
+        """A viewer's own limit per UTC day, 0 for none; the newest holds. Raises Refused wallet_unavailable."""
+        if not self._store.usable:
+            raise unavailable()
+        partition = keys.partition_of(user_id)
+        names = [keys.wallet(user_id), keys.log(partition), keys.wallet_meta(partition)]
+        entry = msgspec.json.encode(LimitEntry(id=order_id, viewer=user_id, coins_per_day=coins_per_day))
+        args = (self._epoch(partition), coins_per_day, entry)
+        try:
+            outcome = cast(list[bytes], await self._store.write(LIMIT, names, args))
+        except StoreError as error:
+            raise _away(error) from None
+        self._reopen_if_stale(outcome[0])
+        return spend_limit_of(outcome, user_id)
+
+    async def last_entry(self, partition: int) -> tuple[int, int]:
+        """The last id of a partition's log. Raises Refused wallet_unavailable."""
+        try:
+            rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
+        except StoreError as error:
+            raise _away(error) from None
+        epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
+        return int(epoch), int(n)
+
+
+def _away(error: StoreError) -> Exception:
+    """A slot that has moved may be asked for at its new place; anything else is told to the sender."""
+    return Moved() if not_here(error) else unavailable()
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception | None = None) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(error or unavailable())
+
+
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    """Whoever waited may be gone: the outcome stands in the receipt, no warning is due."""
+    if not future.cancelled():
+        future.exception()

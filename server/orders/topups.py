@@ -1,0 +1,102 @@
+"""Bought coins: the row with its unique id first, then the wallet, once; and what the journal tells of a wallet."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+from sqlalchemy import Engine, select, tuple_
+
+from protocol.ids import TopUpId, UserId
+from server import limits
+from server.clock import Clock
+from server.journal.bulk import insert_once
+from server.journal.database import ask, reading
+from server.journal.tables import entries, topups
+from server.money.results import Adjusted, Money, TopUpConflict, fingerprint
+
+
+class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
+    """An order for coins that the host platform was paid for."""
+
+    id: TopUpId
+    coins: Annotated[int, Meta(ge=1, le=limits.TOPUP_COINS_MAX)]
+    source: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
+
+
+class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup"):
+    """A top-up in the ledger log."""
+
+    id: str
+    viewer: str
+    coins: int
+    source: str
+    fp: str
+
+
+class Purchases:
+    """Top-ups through journal and wallet. SQL runs in threads, never on the loop."""
+
+    def __init__(self, engine: Engine, wallet: Money, clock: Clock) -> None:
+        self._engine = engine
+        self._wallet = wallet
+        self._clock = clock
+
+    async def top_up(self, user_id: UserId, order: TopUp) -> Adjusted:
+        """Credit once per id, for ever. Raises TopUpConflict, Refused wallet_unavailable, SQLAlchemyError."""
+        before = await ask(self._record, user_id, order)
+        if before is not None:
+            if (before.user_id, before.coins, before.source) != (user_id, order.coins, order.source):
+                raise TopUpConflict
+            if before.state == "posted":
+                return Adjusted(balance=before.balance, entry_id="", duplicate=True)
+        print_ = fingerprint(user_id, order.coins, order.source)
+        entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source, fp=print_)
+        return await self._wallet.top_up(user_id, order.id, order.coins, print_, msgspec.json.encode(entry))
+
+    def _record(self, user_id: str, order: TopUp) -> Any:
+        """The row of this id that was there before, or None when this call made it.
+
+        It looks before it writes: most of what is repeated was written long ago.
+        """
+        if (before := self._ordered(order.id)) is not None:
+            return before
+        row = {
+            "id": order.id,
+            "user_id": user_id,
+            "coins": order.coins,
+            "source": order.source,
+            "at_ms": self._clock.now_ms(),
+            "state": "pending",
+        }
+        with self._engine.begin() as connection:
+            new = insert_once(connection, topups, row)
+        return None if new else self._ordered(order.id)
+
+    def _ordered(self, topup_id: str) -> Any:
+        with reading(self._engine).connect() as connection:
+            return connection.execute(select(topups).where(topups.c.id == topup_id)).one_or_none()
+
+    async def entries_of(self, user_id: UserId, before: tuple[int, int] | None) -> list[dict[str, Any]]:
+        """The newest journal entries of a wallet before `(epoch, n)`, a page of them. Raises SQLAlchemyError."""
+        return await ask(self._entries_of, user_id, before)
+
+    def _entries_of(self, user_id: str, before: tuple[int, int] | None) -> list[dict[str, Any]]:
+        query = select(entries).where(entries.c.user_id == user_id)
+        if before is not None:
+            query = query.where(tuple_(entries.c.epoch, entries.c.n) < before)
+        newest = query.order_by(entries.c.epoch.desc(), entries.c.n.desc())  # a user's entries are of one partition
+        with reading(self._engine).connect() as connection:
+            rows = connection.execute(newest.limit(limits.ENTRIES_PAGE)).all()
+        return [
+            {
+                "entry": f"{row.epoch}-{row.n}",
+                "kind": row.kind,
+                "ref": row.ref,
+                "coins": row.coins if row.kind in ("topup", "refund") else -row.coins,
+                "balance": row.balance,
+                "room_id": row.room_id,
+                "to": row.creator_id,
+                "at_ms": row.at_ms,
+            }
+            for row in rows
+        ]

@@ -1,0 +1,1 @@
+"""What runs: the supervisor, nodes, the journal process, and the checks before a start."""

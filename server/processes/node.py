@@ -1,0 +1,107 @@
+"""The node process: uvicorn with our handshake, and a stop that lets every socket know before anything is closed."""
+
+import asyncio
+import contextlib
+import gc
+import resource
+import signal
+import socket
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from server import limits
+from server.app import Node, create_app
+from server.edge.patience import PatientHttp, reap
+from server.edge.socket import LiveroomWebSocket
+from server.settings import Settings, Unusable
+
+log = structlog.get_logger()
+
+
+class Server(uvicorn.Server):
+    """uvicorn alone would send 1012 to everybody at once; here a signal begins the drain first."""
+
+    def __init__(self, config: uvicorn.Config, node: Node) -> None:
+        super().__init__(config)
+        self._node = node
+        self._drain: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        loop = asyncio.get_running_loop()
+        if self._drain is None:
+            self._drain = loop.create_task(self._drain_then_exit())
+        elif sig == signal.SIGINT:
+            self.force_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's, ten times a second; now and then it looks for requests that do not end."""
+        if counter % int(limits.REAP_EVERY_S * 10) == 0:
+            reaped = reap(list(self.server_state.connections), asyncio.get_running_loop().time())
+            if reaped:
+                log.info("requests_reaped", count=reaped)
+        return await super().on_tick(counter)
+
+    async def _drain_then_exit(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.DRAIN_S_MAX):
+                await self._node.sessions.drain()
+        self.should_exit = True
+
+
+def listen(settings: Settings, port: int | None = None, *, shared: bool = False) -> socket.socket:
+    """A listening socket; `shared` with the other workers, among whom the kernel spreads who comes.
+
+    Raises Unusable when the port is taken.
+    """
+    port = settings.port if port is None else port
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: else asyncio sets no TCP_NODELAY
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.KERNEL_SEND_BYTES)  # inherited by each socket
+    try:
+        listener.bind((settings.host, port))
+        listener.listen(4096)
+    except OSError as error:
+        listener.close()
+        raise Unusable(f"Port {port} on {settings.host} cannot be used: {error.strerror}.") from None
+    return listener
+
+
+def raise_file_limit() -> None:
+    """As many sockets as the system lets this process have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal. Raises Unusable."""
+    raise_file_limit()
+    node = Node(settings)
+    config = uvicorn.Config(
+        create_app(node),
+        ws=LiveroomWebSocket,
+        http=PatientHttp,
+        loop="uvloop",
+        ws_ping_interval=None,  # the wheel pings
+        ws_ping_timeout=None,
+        ws_per_message_deflate=False,  # never a deflate context per socket
+        access_log=False,  # addresses hold tokens
+        log_level="warning",
+        timeout_graceful_shutdown=int(limits.DRAIN_S_MAX) or 1,
+        lifespan="on",
+    )
+    listeners = [listen(settings, shared=settings.worker is not None)]
+    if settings.own_port is not None:
+        listeners.append(listen(settings, settings.own_port))
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: full collections need not look at it
+    gc.set_threshold(50_000, 50, 100)
+    server = Server(config, node)
+    server.run(sockets=listeners)
+    if not server.started:
+        raise Unusable("The node could not start; a store or the journal does not answer (see the log above).")

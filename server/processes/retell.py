@@ -1,0 +1,196 @@
+"""Gifts that no node came to show: noted as the log is read, looked for in their rooms when old enough, shown once."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, cast
+
+import msgspec
+import structlog
+
+from protocol.gifts import GiftSent
+from server import limits
+from server.clock import Clock
+from server.features.gifts import GiftEntry, show_gift
+from server.journal.books import LogEntry
+from server.journal.ledger import Entries, Logs
+from server.rooms.history import History, NoSuchRoom
+from server.store import keys
+from server.store.client import StoreDown
+from server.store.cluster import ClusterStore
+
+log = structlog.get_logger()
+
+_ENTRY = msgspec.json.Decoder(GiftEntry)
+Position = tuple[int, int]  # epoch and number of an entry
+ReadLogs = Callable[[dict[int, str], int], Awaitable[Logs]]  # where to begin, and how many entries at most
+
+
+class Noted(NamedTuple):
+    """What is remembered of an entry until it is old enough; `gift_id` is empty when it is no gift."""
+
+    epoch: int
+    n: int
+    at_ms: int
+    room: str
+    gift_id: str
+
+
+class Retell:
+    """How far the rooms were told is kept in the room store itself: if that loses its tail, so does this.
+
+    On a cluster this and what was shown may lie on two primaries: when one of them is replaced, the whole log is
+    looked at again, as far back as it goes.
+    """
+
+    def __init__(self, history: History, clock: Clock, read_logs: ReadLogs) -> None:
+        self._history = history
+        self._clock = clock
+        self._read_logs = read_logs
+        self._read: dict[int, Position] = {}  # up to where the log was looked at, by us or by the drain
+        self._noted: dict[int, deque[Noted]] = {}
+        self._up_to_date: set[int] = set()
+        self._of = ""  # the room store that `shown` is of: another one may have lost more
+        self.shown: dict[int, Position] | None = None
+        self.retold = 0
+
+    async def begin(self) -> None:
+        """Learn once of a store how far the rooms were told; then what the drain reads is noted. Raises StoreError."""
+        of = self._history.store.identity
+        if self.shown is None or self._of != of:
+            self.shown, self._of = None, of
+            self.shown = await self._read_shown()
+            self._read = dict(self.shown)
+            self._noted = {partition: deque() for partition in self.shown}
+            self._up_to_date.clear()
+
+    def note(self, after: dict[int, Position], logs: Logs) -> None:
+        """What the drain has read behind `after`: where nothing lies between, it need not be read again."""
+        for partition, position in after.items():
+            if partition in self._read and position <= self._read[partition] and self._has_room(partition):
+                self._note(partition, logs.get(partition, []))
+                self._up_to_date.add(partition)
+
+    async def once(self) -> None:
+        """One round over all partitions; the once-key makes a second showing nothing. Raises StoreError."""
+        try:
+            await self._once()
+        except BaseException:
+            self.shown = None  # what was noted may be gone with this round: from the beginning
+            self._read.clear()
+            raise
+
+    async def _once(self) -> None:
+        await self.begin()
+        assert self.shown is not None
+        behind = [p for p in self._read if p not in self._up_to_date and self._has_room(p)]
+        self._up_to_date.clear()
+        # More than the drain takes at a time, so that after a start it is caught up with.
+        logs = await self._read_logs({p: after(self._read[p]) for p in behind}, 2 * limits.DRAIN_BATCH)
+        for partition, found in logs.items():
+            self._note(partition, found)
+        now_ms = self._clock.now_ms()
+        taken = {partition: _take_old(noted, now_ms) for partition, noted in self._noted.items()}
+        old = {partition: found for partition, found in taken.items() if found}
+        for partition, missing in (await self._not_shown(old, now_ms)).items():
+            await self._retell(partition, missing)
+        last = {partition: (found[-1].epoch, found[-1].n) for partition, found in old.items()}
+        store = self._history.store
+        if store.identity != self._of:
+            raise StoreDown("what was shown was asked of another store")
+        await asyncio.gather(*(store.call("SET", keys.shown_watermark(p), f"{e}-{n}") for p, (e, n) in last.items()))
+        self.shown.update(last)
+
+    async def _read_shown(self) -> dict[int, Position]:
+        partitions = range(limits.WALLET_PARTITIONS)
+        store = self._history.store
+        if isinstance(store, ClusterStore) and await store.call("GET", keys.SHOWN_BY) != self._of.encode():
+            await asyncio.gather(*(store.call("DEL", keys.shown_watermark(p)) for p in partitions))
+            await store.call("SET", keys.SHOWN_BY, self._of)
+        found = await asyncio.gather(*(store.call("GET", keys.shown_watermark(p)) for p in partitions))
+        return {p: _parse_id(value) for p, value in zip(partitions, found, strict=True)}
+
+    def _has_room(self, partition: int) -> bool:
+        return len(self._noted[partition]) < limits.RETELL_NOTED_MAX
+
+    def _note(self, partition: int, found: Entries) -> None:
+        noted, read = self._noted[partition], self._read[partition]
+        for entry in found:
+            if isinstance(entry, LogEntry) and (entry.epoch, entry.n) > read:  # the ledger sets the unreadable aside
+                about = entry.about
+                gift_id = about.id if about.kind == "gift" else ""
+                noted.append(Noted(entry.epoch, entry.n, entry.at_ms, about.room or "", gift_id))
+        if found:
+            self._read[partition] = max(read, (found[-1].epoch, found[-1].n))
+
+    async def _not_shown(self, old: dict[int, list[Noted]], now_ms: int) -> dict[int, list[Noted]]:
+        """Gifts without a once-key, by partition and in the log's order. Raises StoreError."""
+        by_room: dict[str, list[tuple[int, Noted]]] = {}
+        for partition, found in old.items():
+            for noted in found:
+                if noted.gift_id and now_ms - noted.at_ms <= limits.RETELL_UNTIL_MS:  # later nobody knows any more
+                    by_room.setdefault(noted.room, []).append((partition, noted))
+        asked = [
+            (room, gifts[first : first + limits.RETELL_ASKED])
+            for room, gifts in by_room.items()
+            for first in range(0, len(gifts), limits.RETELL_ASKED)
+        ]
+        replies = await asyncio.gather(*(self._shown_as(room, some) for room, some in asked))
+        missing: dict[int, list[Noted]] = {}
+        for (_, some), seqs in zip(asked, replies, strict=True):
+            for (partition, noted), seq in zip(some, seqs, strict=True):
+                if seq is None:
+                    missing.setdefault(partition, []).append(noted)
+        return {partition: sorted(found) for partition, found in missing.items()}
+
+    async def _shown_as(self, room: str, gifts: list[tuple[int, Noted]]) -> list[bytes | None]:
+        """The seqs of a room's gifts, None for one that it has not shown. Raises StoreError."""
+        names = [keys.room_once(room, noted.gift_id) for _, noted in gifts]
+        return cast(list[bytes | None], await self._history.store.call("MGET", *names))
+
+    async def _retell(self, partition: int, missing: list[Noted]) -> None:
+        """Read them again, for only where they stand is noted, and show them."""
+        while missing:
+            first, last = missing[0], missing[-1]
+            logs = await self._read_logs({partition: f"{first.epoch}-{first.n}"}, limits.DRAIN_BATCH)
+            found = {(entry.epoch, entry.n): entry for entry in logs.get(partition, [])}
+            read_to = max(found, default=(last.epoch, last.n))  # a store that lost its tail has none of them
+            for noted in missing:
+                entry = found.get((noted.epoch, noted.n))
+                if isinstance(entry, LogEntry):
+                    await self._show(entry)
+            missing = [noted for noted in missing if (noted.epoch, noted.n) > read_to]
+
+    async def _show(self, entry: LogEntry) -> None:
+        try:
+            gift = _ENTRY.decode(entry.body)
+            msgspec.json.decode(gift.show, type=GiftSent)
+        except msgspec.DecodeError as error:
+            log.error("gift_unreadable", entry=f"{entry.epoch}-{entry.n}", error=str(error))
+            return
+        try:
+            if await show_gift(self._history, gift, entry.combo_count):
+                self.retold += 1
+                log.info("gift_retold", gift_id=gift.id, room=gift.room)
+        except NoSuchRoom:
+            log.warning("gift_without_room", gift_id=gift.id, room=gift.room)
+
+
+def _take_old(noted: deque[Noted], now_ms: int) -> list[Noted]:
+    """Those whose node has had its moment; the younger ones wait."""
+    old = []
+    while noted and abs(now_ms - noted[0].at_ms) >= limits.RETELL_AFTER_MS:
+        old.append(noted.popleft())
+    return old
+
+
+def after(position: Position) -> str:
+    """Where XRANGE begins to read behind it."""
+    return f"({position[0]}-{position[1]}"
+
+
+def _parse_id(value: bytes | None) -> Position:
+    if value is None:
+        return (0, 0)
+    epoch, n = value.split(b"-")
+    return int(epoch), int(n)

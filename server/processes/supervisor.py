@@ -1,0 +1,290 @@
+"""Everything on one machine: the embedded stores, the journal and a node, each a child that is started again."""
+
+import asyncio
+import contextlib
+import fcntl
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import structlog
+from rich.console import Console
+
+from server import limits
+from server.processes.node import listen
+from server.settings import Settings, Unusable, child_environment
+from server.store import embedded, keys
+from server.store.client import Store, StoreError
+from server.store.embedded import ROOM, WALLET, StoreKind
+
+log = structlog.get_logger()
+
+
+class Child:
+    """One supervised process: started again with a growing pause when it dies by itself."""
+
+    def __init__(
+        self, name: str, command: Callable[[], list[str]], environment: dict[str, str], inherited: tuple[int, ...]
+    ) -> None:
+        self.name = name
+        self._command = command
+        self._environment = environment
+        self._inherited = inherited
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self.restarts = 0
+        self.failed_code: int | None = None
+        self.stopped_in_order = False
+
+    async def start(self) -> None:
+        await self._spawn()
+        self._task = asyncio.create_task(self._keep(), name=self.name)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    async def _spawn(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command(),
+            env=self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor: it stops all in order
+            preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),
+            pass_fds=self._inherited,  # one thread, and prctl is all it does
+        )
+
+    async def _keep(self) -> None:
+        pause_s = limits.RESTART_S
+        loop = asyncio.get_running_loop()
+        while True:
+            assert self._process is not None
+            began = loop.time()
+            code = await self._process.wait()
+            if self._stopping:
+                return
+            if code == 2:  # it said why in one sentence, and would say it again
+                self.failed_code = code
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            if loop.time() - began > limits.RESTART_S_MAX:
+                pause_s = limits.RESTART_S
+            log.warning("child_died", child=self.name, code=code, again_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, limits.RESTART_S_MAX)
+            if self._stopping:
+                return
+            self.restarts += 1
+            await self._spawn()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Ask it to end, and make it when it does not."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            await self._end_keeping()
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(timeout_s):
+                self.stopped_in_order = await process.wait() == 0
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        await self._end_keeping()
+
+    async def _end_keeping(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+
+class DataFolder:
+    """The data folder, ours alone while we or a child of ours runs.
+
+    Two locks: `lock` is the supervisor's; `children.lock` belongs to a file that the children inherit, so that what a
+    killed supervisor leaves behind is waited for, and another supervisor is refused at once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._own: IO[str] | None = None
+        self._children: IO[str] | None = None
+
+    async def take(self) -> None:
+        """Raises Unusable when it cannot be written or another server uses it."""
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            self._own = (self._path / "lock").open("a+")
+            self._children = (self._path / "children.lock").open("a+")
+            probe = self._path / ".writable"
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise Unusable(f"The data folder {self._path} cannot be written: {error.strerror}.") from None
+        await self._lock(self._own, 0)
+        await self._lock(self._children, limits.LEFTOVERS_S_MAX)
+
+    async def _lock(self, file: IO[str], patience_s: float) -> None:
+        deadline = asyncio.get_running_loop().time() + patience_s
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise Unusable(f"The data folder {self._path} is in use by another Liveroom.") from None
+            await asyncio.sleep(limits.STORE_RETRY_S)
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The descriptors that children inherit."""
+        return (self._children.fileno(),) if self._children is not None else ()
+
+
+class Supervisor:
+    """Starts in order, restarts what dies, stops in the reverse order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = DataFolder(settings.data)
+        self._stopping = asyncio.Event()
+        self._children: list[Child] = []
+        self._nodes: list[Child] = []
+        self._stores: list[tuple[StoreKind, Child]] = []
+
+    async def run(self) -> int:
+        """Until a signal; the exit code. Raises Unusable."""
+        await self._folder.take()
+        for port in self._ports():  # a taken one is told before anything is started
+            listen(self._settings, port).close()
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, self._stopping.set)
+        try:
+            await self._start_all()
+            await self._until_ready()
+            if not self._stopping.is_set():
+                self._say_where()
+            await self._stopping.wait()
+        finally:
+            await self._stop_all()
+        return next((child.failed_code for child in self._children if child.failed_code), 0)
+
+    async def _start_all(self) -> None:
+        for kind, url in ((WALLET, self._settings.wallet_url), (ROOM, self._settings.room_url)):
+            if url is None:
+                await self._start_store(kind)
+        await self._start_part("journal", "journal")
+        if self._settings.workers == 1:
+            self._nodes.append(await self._start_part("node", "node"))
+            return
+        for number in range(self._settings.workers):
+            self._nodes.append(await self._start_part("node", f"node {number + 1}", "--worker", str(number)))
+
+    async def _start_part(self, part: str, name: str, *args: str) -> Child:
+        """A part of this program as a process of its own."""
+        environment = child_environment(PYTHONUNBUFFERED="1")
+        child = Child(name, lambda: [sys.executable, "-m", "server", part, *args], environment, self._folder.held)
+        await self._start(child)
+        return child
+
+    def _ports(self) -> list[int]:
+        """The port for everybody, and each worker's own."""
+        own = range(self._settings.workers) if self._settings.workers > 1 else ()
+        return [self._settings.port, *(self._settings.port + 1 + worker for worker in own)]
+
+    async def _start(self, child: Child) -> None:
+        self._children.append(child)
+        await child.start()
+
+    async def _start_store(self, kind: StoreKind) -> None:
+        socket = embedded.socket_path(kind, self._settings)
+        with contextlib.suppress(FileNotFoundError):
+            socket.unlink()  # of a run that was killed; the folder's lock says that it is over
+        whole = embedded.take_mark(kind, self._settings)
+        name, environment = f"{kind.name} store", child_environment()
+        child = Child(name, lambda: embedded.command(kind, self._settings), environment, self._folder.held)
+        await self._start(child)
+        self._stores.append((kind, child))
+        if whole and kind is ROOM:
+            await self._say_whole()
+
+    async def _say_whole(self) -> None:
+        """The room store lost nothing: rooms keep their epochs, and whoever resumes gets all they missed."""
+        store = Store("room", self._settings.room_address)
+        await store.start()
+        with contextlib.suppress(StoreError):
+            await store.wait_up(limits.STORE_START_S)
+            await store.call("SET", keys.ROOM_STORE_WHOLE, store.identity)
+        await store.stop()
+
+    async def _until_ready(self) -> None:
+        """Until the node takes newcomers; what keeps it from that is in its log."""
+        loop = asyncio.get_running_loop()
+        told = loop.time()
+        while not self._stopping.is_set():
+            if all([await self._ready(port) for port in self._ports()]):
+                return
+            if loop.time() - told > limits.READY_S:
+                told = loop.time()
+                log.error("not_ready_yet", see="the log above")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.STORE_RETRY_S):
+                    await self._stopping.wait()
+
+    async def _ready(self, port: int) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection(_reachable(self._settings.host), port)
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            async with asyncio.timeout(1.0):
+                status = await reader.readline()
+            writer.close()
+        except (OSError, TimeoutError):
+            return False
+        return b" 200 " in status
+
+    async def _stop_all(self) -> None:
+        """The nodes first, together, so that the journal and the stores see their last gift."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limits.STOP_S_MAX
+        await asyncio.gather(*(node.stop(limits.STORE_STOP_S) for node in self._nodes))
+        for child in reversed([child for child in self._children if child not in self._nodes]):
+            await child.stop(max(0.2, min(deadline - loop.time(), limits.STORE_STOP_S)))
+        for kind, child in self._stores:
+            if child.stopped_in_order:
+                embedded.mark_stopped(kind, self._settings)
+
+    def _say_where(self) -> None:
+        at = f"http://{_reachable(self._settings.host)}:{self._settings.port}"
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(f"\n[bold]Liveroom is live[/bold] ({self._settings.mode}, data in {self._settings.data})")
+        if self._settings.development:
+            console.print(f"  watch      {at}/watch/demo       (another viewer: {at}/watch/demo?user=bob)")
+            console.print(f"  overlay    {at}/overlay/demo     (an OBS browser source)")
+            console.print(f"  API        {at}/v1/openapi.json  (service key: {self._settings.service_key})")
+        else:
+            console.print(f"  API        {at}/v1/openapi.json")
+        console.print("  Ctrl-C stops it; the data stays.\n")
+
+
+def _reachable(host: str) -> str:
+    """An address that this machine can connect to for one that it listens on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal; the exit code. Raises Unusable."""
+
+    async def main() -> int:
+        return await Supervisor(settings).run()
+
+    return asyncio.run(main())

@@ -1,0 +1,232 @@
+"""From the bus to the rooms of this node: one order per room, no event twice, none missing without a word.
+
+Pub/sub may lose messages; the seq tells. What is missing is read from the history; when that is not whole any more
+the room starts again at the store's state and its sockets come back to a gap and a snapshot.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+
+from server import limits
+from server.rooms.history import History, NoSuchRoom, Recorded
+from server.store import keys
+from server.store.client import Link, Store, StoreDown, StoreError
+from server.store.cluster import SCHEME, AnyNode
+
+log = structlog.get_logger()
+
+
+class Listener(Protocol):
+    """A room of this node as the fan-out sees it."""
+
+    id: str
+    epoch: str
+    gone: bool
+
+    @property
+    def head(self) -> int: ...
+    def ingest(self, event: Recorded) -> None: ...
+    def hide(self, count: int) -> None: ...
+    def restart(self) -> None: ...
+
+
+class _Subscription:
+    """A room's channel: what came early, and whether what is missing is being read."""
+
+    __slots__ = ("again", "early", "early_epoch", "filling", "listener", "ready")
+
+    def __init__(self, ready: "asyncio.Future[None]") -> None:
+        self.listener: Listener | None = None
+        self.early: dict[int, Recorded] = {}
+        self.early_epoch = b""  # of what came before the listener
+        self.filling = False
+        self.again = False  # asked for while it was under way
+        self.ready = ready
+
+
+class Fanout:
+    """This node's subscriptions. `on_wallet_news` gets the payloads of the wallet channel."""
+
+    def __init__(self, url: str, history: History, on_wallet_news: Callable[[bytes], None]) -> None:
+        self._history = history
+        self._on_wallet_news = on_wallet_news
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._by_channel: dict[bytes, _Subscription] = {}
+        self._any_node = AnyNode(url) if url.startswith(SCHEME) else None
+        self._bus = Store("bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.received = 0
+        self.filled = 0
+
+    @property
+    def up(self) -> bool:
+        return self._bus.up
+
+    async def start(self) -> None:
+        if self._any_node is not None:
+            await self._any_node.start()
+        await self._bus.start()
+
+    async def stop(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._bus.stop()
+        if self._any_node is not None:
+            await self._any_node.stop()
+
+    # --- subscribing -------------------------------------------------------------------------------------------
+    async def listen(self, room_id: str) -> None:
+        """Subscribe to a room; events that come before `attach` wait. Raises StoreError."""
+        subscription = _Subscription(asyncio.get_running_loop().create_future())
+        self._subscriptions[room_id] = subscription
+        channel = keys.room_live(room_id)
+        self._by_channel[channel.encode()] = subscription
+        try:
+            self._send("SUBSCRIBE", channel)
+            async with asyncio.timeout(limits.STORE_CALL_S_MAX):
+                await asyncio.shield(subscription.ready)
+        except (TimeoutError, StoreError):
+            self.forget(room_id)
+            raise StoreDown("the bus does not answer") from None
+
+    def attach(self, listener: Listener) -> None:
+        """From now on this room takes its events; those that came early follow at once."""
+        subscription = self._subscriptions[listener.id]
+        subscription.listener = listener
+        if subscription.early_epoch not in (b"", listener.epoch.encode()):  # the room's store was replaced meanwhile
+            subscription.early.clear()
+            self._begin_filling(subscription)
+        self._take_early(subscription)
+
+    def forget(self, room_id: str) -> None:
+        """Nobody here watches the room any more."""
+        subscription = self._subscriptions.pop(room_id, None)
+        if subscription is None:
+            return
+        channel = keys.room_live(room_id)
+        self._by_channel.pop(channel.encode(), None)
+        if not subscription.ready.done():
+            subscription.ready.cancel()
+        if self._bus.up:
+            self._send("UNSUBSCRIBE", channel)
+
+    def _send(self, command: str, *channels: str) -> None:
+        link = self._bus.link
+        if link is None:
+            raise StoreDown("the bus is away")
+        link.tell(command, *channels)
+
+    async def _subscribe_all(self, link: Link) -> None:
+        channels = [keys.room_live(room_id) for room_id in self._subscriptions]
+        link.tell("SUBSCRIBE", keys.WALLET_NEWS, *channels)
+        for subscription in self._subscriptions.values():
+            if subscription.listener is not None:
+                self._begin_filling(subscription)
+
+    # --- receiving ---------------------------------------------------------------------------------------------
+    def _on_push(self, push: list[Any]) -> None:
+        kind = push[0]
+        if kind == b"message":
+            if push[1] == keys.WALLET_NEWS.encode():
+                self._on_wallet_news(push[2])
+                return
+            subscription = self._by_channel.get(push[1])
+            if subscription is not None:
+                self.received += 1
+                self._on_event(subscription, push[2])
+        elif kind == b"subscribe":
+            subscription = self._by_channel.get(push[1])
+            if subscription is not None and not subscription.ready.done():
+                subscription.ready.set_result(None)
+
+    def _on_event(self, subscription: _Subscription, payload: bytes) -> None:
+        epoch, seq, at_ms, body = payload.split(b" ", 3)
+        listener = subscription.listener
+        if seq == b"0":  # no event: how many had no place in the room
+            if listener is not None:
+                listener.hide(int(at_ms))
+            return
+        event = Recorded(int(seq), at_ms, body)
+        if listener is None:
+            if epoch != subscription.early_epoch:
+                subscription.early_epoch = epoch
+                subscription.early.clear()
+            if len(subscription.early) < limits.PENDING_EVENTS_MAX:  # what is left out is read from the history
+                subscription.early[event.seq] = event
+            return
+        if epoch.decode() != listener.epoch:
+            self._begin_filling(subscription)
+            return
+        if event.seq == listener.head + 1 and not subscription.early:
+            listener.ingest(event)
+        elif event.seq > listener.head:
+            if len(subscription.early) < limits.PENDING_EVENTS_MAX:
+                subscription.early[event.seq] = event
+            self._take_early(subscription)
+
+    def _take_early(self, subscription: _Subscription) -> None:
+        """Hand over what is contiguous; when something is missing, read it from the history."""
+        listener, early = subscription.listener, subscription.early
+        assert listener is not None
+        while (event := early.pop(listener.head + 1, None)) is not None:
+            listener.ingest(event)
+        for seq in [seq for seq in early if seq <= listener.head]:
+            del early[seq]
+        if early:
+            self._begin_filling(subscription)
+
+    # --- filling what is missing -------------------------------------------------------------------------------
+    def check_position(self, room_id: str) -> None:
+        """Compare with the store: a bus that lost messages silently is found out here."""
+        subscription = self._subscriptions.get(room_id)
+        if subscription is not None and subscription.listener is not None:
+            self._begin_filling(subscription)
+
+    def _begin_filling(self, subscription: _Subscription) -> None:
+        if subscription.filling:
+            subscription.again = True
+            return
+        subscription.filling = True
+        task = asyncio.create_task(self._fill(subscription))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fill(self, subscription: _Subscription) -> None:
+        """Compare with the store until that was done once after the last reason to."""
+        listener = subscription.listener
+        assert listener is not None
+        subscription.again = True
+        try:
+            while subscription.again and self._subscriptions.get(listener.id) is subscription:
+                subscription.again = False
+                try:
+                    await self._fill_once(listener)
+                except NoSuchRoom:
+                    listener.restart()
+                    return
+                except StoreError as error:
+                    log.info("fill_later", room=listener.id, error=str(error))
+                    await asyncio.sleep(limits.STORE_RETRY_S_MAX)
+                    subscription.again = True
+        finally:
+            subscription.filling = False
+        if subscription.early and not listener.gone:
+            self._take_early(subscription)
+
+    async def _fill_once(self, listener: Listener) -> None:
+        head = listener.head  # what comes over the bus while the store is asked is newer than its answer
+        epoch, seq = await self._history.position(listener.id)
+        missed = None
+        if epoch == listener.epoch and seq >= head:
+            missed = await self._history.read(listener.id, listener.head, seq)
+        if missed is None:
+            listener.restart()
+            return
+        for event in missed:
+            if event.seq == listener.head + 1:  # some may have come over the bus meanwhile
+                listener.ingest(event)
+                self.filled += 1

@@ -1,0 +1,84 @@
+"""What features register with rooms, filled at import: handlers, reactors, periodic work, parts of the snapshot."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from protocol.wire import Command, Event, Ok
+
+if TYPE_CHECKING:
+    from server.rooms.room import Member, Room
+
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
+Handler = Callable[["Room", "Member", Any], Awaitable[Ok | None]]
+Reactor = Callable[["Room", Any], None]
+Periodic = Callable[["Room"], Awaitable[None]]
+Hook = Callable[["Room", "Member"], None]
+
+HANDLERS: dict[type[Command], Handler] = {}
+REACTORS: dict[str, list[Reactor]] = {}
+PERIODICS: list[tuple[float, Periodic]] = []
+JOINED: list[Hook] = []
+LEFT: list[Hook] = []
+CLOSING: list[Periodic] = []
+SNAPSHOT_PARTS: dict[str, Callable[[dict[str, str]], Any]] = {}
+
+
+def handles(command: type[C]) -> Callable[[Callable[["Room", "Member", C], Awaitable[Ok | None]]], Handler]:
+    """Make a function the one handler of a command. It answers with an Ok, or raises Refused or Closed."""
+
+    def register(handler: Callable[["Room", "Member", C], Awaitable[Ok | None]]) -> Handler:
+        assert command not in HANDLERS, f"{command} has a handler already"
+        HANDLERS[command] = handler
+        return handler
+
+    return register
+
+
+def reacts(event: type[E]) -> Callable[[Callable[["Room", E], None]], Reactor]:
+    """Call a function with every such event of the room, on every node that shows the room. It must not wait."""
+
+    def register(reactor: Callable[["Room", E], None]) -> Reactor:
+        REACTORS.setdefault(str(event.__struct_config__.tag), []).append(reactor)
+        return reactor
+
+    return register
+
+
+def every(seconds: float) -> Callable[[Periodic], Periodic]:
+    """Call a function for every room of the node again and again; one room's calls never overlap."""
+
+    def register(periodic: Periodic) -> Periodic:
+        PERIODICS.append((seconds, periodic))
+        return periodic
+
+    return register
+
+
+def on_closing(periodic: Periodic) -> Periodic:
+    """Call a function when the node lets go of a room."""
+    CLOSING.append(periodic)
+    return periodic
+
+
+def on_joined(hook: Hook) -> Hook:
+    """Call a function for each member that came. It must not wait."""
+    JOINED.append(hook)
+    return hook
+
+
+def on_left(hook: Hook) -> Hook:
+    """Call a function for each member that went. It must not wait."""
+    LEFT.append(hook)
+    return hook
+
+
+def snapshot_part(field: str) -> Callable[[Callable[[dict[str, str]], Any]], Callable[[dict[str, str]], Any]]:
+    """Make a function the source of one field of the snapshot; it gets the room's feature state."""
+
+    def register(part: Callable[[dict[str, str]], Any]) -> Callable[[dict[str, str]], Any]:
+        assert field not in SNAPSHOT_PARTS, f"{field} has a source already"
+        SNAPSHOT_PARTS[field] = part
+        return part
+
+    return register

@@ -1,0 +1,151 @@
+"""Requests that do not end: closed after a while, and nobody else's connection with them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from server import limits
+from server.edge.patience import PatientHttp, reap
+
+LATE_S = limits.REQUEST_S_MAX + 1
+
+
+class Wire(asyncio.Transport):
+    """What was written, and whether it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def answer(_scope: object, _receive: object, send: object) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})  # type: ignore[operator]
+    await send({"type": "http.response.body"})  # type: ignore[operator]
+
+
+@pytest.fixture
+async def made() -> AsyncIterator[SimpleNamespace]:
+    """A connection, its wire, all connections, and the loop's time."""
+    state, wire = ServerState(), Wire()
+    config = uvicorn.Config(answer, http=PatientHttp, log_config=None, access_log=False)
+    config.load()
+    protocol = PatientHttp(config, state, {})
+    protocol.connection_made(wire)
+    loop = asyncio.get_running_loop()
+    yield SimpleNamespace(protocol=protocol, wire=wire, connections=state.connections, now=loop.time)
+    protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    "half", [b"", b"GE", b"GET / HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab"]
+)
+async def test_half_a_request_is_closed(made: SimpleNamespace, half: bytes) -> None:
+    """Whatever is missing, the connection is closed once the time for a request is over, and not before."""
+    made.protocol.data_received(half)
+    await asyncio.sleep(0)
+    assert reap(made.connections, made.now()) == 0
+    assert not made.wire.closed
+    assert reap(made.connections, made.now() + LATE_S) == 1
+    assert made.wire.closed
+    assert made.wire.written.startswith(b"HTTP/1.1 408 ") or b"200 OK" in made.wire.written
+
+
+async def test_a_whole_request_may_take_its_time(made: SimpleNamespace) -> None:
+    """A request that came whole is the app's affair, and between two requests uvicorn's keep-alive counts."""
+    made.protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert reap(made.connections, made.now() + LATE_S) == 0
+    async with asyncio.timeout(10):
+        while b"200 OK" not in made.wire.written:
+            await asyncio.sleep(0)
+    assert reap(made.connections, made.now() + LATE_S) == 0
+    made.protocol.data_received(b"GET / HT")
+    assert reap(made.connections, made.now() + LATE_S) == 1
+
+
+async def test_others_are_left_alone(made: SimpleNamespace) -> None:
+    """What is no HTTP connection of ours is not touched."""
+    assert reap([object(), *made.connections], made.now()) == 0
+
+
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("coding", ["length", "chunked"])
+async def test_an_offer_of_another_protocol_loses_no_body(made: SimpleNamespace, size: int, coding: str) -> None:
+    """The JDK's client offers h2c with its first request: the body is read, in whatever pieces it comes."""
+    plain = (
+        b"Content-Length: 2\r\n\r\n{}"
+        if coding == "length"
+        else b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    )
+    request = b"POST /x?y=1 HTTP/1.1\r\nHost: x\r\n" + OFFER + plain
+    for at in range(0, len(request), size):
+        made.protocol.data_received(request[at : at + size])
+    cycle = made.protocol.cycle
+    assert (bytes(cycle.body), cycle.more_body) == (b"{}", False)
+    assert (cycle.scope["method"], cycle.scope["path"], cycle.scope["query_string"]) == ("POST", "/x", b"y=1")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"X: " + b"x" * limits.HEAD_BYTES_MAX,
+        b"".join(b"X-%d: y\r\n" % n for n in range(limits.HEAD_LINES_MAX + 1)),
+    ],
+    ids=["a line without an end", "lines without an end"],
+)
+@pytest.mark.parametrize("size", [100, 100_000])
+async def test_a_head_without_an_end_is_refused(made: SimpleNamespace, head: bytes, size: int) -> None:
+    """431, and the connection is closed, before it has taken more memory than the bound."""
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n" + head
+    for at in range(0, len(request), size):
+        if not made.wire.closed:
+            made.protocol.data_received(request[at : at + size])
+    assert made.wire.written.startswith(b"HTTP/1.1 431 ")
+    assert made.wire.closed
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"0\r\nX: " + b"x" * 40_000, b"1;" + b"x" * 40_000],
+    ids=["a trailer without an end", "an extension of a chunk without an end"],
+)
+async def test_what_stands_beside_a_body_is_bounded(made: SimpleNamespace, rest: bytes) -> None:
+    """Trailers and extensions of chunks are bounded as heads are."""
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" + rest
+    for at in range(0, len(request), 1_000):
+        if not made.wire.closed:
+            made.protocol.data_received(request[at : at + 1_000])
+    assert made.wire.closed
+
+
+async def test_a_body_in_small_chunks_is_taken(made: SimpleNamespace) -> None:
+    """Many times the bound of a head, a byte at a time."""
+    made.protocol.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(limits.HEAD_BYTES_MAX):
+        made.protocol.data_received(b"1\r\nx\r\n")
+    made.protocol.data_received(b"0\r\n\r\n")
+    assert len(made.protocol.cycle.body) == limits.HEAD_BYTES_MAX
+    assert not made.wire.closed
+
+
+async def test_a_long_head_within_the_bound_is_taken(made: SimpleNamespace) -> None:
+    """A token of 4 KiB and cookies beside it."""
+    made.protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"x" * 8_000 + b"\r\n\r\n")
+    assert made.protocol.cycle is not None
+    assert made.wire.written == b""

@@ -1,0 +1,95 @@
+"""What the HTTP API takes: bodies and ids of the right shape, of a bounded size, and nothing else."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from server import limits
+from tests.http.test_http import HOST, error_of, topup
+from tests.site import Site
+
+PUT = ("PUT", "/v1/rooms/demo", {"host": HOST, "title": "T", "settings": {}})
+TOPUP = ("POST", "/v1/wallets/carol/topups", {"id": "o", "coins": 5, "source": "shop"})
+TOKEN = ("POST", "/v1/tokens", {"sub": "a", "name": "A", "role": "viewer"})
+
+WRONG: list[tuple[tuple[str, str, dict[str, Any]], dict[str, Any]]] = [
+    *((PUT, {"host": host}) for host in (None, "creator", {"user_id": "a b", "name": "x"}, {**HOST, "role": "host"})),
+    *((PUT, {"title": title}) for title in (5, None, "x" * 201)),
+    *((PUT, {"settings": {"slow_mode_s": seconds}}) for seconds in (-1, 121, 1.5, "5", None)),
+    *((PUT, {"settings": settings}) for settings in (None, [], {"chat": "no"}, {"speed": 1})),
+    *((PUT, {"settings": {"blocked_words": words}}) for words in ([""], ["x" * 65], ["x"] * 501, "x", [5])),
+    *((PUT, {"status": "live"}),),
+    *((TOPUP, {"coins": coins}) for coins in (0, -5, 1.5, "5", None, limits.TOPUP_COINS_MAX + 1, 2**64, True)),
+    *((TOPUP, {"id": id}) for id in ("", "a b", "x" * 65, 5, None, "a\n")),
+    *((TOPUP, {"source": source}) for source in ("", "x" * 65, None)),
+    *((TOPUP, {"note": "x"}),),
+    *((TOKEN, {"sub": sub}) for sub in ("", "a/b", "x" * 65, 5)),
+    *((TOKEN, {"name": name}) for name in ("", "x" * 41, None)),
+    *((TOKEN, {"role": role}) for role in ("admin", "", None)),
+    *((TOKEN, {"room": room}) for room in ("a b", "", 5)),
+    *((TOKEN, {"ttl_s": ttl_s}) for ttl_s in (0, -1, limits.TOKEN_TTL_S_MAX + 1, 1.5, "60")),
+]
+
+
+async def test_bodies_of_a_wrong_shape(site: Site) -> None:
+    """Each is a bad request, and changes nothing."""
+    for (method, path, body), changed in WRONG:
+        response = await site.http.request(method, path, json={**body, **changed})
+        assert (response.status_code, error_of(response)) == (400, "bad_request"), (path, changed)
+    assert await site.coins("carol") == 0
+    assert (await site.http.get("/v1/rooms/demo")).json()["title"] == "Welcome to Liveroom"
+    for method, path, body in (PUT, TOPUP, TOKEN):
+        assert (await site.http.request(method, path, json=body)).is_success
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_bodies_that_are_none(site: Site, key: str | None) -> None:
+    """What is no JSON, no object or nested without end is a bad request, with an Idempotency-Key too."""
+    headers = {} if key is None else {"Idempotency-Key": key}
+    for content in (b"", b"{", b"[]", b"null", b"\xff", b'{"id":NaN}', b"[" * 20_000, b'{"a":' * 5_000, b"{}" * 9):
+        response = await site.http.post("/v1/wallets/carol/topups", content=content, headers=headers)
+        assert (response.status_code, error_of(response)) == (400, "bad_request"), content[:20]
+    assert (await topup(site, key=key)).status_code == 201
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_bodies_that_are_too_large(site: Site, key: str | None, chunked: bool) -> None:
+    """A body above the bound is refused whether or not its size was said; one at the bound is read."""
+    headers = {} if key is None else {"Idempotency-Key": key}
+    body = json.dumps({"id": "order-1", "coins": 5, "source": "shop"}).encode()
+
+    async def pieces(size: int) -> Any:
+        padded = body.ljust(size)
+        for at in range(0, size, 10_000):
+            yield padded[at : at + 10_000]
+
+    most = limits.BODY_BYTES_MAX
+    for size, status in ((most + 1, 413), (10 * most, 413), (most, 201)):
+        content: Any = pieces(size) if chunked else body.ljust(size)
+        try:
+            response = await site.http.post("/v1/wallets/carol/topups", content=content, headers=headers)
+        except (httpx.WriteError, httpx.ReadError):  # it answers before everything is sent, and lets go
+            assert status == 413
+            continue
+        assert response.status_code == status
+        assert status == 201 or error_of(response) == "too_large"
+
+
+async def test_ids_in_the_path(site: Site) -> None:
+    """An id that is none is a bad request or not found, never a key in a store."""
+    for id in ("a b", "x" * 65, "a%2Fb", "%C3%A9", "a%0A", "%00", "{a}", "a:b", "*"):
+        for method, path, body in (
+            ("GET", f"/v1/rooms/{id}", None),
+            ("PUT", f"/v1/rooms/{id}", PUT[2]),
+            ("POST", f"/v1/rooms/{id}/start", None),
+            ("GET", f"/v1/wallets/{id}", None),
+            ("GET", f"/v1/wallets/{id}/entries", None),
+            ("POST", f"/v1/wallets/{id}/topups", TOPUP[2]),
+        ):
+            response = await site.http.request(method, path, json=body)
+            assert response.status_code in (400, 404, 405), path
+            error_of(response)
+    assert [room["room_id"] for room in (await site.http.get("/v1/rooms")).json()] == ["demo"]

@@ -1,0 +1,236 @@
+"""The fan-out: a bus that loses messages loses nobody an event, and a history that changed sends everybody back."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from protocol.closes import Close
+from server import limits
+from server.rooms.room import Room
+from server.store import keys
+from tests.conftest import Stores
+from tests.program import eventually
+from tests.site import Site, Viewer
+
+AnotherSite = Callable[[], Awaitable[Site]]
+
+
+def write_unheard(stores: Stores, *texts: str, room: str = "demo") -> list[int]:
+    """Chat that stands in the room's history and of which the bus said nothing; the seqs."""
+    seqs = []
+    with stores.room.client() as store:
+        for text in texts:
+            seq = store.hincrby(keys.room_meta(room), "seq", 1)
+            body = {
+                "type": "chat.sent",
+                "id": f"unheard-{seq}",
+                "user": {"user_id": "bob", "name": "Bob"},
+                "text": text,
+            }
+            store.xadd(keys.room_events(room), {"a": "1", "b": json.dumps(body, separators=(",", ":"))}, id=f"{seq}-1")
+            seqs.append(seq)
+    return seqs
+
+
+def publish(stores: Stores, epoch: str, seq: int, body: dict[str, Any], room: str = "demo") -> None:
+    """Say something on the room's channel, as a script would."""
+    with stores.room.client() as store:
+        store.publish(keys.room_live(room), f"{epoch} {seq} 1 {json.dumps(body, separators=(',', ':'))}")
+
+
+def assert_whole(viewer: Viewer) -> None:
+    """Every event since the welcome, each once, in order."""
+    seqs = [event["seq"] for event in viewer.events()]
+    assert seqs == list(range(viewer.welcome["seq"] + 1, viewer.welcome["seq"] + 1 + len(seqs)))
+
+
+async def test_a_lost_message_is_filled_from_the_history(site: Site, stores: Stores) -> None:
+    """The next event shows that something is missing; it is read, and everybody gets all of it in order."""
+    alice, bob = await site.join("alice"), await site.join("bob", codec="msgpack")
+    write_unheard(stores, "one", "two", "three")
+    await alice.ask("chat.send", text="four")
+    for viewer in (alice, bob):
+        await viewer.happened("chat.sent", text="four")
+        assert [event["text"] for event in viewer.events("chat.sent")] == ["one", "two", "three", "four"]
+        assert_whole(viewer)
+    assert site.node.fanout.filled >= 3
+
+
+async def test_a_bus_that_falls_silent_is_found_out(site: Site, stores: Stores) -> None:
+    """When nothing follows what was lost, the check of the position finds it."""
+    alice = await site.join("alice")
+    write_unheard(stores, "the last word")
+    site.node.fanout.check_position("demo")
+    await alice.happened("chat.sent", text="the last word")
+    assert_whole(alice)
+
+
+async def test_the_position_is_checked_again_and_again(
+    site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to ask for that check."""
+    monkeypatch.setattr(limits, "POSITION_CHECK_S", 0.1)
+    alice = await site.join("alice")
+    write_unheard(stores, "the last word")
+    await alice.happened("chat.sent", text="the last word")
+
+
+async def test_a_bus_connection_that_is_cut(site: Site, stores: Stores) -> None:
+    """What was said while the subscription was away is read when it is back; every room is subscribed again."""
+    await site.put_room("other")
+    alice, bob = await site.join("alice"), await site.join("bob", room="other")
+    with stores.room.client() as store:
+        store.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    write_unheard(stores, "here")
+    write_unheard(stores, "there", room="other")
+    await alice.happened("chat.sent", text="here")
+    await bob.happened("chat.sent", text="there")
+    await eventually(lambda: site.node.fanout.up, what="the bus")
+    await alice.ask("chat.send", text="again")
+    await alice.happened("chat.sent", text="again")
+    assert_whole(alice)
+    assert_whole(bob)
+
+
+async def test_twice_and_out_of_order(site: Site, stores: Stores) -> None:
+    """An event that comes twice is told once; one that comes before its time waits for those before it."""
+    alice = await site.join("alice")
+    epoch = alice.welcome["epoch"]
+    first, second, third = write_unheard(stores, "one", "two", "three")
+    said = {"type": "chat.sent", "user": {"user_id": "bob", "name": "Bob"}}
+    publish(stores, epoch, third, {**said, "id": f"unheard-{third}", "text": "three"})
+    publish(stores, epoch, first, {**said, "id": f"unheard-{first}", "text": "one"})
+    publish(stores, epoch, second, {**said, "id": f"unheard-{second}", "text": "two"})
+    publish(stores, epoch, second, {**said, "id": f"unheard-{second}", "text": "two"})
+    publish(stores, epoch, first, {**said, "id": f"unheard-{first}", "text": "one"})
+    await alice.happened("chat.sent", text="three")
+    await alice.ask("chat.send", text="four")
+    await alice.happened("chat.sent", text="four")
+    assert [event["text"] for event in alice.events("chat.sent")] == ["one", "two", "three", "four"]
+    assert_whole(alice)
+
+
+async def test_a_history_that_is_no_longer_whole(site: Site, stores: Stores) -> None:
+    """When what was lost is gone from the history too, everybody is sent back to a gap and a snapshot."""
+    alice = await site.join("alice")
+    since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
+    seqs = write_unheard(stores, "one", "two", "three")
+    with stores.room.client() as store:
+        store.xdel(keys.room_events("demo"), f"{seqs[1]}-1")
+    site.node.fanout.check_position("demo")
+    assert await alice.closed() == Close.INTERNAL
+    back = await site.join("alice", since=since)
+    assert back.welcome["resumed"] is False
+    assert back.welcome["gap"] == {"from": int(since.split(":")[1]) + 1, "to": back.welcome["seq"]}
+    assert back.welcome["seq"] >= seqs[-1]
+
+
+@pytest.mark.parametrize("how", ["another epoch", "emptied"])
+async def test_a_room_that_is_another_one_now(another_site: AnotherSite, stores: Stores, how: str) -> None:
+    """A store that was restored or emptied: sockets on every node are told 4005, and come back to what there is."""
+    site, other = await another_site(), await another_site()
+    viewers = [await site.join("alice"), await other.join("bob")]
+    await viewers[0].ask("chat.send", text="before")
+    since = f"{viewers[0].welcome['epoch']}:{viewers[0].welcome['seq']}"
+    with stores.room.client() as store:
+        meta = keys.room_meta("demo")
+        if how == "another epoch":
+            store.hset(meta, "epoch", "restored")
+        else:
+            store.flushall()
+            await site.put_room("demo")
+    for each in (site, other):
+        each.node.fanout.check_position("demo")
+    for viewer in viewers:
+        assert await viewer.closed() == Close.INTERNAL
+        assert Close(viewer.connection.close_code or 0).comes_back
+    back = await other.join("bob", since=since)
+    assert back.welcome["resumed"] is False
+    assert back.welcome["gap"] is not None
+    reply = await back.ask("chat.send", text="after")
+    assert reply["type"] == "ok"
+    await back.happened("chat.sent", text="after")
+
+
+async def test_a_history_behind_what_was_told(site: Site, stores: Stores) -> None:
+    """A store that knows less than this node has told: everybody comes back."""
+    alice = await site.join("alice")
+    for n in range(9):
+        await alice.ask("chat.send", text=f"told {n}")
+    await alice.happened("chat.sent", text="told 8")
+    with stores.room.client() as store:
+        store.delete(keys.room_events("demo"))
+        store.hset(keys.room_meta("demo"), "seq", "1")
+    site.node.fanout.check_position("demo")
+    assert await alice.closed() == Close.INTERNAL
+
+
+async def test_the_next_event_tells_of_another_epoch(site: Site, stores: Stores) -> None:
+    """Nobody has to wait for the position's check: an event of another epoch is enough."""
+    alice = await site.join("alice")
+    with stores.room.client() as store:
+        store.hset(keys.room_meta("demo"), "epoch", "restored")
+    await alice.tell({"type": "chat.send", "text": "first of the new"})
+    assert await alice.closed() == Close.INTERNAL
+
+
+async def test_a_room_that_restarted_and_that_nobody_came_back_to(
+    site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is let go of like any empty room, with its subscription."""
+    monkeypatch.setattr(limits, "ROOM_IDLE_S", 0.1)
+    alice = await site.join("alice")
+    with stores.room.client() as store:
+        store.hset(keys.room_meta("demo"), "epoch", "restored")
+        site.node.fanout.check_position("demo")
+        await alice.closed()
+        await eventually(lambda: not site.node.rooms.here(), 5, "letting go")
+        await eventually(lambda: store.pubsub_numsub(keys.room_live("demo"))[0][1] == 0, 5, "unsubscribing")
+
+
+async def test_what_came_early_of_another_epoch(site: Site, stores: Stores) -> None:
+    """A room that is being opened while its store is replaced takes nothing of the old one for its own."""
+    await site.put_room("other")
+    fanout, history = site.node.fanout, site.node.history
+    await fanout.listen("other")
+    room, raw = Room("other", site.node.rooms._services), await history.snapshot("other")
+    said = {"type": "chat.sent", "id": "old", "user": {"user_id": "bob", "name": "Bob"}, "text": "of the old one"}
+    received = fanout.received
+    publish(stores, "old", raw.seq + 1, said, room="other")
+    await eventually(lambda: fanout.received > received, what="the event")
+    room.begin(raw, [])
+    fanout.attach(room)
+    assert room.head == raw.seq
+    fanout.forget("other")
+    await room.close()
+
+
+async def test_an_empty_room_is_let_go(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while without members a room leaves the node; who comes later finds everything."""
+    monkeypatch.setattr(limits, "ROOM_IDLE_S", 0.1)
+    alice = await site.join("alice")
+    said = await alice.ask("chat.send", text="anybody here?")
+    await alice.leave()
+    with stores.room.client() as store:
+        await eventually(lambda: not site.node.rooms.here(), 5, "letting go")
+        await eventually(lambda: store.pubsub_numsub(keys.room_live("demo"))[0][1] == 0, 5, "unsubscribing")
+    back = await site.join("alice", since=f"{alice.welcome['epoch']}:{said['seq'] - 1}")
+    assert back.welcome["resumed"] is True
+    assert [e["text"] for e in back.events("chat.sent")] == ["anybody here?"]
+
+
+async def test_two_nodes_tell_the_same(another_site: AnotherSite) -> None:
+    """Viewers on two nodes get the same events with the same seqs, whoever said them."""
+    sites = [await another_site(), await another_site()]
+    viewers = [await sites[n % 2].join(f"viewer-{n}", codec=("json", "msgpack")[n // 2]) for n in range(4)]
+    for n, viewer in enumerate(viewers * 5):
+        assert (await viewer.ask("chat.send", text=f"word {n}"))["type"] == "ok"
+    for viewer in viewers:
+        await viewer.happened("chat.sent", text="word 19")
+        assert [event["text"] for event in viewer.events("chat.sent")] == [f"word {n}" for n in range(20)]
+    told = [{event["seq"]: event for event in viewer.events()} for viewer in viewers]
+    common = set.intersection(*(set(each) for each in told))
+    assert len(common) >= 20
+    assert all(each[seq] == told[0][seq] for each in told for seq in common)

@@ -1,0 +1,319 @@
+"""The outbox: one frame for everybody, a ring to catch up from, and an end for who is too far behind."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from protocol.closes import Close
+from protocol.wire import Codec
+from server import limits
+from server.rooms.frames import BINARY, TEXT, Prepared
+from server.rooms.history import Recorded
+from server.rooms.outbox import Outbox
+from server.rooms.pace import Pace
+
+
+def event(seq: int, text: str = "hi", type_: str = "chat.sent") -> Recorded:
+    """An event of the history, a chat message unless it is said otherwise."""
+    body = msgspec.json.encode({"type": type_, "id": f"e{seq}", "text": text})
+    return Recorded(seq, b"%d" % (1_000 + seq), body)
+
+
+class Socket:
+    """Somebody who reads: what was written, and whether more can be."""
+
+    def __init__(self, codec: Codec = "json", *, paused: bool = False) -> None:
+        self.codec: Codec = codec
+        self.paused = paused
+        self.closing = False
+        self.cursor = 0
+        self.sink = self
+        self.frames: list[Prepared] = []
+        self.closed: Close | None = None
+        self.pauses_at = 1 << 62  # frames after which it is not writable any more
+
+    def send(self, prepared: Prepared) -> None:
+        assert not self.paused
+        self.frames.append(prepared)
+        self.paused = len(self.frames) >= self.pauses_at
+
+    def close(self, code: Close) -> None:
+        self.closing = True
+        self.closed = code
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        decode = msgspec.json.decode if self.codec == "json" else msgspec.msgpack.decode
+        return [message for frame in self.frames for message in decode(frame.payload)]
+
+    @property
+    def seqs(self) -> list[int]:
+        return [message["seq"] for message in self.messages if "seq" in message]
+
+    @property
+    def hidden(self) -> list[int]:
+        return [message["count"] for message in self.messages if message["type"] == "notice"]
+
+
+def outbox(*readers: Socket, seq: int = 0) -> Outbox:
+    made = Outbox(asyncio.get_running_loop(), lambda: readers, Pace())
+    made.begin(seq)
+    return made
+
+
+async def record(box: Outbox, *events: Recorded) -> None:
+    """Take events and wait until they were written."""
+    for each in events:
+        box.record(each)
+    async with asyncio.timeout(10):
+        await box.wait_flushed(events[-1].seq)
+
+
+# --- flushing ------------------------------------------------------------------------------------------------------
+async def test_everybody_gets_the_same_bytes() -> None:
+    """One frame is made per codec and given to every socket that stands at the same place."""
+    readers = [Socket(), Socket(), Socket("msgpack"), Socket("msgpack")]
+    await record(outbox(*readers), event(1), event(2))
+    assert [reader.seqs for reader in readers] == [[1, 2]] * 4
+    assert [len(reader.frames) for reader in readers] == [1] * 4
+    assert readers[0].frames[0] is readers[1].frames[0]
+    assert readers[2].frames[0] is readers[3].frames[0]
+    assert (readers[0].frames[0].opcode, readers[2].frames[0].opcode) == (TEXT, BINARY)
+
+
+async def test_a_quiet_room_is_told_at_once_and_a_busy_one_by_ticks() -> None:
+    """The first event leaves with the next turn of the loop; those right after it go together a tick later."""
+    reader = Socket()
+    box = outbox(reader)
+    box.record(event(1))
+    await asyncio.sleep(0)
+    assert reader.seqs == [1]
+    for seq in range(2, 52):
+        box.record(event(seq))
+        await asyncio.sleep(0)
+    assert reader.seqs == [1]
+    began = box.flushed_at
+    await box.wait_flushed(51)
+    assert [len(msgspec.json.decode(frame.payload)) for frame in reader.frames] == [1, 50]
+    assert box.flushed_at - began >= limits.TICK_MS_MIN / 1000
+
+
+async def test_a_storm_does_not_wait_for_its_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More events in a tick than the ring holds: who reads is told all of them, and nobody is taken for slow."""
+    monkeypatch.setattr(limits, "TICK_MS_MIN", limits.TICK_MS_MAX)
+    reader = Socket()
+    box = outbox(reader)
+    last = 2 * limits.RING_EVENTS_MAX
+    for seq in range(1, last + 1):
+        box.record(event(seq))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await box.wait_flushed(last)
+    assert reader.closed is None
+    assert reader.seqs == list(range(1, last + 1))
+    assert len(reader.frames) <= last / limits.FLUSH_EVENTS_MAX + 2
+
+
+async def test_a_crowd_is_told_in_chunks() -> None:
+    """More sockets than one turn of the loop takes: all are told, each event once and in order."""
+    readers = [Socket() for _ in range(2 * limits.FLUSH_CHUNK + 1)]
+    box = outbox(*readers)
+    box.record(event(1))
+    await asyncio.sleep(0)
+    told = [reader for reader in readers if reader.frames]
+    assert len(told) == limits.FLUSH_CHUNK
+    box.record(event(2))  # comes between two chunks
+    async with asyncio.timeout(10):
+        while any(reader.cursor < 2 for reader in readers):
+            await asyncio.sleep(0)
+    assert all(reader.seqs == [1, 2] for reader in readers)
+
+
+@pytest.mark.timeout(10)
+async def test_waiting_for_an_event_that_came_between_two_chunks() -> None:
+    """Whoever waits for such an event lets the loop turn, and goes on when everybody has it."""
+    readers = [Socket() for _ in range(limits.FLUSH_CHUNK + 1)]
+    box = outbox(*readers)
+    box.record(event(1))
+    await asyncio.sleep(0)  # the first chunk
+    box.record(event(2))
+    await asyncio.sleep(0)  # the last chunk: the flush of event 1 is done, event 2 waits for its tick
+    await box.wait_flushed(2)
+    assert all(reader.seqs == [1, 2] for reader in readers)
+
+
+async def test_who_left_and_who_is_closing_gets_nothing() -> None:
+    """A socket that closes is not written to; one that is ahead is not told twice."""
+    closing, ahead, reader = Socket(), Socket(), Socket()
+    closing.closing = True
+    ahead.cursor = 1
+    await record(outbox(closing, ahead, reader), event(1), event(2))
+    assert (closing.seqs, ahead.seqs, reader.seqs) == ([], [2], [1, 2])
+
+
+# --- slow readers --------------------------------------------------------------------------------------------------
+async def test_a_paused_socket_is_caught_up() -> None:
+    """One that is not writable gets nothing, and all that it missed when it is writable again."""
+    slow, quick = Socket(paused=True), Socket("msgpack")
+    box = outbox(slow, quick)
+    await record(box, event(1))
+    await record(box, event(2), event(3))
+    assert (slow.seqs, quick.seqs) == ([], [1, 2, 3])
+    slow.paused = False
+    box.catch_up(slow)
+    assert slow.seqs == [1, 2, 3]
+    await record(box, event(4))
+    assert slow.seqs == quick.seqs == [1, 2, 3, 4]
+
+
+async def test_catching_up_goes_in_bounded_pieces() -> None:
+    """A long absence is not one large write, and stops where the socket pauses again."""
+    slow = Socket(paused=True)
+    box = outbox(slow)
+    large = "x" * (limits.CATCH_UP_BYTES_MAX // 3)
+    await record(box, *(event(seq, large, "gifts.sent") for seq in range(1, 8)))
+    slow.paused, slow.pauses_at = False, 2
+    box.catch_up(slow)
+    assert slow.paused
+    assert slow.seqs == [1, 2, 3, 4, 5, 6]
+    assert all(len(frame.payload) < 2 * limits.CATCH_UP_BYTES_MAX for frame in slow.frames)
+    slow.paused, slow.pauses_at = False, 99
+    box.catch_up(slow)
+    assert slow.seqs == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_a_long_backlog_is_thinned(codec: Codec) -> None:
+    """All that is kept, the newest count, and of the chat how much there was: more would be old news."""
+    slow = Socket(codec, paused=True)
+    box = outbox(slow)
+    kinds = ("chat.sent", "gifts.sent", "viewers.counted", "chat.sent")
+    await record(box, *(event(seq, "x" * 2_000, kinds[seq % 4]) for seq in range(1, 101)))
+    slow.paused = False
+    box.catch_up(slow)
+    assert slow.cursor == 100
+    assert slow.seqs == [*range(1, 98, 4), 98]
+    assert slow.hidden == [50]
+    await record(box, event(101))
+    assert slow.seqs[-1] == 101
+
+
+# --- what is left out ----------------------------------------------------------------------------------------------
+async def test_counts_that_were_overtaken_are_left_out() -> None:
+    """When load must be shed, the newest count of a tick alone is told: nothing else is left out, the order stays."""
+    kinds = ("viewers.counted", "gifts.sent", "likes.counted", "viewers.counted", "chat.sent", "board.changed")
+    for late, told in ((False, [1, 2, 3, 4, 5, 6, 7]), (True, [1, 3, 4, 5, 6, 7])):
+        reader, pace = Socket(), Pace()
+        for _ in range(100 if late else 0):
+            pace.late(1.0)
+        box = Outbox(asyncio.get_running_loop(), lambda reader=reader: [reader], pace)
+        box.begin(0)
+        await record(box, event(1))
+        await record(box, *(event(seq, type_=type_) for seq, type_ in enumerate(kinds, 2)))
+        assert reader.seqs == told
+
+
+async def test_what_never_got_a_place_is_counted() -> None:
+    """Everybody is told how many were left out, those too for whom there is nothing else."""
+    reader, other = Socket(), Socket("msgpack")
+    box = outbox(reader, other)
+    await record(box, event(1))
+    box.hide(2)
+    box.hide(3)
+    await record(box, event(2))
+    assert (reader.seqs, reader.hidden) == (other.seqs, other.hidden) == ([1, 2], [5])
+    box.hide(1)
+    async with asyncio.timeout(10):
+        while len(reader.hidden) < 2:
+            await asyncio.sleep(0)
+    assert (reader.seqs, reader.hidden, other.hidden) == ([1, 2], [5, 1], [5, 1])
+
+
+# --- the end of the ring -------------------------------------------------------------------------------------------
+async def test_behind_the_ring_is_told_to_come_back() -> None:
+    """A socket for which the ring no longer has everything is closed with the code that says so."""
+    slow, quick = Socket(paused=True), Socket()
+    box = outbox(slow, quick)
+    for seq in range(1, limits.RING_EVENTS_MAX + 2):
+        box.record(event(seq))
+    await box.wait_flushed(limits.RING_EVENTS_MAX + 1)
+    slow.paused = False
+    box.catch_up(slow)
+    assert slow.closed is Close.SLOW_READER
+    assert slow.frames == []
+    assert quick.closed is Close.SLOW_READER  # so many events within one tick: nobody may miss some silently
+
+
+async def test_nothing_to_catch_up() -> None:
+    """A socket that has everything gets no empty frame."""
+    reader = Socket()
+    box = outbox(reader)
+    await record(box, event(1))
+    box.catch_up(reader)
+    assert len(reader.frames) == 1
+
+
+# --- the ring ------------------------------------------------------------------------------------------------------
+async def test_the_ring_gives_what_is_after() -> None:
+    """Every span within the ring is given whole; what is not wholly there is None, never a part."""
+    box = Outbox(asyncio.get_running_loop(), list, Pace())
+    box.begin(10, [event(8), event(9), event(10)])
+    box.record(event(11))
+
+    def seqs(after: int, to: int) -> list[int] | None:
+        events = box.after(after, to)
+        return None if events is None else [each.seq for each in events]
+
+    assert seqs(7, 11) == [8, 9, 10, 11]
+    assert seqs(9, 10) == [10]
+    assert seqs(11, 11) == seqs(12, 11) == []
+    assert seqs(6, 11) is None
+    assert seqs(7, 12) is None
+    await box.wait_flushed(11)
+
+
+async def test_an_empty_ring() -> None:
+    """A room begun without a past has nothing to give, and knows it."""
+    box = Outbox(asyncio.get_running_loop(), list, Pace())
+    box.begin(10)
+    assert box.after(10, 10) == []
+    assert box.after(9, 10) is None
+    assert (box.head, box.flushed) == (10, 10)
+
+
+async def test_the_ring_is_bounded_by_events() -> None:
+    """Old events leave, the newest stay, and the ring never holds more than its bound."""
+    box = Outbox(asyncio.get_running_loop(), list, Pace())
+    box.begin(0)
+    for seq in range(1, limits.RING_EVENTS_MAX * 2):
+        box.record(event(seq))
+        assert len(box._ring) <= limits.RING_EVENTS_MAX
+    newest = limits.RING_EVENTS_MAX * 2 - 1
+    kept = box.after(newest - limits.REPLAY_EVENTS_MAX, newest)
+    assert kept is not None
+    assert len(kept) == limits.REPLAY_EVENTS_MAX
+    assert box.after(0, newest) is None
+    box.stop()
+
+
+async def test_the_ring_is_bounded_by_bytes() -> None:
+    """A few huge events push old ones out too, and its count of bytes stays right."""
+    box = Outbox(asyncio.get_running_loop(), list, Pace())
+    box.begin(0)
+    for seq in range(1, 60):
+        box.record(event(seq, "x" * 200_000))
+        assert sum(len(each.json) for each in box._ring) == box._ring_bytes <= limits.RING_BYTES_MAX
+    assert box.after(58, 59) is not None
+    box.stop()
+
+
+async def test_an_event_out_of_turn_is_our_bug() -> None:
+    """The fan-out gives every seq once and in order; anything else stops at once."""
+    box = outbox()
+    box.record(event(1))
+    for seq in (1, 3):
+        with pytest.raises(AssertionError):
+            box.record(event(seq))
+    box.stop()
