@@ -51,7 +51,7 @@ types: .venv/dev.stamp $(NODE_TOOLS)  ## write what is generated in protocol/web
 mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: two minutes
 	@node $(JS)/mutants.mjs
 
-MANY := $(foreach each,cluster cluster_failover room_cluster room_failover loadtest peers,tests/test_$(each).py)
+MANY := $(foreach each,wallet/test_cluster wallet/test_cluster_failover rooms/test_room_cluster rooms/test_room_failover test_loadtest test_peers,tests/$(each).py)
 APART := tests/journeys tests/test_docker.py tests/torture tests/journal tests/pages $(MANY)
 
 test: browser $(NODE_TOOLS)  ## check, and every test

@@ -23,6 +23,7 @@ from server.edge.socket import LiveroomWebSocket
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit
 from server.journal.drain import Drain
+from server.processes.retell import drain_and_retell
 from server.settings import Settings
 from server.store.cluster import open_store
 
@@ -231,7 +232,7 @@ class Site:
         wallet = open_store("wallet", self.settings.wallet_address, AUDIT_SCRIPTS)
         await wallet.start()
         await wallet.wait_up(WAIT_S)
-        drain = Drain(self.node.engine, wallet, self.node.history, self.node.clock)
+        drain = drain_and_retell(self.node.engine, wallet, self.node.history, self.node.clock)
         while await drain.drain_once():
             pass
         report = await Audit(self.node.engine, wallet, self.node.clock).run()
@@ -247,6 +248,8 @@ class Site:
         await wallet.start()
         await wallet.wait_up(WAIT_S)
         try:
-            yield Drain(self.node.engine, wallet, self.node.history, Clock(lambda: time.time() + ahead_s), **options)
+            yield drain_and_retell(
+                self.node.engine, wallet, self.node.history, Clock(lambda: time.time() + ahead_s), **options
+            )
         finally:
             await wallet.stop()

@@ -15,8 +15,8 @@ from server.bench import machine
 from server.bench.giving import Givers, open_wallet
 from server.clock import Clock
 from server.journal import database
-from server.journal.drain import Drain
 from server.processes.journal import run_drain
+from server.processes.retell import drain_and_retell
 from server.rooms.history import History
 from server.settings import Settings
 from server.store import embedded, keys
@@ -52,7 +52,7 @@ async def _measure(configured: Settings, gifts: int, wallet_pid: int, database_p
     async with _stores(configured) as (wallet, rooms):
         entries = await _fill(configured, engine, (wallet, rooms), gifts)
         clock = Clock(lambda: time.time() + limits.RETELL_AFTER_MS / 1000)  # noqa: TID251  # a backlog is no longer young
-        drain = Drain(engine, wallet, History(rooms), clock)
+        drain = drain_and_retell(engine, wallet, History(rooms), clock)
         pids = [wallet_pid, *([database_pid] if database_pid else [])]
         used_s, own_s, began = [machine.cpu_s(pid) for pid in pids], time.process_time(), time.perf_counter()
         while drain.journaled < entries:

@@ -6,7 +6,7 @@ One writer per partition and no consumer group: the watermark in the rows' own t
 
 import asyncio
 import contextlib
-from typing import Any, cast
+from typing import Protocol
 
 import structlog
 from sqlalchemy import Engine
@@ -14,10 +14,9 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from server import limits
 from server.clock import Clock
-from server.journal.books import Mark, parse
+from server.journal.books import Mark
 from server.journal.ledger import Batch, Ledger, Logs
-from server.processes.retell import Retell, after
-from server.rooms.history import History
+from server.journal.log import Position, after, read_logs
 from server.store import keys
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore
@@ -25,17 +24,41 @@ from server.store.cluster import ClusterStore
 log = structlog.get_logger()
 
 
+class Retelling(Protocol):
+    """Tells rooms of what they were never shown. The journal knows no rooms, so this comes from outside."""
+
+    retold: int
+
+    @property
+    def shown(self) -> dict[int, Position] | None:
+        """By partition: up to where the rooms know the log."""
+
+    async def begin(self) -> None:
+        """Learn how far the rooms were told. Raises StoreError."""
+
+    def note(self, after: dict[int, Position], logs: Logs) -> None:
+        """What the drain has read behind `after`."""
+
+    async def once(self) -> None:
+        """Tell the rooms what is old enough. Raises StoreError."""
+
+
 class Drain:
     """Moves what is in the log into the journal, as long as it runs."""
 
     def __init__(
-        self, engine: Engine, wallet: Store | ClusterStore, history: History, clock: Clock, tail: int = limits.LOG_TAIL
+        self,
+        engine: Engine,
+        wallet: Store | ClusterStore,
+        retell: Retelling,
+        clock: Clock,
+        tail: int = limits.LOG_TAIL,
     ) -> None:
         self._ledger = Ledger(engine, clock)
         self._wallet = wallet
         self.clock = clock
         self._tail = tail
-        self._retell = Retell(history, clock, self._read_logs)
+        self._retell = retell
         self._trimmed_at_ms = 0
         self._frozen: set[int] = set()
         self._more = False
@@ -105,7 +128,7 @@ class Drain:
     async def _prepare(self, marks: dict[int, Mark]) -> Batch | None:
         """What comes behind these marks, if anything does. Raises StoreError, SQLAlchemyError."""
         positions = {partition: (mark.epoch, mark.n) for partition, mark in marks.items()}
-        logs = await self._read_logs({p: after(position) for p, position in positions.items()}, limits.DRAIN_BATCH)
+        logs = await read_logs(self._wallet, {p: after(each) for p, each in positions.items()}, limits.DRAIN_BATCH)
         self._retell.note(positions, logs)
         return await asyncio.to_thread(self._ledger.prepare, marks, logs) if logs else None
 
@@ -151,15 +174,6 @@ class Drain:
             await self._wallet.call("HDEL", keys.wallet_meta(partition), "frozen")
             log.warning("partition_thawed", partition=partition)
             self._frozen.discard(partition)
-
-    async def _read_logs(self, start: dict[int, str], count: int) -> Logs:
-        asked = [(p, self._wallet.send("XRANGE", keys.log(p), each, "+", "COUNT", count)) for p, each in start.items()]
-        replies = await asyncio.gather(*(reply for _, reply in asked))
-        return {
-            p: [parse(row) for row in cast(list[Any], rows)]
-            for (p, _), rows in zip(asked, replies, strict=True)
-            if rows
-        }
 
     async def _trim(self) -> None:
         """Of what is journaled and shown a tail stays in the store: a restored journal can go on from it."""

@@ -17,8 +17,8 @@ from server.journal.audit import Audit, StillMoving, Wrong
 from server.journal.books import LogEntry, parse
 from server.journal.database import reading
 from server.journal.ledger import Ledger
+from server.journal.log import after
 from server.journal.tables import quarantine
-from server.processes.retell import after
 from server.store import keys
 from server.store.client import Store
 from server.store.cluster import ClusterStore

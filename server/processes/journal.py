@@ -22,6 +22,7 @@ from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.drain import Drain, tail_of
 from server.journal.repair import Frozen, NotFrozen, Repair, StillWrong
+from server.processes.retell import drain_and_retell
 from server.rooms.history import SCRIPTS as HISTORY_SCRIPTS
 from server.rooms.history import History, wake_rooms
 from server.settings import Settings, Unusable
@@ -67,7 +68,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await wallet.start()
     await rooms.start()
     await wallet.wait_up(limits.STORE_START_S)
-    drain = Drain(engine, wallet, History(rooms), clock, tail=tail_of(settings.log_entries_max))
+    drain = drain_and_retell(engine, wallet, History(rooms), clock, tail=tail_of(settings.log_entries_max))
     audit = Audit(engine, wallet, drain.clock)
     auditing = asyncio.create_task(_audit_always(audit, drain, settings.audit_every_s))
     await drain.run(stopping)

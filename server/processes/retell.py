@@ -3,26 +3,29 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple, cast
 
 import msgspec
 import structlog
+from sqlalchemy import Engine
 
 from protocol.gifts import GiftSent
 from server import limits
 from server.clock import Clock
 from server.features.gifts import GiftEntry, show_gift
 from server.journal.books import LogEntry
+from server.journal.drain import Drain
 from server.journal.ledger import Entries, Logs
+from server.journal.log import Position, after, read_logs
 from server.rooms.history import History, NoSuchRoom
 from server.store import keys
-from server.store.client import StoreDown
+from server.store.client import Store, StoreDown
 from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
 
 _ENTRY = msgspec.json.Decoder(GiftEntry)
-Position = tuple[int, int]  # epoch and number of an entry
 ReadLogs = Callable[[dict[int, str], int], Awaitable[Logs]]  # where to begin, and how many entries at most
 
 
@@ -184,9 +187,11 @@ def _take_old(noted: deque[Noted], now_ms: int) -> list[Noted]:
     return old
 
 
-def after(position: Position) -> str:
-    """Where XRANGE begins to read behind it."""
-    return f"({position[0]}-{position[1]}"
+def drain_and_retell(
+    engine: Engine, wallet: Store | ClusterStore, history: History, clock: Clock, tail: int = limits.LOG_TAIL
+) -> Drain:
+    """A drain that tells rooms of gifts that they were never shown."""
+    return Drain(engine, wallet, Retell(history, clock, partial(read_logs, wallet)), clock, tail)
 
 
 def _parse_id(value: bytes | None) -> Position:

@@ -17,6 +17,7 @@ from server.journal.lots import Lots
 from server.journal.tables import entries, positions, postings, quarantine, reversals
 from server.orders.reversals import CannotReverse, NotFound, NotYet, Reversed
 from server.orders.topups import TopUp
+from server.processes.retell import drain_and_retell
 from server.store.client import Store
 from tests.money import a_gift
 from tests.site import WAIT_S, Site, new_gift_id
@@ -195,7 +196,7 @@ async def a_desk(site: Site, money: str) -> AsyncIterator[Desk]:
     await store.wait_up(WAIT_S)
     try:
         node = site.node
-        desk = Desk(site, Drain(node.engine, store, node.history, node.clock), store)
+        desk = Desk(site, drain_and_retell(node.engine, store, node.history, node.clock), store)
         yield desk
         await desk.assert_sound()
     finally:

@@ -32,6 +32,7 @@ from server.journal.tables import entries, quarantine, watermarks
 from server.money.results import Paid, Spend
 from server.money.wallet import Wallet
 from server.orders.topups import Purchases, TopUp
+from server.processes.retell import drain_and_retell
 from server.rooms.history import SCRIPTS as HISTORY_SCRIPTS
 from server.rooms.history import History
 from server.settings import Settings
@@ -305,7 +306,7 @@ class Bank:
         await rooms.start()
         await wallet.wait_up(WAIT_S)
         try:
-            yield Drain(self.engine, wallet, History(rooms), CLOCK, tail_of(self.settings.log_entries_max))
+            yield drain_and_retell(self.engine, wallet, History(rooms), CLOCK, tail_of(self.settings.log_entries_max))
         finally:
             await wallet.stop()
             await rooms.stop()

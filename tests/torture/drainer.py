@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import limits
 from server.clock import Clock
 from server.journal import database
-from server.journal.drain import Drain
+from server.processes.retell import drain_and_retell
 from server.rooms.history import History
 from server.store.client import Store
 
@@ -52,7 +52,7 @@ async def _drain(wallet: str, journal: str, moment: str) -> None:
     _die_at(engine, moment)
     await store.start()
     await store.wait_up(WAIT_S)
-    drain = Drain(engine, store, History(Store("room", wallet)), Clock(time.time))
+    drain = drain_and_retell(engine, store, History(Store("room", wallet)), Clock(time.time))
     for _ in range(ROUNDS_MAX):
         try:
             if not await drain.drain_once():
