@@ -272,14 +272,9 @@ class Bank:
     def run_program(self, *command: str) -> subprocess.Popen[bytes]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")}
         environ = {**inherited, **self.environ, "LIVEROOM_DATA": str(self.folder)}
+        line = [sys.executable, "-m", "server", *command]
         with self._log_of(len(self.processes)).open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "server", *command],
-                cwd=ROOT,
-                env=environ,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
+            process = subprocess.Popen(line, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=log)
         self.processes.append(process)
         return process
 
