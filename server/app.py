@@ -15,7 +15,7 @@ from server.clock import Clock
 from server.edge.admission import Places
 from server.edge.session import Sessions
 from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
-from server.http.api import install_error_handlers
+from server.http.api import Gate, install
 from server.journal import database
 from server.journal.earnings import Earnings
 from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
@@ -29,6 +29,8 @@ from server.money.wallet import Wallet
 from server.orders.recovery import Recovery
 from server.orders.reversals import Reversals
 from server.orders.topups import Purchases, TopUp
+from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
+from server.rooms.admin import Host, PutRoom, RoomsAdmin
 from server.rooms.fanout import Fanout
 from server.rooms.history import SCRIPTS as HISTORY_SCRIPTS
 from server.rooms.history import History, wake_rooms
@@ -81,7 +83,7 @@ class Node:
         self.clock = Clock(time.time)  # noqa: TID251  # the one place where the clock is taken
         self.catalogue = catalogue.load(settings.catalogue)
         self.tokens = Tokens(settings.token_secret)
-        room_scripts = [*HISTORY_SCRIPTS, *rooms.SCRIPTS, *feature_scripts()]
+        room_scripts = [*HISTORY_SCRIPTS, *ADMIN_SCRIPTS, *feature_scripts()]
         self.room_store = open_store("room", settings.room_address, room_scripts, self._wake_rooms)
         self.history = History(self.room_store)
         self.engine = database.connect(settings.journal_address)
@@ -102,7 +104,7 @@ class Node:
         self.rooms = Rooms(services)
         places = Places(settings.connections_per_address, settings.connections_per_user)
         self.sessions = Sessions(services=services, rooms=self.rooms, room_store=self.room_store, places=places)
-        self.rooms_admin = rooms.RoomsAdmin(self.history, self.clock)
+        self.rooms_admin = RoomsAdmin(self.history, self.clock)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.reversals = Reversals(self.engine, self.wallet, self.clock)
         self.recovery = Recovery(self.engine, self.wallet, self.purchases, self.reversals, self.clock)
@@ -141,6 +143,10 @@ class Node:
         self.audit_watch.tell(read)
         return read
 
+    def parts(self) -> dict[str, bool]:
+        """What this node stands on, and whether it answers."""
+        return {"room_store": self.room_store.up, "bus": self.fanout.up, "wallet_store": self.wallet.up}
+
     async def start(self) -> None:
         """Connect; raises StoreError when a store does not answer in time."""
         await self.room_store.start()
@@ -170,8 +176,8 @@ class Node:
     async def _make_demo(self) -> None:
         """Development: a live room, and two people with coins; again is nothing new."""
         if DEMO not in await self.history.room_ids():
-            host = rooms.Host("creator", "Creator")
-            await self.rooms_admin.put(DEMO, rooms.PutRoom(host, "Welcome to Liveroom"))
+            host = Host("creator", "Creator")
+            await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
             await self.rooms_admin.turn(DEMO, "start")
         for user_id in ("alice", "bob"):
             await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
@@ -198,20 +204,18 @@ def create_app(node: Node) -> Starlette:
     app = Starlette(
         routes=[
             WebSocketRoute("/v1/rooms/{room_id}/ws", node.sessions.endpoint),
-            *health.routes(),
-            *tokens.routes(development),
-            *rooms.routes(),
-            *gifts.routes(),
-            *wallets.routes(),
-            *reversals.routes(),
-            *creators.routes(),
-            *audit.routes(),
+            *health.routes(node.parts, lambda: node.sessions.draining, node.registry),
+            *tokens.routes(node.tokens, node.clock, development),
+            *rooms.routes(node.rooms_admin, node.history),
+            *gifts.routes(node.catalogue),
+            *wallets.routes(node.wallet, node.purchases, node.clock),
+            *reversals.routes(node.reversals, node.wallet),
+            *creators.routes(node.earnings),
+            *audit.routes(node.engine),
             *docs.routes(),
             *pages.routes(development),
         ],
         lifespan=lifespan,
     )
-    app.state.node = node
-    app.state.service_key = node.settings.service_key
-    install_error_handlers(app)
+    install(app, Gate(node.settings.service_key, node.room_store))
     return app

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import async_playwright
 
 import protocol
-import server.http.rooms
+import server.rooms.admin
 from loadtest.__main__ import parser as loadtest_parser
 from protocol.client import comes_back
 from protocol.closes import Close
@@ -178,7 +178,7 @@ def test_bodies_are_what_the_server_takes() -> None:
     """Example bodies and the catalogue's entry are decoded by the endpoints' types."""
     for example in of_wire("body"):
         assert example.about == "body rooms.PutRoom"
-        msgspec.json.decode(example.text, type=server.http.rooms.PutRoom)
+        msgspec.json.decode(example.text, type=server.rooms.admin.PutRoom)
     for example in of_wire("gift"):
         assert as_sent(msgspec.json.decode(example.text, type=Gift)) == example.value
 

@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -34,6 +34,18 @@ class HttpError(Exception):
     def __init__(self, status: int, reason: str, message: str, **data: Any) -> None:
         super().__init__(reason)
         self.status, self.reason, self.message, self.data = status, reason, message, data
+
+
+class Gate(NamedTuple):
+    """What guards every endpoint: the service key, and the store that remembers Idempotency-Keys."""
+
+    service_key: str
+    store: Store | ClusterStore
+
+
+def _gate_of(request: Request) -> Gate:
+    gate: Gate = request.app.state.gate
+    return gate
 
 
 class Described(Struct, frozen=True):
@@ -96,7 +108,7 @@ def _path_id(request: Request, name: str, kind: Any) -> str:
 def _with_key(endpoint: Endpoint) -> Endpoint:
     async def guarded(request: Request) -> Response:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        expected: str = request.app.state.service_key
+        expected = _gate_of(request).service_key
         if scheme.lower() != "bearer" or not hmac.compare_digest(key.strip().encode(), expected.encode()):
             raise HttpError(401, "unauthorized", "The service key is needed.")
         return await endpoint(request)
@@ -149,7 +161,7 @@ def _once(endpoint: Endpoint) -> Endpoint:
             return await endpoint(request)
         if not 0 < len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX:
             raise HttpError(400, "bad_request", "The Idempotency-Key is too long.")
-        store: Store | ClusterStore = request.app.state.node.room_store
+        store = _gate_of(request).store
         payload = fingerprint(request.method, request.url.path, (await _whole_body(request)).hex())
         begun = msgspec.json.encode(_First(payload, 0, msgspec.Raw(b"null")))
         name = keys.idempotency(key)
@@ -200,7 +212,8 @@ async def _server_error(request: Request, error: Exception) -> Response:
     return _error(500, "internal", "Something went wrong here.", {})
 
 
-def install_error_handlers(app: Starlette) -> None:
-    """Starlette's own errors speak JSON too."""
+def install(app: Starlette, gate: Gate) -> None:
+    """Guard the endpoints; Starlette's own errors speak JSON too."""
+    app.state.gate = gate
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _server_error)

@@ -1,5 +1,6 @@
 """The audit over HTTP: the figures of the newest one that the journal process made."""
 
+from sqlalchemy import Engine
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -9,12 +10,11 @@ from server.journal.audit import latest
 from server.journal.database import ask
 
 
-async def get_audit(request: Request) -> Response:
-    report = await ask(latest, request.app.state.node.engine)
-    if report is None:
-        raise HttpError(404, "no_audit_yet", "The first audit comes a minute after the journal process starts.")
-    return answer(report)
+def routes(journal: Engine) -> list[Route]:
+    async def show(_request: Request) -> Response:
+        report = await ask(latest, journal)
+        if report is None:
+            raise HttpError(404, "no_audit_yet", "The first audit comes a minute after the journal process starts.")
+        return answer(report)
 
-
-def routes() -> list[Route]:
-    return [route("/v1/audit", get_audit, summary="The conservation figures of the newest audit")]
+    return [route("/v1/audit", show, summary="The conservation figures of the newest audit")]

@@ -1,15 +1,17 @@
 """The gift catalogue over HTTP."""
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from protocol.gifts import Gift
 from server.http.api import answer, route
 
 
-async def catalogue(request: Request) -> Response:
-    return answer(list(request.app.state.node.catalogue.values()), headers={"Cache-Control": "max-age=60"})
+def routes(catalogue: Mapping[str, Gift]) -> list[Route]:
+    async def show(_request: Request) -> Response:
+        return answer(list(catalogue.values()), headers={"Cache-Control": "max-age=60"})
 
-
-def routes() -> list[Route]:
-    return [route("/v1/gifts", catalogue, summary="The gift catalogue", open=True)]
+    return [route("/v1/gifts", show, summary="The gift catalogue", open=True)]

@@ -1,6 +1,6 @@
 """Refunds, chargebacks and freezes over HTTP: orders of the host platform, repeatable by their ids."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import msgspec
@@ -12,10 +12,12 @@ from starlette.routing import Route
 from protocol.ids import GiftId, TopUpId, UserId
 from server import limits
 from server.http.api import HttpError, answer, body, route, user_id_of
-from server.money.results import TopUpConflict
-from server.orders.reversals import CannotReverse, NotFound, NotYet, Reversed
+from server.money.results import Adjusted, Money, TopUpConflict
+from server.orders.reversals import CannotReverse, NotFound, NotYet, Reversals, Reversed
 
 Text = Annotated[str, Meta(max_length=limits.REASON_CHARS_MAX, pattern=r"^[^\x00]*$")]
+
+SetStatus = Callable[[str, str], Awaitable[Adjusted]]
 
 
 class Reason(Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,16 +39,36 @@ class Freeze(Struct, frozen=True, forbid_unknown_fields=True):
     id: TopUpId
 
 
-async def refund(request: Request) -> Response:
-    gift_id = _id_of(request, "gift", GiftId)
-    order = await body(request, RefundOrder)
-    return await _reversed(request.app.state.node.reversals.refund(gift_id, order.reason, order.user_id), "gift")
+class _Reversals:
+    def __init__(self, reversals: Reversals, wallet: Money) -> None:
+        self._reversals = reversals
+        self._wallet = wallet
 
+    async def refund(self, request: Request) -> Response:
+        gift_id = _id_of(request, "gift", GiftId)
+        order = await body(request, RefundOrder)
+        return await _reversed(self._reversals.refund(gift_id, order.reason, order.user_id), "gift")
 
-async def charge_back(request: Request) -> Response:
-    topup_id = _id_of(request, "topup", TopUpId)
-    order = await body(request, Reason)
-    return await _reversed(request.app.state.node.reversals.charge_back(topup_id, order.reason), "topup")
+    async def charge_back(self, request: Request) -> Response:
+        topup_id = _id_of(request, "topup", TopUpId)
+        order = await body(request, Reason)
+        return await _reversed(self._reversals.charge_back(topup_id, order.reason), "topup")
+
+    async def freeze(self, request: Request) -> Response:
+        return await self._set_status(request, self._reversals.freeze)
+
+    async def unfreeze(self, request: Request) -> Response:
+        return await self._set_status(request, self._reversals.unfreeze)
+
+    async def _set_status(self, request: Request, set_status: SetStatus) -> Response:
+        user_id, order = user_id_of(request), await body(request, Freeze)
+        try:
+            done = await set_status(user_id, order.id)
+        except TopUpConflict:
+            raise HttpError(409, "conflict", "This id was used for another order.") from None
+        except NotYet:
+            raise HttpError(503, "not_yet", "A chargeback of this wallet is not finished: ask again.") from None
+        return answer(await self._wallet.view(user_id), 200 if done.duplicate else 201)
 
 
 def _id_of(request: Request, name: str, kind: object) -> str:
@@ -68,29 +90,16 @@ async def _reversed(order: Awaitable[Reversed], name: str) -> Response:
     return answer(done, 200 if done.duplicate else 201)
 
 
-async def freeze(request: Request) -> Response:
-    return await _set_status(request, "freeze")
-
-
-async def unfreeze(request: Request) -> Response:
-    return await _set_status(request, "unfreeze")
-
-
-async def _set_status(request: Request, verb: str) -> Response:
-    user_id, order = user_id_of(request), await body(request, Freeze)
-    try:
-        done = await getattr(request.app.state.node.reversals, verb)(user_id, order.id)
-    except TopUpConflict:
-        raise HttpError(409, "conflict", "This id was used for another order.") from None
-    except NotYet:
-        raise HttpError(503, "not_yet", "A chargeback of this wallet is not finished: ask again.") from None
-    return answer(await request.app.state.node.wallet.view(user_id), 200 if done.duplicate else 201)
-
-
-def routes() -> list[Route]:
+def routes(reversals: Reversals, wallet: Money) -> list[Route]:
+    it = _Reversals(reversals, wallet)
+    user, gift, topup = "/v1/wallets/{user}", "/v1/gifts/{gift}", "/v1/topups/{topup}"
     return [
-        route("/v1/gifts/{gift}/refund", refund, method="POST", summary="Give a gift's coins back", body=RefundOrder),
-        route("/v1/topups/{topup}/chargeback", charge_back, method="POST", summary="Take a top-up back", body=Reason),
-        route("/v1/wallets/{user}/freeze", freeze, method="POST", summary="No gifts from a wallet", body=Freeze),
-        route("/v1/wallets/{user}/unfreeze", unfreeze, method="POST", summary="Gifts again", body=Freeze),
+        route(
+            "/v1/gifts/{gift}/refund", it.refund, method="POST", summary="Give a gift's coins back", body=RefundOrder
+        ),
+        route(
+            "/v1/topups/{topup}/chargeback", it.charge_back, method="POST", summary="Take a top-up back", body=Reason
+        ),
+        route(f"{user}/freeze", it.freeze, method="POST", summary="No gifts from a wallet", body=Freeze),
+        route(f"{user}/unfreeze", it.unfreeze, method="POST", summary="Gifts again", body=Freeze),
     ]

@@ -11,7 +11,9 @@ from starlette.routing import Route
 from protocol.ids import Name, RoomId, UserId
 from protocol.wire import Role
 from server import limits
+from server.clock import Clock
 from server.http.api import HttpError, answer, body, route
+from server.tokens import Tokens
 
 
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,31 +26,34 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     ttl_s: Annotated[int, Meta(ge=1, le=limits.TOKEN_TTL_S_MAX)] = 3600
 
 
-def _sign(request: Request, new: NewToken) -> Response:
-    node = request.app.state.node
-    exp_s = node.clock.now_ms() / 1000 + new.ttl_s
-    token = node.tokens.sign(sub=new.sub, name=new.name, role=new.role, exp_s=exp_s, room=new.room)
-    return answer({"token": token})
+class _Tokens:
+    def __init__(self, tokens: Tokens, clock: Clock) -> None:
+        self._tokens = tokens
+        self._clock = clock
+
+    async def make(self, request: Request) -> Response:
+        return self._sign(await body(request, NewToken))
+
+    async def dev(self, request: Request) -> Response:
+        """Development only: `user`, and maybe `name`, `role`, `room`, `ttl_s`."""
+        asked: dict[str, object] = {"role": "viewer", **dict(request.query_params)}
+        asked["sub"] = asked.pop("user", "")
+        asked.setdefault("name", str(asked["sub"]).capitalize())
+        try:
+            new = msgspec.convert(asked, NewToken, strict=False)
+        except msgspec.ValidationError as error:
+            raise HttpError(400, "bad_request", str(error)) from None
+        return self._sign(new)
+
+    def _sign(self, new: NewToken) -> Response:
+        exp_s = self._clock.now_ms() / 1000 + new.ttl_s
+        token = self._tokens.sign(sub=new.sub, name=new.name, role=new.role, exp_s=exp_s, room=new.room)
+        return answer({"token": token})
 
 
-async def make_token(request: Request) -> Response:
-    return _sign(request, await body(request, NewToken))
-
-
-async def dev_token(request: Request) -> Response:
-    """Development only: `user`, and maybe `name`, `role`, `room`, `ttl_s`."""
-    asked: dict[str, object] = {"role": "viewer", **dict(request.query_params)}
-    asked["sub"] = asked.pop("user", "")
-    asked.setdefault("name", str(asked["sub"]).capitalize())
-    try:
-        new = msgspec.convert(asked, NewToken, strict=False)
-    except msgspec.ValidationError as error:
-        raise HttpError(400, "bad_request", str(error)) from None
-    return _sign(request, new)
-
-
-def routes(development: bool) -> list[Route]:
-    made = [route("/v1/tokens", make_token, method="POST", summary="A token for one person", body=NewToken)]
+def routes(tokens: Tokens, clock: Clock, development: bool) -> list[Route]:
+    it = _Tokens(tokens, clock)
+    made = [route("/v1/tokens", it.make, method="POST", summary="A token for one person", body=NewToken)]
     if development:
-        made.append(route("/dev/token", dev_token, summary="A token without a key (development only)", open=True))
+        made.append(route("/dev/token", it.dev, summary="A token without a key (development only)", open=True))
     return made

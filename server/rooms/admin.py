@@ -1,0 +1,122 @@
+"""What is done to a room from outside: it is made, changed, and moved through its life."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol.ids import Name, RoomId, UserId
+from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
+from protocol.wire import Event, Named, encode
+from server import limits
+from server.clock import Clock
+from server.rooms.history import History, NoSuchRoom, event_keys, new_epoch
+from server.rooms.room import shown_settings
+from server.store import keys, scripts
+
+PUT = scripts.load("admin_put")
+TURN = scripts.load("admin_turn")
+SCRIPTS = (PUT, TURN)
+
+
+class WrongStatus(Exception):
+    """The room's status does not allow this step."""
+
+    def __init__(self, status: str, verb: str) -> None:
+        super().__init__(f"The room is {status}; it cannot {verb}.")
+        self.status, self.verb = status, verb
+
+
+class Host(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose room it is."""
+
+    user_id: UserId
+    name: Name
+
+
+class PutRoom(Struct, frozen=True, forbid_unknown_fields=True):
+    """A room as its owner defines it."""
+
+    host: Host
+    title: Annotated[str, Meta(max_length=200)] = ""
+    settings: Settings = Settings()
+
+
+class Turn(Struct, frozen=True):
+    """A step in a room's life: from which statuses, to which, and how it is told."""
+
+    allowed: tuple[Status, ...]
+    status: Status
+    event: type[Event]
+
+
+TURNS = {
+    "start": Turn(("offline", "ended", "suspended"), "live", RoomUpdated),
+    "pause": Turn(("live",), "paused", RoomPaused),
+    "resume": Turn(("paused",), "live", RoomResumed),
+    "end": Turn(("live", "paused"), "ended", RoomEnded),
+    "suspend": Turn(("offline", "live", "paused", "ended"), "suspended", RoomSuspended),
+}
+
+
+class RoomsAdmin:
+    """Makes and moves rooms in the store; their nodes hear of it as everybody does."""
+
+    def __init__(self, history: History, clock: Clock) -> None:
+        self._history = history
+        self._clock = clock
+
+    async def put(self, room_id: RoomId, room: PutRoom) -> bool:
+        """Create or change; whether it was created. Raises StoreError."""
+        outcome = await self._history.run(
+            PUT,
+            event_keys(room_id),
+            [
+                limits.HISTORY_EVENTS_MAX,
+                new_epoch(self._clock),
+                self._history.store.identity_at(keys.room_meta(room_id)),
+                room.host.user_id,
+                room.host.name,
+                room.title,
+                msgspec.json.encode(room.settings),
+                self._clock.new_id(),
+                msgspec.json.encode(Named(room.host.user_id, room.host.name)),
+                msgspec.json.encode(room.title),
+                msgspec.json.encode(shown_settings(room.settings)),
+            ],
+        )
+        await self._history.store.call("SADD", keys.ROOMS, room_id)
+        return bool(outcome[0] == b"created")
+
+    async def turn(self, room_id: RoomId, verb: str) -> None:
+        """Carry out one of TURNS; again is no error. Raises NoSuchRoom, WrongStatus, StoreError."""
+        turn, now_ms = TURNS[verb], self._clock.now_ms()
+        broadcast, event_id = "", self._clock.new_id()
+        event: Event
+        if verb == "start":
+            broadcast = self._clock.new_id()
+            event = RoomUpdated(id=event_id, status="live", broadcast_id=broadcast, started_at_ms=now_ms)
+        else:
+            event = turn.event(id=event_id, status=turn.status)  # type: ignore[call-arg]
+        names = [
+            *event_keys(room_id),
+            keys.room_board(room_id),
+            keys.room_names(room_id),
+            keys.room_state(room_id),
+            keys.room_likers(room_id),
+            keys.room_seen(room_id),
+            keys.room_present(room_id),
+        ]
+        allowed = f" {' '.join(turn.allowed)} "
+        outcome = await self._history.run(
+            TURN, names, [limits.HISTORY_EVENTS_MAX, allowed, turn.status, broadcast, now_ms, encode(event)]
+        )
+        match outcome[0]:
+            case b"ok" | b"unchanged":
+                return
+            case b"wrong_status":
+                raise WrongStatus(outcome[1].decode(), verb)
+            case b"no_room":
+                raise NoSuchRoom(room_id)
+            case _:
+                raise AssertionError(outcome)
