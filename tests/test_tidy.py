@@ -172,6 +172,7 @@ TESTED_BY = {
     "money.cluster": "tests/wallet/test_cluster.py",
     "money.results": "tests/wallet/test_wallet.py",
     "money.store": "tests/wallet/test_wallet.py and tests/torture",
+    "rooms.admin": "tests/http/test_http.py",
     "rooms.history": "tests/rooms/test_fanout.py, tests/journeys/test_resume.py and the features",
     "rooms.registry": "tests/test_tidy.py and the features",
 }

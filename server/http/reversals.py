@@ -94,12 +94,8 @@ def routes(reversals: Reversals, wallet: Money) -> list[Route]:
     it = _Reversals(reversals, wallet)
     user, gift, topup = "/v1/wallets/{user}", "/v1/gifts/{gift}", "/v1/topups/{topup}"
     return [
-        route(
-            "/v1/gifts/{gift}/refund", it.refund, method="POST", summary="Give a gift's coins back", body=RefundOrder
-        ),
-        route(
-            "/v1/topups/{topup}/chargeback", it.charge_back, method="POST", summary="Take a top-up back", body=Reason
-        ),
+        route(f"{gift}/refund", it.refund, method="POST", summary="Give a gift's coins back", body=RefundOrder),
+        route(f"{topup}/chargeback", it.charge_back, method="POST", summary="Take a top-up back", body=Reason),
         route(f"{user}/freeze", it.freeze, method="POST", summary="No gifts from a wallet", body=Freeze),
         route(f"{user}/unfreeze", it.unfreeze, method="POST", summary="Gifts again", body=Freeze),
     ]
