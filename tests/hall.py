@@ -122,11 +122,11 @@ class Hall:
 
     def assert_history(self, look: redis.Redis, chats: list[str], gifts: list[str]) -> None:
         """The surviving store has each of these once, and the gifts, if any, are the room's total."""
-        bodies = [row[1]["b"] for row in look.xrange(keys.room_events(self.room))]
+        bodies = [row[1]["b"] for row in look.xrange(keys.room(self.room, keys.EVENTS))]
         counts = Counter({id: sum(f'"id":"{id}"' in body for body in bodies) for id in chats + gifts})
         assert set(counts.values()) == {1}, counts
         if gifts:
-            assert look.hget(keys.room_meta(self.room), "coins") == str(HEART_COINS * len(gifts))
+            assert look.hget(keys.room(self.room, keys.META), "coins") == str(HEART_COINS * len(gifts))
 
 
 def _seqs(viewer: Viewer) -> list[int]:

@@ -2,10 +2,9 @@
 
 from protocol.gifts import GiftSent
 from server import limits
-from server.rooms.history import event_keys
 from server.rooms.registry import every, reacts
 from server.rooms.room import Room
-from server.store import keys, scripts
+from server.store import scripts
 
 TELL = scripts.load("boards_tell")
 SCRIPTS = (TELL,)
@@ -33,10 +32,12 @@ async def tell_board(room: Room) -> None:
     if not board.moved:
         return
     board.moved = False
-    outcome = await room.services.history.run(
+    outcome = await room.services.history.change(
+        room.id,
         TELL,
-        [*event_keys(room.id), keys.room_board(room.id), keys.room_names(room.id)],
-        [limits.HISTORY_EVENTS_MAX, limits.BOARD_EVERY_MS, limits.BOARD_ROWS, room.services.clock.new_id()],
+        every_ms=limits.BOARD_EVERY_MS,
+        rows=limits.BOARD_ROWS,
+        event_id=room.services.clock.new_id(),
     )
     if outcome[0] == b"later":
         board.moved = True

@@ -6,7 +6,6 @@ from protocol.chat import ChatSent, SendChat, SendChatOk
 from protocol.refusals import Refusal, Refused
 from protocol.wire import encode
 from server import limits
-from server.rooms.history import NoSuchRoom, event_keys
 from server.rooms.registry import every, handles, on_closing
 from server.rooms.room import Member, Room
 from server.store import keys, scripts
@@ -41,17 +40,15 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
     if not staff and any(word.casefold() in folded for word in about.settings.blocked_words):
         raise Refused(Refusal.BLOCKED_WORDS)
     event = ChatSent(id=room.services.clock.new_id(), user=member.shown(), text=text)
-    outcome = await room.services.history.run(
+    outcome = await room.services.history.change(
+        room.id,
         SEND,
-        [*event_keys(room.id), keys.room_talk(room.id, member.user_id)],
-        [
-            limits.HISTORY_EVENTS_MAX,
-            0 if staff else about.settings.slow_mode_s * 1000,
-            0 if staff else about.settings.unique_chat_s * 1000,
-            0 if staff else about.settings.chat_per_s,
-            hashlib.blake2b(folded.encode(), digest_size=8).hexdigest(),
-            encode(event),
-        ],
+        talk=keys.room(room.id, keys.TALK, member.user_id),
+        slow_ms=0 if staff else about.settings.slow_mode_s * 1000,
+        unique_ms=0 if staff else about.settings.unique_chat_s * 1000,
+        per_s=0 if staff else about.settings.chat_per_s,
+        text_hash=hashlib.blake2b(folded.encode(), digest_size=8).hexdigest(),
+        body=encode(event),
     )
     match outcome[0]:
         case b"ok":
@@ -63,8 +60,6 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
             raise Refused(Refusal.SLOW_MODE, retry_after_ms=int(outcome[1]))
         case b"duplicate_text":
             raise Refused(Refusal.DUPLICATE_TEXT, retry_after_ms=int(outcome[1]))
-        case b"no_room":
-            raise NoSuchRoom(room.id)
         case _:
             raise AssertionError(outcome)
 
@@ -77,7 +72,7 @@ async def tell_hidden(room: Room) -> None:
     count, hidden.count = hidden.count, 0
     if count:
         try:
-            await room.services.history.run(HIDE, [keys.room_meta(room.id), keys.room_live(room.id)], [count])
+            await room.services.history.change(room.id, HIDE, count=count)
         except BaseException:
             hidden.count += count
             raise

@@ -13,7 +13,7 @@ from protocol.rooms import OpenCombo
 from protocol.wire import User, encode
 from server import limits
 from server.money.results import Spend, fingerprint
-from server.rooms.history import History, NoSuchRoom, event_keys
+from server.rooms.history import History, NoSuchRoom
 from server.rooms.registry import every, handles, on_joined, reacts, snapshot_part
 from server.rooms.room import Member, Room
 from server.store import keys, scripts
@@ -192,17 +192,14 @@ async def _show(history: History, room_id: str, gifts: Sequence[Showable]) -> li
 
     A gift of a broadcast after which another has begun is neither shown nor counted.
     """
-    names = [
-        *event_keys(room_id),
-        keys.room_board(room_id),
-        keys.room_names(room_id),
-        keys.room_state(room_id),
-        *(keys.room_once(room_id, gift.entry.id) for gift in gifts),
-    ]
-    args: list[Arg] = [limits.HISTORY_EVENTS_MAX, limits.ONCE_S, limits.COMBO_GAP_MS, limits.OPEN_COMBOS_MAX]
-    for gift in gifts:
-        args += _shown_args(gift)
-    outcomes = await history.run(SHOW, names, args)
+    outcomes = await history.change(
+        room_id,
+        SHOW,
+        once_s=limits.ONCE_S,
+        gap_ms=limits.COMBO_GAP_MS,
+        combos_max=limits.OPEN_COMBOS_MAX,
+        each=[_shown_args(room_id, gift) for gift in gifts],
+    )
     if any(outcome[0] == b"no_room" for outcome in outcomes):
         raise NoSuchRoom(room_id)
     for gift, outcome in zip(gifts, outcomes, strict=True):
@@ -218,15 +215,25 @@ async def _show(history: History, room_id: str, gifts: Sequence[Showable]) -> li
     return [outcome[0] == b"ok" for outcome in outcomes]
 
 
-def _shown_args(gift: Showable) -> tuple[Arg, ...]:
+def _shown_args(room_id: str, gift: Showable) -> dict[str, Arg]:
     entry, shown = gift.entry, gift.shown
-    broadcast = entry.broadcast or ""
-    if not entry.combo:
-        return broadcast, entry.viewer, entry.viewer_name, entry.coins, "", "", 0, bytes(entry.show)
-    field = f"combo:{entry.viewer}:{entry.gift}:{entry.combo}"
-    head = msgspec.json.encode({"from": shown.from_, "to": shown.to, "gift": GiftRef(entry.gift)})[1:]
-    body = encode(msgspec.structs.replace(shown, combo=Combo(entry.combo, gift.combo_count)))
-    return broadcast, entry.viewer, entry.viewer_name, entry.coins, field, head, gift.combo_count, body
+    args: dict[str, Arg] = {
+        "once": keys.room(room_id, keys.ONCE, entry.id),
+        "broadcast": entry.broadcast or "",
+        "user_id": entry.viewer,
+        "user_name": entry.viewer_name,
+        "coins": entry.coins,
+        "combo_field": "",
+        "combo_head": "",
+        "combo_count": 0,
+        "body": bytes(entry.show),
+    }
+    if entry.combo:
+        args["combo_field"] = f"combo:{entry.viewer}:{entry.gift}:{entry.combo}"
+        args["combo_head"] = msgspec.json.encode({"from": shown.from_, "to": shown.to, "gift": GiftRef(entry.gift)})[1:]
+        args["combo_count"] = gift.combo_count
+        args["body"] = encode(msgspec.structs.replace(shown, combo=Combo(entry.combo, gift.combo_count)))
+    return args
 
 
 # --- streaks ---------------------------------------------------------------------------------------------------------
@@ -260,11 +267,7 @@ async def end_combos(room: Room) -> None:
         return
     combos.running = False
     try:
-        outcome = await room.services.history.run(
-            END_COMBOS,
-            [*event_keys(room.id), keys.room_state(room.id)],
-            [limits.HISTORY_EVENTS_MAX, room.services.clock.new_id()],
-        )
+        outcome = await room.services.history.change(room.id, END_COMBOS, ended_id=room.services.clock.new_id())
         combos.running = int(outcome[1]) > 0 or combos.running
     except StoreError:
         combos.running = True

@@ -4,10 +4,9 @@ from protocol.likes import SendLikes
 from protocol.refusals import Refusal, Refused
 from protocol.wire import Ok
 from server import limits
-from server.rooms.history import event_keys
 from server.rooms.registry import every, handles, on_closing
 from server.rooms.room import Member, Room
-from server.store import keys, scripts
+from server.store import scripts
 
 COUNT = scripts.load("likes_count")
 SCRIPTS = (COUNT,)
@@ -52,18 +51,16 @@ async def tell_likes(room: Room) -> None:
     for user_id in batch:
         del gathered.by_user[user_id]
     broadcast = gathered.broadcast
-    args: list[str | bytes | int] = [
-        limits.HISTORY_EVENTS_MAX,
-        limits.LIKES_PER_USER_MAX,
-        limits.BOARD_ROWS,
-        room.services.clock.new_id(),
-        broadcast or "",
-    ]
-    for user_id, (name, count) in batch.items():
-        args += (user_id, name, count)
-    names = [*event_keys(room.id), keys.room_likers(room.id), keys.room_names(room.id)]
     try:
-        await room.services.history.run(COUNT, names, args)
+        await room.services.history.change(
+            room.id,
+            COUNT,
+            per_user_max=limits.LIKES_PER_USER_MAX,
+            top_rows=limits.BOARD_ROWS,
+            event_id=room.services.clock.new_id(),
+            broadcast=broadcast or "",
+            each=[{"user_id": user_id, "user_name": name, "count": count} for user_id, (name, count) in batch.items()],
+        )
     except BaseException:
         if gathered.broadcast != broadcast:
             raise

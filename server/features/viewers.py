@@ -6,7 +6,6 @@ import msgspec
 
 from protocol.wire import Named
 from server import limits
-from server.rooms.history import event_keys
 from server.rooms.registry import every, on_closing, on_joined, on_left
 from server.rooms.room import Member, Room
 from server.store import keys, scripts
@@ -79,30 +78,24 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
     here_still = [(user_id, name) for user_id, name in presence.joined.items() if user_id in presence.sockets]
     sample = [Named(user_id, name) for user_id, name in here_still[-limits.JOINED_SAMPLE :]]
     node_id = room.services.node_id
-    args: list[str | bytes | int] = [
-        limits.HISTORY_EVENTS_MAX,
-        node_id,
-        keys.room_node_users(room.id, ""),
-        int(limits.PRESENCE_GONE_S * 1000),
-        limits.VIEWERS_EVERY_MS,
-        room.services.clock.new_id(),
-        msgspec.json.encode(sample),
-        1 if here else 0,
-    ]
-    for user_id in came:
-        args += ("+", user_id)
-    for user_id in went:
-        args += ("-", user_id)
-    names = [
-        *event_keys(room.id),
-        keys.room_present(room.id),
-        keys.room_nodes(room.id),
-        keys.room_node_users(room.id, node_id),
-        keys.room_seen(room.id),
-    ]
     presence.changed.difference_update(batch)  # who moves during the call is in it again
     try:
-        outcome = await room.services.history.run(COUNT, names, args)
+        outcome = await room.services.history.change(
+            room.id,
+            COUNT,
+            mine=keys.room(room.id, keys.NODE, node_id),
+            node_id=node_id,
+            node_prefix=keys.room(room.id, keys.NODE, ""),
+            gone_ms=int(limits.PRESENCE_GONE_S * 1000),
+            every_ms=limits.VIEWERS_EVERY_MS,
+            event_id=room.services.clock.new_id(),
+            joined=msgspec.json.encode(sample),
+            count_in=1 if here else 0,
+            each=[
+                *({"change": "+", "user_id": user_id} for user_id in came),
+                *({"change": "-", "user_id": user_id} for user_id in went),
+            ],
+        )
     except BaseException:
         presence.changed.update(batch)
         raise

@@ -148,7 +148,7 @@ class Retell:
 
     async def _shown_as(self, room: str, gifts: list[tuple[int, Noted]]) -> list[bytes | None]:
         """The seqs of a room's gifts, None for one that it has not shown. Raises StoreError."""
-        names = [keys.room_once(room, noted.gift_id) for _, noted in gifts]
+        names = [keys.room(room, keys.ONCE, noted.gift_id) for _, noted in gifts]
         return cast(list[bytes | None], await self._history.store.call("MGET", *names))
 
     async def _retell(self, partition: int, missing: list[Noted]) -> None:

@@ -8,9 +8,8 @@ from msgspec import Meta, Struct
 from protocol.ids import Name, RoomId, UserId
 from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
 from protocol.wire import Event, Named, encode
-from server import limits
 from server.clock import Clock
-from server.rooms.history import History, NoSuchRoom, event_keys, new_epoch
+from server.rooms.history import History, new_epoch
 from server.rooms.room import shown_settings
 from server.store import keys, scripts
 
@@ -68,22 +67,19 @@ class RoomsAdmin:
 
     async def put(self, room_id: RoomId, room: PutRoom) -> bool:
         """Create or change; whether it was created. Raises StoreError."""
-        outcome = await self._history.run(
+        outcome = await self._history.change(
+            room_id,
             PUT,
-            event_keys(room_id),
-            [
-                limits.HISTORY_EVENTS_MAX,
-                new_epoch(self._clock),
-                self._history.store.identity_at(keys.room_meta(room_id)),
-                room.host.user_id,
-                room.host.name,
-                room.title,
-                msgspec.json.encode(room.settings),
-                self._clock.new_id(),
-                msgspec.json.encode(Named(room.host.user_id, room.host.name)),
-                msgspec.json.encode(room.title),
-                msgspec.json.encode(shown_settings(room.settings)),
-            ],
+            epoch=new_epoch(self._clock),
+            identity=self._history.store.identity_at(keys.room(room_id, keys.META)),
+            host_id=room.host.user_id,
+            host_name=room.host.name,
+            title=room.title,
+            settings=msgspec.json.encode(room.settings),
+            event_id=self._clock.new_id(),
+            shown_host=msgspec.json.encode(Named(room.host.user_id, room.host.name)),
+            shown_title=msgspec.json.encode(room.title),
+            shown_settings=msgspec.json.encode(shown_settings(room.settings)),
         )
         await self._history.store.call("SADD", keys.ROOMS, room_id)
         return bool(outcome[0] == b"created")
@@ -98,25 +94,19 @@ class RoomsAdmin:
             event = RoomUpdated(id=event_id, status="live", broadcast_id=broadcast, started_at_ms=now_ms)
         else:
             event = turn.event(id=event_id, status=turn.status)  # type: ignore[call-arg]
-        names = [
-            *event_keys(room_id),
-            keys.room_board(room_id),
-            keys.room_names(room_id),
-            keys.room_state(room_id),
-            keys.room_likers(room_id),
-            keys.room_seen(room_id),
-            keys.room_present(room_id),
-        ]
-        allowed = f" {' '.join(turn.allowed)} "
-        outcome = await self._history.run(
-            TURN, names, [limits.HISTORY_EVENTS_MAX, allowed, turn.status, broadcast, now_ms, encode(event)]
+        outcome = await self._history.change(
+            room_id,
+            TURN,
+            allowed=f" {' '.join(turn.allowed)} ",
+            status=turn.status,
+            broadcast=broadcast,
+            started_at_ms=now_ms,
+            body=encode(event),
         )
         match outcome[0]:
             case b"ok" | b"unchanged":
                 return
             case b"wrong_status":
                 raise WrongStatus(outcome[1].decode(), verb)
-            case b"no_room":
-                raise NoSuchRoom(room_id)
             case _:
                 raise AssertionError(outcome)

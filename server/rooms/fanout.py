@@ -83,7 +83,7 @@ class Fanout:
         """Subscribe to a room; events that come before `attach` wait. Raises StoreError."""
         subscription = _Subscription(asyncio.get_running_loop().create_future())
         self._subscriptions[room_id] = subscription
-        channel = keys.room_live(room_id)
+        channel = keys.room(room_id, keys.LIVE)
         self._by_channel[channel.encode()] = subscription
         try:
             self._send("SUBSCRIBE", channel)
@@ -107,7 +107,7 @@ class Fanout:
         subscription = self._subscriptions.pop(room_id, None)
         if subscription is None:
             return
-        channel = keys.room_live(room_id)
+        channel = keys.room(room_id, keys.LIVE)
         self._by_channel.pop(channel.encode(), None)
         if not subscription.ready.done():
             subscription.ready.cancel()
@@ -121,7 +121,7 @@ class Fanout:
         link.tell(command, *channels)
 
     async def _subscribe_all(self, link: Link) -> None:
-        channels = [keys.room_live(room_id) for room_id in self._subscriptions]
+        channels = [keys.room(room_id, keys.LIVE) for room_id in self._subscriptions]
         link.tell("SUBSCRIBE", keys.WALLET_NEWS, *channels)
         for subscription in self._subscriptions.values():
             if subscription.listener is not None:

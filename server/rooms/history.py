@@ -1,7 +1,7 @@
 """The rooms' histories in the room store: append with a seq, snapshots exactly as of a seq, reading what was missed."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from msgspec import Struct
@@ -66,30 +66,29 @@ class History:
         self.store = store
         self.other_broadcast = 0  # paid gifts that were told when another broadcast had begun: shown in none
 
-    async def run(self, script: Script, names: Sequence[str], args: Sequence[Arg]) -> list[Any]:
-        """Run a feature's script on the room store; the first of its results is a named status."""
-        return cast(list[Any], await self.store.run(script, names, args))
+    async def change(
+        self, room_id: str, script: Script, *, each: Iterable[Mapping[str, Arg]] = (), **named: Arg
+    ) -> list[Any]:
+        """Run a script on a room; the first of its results is a named status. Raises NoSuchRoom, WrongCall.
+
+        The script's keys that are not named are the room's own of that name; `keep` is the history's bound.
+        """
+        room_keys = {name: keys.room(room_id, name) for name in script.keys if name not in named}
+        if "keep" in script.args:
+            named["keep"] = limits.HISTORY_EVENTS_MAX
+        outcome = cast(list[Any], await self.store.run(*script(each=each, **room_keys, **named)))
+        if outcome[0] == b"no_room":
+            raise NoSuchRoom(room_id)
+        return outcome
 
     async def append(self, room_id: str, event: Event) -> int:
         """Append one event; its seq. Raises NoSuchRoom."""
-        names = event_keys(room_id)
-        outcome = await self.run(APPEND, names, [limits.HISTORY_EVENTS_MAX, encode(event)])
-        if outcome[0] == b"no_room":
-            raise NoSuchRoom(room_id)
+        outcome = await self.change(room_id, APPEND, body=encode(event))
         return int(outcome[1])
 
     async def snapshot(self, room_id: str) -> RawSnapshot:
         """Everything that a newcomer is told. Raises NoSuchRoom."""
-        names = [
-            keys.room_meta(room_id),
-            keys.room_board(room_id),
-            keys.room_names(room_id),
-            keys.room_state(room_id),
-        ]
-        outcome = await self.run(SNAPSHOT, names, [limits.BOARD_ROWS])
-        if outcome[0] == b"no_room":
-            raise NoSuchRoom(room_id)
-        _, about, ranks, shown, state = outcome
+        _, about, ranks, shown, state = await self.change(room_id, SNAPSHOT, rows=limits.BOARD_ROWS)
         board = [(ranks[2 * n].decode(), name.decode(), int(float(ranks[2 * n + 1]))) for n, name in enumerate(shown)]
         return RawSnapshot(meta=_pairs(about), board=board, state=_pairs(state))
 
@@ -97,14 +96,14 @@ class History:
         """The events after `after` up to `to`: all of them, or None when some are no longer kept."""
         if to <= after:
             return []
-        rows = await self.store.call("XRANGE", keys.room_events(room_id), f"{after + 1}-0", f"{to}-1")
+        rows = await self.store.call("XRANGE", keys.room(room_id, keys.EVENTS), f"{after + 1}-0", f"{to}-1")
         events = [Recorded(int(row[0].split(b"-")[0]), row[1][1], row[1][3]) for row in cast(list[Any], rows)]
         whole = len(events) == to - after and all(event.seq == after + n + 1 for n, event in enumerate(events))
         return events if whole else None
 
     async def position(self, room_id: str) -> tuple[str, int]:
         """Epoch and last seq. Raises NoSuchRoom."""
-        epoch, seq = cast(list[Any], await self.store.call("HMGET", keys.room_meta(room_id), "epoch", "seq"))
+        epoch, seq = cast(list[Any], await self.store.call("HMGET", keys.room(room_id, keys.META), "epoch", "seq"))
         if epoch is None:
             raise NoSuchRoom(room_id)
         return epoch.decode(), int(seq)
@@ -131,7 +130,7 @@ async def wake_rooms(store: Store | ClusterStore, link: Link, identity: str, clo
     whole = one and await link.call("GET", keys.ROOM_STORE_WHOLE) == identity.encode()
     found = cast(list[bytes], list(await _room_ids(store, link)))
     args = (identity, int(whole), new_epoch(clock))
-    calls = [link.call("EVALSHA", WAKE.sha, 1, keys.room_meta(room_id.decode()), *args) for room_id in found]
+    calls = [link.call("EVALSHA", WAKE.sha, 1, keys.room(room_id.decode(), keys.META), *args) for room_id in found]
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
         elsewhere = not one and isinstance(outcome, StoreError) and not_here(outcome)
         if isinstance(outcome, BaseException) and not elsewhere:
@@ -146,11 +145,6 @@ async def _room_ids(store: Store | ClusterStore, link: Link) -> Any:
         if not not_here(refused):
             raise
         return await store.call("SMEMBERS", keys.ROOMS)
-
-
-def event_keys(room_id: str) -> list[str]:
-    """The keys that `append_event` takes: meta, events, live."""
-    return [keys.room_meta(room_id), keys.room_events(room_id), keys.room_live(room_id)]
 
 
 def delivery_of(tag: str) -> Delivery:
@@ -178,5 +172,4 @@ __all__ = [
     "Recorded",
     "StoreError",
     "delivery_of",
-    "event_keys",
 ]

@@ -49,11 +49,6 @@ def receipt(user_id: str, operation: str) -> str:
     return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:k:{user_id}:{operation}"
 
 
-def combo_count(user_id: str, combo_id: str) -> str:
-    """Counter: gifts of one streak of one user."""
-    return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:c:{user_id}:{combo_id}"
-
-
 def spend_keys(viewer_id: str, creator_id: str, gift_id: str, combo_id: str | None) -> tuple[int, tuple[str, ...]]:
     """The viewer's partition, and what `wallet_spend` takes: wallet, credit, receipt, combo, log, meta."""
     partition = partition_of(viewer_id)
@@ -85,69 +80,36 @@ SHOWN_BY = "shown:by"  # identity of the cluster for which the watermarks of wha
 WALLET_NEWS = "wallets:changed"  # channel: balances that changed, for the sockets of those users on every node
 
 
-def room_meta(room_id: str) -> str:
-    """Hash: epoch, seq, what the room is, and the totals of its broadcast."""
-    return f"{{r:{room_id}}}:meta"
+# Keys of every room, by the names that scripts give them in their headers. A feature declares its own (`of_room`).
+_OF_ROOM: dict[str, str] = {}
 
 
-def room_events(room_id: str) -> str:
-    """Stream `<seq>-1`: the room's history."""
-    return f"{{r:{room_id}}}:events"
+def of_room(name: str, what: str) -> str:
+    """Declare a key that every room has; `what` says its type and what it holds. The name, as scripts use it."""
+    assert name not in _OF_ROOM, f"two declare the room's key {name}"
+    _OF_ROOM[name] = what
+    return name
 
 
-def room_live(room_id: str) -> str:
-    """Channel on which a room's events reach the nodes."""
-    return f"{{r:{room_id}}}:live"
+def room(room_id: str, name: str, *parts: str) -> str:
+    """A room's key; `parts` follow where there is one per user, gift or node. The name must be declared."""
+    assert name in _OF_ROOM, f"nobody declares the room's key {name}"
+    return ":".join((f"{{r:{room_id}}}:{name}", *parts))
 
 
-def room_board(room_id: str) -> str:
-    """Sorted set: coins given in this broadcast, by user."""
-    return f"{{r:{room_id}}}:board"
-
-
-def room_names(room_id: str) -> str:
-    """Hash: display names of those on the boards."""
-    return f"{{r:{room_id}}}:names"
-
-
-def room_state(room_id: str) -> str:
-    """Hash `<feature>:<id>`: what features keep for the snapshot (open combos, goals, pins)."""
-    return f"{{r:{room_id}}}:state"
-
-
-def room_likers(room_id: str) -> str:
-    """Sorted set: likes in this broadcast, by user."""
-    return f"{{r:{room_id}}}:likers"
-
-
-def room_present(room_id: str) -> str:
-    """Hash: on how many nodes each user watches."""
-    return f"{{r:{room_id}}}:present"
-
-
-def room_nodes(room_id: str) -> str:
-    """Sorted set: nodes with viewers of this room, by their last beat in ms."""
-    return f"{{r:{room_id}}}:nodes"
-
-
-def room_node_users(room_id: str, node_id: str) -> str:
-    """Set: users of this room on one node."""
-    return f"{{r:{room_id}}}:node:{node_id}"
-
-
-def room_seen(room_id: str) -> str:
-    """Set: different users of this broadcast."""
-    return f"{{r:{room_id}}}:seen"
-
-
-def room_once(room_id: str, gift_id: str) -> str:
-    """String: the seq under which the room showed this gift."""
-    return f"{{r:{room_id}}}:once:{gift_id}"
-
-
-def room_talk(room_id: str, user_id: str) -> str:
-    """Hash with a life of seconds: when and what a user last said."""
-    return f"{{r:{room_id}}}:talk:{user_id}"
+META = of_room("meta", "Hash: epoch, seq, what the room is, and the totals of its broadcast.")
+EVENTS = of_room("events", "Stream `<seq>-1`: the room's history.")
+LIVE = of_room("live", "Channel on which a room's events reach the nodes.")
+STATE = of_room("state", "Hash `<feature>:<id>`: what features keep for the snapshot (open combos, goals, pins).")
+BOARD = of_room("board", "Sorted set: coins given in this broadcast, by user.")
+NAMES = of_room("names", "Hash: display names of those on the boards.")
+LIKERS = of_room("likers", "Sorted set: likes in this broadcast, by user.")
+PRESENT = of_room("present", "Hash: on how many nodes each user watches.")
+NODES = of_room("nodes", "Sorted set: nodes with viewers of this room, by their last beat in ms.")
+NODE = of_room("node", "Set per node: users of this room on it.")
+SEEN = of_room("seen", "Set: different users of this broadcast.")
+ONCE = of_room("once", "String per gift: the seq under which the room showed it.")
+TALK = of_room("talk", "Hash per user with a life of seconds: when and what they last said.")
 
 
 def shown_watermark(partition: int) -> str:

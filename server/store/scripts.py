@@ -8,12 +8,14 @@ A header, after the first line that says what the script does:
     -- Returns ok | duplicate    what comes back
 
 The body never writes KEYS[n] or ARGV[n]: it has the names, and for groups `items`, `keys_of(i)`, `args_of(i)`.
+Callers use the names, too: `SEND(talk=..., slow_ms=...)`. Only the hot path of the money passes by position.
 """
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -21,8 +23,23 @@ FOLDER = Path(__file__).parent / "lua"
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
 
+Value = str | bytes | int
+
+
+class WrongCall(TypeError):
+    """A call whose names are not those of the script's header."""
+
+
+class Call(NamedTuple):
+    """A script with keys and arguments in the order of its header."""
+
+    script: "Script"
+    keys: list[str]
+    args: list[Value]
+
+
 class Script(Struct, frozen=True):
-    """A loaded script. `text` is what the store runs."""
+    """A loaded script. `text` is what the store runs. Calling it by names makes a `Call`."""
 
     name: str
     text: str
@@ -33,8 +50,25 @@ class Script(Struct, frozen=True):
     each_args: tuple[str, ...]
     returns: str
 
+    def __call__(self, *, each: Iterable[Mapping[str, Value]] = (), **named: Value) -> Call:
+        """The call with these keys and arguments; `each` has those of every group. Raises WrongCall."""
+        keys, args = self._in_order(self.keys, self.args, named)
+        for group in each:
+            more_keys, more_args = self._in_order(self.each_keys, self.each_args, group)
+            keys += more_keys
+            args += more_args
+        return Call(self, keys, args)
+
+    def _in_order(
+        self, keys: tuple[str, ...], args: tuple[str, ...], named: Mapping[str, Value]
+    ) -> tuple[list[str], list[Value]]:
+        if named.keys() != {*keys, *args}:
+            wrong = sorted(named.keys() ^ {*keys, *args})
+            raise WrongCall(f"{self.name} takes {' '.join((*keys, *args))}; missing or unknown: {' '.join(wrong)}")
+        return [str(named[name]) for name in keys], [named[name] for name in args]
+
     def check(self, keys: Sequence[str], args: Sequence[object]) -> None:
-        """That a call has the contract's shape: an assert, for callers are ours."""
+        """That a call by position has the contract's shape: for the hot path. An assert, for callers are ours."""
         more_keys, more_args = len(keys) - len(self.keys), len(args) - len(self.args)
         if not self.each_keys and not self.each_args:
             assert (more_keys, more_args) == (0, 0), f"{self.name} takes {self.keys} {self.args}"
@@ -50,6 +84,9 @@ def load(name: str) -> Script:
     header = _header(name, source)
     keys, args = _names(header, "KEYS"), _names(header, "ARGV")
     each_keys, each_args = _each(header)
+    for names in ((*keys, *args), (*each_keys, *each_args)):
+        if len(set(names)) < len(names):
+            raise ValueError(f"{name}.lua: a name stands twice in its header")
     body = source
     if re.search(r"\b(KEYS|ARGV)\[", body):
         raise ValueError(f"{name}.lua: use the names of its header, not KEYS[n] or ARGV[n]")

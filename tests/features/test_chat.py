@@ -147,13 +147,13 @@ async def test_slow_mode_ends(site: Site, stores: Stores) -> None:
     alice = await site.join("alice", room="slow")
     await alice.ask("chat.send", text="one")
     with stores.room.client() as store:
-        store.hincrby(keys.room_talk("slow", "alice"), "at", -59_000)  # as if 59 s had gone by
+        store.hincrby(keys.room("slow", keys.TALK, "alice"), "at", -59_000)  # as if 59 s had gone by
         refused = await alice.ask("chat.send", text="two")
         assert 0 < refused["retry_after_ms"] <= 1_000
-        store.hincrby(keys.room_talk("slow", "alice"), "at", -1_000)
+        store.hincrby(keys.room("slow", keys.TALK, "alice"), "at", -1_000)
         assert (await alice.ask("chat.send", text="two"))["type"] == "ok"
         assert (await alice.ask("chat.send", text="three"))["reason"] == "slow_mode"
-        assert 50_000 < store.pttl(keys.room_talk("slow", "alice")) <= 60_000
+        assert 50_000 < store.pttl(keys.room("slow", keys.TALK, "alice")) <= 60_000
 
 
 async def test_repeating_oneself(site: Site) -> None:
@@ -218,7 +218,7 @@ async def test_a_budget_fills_again(site: Site, stores: Stores) -> None:
     with stores.room.client() as store:
         while not (await alice.ask("chat.send", text="fill")).get("hidden"):
             pass
-        store.hincrby(keys.room_meta("busy"), "chat_at", -60_000)  # as if a minute had gone by
+        store.hincrby(keys.room("busy", keys.META), "chat_at", -60_000)  # as if a minute had gone by
         shown = [not (await alice.ask("chat.send", text=f"again {n}")).get("hidden") for n in range(4)]
     assert shown[:2] == [True, True]
     assert not all(shown)

@@ -306,16 +306,16 @@ class Held:
     def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go, self.asked, self.sizes = asyncio.Event(), asyncio.Event(), list[int]()
         history = site.node.history
-        run = history.run
+        change = history.change
 
-        async def held(script: Any, names: Any, args: Any) -> Any:
+        async def held(room_id: str, script: Any, **named: Any) -> Any:
             if script is SHOW:
-                self.sizes.append((len(args) - len(script.args)) // len(script.each_args))
+                self.sizes.append(len(named["each"]))
                 self.asked.set()
                 await self.go.wait()
-            return await run(script, names, args)
+            return await change(room_id, script, **named)
 
-        monkeypatch.setattr(history, "run", held)
+        monkeypatch.setattr(history, "change", held)
 
 
 async def test_gifts_share_a_call_that_shows_them(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,9 +352,9 @@ async def test_gifts_that_wait_into_the_next_broadcast(
     assert held.sizes == [1, 2]
     assert len(alice.events("gifts.sent")) == 1
     with stores.room.client() as look:
-        assert look.hget(keys.room_meta("demo"), "coins") == "1"
-        assert look.zrange(keys.room_board("demo"), 0, -1, withscores=True) == [("alice", 1.0)]
-        assert look.hlen(keys.room_state("demo")) == 0
+        assert look.hget(keys.room("demo", keys.META), "coins") == "1"
+        assert look.zrange(keys.room("demo", keys.BOARD), 0, -1, withscores=True) == [("alice", 1.0)]
+        assert look.hlen(keys.room("demo", keys.STATE)) == 0
     assert site.node.history.other_broadcast == 2
 
 

@@ -141,17 +141,17 @@ async def test_a_dead_node_leaves_no_ghosts(site: Site, another_site: MakeSite, 
     await site.join("alice")
     await counted(watcher, 1)
     with stores.room.client() as client:  # as a node that was killed leaves it
-        client.sadd(keys.room_node_users("demo", "dead"), "alice", "ghost")
-        client.hincrby(keys.room_present("demo"), "alice", 1)
-        client.hincrby(keys.room_present("demo"), "ghost", 1)
-        client.zadd(keys.room_nodes("demo"), {"dead": 1})
-        client.sadd(keys.room_seen("demo"), "ghost")
+        client.sadd(keys.room("demo", keys.NODE, "dead"), "alice", "ghost")
+        client.hincrby(keys.room("demo", keys.PRESENT), "alice", 1)
+        client.hincrby(keys.room("demo", keys.PRESENT), "ghost", 1)
+        client.zadd(keys.room("demo", keys.NODES), {"dead": 1})
+        client.sadd(keys.room("demo", keys.SEEN), "ghost")
     await site.join("bob")  # any news of a node that lives
     await counted(watcher, 2, unique=3)
     with stores.room.client() as client:
-        assert not client.exists(keys.room_node_users("demo", "dead"))
-        assert client.zscore(keys.room_nodes("demo"), "dead") is None
-        assert client.hgetall(keys.room_present("demo")) == {"alice": "1", "bob": "1"}
+        assert not client.exists(keys.room("demo", keys.NODE, "dead"))
+        assert client.zscore(keys.room("demo", keys.NODES), "dead") is None
+        assert client.hgetall(keys.room("demo", keys.PRESENT)) == {"alice": "1", "bob": "1"}
 
 
 async def test_a_node_that_was_taken_for_dead(
@@ -165,7 +165,7 @@ async def test_a_node_that_was_taken_for_dead(
     await there.join("bob")
     await there.join("carol")
     await counted(watcher, 3, peak=3)
-    nodes, there_id = keys.room_nodes("demo"), there.node.rooms._services.node_id
+    nodes, there_id = keys.room("demo", keys.NODES), there.node.rooms._services.node_id
     with stores.room.client() as client:
         assert client.zadd(nodes, {there_id: 1}, xx=True, ch=True) == 1
     await site.join("dora")  # the living node finds the other dead
@@ -173,7 +173,9 @@ async def test_a_node_that_was_taken_for_dead(
     await there.join("eve")  # and it is not
     await counted(watcher, 5, peak=5, unique=5)
     with stores.room.client() as client:
-        assert client.hgetall(keys.room_present("demo")) == dict.fromkeys(("alice", "bob", "carol", "dora", "eve"), "1")
+        assert client.hgetall(keys.room("demo", keys.PRESENT)) == dict.fromkeys(
+            ("alice", "bob", "carol", "dora", "eve"), "1"
+        )
 
 
 async def test_two_people_leave_within_one_look(site: Site) -> None:

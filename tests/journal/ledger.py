@@ -30,7 +30,7 @@ async def drained(drain: Drain) -> int:
 
 async def broadcast_of(site: Site, room: str = "demo") -> str | None:
     """The broadcast that is on in a room, or was the last."""
-    found = await site.node.history.store.call("HGET", keys.room_meta(room), "broadcast")
+    found = await site.node.history.store.call("HGET", keys.room(room, keys.META), "broadcast")
     return found.decode() if isinstance(found, bytes) else None
 
 

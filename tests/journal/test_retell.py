@@ -47,7 +47,7 @@ async def test_a_gift_that_no_room_saw_is_shown_once(site: Site, another_site: A
             "board.changed", top=[{"rank": 1, "user": {"user_id": "alice", "name": "Alice"}, "coins": 30}]
         )
     with stores.room.client() as look:
-        assert look.hget(keys.room_meta("demo"), "coins") == "30"
+        assert look.hget(keys.room("demo", keys.META), "coins") == "30"
 
 
 async def test_a_gift_that_was_shown_is_not_shown_again(site: Site) -> None:
@@ -100,10 +100,10 @@ async def test_a_room_store_that_lost_its_tail_is_told_again(site: Site, stores:
     async with site.draining(ahead_s=5) as drain:
         await drain.retell_once()
         with stores.room.client() as look:
-            of = look.hget(keys.room_meta("demo"), "broadcast")
+            of = look.hget(keys.room("demo", keys.META), "broadcast")
             look.flushall()
             await site.put_room("demo")
-            look.hset(keys.room_meta("demo"), "broadcast", str(of))
+            look.hset(keys.room("demo", keys.META), "broadcast", str(of))
         with contextlib.suppress(StoreError):
             await drain.retell_once()
     async with site.draining(ahead_s=5) as restarted:

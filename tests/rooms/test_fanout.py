@@ -22,14 +22,16 @@ def write_unheard(stores: Stores, *texts: str, room: str = "demo") -> list[int]:
     seqs = []
     with stores.room.client() as store:
         for text in texts:
-            seq = store.hincrby(keys.room_meta(room), "seq", 1)
+            seq = store.hincrby(keys.room(room, keys.META), "seq", 1)
             body = {
                 "type": "chat.sent",
                 "id": f"unheard-{seq}",
                 "user": {"user_id": "bob", "name": "Bob"},
                 "text": text,
             }
-            store.xadd(keys.room_events(room), {"a": "1", "b": json.dumps(body, separators=(",", ":"))}, id=f"{seq}-1")
+            store.xadd(
+                keys.room(room, keys.EVENTS), {"a": "1", "b": json.dumps(body, separators=(",", ":"))}, id=f"{seq}-1"
+            )
             seqs.append(seq)
     return seqs
 
@@ -37,7 +39,7 @@ def write_unheard(stores: Stores, *texts: str, room: str = "demo") -> list[int]:
 def publish(stores: Stores, epoch: str, seq: int, body: dict[str, Any], room: str = "demo") -> None:
     """Say something on the room's channel, as a script would."""
     with stores.room.client() as store:
-        store.publish(keys.room_live(room), f"{epoch} {seq} 1 {json.dumps(body, separators=(',', ':'))}")
+        store.publish(keys.room(room, keys.LIVE), f"{epoch} {seq} 1 {json.dumps(body, separators=(',', ':'))}")
 
 
 def assert_whole(viewer: Viewer) -> None:
@@ -118,7 +120,7 @@ async def test_a_history_that_is_no_longer_whole(site: Site, stores: Stores) -> 
     since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
     seqs = write_unheard(stores, "one", "two", "three")
     with stores.room.client() as store:
-        store.xdel(keys.room_events("demo"), f"{seqs[1]}-1")
+        store.xdel(keys.room("demo", keys.EVENTS), f"{seqs[1]}-1")
     site.node.fanout.check_position("demo")
     assert await alice.closed() == Close.INTERNAL
     back = await site.join("alice", since=since)
@@ -135,7 +137,7 @@ async def test_a_room_that_is_another_one_now(another_site: AnotherSite, stores:
     await viewers[0].ask("chat.send", text="before")
     since = f"{viewers[0].welcome['epoch']}:{viewers[0].welcome['seq']}"
     with stores.room.client() as store:
-        meta = keys.room_meta("demo")
+        meta = keys.room("demo", keys.META)
         if how == "another epoch":
             store.hset(meta, "epoch", "restored")
         else:
@@ -161,8 +163,8 @@ async def test_a_history_behind_what_was_told(site: Site, stores: Stores) -> Non
         await alice.ask("chat.send", text=f"told {n}")
     await alice.happened("chat.sent", text="told 8")
     with stores.room.client() as store:
-        store.delete(keys.room_events("demo"))
-        store.hset(keys.room_meta("demo"), "seq", "1")
+        store.delete(keys.room("demo", keys.EVENTS))
+        store.hset(keys.room("demo", keys.META), "seq", "1")
     site.node.fanout.check_position("demo")
     assert await alice.closed() == Close.INTERNAL
 
@@ -171,7 +173,7 @@ async def test_the_next_event_tells_of_another_epoch(site: Site, stores: Stores)
     """Nobody has to wait for the position's check: an event of another epoch is enough."""
     alice = await site.join("alice")
     with stores.room.client() as store:
-        store.hset(keys.room_meta("demo"), "epoch", "restored")
+        store.hset(keys.room("demo", keys.META), "epoch", "restored")
     await alice.tell({"type": "chat.send", "text": "first of the new"})
     assert await alice.closed() == Close.INTERNAL
 
@@ -183,11 +185,11 @@ async def test_a_room_that_restarted_and_that_nobody_came_back_to(
     monkeypatch.setattr(limits, "ROOM_IDLE_S", 0.1)
     alice = await site.join("alice")
     with stores.room.client() as store:
-        store.hset(keys.room_meta("demo"), "epoch", "restored")
+        store.hset(keys.room("demo", keys.META), "epoch", "restored")
         site.node.fanout.check_position("demo")
         await alice.closed()
         await eventually(lambda: not site.node.rooms.here(), 5, "letting go")
-        await eventually(lambda: store.pubsub_numsub(keys.room_live("demo"))[0][1] == 0, 5, "unsubscribing")
+        await eventually(lambda: store.pubsub_numsub(keys.room("demo", keys.LIVE))[0][1] == 0, 5, "unsubscribing")
 
 
 async def test_what_came_early_of_another_epoch(site: Site, stores: Stores) -> None:
@@ -215,7 +217,7 @@ async def test_an_empty_room_is_let_go(site: Site, stores: Stores, monkeypatch: 
     await alice.leave()
     with stores.room.client() as store:
         await eventually(lambda: not site.node.rooms.here(), 5, "letting go")
-        await eventually(lambda: store.pubsub_numsub(keys.room_live("demo"))[0][1] == 0, 5, "unsubscribing")
+        await eventually(lambda: store.pubsub_numsub(keys.room("demo", keys.LIVE))[0][1] == 0, 5, "unsubscribing")
     back = await site.join("alice", since=f"{alice.welcome['epoch']}:{said['seq'] - 1}")
     assert back.welcome["resumed"] is True
     assert [e["text"] for e in back.events("chat.sent")] == ["anybody here?"]

@@ -29,7 +29,7 @@ def on_cluster(cluster: Cluster, another_site: Callable[..., Awaitable[Site]]) -
 
 
 def owner(cluster: Cluster, room: str) -> Primary:
-    return cluster.owner(keys.slot_of(keys.room_meta(room)))
+    return cluster.owner(keys.slot_of(keys.room(room, keys.META)))
 
 
 async def put(site: Site, room: str) -> None:
@@ -79,7 +79,7 @@ async def test_a_rooms_slot_moves_while_it_is_used(cluster: Cluster, on_cluster:
     talking = asyncio.create_task(talk())
     away = next(primary for primary in cluster.nodes if primary is not home)
     for target in (away, home):
-        await asyncio.to_thread(cluster.move, keys.slot_of(keys.room_meta(room)), target)
+        await asyncio.to_thread(cluster.move, keys.slot_of(keys.room(room, keys.META)), target)
         before = len(said)
         await eventually(lambda before=before: len(said) > before + 3, WAIT_S, "chat after a move")
     moving.set()

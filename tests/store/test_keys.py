@@ -62,10 +62,13 @@ def test_a_gift_is_in_one_slot(viewer: str, creator: str) -> None:
         keys.credit(partition, creator),
         keys.receipt(viewer, "01890a5d-ac96-774b-bcce-b302099a8057"),
         keys.receipt(viewer, "topup:1"),
-        keys.combo_count(viewer, "c"),
         keys.log(partition),
         keys.wallet_meta(partition),
+        *keys.spend_keys(viewer, creator, "01890a5d-ac96-774b-bcce-b302099a8058", "c")[1][2:4],
     ]
+    together = keys.spend_keys(viewer, creator, "01890a5d-ac96-774b-bcce-b302099a8057", "c")
+    assert together[0] == partition
+    assert [*together[1][:3], *together[1][4:]] == [*touched[:3], *touched[4:6]]
     assert {tag_of(key) for key in touched} == {keys.PARTITION_TAGS[partition]}
     assert len(set(touched)) == len(touched)
 
@@ -74,26 +77,26 @@ def test_a_gift_is_in_one_slot(viewer: str, creator: str) -> None:
 def test_a_room_is_in_one_slot(room: str, other: str, user: str) -> None:
     """All keys of a room share its tag, none of them is another room's."""
     made = [
-        keys.room_meta(room),
-        keys.room_events(room),
-        keys.room_live(room),
-        keys.room_board(room),
-        keys.room_names(room),
-        keys.room_state(room),
-        keys.room_likers(room),
-        keys.room_present(room),
-        keys.room_nodes(room),
-        keys.room_node_users(room, user),
-        keys.room_seen(room),
-        keys.room_once(room, user),
-        keys.room_talk(room, user),
+        keys.room(room, keys.META),
+        keys.room(room, keys.EVENTS),
+        keys.room(room, keys.LIVE),
+        keys.room(room, keys.BOARD),
+        keys.room(room, keys.NAMES),
+        keys.room(room, keys.STATE),
+        keys.room(room, keys.LIKERS),
+        keys.room(room, keys.PRESENT),
+        keys.room(room, keys.NODES),
+        keys.room(room, keys.NODE, user),
+        keys.room(room, keys.SEEN),
+        keys.room(room, keys.ONCE, user),
+        keys.room(room, keys.TALK, user),
     ]
     assert {tag_of(key) for key in made} == {f"r:{room}"}
     assert len(set(made)) == len(made)
     if other != room:
-        assert keys.room_meta(other) not in made
+        assert keys.room(other, keys.META) not in made
 
 
 def test_a_node_set_is_named_by_its_prefix() -> None:
     """viewers_count.lua puts a node's id behind the prefix that it is given."""
-    assert keys.room_node_users("demo", "") + "n1" == keys.room_node_users("demo", "n1")
+    assert keys.room("demo", keys.NODE, "") + "n1" == keys.room("demo", keys.NODE, "n1")

@@ -56,6 +56,37 @@ def test_a_script_runs_with_its_names(lua: Path, stores: Stores) -> None:
         assert store.mget("total", "c1", "c2") == ["40", "10", "30"]
 
 
+def test_a_call_by_names_is_in_the_headers_order(lua: Path) -> None:
+    """Whatever the order of the names; two swapped numbers cannot pass."""
+    script = loaded(lua, GOOD)
+    groups = [{"factor": 1, "counter": "c1", "name": "a"}, {"name": "b", "factor": 3, "counter": "c2"}]
+    call = script(step=10, total="t", each=groups)
+    assert call == (script, ["t", "c1", "c2"], [10, "a", 1, "b", 3])
+
+
+@pytest.mark.parametrize(
+    ("named", "group", "wrong"),
+    [
+        ({"total": "t"}, {}, "step"),
+        ({"total": "t", "step": 1, "steps": 2}, {}, "steps"),
+        ({"total": "t", "step": 1}, {"name": "a", "counter": "c"}, "factor"),
+        ({"total": "t", "step": 1}, {"name": "a", "counter": "c", "factor": 1, "x": 1}, "x"),
+    ],
+)
+def test_a_call_with_other_names_is_refused(
+    lua: Path, named: dict[str, str | int], group: dict[str, str | int], wrong: str
+) -> None:
+    """A missing name, or one that the header does not have."""
+    with pytest.raises(scripts.WrongCall, match=rf"unknown: {wrong}$"):
+        loaded(lua, GOOD)(each=[group] if group else [], **named)  # type: ignore[arg-type]
+
+
+def test_a_name_stands_once_in_a_header(lua: Path) -> None:
+    """A key and an argument of one name could not be told apart."""
+    with pytest.raises(ValueError, match="stands twice"):
+        loaded(lua, GOOD.replace("-- ARGV step", "-- ARGV step total"))
+
+
 def test_groups_may_be_none_and_may_have_no_keys(lua: Path, stores: Stores) -> None:
     """No item at all is a call too, and items may consist of arguments alone."""
     header = "-- Counts.\n-- KEYS -\n-- ARGV -\n-- EACH / name\n-- Returns how many, and the last\n"

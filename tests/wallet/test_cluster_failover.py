@@ -46,7 +46,7 @@ async def two(replicated: Cluster) -> tuple[Primary, Primary]:
 
 def room_at(cluster: Cluster, primary: Primary, *, there: bool = True) -> str:
     """A room that this primary has, or one that it has not."""
-    return next(room for room in ROOMS if (cluster.owner(keys.slot_of(keys.room_meta(room))) is primary) is there)
+    return next(room for room in ROOMS if (cluster.owner(keys.slot_of(keys.room(room, keys.META))) is primary) is there)
 
 
 def user_at(cluster: Cluster, primary: Primary, *, there: bool = True) -> str:
@@ -69,7 +69,7 @@ async def test_a_replica_takes_over(replicated: Cluster, two: tuple[Primary, Pri
     urls = {"LIVEROOM_ROOM_URL": replicated.url, "LIVEROOM_WALLET_URL": replicated.url}
     sites = [await another_site(**urls), await another_site(**urls)]
     room, elsewhere = room_at(replicated, victim), room_at(replicated, victim, there=False)
-    far = replicated.owner(keys.slot_of(keys.room_meta(elsewhere)))
+    far = replicated.owner(keys.slot_of(keys.room(elsewhere, keys.META)))
     halls = []
     for each in (room, elsewhere):
         await sites[0].put_room(each)
