@@ -23,7 +23,7 @@ FUNCTION_LINES_MAX = 60
 # no circle. CONTRIBUTING.md shows the same rows, the other way round, and says what each is for.
 LAYERS = (
     ("server.limits",),
-    ("server.settings", "server.clock", "server.metrics", "server.tokens"),
+    ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background"),
     ("server.catalogue",),
     ("server.store",),
     ("server.journal",),

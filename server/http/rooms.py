@@ -6,9 +6,9 @@ from starlette.routing import Route
 
 from protocol.ids import RoomId
 from server.http.api import HttpError, answer, body, room_id_of, route
+from server.rooms.about import about_of, shown_settings
 from server.rooms.admin import TURNS, PutRoom, RoomsAdmin, WrongStatus
 from server.rooms.history import History
-from server.rooms.room import about_of, shown_settings
 
 
 async def view(history: History, room_id: RoomId) -> dict[str, object]:

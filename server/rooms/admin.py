@@ -9,8 +9,8 @@ from protocol.ids import Name, RoomId, UserId
 from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
 from protocol.wire import Event, Named, encode
 from server.clock import Clock
+from server.rooms.about import shown_settings
 from server.rooms.history import History, new_epoch
-from server.rooms.room import shown_settings
 from server.store import keys, scripts
 
 PUT = scripts.load("admin_put")
