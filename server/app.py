@@ -132,6 +132,11 @@ class Node:
         read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
         read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands)
         read.counter("gifts", "Gifts that this node took.", lambda: self.wallet.gifts)
+        read.counter(
+            "gifts_of_another_broadcast",
+            "Gifts that were not shown, for the next broadcast had begun.",
+            lambda: self.history.other_broadcast,
+        )
         read.counter("wallet_batches", "Calls that those gifts shared.", lambda: self.wallet.batches)
         read.counter("events_received", "Events from the bus.", lambda: self.fanout.received)
         read.counter("events_filled", "Events that the bus lost, from the history.", lambda: self.fanout.filled)

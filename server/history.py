@@ -64,6 +64,7 @@ class History:
 
     def __init__(self, store: Store | ClusterStore) -> None:
         self.store = store
+        self.other_broadcast = 0  # paid gifts that were told when another broadcast had begun: shown in none
 
     async def run(self, script: Script, names: Sequence[str], args: Sequence[Arg]) -> list[Any]:
         """Run a feature's script on the room store; the first of its results is a named status."""

@@ -27,12 +27,13 @@ class Spend(Struct, frozen=True, kw_only=True):
 
 
 class Paid(Struct, frozen=True, kw_only=True):
-    """A gift that is debited, credited and on disk."""
+    """A gift that is debited, credited and on disk. `first`: surely by this try, so its entry is the ledger's."""
 
     balance: int
     combo_count: int
     entry_id: str
     duplicate: bool
+    first: bool
 
 
 class Receipt(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from protocol.wire import Command, Event, Ok
 
 if TYPE_CHECKING:
+    from server.about import About
     from server.room import Member, Room
 
 C = TypeVar("C", bound=Command)
@@ -14,12 +15,14 @@ Handler = Callable[["Room", "Member", Any], Awaitable[Ok | None]]
 Reactor = Callable[["Room", Any], None]
 Periodic = Callable[["Room"], Awaitable[None]]
 Hook = Callable[["Room", "Member"], None]
+Changed = Callable[["Room", "About"], None]
 
 HANDLERS: dict[type[Command], Handler] = {}
 REACTORS: dict[str, list[Reactor]] = {}
 PERIODICS: list[tuple[float, Periodic]] = []
 JOINED: list[Hook] = []
 LEFT: list[Hook] = []
+CHANGED: list[Changed] = []
 CLOSING: list[Periodic] = []
 SNAPSHOT_PARTS: dict[str, Callable[[dict[str, str]], Any]] = {}
 
@@ -70,6 +73,12 @@ def on_joined(hook: Hook) -> Hook:
 def on_left(hook: Hook) -> Hook:
     """Call a function for each member that went. It must not wait."""
     LEFT.append(hook)
+    return hook
+
+
+def on_changed(hook: Changed) -> Changed:
+    """Call a function when the room is another than it was, which it gets as well. It must not wait."""
+    CHANGED.append(hook)
     return hook
 
 

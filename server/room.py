@@ -12,16 +12,17 @@ from msgspec import Struct
 import protocol
 from protocol.closes import Close
 from protocol.gifts import Gift
-from protocol.rooms import Settings, ShownSettings, Snapshot, Status, Viewers
+from protocol.rooms import Snapshot, Viewers
 from protocol.wire import Named, Rank, Role, User
 from server import limits
+from server.about import About, about_of, granted, role_in, shown_settings, told
 from server.clock import Clock
 from server.fanout import Fanout
 from server.history import History, NoSuchRoom, RawSnapshot, Recorded
 from server.money import Money
 from server.outbox import Outbox, Sink
 from server.pace import Pace
-from server.registry import CLOSING, JOINED, LEFT, PERIODICS, REACTORS, SNAPSHOT_PARTS, Periodic
+from server.registry import CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, SNAPSHOT_PARTS, Periodic
 from server.store.client import StoreError
 from server.tokens import Claims, Tokens
 
@@ -41,37 +42,17 @@ class Services(Struct, frozen=True, kw_only=True):
     node_id: str
 
 
-class About(Struct, frozen=True, kw_only=True):
-    """What the room is, from the store."""
-
-    status: Status
-    title: str
-    host: Named
-    settings: Settings
-    broadcast_id: str | None
-    started_at_ms: int | None
-
-
-def role_in(about: About, room_id: str, claims: Claims) -> Role:
-    """Whom somebody is in this room: its host is who the room names, or who has a host's token for this room alone."""
-    if claims.role in ("viewer", "host") and claims.sub == about.host.user_id:
-        return "host"
-    if claims.role == "host" and claims.room != room_id:
-        return "viewer"
-    return claims.role
-
-
 class Member:
     """One connected person: a socket with a name, and a cursor into the room's events."""
 
     __slots__ = (
         "cursor",
         "expires_s",
+        "granted",
         "in_flight",
         "late_coins",
         "name",
         "refilled_at",
-        "role",
         "room",
         "sink",
         "tokens",
@@ -79,19 +60,23 @@ class Member:
         "welcomed",
     )
 
-    def __init__(self, room: "Room", sink: Sink, *, user_id: str, name: str, role: Role, expires_s: float) -> None:
+    def __init__(self, room: "Room", sink: Sink, claims: Claims) -> None:
         self.room = room
         self.sink = sink
-        self.user_id = user_id
-        self.name = name
-        self.role: Role = role
-        self.expires_s = expires_s  # wall clock, seconds
+        self.user_id = claims.sub
+        self.name = claims.name
+        self.granted = granted(claims, room.id)
+        self.expires_s = claims.exp  # wall clock, seconds
         self.welcomed = False
         self.cursor = 0
         self.in_flight = 0
         self.late_coins: int | None = None  # the newest balance that changed here: a welcome under way says it
-        self.tokens = limits.BOT_COMMANDS_BURST if role == "bot" else limits.COMMANDS_BURST
+        self.tokens = limits.BOT_COMMANDS_BURST if claims.role == "bot" else limits.COMMANDS_BURST
         self.refilled_at = 0.0
+
+    @property
+    def role(self) -> Role:
+        return role_in(self.room.about, self.user_id, self.granted)
 
     def shown(self) -> User:
         """The member as events name it."""
@@ -114,6 +99,7 @@ class Room:
         self.services = services
         self.epoch = ""
         self.about: About
+        self._about_seq = 0  # as of which it is so
         self.members: set[Member] = set()
         self.stale = False  # the room has changed and was not read again yet
         self.gone = False  # let go of: newcomers open the room anew
@@ -141,7 +127,7 @@ class Room:
     def begin(self, raw: RawSnapshot, recent: list[Recorded]) -> None:
         """Take the store's state as the start."""
         self.epoch = raw.epoch
-        self.about = about_of(raw.meta)
+        self.about, self._about_seq = about_of(raw.meta), raw.seq
         self.outbox.begin(raw.seq, recent)
         self._shown = self._show(raw)
         self.idle_since = self._loop.time()
@@ -152,6 +138,9 @@ class Room:
         """The next event of the room: to everybody, and to the features that react to it."""
         self.outbox.record(event)
         if event.tag.startswith("room."):
+            if event.seq > self._about_seq:  # it holds as soon as it is told, also while the store is away
+                with contextlib.suppress(msgspec.ValidationError):  # a newer node's: what it means the store says
+                    self._know(told(self.about, protocol.decode_event(event.json)), event.seq)
             self.stale = True
             self.spawn(self.refresh())
         reactors = REACTORS.get(event.tag)
@@ -175,8 +164,15 @@ class Room:
         """Read again what the room is."""
         with contextlib.suppress(StoreError, NoSuchRoom):
             raw = await self.services.history.snapshot(self.id)
-            self.about = about_of(raw.meta)
+            if raw.seq >= self._about_seq:
+                self._know(about_of(raw.meta), raw.seq)
             self.stale = raw.seq < self.head
+
+    def _know(self, about: About, seq: int) -> None:
+        before, self.about, self._about_seq = self.about, about, seq
+        if about != before:
+            for hook in CHANGED:
+                hook(self, before)
 
     def spawn(self, coroutine: Any) -> None:
         """Run something beside; it ends with the room."""
@@ -358,19 +354,3 @@ class Rooms:
                     await room.close()
                 else:
                     room.keep(now)
-
-
-def about_of(meta: dict[str, str]) -> About:
-    """The room's definition from its meta hash."""
-    return About(
-        status=msgspec.convert(meta["status"], Status),
-        title=meta["title"],
-        host=Named(meta["host_id"], meta["host_name"]),
-        settings=msgspec.json.decode(meta["settings"], type=Settings),
-        broadcast_id=meta.get("broadcast"),
-        started_at_ms=int(meta["started_at_ms"]) if "started_at_ms" in meta else None,
-    )
-
-
-def shown_settings(settings: Settings) -> ShownSettings:
-    return ShownSettings(settings.chat, settings.gifts, settings.slow_mode_s, settings.unique_chat_s)

@@ -25,7 +25,7 @@ from server.history import NoSuchRoom, Recorded
 from server.money import Change
 from server.plain import PlainConnection, deny
 from server.registry import HANDLERS
-from server.room import Member, Room, Rooms, Services, role_in
+from server.room import Member, Room, Rooms, Services
 from server.socket import TAKEOVER, Connection
 from server.store import keys
 from server.store.client import Store, StoreError
@@ -113,10 +113,8 @@ class Sessions:
 
     # --- joining -----------------------------------------------------------------------------------------------
     async def _join(self, connection: AnyConnection, admitted: Admitted) -> None:
-        claims, room = admitted.claims, admitted.room
-        role = role_in(room.about, room.id, claims)
-        member = Member(room, connection, user_id=claims.sub, name=claims.name, role=role, expires_s=claims.exp)
-        connection.member = member
+        room = admitted.room
+        connection.member = member = Member(room, connection, admitted.claims)
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
                 await self._welcome(connection, member, admitted.since, room)

@@ -282,6 +282,7 @@ class Wallet:
                     combo_count=int(outcome[2]),
                     entry_id=outcome[3].decode(),
                     duplicate=status == b"duplicate" and not again,
+                    first=status == b"ok",
                 )
                 if not paid.duplicate:
                     self.gifts += 1

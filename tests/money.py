@@ -35,6 +35,7 @@ def a_gift(
     count: int = 1,
     combo: str | None = None,
     room: str = "demo",
+    broadcast: str | None = None,
 ) -> Spend:
     """A gift as the feature hands it to the wallet, its ledger entry with it."""
     id, diamonds = id or new_gift_id(), coins // 2 if diamonds is None else diamonds
@@ -58,7 +59,7 @@ def a_gift(
         viewer_name=viewer.capitalize(),
         creator=creator,
         room=room,
-        broadcast=None,
+        broadcast=broadcast,
         gift="rose",
         count=count,
         coins=coins,

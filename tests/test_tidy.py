@@ -40,6 +40,7 @@ LAYERS = (
     ),
     (
         "server.catalogue",
+        "server.about",
         "server.store.client",
         "server.store.embedded",
         "server.journal.database",

@@ -37,6 +37,20 @@ async def test_a_lost_reply_is_found_by_the_gifts_id(far_purse: Purse, wire: Los
     assert [change.coins for change in far_purse.changes if change.cause == "gift"] == [90]
 
 
+async def test_whose_entry_is_the_ledgers(far_purse: Purse, wire: LossyWire) -> None:
+    """The one of the try that paid, and only a reply says which that was: a lost one may be another try's payment."""
+    await far_purse.buy("alice", 100)
+    gift, first = a_gift(), list[bool]()
+    for lost in (False, False, True):
+        if lost:
+            wire.lose_reply(SPEND.sha)
+        paid = await far_purse.pay(gift)
+        assert isinstance(paid, Paid)
+        first.append(paid.first)
+    assert wire.lost
+    assert first == [True, False, False]
+
+
 async def test_a_lost_reply_of_many_gifts(far_purse: Purse, wire: LossyWire) -> None:
     """Each gift of the call gets its own outcome; what was not paid is unknown to its sender until it asks again."""
     for person in ("alice", "bob", "carol"):

@@ -62,8 +62,10 @@ async def send_gift(room: Room, member: Member, command: SendGift) -> SendGiftOk
     spend, entry, shown = _spend(room, member, command, gift)
     paid = await room.services.wallet.spend(spend)
     combo = Combo(command.combo, paid.combo_count) if command.combo else None
-    # Shown again for a duplicate too: the once-key lets nothing through twice, and the first try may have died here.
-    _show_soon(room, Showable(entry, shown, paid.combo_count))
+    # The entry of a try that did not pay is not the one in the ledger: host and broadcast may have changed since. If
+    # the one that paid died here, the journal shows it.
+    if paid.first:
+        _show_soon(room, Showable(entry, shown, paid.combo_count))
     return SendGiftOk(id=command.id, duplicate=paid.duplicate, coins=paid.balance, combo=combo, entry=paid.entry_id)
 
 
@@ -186,7 +188,10 @@ async def show_gift(history: History, entry: GiftEntry, combo_count: int) -> boo
 
 
 async def _show(history: History, room_id: str, gifts: Sequence[Showable]) -> list[bool]:
-    """Board, totals, streaks and events move in one script; which gifts were new. Raises StoreError, NoSuchRoom."""
+    """Board, totals, streaks and events move in one script; which gifts were new. Raises StoreError, NoSuchRoom.
+
+    A gift of a broadcast after which another has begun is neither shown nor counted.
+    """
     names = [
         *event_keys(room_id),
         keys.room_board(room_id),
@@ -200,17 +205,28 @@ async def _show(history: History, room_id: str, gifts: Sequence[Showable]) -> li
     outcomes = await history.run(SHOW, names, args)
     if any(outcome[0] == b"no_room" for outcome in outcomes):
         raise NoSuchRoom(room_id)
+    for gift, outcome in zip(gifts, outcomes, strict=True):
+        if outcome[0] == b"other_broadcast":
+            history.other_broadcast += 1
+            log.warning(
+                "gift_of_another_broadcast",
+                gift_id=gift.entry.id,
+                room=room_id,
+                broadcast=gift.entry.broadcast,
+                current=outcome[1].decode(),
+            )
     return [outcome[0] == b"ok" for outcome in outcomes]
 
 
 def _shown_args(gift: Showable) -> tuple[Arg, ...]:
     entry, shown = gift.entry, gift.shown
+    broadcast = entry.broadcast or ""
     if not entry.combo:
-        return entry.viewer, entry.viewer_name, entry.coins, "", "", 0, bytes(entry.show)
+        return broadcast, entry.viewer, entry.viewer_name, entry.coins, "", "", 0, bytes(entry.show)
     field = f"combo:{entry.viewer}:{entry.gift}:{entry.combo}"
     head = msgspec.json.encode({"from": shown.from_, "to": shown.to, "gift": GiftRef(entry.gift)})[1:]
     body = encode(msgspec.structs.replace(shown, combo=Combo(entry.combo, gift.combo_count)))
-    return entry.viewer, entry.viewer_name, entry.coins, field, head, gift.combo_count, body
+    return broadcast, entry.viewer, entry.viewer_name, entry.coins, field, head, gift.combo_count, body
 
 
 # --- streaks ---------------------------------------------------------------------------------------------------------

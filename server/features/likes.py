@@ -14,12 +14,19 @@ SCRIPTS = (COUNT,)
 
 
 class _Gathered:
-    """Likes by user since the last telling."""
+    """Likes of a broadcast by user since the last telling."""
 
-    __slots__ = ("by_user",)
+    __slots__ = ("broadcast", "by_user")
 
     def __init__(self) -> None:
+        self.broadcast: str | None = None
         self.by_user: dict[str, tuple[str, int]] = {}
+
+    def of(self, broadcast: str | None) -> None:
+        """What was gathered in another one counts no more."""
+        if broadcast != self.broadcast:
+            self.broadcast = broadcast
+            self.by_user.clear()
 
 
 @handles(SendLikes)
@@ -28,6 +35,7 @@ async def send_likes(room: Room, member: Member, command: SendLikes) -> Ok:
     if room.about.status != "live":
         raise Refused(Refusal.ROOM_NOT_LIVE)
     gathered: _Gathered = room.memory("likes", _Gathered)
+    gathered.of(room.about.broadcast_id)
     _, before = gathered.by_user.get(member.user_id, ("", 0))
     gathered.by_user[member.user_id] = (member.name, min(before + command.count, limits.LIKES_PER_USER_MAX))
     return Ok()
@@ -43,11 +51,13 @@ async def tell_likes(room: Room) -> None:
     batch = dict(list(gathered.by_user.items())[: limits.LIKERS_PER_TELL_MAX])
     for user_id in batch:
         del gathered.by_user[user_id]
+    broadcast = gathered.broadcast
     args: list[str | bytes | int] = [
         limits.HISTORY_EVENTS_MAX,
         limits.LIKES_PER_USER_MAX,
         limits.BOARD_ROWS,
         room.services.clock.new_id(),
+        broadcast or "",
     ]
     for user_id, (name, count) in batch.items():
         args += (user_id, name, count)
@@ -55,6 +65,8 @@ async def tell_likes(room: Room) -> None:
     try:
         await room.services.history.run(COUNT, names, args)
     except BaseException:
+        if gathered.broadcast != broadcast:
+            raise
         for user_id, (name, count) in batch.items():
             _, since = gathered.by_user.get(user_id, ("", 0))
             gathered.by_user[user_id] = (name, since + count)

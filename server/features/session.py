@@ -2,21 +2,24 @@
 
 from protocol.refusals import Refusal, Refused
 from protocol.session import RefreshSession, RefreshSessionOk
+from server.about import granted, role_in
 from server.registry import handles
-from server.room import Member, Room, role_in
+from server.room import Member, Room
 from server.tokens import BadToken
 
 
 @handles(RefreshSession)
 async def refresh_session(room: Room, member: Member, command: RefreshSession) -> RefreshSessionOk:
-    """The socket lives as long as the newest token; who somebody is stays as it was at the upgrade."""
+    """The socket lives as long as the newest token, by which one is from then on what one is in this moment."""
     try:
         claims = room.services.tokens.check(command.token, room.services.clock.now_ms() / 1000)
     except BadToken:
         raise Refused(Refusal.BAD_TOKEN) from None
     if claims.sub != member.user_id or claims.room not in (None, room.id):
         raise Refused(Refusal.BAD_TOKEN)
-    if role_in(room.about, room.id, claims) != member.role:
+    new = granted(claims, room.id)
+    if role_in(room.about, member.user_id, new) != member.role:
         raise Refused(Refusal.BAD_TOKEN)
+    member.granted = new
     member.expires_s = max(member.expires_s, claims.exp)
     return RefreshSessionOk(expires_ms=int(member.expires_s * 1000))

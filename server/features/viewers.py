@@ -6,8 +6,9 @@ import msgspec
 
 from protocol.wire import Named
 from server import limits
+from server.about import About
 from server.history import event_keys
-from server.registry import every, on_closing, on_joined, on_left
+from server.registry import every, on_changed, on_closing, on_joined, on_left
 from server.room import Member, Room
 from server.store import keys, scripts
 
@@ -49,6 +50,20 @@ def viewer_left(room: Room, member: Member) -> None:
         if presence.sockets[member.user_id] <= 0:
             del presence.sockets[member.user_id]
         presence.changed.add(member.user_id)
+
+
+@on_changed
+def host_changed(room: Room, before: About) -> None:
+    """The former host is a viewer now, and the new one is none any more: in all that they have open here."""
+    if room.about.host.user_id == before.host.user_id:
+        return
+    presence: _Presence = room.memory("viewers", _Presence)
+    for user_id in (before.host.user_id, room.about.host.user_id):
+        sockets = sum(member.user_id == user_id and member.role == "viewer" for member in room.members)
+        presence.sockets[user_id] = sockets
+        if not sockets:
+            del presence.sockets[user_id]
+        presence.changed.add(user_id)
 
 
 @every(limits.HOUSEKEEPING_S)

@@ -20,10 +20,10 @@ from protocol.rooms import (
 )
 from protocol.wire import Event, Named, encode
 from server import limits
+from server.about import about_of, shown_settings
 from server.clock import Clock
 from server.history import History, event_keys, new_epoch
 from server.http.api import HttpError, answer, body, room_id_of, route
-from server.room import about_of, shown_settings
 from server.store import keys, scripts
 
 PUT = scripts.load("rooms_put")

@@ -333,6 +333,31 @@ async def test_gifts_share_a_call_that_shows_them(site: Site, monkeypatch: pytes
     assert [event["id"] for event in alice.events("gifts.sent")] == [first["id"], *(reply["id"] for reply in replies)]
 
 
+async def test_gifts_that_wait_into_the_next_broadcast(
+    site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that one call shows only its own broadcast's count: the others' is over."""
+    held = Held(site, monkeypatch)
+    alice = await site.join("alice", "bot")
+    for number in (1, 2):
+        await alice.gift("coffee", number, combo="c")
+    await held.asked.wait()
+    for verb in ("end", "start"):
+        await site.http.post(f"/v1/rooms/demo/{verb}")
+    await alice.closed()
+    alice = await site.join("alice", "bot")
+    reply = await alice.gift("rose", 1)
+    held.go.set()
+    await alice.happened("gifts.sent", id=reply["id"])
+    assert held.sizes == [1, 2]
+    assert len(alice.events("gifts.sent")) == 1
+    with stores.room.client() as look:
+        assert look.hget(keys.room_meta("demo"), "coins") == "1"
+        assert look.zrange(keys.room_board("demo"), 0, -1, withscores=True) == [("alice", 1.0)]
+        assert look.hlen(keys.room_state("demo")) == 0
+    assert site.node.history.other_broadcast == 2
+
+
 async def test_more_gifts_than_may_wait_to_be_shown(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above the bound a gift is paid all the same, and shown by the journal from the ledger."""
     monkeypatch.setattr(limits, "SHOW_QUEUE_MAX", 3)

@@ -85,6 +85,38 @@ async def test_what_a_stopping_node_gathered(site: Site, another_site: MakeSite)
     await obs.happened("likes.counted", total=10)
 
 
+async def test_likes_of_the_broadcast_before(site: Site, another_site: MakeSite) -> None:
+    """What its end left untold counts no more once the next has begun, on no node: that starts at zero."""
+    there = await another_site()
+    obs, alice, bob = await site.join("obs", "overlay"), await site.join("alice"), await there.join("bob")
+    for viewer, total in ((alice, 1), (bob, 2)):
+        await tap(viewer, 1, 1)
+        await obs.happened("likes.counted", total=total)
+    await asyncio.gather(tap(alice, 1, 9), tap(bob, 1, 9))  # each node tells of it a second after its last telling
+    for verb in ("end", "start"):
+        await site.http.post(f"/v1/rooms/demo/{verb}")
+    await obs.happened("room.updated", status="live")
+    before = len(obs.events("likes.counted"))
+    await there.stop()  # a node that stops tells what it has not told yet
+    there.viewers.clear()
+    alice = await site.join("alice")
+    while (await alice.ask("likes.send", count=2))["type"] == "refused":  # until the node has read the room again
+        pass
+    told = await obs.until(lambda _: obs.events("likes.counted")[before:])
+    assert [(event["added"], event["total"]) for event in told] == [(2, 2)]
+    assert (await site.http.get("/v1/rooms/demo")).json()["likes"] == 2
+
+
+async def test_likes_told_after_the_end(site: Site) -> None:
+    """They count in the broadcast that was the last, as long as no other has begun."""
+    obs, alice = await site.join("obs", "overlay"), await site.join("alice")
+    await tap(alice, 1, 1)
+    await obs.happened("likes.counted", total=1)
+    await tap(alice, 1, 9)
+    await site.http.post("/v1/rooms/demo/end")
+    await obs.happened("likes.counted", total=10)
+
+
 async def test_likes_that_are_refused(site: Site) -> None:
     """Not in a room that is not live, not more than fifty at once, not from an overlay; none of them counts."""
     await site.put_room("dark", live=False)

@@ -28,8 +28,16 @@ async def drained(drain: Drain) -> int:
     return moved
 
 
+async def broadcast_of(site: Site, room: str = "demo") -> str | None:
+    """The broadcast that is on in a room, or was the last."""
+    found = await site.node.history.store.call("HGET", keys.room_meta(room), "broadcast")
+    return found.decode() if isinstance(found, bytes) else None
+
+
 async def pay(site: Site, viewer: str, coins: int, **fields: Any) -> str:
-    """Pay a gift of which no room hears: as if the node had died right after."""
+    """Pay a gift of which no room hears: as if the node had died right after. It is of the broadcast that is on."""
+    if "broadcast" not in fields:
+        fields["broadcast"] = await broadcast_of(site, fields.get("room", "demo"))
     gift = a_gift(viewer, coins, **fields)
     await site.node.wallet.spend(gift)
     return gift.gift_id

@@ -100,8 +100,10 @@ async def test_a_room_store_that_lost_its_tail_is_told_again(site: Site, stores:
     async with site.draining(ahead_s=5) as drain:
         await drain.retell_once()
         with stores.room.client() as look:
+            of = look.hget(keys.room_meta("demo"), "broadcast")
             look.flushall()
-        await site.put_room("demo")
+            await site.put_room("demo")
+            look.hset(keys.room_meta("demo"), "broadcast", str(of))
         with contextlib.suppress(StoreError):
             await drain.retell_once()
     async with site.draining(ahead_s=5) as restarted:

@@ -1,10 +1,12 @@
 -- Shows paid gifts in their room, each once: board, total, streak and event move together.
 -- KEYS meta events live board names state
 -- ARGV keep once_s gap_ms combos_max
--- EACH once / user_id user_name coins combo_field combo_head combo_count body
+-- EACH once / broadcast user_id user_name coins combo_field combo_head combo_count body
 -- INCLUDE append_event
--- Returns per gift {ok, seq} | {seen, seq} | {no_room}
+-- Returns per gift {ok, seq} | {seen, seq} | {other_broadcast, the room's} | {no_room}
+-- A gift counts in its own broadcast, also after its end, or in none: once another has begun it is noted as seen at 0.
 local there = redis.call('EXISTS', meta) == 1
+local current = redis.call('HGET', meta, 'broadcast') or ''
 
 local function run_combo(field, head, coins, combo_count)
   -- "<ends_at_ms> <coins> <count> <head>": head is the JSON of combo_ended up to its numbers
@@ -20,13 +22,17 @@ local function run_combo(field, head, coins, combo_count)
   end
 end
 
-local function show(once, user_id, user_name, coins, combo_field, combo_head, combo_count, body)
+local function show(once, broadcast, user_id, user_name, coins, combo_field, combo_head, combo_count, body)
   local shown = redis.call('GET', once)
   if shown then
     return {'seen', shown}
   end
   if not there then
     return {'no_room'}
+  end
+  if broadcast ~= current then
+    redis.call('SET', once, '0', 'EX', once_s)
+    return {'other_broadcast', current}
   end
   redis.call('ZINCRBY', board, coins, user_id)
   redis.call('HSET', names, user_id, user_name)

@@ -1,11 +1,14 @@
 -- Adds a node's likes of the last moment to the room's total and tells the room, likers' names with it.
 -- KEYS meta events live likers names
--- ARGV keep per_user_max top_rows event_id
+-- ARGV keep per_user_max top_rows event_id broadcast
 -- EACH / user_id user_name count
 -- INCLUDE append_event
--- Returns {ok, total} | {no_room}
+-- Returns {ok, total} | {other_broadcast}: another has begun, whose likes these are not | {no_room}
 if redis.call('EXISTS', meta) == 0 then
   return {'no_room'}
+end
+if broadcast ~= (redis.call('HGET', meta, 'broadcast') or '') then
+  return {'other_broadcast'}
 end
 local added = 0
 for i = 1, items do

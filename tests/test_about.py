@@ -1,0 +1,144 @@
+"""What a room is to its nodes as it changes, and who somebody is in it: in sockets that are open, too."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from server import limits
+from server.about import about_of
+from server.room import Room
+from server.store import keys
+from tests.conftest import Stores
+from tests.features.test_viewers import counted
+from tests.program import eventually
+from tests.site import WAIT_S, Site, Viewer
+
+MakeSite = Callable[[], Awaitable[Site]]
+RULES = {"slow_mode_s": 60, "blocked_words": ["darn"]}
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts are told soon after each other; the pause of life would only make these tests long."""
+    monkeypatch.setattr(limits, "VIEWERS_EVERY_MS", 300)
+
+
+async def hand_over(site: Site, to: str, *heard: Viewer) -> None:
+    """Make somebody the demo room's host; until these have been told."""
+    host = {"user_id": to, "name": to.capitalize()}
+    response = await site.http.put("/v1/rooms/demo", json={"host": host, "title": "demo", "settings": RULES})
+    response.raise_for_status()
+    for viewer in heard:
+        await viewer.until(lambda _, viewer=viewer: host in [e.get("host") for e in viewer.events("room.updated")[-1:]])
+
+
+async def said(viewer: Viewer) -> list[str]:
+    """What becomes of a blocked word, and of two messages one after the other."""
+    replies = [await viewer.ask("chat.send", text=text) for text in ("darn", "one", "two")]
+    return [reply.get("reason", "ok") for reply in replies]
+
+
+STAFF, VIEWER = ["ok"] * 3, ["blocked_words", "ok", "slow_mode"]
+
+
+@pytest.mark.parametrize("far", [False, True])
+async def test_another_host(site: Site, another_site: MakeSite, far: bool) -> None:
+    """Rules hold for the former host, not for the new one, and what they say is shown so; on either side of the bus."""
+    there = await another_site() if far else site
+    await site.put_room("demo", live=False, **RULES)
+    old, new = await there.join("creator"), await there.join("zoe", codec="msgpack")
+    appointed = await there.join("mallory", token=there.token("mallory", "host", room="demo"))
+    assert [each.welcome["you"]["role"] for each in (old, new, appointed)] == ["host", "viewer", "host"]
+    assert (await old.ask("chat.send", text="darn"))["type"] == "ok"
+    await hand_over(site, "zoe", old, new, appointed)
+    assert [await said(each) for each in (old, new, appointed)] == [VIEWER, STAFF, STAFF]
+    await old.until(lambda _: len(old.events("chat.sent")) == 1 + 1 + 3 + 3)
+    by = {(event["user"]["user_id"], event["text"]): event["user"]["role"] for event in old.events("chat.sent")}
+    assert by[("creator", "darn")] == "host"
+    assert by[("creator", "one")] == "viewer"
+    assert by[("zoe", "two")] == "host"
+    assert (await old.gift("rose"))["reason"] == "insufficient_coins"  # and no longer self_gift
+    assert (await new.gift("rose"))["reason"] == "self_gift"
+
+
+@pytest.mark.parametrize("far", [False, True])
+async def test_the_former_host_is_one_of_the_viewers(site: Site, another_site: MakeSite, far: bool) -> None:
+    """Both are counted as what they are now, and whoever leaves then is gone."""
+    there = await another_site() if far else site
+    watcher = await site.join("obs", "overlay")
+    old, new = [await there.join("creator") for _ in range(2)], await there.join("zoe")
+    await counted(watcher, 1, unique=1)
+    await hand_over(site, "zoe", *old, new)
+    await counted(watcher, 1, unique=2)
+    await new.leave()
+    await old[0].leave()
+    bob = await there.join("bob")
+    await counted(watcher, 2, unique=3)
+    await old[1].leave()
+    await counted(watcher, 1, unique=3)
+    await there.join("zoe")
+    await hand_over(site, "creator", bob)
+    await counted(watcher, 2, unique=3)
+    await hand_over(site, "zoe", bob)
+    await counted(watcher, 1, unique=3)
+
+
+async def test_tokens_of_a_former_host(site: Site) -> None:
+    """A new token must make the person what the socket is now; what it makes of one later counts as well."""
+    old = await site.join("creator")
+    own = site.token("creator", "host", room="demo")
+    await hand_over(site, "zoe", old)
+    for token, taken in ((own, False), (site.token("creator"), True), (site.token("creator", "host"), True)):
+        reply = await old.ask("session.refresh", token=token)
+        assert reply.get("reason", "ok") == ("ok" if taken else "bad_token")
+    await hand_over(site, "creator", old)
+    assert (await old.ask("session.refresh", token=own))["type"] == "ok"
+    await hand_over(site, "zoe", old)
+    assert await said(old) == STAFF  # by that token
+
+
+async def test_a_room_is_what_was_told_of_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each event of its life, before the store is asked."""
+    watcher = await site.join("obs", "overlay")
+    room = await site.node.rooms.open("demo")
+
+    async def nothing_read(_: Room) -> None:
+        """The store does not answer."""
+
+    monkeypatch.setattr(Room, "refresh", nothing_read)
+    title, settings = {"title": "Another"}, {"settings": {"slow_mode_s": 9, "chat": False, "blocked_words": []}}
+    body: dict[str, Any] = {"host": {"user_id": "creator", "name": "Creator"}}
+    for step in (
+        "pause",
+        "resume",
+        title,
+        "end",
+        "start",
+        {"host": {"user_id": "zoe", "name": "Zoë"}},
+        settings,
+        "suspend",
+    ):
+        if isinstance(step, str):
+            (await site.http.post(f"/v1/rooms/demo/{step}")).raise_for_status()
+        else:
+            body |= step
+            (await site.http.put("/v1/rooms/demo", json=body)).raise_for_status()
+        raw = await site.node.history.snapshot("demo")
+        await watcher.until(lambda _, seq=raw.seq: room.head >= seq)
+        assert room.about == about_of(raw.meta), step
+
+
+async def test_an_event_of_a_newer_node(site: Site, stores: Stores) -> None:
+    """What it means is not known here; the room is read again, and goes on."""
+    alice = await site.join("alice")
+    with stores.room.client() as look:
+        look.hset(keys.room_meta("demo"), "title", "Renamed")
+        for seq, tag in enumerate(("room.renamed", "room.updated"), look.hincrby(keys.room_meta("demo"), "seq", 2) - 1):
+            told = f'{{"type":"{tag}","id":"e{seq}","status":"asleep"}}'
+            look.xadd(keys.room_events("demo"), {"a": "1", "b": told}, id=f"{seq}-1")
+            look.publish(keys.room_live("demo"), f"{alice.welcome['epoch']} {seq} 1 {told}")
+    await alice.happened("room.renamed")
+    assert (await alice.ask("chat.send", text="still here"))["type"] == "ok"
+    room = await site.node.rooms.open("demo")
+    await eventually(lambda: room.about.title == "Renamed", WAIT_S, "the room as the store has it")
