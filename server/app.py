@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
 import server.features as all_features
-from server import catalogue, limits, metrics
+from server import background, catalogue, limits, metrics
 from server.admission import Places
 from server.audit_watch import AuditWatch
 from server.clock import Clock
@@ -108,7 +108,7 @@ class Node:
         self.recovery = Recovery(self.engine, self.wallet, self.purchases, self.reversals, self.clock)
         self.earnings = Earnings(self.engine, self.clock)
         self.audit_watch = AuditWatch(self.engine)
-        self.registry = metrics.registry(self._readings(), self.pace.lags)
+        self.registry = metrics.registry(self._readings(), self.pace.lags, background.FAILURES)
 
     async def _wake_rooms(self, link: Link, identity: str) -> None:
         await wake_rooms(self.room_store, link, identity, self.clock)

@@ -1,14 +1,13 @@
 """The newest audit's outcome for this node's metrics: read from the journal now and then."""
 
 import asyncio
-import contextlib
 import functools
 
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from server import limits
+from server import background, limits
 from server.journal.audit import Report, latest
 from server.journal.database import ask
 from server.metrics import Readings
@@ -25,13 +24,10 @@ class AuditWatch:
         self.report: Report | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._watch(), name="audit-watch")
+        self._task = background.forever("audit-watch", self._watch)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.end(self._task)
 
     async def _watch(self) -> None:
         while True:

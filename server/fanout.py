@@ -5,12 +5,13 @@ the room starts again at the store's state and its sockets come back to a gap an
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import structlog
 
-from server import limits
+from server import background, limits
 from server.history import History, NoSuchRoom, Recorded
 from server.store import keys
 from server.store.client import Link, Store, StoreDown, StoreError
@@ -57,7 +58,7 @@ class Fanout:
         self._by_channel: dict[bytes, _Subscription] = {}
         self._any_node = AnyNode(url) if url.startswith(SCHEME) else None
         self._bus = Store("bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = background.Tasks("fanout-fill")
         self.received = 0
         self.filled = 0
 
@@ -71,9 +72,7 @@ class Fanout:
         await self._bus.start()
 
     async def stop(self) -> None:
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
         await self._bus.stop()
         if self._any_node is not None:
             await self._any_node.stop()
@@ -103,7 +102,7 @@ class Fanout:
         self._take_early(subscription)
 
     def forget(self, room_id: str) -> None:
-        """Nobody here watches the room any more."""
+        """Nobody here watches the room any more. Raises nothing."""
         subscription = self._subscriptions.pop(room_id, None)
         if subscription is None:
             return
@@ -111,7 +110,7 @@ class Fanout:
         self._by_channel.pop(channel.encode(), None)
         if not subscription.ready.done():
             subscription.ready.cancel()
-        if self._bus.up:
+        with contextlib.suppress(StoreDown):  # then the subscription has gone with the connection
             self._send("UNSUBSCRIBE", channel)
 
     def _send(self, command: str, *channels: str) -> None:
@@ -191,9 +190,7 @@ class Fanout:
             subscription.again = True
             return
         subscription.filling = True
-        task = asyncio.create_task(self._fill(subscription))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(self._fill(subscription))
 
     async def _fill(self, subscription: _Subscription) -> None:
         """Compare with the store until that was done once after the last reason to."""
@@ -201,12 +198,13 @@ class Fanout:
         assert listener is not None
         subscription.again = True
         try:
-            while subscription.again and self._subscriptions.get(listener.id) is subscription:
+            while subscription.again and self._stands(subscription, listener):
                 subscription.again = False
                 try:
-                    await self._fill_once(listener)
+                    await self._fill_once(subscription, listener)
                 except NoSuchRoom:
-                    listener.restart()
+                    if self._stands(subscription, listener):
+                        listener.restart()
                     return
                 except StoreError as error:
                     log.info("fill_later", room=listener.id, error=str(error))
@@ -214,15 +212,21 @@ class Fanout:
                     subscription.again = True
         finally:
             subscription.filling = False
-        if subscription.early and not listener.gone:
+        if subscription.early and not listener.gone and self._stands(subscription, listener):
             self._take_early(subscription)
 
-    async def _fill_once(self, listener: Listener) -> None:
+    def _stands(self, subscription: _Subscription, listener: Listener) -> bool:
+        """Whether it is still this node's subscription to the room: while one waits, a room may be opened anew."""
+        return self._subscriptions.get(listener.id) is subscription
+
+    async def _fill_once(self, subscription: _Subscription, listener: Listener) -> None:
         head = listener.head  # what comes over the bus while the store is asked is newer than its answer
         epoch, seq = await self._history.position(listener.id)
         missed = None
         if epoch == listener.epoch and seq >= head:
             missed = await self._history.read(listener.id, listener.head, seq)
+        if not self._stands(subscription, listener):
+            return
         if missed is None:
             listener.restart()
             return

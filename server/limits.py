@@ -1,5 +1,10 @@
 """Every bound of the server, with its reason. A relation between two bounds is asserted below them."""
 
+# --- the background ----------------------------------------------------------------------------------------------
+LOOP_AGAIN_S = 0.1  # pause before a loop that raised begins again; doubles
+LOOP_AGAIN_S_MAX = 5.0  # and is short again after a run as long as this
+FAILURE_LOG_S = 1.0  # between two tracebacks of one name: what fails for every socket must not fill the disk
+
 # --- sockets -----------------------------------------------------------------------------------------------------
 FRAME_BYTES_MAX = 16 * 1024  # a command is under 2 KiB; uWebSockets' default for one message is the same
 COMMANDS_PER_FRAME_MAX = 32  # a client that batches sends a few taps; more is a flood
@@ -62,6 +67,7 @@ JOINED_KEPT = 50  # of those who came since the last telling: some will have lef
 PRESENCE_BEAT_S = 8.0
 PRESENCE_GONE_S = 25.0  # a killed node's viewers disappear: asserted below 30 s
 assert PRESENCE_BEAT_S * 2 < PRESENCE_GONE_S < 30
+assert PRESENCE_BEAT_S + LOOP_AGAIN_S_MAX < PRESENCE_GONE_S
 PRESENCE_BATCH = 1_000  # users per script call
 COMBO_GAP_MS = 4_000  # Bilibili shows a combo for 3 s; one second more for the network
 OPEN_COMBOS_MAX = 200  # per room

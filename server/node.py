@@ -11,7 +11,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from server import limits
+from server import background, limits
 from server.app import Node, create_app
 from server.patience import PatientHttp, reap
 from server.settings import Settings, Unusable
@@ -26,12 +26,12 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, node: Node) -> None:
         super().__init__(config)
         self._node = node
+        self._tasks = background.Tasks("node-drain")
         self._drain: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        loop = asyncio.get_running_loop()
         if self._drain is None:
-            self._drain = loop.create_task(self._drain_then_exit())
+            self._drain = self._tasks.spawn(self._drain_then_exit())
         elif sig == signal.SIGINT:
             self.force_exit = True
 
@@ -44,10 +44,12 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def _drain_then_exit(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limits.DRAIN_S_MAX):
-                await self._node.sessions.drain()
-        self.should_exit = True
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.DRAIN_S_MAX):
+                    await self._node.sessions.drain()
+        finally:  # whatever becomes of the drain: a second signal would begin none
+            self.should_exit = True
 
 
 def listen(settings: Settings, port: int | None = None, *, shared: bool = False) -> socket.socket:

@@ -4,12 +4,11 @@ What a flush costs is its writes, not its messages: lengthening the tick sheds l
 """
 
 import asyncio
-import contextlib
 import time
 
 from prometheus_client import Histogram
 
-from server import limits
+from server import background, limits
 
 
 class Pace:
@@ -54,13 +53,10 @@ class Pace:
             self._pressure = max(self._pressure * 0.9, 1.0)
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._sample(), name="pace")
+        self._task = background.forever("pace", self._sample)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.end(self._task)
 
     async def _sample(self) -> None:
         while True:

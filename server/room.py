@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from protocol.closes import Close
 from protocol.gifts import Gift
 from protocol.rooms import Snapshot, Viewers
 from protocol.wire import Named, Rank, Role, User
-from server import limits
+from server import background, limits
 from server.about import About, about_of, granted, role_in, shown_settings, told
 from server.clock import Clock
 from server.fanout import Fanout
@@ -109,10 +109,11 @@ class Room:
         self.outbox = Outbox(self._loop, lambda: self.members, services.pace)
         self._memory: dict[str, Any] = {}
         self._due: dict[Periodic, float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._keeping = False
+        self._tasks = background.Tasks("room")
+        self._reads = background.Tasks("room-snapshot")  # not ended with the room: newcomers wait for them
+        self._keeping: asyncio.Task[None] | None = None
         self._shown: Shown | None = None
-        self._showing: asyncio.Future[Shown] | None = None
+        self._showing: asyncio.Task[Shown] | None = None
 
     @property
     def head(self) -> int:
@@ -143,11 +144,13 @@ class Room:
                     self._know(told(self.about, protocol.decode_event(event.json)), event.seq)
             self.stale = True
             self.spawn(self.refresh())
-        reactors = REACTORS.get(event.tag)
-        if reactors:
-            decoded = protocol.decode_event(event.json)
-            for reactor in reactors:
+        decoded: Any = None
+        for reactor in REACTORS.get(event.tag, ()):
+            try:
+                decoded = decoded or protocol.decode_event(event.json)
                 reactor(self, decoded)
+            except Exception as error:  # the events behind it must go on, and the connection to the bus
+                background.failed("reactor", error, room=self.id, reactor=reactor.__name__)
 
     def hide(self, count: int) -> None:
         """So many messages had no place in the room; its sockets are told."""
@@ -172,13 +175,14 @@ class Room:
         before, self.about, self._about_seq = self.about, about, seq
         if about != before:
             for hook in CHANGED:
-                hook(self, before)
+                try:
+                    hook(self, before)
+                except Exception as error:  # as for a reactor
+                    background.failed("on_changed", error, room=self.id, hook=hook.__name__)
 
-    def spawn(self, coroutine: Any) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run something beside; it ends with the room."""
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(coroutine)
 
     # --- members -----------------------------------------------------------------------------------------------
     def add(self, member: Member) -> None:
@@ -213,17 +217,17 @@ class Room:
         ):
             return shown
         if self._showing is None:
-            self._showing = asyncio.ensure_future(self._read_snapshot())
+            self._showing = self._reads.share(self._read_snapshot())
             self._showing.add_done_callback(self._shown_anew)
         return await asyncio.shield(self._showing)
 
     async def _read_snapshot(self) -> Shown:
         return self._show(await self.services.history.snapshot(self.id))
 
-    def _shown_anew(self, future: "asyncio.Future[Shown]") -> None:
+    def _shown_anew(self, reading: "asyncio.Task[Shown]") -> None:
         self._showing = None
-        if not future.cancelled() and future.exception() is None:
-            self._shown = future.result()
+        if not reading.cancelled() and reading.exception() is None:
+            self._shown = reading.result()
 
     def _show(self, raw: RawSnapshot) -> Shown:
         about = about_of(raw.meta)
@@ -252,36 +256,32 @@ class Room:
             self.services.fanout.check_position(self.id)
         if self.stale:
             self.spawn(self.refresh())
-        if not self._keeping:
-            self._keeping = True
-            self.spawn(self._keep(now))
+        if self._keeping is None or self._keeping.done():
+            self._keeping = self._tasks.spawn(self._keep(now))
 
     async def _keep(self, now: float) -> None:
-        try:
-            for seconds, periodic in PERIODICS:
-                if now - self._due.get(periodic, -1e9) >= seconds:
-                    self._due[periodic] = now
-                    await self._guarded(periodic)
-        finally:
-            self._keeping = False
+        for seconds, periodic in PERIODICS:
+            if now - self._due.get(periodic, -1e9) >= seconds:
+                self._due[periodic] = now
+                await self._guarded(periodic)
 
     async def _guarded(self, periodic: Periodic) -> None:
         try:
             await periodic(self)
         except (StoreError, NoSuchRoom) as error:
             log.debug("periodic_later", room=self.id, error=str(error))
-        except Exception:
-            log.exception("periodic_failed", room=self.id, periodic=periodic.__name__)
+        except Exception as error:
+            background.failed("periodic", error, room=self.id, periodic=periodic.__name__)
 
     async def close(self) -> None:
         """Let go: features say their last word, then nothing of the room runs here any more."""
         self.gone = True
+        if self._keeping is not None:  # a room's calls never overlap
+            await asyncio.wait({self._keeping})
         for periodic in CLOSING:
             await self._guarded(periodic)
         self.outbox.stop()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
 
 
 class Rooms:
@@ -291,6 +291,8 @@ class Rooms:
         self._services = services
         self._open: dict[str, Room] = {}
         self._opening: dict[str, asyncio.Task[Room]] = {}
+        self._closing: dict[str, asyncio.Task[None]] = {}
+        self._tasks = background.Tasks("rooms-turn")
         self._task: asyncio.Task[None] | None = None
 
     def here(self) -> list[Room]:
@@ -303,54 +305,68 @@ class Rooms:
             return room
         opening = self._opening.get(room_id)
         if opening is None:
-            opening = self._opening[room_id] = asyncio.create_task(self._begin(room_id))
+            opening = self._opening[room_id] = self._tasks.share(self._begin(room_id))
             opening.add_done_callback(lambda _: self._opening.pop(room_id, None))
         return await asyncio.shield(opening)
 
     async def _begin(self, room_id: str) -> Room:
         history, fanout = self._services.history, self._services.fanout
-        old = self._open.pop(room_id, None)
+        old = self._open.get(room_id)
         if old is not None:
-            fanout.forget(room_id)
-            await old.close()
+            self._let_go(old)
+        closing = self._closing.get(room_id)
+        if closing is not None:  # its last word would undo the new one's first
+            await asyncio.wait({closing})
         await history.position(room_id)  # an unknown room leaves no subscription behind
-        await fanout.listen(room_id)
         try:
+            await fanout.listen(room_id)
             raw = await history.snapshot(room_id)
             recent = await history.read(room_id, max(0, raw.seq - limits.REPLAY_EVENTS_MAX), raw.seq)
+            room = Room(room_id, self._services)
+            room.begin(raw, recent or [])
+            fanout.attach(room)
         except BaseException:
             fanout.forget(room_id)
             raise
-        room = Room(room_id, self._services)
-        room.begin(raw, recent or [])
         self._open[room_id] = room
-        fanout.attach(room)
         return room
 
+    def _let_go(self, room: Room) -> None:
+        """Take this very room off the node, and close it beside. Nothing here may wait."""
+        if self._open.get(room.id) is not room:
+            return
+        room.gone = True
+        del self._open[room.id]
+        closing = self._closing[room.id] = self._tasks.spawn(room.close())
+        closing.add_done_callback(lambda _: self._closing.pop(room.id, None))
+        self._services.fanout.forget(room.id)
+
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._keep(), name="rooms")
+        self._task = background.forever("rooms", self._keep)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.end(self._task)
         for opening in tuple(self._opening.values()):
-            opening.cancel()
-        rooms, self._open = list(self._open.values()), {}
-        await asyncio.gather(*(room.close() for room in rooms), return_exceptions=True)
+            await background.end(opening)
+        for room in self.here():
+            self._let_go(room)
+        await self._tasks.wait()
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(limits.HOUSEKEEPING_S)
-            now = loop.time()
-            for room in list(self._open.values()):
-                if room.gone and room.members:
-                    continue
-                if room.gone or (not room.members and now - room.idle_since > limits.ROOM_IDLE_S):
-                    del self._open[room.id]
-                    self._services.fanout.forget(room.id)
-                    await room.close()
-                else:
-                    room.keep(now)
+            for room in self.here():
+                try:
+                    self._look_at(room, loop.time())
+                except Exception as error:  # one room must not keep the others from theirs
+                    background.failed("rooms", error, room=room.id)
+
+    def _look_at(self, room: Room, now: float) -> None:
+        """Nothing here may wait: the rooms that were listed are still those that stand here."""
+        if room.gone and room.members:
+            return
+        if room.gone or (not room.members and now - room.idle_since > limits.ROOM_IDLE_S):
+            self._let_go(room)
+        else:
+            room.keep(now)

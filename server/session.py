@@ -18,7 +18,7 @@ from protocol.closes import Close, Closed
 from protocol.refusals import Refusal, Refused
 from protocol.session import Heartbeat, Notice, WalletChanged, Welcome, You
 from protocol.wire import SUBPROTOCOLS, Codec, Command, Ok
-from server import limits
+from server import background, limits
 from server.admission import Admission, Admitted, NotAdmitted, Place, Places, Since
 from server.frames import TEXT, Prepared, encode_message, encoded, encoded_replayed, join_messages
 from server.history import NoSuchRoom, Recorded
@@ -54,7 +54,7 @@ class Sessions:
         self._room_store = room_store
         self._by_user: dict[str, tuple[Member, ...]] = {}  # a set would take 200 bytes for mostly one
         self._without_coins: set[Member] = set()  # welcomed while the wallet store was away
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = background.Tasks("command")
         self._wheel: asyncio.Task[None] | None = None
         self.connections: dict[AnyConnection, Place] = {}
         self.draining = False
@@ -63,14 +63,11 @@ class Sessions:
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each look for it is a system call, getpid
-        self._wheel = self._loop.create_task(self._turn_wheel(), name="wheel")
+        self._wheel = background.forever("wheel", self._turn_wheel)
 
     async def stop(self) -> None:
-        if self._wheel is not None:
-            self._wheel.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._wheel
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await background.end(self._wheel)
+        await self._tasks.wait()
 
     # --- admission ---------------------------------------------------------------------------------------------
     async def endpoint(self, websocket: WebSocket) -> None:
@@ -219,9 +216,7 @@ class Sessions:
             self._refuse(member, command.ref, Refused(Refusal.BAD_COMMAND), message=command.message)
         else:
             member.in_flight += 1
-            task = self._loop.create_task(self._carry_out(member, command))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.spawn(self._carry_out(member, command))
 
     def _budget(self, member: Member) -> int:
         """Take one from the socket's token bucket: 0, or ms to wait, or -1 for a flood."""
@@ -336,14 +331,15 @@ class Sessions:
             await asyncio.sleep(limits.WHEEL_S)
             turn += 1
             if self._without_coins:
-                task = asyncio.create_task(self._tell_reopened())
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._tasks.spawn(self._tell_reopened())
             now_s = self._services.clock.now_ms() / 1000
             for number, connection in enumerate(tuple(self.connections)):
                 if number % limits.FLUSH_CHUNK == limits.FLUSH_CHUNK - 1:
                     await asyncio.sleep(0)
-                self._look_at(connection, now_s, turn, beat)
+                try:
+                    self._look_at(connection, now_s, turn, beat)
+                except Exception as error:  # one socket must not keep the others from their turn
+                    background.failed("wheel", error)
 
     def _look_at(self, connection: AnyConnection, now_s: float, turn: int, beat: dict[Codec, Prepared]) -> None:
         if connection.closing or connection.member is None:
@@ -373,8 +369,7 @@ class Sessions:
                 connection.send(_alone(connection.codec, Notice(kind="draining", reconnect_in_ms=wait_ms)))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limits.DRAIN_S_MAX / 2):
-                while self._tasks:
-                    await asyncio.gather(*self._tasks, return_exceptions=True)
+                await self._tasks.wait()
         for start in range(0, len(connections), limits.FLUSH_CHUNK):
             for connection in connections[start : start + limits.FLUSH_CHUNK]:
                 connection.close(Close.DRAINING)

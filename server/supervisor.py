@@ -14,7 +14,7 @@ from typing import IO
 import structlog
 from rich.console import Console
 
-from server import limits
+from server import background, limits
 from server.node import listen
 from server.settings import Settings, Unusable, child_environment
 from server.store import embedded, keys
@@ -43,7 +43,7 @@ class Child:
 
     async def start(self) -> None:
         await self._spawn()
-        self._task = asyncio.create_task(self._keep(), name=self.name)
+        self._task = background.forever(self.name, self._keep)
 
     @property
     def pid(self) -> int | None:
@@ -101,10 +101,7 @@ class Child:
         await self._end_keeping()
 
     async def _end_keeping(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.end(self._task)
 
 
 class DataFolder:

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from protocol.ids import uuid7_ms
-from server import limits
+from server import background, limits
 from server.money import (
     Adjusted,
     Change,
@@ -65,7 +65,7 @@ class Wallet:
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._calls: set[asyncio.Task[None]] = set()  # in flight; one connection runs them in their order
+        self._calls = background.Tasks("wallet-call")  # in flight; one connection runs them in their order
         self._stopping = False
         self.batches = 0
         self.gifts = 0
@@ -101,7 +101,7 @@ class Wallet:
     async def start(self) -> None:
         await self._store.start()
         self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each look for it is a system call, getpid
-        self._task = self._loop.create_task(self._commit_groups(), name="wallet-commit")
+        self._task = background.forever("wallet-commit", self._commit_groups)
 
     async def stop(self) -> None:
         """Finish the gifts that were taken, then let go."""
@@ -111,9 +111,8 @@ class Wallet:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.DRAIN_S_MAX):
                     await asyncio.shield(self._task)
-            for task in (self._task, *self._calls):
-                task.cancel()
-            await asyncio.gather(self._task, *self._calls, return_exceptions=True)
+            await background.end(self._task)
+            await self._calls.end()
         await self._store.stop()
 
     async def wait_up(self, timeout_s: float) -> None:
@@ -165,28 +164,26 @@ class Wallet:
     async def _commit_groups(self) -> None:
         """A few calls in flight; what came meanwhile goes together in the next. No timer, no wait when idle."""
         while True:
-            if len(self._calls) >= limits.SPEND_CALLS_MAX:
-                await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
+            if len(self._calls.running) >= limits.SPEND_CALLS_MAX:
+                await asyncio.wait(self._calls.running, return_when=asyncio.FIRST_COMPLETED)
                 continue
             if not self._queue:
                 if self._stopping:
-                    await asyncio.gather(*self._calls)
+                    await self._calls.wait()
                     return
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             size = min(len(self._queue), limits.SPEND_BATCH_MAX)
             batch = [self._queue.popleft() for _ in range(size)]
-            call = asyncio.create_task(self._commit_or_fail(batch))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
+            self._calls.spawn(self._commit_or_fail(batch))
 
     async def _commit_or_fail(self, batch: list[_Waiting]) -> None:
         """Whatever happens, nobody waits for ever."""
         try:
             await self._commit(batch)
-        except Exception:
-            log.exception("wallet_commit_failed", gifts=len(batch))
+        except Exception as error:
+            background.failed("wallet-call", error, gifts=len(batch))
         finally:
             _fail([waiting for waiting in batch if not waiting.future.done()])
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import structlog
 
-from server import limits
+from server import background, limits
 from server.money import Adjusted, Change, Moved, Paid, Receipt, Spend, SpendLimit, WalletView, unavailable
 from server.store import keys
 from server.store.client import StoreDown
@@ -34,7 +34,7 @@ class ClusterWallet:
         self._on_change = on_change
         self._topology = Topology(url, self._follow)
         self._wallets: dict[str, Wallet] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = background.Tasks("wallet-nodes")
 
     # --- the same figures as a Wallet's ------------------------------------------------------------------------
     @property
@@ -69,12 +69,13 @@ class ClusterWallet:
 
     async def stop(self) -> None:
         await self._topology.stop()
-        await asyncio.gather(*self._tasks, *(wallet.stop() for wallet in self._wallets.values()))
+        await self._tasks.wait()
+        await asyncio.gather(*(wallet.stop() for wallet in self._wallets.values()))
 
     async def wait_up(self, timeout_s: float) -> None:
         """Wait until every primary is open. Raises StoreDown."""
         await self._topology.wait_ready(timeout_s)
-        await asyncio.gather(*self._tasks)
+        await self._tasks.wait()
         await asyncio.gather(*(wallet.wait_up(timeout_s) for wallet in self._owners()))
 
     # --- the verbs ---------------------------------------------------------------------------------------------
@@ -146,9 +147,7 @@ class ClusterWallet:
                 store = self._make(url)
                 store.partitions = frozenset(partitions)
                 self._wallets[url] = Wallet(store, self._on_change, one_slot=True)
-                task = asyncio.create_task(self._wallets[url].start())
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._tasks.spawn(self._wallets[url].start())
             else:
                 self._wallets[url].give(frozenset(partitions))
         for url in self._wallets.keys() - owned.keys():

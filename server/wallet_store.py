@@ -5,7 +5,6 @@ reader never waits behind a replica.
 """
 
 import asyncio
-import contextlib
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Literal, cast
 
 import structlog
 
-from server import limits
+from server import background, limits
 from server.store import guard, keys
 from server.store.client import Arg, Link, Store, StoreDown, StoreError
 from server.store.scripts import Script
@@ -73,13 +72,10 @@ class WalletStore:
     async def start(self) -> None:
         await self._money.start()
         await self._reads.start()
-        self._task = asyncio.create_task(self._keep_guard(), name="wallet-guard")
+        self._task = background.forever("wallet-guard", self._keep_guard)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.end(self._task)
         await self._money.stop()
         await self._reads.stop()
 
@@ -159,6 +155,8 @@ class WalletStore:
             await look
         except StoreError as error:
             log.debug("wallet_guard_later", error=str(error))
+        except Exception as error:
+            background.failed("wallet-guard", error)
 
     async def look_at_log(self) -> None:
         """How much waits in the log for the journal; above the bound gifts wait too."""

@@ -29,6 +29,7 @@ LAYERS = (
         "server.journal.lots",
     ),
     (
+        "server.background",
         "server.settings",
         "server.clock",
         "server.tokens",

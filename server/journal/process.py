@@ -1,6 +1,7 @@
 """The journal process: migrates the database, then drains the ledger log for as long as it lives."""
 
 import asyncio
+import functools
 import gc
 import signal
 import sys
@@ -14,7 +15,7 @@ import uvloop
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from server import limits
+from server import background, limits
 from server.clock import Clock
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
 from server.history import SCRIPTS as HISTORY_SCRIPTS
@@ -69,10 +70,9 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await wallet.wait_up(limits.STORE_START_S)
     drain = Drain(engine, wallet, History(rooms), clock, tail=tail_of(settings.log_entries_max))
     audit = Audit(engine, wallet, drain.clock)
-    auditing = asyncio.create_task(_audit_always(audit, drain, settings.audit_every_s))
+    auditing = background.forever("audit", functools.partial(_audit_always, audit, drain, settings.audit_every_s))
     await drain.run(stopping)
-    auditing.cancel()
-    await asyncio.gather(auditing, return_exceptions=True)
+    await background.end(auditing)
     await wallet.stop()
     await rooms.stop()
 

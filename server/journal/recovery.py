@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from protocol.ids import UserId
 from protocol.refusals import Refused
-from server import limits
+from server import background, limits
 from server.clock import Clock
 from server.journal.database import ask, reading
 from server.journal.purchases import Purchases, TopUp
@@ -42,15 +42,14 @@ class Recovery:
         self.recovered = 0
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._watch(), name="recovery")
+        self._task = background.forever("recovery", self._watch)
 
     async def stop(self) -> None:
         """End what is under way: its thread would outlive a cancelled task, and the database's connections with it."""
         if self._task is not None:
             self._stopping.set()
             await asyncio.wait({self._task}, timeout=limits.RECOVER_STOP_S)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await background.end(self._task)
 
     async def _watch(self) -> None:
         while not self._stopping.is_set():
@@ -58,8 +57,8 @@ class Recovery:
                 await self.once()
             except SQLAlchemyError as error:
                 log.debug("recovery_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
-            except Exception:
-                log.exception("recovery_failed")
+            except Exception as error:
+                background.failed("recovery", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.RECOVER_EVERY_S):
                     await self._stopping.wait()

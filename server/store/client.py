@@ -17,7 +17,7 @@ import hiredis
 import structlog
 from msgspec import Struct
 
-from server import limits
+from server import background, limits
 from server.store.scripts import Script
 
 log = structlog.get_logger()
@@ -194,14 +194,11 @@ class Store:
 
     async def start(self) -> None:
         """Begin to connect, and go on as long as the store is wanted."""
-        self._task = asyncio.create_task(self._keep_up(), name=f"store-{self.name}")
+        self._task = background.forever(f"store-{self.name}", self._keep_up)
 
     async def stop(self) -> None:
         self._stopping = True
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.end(self._task)
         if self.link is not None:
             self.link.abort()
 

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import structlog
 
-from server import limits
+from server import background, limits
 from server.store import keys
 from server.store.client import Arg, Link, Store, StoreDown, StoreError, StoreRefused
 from server.store.scripts import Script
@@ -45,13 +45,10 @@ class Topology:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._keep(), name="topology")
+        self._task = background.forever("topology", self._keep)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.end(self._task)
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first map. Raises StoreDown."""
@@ -120,7 +117,7 @@ class ClusterStore:
         self._on_up = on_up
         self._topology = Topology(url, self._follow)
         self._nodes: dict[str, Store] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = background.Tasks(f"store-{name}-nodes")
 
     @property
     def up(self) -> bool:
@@ -132,12 +129,14 @@ class ClusterStore:
 
     async def stop(self) -> None:
         await self._topology.stop()
-        await asyncio.gather(*self._tasks, *(node.stop() for node in self._nodes.values()))
+        await self._tasks.wait()
+        await asyncio.gather(*(node.stop() for node in self._nodes.values()))
 
     async def wait_up(self, timeout_s: float) -> None:
         """Wait for the map and every primary. Raises StoreDown."""
         await self._topology.wait_ready(timeout_s)
-        await asyncio.gather(*self._tasks, *(node.wait_up(timeout_s) for node in self._nodes.values()))
+        await self._tasks.wait()
+        await asyncio.gather(*(node.wait_up(timeout_s) for node in self._nodes.values()))
 
     @property
     def identity(self) -> str:
@@ -193,15 +192,10 @@ class ClusterStore:
         """Connect to new primaries; one that is none any more is let go of: should it return, it is opened anew."""
         urls = self._topology.urls()
         for url in self._nodes.keys() - urls:
-            self._spawn(self._nodes.pop(url).stop())
+            self._tasks.spawn(self._nodes.pop(url).stop())
         for url in urls - self._nodes.keys():
             self._nodes[url] = _opened(self.name, url, self._scripts, self._on_up)
-            self._spawn(self._nodes[url].start())
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._tasks.spawn(self._nodes[url].start())
 
 
 def _opened(name: str, url: str | Callable[[], str], scripts: Sequence[Script], on_up: OnUp | None) -> Store:
