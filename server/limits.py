@@ -13,10 +13,15 @@ COMMANDS_PER_S = 50.0  # per socket, sustained; people and their overlays stay f
 COMMANDS_BURST = 200.0
 BOT_COMMANDS_PER_S = 2_000.0  # a bot's token is made with the service key: load tests and bridges
 BOT_COMMANDS_BURST = 5_000.0
+MESSAGE_BYTES_PER_COMMAND = 2 * 1024  # so much of a message, packed or inflated, costs as much as a command
+READ_TURN_S = 0.002  # of a turn of the loop, for the frames of all sockets: as long as a chunk of a flush
+READ_FRAMES_MAX = 64  # of one socket before others have their slice: some 0.3 ms
+CLOSING_BYTES_MAX = 64 * 1024  # looked through for the peer's close after ours: what may have been under way
 WRITE_HIGH_BYTES = 64 * 1024  # above it a socket counts as not writable and gets nothing more
 WRITE_LOW_BYTES = 16 * 1024  # uvloop's own default is 16 bytes by a slip: always set
 WRITE_BYTES_MAX = 512 * 1024  # replies pile up beyond the high mark only by a peer that never reads: 4002
 KERNEL_SEND_BYTES = 64 * 1024  # SO_SNDBUF: a slow reader shows early and the kernel's part is bounded
+KERNEL_RECEIVE_BYTES = 64 * 1024  # SO_RCVBUF: what a socket that waits for its turn holds, here and in the kernel
 DEFLATE_BYTES_MIN = 256  # a smaller frame gains less than its deflating costs
 DEFLATE_LEVEL = 6  # 20 chats: 26 us per room and tick, to a third (measured)
 CATCH_UP_BYTES_MAX = 256 * 1024  # of missed events in one frame
@@ -135,6 +140,8 @@ AUDITS_KEPT_MS = 7 * 86_400_000
 # --- stores ------------------------------------------------------------------------------------------------------
 STORE_CALL_S_MAX = 5.0  # an unanswered call: the connection is dropped, its outcome unknown
 assert STORE_CALL_S_MAX + JOURNALED_POLLS * DRAIN_IDLE_S < RECOVER_AFTER_MS / 1000
+STORE_PING_S = 1.0  # an idle connection is asked so often whether anybody is at its other end
+BUS_SILENT_S = 3.0  # the bus only tells, so a ping is all that is answered; the others have STORE_CALL_S_MAX
 STORE_CONNECT_S = 2.0
 STORE_RETRY_S = 0.05  # first pause before connecting again; doubles
 STORE_RETRY_S_MAX = 1.0

@@ -49,6 +49,7 @@ NUMBERS: dict[str, dict[float, str]] = {
 
 # Waiting by looking again and again is for what sends no event.
 LOOKS_AGAIN = {
+    "tests/rooms/test_bus.py": "a node that is not ready sends no event",
     "tests/site.py": "uvicorn says only by a flag that it has started",
     "tests/stores.py": "a store that starts can only be asked",
     "tests/torture/losses.py": "a measurement: a crash comes in the middle of something",
@@ -57,6 +58,11 @@ LOOKS_AGAIN = {
     "tests/journeys/test_crashes.py": "files of a store send no event",
     "tests/journeys/test_slow_peers.py": "the kernel's buffers send no event",
     "tests/program.py": "processes and files send no event",
+}
+
+# Tasks are begun in server/background.py; elsewhere only where somebody waits for them, and why that is sure.
+OWN_TASKS = {
+    "server/edge/plain.py": "the call that begins reader and writer waits for both, and raises what they raise"
 }
 
 
@@ -112,6 +118,18 @@ def test_bounds_stand_in_limits() -> None:
                 found.append(f"{name}:{node.lineno} {node.value}")
     assert found == []
     assert unused == set()
+
+
+def test_tasks_are_begun_in_one_place() -> None:
+    """A task that nobody waits for would die in silence, or be garbage: background.py begins them all."""
+    begins = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe", "Task"}
+    found = {
+        name_of(path)
+        for path in sources("server")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in begins
+    }
+    assert found == {"server/background.py", *OWN_TASKS}
 
 
 def test_tests_wait_for_events() -> None:

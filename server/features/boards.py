@@ -31,13 +31,17 @@ async def tell_board(room: Room) -> None:
     board: _Board = room.memory("boards", _Board)
     if not board.moved:
         return
-    board.moved = False
-    outcome = await room.services.history.change(
-        room.id,
-        TELL,
-        every_ms=limits.BOARD_EVERY_MS,
-        rows=limits.BOARD_ROWS,
-        event_id=room.services.clock.new_id(),
-    )
+    board.moved = False  # a gift that comes during the call sets it again
+    try:
+        outcome = await room.services.history.change(
+            room.id,
+            TELL,
+            every_ms=limits.BOARD_EVERY_MS,
+            rows=limits.BOARD_ROWS,
+            event_id=room.services.clock.new_id(),
+        )
+    except BaseException:
+        board.moved = True
+        raise
     if outcome[0] == b"later":
         board.moved = True
