@@ -12,7 +12,7 @@ from typing import Protocol
 from protocol.closes import Close
 from protocol.session import Notice
 from protocol.wire import Codec, Delivery
-from server import limits
+from server import background, limits
 from server.frames import Prepared, encode_message, encoded, join_messages
 from server.history import Recorded, delivery_of
 from server.pace import Pace
@@ -138,7 +138,11 @@ class Outbox:
         for reader in chunk:
             sink = reader.sink
             if not (sink.paused or sink.closing or (reader.cursor >= flush.to and not flush.hidden)):
-                self._write(reader, sink, flush)
+                try:
+                    self._write(reader, sink, flush)
+                except Exception as error:  # a flush that stops half way would be the room's last
+                    background.failed("flush", error)
+                    self._loop.call_soon(sink.close, Close.INTERNAL)
         self._pace.wrote(len(chunk), time.perf_counter() - began)
         start += limits.FLUSH_CHUNK
         if start < len(readers):

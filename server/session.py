@@ -314,7 +314,11 @@ class Sessions:
         wallet, waiting = self._services.wallet, self._without_coins
         while waiting and wallet.up:
             some = [waiting.pop() for _ in range(min(len(waiting), limits.FLUSH_CHUNK))]
-            found = await asyncio.gather(*(wallet.coins(member.user_id) for member in some))
+            try:
+                found = await asyncio.gather(*(wallet.coins(member.user_id) for member in some))
+            except BaseException:
+                waiting.update(member for member in some if not member.sink.closing)
+                raise
             for member, coins in zip(some, found, strict=True):
                 if coins is not None and member.late_coins is None:
                     self._send(member, WalletChanged(coins=coins, cause="reopened", ref=None, entry=None))

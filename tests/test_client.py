@@ -117,6 +117,16 @@ async def test_a_refused_call_refuses_its_caller_alone(connect: Connect) -> None
     assert str(wrong).startswith("WRONGTYPE")
 
 
+async def test_a_call_that_cannot_be_sent_misaligns_no_replies(connect: Connect) -> None:
+    """What is no argument is its caller's mistake; the others get their own replies."""
+    store = await connect()
+    with pytest.raises(TypeError):
+        store.send("ECHO", None)  # type: ignore[arg-type]
+    assert store.link is not None
+    assert store.link.pending == 0
+    assert await store.call("ECHO", "mine") == b"mine"
+
+
 async def test_a_cancelled_caller_never_misaligns_replies(connect: Connect, stores: Stores) -> None:
     """Whoever gives up leaves a reply that nobody gets; the next caller gets its own."""
     store = await connect()

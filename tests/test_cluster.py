@@ -8,6 +8,7 @@ import pytest
 
 from server.journal import database
 from server.store import keys
+from server.store.cluster import Topology
 from tests.cluster import Cluster
 from tests.conftest import Stores
 from tests.site import Site, new_gift_id
@@ -122,3 +123,21 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, site: Site) -> No
                 assert reply["reason"] == "wallet_unavailable"
         assert reply["coins"] == 99
     await site.settled()
+
+
+async def test_a_map_that_could_not_be_followed(cluster: Cluster) -> None:
+    """Whoever hears of it may fail: it is told the same map again, until it was followed."""
+    followed = asyncio.Event()
+
+    def follow() -> None:
+        if not failed:
+            failed.append(True)
+            raise RuntimeError("once")
+        followed.set()
+
+    failed: list[bool] = []
+    topology = Topology(cluster.url, follow)
+    await topology.start()
+    async with asyncio.timeout(10):
+        await followed.wait()
+    await topology.stop()

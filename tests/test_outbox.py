@@ -83,6 +83,38 @@ async def test_everybody_gets_the_same_bytes() -> None:
     assert (readers[0].frames[0].opcode, readers[2].frames[0].opcode) == (TEXT, BINARY)
 
 
+@pytest.mark.parametrize("at", [0, limits.FLUSH_CHUNK - 1, limits.FLUSH_CHUNK], ids=["first", "last", "next chunk"])
+async def test_a_socket_that_cannot_be_written_to(at: int) -> None:
+    """It is closed; the others are told this flush and the next."""
+
+    class Broken(Socket):
+        def send(self, prepared: Prepared) -> None:
+            raise RuntimeError("broken")
+
+    readers = [Broken() if n == at else Socket() for n in range(limits.FLUSH_CHUNK + 2)]
+    box = outbox(*readers)
+    await record(box, event(1))
+    await record(box, event(2))
+    assert readers[at].closed is Close.INTERNAL
+    assert {tuple(reader.seqs) for n, reader in enumerate(readers) if n != at} == {(1, 2)}
+
+
+async def test_an_event_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can be told it: all come back for the room as it is, and the next flush goes on."""
+    reader, late = Socket(), Socket()
+    readers = [reader]
+    box = outbox(*readers)
+    with monkeypatch.context() as patch:
+        patch.setattr(box, "_prepare", lambda *_: 1 / 0)
+        await record(box, event(1))
+    assert reader.closed is Close.INTERNAL
+    readers.append(late)
+    late.cursor = 1
+    box._readers = lambda: readers
+    await record(box, event(2))
+    assert late.seqs == [2]
+
+
 async def test_a_quiet_room_is_told_at_once_and_a_busy_one_by_ticks() -> None:
     """The first event leaves with the next turn of the loop; those right after it go together a tick later."""
     reader = Socket()

@@ -139,18 +139,18 @@ async def test_a_bus_that_goes_away_while_a_room_is_let_go(
     """There is nobody to unsubscribe at, and the subscription has gone with the connection."""
     fanout = site.node.fanout
     forget, forgotten = fanout.forget, []
+    link = fanout._bus.link
+    assert link is not None
 
     def cut_then_forget(room_id: str) -> None:
-        if not forgotten:
-            assert fanout._bus.link is not None
-            fanout._bus.link.abort()
+        link.abort()
         forgotten.append(room_id)
         forget(room_id)
 
     monkeypatch.setattr(fanout, "forget", cut_then_forget)
     await (await site.join("alice")).leave()
     await eventually(lambda: forgotten, 5, "letting go")
-    await eventually(lambda: fanout.up, 5, "the bus")
+    await eventually(lambda: fanout.up and fanout._bus.link is not link, 5, "the bus")
     await still_kept(site)
 
 

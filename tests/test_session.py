@@ -218,6 +218,45 @@ async def test_a_peer_that_is_gone(quick_wheel: None, another_site: AnotherSite)
     await writer.wait_closed()
 
 
+async def test_a_socket_that_cannot_be_looked_at(
+    quick_wheel: None, another_site: AnotherSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sockets behind it have their turn all the same."""
+    site = await another_site()
+    first = await site.join("alice")
+    [broken] = site.node.sessions.connections
+    second = await site.join("screen", "overlay")
+    look_at = site.node.sessions._look_at
+
+    def look_at_others(connection: Any, *args: Any) -> None:
+        assert connection is not broken
+        look_at(connection, *args)
+
+    monkeypatch.setattr(site.node.sessions, "_look_at", look_at_others)
+    await second.happened("heartbeat")
+    assert (await first.ask("ping"))["type"] == "ok"
+
+
+async def test_a_balance_that_could_not_be_read_is_told_later(
+    quick_wheel: None, another_site: AnotherSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was welcomed without a balance is not forgotten when the telling fails."""
+    site = await another_site()
+    alice = await site.join("alice")
+    coins, failed = site.node.wallet.coins, list[str]()
+
+    async def fail_once(user_id: str) -> int | None:
+        if not failed:
+            failed.append(user_id)
+            raise RuntimeError("once")
+        return await coins(user_id)
+
+    monkeypatch.setattr(site.node.wallet, "coins", fail_once)
+    site.node.sessions._without_coins.update(site.node.sessions._by_user["alice"])
+    await alice.happened("wallet.changed", coins=10_000, cause="reopened")
+    assert failed == ["alice"]
+
+
 # --- ending --------------------------------------------------------------------------------------------------------
 async def test_draining(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that leaves asks everybody to come back, finishes the gifts under way, and closes with 4001."""

@@ -56,6 +56,9 @@ LOOKS_AGAIN = {
     "tests/program.py": "processes and files send no event",
 }
 
+# Tasks are begun in server/background.py; elsewhere only where somebody waits for them, and why that is sure.
+OWN_TASKS = {"server/plain.py": "the call that begins reader and writer waits for both, and raises what they raise"}
+
 
 def test_redis_keys_are_made_in_one_place() -> None:
     """A hash tag or a key's literal stands in store/keys.py only."""
@@ -109,6 +112,18 @@ def test_bounds_stand_in_limits() -> None:
                 found.append(f"{name}:{node.lineno} {node.value}")
     assert found == []
     assert unused == set()
+
+
+def test_tasks_are_begun_in_one_place() -> None:
+    """A task that nobody waits for would die in silence, or be garbage: background.py begins them all."""
+    begins = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe", "Task"}
+    found = {
+        name_of(path)
+        for path in sources("server")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in begins
+    }
+    assert found == {"server/background.py", *OWN_TASKS}
 
 
 def test_tests_wait_for_events() -> None:

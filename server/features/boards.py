@@ -32,11 +32,15 @@ async def tell_board(room: Room) -> None:
     board: _Board = room.memory("boards", _Board)
     if not board.moved:
         return
-    board.moved = False
-    outcome = await room.services.history.run(
-        TELL,
-        [*event_keys(room.id), keys.room_board(room.id), keys.room_names(room.id)],
-        [limits.HISTORY_EVENTS_MAX, limits.BOARD_EVERY_MS, limits.BOARD_ROWS, room.services.clock.new_id()],
-    )
+    board.moved = False  # a gift that comes during the call sets it again
+    try:
+        outcome = await room.services.history.run(
+            TELL,
+            [*event_keys(room.id), keys.room_board(room.id), keys.room_names(room.id)],
+            [limits.HISTORY_EVENTS_MAX, limits.BOARD_EVERY_MS, limits.BOARD_ROWS, room.services.clock.new_id()],
+        )
+    except BaseException:
+        board.moved = True
+        raise
     if outcome[0] == b"later":
         board.moved = True

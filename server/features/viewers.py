@@ -73,8 +73,8 @@ async def tell_viewers(room: Room) -> None:
     now_ms = room.services.clock.now_ms()
     beat_due = abs(now_ms - presence.beat_at_ms) >= limits.PRESENCE_BEAT_S * 1000
     if presence.changed or presence.later or beat_due:
-        presence.beat_at_ms = now_ms
         await _count(room, presence, here=bool(presence.sockets) or bool(presence.counted))
+        presence.beat_at_ms = now_ms  # a beat that was not told is due at once
 
 
 @on_closing

@@ -92,20 +92,22 @@ class Link(asyncio.Protocol):
             raise StoreDown("no connection")
         if len(self._waiting) >= limits.STORE_PENDING_MAX:
             raise StoreDown("too many calls under way")
+        packed = hiredis.pack_command(cast(Any, args))  # raises for what is no argument: then nobody waits
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(future)
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(hiredis.pack_command(cast(Any, args)))
+        self._out.append(packed)
         return future
 
     def tell(self, *args: Arg) -> None:
         """Send a command that is answered by pushes alone: SUBSCRIBE and its kind."""
         if self._transport is None or self._transport.is_closing():
             raise StoreDown("no connection")
+        packed = hiredis.pack_command(cast(Any, args))
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(hiredis.pack_command(cast(Any, args)))
+        self._out.append(packed)
 
     def _flush(self) -> None:
         out, self._out = self._out, []

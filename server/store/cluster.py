@@ -40,6 +40,7 @@ class Topology:
         self._known = list(self._seeds)
         self._on_change = on_change
         self._ranges: list[tuple[int, int, str]] = []
+        self._followed = True  # whether `on_change` has heard of them, and was able to follow
         self._stale = asyncio.Event()
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -99,11 +100,13 @@ class Topology:
             primary, *others = [f"{self._prefix}{(at[0] or b'').decode() or own_host}:{at[1]}" for at in nodes]
             ranges.append((first, last, primary))
             replicas += others
-        if ranges and ranges != self._ranges:
+        if ranges and (ranges != self._ranges or not self._followed):
+            self._followed = False
             self._ranges = ranges
             self._known = list(dict.fromkeys([*self.urls(), *replicas, *self._seeds]))
             log.info("topology", nodes=len(self.urls()))
             self._on_change()
+            self._followed = True
         self._ready.set()
         return True
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from server import limits
-from tests.site import Site, Viewer, new_gift_id
+from server import background, limits
+from server.features.boards import tell_board
+from server.store.client import Store, StoreError
+from tests.program import eventually
+from tests.site import WAIT_S, Site, Viewer, new_gift_id
 
 MakeSite = Callable[[], Awaitable[Site]]
 
@@ -81,6 +84,26 @@ async def test_no_board_without_gifts(site: Site) -> None:
     await alice.ask("likes.send", count=1)
     await bob.happened("likes.counted", total=51)
     assert len(bob.events("board.changed")) == 1
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_board_that_could_not_be_told(site: Site) -> None:
+    """It is told when the store is back, though no gift comes any more."""
+    await background.end(site.node.rooms._task)  # here the test calls what is due
+    alice = await site.join("alice")
+    await alice.gift("heart", 2)
+    await alice.happened("gifts.sent")
+    [room] = site.node.rooms.here()
+    store = site.node.room_store
+    assert isinstance(store, Store)
+    assert store.link is not None
+    store.link.abort()
+    with pytest.raises(StoreError):
+        await tell_board(room)
+    await eventually(lambda: not store.up, what="the loss")
+    await store.wait_up(WAIT_S)
+    await tell_board(room)
+    await board(alice, row(1, "alice", 10))
 
 
 @pytest.mark.usefixtures("hurried")

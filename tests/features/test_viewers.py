@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from server import limits
+from server import background, limits
+from server.features.viewers import tell_viewers
 from server.store import keys
+from server.store.client import Store, StoreError
 from tests.conftest import Stores
-from tests.site import Site, Viewer
+from tests.program import eventually
+from tests.site import WAIT_S, Site, Viewer
 
 MakeSite = Callable[[], Awaitable[Site]]
 
@@ -185,3 +188,25 @@ async def test_two_people_leave_within_one_look(site: Site) -> None:
     await counted(watcher, 1)
     await site.join("bob")
     await counted(stays, 2)
+
+
+async def test_a_beat_that_could_not_be_told(site: Site, stores: Stores) -> None:
+    """It is made up for as soon as the store is back: a node must not miss two for one."""
+    await background.end(site.node.rooms._task)  # here the test calls what is due
+    await site.join("alice")
+    [room] = site.node.rooms.here()
+    await tell_viewers(room)
+    store = site.node.room_store
+    assert isinstance(store, Store)
+    assert store.link is not None
+    with stores.room.client() as look:
+        look.delete(keys.room_nodes("demo"))
+        presence = room.memory("viewers", dict)
+        presence.beat_at_ms, presence.later = 0, False  # a beat is due, and nothing else
+        store.link.abort()
+        with pytest.raises(StoreError):
+            await tell_viewers(room)
+        await eventually(lambda: not store.up, what="the loss")
+        await store.wait_up(WAIT_S)
+        await tell_viewers(room)
+        assert look.zscore(keys.room_nodes("demo"), site.node.rooms._services.node_id) is not None
