@@ -15,6 +15,7 @@ from protocol.gifts import Gift
 from protocol.rooms import Settings, ShownSettings, Snapshot, Status, Viewers
 from protocol.wire import Named, Rank, Role, User
 from server import limits
+from server.allowance import Allowance
 from server.clock import Clock
 from server.fanout import Fanout
 from server.history import History, NoSuchRoom, RawSnapshot, Recorded
@@ -65,16 +66,15 @@ class Member:
     """One connected person: a socket with a name, and a cursor into the room's events."""
 
     __slots__ = (
+        "allowance",
         "cursor",
         "expires_s",
         "in_flight",
         "late_coins",
         "name",
-        "refilled_at",
         "role",
         "room",
         "sink",
-        "tokens",
         "user_id",
         "welcomed",
     )
@@ -90,8 +90,7 @@ class Member:
         self.cursor = 0
         self.in_flight = 0
         self.late_coins: int | None = None  # the newest balance that changed here: a welcome under way says it
-        self.tokens = limits.BOT_COMMANDS_BURST if role == "bot" else limits.COMMANDS_BURST
-        self.refilled_at = 0.0
+        self.allowance = Allowance(role)
 
     def shown(self) -> User:
         """The member as events name it."""
