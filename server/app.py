@@ -131,6 +131,8 @@ class Node:
         read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet.log_entries)
         read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
         read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands)
+        read.counter("floods", "Sockets that were closed for a flood.", lambda: self.sessions.floods)
+        read.counter("reads_waited", "Reads of sockets left to a later turn.", lambda: self.sessions.turns.waits)
         read.counter("gifts", "Gifts that this node took.", lambda: self.wallet.gifts)
         read.counter(
             "gifts_of_another_broadcast",

@@ -64,6 +64,7 @@ def listen(settings: Settings, port: int | None = None, *, shared: bool = False)
     if shared:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.KERNEL_SEND_BYTES)  # inherited by each socket
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.KERNEL_RECEIVE_BYTES)
     try:
         listener.bind((settings.host, port))
         listener.listen(4096)

@@ -29,6 +29,8 @@ class PlainConnection:
         self._news = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._goodbye: tuple[int, str] = (Close.UNRESPONSIVE, Close.UNRESPONSIVE.reason)  # unless `close` says another
+        self._held: Any = None  # a message that was received and not looked at
+        self._turn: asyncio.Future[None] | None = None  # to look at it
         self.codec: Codec = codec
         self.member: Any = None
         self.closing = False
@@ -122,18 +124,37 @@ class PlainConnection:
             await self._websocket.send_bytes(prepared.payload)
 
     async def _read(self, welcome: Callable[[], Awaitable[None]]) -> None:
-        """Hear the peer until it has left; what comes after we have closed is dropped."""
+        """Hear the peer until it has left; what comes after we have closed is dropped.
+
+        A server that has read ahead gives one message after the other without a turn of the loop in between.
+        """
         await welcome()
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
             self.heard = True
-            text = message.get("text")
-            opcode, payload = (BINARY, message["bytes"]) if text is None else (TEXT, text.encode())
             if self.closing:
+                await asyncio.sleep(0)
                 continue
-            if len(payload) > limits.FRAME_BYTES_MAX:
-                self.close(Close.PROTOCOL_ERROR, "frame too large")
-            else:
-                self._hub.received(self, opcode, payload)
+            self._held = message
+            if not self._hub.turns.read(self):
+                self._turn = asyncio.get_running_loop().create_future()
+                await self._turn
+
+    def read_on(self, _until: float) -> bool:
+        """Carry out the one message that is held."""
+        message, self._held = self._held, None
+        if message is None or self.closing:
+            return False
+        text = message.get("text")
+        opcode, payload = (BINARY, message["bytes"]) if text is None else (TEXT, text.encode())
+        if len(payload) > limits.FRAME_BYTES_MAX:
+            self.close(Close.PROTOCOL_ERROR, "frame too large")
+        else:
+            self._hub.received(self, opcode, payload)
+        return False
+
+    def read_out(self) -> None:
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
 
 async def deny(websocket: WebSocket, response: Response) -> None:

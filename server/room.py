@@ -16,6 +16,7 @@ from protocol.rooms import Snapshot, Viewers
 from protocol.wire import Named, Rank, Role, User
 from server import background, limits
 from server.about import About, about_of, granted, role_in, shown_settings, told
+from server.allowance import Allowance
 from server.clock import Clock
 from server.fanout import Fanout
 from server.history import History, NoSuchRoom, RawSnapshot, Recorded
@@ -46,16 +47,15 @@ class Member:
     """One connected person: a socket with a name, and a cursor into the room's events."""
 
     __slots__ = (
+        "allowance",
         "cursor",
         "expires_s",
         "granted",
         "in_flight",
         "late_coins",
         "name",
-        "refilled_at",
         "room",
         "sink",
-        "tokens",
         "user_id",
         "welcomed",
     )
@@ -71,8 +71,7 @@ class Member:
         self.cursor = 0
         self.in_flight = 0
         self.late_coins: int | None = None  # the newest balance that changed here: a welcome under way says it
-        self.tokens = limits.BOT_COMMANDS_BURST if claims.role == "bot" else limits.COMMANDS_BURST
-        self.refilled_at = 0.0
+        self.allowance = Allowance(claims.role)
 
     @property
     def role(self) -> Role:

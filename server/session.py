@@ -30,6 +30,7 @@ from server.socket import TAKEOVER, Connection
 from server.store import keys
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore
+from server.turns import Turns
 
 log = structlog.get_logger()
 
@@ -60,6 +61,8 @@ class Sessions:
         self.draining = False
         self.joins = 0
         self.commands = 0
+        self.floods = 0
+        self.turns = Turns()
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each look for it is a system call, getpid
@@ -192,6 +195,9 @@ class Sessions:
         if (opcode == TEXT) != (codec == "json"):
             connection.close(Close.PROTOCOL_ERROR, "the frame is of the other codec")
             return
+        self.charge(connection, len(payload) // limits.MESSAGE_BYTES_PER_COMMAND)
+        if connection.closing:
+            return
         try:
             commands = protocol.decode_commands(codec, payload)
         except Malformed:
@@ -200,16 +206,30 @@ class Sessions:
         if len(commands) > limits.COMMANDS_PER_FRAME_MAX:
             connection.close(Close.PROTOCOL_ERROR, "too many commands in a frame")
             return
+        if not commands:
+            self.charge(connection, 1)
         for command in commands:
             if connection.closing:
                 return
             self._take(member, command)
 
+    def charge(self, connection: AnyConnection, cost: int) -> None:
+        """Work that no command pays for: control frames, fragments, empty arrays, many bytes. A flood of it is one."""
+        member: Member | None = connection.member
+        if cost and member is not None and member.allowance.take(cost, self._loop.time()) < 0:
+            self._end_flood(member)
+
+    def _end_flood(self, member: Member) -> None:
+        if not member.sink.closing:
+            self.floods += 1
+            log.info("flood_ended", room=member.room.id, user=member.user_id)
+            member.sink.close(Close.PROTOCOL_ERROR)
+
     def _take(self, member: Member, command: Command | BadCommand) -> None:
         self.commands += 1
-        wait_ms = self._budget(member)
+        wait_ms = member.allowance.take(1, self._loop.time())
         if wait_ms < 0:
-            member.sink.close(Close.PROTOCOL_ERROR)
+            self._end_flood(member)
         elif wait_ms > 0 or member.in_flight >= limits.COMMANDS_IN_FLIGHT_MAX:
             self._refuse(member, command.ref, Refused(Refusal.RATE_LIMITED, retry_after_ms=max(wait_ms, 100)))
         elif isinstance(command, BadCommand):
@@ -217,22 +237,6 @@ class Sessions:
         else:
             member.in_flight += 1
             self._tasks.spawn(self._carry_out(member, command))
-
-    def _budget(self, member: Member) -> int:
-        """Take one from the socket's token bucket: 0, or ms to wait, or -1 for a flood."""
-        bot = member.role == "bot"
-        per_s = limits.BOT_COMMANDS_PER_S if bot else limits.COMMANDS_PER_S
-        burst = limits.BOT_COMMANDS_BURST if bot else limits.COMMANDS_BURST
-        now = self._loop.time()
-        if member.refilled_at:
-            member.tokens = min(burst, member.tokens + (now - member.refilled_at) * per_s)
-        member.refilled_at = now
-        member.tokens -= 1
-        if member.tokens >= 0:
-            return 0
-        if member.tokens < -burst:
-            return -1
-        return int((1 - member.tokens) / per_s * 1000) + 1
 
     async def _carry_out(self, member: Member, command: Command) -> None:
         try:

@@ -5,6 +5,7 @@ connection over: the transport gets the lean `Connection`, and the handshake's o
 """
 
 import asyncio
+import time
 import zlib
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -18,6 +19,7 @@ from protocol.closes import Close
 from protocol.wire import Codec
 from server import limits
 from server.frames import BINARY, TEXT, Prepared, frame_bytes, inflate, join_messages
+from server.turns import Turns
 
 try:
     from websockets.speedups import apply_mask
@@ -33,9 +35,12 @@ _Heard_contra = TypeVar("_Heard_contra", contravariant=True)
 
 
 class Hub(Protocol[_Heard_contra]):
-    """Who hears of what comes in."""
+    """Who hears of what comes in, and has the connections take turns in reading it."""
 
+    @property
+    def turns(self) -> Turns: ...
     def received(self, connection: _Heard_contra, opcode: int, payload: bytes) -> None: ...
+    def charge(self, connection: _Heard_contra, cost: int) -> None: ...
     def lost(self, connection: _Heard_contra) -> None: ...
     def writable(self, connection: _Heard_contra) -> None: ...
 
@@ -48,13 +53,16 @@ class Connection(asyncio.Protocol):
     """One open websocket."""
 
     __slots__ = (
+        "_deaf",
         "_fragments",
         "_fragments_first",
         "_hub",
+        "_late_bytes",
         "_loop",
         "_rest",
         "_servers",
         "_told",
+        "_waits",
         "closing",
         "codec",
         "deflates",
@@ -76,6 +84,9 @@ class Connection(asyncio.Protocol):
         self._rest = b""
         self._fragments: bytearray | None = None
         self._fragments_first = 0
+        self._waits = False  # for its turn to read on, and hears nothing meanwhile
+        self._deaf = False  # nothing that comes is looked at any more
+        self._late_bytes = 0  # came after the close
         self.transport = transport
         self.codec: Codec = codec
         self.deflates = False  # takes frames that are deflated for everybody
@@ -94,6 +105,8 @@ class Connection(asyncio.Protocol):
         if self._told:
             self._uncork()
         self.sent = True
+        if self.closing:
+            return
         self.transport.write(prepared.deflated if self.deflates else prepared.frame)
         if self.paused and self.transport.get_write_buffer_size() > limits.WRITE_BYTES_MAX:
             self.close(Close.SLOW_READER)
@@ -128,6 +141,15 @@ class Connection(asyncio.Protocol):
         text = (code.reason if reason is None else reason).encode()[:123]
         self.transport.write(frame_bytes(CLOSE, int(code).to_bytes(2) + text))
         self._loop.call_later(limits.CLOSE_LINGER_S, self.transport.abort)
+        if code is Close.PROTOCOL_ERROR:  # "MUST NOT continue to attempt to process data" (7.1.7), not even a close
+            self._forget()
+            if not self.transport.is_closing():
+                self.transport.write_eof()  # so the peer need not wait for us
+
+    def _forget(self) -> None:
+        """Look at nothing more of what has come or comes."""
+        self._deaf = True
+        self._rest, self._fragments = b"", None
 
     # --- asyncio's side ----------------------------------------------------------------------------------------
     def pause_writing(self) -> None:
@@ -142,6 +164,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
+        self._forget()
         self._servers.discard(self)
         self._hub.lost(self)
 
@@ -153,20 +176,43 @@ class Connection(asyncio.Protocol):
     # --- reading -----------------------------------------------------------------------------------------------
     def data_received(self, data: bytes) -> None:
         self.heard = True
-        if self._rest:
-            data = self._rest + data
-        try:
-            used = self._read_frames(data)
-        except BadFrame as error:
-            self._rest = b""
-            self.close(Close.PROTOCOL_ERROR, str(error))
+        if self.closing:
+            self._late_bytes += len(data)
+            if self._late_bytes > limits.CLOSING_BYTES_MAX:
+                self._forget()
+                self.transport.pause_reading()
+        if self._deaf:
             return
-        self._rest = data[used:] if used < len(data) else b""
+        self._rest = self._rest + data if self._rest else data
+        if not self._waits and not self._hub.turns.read(self):
+            self._waits = True
+            self.transport.pause_reading()
 
-    def _read_frames(self, data: bytes) -> int:
-        """Handle every whole frame; how many bytes were used."""
-        at, size = 0, len(data)
-        while size - at >= 2:
+    def read_on(self, until: float) -> bool:
+        """Handle whole frames, one at least, until READ_FRAMES_MAX or `until`; whether more may have come."""
+        data = self._rest
+        try:
+            used, more = self._read_frames(data, until)
+        except BadFrame as error:
+            self.close(Close.PROTOCOL_ERROR, str(error))
+            self._forget()
+        if self._deaf:
+            return False
+        self._rest = data[used:]
+        return more
+
+    def read_out(self) -> None:
+        self._waits = False
+        if not self._deaf:
+            self.transport.resume_reading()
+
+    def _read_frames(self, data: bytes, until: float) -> tuple[int, bool]:
+        """How many bytes were used, and whether it was enough for now."""
+        at, size, left = 0, len(data), limits.READ_FRAMES_MAX
+        while size - at >= 2 and not self._deaf:
+            if left < limits.READ_FRAMES_MAX and (not left or time.perf_counter() >= until):
+                return at, True
+            left -= 1
             first, second = data[at], data[at + 1]
             length, body, least = second & 0x7F, at + 2, 0
             if length == 126:
@@ -186,9 +232,13 @@ class Connection(asyncio.Protocol):
             end = body + 4 + length
             if size < end:
                 break
-            self._frame(first, apply_mask(data[body + 4 : end], data[body : body + 4]))
+            if not self.closing:
+                self._frame(first, apply_mask(data[body + 4 : end], data[body : body + 4]))
+            elif first & 0x0F == CLOSE:  # the answer to ours, which is all that is looked for
+                self._forget()
+                self.transport.close()
             at = end
-        return at
+        return at, False
 
     def _reserved(self, first: int) -> int:
         """The bits that must be zero: RSV1 may say that a message is deflated, in its first frame."""
@@ -196,10 +246,12 @@ class Connection(asyncio.Protocol):
 
     def _frame(self, first: int, payload: bytes) -> None:
         opcode, final = first & 0x0F, bool(first & 0x80)
+        if opcode not in (TEXT, BINARY, CLOSE):  # no command will pay for it
+            self._hub.charge(self, 1)
+            if self.closing:
+                return
         if opcode >= CLOSE:
             self._control(opcode, final, payload)
-        elif self.closing:
-            return
         elif opcode in (TEXT, BINARY):
             if self._fragments is not None:
                 raise BadFrame("a fragmented message was not finished")
@@ -226,6 +278,10 @@ class Connection(asyncio.Protocol):
         """A whole message; RSV1 of its first frame says whether it is deflated, and text is UTF-8 (8.1)."""
         try:
             if first & 0x40:
+                # 16 KiB of empty blocks inflate to nothing in 2.3 ms: what goes in costs, too.
+                self._hub.charge(self, len(payload) // limits.MESSAGE_BYTES_PER_COMMAND)
+                if self.closing:
+                    return
                 payload = inflate(payload, limits.FRAME_BYTES_MAX)
             if first & 0x0F == TEXT:
                 payload.decode()
@@ -237,14 +293,14 @@ class Connection(asyncio.Protocol):
         if not final or len(payload) > 125:
             raise BadFrame("bad control frame")
         if opcode == PING:
-            if not self.paused and not self.closing:
+            if not self.paused:
                 self.transport.write(frame_bytes(PONG, payload))
         elif opcode == CLOSE:
             if self._fragments is not None or not _is_close(payload):
                 raise BadFrame("bad close frame")
-            if not self.closing:
-                self.closing = True
-                self.transport.write(frame_bytes(CLOSE, payload[:2]))
+            self.closing = True
+            self._forget()
+            self.transport.write(frame_bytes(CLOSE, payload[:2]))
             self.transport.close()
         elif opcode != PONG:
             raise BadFrame("unknown opcode")
@@ -284,6 +340,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
             server_no_context_takeover=True, client_no_context_takeover=True
         )
         self.conn = ServerProtocol(extensions=[without_contexts], max_size=limits.FRAME_BYTES_MAX, logger=self.logger)
+        self._early = False  # the peer sent something behind its request
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -291,7 +348,14 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
             self.scope["extensions"][TAKEOVER] = cast(Any, self.take_over)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's; a head that is too long or no request is answered (414, 431, 400), not held for ever."""
+        """As uvicorn's; a head that is too long or no request is answered (414, 431, 400), not held for ever.
+
+        Frames before our 101 are not parsed (RFC 6455, section 4.1, allows none).
+        """
+        if self.handshake_initiated:
+            self._early = True
+            self.transport.pause_reading()
+            return
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.close_sent:
             self.close_sent = self.handshake_complete = True
@@ -307,7 +371,6 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
     def take_over(self, hub: Hub[Connection], codec: Codec) -> Connection:
         """After accept: the lean connection, which has the transport from now on. Reading waits for `welcome`."""
         transport = self.transport
-        early = not self.queue.empty() or self.conn.events_received()
         connection = Connection(hub, transport, codec, self.connections)
         for extension in self.conn.extensions:
             if isinstance(extension, PerMessageDeflate):
@@ -324,7 +387,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         self.transport = cast(asyncio.Transport, _NoTransport())
         self.handshake_complete = True  # also when uvicorn wrote no 101, because the peer has just left
         connection.closing = transport.is_closing()
-        if early:  # frames before our 101 (RFC 6455, section 4.1) would be lost; those in the request's own segment are
+        if self._early:  # they are lost, and so are those in the request's own segment, of which we never hear
             connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")
         else:
             transport.pause_reading()

@@ -6,6 +6,7 @@ from typing import Any
 from websockets.utils import apply_mask
 
 from server.socket import Connection
+from server.turns import Turns
 
 MASK = b"\x01\x80\xfe\x37"
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -34,9 +35,24 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.let_go = False
+        self.ended = False  # nothing more will be written
+        self.reading = True
 
     def write(self, data: Any) -> None:
+        assert not self.ended
         self.written += data
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self.let_go
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -52,13 +68,24 @@ class Heard:
 
     def __init__(self) -> None:
         self.messages: list[tuple[int, bytes]] = []
+        self.turns = Turns()
 
     def received(self, connection: Connection, opcode: int, payload: bytes) -> None:
         assert not connection.closing
         self.messages.append((opcode, bytes(payload)))
 
+    def charge(self, connection: Connection, cost: int) -> None: ...
     def lost(self, connection: Connection) -> None: ...
     def writable(self, connection: Connection) -> None: ...
+
+
+def feed(connection: Connection, heard: Heard, chunks: list[bytes]) -> None:
+    """The peer sends these, each when the one before has been read."""
+    for chunk in chunks:
+        connection.data_received(chunk)
+        heard.turns.turn()
+        while connection._waits:
+            heard.turns.turn()
 
 
 def written_frames(data: bytes) -> list[tuple[int, bytes]]:

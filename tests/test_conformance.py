@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 from protocol.closes import Close
 from server import limits
 from server.socket import Connection
-from tests.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Heard, Wire, masked, written_frames
+from tests.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Heard, Wire, feed, masked, written_frames
 
 Frame = tuple[int, bytes]
 OPEN, FAILED = None, b"failed"
@@ -273,8 +273,7 @@ def run(chunks: list[bytes], *, deflate: bool) -> tuple[Connection, Wire, Heard]
     wire, heard = Wire(), Heard()
     connection = Connection(heard, wire, "json", set())
     connection.inflates = deflate
-    for chunk in chunks:
-        connection.data_received(chunk)
+    feed(connection, heard, chunks)
     return connection, wire, heard
 
 

@@ -18,7 +18,7 @@ from protocol.closes import Close
 from server import limits
 from server.outbox import Prepared
 from server.socket import TAKEOVER, Connection
-from tests.frames import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Heard, Wire, masked, written_frames
+from tests.frames import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Heard, Wire, feed, masked, written_frames
 from tests.site import Site
 
 
@@ -27,8 +27,7 @@ def ours(chunks: list[bytes]) -> tuple[list[tuple[int, bytes]], list[tuple[int, 
     """What our parser hears, and the frames that it writes."""
     wire, heard = Wire(), Heard()
     connection = Connection(heard, wire, "json", set())
-    for chunk in chunks:
-        connection.data_received(chunk)
+    feed(connection, heard, chunks)
     return heard.messages, written_frames(wire.written)
 
 

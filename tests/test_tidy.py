@@ -33,6 +33,8 @@ LAYERS = (
         "server.settings",
         "server.clock",
         "server.tokens",
+        "server.allowance",
+        "server.turns",
         "server.store.keys",
         "server.money",
         "server.journal.books",

@@ -1,0 +1,80 @@
+"""How much of a turn of the loop reading may take: all sockets of a node together, each of them a slice at a time."""
+
+import asyncio
+import time
+from collections import deque
+from typing import Protocol
+
+import structlog
+
+from protocol.closes import Close
+from server import limits
+
+log = structlog.get_logger()
+
+
+class Reader(Protocol):
+    """A connection that holds bytes or messages of its peer."""
+
+    def read_on(self, until: float) -> bool:
+        """Carry out one frame, then others until `until` (perf_counter's seconds); whether there may be more."""
+        ...
+
+    def read_out(self) -> None:
+        """Nothing is left of what had to wait: hear the peer again."""
+        ...
+
+    def close(self, code: Close) -> None: ...
+
+
+class Turns:
+    """One per node. Who would hold the loop too long waits in a line, and each in it has a slice at a time."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._line: deque[Reader] = deque()  # each connection at most once, while it hears nothing more
+        self._left_s = limits.READ_TURN_S
+        self._announced = False
+        self.waits = 0
+
+    def read(self, reader: Reader) -> bool:
+        """Let it read now, where this turn has time left and nobody waits; False when it waits (`read_out` follows)."""
+        if not self._announced:
+            self._announce()
+        if self._line or self._left_s <= 0 or self._slice(reader):
+            self.waits += 1
+            self._line.append(reader)
+            return False
+        return True
+
+    def _announce(self) -> None:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        self._announced = True
+        self._loop.call_soon(self.turn)
+
+    def turn(self) -> None:
+        """The loop has been round: there is time again, first for those who wait. One slice is always had."""
+        self._announced = False
+        self._left_s = limits.READ_TURN_S
+        if self._line:
+            self._announce()
+        while self._line:
+            reader = self._line.popleft()
+            if self._slice(reader):
+                self._line.append(reader)
+            else:
+                reader.read_out()
+            if self._left_s <= 0:
+                break
+
+    def _slice(self, reader: Reader) -> bool:
+        began = time.perf_counter()
+        try:
+            return reader.read_on(began + self._left_s)
+        except Exception:
+            log.exception("read_failed")
+            reader.close(Close.INTERNAL)
+            return False
+        finally:
+            self._left_s -= time.perf_counter() - began
