@@ -57,7 +57,9 @@ class Fanout:
         self._subscriptions: dict[str, _Subscription] = {}
         self._by_channel: dict[bytes, _Subscription] = {}
         self._any_node = AnyNode(url) if url.startswith(SCHEME) else None
-        self._bus = Store("bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push)
+        self._bus = Store(
+            "bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push, silent_s=limits.BUS_SILENT_S
+        )
         self._tasks = background.Tasks("fanout-fill")
         self.received = 0
         self.filled = 0
@@ -84,12 +86,15 @@ class Fanout:
         self._subscriptions[room_id] = subscription
         channel = keys.room_live(room_id)
         self._by_channel[channel.encode()] = subscription
+        link = self._bus.link
         try:
             self._send("SUBSCRIBE", channel)
             async with asyncio.timeout(limits.STORE_CALL_S_MAX):
                 await asyncio.shield(subscription.ready)
         except (TimeoutError, StoreError):
             self.forget(room_id)
+            if link is not None and link is self._bus.link:
+                link.abort()  # whatever else it answers: who is told nothing must not go on listening to it
             raise StoreDown("the bus does not answer") from None
 
     def attach(self, listener: Listener) -> None:

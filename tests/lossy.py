@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import cast
 
+SENT_BYTES = 100_000
+
 
 class LossyWire:
     """A unix socket in front of a store's. What passes is whole until a test says otherwise."""
@@ -48,6 +50,13 @@ class LossyWire:
         lose, self._lose = self._lose, ""
         return lose
 
+    def silence(self, word: str) -> int:
+        """The host behind the connections that ever sent this word is gone, without a reset; how many those are."""
+        found = [joint for joint in self.joints if word.encode() in joint.sent]
+        for joint in found:
+            joint.silent = True
+        return len(found)
+
     def hold(self) -> None:
         """Replies wait until `release`."""
         self.held = True
@@ -68,6 +77,8 @@ class _Joint(asyncio.Protocol):
         self._requests = b""
         self._replies = b""
         self._reply_is_lost = False
+        self.sent = b""  # the beginning of what was asked: enough to know the connection by
+        self.silent = False
         self.connecting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -87,6 +98,9 @@ class _Joint(asyncio.Protocol):
         far.write(self._requests)
 
     def data_received(self, data: bytes) -> None:
+        self.sent += data if len(self.sent) < SENT_BYTES else b""
+        if self.silent:
+            return
         lost = self._wire.loses(data)
         if lost == "request":
             self.cut()
@@ -102,7 +116,7 @@ class _Joint(asyncio.Protocol):
         self.pass_replies()
 
     def pass_replies(self) -> None:
-        if self._wire.held or not self._replies or self._near is None:
+        if self._wire.held or self.silent or not self._replies or self._near is None:
             return
         if self._reply_is_lost:
             self.cut()

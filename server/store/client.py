@@ -169,8 +169,11 @@ class Store:
         on_up: Callable[["Link"], Awaitable[None]] | None = None,
         on_down: Callable[[], None] | None = None,
         on_push: Callable[[list[Any]], None] | None = None,
+        silent_s: float = limits.STORE_CALL_S_MAX,
     ) -> None:
+        """`silent_s`: a connection that answers nothing for so long is dropped, also when nobody else asked."""
         self.name = name
+        self._silent_s = silent_s
         self._url = url  # or who says it, anew for each connection
         if isinstance(url, str):
             parse_address(url)  # what is none is told at once
@@ -285,17 +288,24 @@ class Store:
             await self._on_up(link)
 
     async def _watch(self) -> None:
-        """Until the link is lost: drop it when it leaves calls unanswered for too long."""
+        """Until the link is lost: drop it when it answers nothing for too long.
+
+        A host that goes without a reset leaves a connection that looks well for a quarter of an hour: TCP tries again
+        and again. So an idle one is pinged.
+        """
         link = self.link
         assert link is not None
         answered, since = link.answered, 0.0
         while not self._lost.is_set():
+            if not link.pending:
+                with contextlib.suppress(StoreDown):
+                    link.call("PING").add_done_callback(_unread)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):  # not wait_for: in 3.11 that may swallow a cancellation
+                async with asyncio.timeout(limits.STORE_PING_S):  # in 3.11 wait_for may swallow a cancellation
                     await self._lost.wait()
-            since = since + 1.0 if link.pending and link.answered == answered else 0.0
+            since = since + limits.STORE_PING_S if link.pending and link.answered == answered else 0.0
             answered = link.answered
-            if since >= limits.STORE_CALL_S_MAX:
+            if since >= self._silent_s:
                 log.warning("store_silent", store=self.name, pending=link.pending)
                 link.abort()
 
@@ -310,3 +320,9 @@ class Store:
             log.warning("store_lost", store=self.name)
         if self._on_down is not None:
             self._on_down()
+
+
+def _unread(answer: asyncio.Future[Any]) -> None:
+    """Nobody reads a ping's answer: that one came is all."""
+    if not answer.cancelled():
+        answer.exception()
