@@ -15,6 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import msgspec
 import uvloop
@@ -28,7 +29,7 @@ from loadtest.wire import CLOSE, NO_MASK, PING, PONG, TEXT, Address, upgrade
 CONTINUATION, FINAL, DEFLATED = 0x0, 0x80, 0x40
 BYTES_PER_S = 2_000_000  # of each socket, while the server takes them
 CHUNK_BYTES = 64 * 1024
-PAUSE_S = 1.0  # before one that was hung up on comes back
+PAUSE_S = 1.0  # before one that was hung up on comes back: half of it at least, one and a half times at most
 WAIT_S = 20.0
 MESSAGE_BYTES = 16 * 1024
 EVENTS_PER_S = 60.0
@@ -111,6 +112,8 @@ def _flooders(program: Program, paths: Path, sockets: int, ends: dict[str, Count
     command = [sys.executable, "-m", "loadtest.floods", address.host, str(address.port), str(paths), str(sockets)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     pin(process.pid, OTHER_CPU)
+    assert process.stdout is not None
+    process.stdout.readline()  # it has begun: starting it would take the audience's core away
     try:
         yield
     finally:
@@ -160,6 +163,8 @@ async def _read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 async def _keep_flooding(address: Address, path: str, kind: Kind, ends: Counter[str]) -> None:
+    chance = Random(path)
+    await asyncio.sleep(PAUSE_S * chance.uniform(0, 1.5))  # floods are measured here, not how many come at once
     while True:
         try:
             ends[await _flood(address, path, kind)] += 1
@@ -168,12 +173,13 @@ async def _keep_flooding(address: Address, path: str, kind: Kind, ends: Counter[
         except asyncio.CancelledError:
             ends["by us"] += 1
             raise
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(PAUSE_S * chance.uniform(0.5, 1.5))
 
 
 async def _run(address: Address, paths: list[str], sockets: int) -> dict[str, Counter[str]]:
     """So many of each kind, until SIGTERM."""
     stopping = asyncio.Event()
+    os.write(sys.stdout.fileno(), b"begun\n")
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     ends: dict[str, Counter[str]] = {name: Counter() for name in KINDS}
     names = [name for name in KINDS for _ in range(sockets)]
