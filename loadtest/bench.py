@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvloop
 
-from loadtest import delivery, entering, money, naive, report
+from loadtest import delivery, entering, floods, money, naive, report
 from loadtest.api import Api
 from loadtest.audience import Audience
 from loadtest.flood import flood
@@ -31,9 +31,10 @@ SETTLE_S = 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="*", default=list(_BENCHES), help=f"of {', '.join(_BENCHES)}; all without it")
     rates, ways = [30.0, 60.0, 200.0, 1000.0], list(naive.WAYS)
-    parser.add_argument("--viewers", type=int, default=1000, help="fanout, slow, quiet: sockets in the room")
+    parser.add_argument("--viewers", type=int, default=1000, help="fanout, slow, floods, quiet: sockets in the room")
     parser.add_argument("--events-per-s", type=float, nargs="+", default=rates, help="fanout: chat messages per second")
     parser.add_argument("--beside", nargs="*", choices=ways, default=ways, help="fanout: the plain ways to measure too")
+    parser.add_argument("--flooders", type=int, default=8, help="floods: sockets of each kind")
     parser.add_argument("--hall", type=int, default=9000, help="hall: sockets in the room")
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
     parser.add_argument("--connections", type=int, default=5000, help="memory: idle sockets")
@@ -109,6 +110,7 @@ _BENCHES = {
     "fanout": delivery.fanout,
     "hall": delivery.hall,
     "slow": delivery.slow,
+    "floods": floods.floods,
     "quiet": delivery.quiet,
     "spend": money.spend,
     "drain": money.drain,

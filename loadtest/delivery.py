@@ -90,8 +90,8 @@ class Figures(Struct, frozen=True):
 def fanout(args: argparse.Namespace) -> None:
     """What a delivered message costs at each rate, ours and in the plain ways."""
     for per_s in args.events_per_s:
-        ours = _measure(liveroom(args.folder), args.viewers, per_s, args.seconds)
-        plain = [_measure(_naive(way), args.viewers, per_s, args.seconds) for way in args.beside]
+        ours = measure(liveroom(args.folder), args.viewers, per_s, args.seconds)
+        plain = [measure(_naive(way), args.viewers, per_s, args.seconds) for way in args.beside]
         each_us, p99_ms = TARGETS.get(per_s, (None, None))
         rows: dict[str, object] = {
             "audience": ours.audience,
@@ -109,7 +109,7 @@ def fanout(args: argparse.Namespace) -> None:
 
 def hall(args: argparse.Namespace) -> None:
     """Very many viewers in one room of one node."""
-    found = _measure(liveroom(args.folder), args.hall, 100, args.seconds)
+    found = measure(liveroom(args.folder), args.hall, 100, args.seconds)
     report.table(
         f"a full hall: {args.hall} viewers, 100 events/s, {args.seconds:g} s",
         {
@@ -127,8 +127,8 @@ def slow(args: argparse.Namespace) -> None:
     few = args.viewers // 10
     pairs = []
     for _ in range(SLOW_PAIRS):  # in turn: a minute of this machine differs from the next by more than what is sought
-        without = _measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds)
-        pairs.append((without, _measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds, slow=few)))
+        without = measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds)
+        pairs.append((without, measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds, slow=few)))
     pairs.sort(key=lambda pair: pair[1].heard.p99_ms / max(0.001, pair[0].heard.p99_ms))
     without, with_ = pairs[SLOW_PAIRS // 2]
     held, more = with_.rss_kib / without.rss_kib, with_.heard.p99_ms / max(0.001, without.heard.p99_ms)
@@ -149,7 +149,7 @@ def slow(args: argparse.Namespace) -> None:
 
 def quiet(args: argparse.Namespace) -> None:
     """Now and then a gift, from its sending to the last viewer: paid, on disk, shown."""
-    found = _measure(liveroom(args.folder), args.viewers, QUIET_PER_S, args.seconds, say=_rose)
+    found = measure(liveroom(args.folder), args.viewers, QUIET_PER_S, args.seconds, say=_rose)
     report.table(
         f"a quiet room: {args.viewers} viewers, {QUIET_PER_S:g} gifts/s, {args.seconds:g} s",
         {
@@ -184,7 +184,7 @@ def _naive(way: str) -> Iterator[Program]:
         yield Program(WAYS[way], naive.url, naive.pid, PATH, BOT_PATH)
 
 
-def _measure(
+def measure(
     started: AbstractContextManager[Program],
     viewers: int,
     per_s: float,
@@ -192,8 +192,9 @@ def _measure(
     *,
     slow: int = 0,
     say: Say = _chat,
+    beside: Callable[[Program], AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Figures:
-    """One bot says (or gives) so much a second to so many viewers, of whom some never read."""
+    """One bot says (or gives) so much a second to so many viewers, of whom some never read, `beside` something."""
     pin(os.getpid(), OTHER_CPU)
     with started as program, tempfile.TemporaryDirectory() as folder:
         stays_s = seconds + 3 * SETTLE_S
@@ -204,8 +205,9 @@ def _measure(
         time.sleep(SETTLE_S)
         lags_before = _lags(program)
         began, used_s = time.monotonic(), cpu_s(program.node)
-        said = uvloop.run(publish(program, per_s, seconds, say))
-        held = rss_kib(program.node)
+        with beside(program):
+            said = uvloop.run(publish(program, per_s, seconds, say))
+            held = rss_kib(program.node)
         lags_after = _lags(program)
         heard = audience.heard()  # an overloaded server delivers to the end: its CPU counts as long as it does
         used_s = cpu_s(program.node) - used_s

@@ -111,7 +111,7 @@ async def join(site: Site, peers: Peers, kind: Kind, user: str = "eve", role: st
 
 
 async def flood(peer: RawSocket, kind: Kind, *, count: int | None = None, early: bool = False) -> int | None:
-    """Send until the server hangs up, or so many frames were sent; the close code. `early` waits for no 101."""
+    """Send until the server hangs up, or so many frames were sent: the close code. `early`: without waiting for 101."""
 
     async def write() -> None:
         chunk = kind.frame * each
