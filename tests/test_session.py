@@ -16,6 +16,7 @@ from server import limits
 from server.node import Server
 from server.store import keys
 from tests.conftest import Stores
+from tests.program import eventually
 from tests.site import Site, Viewer, new_gift_id
 
 AnotherSite = Callable[[], Awaitable[Site]]
@@ -293,5 +294,4 @@ async def test_a_drain_that_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -
     server = Server(uvicorn.Config("unused:app"), site.node)
     server.handle_exit(signal.SIGTERM, None)
     await began.wait()
-    await server._tasks.wait()
-    assert server.should_exit
+    await eventually(lambda: server.should_exit, 5, "the end")
