@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 
 from server import background, limits
 from server.background import FAILURES, Tasks
+from server.supervisor import Child
 from tests.site import Site
 
 Logs = list[Any]
@@ -186,6 +188,27 @@ async def test_nobody_has_to_hold_a_task() -> None:
     for task in [task for task in background._loops if task.get_name() == "held"]:
         await background.end(task)
     assert "loop" in ended
+
+
+async def test_a_child_that_cannot_be_started_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may have no process to give: the supervisor tries again."""
+    monkeypatch.setattr(limits, "RESTART_S", 0.001)
+    again, tries = asyncio.Event(), list[str]()
+
+    def command() -> list[str]:
+        tries.append("try")
+        if len(tries) == 2:
+            raise BlockingIOError("no more processes")
+        if len(tries) == 3:
+            again.set()
+        return [sys.executable, "-c", "" if len(tries) == 1 else "import time; time.sleep(60)"]
+
+    child = Child("child", command, {}, ())
+    await child.start()
+    async with asyncio.timeout(20):
+        await again.wait()
+    await child.stop(0.0)
+    assert failures("child") == 1
 
 
 async def test_the_metrics_show_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

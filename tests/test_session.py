@@ -2,17 +2,21 @@
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import uvicorn
 import websockets
 
 from protocol.closes import Close
 from server import limits
+from server.node import Server
 from server.store import keys
 from tests.conftest import Stores
+from tests.program import eventually
 from tests.site import Site, Viewer, new_gift_id
 
 AnotherSite = Callable[[], Awaitable[Site]]
@@ -276,3 +280,18 @@ async def test_draining(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPa
     assert len([m for m in alice.told if m["type"] == "ok"]) == 20
     with stores.wallet.client() as look:
         assert look.hget(keys.wallet("alice"), "c") == "9980"
+
+
+async def test_a_drain_that_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node ends all the same: no later signal would begin another drain."""
+    began = asyncio.Event()
+
+    async def fail() -> None:
+        began.set()
+        raise RuntimeError("cannot drain")
+
+    monkeypatch.setattr(site.node.sessions, "drain", fail)
+    server = Server(uvicorn.Config("unused:app"), site.node)
+    server.handle_exit(signal.SIGTERM, None)
+    await began.wait()
+    await eventually(lambda: server.should_exit, 5, "the end")
