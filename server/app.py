@@ -13,6 +13,7 @@ import server.features as all_features
 from server import background, catalogue, limits, metrics
 from server.clock import Clock
 from server.edge.admission import Places
+from server.edge.balances import Balances
 from server.edge.session import Sessions
 from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import Gate, install
@@ -80,16 +81,18 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        node_id = _node_id(settings)
         self.clock = Clock(time.time)  # noqa: TID251  # the one place where the clock is taken
         self.catalogue = catalogue.load(settings.catalogue)
         self.tokens = Tokens(settings.token_secret)
         room_scripts = [*HISTORY_SCRIPTS, *ADMIN_SCRIPTS, *feature_scripts()]
         self.room_store = open_store("room", settings.room_address, room_scripts, self._wake_rooms)
         self.history = History(self.room_store)
+        self.balances = Balances(node_id, self.room_store)
         self.engine = database.connect(settings.journal_address)
         self.opening = Opening(self.engine)
-        self.wallet = make_wallet(settings, self.opening, self._wallets_changed)
-        self.fanout = Fanout(settings.room_address, self.history, self._on_wallet_news)
+        self.wallet = make_wallet(settings, self.opening, self.balances.changed)
+        self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
         self.pace = Pace()
         services = Services(
             clock=self.clock,
@@ -99,11 +102,11 @@ class Node:
             pace=self.pace,
             tokens=self.tokens,
             catalogue=self.catalogue,
-            node_id=_node_id(settings),
+            node_id=node_id,
         )
         self.rooms = Rooms(services)
         places = Places(settings.connections_per_address, settings.connections_per_user)
-        self.sessions = Sessions(services=services, rooms=self.rooms, room_store=self.room_store, places=places)
+        self.sessions = Sessions(services=services, rooms=self.rooms, balances=self.balances, places=places)
         self.rooms_admin = RoomsAdmin(self.history, self.clock)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.reversals = Reversals(self.engine, self.wallet, self.clock)
@@ -117,13 +120,6 @@ class Node:
         for room in self.rooms.here():  # of a cluster's other primary the bus may hear nothing for a long time
             self.fanout.check_position(room.id)
 
-    # Wallet and fan-out are older than the sessions that hear of them.
-    def _wallets_changed(self, changes: Sequence[Change]) -> None:
-        self.sessions.wallets_changed(changes)
-
-    def _on_wallet_news(self, news: bytes) -> None:
-        self.sessions.on_wallet_news(news)
-
     def _readings(self) -> metrics.Readings:
         read = metrics.Readings()
         read.gauge("connections", "Open sockets.", lambda: len(self.sessions.connections))
@@ -132,8 +128,8 @@ class Node:
         read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet.usable)
         read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet.log_entries)
         read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
-        read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands)
-        read.counter("floods", "Sockets that were closed for a flood.", lambda: self.sessions.floods)
+        read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands.taken)
+        read.counter("floods", "Sockets that were closed for a flood.", lambda: self.sessions.commands.floods)
         read.counter("reads_waited", "Reads of sockets left to a later turn.", lambda: self.sessions.turns.waits)
         read.counter("gifts", "Gifts that this node took.", lambda: self.wallet.gifts)
         read.counter(

@@ -1,76 +1,61 @@
-"""Who is at the other end: admission, welcome, carrying out commands. The one place that turns errors into bytes."""
+"""Who is at the other end: let in, welcomed, and let go again."""
 
 import asyncio
 import contextlib
 import functools
-from collections.abc import Sequence
-from typing import Any, TypeAlias
 
 import msgspec
 import structlog
-from msgspec import Raw, Struct
+from msgspec import Raw
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 import protocol
-from protocol import BadCommand, Malformed
-from protocol.closes import Close, Closed
-from protocol.refusals import Refusal, Refused
-from protocol.session import Heartbeat, Notice, WalletChanged, Welcome, You
-from protocol.wire import SUBPROTOCOLS, Codec, Command, Ok
-from server import background, limits
+from protocol.closes import Close
+from protocol.session import Notice, Welcome, You
+from protocol.wire import SUBPROTOCOLS
+from server import limits
 from server.edge.admission import Admission, Admitted, NotAdmitted, Place, Places, Since
+from server.edge.balances import Balances
+from server.edge.commands import Commands
+from server.edge.liveness import AnyConnection, Wheel, alone
 from server.edge.plain import PlainConnection, deny
-from server.edge.socket import TAKEOVER, Connection
+from server.edge.socket import TAKEOVER
 from server.edge.turns import Turns
-from server.money.results import Change
-from server.rooms.frames import TEXT, Prepared, encode_message, encoded, encoded_replayed, join_messages
+from server.rooms.frames import Prepared, encoded, encoded_replayed, join_messages
 from server.rooms.history import NoSuchRoom, Recorded
-from server.rooms.registry import HANDLERS
 from server.rooms.room import Member, Room, Rooms, Services
-from server.store import keys
-from server.store.client import Store, StoreError
-from server.store.cluster import ClusterStore
+from server.store.client import StoreError
 
 log = structlog.get_logger()
-
-
-class WalletNews(Struct, frozen=True):
-    """Balances that changed on a node, for the others."""
-
-    node: str
-    changes: list[Change]
-
-
-AnyConnection: TypeAlias = Connection | PlainConnection
-_WALLET_NEWS = msgspec.json.Decoder(WalletNews)
 
 
 class Sessions:
     """Every connection of this node."""
 
-    def __init__(self, *, services: Services, rooms: Rooms, room_store: Store | ClusterStore, places: Places) -> None:
+    def __init__(self, *, services: Services, rooms: Rooms, balances: Balances, places: Places) -> None:
         self._admission = Admission(services, rooms, places)
         self._services = services
-        self._room_store = room_store
-        self._by_user: dict[str, tuple[Member, ...]] = {}  # a set would take 200 bytes for mostly one
-        self._without_coins: set[Member] = set()  # welcomed while the wallet store was away
-        self._tasks = background.Tasks("command")
-        self._wheel: asyncio.Task[None] | None = None
+        self._balances = balances
         self.connections: dict[AnyConnection, Place] = {}
+        self._wheel = Wheel(self.connections, services.clock, self._on_turn)
+        self.commands = Commands()
+        self.received, self.charge = self.commands.received, self.commands.charge  # what a socket says (Hub)
         self.draining = False
         self.joins = 0
-        self.commands = 0
-        self.floods = 0
         self.turns = Turns()
 
     async def start(self) -> None:
-        self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each look for it is a system call, getpid
-        self._wheel = background.forever("wheel", self._turn_wheel)
+        self.commands.start()
+        self._wheel.start()
 
     async def stop(self) -> None:
-        await background.end(self._wheel)
-        await self._tasks.wait()
+        await self._wheel.stop()
+        await self.commands.tasks.wait()
+
+    def _on_turn(self) -> None:
+        if self._balances.waiting:
+            self.commands.tasks.spawn(self._balances.tell_reopened(self._services.wallet))
 
     # --- admission ---------------------------------------------------------------------------------------------
     async def endpoint(self, websocket: WebSocket) -> None:
@@ -126,8 +111,7 @@ class Sessions:
 
     async def _welcome(self, connection: AnyConnection, member: Member, since: Since | None, room: Room) -> None:
         """Everything up to the write may wait; from reading the room's position to `add` nothing may."""
-        others = self._by_user.get(member.user_id, ())
-        self._by_user[member.user_id] = (*others, member)  # from now on no change of the balance is missed
+        self._balances.expect(member)
         coins = None
         if member.role != "overlay":
             coins = await self._services.wallet.coins(member.user_id)
@@ -177,7 +161,7 @@ class Sessions:
         connection.send(Prepared(codec, join_messages(codec, messages)))
         self.joins += 1
         if coins is None and member.role != "overlay":
-            self._without_coins.add(member)
+            self._balances.waiting.add(member)
         room.add(member)
 
     async def _missed(self, room: Room, since: Since, seq: int) -> list[Recorded] | None:
@@ -188,74 +172,6 @@ class Sessions:
         return events if events is not None else await self._services.history.read(room.id, since.seq, seq)
 
     # --- what the sockets say (Hub) ----------------------------------------------------------------------------
-    def received(self, connection: AnyConnection, opcode: int, payload: bytes) -> None:
-        """One frame: an array of commands or one. Each gets its one reply."""
-        member: Member = connection.member
-        codec = connection.codec
-        if (opcode == TEXT) != (codec == "json"):
-            connection.close(Close.PROTOCOL_ERROR, "the frame is of the other codec")
-            return
-        self.charge(connection, len(payload) // limits.MESSAGE_BYTES_PER_COMMAND)
-        if connection.closing:
-            return
-        try:
-            commands = protocol.decode_commands(codec, payload)
-        except Malformed:
-            connection.close(Close.PROTOCOL_ERROR, "malformed frame")
-            return
-        if len(commands) > limits.COMMANDS_PER_FRAME_MAX:
-            connection.close(Close.PROTOCOL_ERROR, "too many commands in a frame")
-            return
-        if not commands:
-            self.charge(connection, 1)
-        for command in commands:
-            if connection.closing:
-                return
-            self._take(member, command)
-
-    def charge(self, connection: AnyConnection, cost: int) -> None:
-        """Work that no command pays for: control frames, fragments, empty arrays, many bytes. A flood of it is one."""
-        member: Member | None = connection.member
-        if cost and member is not None and member.allowance.take(cost, self._loop.time()) < 0:
-            self._end_flood(member)
-
-    def _end_flood(self, member: Member) -> None:
-        if not member.sink.closing:
-            self.floods += 1
-            log.info("flood_ended", room=member.room.id, user=member.user_id)
-            member.sink.close(Close.PROTOCOL_ERROR)
-
-    def _take(self, member: Member, command: Command | BadCommand) -> None:
-        self.commands += 1
-        wait_ms = member.allowance.take(1, self._loop.time())
-        if wait_ms < 0:
-            self._end_flood(member)
-        elif wait_ms > 0 or member.in_flight >= limits.COMMANDS_IN_FLIGHT_MAX:
-            self._refuse(member, command.ref, Refused(Refusal.RATE_LIMITED, retry_after_ms=max(wait_ms, 100)))
-        elif isinstance(command, BadCommand):
-            self._refuse(member, command.ref, Refused(Refusal.BAD_COMMAND), message=command.message)
-        else:
-            member.in_flight += 1
-            self._tasks.spawn(self._carry_out(member, command))
-
-    async def _carry_out(self, member: Member, command: Command) -> None:
-        try:
-            if member.role == "overlay" and not command.for_listeners:
-                raise Refused(Refusal.NOT_ALLOWED)
-            ok = await HANDLERS[type(command)](member.room, member, command)
-            self._send(member, msgspec.structs.replace(ok or Ok(), ref=command.ref))
-        except Refused as refused:
-            self._refuse(member, command.ref, refused)
-        except Closed as closed:
-            member.sink.close(closed.code)
-        except (StoreError, NoSuchRoom):
-            self._refuse(member, command.ref, Refused(Refusal.UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS))
-        except Exception:
-            log.exception("command_failed", room=member.room.id, command=command.__struct_config__.tag)
-            member.sink.close(Close.INTERNAL)
-        finally:
-            member.in_flight -= 1
-
     def writable(self, connection: AnyConnection) -> None:
         if connection.member is not None:
             connection.member.room.outbox.catch_up(connection.member)
@@ -267,103 +183,7 @@ class Sessions:
         if member is None:
             return
         member.room.remove(member)
-        self._without_coins.discard(member)
-        others = tuple(each for each in self._by_user.pop(member.user_id, ()) if each is not member)
-        if others:
-            self._by_user[member.user_id] = others
-
-    # --- what is said to one socket ----------------------------------------------------------------------------
-    def _send(self, member: Member, message: Any) -> None:
-        sink = member.sink
-        if not sink.closing:
-            sink.tell(encode_message(sink.codec, message))
-
-    def _refuse(self, member: Member, ref: str | None, refused: Refused, message: str | None = None) -> None:
-        reply = {
-            "type": "refused",
-            "ref": ref,
-            "reason": refused.reason.value,
-            "message": message or refused.reason.sentence,
-            "retry_after_ms": refused.retry_after_ms,
-            **refused.data,
-        }
-        self._send(member, reply)
-
-    def wallets_changed(self, changes: Sequence[Change]) -> None:
-        """Balances that this node moved: to its own sockets now, to the other nodes by the bus."""
-        self._tell_wallets(changes)
-        news = msgspec.json.encode(WalletNews(self._services.node_id, list(changes)))
-        with contextlib.suppress(StoreError):
-            self._room_store.send("PUBLISH", keys.WALLET_NEWS, news).add_done_callback(_retrieve)
-
-    def on_wallet_news(self, payload: bytes) -> None:
-        """Balances that another node moved."""
-        news = _WALLET_NEWS.decode(payload)
-        if news.node != self._services.node_id:
-            self._tell_wallets(news.changes)
-
-    def _tell_wallets(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            for member in self._by_user.get(change.user_id, ()):
-                member.late_coins = change.coins
-                if not member.welcomed:  # not welcomed yet: the welcome says it
-                    continue
-                self._send(
-                    member,
-                    WalletChanged(coins=change.coins, cause=change.cause, ref=change.ref, entry=change.entry),  # type: ignore[arg-type]
-                )
-
-    async def _tell_reopened(self) -> None:
-        """The balance to those whose welcome had none. What they were told of it meanwhile is newer."""
-        wallet, waiting = self._services.wallet, self._without_coins
-        while waiting and wallet.up:
-            some = [waiting.pop() for _ in range(min(len(waiting), limits.FLUSH_CHUNK))]
-            try:
-                found = await asyncio.gather(*(wallet.coins(member.user_id) for member in some))
-            except BaseException:
-                waiting.update(member for member in some if not member.sink.closing)
-                raise
-            for member, coins in zip(some, found, strict=True):
-                if coins is not None and member.late_coins is None:
-                    self._send(member, WalletChanged(coins=coins, cause="reopened", ref=None, entry=None))
-            waiting.update(m for m, coins in zip(some, found, strict=True) if coins is None and not m.sink.closing)
-            if None in found:
-                return
-
-    # --- liveness ----------------------------------------------------------------------------------------------
-    async def _turn_wheel(self) -> None:
-        """One timer for all sockets: heartbeats, pings, silence, tokens that expire."""
-        beat = {codec: _alone(codec, Heartbeat()) for codec in SUBPROTOCOLS.values()}
-        turn = 0
-        while True:
-            await asyncio.sleep(limits.WHEEL_S)
-            turn += 1
-            if self._without_coins:
-                self._tasks.spawn(self._tell_reopened())
-            now_s = self._services.clock.now_ms() / 1000
-            for number, connection in enumerate(tuple(self.connections)):
-                if number % limits.FLUSH_CHUNK == limits.FLUSH_CHUNK - 1:
-                    await asyncio.sleep(0)
-                try:
-                    self._look_at(connection, now_s, turn, beat)
-                except Exception as error:  # one socket must not keep the others from their turn
-                    background.failed("wheel", error)
-
-    def _look_at(self, connection: AnyConnection, now_s: float, turn: int, beat: dict[Codec, Prepared]) -> None:
-        if connection.closing or connection.member is None:
-            return
-        connection.silent = 0 if connection.heard else connection.silent + 1
-        connection.quiet = 0 if connection.sent else connection.quiet + 1
-        connection.heard = connection.sent = False
-        if now_s >= connection.member.expires_s:
-            connection.close(Close.TOKEN_EXPIRED)
-        elif connection.silent * limits.WHEEL_S >= limits.UNRESPONSIVE_S:
-            connection.close(Close.UNRESPONSIVE)
-        elif (connection.quiet + 1) * limits.WHEEL_S >= limits.HEARTBEAT_S:
-            connection.send(beat[connection.codec])
-            connection.ping()
-        elif connection.silent and turn % (limits.HEARTBEAT_S // limits.WHEEL_S) == 0:
-            connection.ping()
+        self._balances.forget(member)
 
     # --- ending ------------------------------------------------------------------------------------------------
     async def drain(self) -> None:
@@ -374,21 +194,11 @@ class Sessions:
         for number, connection in enumerate(connections):
             if connection.member is not None and not connection.closing:
                 wait_ms = number * spread_ms // max(1, len(connections))
-                connection.send(_alone(connection.codec, Notice(kind="draining", reconnect_in_ms=wait_ms)))
+                connection.send(alone(connection.codec, Notice(kind="draining", reconnect_in_ms=wait_ms)))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limits.DRAIN_S_MAX / 2):
-                await self._tasks.wait()
+                await self.commands.tasks.wait()
         for start in range(0, len(connections), limits.FLUSH_CHUNK):
             for connection in connections[start : start + limits.FLUSH_CHUNK]:
                 connection.close(Close.DRAINING)
             await asyncio.sleep(spread_ms / 1000 * limits.FLUSH_CHUNK / max(len(connections), limits.FLUSH_CHUNK))
-
-
-def _alone(codec: Codec, message: Any) -> Prepared:
-    return Prepared(codec, join_messages(codec, [encode_message(codec, message)]))
-
-
-def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """Nobody waits for this answer, and its failure is no news: balances are in every reply and welcome."""
-    if not future.cancelled():
-        future.exception()

@@ -20,6 +20,7 @@ from server.money.results import Money
 from server.rooms.about import About, about_of, granted, role_in, shown_settings, told
 from server.rooms.allowance import Allowance
 from server.rooms.fanout import Fanout
+from server.rooms.frames import encode_message
 from server.rooms.history import History, NoSuchRoom, RawSnapshot, Recorded
 from server.rooms.outbox import Outbox, Sink
 from server.rooms.pace import Pace
@@ -76,6 +77,12 @@ class Member:
     @property
     def role(self) -> Role:
         return role_in(self.room.about, self.user_id, self.granted)
+
+    def say(self, message: Any) -> None:
+        """One message for this member alone, unless its socket is closing."""
+        sink = self.sink
+        if not sink.closing:
+            sink.tell(encode_message(sink.codec, message))
 
     def shown(self) -> User:
         """The member as events name it."""

@@ -150,7 +150,7 @@ async def test_a_flood_ends(name: str, site: Site, peers: Peers) -> None:
             assert (await viewer.ask("ping"))["type"] == "ok"
         assert await flooding == Close.PROTOCOL_ERROR
     assert watch.longest_s < TURN_S_MAX
-    assert site.node.sessions.floods == 1
+    assert site.node.sessions.commands.floods == 1
 
 
 async def test_many_floods_end_together(site: Site, peers: Peers) -> None:
@@ -164,7 +164,7 @@ async def test_many_floods_end_together(site: Site, peers: Peers) -> None:
             assert (await viewer.ask("ping"))["type"] == "ok"
         assert await flooding == [Close.PROTOCOL_ERROR] * len(kinds)
     assert watch.longest_s < TURN_S_MAX
-    assert site.node.sessions.floods == len(kinds)
+    assert site.node.sessions.commands.floods == len(kinds)
 
 
 async def test_what_a_bot_may_send_takes_turns(site: Site, peers: Peers) -> None:
@@ -200,7 +200,7 @@ async def test_who_pings_and_sends_fragments_is_left_alone(site: Site, peers: Pe
         await peer.send(masked(CONT, pieces[1], fin=False) + masked(CONT, pieces[2]))
         reply = await peer.read_until(b'"ref":"r%d"' % number)
         assert b'"type":"ok"' in reply
-    assert site.node.sessions.floods == 0
+    assert site.node.sessions.commands.floods == 0
 
 
 async def test_long_messages_cost_by_what_they_are_inflated_to(
@@ -249,4 +249,4 @@ async def test_a_flood_ends_on_another_server(name: str, plain_site: Site, peers
     while not flooding.done():
         assert (await viewer.ask("ping"))["type"] == "ok"
     assert await flooding == Close.PROTOCOL_ERROR
-    assert plain_site.node.sessions.floods == 1
+    assert plain_site.node.sessions.commands.floods == 1

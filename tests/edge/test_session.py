@@ -230,13 +230,13 @@ async def test_a_socket_that_cannot_be_looked_at(
     first = await site.join("alice")
     [broken] = site.node.sessions.connections
     second = await site.join("screen", "overlay")
-    look_at = site.node.sessions._look_at
+    look_at = site.node.sessions._wheel._look_at
 
     def look_at_others(connection: Any, *args: Any) -> None:
         assert connection is not broken
         look_at(connection, *args)
 
-    monkeypatch.setattr(site.node.sessions, "_look_at", look_at_others)
+    monkeypatch.setattr(site.node.sessions._wheel, "_look_at", look_at_others)
     await second.happened("heartbeat")
     assert (await first.ask("ping"))["type"] == "ok"
 
@@ -256,7 +256,8 @@ async def test_a_balance_that_could_not_be_read_is_told_later(
         return await coins(user_id)
 
     monkeypatch.setattr(site.node.wallet, "coins", fail_once)
-    site.node.sessions._without_coins.update(site.node.sessions._by_user["alice"])
+    balances = site.node.balances
+    balances.waiting.update(balances._by_user["alice"])
     await alice.happened("wallet.changed", coins=10_000, cause="reopened")
     assert failed == ["alice"]
 

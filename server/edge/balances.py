@@ -1,0 +1,92 @@
+"""Balances on their way to the sockets of their users, on this node and the others."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from protocol.session import WalletChanged
+from server import limits
+from server.money.results import Change, Money
+from server.rooms.room import Member
+from server.store import keys
+from server.store.client import Store, StoreError
+from server.store.cluster import ClusterStore
+
+
+class WalletNews(Struct, frozen=True):
+    """Balances that changed on a node, for the others."""
+
+    node: str
+    changes: list[Change]
+
+
+_WALLET_NEWS = msgspec.json.Decoder(WalletNews)
+
+
+class Balances:
+    """Who is told of which wallet."""
+
+    def __init__(self, node_id: str, room_store: Store | ClusterStore) -> None:
+        self._node_id = node_id
+        self._room_store = room_store
+        self._by_user: dict[str, tuple[Member, ...]] = {}  # a set would take 200 bytes for mostly one
+        self.waiting: set[Member] = set()  # welcomed while the wallet store was away
+
+    def expect(self, member: Member) -> None:
+        """From now on no change of the member's balance is missed."""
+        self._by_user[member.user_id] = (*self._by_user.get(member.user_id, ()), member)
+
+    def forget(self, member: Member) -> None:
+        """The member has left."""
+        self.waiting.discard(member)
+        others = tuple(each for each in self._by_user.pop(member.user_id, ()) if each is not member)
+        if others:
+            self._by_user[member.user_id] = others
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        """Balances that this node moved: to its own sockets now, to the other nodes by the bus."""
+        self._tell(changes)
+        news = msgspec.json.encode(WalletNews(self._node_id, list(changes)))
+        with contextlib.suppress(StoreError):
+            self._room_store.send("PUBLISH", keys.WALLET_NEWS, news).add_done_callback(_retrieve)
+
+    def on_news(self, payload: bytes) -> None:
+        """Balances that another node moved."""
+        news = _WALLET_NEWS.decode(payload)
+        if news.node != self._node_id:
+            self._tell(news.changes)
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            for member in self._by_user.get(change.user_id, ()):
+                member.late_coins = change.coins
+                if not member.welcomed:  # not welcomed yet: the welcome says it
+                    continue
+                member.say(WalletChanged(coins=change.coins, cause=change.cause, ref=change.ref, entry=change.entry))  # type: ignore[arg-type]
+
+    async def tell_reopened(self, wallet: Money) -> None:
+        """The balance to those whose welcome had none. What they were told of it meanwhile is newer."""
+        waiting = self.waiting
+        while waiting and wallet.up:
+            some = [waiting.pop() for _ in range(min(len(waiting), limits.FLUSH_CHUNK))]
+            try:
+                found = await asyncio.gather(*(wallet.coins(member.user_id) for member in some))
+            except BaseException:
+                waiting.update(member for member in some if not member.sink.closing)
+                raise
+            for member, coins in zip(some, found, strict=True):
+                if coins is not None and member.late_coins is None:
+                    member.say(WalletChanged(coins=coins, cause="reopened", ref=None, entry=None))
+            waiting.update(m for m, coins in zip(some, found, strict=True) if coins is None and not m.sink.closing)
+            if None in found:
+                return
+
+
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    """Nobody waits for this answer, and its failure is no news: balances are in every reply and welcome."""
+    if not future.cancelled():
+        future.exception()
