@@ -1,13 +1,17 @@
 """The board of gifters: it moves with each gift in the store, and is told at most once a second."""
 
+from protocol.boards import BoardChanged
 from protocol.gifts import GiftSent
+from protocol.wire import Named, Rank, encode
 from server import limits
 from server.rooms.registry import every, reacts
 from server.rooms.room import Room
 from server.store import scripts
+from server.store.scripts import hole
 
 TELL = scripts.load("boards_tell")
 SCRIPTS = (TELL,)
+_ROW = encode(Rank(hole("rank"), Named(hole("user_id"), hole("name")), hole("coins")))
 
 
 class _Board:
@@ -38,7 +42,8 @@ async def tell_board(room: Room) -> None:
             TELL,
             every_ms=limits.BOARD_EVERY_MS,
             rows=limits.BOARD_ROWS,
-            event_id=room.services.clock.new_id(),
+            event=encode(BoardChanged(id=room.services.clock.new_id(), top=hole("top"))),
+            row=_ROW,
         )
     except BaseException:
         board.moved = True

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from protocol.gifts import Combo, Gift, GiftRef, GiftSent, SendGift, SendGiftOk, ShownGift
+from protocol.gifts import Combo, Gift, GiftComboEnded, GiftRef, GiftSent, SendGift, SendGiftOk, ShownGift
 from protocol.refusals import Refusal, Refused
 from protocol.rooms import OpenCombo
 from protocol.wire import User, encode
@@ -18,6 +18,7 @@ from server.rooms.registry import every, handles, on_joined, reacts, snapshot_pa
 from server.rooms.room import Member, Room
 from server.store import keys, scripts
 from server.store.client import Arg, StoreError
+from server.store.scripts import hole
 
 log = structlog.get_logger()
 
@@ -259,6 +260,24 @@ def member_sees_combos(room: Room, _member: Member) -> None:
     combos.running = True
 
 
+def _ended() -> bytes:
+    """The event of a streak's end. Who gave what to whom stands in the state, encoded together."""
+    event = GiftComboEnded(
+        id=hole("id"),
+        combo=Combo(hole("combo"), hole("count")),
+        from_=hole("from"),
+        to=hole("to"),
+        gift=hole("gift"),
+        coins=hole("coins"),
+    )
+    together = b'"from":\x01from\x01,"to":\x01to\x01,"gift":\x01gift\x01'
+    assert encode(event).count(together) == 1
+    return encode(event).replace(together, b"\x01head\x01")
+
+
+_ENDED = _ended()
+
+
 @every(1.0)
 async def end_combos(room: Room) -> None:
     """Any node of the room ends the streaks whose time is over; a vanished viewer leaves none open."""
@@ -267,7 +286,9 @@ async def end_combos(room: Room) -> None:
         return
     combos.running = False
     try:
-        outcome = await room.services.history.change(room.id, END_COMBOS, ended_id=room.services.clock.new_id())
+        outcome = await room.services.history.change(
+            room.id, END_COMBOS, ended_id=room.services.clock.new_id(), event=_ENDED
+        )
         combos.running = int(outcome[1]) > 0 or combos.running
     except StoreError:
         combos.running = True

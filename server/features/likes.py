@@ -1,15 +1,17 @@
 """Likes: gathered on the node for a second, then added to the room's total and told."""
 
-from protocol.likes import SendLikes
+from protocol.likes import Liker, LikesCounted, SendLikes
 from protocol.refusals import Refusal, Refused
-from protocol.wire import Ok
+from protocol.wire import Named, Ok, encode
 from server import limits
 from server.rooms.registry import every, handles, on_closing
 from server.rooms.room import Member, Room
 from server.store import scripts
+from server.store.scripts import hole
 
 COUNT = scripts.load("likes_count")
 SCRIPTS = (COUNT,)
+_ROW = encode(Liker(Named(hole("user_id"), hole("name")), hole("count")))
 
 
 class _Gathered:
@@ -51,13 +53,15 @@ async def tell_likes(room: Room) -> None:
     for user_id in batch:
         del gathered.by_user[user_id]
     broadcast = gathered.broadcast
+    event = LikesCounted(id=room.services.clock.new_id(), added=hole("added"), total=hole("total"), top=hole("top"))
     try:
         await room.services.history.change(
             room.id,
             COUNT,
             per_user_max=limits.LIKES_PER_USER_MAX,
             top_rows=limits.BOARD_ROWS,
-            event_id=room.services.clock.new_id(),
+            event=encode(event),
+            row=_ROW,
             broadcast=broadcast or "",
             each=[{"user_id": user_id, "user_name": name, "count": count} for user_id, (name, count) in batch.items()],
         )

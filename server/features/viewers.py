@@ -2,14 +2,14 @@
 
 from collections import Counter
 
-import msgspec
-
-from protocol.wire import Named
+from protocol.viewers import ViewersCounted
+from protocol.wire import Named, encode
 from server import limits
 from server.rooms.about import About
 from server.rooms.registry import every, on_changed, on_closing, on_joined, on_left
 from server.rooms.room import Member, Room
 from server.store import keys, scripts
+from server.store.scripts import hole
 
 COUNT = scripts.load("viewers_count")
 SCRIPTS = (COUNT,)
@@ -93,6 +93,13 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
     here_still = [(user_id, name) for user_id, name in presence.joined.items() if user_id in presence.sockets]
     sample = [Named(user_id, name) for user_id, name in here_still[-limits.JOINED_SAMPLE :]]
     node_id = room.services.node_id
+    event = ViewersCounted(
+        id=room.services.clock.new_id(),
+        now=hole("now"),
+        peak=hole("peak"),
+        unique=hole("unique"),
+        joined=tuple(sample),
+    )
     presence.changed.difference_update(batch)  # who moves during the call is in it again
     try:
         outcome = await room.services.history.change(
@@ -103,8 +110,7 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
             node_prefix=keys.room(room.id, keys.NODE, ""),
             gone_ms=int(limits.PRESENCE_GONE_S * 1000),
             every_ms=limits.VIEWERS_EVERY_MS,
-            event_id=room.services.clock.new_id(),
-            joined=msgspec.json.encode(sample),
+            event=encode(event),
             count_in=1 if here else 0,
             each=[
                 *({"change": "+", "user_id": user_id} for user_id in came),

@@ -1,6 +1,6 @@
 """What is done to a room from outside: it is made, changed, and moved through its life."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -67,6 +67,7 @@ class RoomsAdmin:
 
     async def put(self, room_id: RoomId, room: PutRoom) -> bool:
         """Create or change; whether it was created. Raises StoreError."""
+        shown, updated = shown_settings(room.settings), RoomUpdated(id=self._clock.new_id())
         outcome = await self._history.change(
             room_id,
             PUT,
@@ -76,10 +77,11 @@ class RoomsAdmin:
             host_name=room.host.name,
             title=room.title,
             settings=msgspec.json.encode(room.settings),
-            event_id=self._clock.new_id(),
-            shown_host=msgspec.json.encode(Named(room.host.user_id, room.host.name)),
-            shown_title=msgspec.json.encode(room.title),
-            shown_settings=msgspec.json.encode(shown_settings(room.settings)),
+            shown_settings=msgspec.json.encode(shown),
+            updated=encode(updated),
+            new_host=_field(updated, host=Named(room.host.user_id, room.host.name)),
+            new_title=_field(updated, title=room.title),
+            new_settings=_field(updated, settings=shown),
         )
         await self._history.store.call("SADD", keys.ROOMS, room_id)
         return bool(outcome[0] == b"created")
@@ -110,3 +112,8 @@ class RoomsAdmin:
                 raise WrongStatus(outcome[1].decode(), verb)
             case _:
                 raise AssertionError(outcome)
+
+
+def _field(empty: RoomUpdated, **field: Any) -> bytes:
+    """What one field adds to an encoded event, with the comma before it."""
+    return encode(msgspec.structs.replace(empty, **field))[len(encode(empty)) - 1 : -1]

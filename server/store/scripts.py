@@ -15,9 +15,9 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 FOLDER = Path(__file__).parent / "lua"
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -76,6 +76,14 @@ class Script(Struct, frozen=True):
         items = more_args // len(self.each_args)
         assert more_args == items * len(self.each_args), f"{self.name} takes groups of {self.each_args}"
         assert more_keys == items * len(self.each_keys), f"{self.name} takes groups of {self.each_keys}"
+
+
+def hole(name: str) -> Any:
+    """A place in an event for what only the store knows: the script's `fill` puts JSON there.
+
+    The mark is a raw control character: encoded JSON has none, whatever a person has written.
+    """
+    return Raw(f"\x01{name}\x01".encode())
 
 
 def load(name: str) -> Script:

@@ -1,8 +1,9 @@
 -- Creates a room, or changes its host, title and settings; a change is told to the room.
 -- KEYS meta events live
--- ARGV keep epoch identity host_id host_name title settings event_id shown_host shown_title shown_settings
+-- ARGV keep epoch identity host_id host_name title settings shown_settings updated new_host new_title new_settings
 -- INCLUDE append_event
 -- Returns {created, seq} | {updated, seq} | {unchanged, seq}
+-- `updated` is the event with nothing in it; `new_*` are its fields, each as `,"name":value`.
 local old = redis.call('HMGET', meta, 'epoch', 'host_id', 'host_name', 'title', 'settings', 'seq', 'shown_settings')
 if not old[1] then
   redis.call('HSET', meta, 'epoch', epoch, 'store', identity, 'seq', '0', 'status', 'offline', 'host_id', host_id,
@@ -13,15 +14,15 @@ if old[2] == host_id and old[3] == host_name and old[4] == title and old[5] == s
   return {'unchanged', old[6]}
 end
 redis.call('HSET', meta, 'host_id', host_id, 'host_name', host_name, 'title', title, 'settings', settings)
-local body = '{"type":"room.updated","id":"' .. event_id .. '"'
+local body = string.sub(updated, 1, -2)
 if old[2] ~= host_id or old[3] ~= host_name then
-  body = body .. ',"host":' .. shown_host
+  body = body .. new_host
 end
 if old[4] ~= title then
-  body = body .. ',"title":' .. shown_title
+  body = body .. new_title
 end
 if old[7] ~= shown_settings then
-  body = body .. ',"settings":' .. shown_settings
+  body = body .. new_settings
 end
 body = body .. '}'
 redis.call('HSET', meta, 'shown_settings', shown_settings)

@@ -1,7 +1,7 @@
 -- Tells the room its board, unless another node has just done so.
 -- KEYS meta events live board names
--- ARGV keep every_ms rows event_id
--- INCLUDE append_event
+-- ARGV keep every_ms rows event row
+-- INCLUDE append_event fill
 -- Returns {ok, seq} | {later, wait_ms} | {no_room}
 local about = redis.call('HMGET', meta, 'epoch', 'board_at', 'coins', 'board_coins')
 if not about[1] then
@@ -20,8 +20,7 @@ local ranks = redis.call('ZREVRANGE', board, 0, tonumber(rows) - 1, 'WITHSCORES'
 local top = {}
 for i = 1, #ranks, 2 do
   local name = redis.call('HGET', names, ranks[i]) or ranks[i]
-  top[#top + 1] = string.format('{"rank":%d,"user":{"user_id":%s,"name":%s},"coins":%s}', (i + 1) / 2,
-    cjson.encode(ranks[i]), cjson.encode(name), string.format('%d', tonumber(ranks[i + 1])))
+  top[#top + 1] = fill(row, {rank = (i + 1) / 2, user_id = cjson.encode(ranks[i]), name = cjson.encode(name),
+    coins = string.format('%d', tonumber(ranks[i + 1]))})
 end
-return {'ok', append_event(meta, events, live, keep, '{"type":"board.changed","id":"' .. event_id .. '","top":['
-  .. table.concat(top, ',') .. ']}')}
+return {'ok', append_event(meta, events, live, keep, fill(event, {top = '[' .. table.concat(top, ',') .. ']'}))}

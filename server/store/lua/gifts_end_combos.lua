@@ -1,7 +1,7 @@
 -- Ends the streaks whose time is over: each leaves the state and is told once, whoever of the nodes comes first.
 -- KEYS meta events live state
--- ARGV keep ended_id
--- INCLUDE append_event
+-- ARGV keep ended_id event
+-- INCLUDE append_event fill
 -- Returns {ended, open}: how many were ended, how many still run
 local now, ended, open = now_ms(), 0, 0
 local all = redis.call('HGETALL', state)
@@ -12,8 +12,8 @@ for i = 1, #all, 2 do
       redis.call('HDEL', state, all[i])
       ended = ended + 1
       local combo = string.match(all[i], ':([^:]*)$')
-      append_event(meta, events, live, keep, '{"type":"gifts.combo_ended","id":"' .. ended_id .. '-' .. ended
-        .. '","combo":{"id":"' .. combo .. '","count":' .. count .. '},"coins":' .. paid .. ',' .. head)
+      append_event(meta, events, live, keep, fill(event, {id = '"' .. ended_id .. '-' .. ended .. '"',
+        combo = '"' .. combo .. '"', count = count, coins = paid, head = string.sub(head, 1, -2)}))
     else
       open = open + 1
     end

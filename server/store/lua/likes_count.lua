@@ -1,8 +1,8 @@
 -- Adds a node's likes of the last moment to the room's total and tells the room, likers' names with it.
 -- KEYS meta events live likers names
--- ARGV keep per_user_max top_rows event_id broadcast
+-- ARGV keep per_user_max top_rows event row broadcast
 -- EACH / user_id user_name count
--- INCLUDE append_event
+-- INCLUDE append_event fill
 -- Returns {ok, total} | {other_broadcast}: another has begun, whose likes these are not | {no_room}
 if redis.call('EXISTS', meta) == 0 then
   return {'no_room'}
@@ -29,9 +29,8 @@ local ranks = redis.call('ZREVRANGE', likers, 0, tonumber(top_rows) - 1, 'WITHSC
 local top = {}
 for i = 1, #ranks, 2 do
   local name = redis.call('HGET', names, ranks[i]) or ranks[i]
-  top[#top + 1] = '{"user":{"user_id":' .. cjson.encode(ranks[i]) .. ',"name":' .. cjson.encode(name)
-    .. '},"count":' .. ranks[i + 1] .. '}'
+  top[#top + 1] = fill(row, {user_id = cjson.encode(ranks[i]), name = cjson.encode(name), count = ranks[i + 1]})
 end
-append_event(meta, events, live, keep, string.format('{"type":"likes.counted","id":"%s","added":%d,"total":%d,"top":[%s]}',
-  event_id, added, total, table.concat(top, ',')))
+append_event(meta, events, live, keep, fill(event, {added = string.format('%d', added), total = string.format('%d', total),
+  top = '[' .. table.concat(top, ',') .. ']'}))
 return {'ok', string.format('%d', total)}

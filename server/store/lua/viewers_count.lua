@@ -1,8 +1,8 @@
 -- Brings a node's viewers of a room up to date, lets dead nodes go, and tells the room at most every so often.
 -- KEYS meta events live present nodes mine seen
--- ARGV keep node_id node_prefix gone_ms every_ms event_id joined count_in
+-- ARGV keep node_id node_prefix gone_ms every_ms event count_in
 -- EACH / change user_id
--- INCLUDE append_event
+-- INCLUDE append_event fill
 -- Returns {ok, now, told | later | same, known | new}: people here, whether the room was told, whether the node was | {no_room}
 -- A node's set is named node_prefix .. node_id; `change` is + or -; count_in 0 when the node leaves the room for good.
 if redis.call('EXISTS', meta) == 0 then
@@ -48,6 +48,5 @@ if not changed or since < tonumber(every_ms) then
 end
 local peak = math.max(tonumber(about[2] or '0'), here)
 redis.call('HSET', meta, 'now', here, 'peak', peak, 'unique', unique, 'viewers_at', string.format('%d', now))
-append_event(meta, events, live, keep, string.format(
-  '{"type":"viewers.counted","id":"%s","now":%d,"peak":%d,"unique":%d,"joined":%s}', event_id, here, peak, unique, joined))
+append_event(meta, events, live, keep, fill(event, {now = here, peak = string.format('%d', peak), unique = unique}))
 return {'ok', tostring(here), 'told', known}
