@@ -18,8 +18,8 @@ from protocol.ids import uuid7
 from server import limits
 from server.app import Node, create_app
 from server.clock import Clock
+from server.edge.handshake import LiveroomWebSocket
 from server.edge.patience import PatientHttp
-from server.edge.socket import LiveroomWebSocket
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit
 from server.journal.drain import Drain

@@ -171,6 +171,7 @@ TESTED_BY = {
     "edge.admission": "tests/edge/test_session.py",
     "edge.balances": "tests/edge/test_session.py and tests/features/test_gifts.py",
     "edge.commands": "tests/edge/test_session.py and tests/edge/test_floods.py",
+    "edge.handshake": "tests/edge/test_socket.py",
     "edge.liveness": "tests/edge/test_session.py",
     "money.cluster": "tests/wallet/test_cluster.py",
     "money.results": "tests/wallet/test_wallet.py",

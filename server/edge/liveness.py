@@ -56,6 +56,8 @@ class Wheel:
         connection.heard = connection.sent = False
         if now_s >= connection.member.expires_s:
             connection.close(Close.TOKEN_EXPIRED)
+        elif connection.paused and connection.stalled(asyncio.get_running_loop().time()):
+            connection.close(Close.SLOW_READER)
         elif connection.silent * limits.WHEEL_S >= limits.UNRESPONSIVE_S:
             connection.close(Close.UNRESPONSIVE)
         elif (connection.quiet + 1) * limits.WHEEL_S >= limits.HEARTBEAT_S:

@@ -18,11 +18,10 @@ from server import limits
 from server.edge.admission import Admission, Admitted, NotAdmitted, Place, Places, Since
 from server.edge.balances import Balances
 from server.edge.commands import Commands
+from server.edge.handshake import TAKEOVER
 from server.edge.liveness import AnyConnection, Wheel, alone
 from server.edge.plain import PlainConnection, deny
-from server.edge.socket import TAKEOVER
 from server.edge.turns import Turns
-from server.rooms.frames import Prepared, encoded, encoded_replayed, join_messages
 from server.rooms.history import NoSuchRoom, Recorded
 from server.rooms.room import Member, Room, Rooms, Services
 from server.store.client import StoreError
@@ -123,9 +122,7 @@ class Sessions:
         if room.gone or connection.closing:
             connection.close(Close.INTERNAL)
             return
-        flushed = room.outbox.flushed
-        live = room.outbox.after(shown.seq, flushed)
-        if live is None:  # the room ran on by a whole ring meanwhile
+        if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # the room ran on by a whole ring meanwhile
             connection.close(Close.INTERNAL)
             return
         member.welcomed = True
@@ -152,13 +149,9 @@ class Sessions:
             heartbeat_s=limits.HEARTBEAT_S,
             server_time_ms=self._services.clock.now_ms(),
         )
-        codec = connection.codec
         hello = msgspec.json.encode(welcome)
-        messages = [hello if codec == "json" else protocol.to_msgpack(hello)]
-        messages += encoded_replayed(codec, missed or [])
-        messages += encoded(codec, live)
-        member.cursor = max(shown.seq, flushed)
-        connection.send(Prepared(codec, join_messages(codec, messages)))
+        hello = hello if connection.codec == "json" else protocol.to_msgpack(hello)
+        room.outbox.greet(member, hello, shown.seq, missed or ())
         self.joins += 1
         if coins is None and member.role != "overlay":
             self._balances.waiting.add(member)
@@ -169,7 +162,9 @@ class Sessions:
         if since.seq > seq or seq - since.seq > limits.REPLAY_EVENTS_MAX:
             return None
         events = room.outbox.after(since.seq, seq)
-        return events if events is not None else await self._services.history.read(room.id, since.seq, seq)
+        if events is None:
+            events = await self._services.history.read(room.id, since.seq, seq)
+        return None if events and sum(len(event.json) for event in events) > limits.REPLAY_BYTES_MAX else events
 
     # --- what the sockets say (Hub) ----------------------------------------------------------------------------
     def writable(self, connection: AnyConnection) -> None:

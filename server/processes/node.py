@@ -13,8 +13,8 @@ import uvicorn
 
 from server import background, limits
 from server.app import Node, create_app
+from server.edge.handshake import LiveroomWebSocket
 from server.edge.patience import PatientHttp, reap
-from server.edge.socket import LiveroomWebSocket
 from server.settings import Settings, Unusable
 
 log = structlog.get_logger()
