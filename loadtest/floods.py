@@ -124,7 +124,7 @@ def _flooders(program: Program, paths: Path, sockets: int, ends: dict[str, Count
 
 
 # --- the flooders --------------------------------------------------------------------------------------------------
-async def _flood(address: Address, path: str, kind: Kind) -> str:
+async def one_flood(address: Address, path: str, kind: Kind) -> str:
     """Come in, and send until the server hangs up: its close code, or what else ended it."""
     reader, writer = await asyncio.open_connection(address.host, address.port)
     sending: asyncio.Task[None] | None = None
@@ -167,7 +167,7 @@ async def _keep_flooding(address: Address, path: str, kind: Kind, ends: Counter[
     await asyncio.sleep(PAUSE_S * chance.uniform(0, 1.5))  # floods are measured here, not how many come at once
     while True:
         try:
-            ends[await _flood(address, path, kind)] += 1
+            ends[await one_flood(address, path, kind)] += 1
         except (OSError, asyncio.IncompleteReadError):
             ends["without a word"] += 1
         except asyncio.CancelledError:

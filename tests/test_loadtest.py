@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtest import acts, hostile, scenarios
+from loadtest import acts, floods, hostile, scenarios
 from loadtest.__main__ import main, parser, plan_of, tell
 from loadtest.api import Api, ApiError
 from loadtest.audience import Audience, Counted
@@ -113,6 +113,13 @@ async def test_hostile_guests_come_to_the_right_end(site: Site, attack: hostile.
     trying.cancel()
     await asyncio.gather(trying, return_exceptions=True)
     assert told[0] is None
+
+
+@pytest.mark.parametrize("name", floods.KINDS)
+async def test_flooders_are_hung_up_on(site: Site, name: str) -> None:
+    """Whatever `bench floods` sends is ended with 4502."""
+    path = "/" + site.address(token=site.token("eve")).split("/", 3)[3]
+    assert await floods.one_flood(Address.of(site.url), path, floods.KINDS[name]) == "4502"
 
 
 # --- the verdict ---------------------------------------------------------------------------------------------------
