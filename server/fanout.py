@@ -5,6 +5,7 @@ the room starts again at the store's state and its sockets come back to a gap an
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -56,7 +57,7 @@ class Fanout:
         self._subscriptions: dict[str, _Subscription] = {}
         self._by_channel: dict[bytes, _Subscription] = {}
         self._any_node = AnyNode(url) if url.startswith(SCHEME) else None
-        self._bus = Store("bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push)
+        self._bus = Store("bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push, listens=True)
         self._tasks: set[asyncio.Task[None]] = set()
         self.received = 0
         self.filled = 0
@@ -85,11 +86,14 @@ class Fanout:
         self._subscriptions[room_id] = subscription
         channel = keys.room_live(room_id)
         self._by_channel[channel.encode()] = subscription
+        link = self._bus.link
         try:
             self._send("SUBSCRIBE", channel)
             async with asyncio.timeout(limits.STORE_CALL_S_MAX):
                 await asyncio.shield(subscription.ready)
-        except (TimeoutError, StoreError):
+        except (TimeoutError, StoreError) as error:
+            if link is not None and isinstance(error, TimeoutError):
+                link.abort()  # it does not do what it is told: the next one subscribes every room anew
             self.forget(room_id)
             raise StoreDown("the bus does not answer") from None
 
@@ -111,7 +115,7 @@ class Fanout:
         self._by_channel.pop(channel.encode(), None)
         if not subscription.ready.done():
             subscription.ready.cancel()
-        if self._bus.up:
+        with contextlib.suppress(StoreDown):  # the next link does not subscribe it
             self._send("UNSUBSCRIBE", channel)
 
     def _send(self, command: str, *channels: str) -> None:
@@ -121,8 +125,13 @@ class Fanout:
         link.tell(command, *channels)
 
     async def _subscribe_all(self, link: Link) -> None:
+        """Every room's channel, and what was missed of each once that is done. Raises StoreError."""
         channels = [keys.room_live(room_id) for room_id in self._subscriptions]
         link.tell("SUBSCRIBE", keys.WALLET_NEWS, *channels)
+        await link.call("PING")  # behind it: what is read after its answer misses nothing that the link does not bring
+        left = [channel for channel in channels if channel.encode() not in self._by_channel]
+        if left:
+            link.tell("UNSUBSCRIBE", *left)
         for subscription in self._subscriptions.values():
             if subscription.listener is not None:
                 self._begin_filling(subscription)

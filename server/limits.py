@@ -129,6 +129,9 @@ AUDITS_KEPT_MS = 7 * 86_400_000
 # --- stores ------------------------------------------------------------------------------------------------------
 STORE_CALL_S_MAX = 5.0  # an unanswered call: the connection is dropped, its outcome unknown
 assert STORE_CALL_S_MAX + JOURNALED_POLLS * DRAIN_IDLE_S < RECOVER_AFTER_MS / 1000
+STORE_PING_S = 1.0  # a connection over which nothing comes is asked for a sign of life so often
+BUS_SILENT_S = 3.0  # the bus only listens: shorter than a join waits for its subscription, so that it has a new link
+assert STORE_PING_S + BUS_SILENT_S < STORE_CALL_S_MAX
 STORE_CONNECT_S = 2.0
 STORE_RETRY_S = 0.05  # first pause before connecting again; doubles
 STORE_RETRY_S_MAX = 1.0

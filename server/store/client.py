@@ -77,7 +77,7 @@ class Link(asyncio.Protocol):
         self._on_push = on_push
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self.answered = 0
+        self.heard = 0  # how often something came
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -114,6 +114,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
+        self.heard += 1
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not False:
@@ -127,9 +128,12 @@ class Link(asyncio.Protocol):
             self.abort()
 
     def _answer(self, reply: Any) -> None:
-        future = self._waiting.popleft()
-        self.answered += 1
         refused = isinstance(reply, hiredis.ReplyError)
+        if not self._waiting:  # to what is answered by pushes alone, or by an error
+            log.warning("store_unasked_reply", reply=str(reply)[: limits.LOGGED_CHARS_MAX])
+            self.abort()
+            return
+        future = self._waiting.popleft()
         if refused and str(reply).startswith("READONLY"):
             self.abort()  # a primary once: who is it now is asked at the address, and that one is opened anew
         if future.done():  # its caller was cancelled
@@ -167,8 +171,10 @@ class Store:
         on_up: Callable[["Link"], Awaitable[None]] | None = None,
         on_down: Callable[[], None] | None = None,
         on_push: Callable[[list[Any]], None] | None = None,
+        listens: bool = False,
     ) -> None:
         self.name = name
+        self._listens = listens  # nothing is asked of it: a link is dropped sooner when it falls silent
         self._url = url  # or who says it, anew for each connection
         if isinstance(url, str):
             parse_address(url)  # what is none is told at once
@@ -286,19 +292,27 @@ class Store:
             await self._on_up(link)
 
     async def _watch(self) -> None:
-        """Until the link is lost: drop it when it leaves calls unanswered for too long."""
+        """Until the link is lost: ask for a sign of life when it is idle, drop it when it is silent for too long.
+
+        A host that is gone without a word ends no connection: TCP alone would take a quarter of an hour to notice.
+        """
         link = self.link
         assert link is not None
-        answered, since = link.answered, 0.0
+        heard, since = link.heard, 0.0
         while not self._lost.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):  # not wait_for: in 3.11 that may swallow a cancellation
+                async with asyncio.timeout(
+                    limits.STORE_PING_S
+                ):  # not wait_for: in 3.11 that may swallow a cancellation
                     await self._lost.wait()
-            since = since + 1.0 if link.pending and link.answered == answered else 0.0
-            answered = link.answered
-            if since >= limits.STORE_CALL_S_MAX:
+            since = since + limits.STORE_PING_S if link.pending and link.heard == heard else 0.0
+            heard = link.heard
+            if since >= (limits.BUS_SILENT_S if self._listens else limits.STORE_CALL_S_MAX):
                 log.warning("store_silent", store=self.name, pending=link.pending)
                 link.abort()
+            elif not link.pending:
+                with contextlib.suppress(StoreDown):
+                    link.call("PING").add_done_callback(_retrieve)
 
     def _on_lost(self, link: Link) -> None:
         self._lost.set()
@@ -311,3 +325,9 @@ class Store:
             log.warning("store_lost", store=self.name)
         if self._on_down is not None:
             self._on_down()
+
+
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    """Any answer is a sign of life, a refusal too."""
+    if not future.cancelled():
+        future.exception()
