@@ -10,11 +10,16 @@ BOT_COMMANDS_PER_S = 2_000.0  # a bot's token is made with the service key: load
 BOT_COMMANDS_BURST = 5_000.0
 WRITE_HIGH_BYTES = 64 * 1024  # above it a socket counts as not writable and gets nothing more
 WRITE_LOW_BYTES = 16 * 1024  # uvloop's own default is 16 bytes by a slip: always set
-WRITE_BYTES_MAX = 512 * 1024  # replies pile up beyond the high mark only by a peer that never reads: 4002
+WRITE_BYTES_MAX = 1024 * 1024  # only replies pile up beyond the high mark, a bot's burst of them too: more is 4002
+PIECE_BYTES = 64 * 1024  # of events in one write: the next one waits until the socket is writable
+PIECES_KEPT = 32  # per room: those who read the same flush share its pieces
+# A socket above the high mark that takes nothing for so long is closed with 4002. The kernel tells of bytes some 40 KB
+# at a time, an ASGI server when a whole piece is gone: who reads 4.5 KB a second is never taken for dead.
+STALLED_S_MAX = 15.0
+assert PIECE_BYTES <= WRITE_HIGH_BYTES
 KERNEL_SEND_BYTES = 64 * 1024  # SO_SNDBUF: a slow reader shows early and the kernel's part is bounded
 DEFLATE_BYTES_MIN = 256  # a smaller frame gains less than its deflating costs
 DEFLATE_LEVEL = 6  # 20 chats: 26 us per room and tick, to a third (measured)
-CATCH_UP_BYTES_MAX = 256 * 1024  # of missed events in one frame
 HANDSHAKE_S_MAX = 10.0  # from the upgrade request to the welcome
 REQUEST_S_MAX = 10.0  # for a whole HTTP request, from its first byte (or the connection) to the end of its body
 REAP_EVERY_S = 1.0
@@ -32,6 +37,7 @@ assert HEARTBEAT_S * 2 + WHEEL_S < UNRESPONSIVE_S
 HISTORY_EVENTS_MAX = 5_000  # per room in the room store: a minute of a very busy room, a day of a quiet one
 RING_EVENTS_MAX = 2_000  # per room and node, for resumes and slow readers
 RING_BYTES_MAX = 4 * 1024 * 1024
+REPLAY_BYTES_MAX = RING_BYTES_MAX  # of the missed events that one socket holds because no ring has them
 FLUSH_EVENTS_MAX = 500  # a flush that takes more does not wait for its tick: readers must not fall out of the ring
 assert FLUSH_EVENTS_MAX * 2 < RING_EVENTS_MAX
 REPLAY_EVENTS_MAX = 1_000  # a longer absence gets a gap and the snapshot: a newcomer reads it faster

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -66,11 +66,14 @@ class Member:
 
     __slots__ = (
         "cursor",
+        "due_to",
         "expires_s",
         "in_flight",
         "late_coins",
+        "missed",
         "name",
         "refilled_at",
+        "replay_to",
         "role",
         "room",
         "sink",
@@ -87,7 +90,8 @@ class Member:
         self.role: Role = role
         self.expires_s = expires_s  # wall clock, seconds
         self.welcomed = False
-        self.cursor = 0
+        self.cursor = self.due_to = self.replay_to = 0  # the outbox's
+        self.missed: Sequence[Recorded] | None = None
         self.in_flight = 0
         self.late_coins: int | None = None  # the newest balance that changed here: a welcome under way says it
         self.tokens = limits.BOT_COMMANDS_BURST if role == "bot" else limits.COMMANDS_BURST

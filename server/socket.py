@@ -54,7 +54,9 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_rest",
         "_servers",
+        "_taken_at",
         "_told",
+        "_waiting",
         "closing",
         "codec",
         "deflates",
@@ -73,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._servers = servers
         self._told: list[bytes] | None = None
+        self._waiting = 0  # bytes, while it is paused: when it was last looked at, and written since
+        self._taken_at = 0.0  # loop time when the peer was last seen to have taken some of them
         self._rest = b""
         self._fragments: bytearray | None = None
         self._fragments_first = 0
@@ -90,13 +94,24 @@ class Connection(asyncio.Protocol):
 
     # --- writing -----------------------------------------------------------------------------------------------
     def send(self, prepared: Prepared) -> None:
-        """Write a frame. A peer that reads nothing and still asks is cut off at a bound."""
+        """Write a frame. A peer that asks faster than it reads is cut off at a bound."""
         if self._told:
             self._uncork()
         self.sent = True
-        self.transport.write(prepared.deflated if self.deflates else prepared.frame)
+        frame = prepared.deflated if self.deflates else prepared.frame
+        if self.paused:
+            self._waiting += len(frame)
+        self.transport.write(frame)
         if self.paused and self.transport.get_write_buffer_size() > limits.WRITE_BYTES_MAX:
             self.close(Close.SLOW_READER)
+
+    def stalled(self, now: float) -> bool:
+        """Whether a peer that something waits for has taken nothing of it for too long. `now` is the loop's time."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting < self._waiting:
+            self._taken_at = now
+        self._waiting = waiting
+        return now - self._taken_at >= limits.STALLED_S_MAX
 
     def tell(self, message: bytes) -> None:
         """An encoded message for this peer alone. Those of a turn of the loop and the next share a frame: a write is
@@ -132,6 +147,7 @@ class Connection(asyncio.Protocol):
     # --- asyncio's side ----------------------------------------------------------------------------------------
     def pause_writing(self) -> None:
         self.paused = True
+        self._waiting, self._taken_at = self.transport.get_write_buffer_size(), self._loop.time()
 
     def resume_writing(self) -> None:
         self.paused = False
