@@ -57,9 +57,7 @@ class Fanout:
         self._subscriptions: dict[str, _Subscription] = {}
         self._by_channel: dict[bytes, _Subscription] = {}
         self._any_node = AnyNode(url) if url.startswith(SCHEME) else None
-        self._bus = Store(
-            "bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push, silent_s=limits.BUS_SILENT_S
-        )
+        self._bus = Store("bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push, listens=True)
         self._tasks = background.Tasks("fanout-fill")
         self.received = 0
         self.filled = 0
@@ -91,10 +89,10 @@ class Fanout:
             self._send("SUBSCRIBE", channel)
             async with asyncio.timeout(limits.STORE_CALL_S_MAX):
                 await asyncio.shield(subscription.ready)
-        except (TimeoutError, StoreError):
+        except (TimeoutError, StoreError) as error:
+            if link is not None and isinstance(error, TimeoutError):
+                link.abort()  # it does not do what it is told: the next one subscribes every room anew
             self.forget(room_id)
-            if link is not None and link is self._bus.link:
-                link.abort()  # whatever else it answers: who is told nothing must not go on listening to it
             raise StoreDown("the bus does not answer") from None
 
     def attach(self, listener: Listener) -> None:
@@ -115,7 +113,7 @@ class Fanout:
         self._by_channel.pop(channel.encode(), None)
         if not subscription.ready.done():
             subscription.ready.cancel()
-        with contextlib.suppress(StoreDown):  # then the subscription has gone with the connection
+        with contextlib.suppress(StoreDown):  # the next link does not subscribe it
             self._send("UNSUBSCRIBE", channel)
 
     def _send(self, command: str, *channels: str) -> None:
@@ -125,8 +123,13 @@ class Fanout:
         link.tell(command, *channels)
 
     async def _subscribe_all(self, link: Link) -> None:
+        """Every room's channel, and what was missed of each once that is done. Raises StoreError."""
         channels = [keys.room_live(room_id) for room_id in self._subscriptions]
         link.tell("SUBSCRIBE", keys.WALLET_NEWS, *channels)
+        await link.call("PING")  # behind it: what is read after its answer misses nothing that the link does not bring
+        left = [channel for channel in channels if channel.encode() not in self._by_channel]
+        if left:
+            link.tell("UNSUBSCRIBE", *left)
         for subscription in self._subscriptions.values():
             if subscription.listener is not None:
                 self._begin_filling(subscription)

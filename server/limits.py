@@ -19,12 +19,17 @@ READ_FRAMES_MAX = 64  # of one socket before others have their slice: some 0.3 m
 CLOSING_BYTES_MAX = 64 * 1024  # looked through for the peer's close after ours: what may have been under way
 WRITE_HIGH_BYTES = 64 * 1024  # above it a socket counts as not writable and gets nothing more
 WRITE_LOW_BYTES = 16 * 1024  # uvloop's own default is 16 bytes by a slip: always set
-WRITE_BYTES_MAX = 512 * 1024  # replies pile up beyond the high mark only by a peer that never reads: 4002
+WRITE_BYTES_MAX = 1024 * 1024  # only replies pile up beyond the high mark, a bot's burst of them too: more is 4002
+PIECE_BYTES = 64 * 1024  # of events in one write: the next one waits until the socket is writable
+PIECES_KEPT = 32  # per room: those who read the same flush share its pieces
+# A socket above the high mark that takes nothing for so long is closed with 4002. The kernel tells of bytes some 40 KB
+# at a time, an ASGI server when a whole piece is gone: who reads 4.5 KB a second is never taken for dead.
+STALLED_S_MAX = 15.0
+assert PIECE_BYTES <= WRITE_HIGH_BYTES
 KERNEL_SEND_BYTES = 64 * 1024  # SO_SNDBUF: a slow reader shows early and the kernel's part is bounded
 KERNEL_RECEIVE_BYTES = 64 * 1024  # SO_RCVBUF: what a socket that waits for its turn holds, here and in the kernel
 DEFLATE_BYTES_MIN = 256  # a smaller frame gains less than its deflating costs
 DEFLATE_LEVEL = 6  # 20 chats: 26 us per room and tick, to a third (measured)
-CATCH_UP_BYTES_MAX = 256 * 1024  # of missed events in one frame
 HANDSHAKE_S_MAX = 10.0  # from the upgrade request to the welcome
 REQUEST_S_MAX = 10.0  # for a whole HTTP request, from its first byte (or the connection) to the end of its body
 REAP_EVERY_S = 1.0
@@ -42,6 +47,7 @@ assert HEARTBEAT_S * 2 + WHEEL_S < UNRESPONSIVE_S
 HISTORY_EVENTS_MAX = 5_000  # per room in the room store: a minute of a very busy room, a day of a quiet one
 RING_EVENTS_MAX = 2_000  # per room and node, for resumes and slow readers
 RING_BYTES_MAX = 4 * 1024 * 1024
+REPLAY_BYTES_MAX = RING_BYTES_MAX  # of the missed events that one socket holds because no ring has them
 FLUSH_EVENTS_MAX = 500  # a flush that takes more does not wait for its tick: readers must not fall out of the ring
 assert FLUSH_EVENTS_MAX * 2 < RING_EVENTS_MAX
 REPLAY_EVENTS_MAX = 1_000  # a longer absence gets a gap and the snapshot: a newcomer reads it faster
@@ -140,8 +146,9 @@ AUDITS_KEPT_MS = 7 * 86_400_000
 # --- stores ------------------------------------------------------------------------------------------------------
 STORE_CALL_S_MAX = 5.0  # an unanswered call: the connection is dropped, its outcome unknown
 assert STORE_CALL_S_MAX + JOURNALED_POLLS * DRAIN_IDLE_S < RECOVER_AFTER_MS / 1000
-STORE_PING_S = 1.0  # an idle connection is asked so often whether anybody is at its other end
-BUS_SILENT_S = 3.0  # the bus only tells, so a ping is all that is answered; the others have STORE_CALL_S_MAX
+STORE_PING_S = 1.0  # a connection over which nothing comes is asked for a sign of life so often
+BUS_SILENT_S = 3.0  # the bus only listens: shorter than a join waits for its subscription, so that it has a new link
+assert STORE_PING_S + BUS_SILENT_S < STORE_CALL_S_MAX
 STORE_CONNECT_S = 2.0
 STORE_RETRY_S = 0.05  # first pause before connecting again; doubles
 STORE_RETRY_S_MAX = 1.0

@@ -13,9 +13,9 @@ import uvicorn
 
 from server import background, limits
 from server.app import Node, create_app
+from server.handshake import LiveroomWebSocket
 from server.patience import PatientHttp, reap
 from server.settings import Settings, Unusable
-from server.socket import LiveroomWebSocket
 
 log = structlog.get_logger()
 

@@ -1,7 +1,8 @@
 """From a room's ring of recent events to its sockets: a tick's events are one frame, the same bytes for everybody.
 
 A connection has a cursor into the ring and no queue of its own. One that is not writable gets nothing; when it is
-writable again it is caught up from its cursor, and behind the ring's end it is told to come back.
+writable again it is caught up from its cursor, and behind the ring's end it is told to come back. Nothing is written
+in one go that is larger than a piece: what follows waits until the socket is writable.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from protocol.closes import Close
 from protocol.session import Notice
 from protocol.wire import Codec, Delivery
 from server import background, limits
-from server.frames import Prepared, encode_message, encoded, join_messages
+from server.frames import Prepared, encode_message, encoded, encoded_replayed, join_messages
 from server.history import Recorded, delivery_of
 from server.pace import Pace
 
@@ -31,19 +32,29 @@ class Sink(Protocol):
 
 
 class Reader(Protocol):
-    """Somebody with a socket and a cursor: the seq of the last event that was written to it."""
+    """Somebody with a socket and a cursor: the seq of the last event that was written to it.
+
+    While its socket is writable the cursor is where the others are: who is behind waits for its socket alone.
+    """
 
     sink: Sink
     cursor: int
+    due_to: int  # up to this seq nothing is left out for it, however much it is
+    replay_to: int  # up to this one it resumed: such events are marked
+    missed: Sequence[Recorded] | None  # those, where the ring has them not
 
 
 class _Round:
-    """One flush: up to which seq, how many were left out, whether load is shed, the frames by codec and cursor."""
+    """One flush: up to which seq, how many were left out, whether load is shed, the frames by codec and cursor.
 
-    __slots__ = ("frames", "hidden", "shedding", "to")
+    `due_to` is the last seq of all that waited, when that is more than a piece: the next flushes follow at once.
+    """
 
-    def __init__(self, to: int, hidden: int, *, shedding: bool) -> None:
+    __slots__ = ("due_to", "frames", "hidden", "shedding", "to")
+
+    def __init__(self, to: int, due_to: int, hidden: int, *, shedding: bool) -> None:
         self.to = to
+        self.due_to = due_to
         self.hidden = hidden
         self.shedding = shedding
         self.frames: dict[tuple[Codec, int], Prepared | None] = {}
@@ -62,6 +73,8 @@ class Outbox:
         self._flushing = False
         self._flush_done = asyncio.Event()
         self._hidden = 0
+        self._due_to = 0  # what waited when the last flush in pieces began
+        self._pieces: dict[tuple[Codec, int, int], Prepared] = {}
         self.flushed_at = -1e9  # loop time of the last flush
         self.head = 0  # seq of the newest event
         self.flushed = 0  # everybody writable has at least this
@@ -71,7 +84,8 @@ class Outbox:
         """Start (again) at `seq`, with what went before it for those who resume."""
         self._ring = list(recent)
         self._ring_bytes = sum(len(event.json) for event in recent)
-        self.head = self.flushed = seq
+        self._pieces.clear()
+        self.head = self.flushed = self._due_to = seq
 
     async def wait_flushed(self, seq: int) -> None:
         """Until the event `seq` was written to every socket that could take it."""
@@ -117,7 +131,7 @@ class Outbox:
         if self._flush_at is not None or self._flushing:
             return
         wait_s = self.flushed_at + self._pace.tick_s(len(self._readers())) - self._loop.time()
-        if wait_s <= 0 or self.head - self.flushed >= limits.FLUSH_EVENTS_MAX:
+        if wait_s <= 0 or self.flushed < self._due_to or self.head - self.flushed >= limits.FLUSH_EVENTS_MAX:
             self._flush_at = self._loop.call_soon(self._flush)
         else:
             self._flush_at = self._loop.call_later(wait_s, self._flush)
@@ -126,10 +140,14 @@ class Outbox:
         self._flush_at = None
         self._flushing = True
         self.flushed_at = self._loop.time()
-        self.flushed = self.head
+        waiting = self.after(self.flushed, self.head)
+        self.flushed = _piece_end(waiting) if waiting else self.head
+        if self.flushed < self.head and self.flushed > self._due_to:
+            self._due_to = self.head
         hidden, self._hidden = self._hidden, 0
         readers = list(self._readers())
-        self._flush_chunk(readers, 0, _Round(self.flushed, hidden, shedding=self._pace.slowest(len(readers))))
+        shedding = self._pace.slowest(len(readers))
+        self._flush_chunk(readers, 0, _Round(self.flushed, self._due_to, hidden, shedding=shedding))
 
     def _flush_chunk(self, readers: list[Reader], start: int, flush: _Round) -> None:
         """Write to some sockets, then let the loop turn. Frames are shared by all with the same cursor."""
@@ -165,6 +183,8 @@ class Outbox:
         if flush.to > reader.cursor:
             self.delivered += flush.to - reader.cursor
             reader.cursor = flush.to
+            if flush.to < flush.due_to:
+                reader.due_to = flush.due_to
         sink.send(prepared)
 
     def _prepare(self, codec: Codec, cursor: int, flush: _Round) -> Prepared | None:
@@ -176,22 +196,66 @@ class Outbox:
             messages.append(_hidden_notice(codec, flush.hidden))
         return Prepared(codec, join_messages(codec, messages), shared=True)
 
-    # --- slow readers ------------------------------------------------------------------------------------------
+    # --- one reader --------------------------------------------------------------------------------------------
+    def greet(self, reader: Reader, hello: bytes, seq: int, missed: Sequence[Recorded]) -> None:
+        """Write the welcome, behind it what was missed up to `seq` and what has come since: now as much as is a piece,
+        the rest as the socket takes it. The room must still have what came since."""
+        reader.cursor, reader.replay_to = seq - len(missed), seq
+        reader.due_to = max(seq, self.flushed)
+        if self.after(reader.cursor, seq) is None:
+            reader.missed = missed
+        self._write_piece(reader, [hello])
+        self.catch_up(reader)
+
     def catch_up(self, reader: Reader) -> None:
-        """Bring one reader that is writable (again) to where the others are, a bounded piece at a time."""
-        sink = reader.sink
-        while reader.cursor < self.flushed and not sink.paused and not sink.closing:
-            events = self.after(reader.cursor, self.flushed)
-            if events is None:
-                sink.close(Close.SLOW_READER)
-                return
-            shown, hidden, to = _piece(events)
-            messages = encoded(sink.codec, shown)
+        """Bring one reader that is writable (again) to where the others are, a piece at a time."""
+        sink, to = reader.sink, max(self.flushed, reader.replay_to)
+        while reader.cursor < to and not sink.paused and not sink.closing:
+            self._write_piece(reader, [])
+
+    def _write_piece(self, reader: Reader, ahead: list[bytes]) -> None:
+        """The next piece of what a reader has not been told, behind these messages."""
+        sink, before = reader.sink, reader.cursor
+        events = self._untold(reader)
+        if events is None:
+            sink.close(Close.SLOW_READER)
+            return
+        if before >= reader.due_to and _bytes(events) > limits.WRITE_HIGH_BYTES:
+            shown, hidden, reader.cursor = _thinned(events)
+            ahead += encoded(sink.codec, shown)
             if hidden:
-                messages.append(_hidden_notice(sink.codec, hidden))
-            self.delivered += to - reader.cursor
-            reader.cursor = to
-            sink.send(Prepared(sink.codec, join_messages(sink.codec, messages)))
+                ahead.append(_hidden_notice(sink.codec, hidden))
+            prepared = Prepared(sink.codec, join_messages(sink.codec, ahead))
+        else:
+            reader.cursor = _piece_end(events) if events else before
+            prepared = self._whole(reader, events[: reader.cursor - before], ahead)
+        if reader.cursor >= reader.replay_to:
+            reader.missed = None
+        self.delivered += reader.cursor - before
+        sink.send(prepared)
+
+    def _untold(self, reader: Reader) -> Sequence[Recorded] | None:
+        """What comes next for a reader: of what it is due, else all there is. None when it is not there any more."""
+        if reader.missed is not None and reader.cursor < reader.replay_to:
+            return reader.missed[len(reader.missed) - (reader.replay_to - reader.cursor) :]
+        to = max(self.flushed, reader.replay_to)
+        return self.after(reader.cursor, min(to, reader.due_to) if reader.cursor < reader.due_to else to)
+
+    def _whole(self, reader: Reader, events: Sequence[Recorded], ahead: list[bytes]) -> Prepared:
+        """A piece without thinning. Those who stand at the same place share it, unless it is their own."""
+        codec = reader.sink.codec
+        replayed = max(0, reader.replay_to - events[0].seq + 1) if events else 0
+        key = (codec, events[0].seq, events[-1].seq) if events and not (ahead or replayed) else None
+        if key is not None and key in self._pieces:
+            return self._pieces[key]
+        ahead += encoded_replayed(codec, events[:replayed])
+        ahead += encoded(codec, events[replayed:])
+        prepared = Prepared(codec, join_messages(codec, ahead))
+        if key is not None:
+            if len(self._pieces) >= limits.PIECES_KEPT:
+                self._pieces.clear()
+            self._pieces[key] = prepared
+        return prepared
 
     def stop(self) -> None:
         if self._flush_at is not None:
@@ -210,22 +274,35 @@ def _coalesced(events: list[Recorded]) -> list[Recorded]:
     return [event for event in events if newest.get(event.tag, event.seq) == event.seq] if newest else events
 
 
-def _piece(events: Sequence[Recorded]) -> tuple[list[Recorded], int, int]:
-    """The first part of a backlog for one socket: what is shown of it, how many are hidden, up to which seq.
+def _bytes(events: Sequence[Recorded]) -> int:
+    return sum(len(event.json) for event in events)
 
-    What fits a socket's buffer is shown whole. Of more: all that is kept, and the newest where only that matters.
+
+def _piece_end(events: Sequence[Recorded]) -> int:
+    """The seq up to which events are one piece."""
+    size = 0
+    for event in events:
+        size += len(event.json)
+        if size >= limits.PIECE_BYTES:
+            return event.seq
+    return events[-1].seq
+
+
+def _thinned(events: Sequence[Recorded]) -> tuple[list[Recorded], int, int]:
+    """A piece of a backlog that is too long for one socket: what is shown of it, how many are hidden, up to which seq.
+
+    Shown is all that is kept, and the newest where only that matters.
     """
-    thin = sum(len(event.json) for event in events) > limits.WRITE_HIGH_BYTES
-    newest = _newest(events) if thin else {}
+    newest = _newest(events)
     shown: list[Recorded] = []
     size = hidden = 0
     for event in events:
-        if thin and delivery_of(event.tag) is Delivery.DROPPABLE:
+        if delivery_of(event.tag) is Delivery.DROPPABLE:
             hidden += 1
         elif newest.get(event.tag, event.seq) == event.seq:
             shown.append(event)
             size += len(event.json)
-            if size >= limits.CATCH_UP_BYTES_MAX:
+            if size >= limits.PIECE_BYTES:
                 return shown, hidden, event.seq
     return shown, hidden, events[-1].seq
 

@@ -26,6 +26,8 @@ class PlainConnection:
         self._websocket = websocket
         self._queue: deque[Prepared] = deque()
         self._queued_bytes = 0
+        self._taken_at = 0.0  # loop time when the server last took a frame, or had to be waited for
+        self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._goodbye: tuple[int, str] = (Close.UNRESPONSIVE, Close.UNRESPONSIVE.reason)  # unless `close` says another
@@ -42,7 +44,7 @@ class PlainConnection:
 
     # --- writing -----------------------------------------------------------------------------------------------
     def send(self, prepared: Prepared) -> None:
-        """Queue a frame. A peer that reads nothing and still asks is cut off at a bound."""
+        """Queue a frame. A peer that asks faster than it reads is cut off at a bound."""
         self.sent = True
         if self.closing:
             return
@@ -51,8 +53,12 @@ class PlainConnection:
         self._news.set()
         if self.paused and self._queued_bytes > limits.WRITE_BYTES_MAX:
             self.close(Close.SLOW_READER)
-        else:
-            self.paused = self.paused or self._queued_bytes > limits.WRITE_HIGH_BYTES
+        elif not self.paused and self._queued_bytes > limits.WRITE_HIGH_BYTES:
+            self.paused, self._taken_at = True, self._loop.time()
+
+    def stalled(self, now: float) -> bool:
+        """Whether a peer that something waits for has taken nothing of it for too long. `now` is the loop's time."""
+        return now - self._taken_at >= limits.STALLED_S_MAX
 
     def tell(self, message: bytes) -> None:
         """An encoded message for this peer alone."""
@@ -113,6 +119,7 @@ class PlainConnection:
                 self._queued_bytes -= len(prepared.payload)
                 async with asyncio.timeout(limits.UNRESPONSIVE_S):
                     await self._send(prepared)
+                self._taken_at = self._loop.time()
                 if self.paused and self._queued_bytes <= limits.WRITE_LOW_BYTES and not self.closing:
                     self.paused = False
                     self._hub.writable(self)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -49,11 +49,14 @@ class Member:
     __slots__ = (
         "allowance",
         "cursor",
+        "due_to",
         "expires_s",
         "granted",
         "in_flight",
         "late_coins",
+        "missed",
         "name",
+        "replay_to",
         "room",
         "sink",
         "user_id",
@@ -68,7 +71,8 @@ class Member:
         self.granted = granted(claims, room.id)
         self.expires_s = claims.exp  # wall clock, seconds
         self.welcomed = False
-        self.cursor = 0
+        self.cursor = self.due_to = self.replay_to = 0  # the outbox's
+        self.missed: Sequence[Recorded] | None = None
         self.in_flight = 0
         self.late_coins: int | None = None  # the newest balance that changed here: a welcome under way says it
         self.allowance = Allowance(claims.role)

@@ -20,13 +20,14 @@ from protocol.session import Heartbeat, Notice, WalletChanged, Welcome, You
 from protocol.wire import SUBPROTOCOLS, Codec, Command, Ok
 from server import background, limits
 from server.admission import Admission, Admitted, NotAdmitted, Place, Places, Since
-from server.frames import TEXT, Prepared, encode_message, encoded, encoded_replayed, join_messages
+from server.frames import TEXT, Prepared, encode_message, join_messages
+from server.handshake import TAKEOVER
 from server.history import NoSuchRoom, Recorded
 from server.money import Change
 from server.plain import PlainConnection, deny
 from server.registry import HANDLERS
 from server.room import Member, Room, Rooms, Services
-from server.socket import TAKEOVER, Connection
+from server.socket import Connection
 from server.store import keys
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore
@@ -139,9 +140,7 @@ class Sessions:
         if room.gone or connection.closing:
             connection.close(Close.INTERNAL)
             return
-        flushed = room.outbox.flushed
-        live = room.outbox.after(shown.seq, flushed)
-        if live is None:  # the room ran on by a whole ring meanwhile
+        if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # the room ran on by a whole ring meanwhile
             connection.close(Close.INTERNAL)
             return
         member.welcomed = True
@@ -168,13 +167,9 @@ class Sessions:
             heartbeat_s=limits.HEARTBEAT_S,
             server_time_ms=self._services.clock.now_ms(),
         )
-        codec = connection.codec
         hello = msgspec.json.encode(welcome)
-        messages = [hello if codec == "json" else protocol.to_msgpack(hello)]
-        messages += encoded_replayed(codec, missed or [])
-        messages += encoded(codec, live)
-        member.cursor = max(shown.seq, flushed)
-        connection.send(Prepared(codec, join_messages(codec, messages)))
+        hello = hello if connection.codec == "json" else protocol.to_msgpack(hello)
+        room.outbox.greet(member, hello, shown.seq, missed or ())
         self.joins += 1
         if coins is None and member.role != "overlay":
             self._without_coins.add(member)
@@ -185,7 +180,9 @@ class Sessions:
         if since.seq > seq or seq - since.seq > limits.REPLAY_EVENTS_MAX:
             return None
         events = room.outbox.after(since.seq, seq)
-        return events if events is not None else await self._services.history.read(room.id, since.seq, seq)
+        if events is None:
+            events = await self._services.history.read(room.id, since.seq, seq)
+        return None if events and sum(len(event.json) for event in events) > limits.REPLAY_BYTES_MAX else events
 
     # --- what the sockets say (Hub) ----------------------------------------------------------------------------
     def received(self, connection: AnyConnection, opcode: int, payload: bytes) -> None:
@@ -357,6 +354,8 @@ class Sessions:
         connection.heard = connection.sent = False
         if now_s >= connection.member.expires_s:
             connection.close(Close.TOKEN_EXPIRED)
+        elif connection.paused and connection.stalled(self._loop.time()):
+            connection.close(Close.SLOW_READER)
         elif connection.silent * limits.WHEEL_S >= limits.UNRESPONSIVE_S:
             connection.close(Close.UNRESPONSIVE)
         elif (connection.quiet + 1) * limits.WHEEL_S >= limits.HEARTBEAT_S:

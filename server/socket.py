@@ -1,19 +1,11 @@
 """A socket is bytes here: frames in, frames out, closing. No task, queue or timer of its own while it is open.
 
-The handshake is uvicorn's (its class on websockets' sans-I/O core). When the app has accepted, it takes the
-connection over: the transport gets the lean `Connection`, and the handshake's objects and the ASGI task go away.
+When the app has accepted a handshake (handshake.py) it takes the connection over: the transport gets this lean one.
 """
 
 import asyncio
 import time
-import zlib
-from typing import Any, Final, Protocol, TypeVar, cast
-
-from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
+from typing import Any, Protocol, TypeVar
 
 from protocol.closes import Close
 from protocol.wire import Codec
@@ -26,7 +18,6 @@ try:
 except ImportError:  # a platform without the compiled extension
     from websockets.utils import apply_mask
 
-TAKEOVER: Final = "liveroom.takeover"
 CONTINUATION, CLOSE, PING, PONG = 0x0, 0x8, 0x9, 0xA
 _CLOSE_CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 
@@ -61,7 +52,9 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_rest",
         "_servers",
+        "_taken_at",
         "_told",
+        "_waiting",
         "_waits",
         "closing",
         "codec",
@@ -81,6 +74,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._servers = servers
         self._told: list[bytes] | None = None
+        self._waiting = 0  # bytes, while it is paused: when it was last looked at, and written since
+        self._taken_at = 0.0  # loop time when the peer was last seen to have taken some of them
         self._rest = b""
         self._fragments: bytearray | None = None
         self._fragments_first = 0
@@ -101,15 +96,26 @@ class Connection(asyncio.Protocol):
 
     # --- writing -----------------------------------------------------------------------------------------------
     def send(self, prepared: Prepared) -> None:
-        """Write a frame. A peer that reads nothing and still asks is cut off at a bound."""
+        """Write a frame. A peer that asks faster than it reads is cut off at a bound."""
         if self._told:
             self._uncork()
         self.sent = True
         if self.closing:
             return
-        self.transport.write(prepared.deflated if self.deflates else prepared.frame)
+        frame = prepared.deflated if self.deflates else prepared.frame
+        if self.paused:
+            self._waiting += len(frame)
+        self.transport.write(frame)
         if self.paused and self.transport.get_write_buffer_size() > limits.WRITE_BYTES_MAX:
             self.close(Close.SLOW_READER)
+
+    def stalled(self, now: float) -> bool:
+        """Whether a peer that something waits for has taken nothing of it for too long. `now` is the loop's time."""
+        waiting = self.transport.get_write_buffer_size()
+        if waiting < self._waiting:
+            self._taken_at = now
+        self._waiting = waiting
+        return now - self._taken_at >= limits.STALLED_S_MAX
 
     def tell(self, message: bytes) -> None:
         """An encoded message for this peer alone. Those of a turn of the loop and the next share a frame: a write is
@@ -154,6 +160,7 @@ class Connection(asyncio.Protocol):
     # --- asyncio's side ----------------------------------------------------------------------------------------
     def pause_writing(self) -> None:
         self.paused = True
+        self._waiting, self._taken_at = self.transport.get_write_buffer_size(), self._loop.time()
 
     def resume_writing(self) -> None:
         self.paused = False
@@ -317,78 +324,3 @@ def _is_close(payload: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return len(payload) >= 2 and may_stand_on_the_wire
-
-
-class _NoTransport:
-    """What the handshake holds after it has let go of the transport."""
-
-    def close(self) -> None: ...
-    def write(self, _data: bytes) -> None: ...
-    def is_closing(self) -> bool:
-        return True
-
-
-class LiveroomWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's handshake, offering the app to take the connection over (an ASGI scope extension).
-
-    Compression is agreed without contexts on either side: what is deflated once is right for every socket.
-    """
-
-    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        without_contexts = ServerPerMessageDeflateFactory(
-            server_no_context_takeover=True, client_no_context_takeover=True
-        )
-        self.conn = ServerProtocol(extensions=[without_contexts], max_size=limits.FRAME_BYTES_MAX, logger=self.logger)
-        self._early = False  # the peer sent something behind its request
-
-    def handle_connect(self, event: Request) -> None:
-        super().handle_connect(event)
-        if self.handshake_initiated and not self.close_sent:
-            self.scope["extensions"][TAKEOVER] = cast(Any, self.take_over)
-
-    def data_received(self, data: bytes) -> None:
-        """As uvicorn's; a head that is too long or no request is answered (414, 431, 400), not held for ever.
-
-        Frames before our 101 are not parsed (RFC 6455, section 4.1, allows none).
-        """
-        if self.handshake_initiated:
-            self._early = True
-            self.transport.pause_reading()
-            return
-        super().data_received(data)
-        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.close_sent:
-            self.close_sent = self.handshake_complete = True
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            self.transport.close()
-
-    async def send(self, message: ASGISendEvent) -> None:
-        """As uvicorn's; a refusal as HTTP is a finished handshake too, not an error to be logged."""
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body" and self.close_sent:
-            self.handshake_complete = True
-
-    def take_over(self, hub: Hub[Connection], codec: Codec) -> Connection:
-        """After accept: the lean connection, which has the transport from now on. Reading waits for `welcome`."""
-        transport = self.transport
-        connection = Connection(hub, transport, codec, self.connections)
-        for extension in self.conn.extensions:
-            if isinstance(extension, PerMessageDeflate):
-                connection.inflates = True
-                connection.deflates = (
-                    extension.local_max_window_bits == zlib.MAX_WBITS
-                )  # a smaller one gets plain frames
-        transport.set_write_buffer_limits(high=limits.WRITE_HIGH_BYTES, low=limits.WRITE_LOW_BYTES)
-        if not transport.is_reading():
-            transport.resume_reading()
-        transport.set_protocol(connection)
-        self.connections.discard(self)
-        cast(set[Any], self.connections).add(connection)
-        self.transport = cast(asyncio.Transport, _NoTransport())
-        self.handshake_complete = True  # also when uvicorn wrote no 101, because the peer has just left
-        connection.closing = transport.is_closing()
-        if self._early:  # they are lost, and so are those in the request's own segment, of which we never hear
-            connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")
-        else:
-            transport.pause_reading()
-        return connection

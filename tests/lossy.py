@@ -4,8 +4,6 @@ import asyncio
 from pathlib import Path
 from typing import cast
 
-SENT_BYTES = 100_000
-
 
 class LossyWire:
     """A unix socket in front of a store's. What passes is whole until a test says otherwise."""
@@ -14,6 +12,7 @@ class LossyWire:
         self.path = path
         self.store = store
         self.held = False
+        self.silent = False
         self.joints: set[_Joint] = set()
         self._server: asyncio.Server | None = None
         self._word = b""
@@ -38,24 +37,35 @@ class LossyWire:
         """The next request with this word is carried out, and its connection ends instead of the reply."""
         self._lose, self._word = "reply", word.encode()
 
+    def swallow(self, word: str) -> None:
+        """The next request with this word vanishes, and its connection goes on."""
+        self._lose, self._word = "word", word.encode()
+
+    def silence(self) -> None:
+        """The store's host is gone without a word: nothing passes and nothing ends, on new connections too."""
+        self.silent = True
+        self.silence_links()
+
+    def silence_links(self, word: str = "") -> None:
+        """The same for the connections that there are, or those of them over which this word was said."""
+        for joint in self.joints:
+            joint.silent = joint.silent or word.encode() in joint.said
+
+    def heal(self) -> None:
+        """New connections are good ones; those that were silenced stay so."""
+        self.silent = False
+
     @property
     def lost(self) -> bool:
         """Whether that has happened."""
         return not self._lose
 
     def loses(self, request: bytes) -> str:
-        """What becomes of this request: `request`, `reply`, or nothing is lost."""
+        """What is lost: the request or the reply, and the connection with it, the `word` alone, or nothing."""
         if not self._lose or self._word not in request:
             return ""
         lose, self._lose = self._lose, ""
         return lose
-
-    def silence(self, word: str) -> int:
-        """The host behind the connections that ever sent this word is gone, without a reset; how many those are."""
-        found = [joint for joint in self.joints if word.encode() in joint.sent]
-        for joint in found:
-            joint.silent = True
-        return len(found)
 
     def hold(self) -> None:
         """Replies wait until `release`."""
@@ -77,8 +87,8 @@ class _Joint(asyncio.Protocol):
         self._requests = b""
         self._replies = b""
         self._reply_is_lost = False
-        self.sent = b""  # the beginning of what was asked: enough to know the connection by
-        self.silent = False
+        self.silent = wire.silent
+        self.said = b""
         self.connecting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -98,10 +108,12 @@ class _Joint(asyncio.Protocol):
         far.write(self._requests)
 
     def data_received(self, data: bytes) -> None:
-        self.sent += data if len(self.sent) < SENT_BYTES else b""
         if self.silent:
             return
+        self.said += data
         lost = self._wire.loses(data)
+        if lost == "word":
+            return
         if lost == "request":
             self.cut()
             return

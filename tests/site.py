@@ -18,12 +18,12 @@ from protocol.ids import uuid7
 from server import limits
 from server.app import Node, create_app
 from server.clock import Clock
+from server.handshake import LiveroomWebSocket
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit
 from server.journal.drain import Drain
 from server.patience import PatientHttp
 from server.settings import Settings
-from server.socket import LiveroomWebSocket
 from server.store.cluster import open_store
 
 WAIT_S = 10.0

@@ -1,16 +1,18 @@
 """The fan-out: a bus that loses messages loses nobody an event, and a history that changed sends everybody back."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+import websockets
 
 from protocol.closes import Close
 from server import limits
 from server.room import Room
 from server.store import keys
 from tests.conftest import Stores
+from tests.lossy import LossyWire
 from tests.program import eventually
 from tests.site import Site, Viewer
 
@@ -94,6 +96,73 @@ async def test_a_bus_connection_that_is_cut(site: Site, stores: Stores) -> None:
     assert_whole(bob)
 
 
+# --- a link that falls silent --------------------------------------------------------------------------------------
+@pytest.fixture
+async def wire(stores: Stores) -> AsyncIterator[LossyWire]:
+    """A wire to the room store."""
+    made = LossyWire(stores.room.socket.with_name("room-wire.sock"), stores.room.socket)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def far_site(another_site: Callable[..., Awaitable[Site]], wire: LossyWire) -> Site:
+    """A node whose room store is at the other end of that wire."""
+    return await another_site(LIVEROOM_ROOM_URL=f"unix://{wire.path}")
+
+
+async def test_a_bus_link_that_falls_silent(far_site: Site, wire: LossyWire, another_site: AnotherSite) -> None:
+    """Nothing comes and nothing ends: it is noticed in seconds. Open rooms miss nothing, and others can be opened."""
+    other = await another_site()
+    await other.put_room("other")
+    alice, bob = await far_site.join("alice"), await other.join("bob")
+    wire.silence_links("SUBSCRIBE")
+    await bob.ask("chat.send", text="do you hear me?")
+    carol = await far_site.join("carol", room="other")
+    await alice.happened("chat.sent", text="do you hear me?")
+    await bob.ask("chat.send", text="and now?")
+    await alice.happened("chat.sent", text="and now?")
+    assert_whole(alice)
+    assert (await carol.ask("chat.send", text="here I am"))["type"] == "ok"
+    await carol.happened("chat.sent", text="here I am")
+
+
+async def test_a_room_store_that_falls_silent(far_site: Site, wire: LossyWire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is sent to a node whose room store is gone without a word, though nothing is asked of it meanwhile."""
+    monkeypatch.setattr(limits, "STORE_CALL_S_MAX", 2.0)
+    monkeypatch.setattr(limits, "BUS_SILENT_S", 1.0)
+    wire.silence()
+    node = far_site.node
+    await eventually(lambda: not node.fanout.up and not node.room_store.up, what="noticing it")
+    ready = await far_site.http.get("/readyz")
+    assert (ready.status_code, ready.json()["bus"], ready.json()["room_store"]) == (503, False, False)
+    wire.heal()
+    await eventually(lambda: node.fanout.up and node.room_store.up, what="the room store")
+    assert (await far_site.http.get("/readyz")).status_code == 200
+
+
+async def test_a_subscription_that_is_not_answered(
+    far_site: Site, wire: LossyWire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that does not do what it is told is no good, whatever else it answers: the next join has another one."""
+    await far_site.put_room("other")
+    alice = await far_site.join("alice")
+    monkeypatch.setattr(limits, "STORE_CALL_S_MAX", 0.3)
+    link = far_site.node.fanout._bus.link
+    wire.swallow("SUBSCRIBE")
+    with pytest.raises(websockets.InvalidStatus) as no:
+        await far_site.join("bob", room="other")
+    assert no.value.response.status_code == 503
+    monkeypatch.undo()
+    await eventually(lambda: far_site.node.fanout._bus.link not in (link, None), what="another link")
+    bob = await far_site.join("bob", room="other")
+    assert (await bob.ask("chat.send", text="here I am"))["type"] == "ok"
+    await alice.ask("chat.send", text="still here")
+    await alice.happened("chat.sent", text="still here")
+
+
+# --- what the bus gets wrong ---------------------------------------------------------------------------------------
 async def test_twice_and_out_of_order(site: Site, stores: Stores) -> None:
     """An event that comes twice is told once; one that comes before its time waits for those before it."""
     alice = await site.join("alice")

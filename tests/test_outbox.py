@@ -1,6 +1,7 @@
 """The outbox: one frame for everybody, a ring to catch up from, and an end for who is too far behind."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -28,7 +29,8 @@ class Socket:
         self.codec: Codec = codec
         self.paused = paused
         self.closing = False
-        self.cursor = 0
+        self.cursor = self.due_to = self.replay_to = 0
+        self.missed: Sequence[Recorded] | None = None
         self.sink = self
         self.frames: list[Prepared] = []
         self.closed: Close | None = None
@@ -51,6 +53,14 @@ class Socket:
     @property
     def seqs(self) -> list[int]:
         return [message["seq"] for message in self.messages if "seq" in message]
+
+    @property
+    def replayed(self) -> list[int]:
+        return [message["seq"] for message in self.messages if message.get("replayed")]
+
+    def assert_pieces(self) -> None:
+        """No frame is larger than a piece and its last event, and what came before it."""
+        assert all(len(frame.payload) < 2 * limits.PIECE_BYTES for frame in self.frames)
 
     @property
     def hidden(self) -> list[int]:
@@ -204,13 +214,13 @@ async def test_catching_up_goes_in_bounded_pieces() -> None:
     """A long absence is not one large write, and stops where the socket pauses again."""
     slow = Socket(paused=True)
     box = outbox(slow)
-    large = "x" * (limits.CATCH_UP_BYTES_MAX // 3)
+    large = "x" * (limits.PIECE_BYTES // 3)
     await record(box, *(event(seq, large, "gifts.sent") for seq in range(1, 8)))
     slow.paused, slow.pauses_at = False, 2
     box.catch_up(slow)
     assert slow.paused
     assert slow.seqs == [1, 2, 3, 4, 5, 6]
-    assert all(len(frame.payload) < 2 * limits.CATCH_UP_BYTES_MAX for frame in slow.frames)
+    assert all(len(frame.payload) < 2 * limits.PIECE_BYTES for frame in slow.frames)
     slow.paused, slow.pauses_at = False, 99
     box.catch_up(slow)
     assert slow.seqs == [1, 2, 3, 4, 5, 6, 7]

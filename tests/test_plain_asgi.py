@@ -186,7 +186,7 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "WRITE_LOW_BYTES", 4 * 1024)
     monkeypatch.setattr(limits, "WRITE_HIGH_BYTES", 16 * 1024)
     monkeypatch.setattr(limits, "WRITE_BYTES_MAX", 128 * 1024)
-    monkeypatch.setattr(limits, "CATCH_UP_BYTES_MAX", 8 * 1024)
+    monkeypatch.setattr(limits, "PIECE_BYTES", 8 * 1024)
 
 
 async def slow_peer(site: Site, peers: Peers, role: str = "overlay") -> RawSocket:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import signal
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -133,3 +134,25 @@ async def test_the_bus_finds_another_node(cluster: Cluster, on_cluster: MakeSite
         victim.wait(lambda victim=victim: "cluster_state:ok" in str(victim.client.execute_command("CLUSTER", "INFO")))
         for viewer in (here, there):
             await viewer.leave()
+
+
+async def test_the_bus_leaves_a_silent_node(cluster: Cluster, on_cluster: MakeSite) -> None:
+    """A primary that says nothing any more, and whose connections do not end: the bus goes on at another one."""
+    site, other = await on_cluster(), await on_cluster()
+    fanout = site.node.fanout
+    link = fanout._bus.link
+    assert link is not None
+    assert link._transport is not None
+    victim = next(node for node in cluster.nodes if node.port == link._transport.get_extra_info("peername")[1])
+    room = next(each for each in ROOMS if owner(cluster, each) is not victim)
+    await put(site, room)
+    here, there = await site.join("alice", room=room), await other.join("bob", room=room)
+    assert victim.process is not None
+    victim.process.send_signal(signal.SIGSTOP)
+    try:
+        await eventually(lambda: fanout.up and fanout._bus.link is not link, WAIT_S, "another link")
+        said = await says(there, "do you hear me?")
+        await here.happened("chat.sent", id=said["id"])
+    finally:
+        victim.process.send_signal(signal.SIGCONT)
+    victim.wait(lambda: "cluster_state:ok" in str(victim.client.execute_command("CLUSTER", "INFO")))

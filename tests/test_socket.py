@@ -16,8 +16,9 @@ from websockets.server import ServerProtocol
 
 from protocol.closes import Close
 from server import limits
+from server.handshake import TAKEOVER
 from server.outbox import Prepared
-from server.socket import TAKEOVER, Connection
+from server.socket import Connection
 from tests.frames import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Heard, Wire, feed, masked, written_frames
 from tests.site import Site
 
@@ -212,6 +213,32 @@ async def test_who_reads_nothing_is_cut_off() -> None:
     assert wire.let_go
     connection.data_received(masked(PING, b"still there?"))
     assert b"still there?" not in wire.written
+
+
+async def test_who_takes_nothing_is_told_from_who_reads_slowly() -> None:
+    """Any byte that was taken counts, also while more is written; and a peer for which nothing waited is not late."""
+
+    class Pipe(Wire):
+        taken = 0
+
+        def get_write_buffer_size(self) -> int:
+            return len(self.written) - self.taken
+
+    wire = Pipe()
+    connection = Connection(Heard(), wire, "json", set())
+    connection.send(Prepared("json", b"x" * 100_000))
+    connection.pause_writing()
+    began = asyncio.get_running_loop().time()
+    assert not connection.stalled(began + limits.STALLED_S_MAX - 1)
+    wire.taken = 10
+    connection.send(Prepared("json", b"x" * 1_000))  # more waits than before
+    assert not connection.stalled(began + limits.STALLED_S_MAX + 1)
+    connection.send(Prepared("json", b"x" * 1_000))
+    assert not connection.stalled(began + 2 * limits.STALLED_S_MAX)
+    assert connection.stalled(began + 2 * limits.STALLED_S_MAX + 2)
+    connection.resume_writing()
+    connection.pause_writing()
+    assert not connection.stalled(asyncio.get_running_loop().time())
 
 
 async def test_what_is_told_in_two_turns_shares_a_frame() -> None:

@@ -61,7 +61,7 @@ LAYERS = (
     ("server.wallet", "server.outbox"),
     ("server.wallet_cluster", "server.fanout", "server.registry"),
     ("server.room", "server.socket", "server.patience"),
-    ("server.features", "server.admission", "server.plain"),
+    ("server.features", "server.admission", "server.plain", "server.handshake"),
     ("server.audit_watch", "server.journal.earnings"),
     ("server.session", "server.journal.purchases", "server.journal.reversals", "server.journal.retell"),
     ("server.journal.drain", "server.journal.recovery", "server.journal.repair", "server.http.api"),
@@ -206,6 +206,7 @@ def test_every_spine_module_has_its_tests() -> None:
         "registry": "tests/test_tidy.py and the features",
         "catalogue": "tests/test_settings.py",
         "metrics": "tests/test_http.py",
+        "handshake": "tests/test_socket.py",
         "plain": "tests/test_plain_asgi.py",
         "admission": "tests/test_session.py",
     }

@@ -46,7 +46,6 @@ NUMBERS: dict[str, dict[float, str]] = {
 
 # Waiting by looking again and again is for what sends no event.
 LOOKS_AGAIN = {
-    "tests/test_bus.py": "a node that is not ready sends no event",
     "tests/site.py": "uvicorn says only by a flag that it has started",
     "tests/stores.py": "a store that starts can only be asked",
     "tests/torture/losses.py": "a measurement: a crash comes in the middle of something",

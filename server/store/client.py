@@ -77,7 +77,7 @@ class Link(asyncio.Protocol):
         self._on_push = on_push
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self.answered = 0
+        self.heard = 0  # how often something came
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -116,6 +116,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
+        self.heard += 1
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not False:
@@ -129,9 +130,12 @@ class Link(asyncio.Protocol):
             self.abort()
 
     def _answer(self, reply: Any) -> None:
-        future = self._waiting.popleft()
-        self.answered += 1
         refused = isinstance(reply, hiredis.ReplyError)
+        if not self._waiting:  # to what is answered by pushes alone, or by an error
+            log.warning("store_unasked_reply", reply=str(reply)[: limits.LOGGED_CHARS_MAX])
+            self.abort()
+            return
+        future = self._waiting.popleft()
         if refused and str(reply).startswith("READONLY"):
             self.abort()  # a primary once: who is it now is asked at the address, and that one is opened anew
         if future.done():  # its caller was cancelled
@@ -169,11 +173,10 @@ class Store:
         on_up: Callable[["Link"], Awaitable[None]] | None = None,
         on_down: Callable[[], None] | None = None,
         on_push: Callable[[list[Any]], None] | None = None,
-        silent_s: float = limits.STORE_CALL_S_MAX,
+        listens: bool = False,
     ) -> None:
-        """`silent_s`: a connection that answers nothing for so long is dropped, also when nobody else asked."""
         self.name = name
-        self._silent_s = silent_s
+        self._listens = listens  # nothing is asked of it: a link is dropped sooner when it falls silent
         self._url = url  # or who says it, anew for each connection
         if isinstance(url, str):
             parse_address(url)  # what is none is told at once
@@ -288,26 +291,25 @@ class Store:
             await self._on_up(link)
 
     async def _watch(self) -> None:
-        """Until the link is lost: drop it when it answers nothing for too long.
+        """Until the link is lost: ask for a sign of life when it is idle, drop it when it is silent for too long.
 
-        A host that goes without a reset leaves a connection that looks well for a quarter of an hour: TCP tries again
-        and again. So an idle one is pinged.
+        A host that is gone without a word ends no connection: TCP alone would take a quarter of an hour to notice.
         """
         link = self.link
         assert link is not None
-        answered, since = link.answered, 0.0
+        heard, since = link.heard, 0.0
         while not self._lost.is_set():
-            if not link.pending:
-                with contextlib.suppress(StoreDown):
-                    link.call("PING").add_done_callback(_unread)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.STORE_PING_S):  # in 3.11 wait_for may swallow a cancellation
                     await self._lost.wait()
-            since = since + limits.STORE_PING_S if link.pending and link.answered == answered else 0.0
-            answered = link.answered
-            if since >= self._silent_s:
+            since = since + limits.STORE_PING_S if link.pending and link.heard == heard else 0.0
+            heard = link.heard
+            if since >= (limits.BUS_SILENT_S if self._listens else limits.STORE_CALL_S_MAX):
                 log.warning("store_silent", store=self.name, pending=link.pending)
                 link.abort()
+            elif not link.pending:
+                with contextlib.suppress(StoreDown):
+                    link.call("PING").add_done_callback(_retrieve)
 
     def _on_lost(self, link: Link) -> None:
         self._lost.set()
@@ -322,7 +324,7 @@ class Store:
             self._on_down()
 
 
-def _unread(answer: asyncio.Future[Any]) -> None:
-    """Nobody reads a ping's answer: that one came is all."""
-    if not answer.cancelled():
-        answer.exception()
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    """Any answer is a sign of life, a refusal too."""
+    if not future.cancelled():
+        future.exception()

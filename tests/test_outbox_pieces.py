@@ -1,0 +1,93 @@
+"""The outbox, when there is much to say: flushes and replays in pieces, whole for who is due them."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from protocol.wire import Codec
+from tests.test_outbox import Socket, event, outbox, record
+
+
+async def test_a_flush_of_much_goes_in_pieces() -> None:
+    """Everybody writable gets all of it at once, in frames that they share; who is paused after one goes on alone."""
+    quick, other, slow, slower = Socket(), Socket(), Socket(), Socket()
+    slow.pauses_at = slower.pauses_at = 1
+    box = outbox(quick, other, slow, slower)
+    events = [event(seq, "x" * 2_000) for seq in range(1, 501)]
+    before = len(asyncio.all_tasks())
+    await record(box, *events)
+    assert quick.seqs == other.seqs == list(range(1, 501))
+    assert [id(frame) for frame in quick.frames] == [id(frame) for frame in other.frames]
+    quick.assert_pieces()
+    for piece in range(2, 17):
+        for each in (slow, slower):
+            each.paused, each.pauses_at = False, piece
+            box.catch_up(each)
+    assert slow.seqs == slower.seqs == list(range(1, 501))
+    assert slow.hidden == []
+    assert [id(frame) for frame in slow.frames] == [id(frame) for frame in slower.frames]
+    slow.assert_pieces()
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_what_comes_behind_a_large_flush_is_thinned_again() -> None:
+    """Who was with the others when it began is due all of that flush, and of what came since no more than ever."""
+    slow, late = Socket(), Socket(paused=True)
+    slow.pauses_at = 1
+    box = outbox(slow, late)
+    await record(box, *(event(seq, "x" * 2_000) for seq in range(1, 101)))
+    await record(box, *(event(seq, "x" * 2_000) for seq in range(101, 201)))
+    for each in (slow, late):
+        each.paused, each.pauses_at = False, 99
+        box.catch_up(each)
+    assert (slow.seqs, slow.hidden) == (list(range(1, 101)), [100])
+    assert (late.seqs, late.hidden) == ([], [200])
+
+
+# --- who comes -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+@pytest.mark.parametrize("held", [False, True], ids=["in the ring", "of the history"])
+async def test_a_replay_goes_in_pieces(codec: Codec, held: bool) -> None:
+    """The welcome comes first, what was missed is whole and marked, what came since is whole; what follows is live."""
+    events = [event(seq, "x" * 2_000) for seq in range(1, 301)]
+    box = outbox()
+    if held:
+        box.begin(200)
+    else:
+        await record(box, *events[:200])
+    await record(box, *events[200:])
+    reader = Socket(codec)
+    reader.pauses_at = 1
+    hello = b'{"type":"welcome"}' if codec == "json" else msgspec.msgpack.encode({"type": "welcome"})
+    box.greet(reader, hello, 200, events[:200])
+    assert (reader.missed is not None) is held
+    box._readers = lambda: [reader]
+    await record(box, event(301))
+    for piece in range(2, 30):
+        assert reader.messages[0] == {"type": "welcome"}
+        assert reader.seqs == list(range(1, reader.cursor + 1))
+        reader.paused, reader.pauses_at = False, piece
+        box.catch_up(reader)
+    assert reader.seqs == list(range(1, 302))
+    assert (reader.replayed, reader.hidden, reader.missed) == (list(range(1, 201)), [], None)
+    reader.assert_pieces()
+    reader.paused, reader.pauses_at = False, 99
+    await record(box, event(302))
+    assert reader.seqs[-1] == 302
+
+
+async def test_a_snapshot_that_is_newer_than_the_room() -> None:
+    """Somebody who is told more than the others have is told the rest of it as it can, and nothing twice."""
+    events = [event(seq, "x" * 2_000) for seq in range(1, 101)]
+    box = outbox()
+    await record(box, *events[:50])
+    reader = Socket()
+    reader.pauses_at = 1
+    box.greet(reader, b'{"type":"welcome"}', 100, events[20:])
+    reader.paused, reader.pauses_at = False, 99
+    box.catch_up(reader)
+    box._readers = lambda: [reader]
+    await record(box, *events[50:], event(101))
+    assert reader.seqs == list(range(21, 102))
+    assert reader.replayed == list(range(21, 101))
