@@ -76,7 +76,6 @@ SPEND_CALLS_MAX = 2  # in flight: the store works on one while we make the next 
 SPEND_QUEUE_MAX = 5_000  # gifts that wait on a node; above it `wallet_unavailable` at once
 SPEND_WAIT_S = 5.0  # an answer that is unknown for longer is told as such
 SPEND_RETRY_MS = 1_000
-COINS_PER_GIFT_MAX = 999_999_999  # nine digits: the script's check, far from 2^53
 TOPUP_COINS_MAX = 100_000_000
 DAY_MS = 86_400_000
 REPLAY_BATCH = 200  # journal rows per script call when a store is brought up to the journal
@@ -167,7 +166,6 @@ TOKEN_TTL_S_MAX = 30 * 86_400
 TOKEN_BYTES_MAX = 4_096
 ENTRIES_PAGE = 100
 RETRY_AFTER_S = 5
-JSON_CACHE_S = 60
 
 LOGGED_CHARS_MAX = 300  # of another program's error in our log
 

@@ -249,7 +249,7 @@ async def end_combos(room: Room) -> None:
             [*event_keys(room.id), keys.room_state(room.id)],
             [limits.HISTORY_EVENTS_MAX, room.services.clock.new_id()],
         )
-        combos.running = int(outcome[1]) > 0 or combos.running
+        combos.running = int(outcome[0]) > 0 or combos.running
     except StoreError:
         combos.running = True
         raise

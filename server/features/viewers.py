@@ -106,12 +106,12 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
     except BaseException:
         presence.changed.update(batch)
         raise
-    forgotten = here and outcome[3] == b"new" and bool(presence.counted)
+    forgotten = here and outcome[2] == b"new" and bool(presence.counted)
     presence.counted.update(came)
     presence.counted.difference_update(went)
-    if outcome[2] == b"told":
+    if outcome[1] == b"told":
         presence.joined.clear()
-    presence.later = outcome[2] == b"later"
+    presence.later = outcome[1] == b"later"
     if forgotten:  # others took this node for dead, or the store lost its set: say everybody again
         presence.changed.update(presence.counted)
         presence.counted = set(came)

@@ -65,7 +65,6 @@ class Outbox:
         self.flushed_at = -1e9  # loop time of the last flush
         self.head = 0  # seq of the newest event
         self.flushed = 0  # everybody writable has at least this
-        self.delivered = 0
 
     def begin(self, seq: int, recent: Sequence[Recorded] = ()) -> None:
         """Start (again) at `seq`, with what went before it for those who resume."""
@@ -158,9 +157,7 @@ class Outbox:
         if prepared is None:
             sink.close(Close.SLOW_READER)
             return
-        if flush.to > reader.cursor:
-            self.delivered += flush.to - reader.cursor
-            reader.cursor = flush.to
+        reader.cursor = max(reader.cursor, flush.to)
         sink.send(prepared)
 
     def _prepare(self, codec: Codec, cursor: int, flush: _Round) -> Prepared | None:
@@ -185,7 +182,6 @@ class Outbox:
             messages = encoded(sink.codec, shown)
             if hidden:
                 messages.append(_hidden_notice(sink.codec, hidden))
-            self.delivered += to - reader.cursor
             reader.cursor = to
             sink.send(Prepared(sink.codec, join_messages(sink.codec, messages)))
 

@@ -49,13 +49,8 @@ def receipt(user_id: str, operation: str) -> str:
     return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:k:{user_id}:{operation}"
 
 
-def combo_count(user_id: str, combo_id: str) -> str:
-    """Counter: gifts of one streak of one user."""
-    return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:c:{user_id}:{combo_id}"
-
-
 def spend_keys(viewer_id: str, creator_id: str, gift_id: str, combo_id: str | None) -> tuple[int, tuple[str, ...]]:
-    """The viewer's partition, and what `wallet_spend` takes: wallet, credit, receipt, combo, log, meta."""
+    """The viewer's partition, and what `wallet_spend` takes: wallet, credit, receipt, the streak's count, log, meta."""
     partition = partition_of(viewer_id)
     tag = f"{{{PARTITION_TAGS[partition]}}}"
     return partition, (

@@ -56,18 +56,14 @@ def test_viewers_spread_over_partitions() -> None:
 @given(viewer=NAMES, creator=NAMES)
 def test_a_gift_is_in_one_slot(viewer: str, creator: str) -> None:
     """All that one gift reads and writes has one hash tag."""
-    partition = keys.partition_of(viewer)
-    touched = [
-        keys.wallet(viewer),
-        keys.credit(partition, creator),
-        keys.receipt(viewer, "01890a5d-ac96-774b-bcce-b302099a8057"),
-        keys.receipt(viewer, "topup:1"),
-        keys.combo_count(viewer, "c"),
-        keys.log(partition),
-        keys.wallet_meta(partition),
-    ]
+    gift_id = "01890a5d-ac96-774b-bcce-b302099a8057"
+    partition, touched = keys.spend_keys(viewer, creator, gift_id, "c")
+    assert partition == keys.partition_of(viewer)
     assert {tag_of(key) for key in touched} == {keys.PARTITION_TAGS[partition]}
-    assert len(set(touched)) == len(touched)
+    wallet, credit, receipt, streak, log, meta = touched
+    assert (wallet, credit) == (keys.wallet(viewer), keys.credit(partition, creator))
+    assert (receipt, log, meta) == (keys.receipt(viewer, gift_id), keys.log(partition), keys.wallet_meta(partition))
+    assert len({*touched, keys.receipt(viewer, "topup:1"), streak}) == 7
 
 
 @given(room=NAMES, other=NAMES, user=NAMES)
