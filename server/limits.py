@@ -39,7 +39,7 @@ assert REPLAY_EVENTS_MAX <= RING_EVENTS_MAX <= HISTORY_EVENTS_MAX
 TICK_MS_MIN = 20.0  # all events of a tick in one write per socket; a quiet room flushes at once
 TICK_MS_MAX = 250.0  # no later, however many watch
 FLUSH_SHARE = 0.2  # of the loop's time for one room's writing: the tick is as long as that takes
-FLUSH_SOCKET_S = 9e-6  # what a write costs before it was measured here (design: 8.4 us, of which 7.9 are the kernel's)
+FLUSH_SOCKET_S = 9e-6  # what a write costs before it was measured here (8.4 us, of which 7.9 are the kernel's)
 FLUSH_COST_WEIGHT = 0.1  # of a full chunk's measure in the running mean
 LAG_EVERY_S = 0.1  # how often the loop's lag is looked at
 LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # 20 ms is the aim of a full hall
