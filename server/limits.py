@@ -55,7 +55,7 @@ assert REPLAY_EVENTS_MAX <= RING_EVENTS_MAX <= HISTORY_EVENTS_MAX
 TICK_MS_MIN = 20.0  # all events of a tick in one write per socket; a quiet room flushes at once
 TICK_MS_MAX = 250.0  # no later, however many watch
 FLUSH_SHARE = 0.2  # of the loop's time for one room's writing: the tick is as long as that takes
-FLUSH_SOCKET_S = 9e-6  # what a write costs before it was measured here (design: 8.4 us, of which 7.9 are the kernel's)
+FLUSH_SOCKET_S = 9e-6  # what a write costs before it was measured here (8.4 us, of which 7.9 are the kernel's)
 FLUSH_COST_WEIGHT = 0.1  # of a full chunk's measure in the running mean
 LAG_EVERY_S = 0.1  # how often the loop's lag is looked at
 LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # 20 ms is the aim of a full hall
@@ -93,7 +93,6 @@ SPEND_CALLS_MAX = 2  # in flight: the store works on one while we make the next 
 SPEND_QUEUE_MAX = 5_000  # gifts that wait on a node; above it `wallet_unavailable` at once
 SPEND_WAIT_S = 5.0  # an answer that is unknown for longer is told as such
 SPEND_RETRY_MS = 1_000
-COINS_PER_GIFT_MAX = 999_999_999  # nine digits: the script's check, far from 2^53
 TOPUP_COINS_MAX = 100_000_000
 DAY_MS = 86_400_000
 REPLAY_BATCH = 200  # journal rows per script call when a store is brought up to the journal
@@ -187,7 +186,6 @@ TOKEN_TTL_S_MAX = 30 * 86_400
 TOKEN_BYTES_MAX = 4_096
 ENTRIES_PAGE = 100
 RETRY_AFTER_S = 5
-JSON_CACHE_S = 60
 
 LOGGED_CHARS_MAX = 300  # of another program's error in our log
 

@@ -28,7 +28,12 @@ from tests import browser
 from tests.site import WAIT_S, Site
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "protocol/README.md", "loadtest/README.md")
+DECISIONS = ROOT / "docs/decisions"
+PAGES = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
+DOCUMENTS = (
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "protocol/README.md", "loadtest/README.md"),
+    *(f"docs/decisions/{name}" for name in ("README.md", *PAGES)),
+)
 README = (ROOT / "README.md").read_text()
 WIRE = (ROOT / "protocol/README.md").read_text()
 
@@ -313,16 +318,50 @@ def test_the_commands_of_the_documents_exist(capsys: pytest.CaptureFixture[str])
     capsys.readouterr()
 
 
+def anchors(path: Path) -> set[str]:
+    """What a link can name of a document: its headings."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name: str) -> None:
-    """Every relative link is a file, every anchor a heading."""
-    document = (ROOT / name).read_text()
-    headings = {
-        re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^#+ (.*)$", document, re.MULTILINE)
-    }
-    for target in re.findall(r"\]\(([^)\s]+)\)", document):
-        if target.startswith("#"):
-            assert target[1:] in headings, target
-        elif "://" not in target:
-            assert ((ROOT / name).parent / target).exists(), target
+    """Every relative link is a file, every anchor a heading of it."""
+    document = ROOT / name
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        path = document.parent / file if file else document
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), target
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+WORDS_MAX = 30  # of a sentence
+
+
+def test_every_decision_is_in_the_index() -> None:
+    """The index names each page by its number and title, in order; numbers have no holes."""
+    index = (DECISIONS / "README.md").read_text()
+    titles = {name: (DECISIONS / name).read_text().partition("\n")[0] for name in PAGES}
+    told = re.findall(r"\[(\d+)\]\((.*)\) \| (.*) \|", index)
+    assert [(name, f"# {number}: {title}") for number, name, title in told] == list(titles.items())
+    assert [int(name[:4]) for name in PAGES] == list(range(1, len(PAGES) + 1))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_decision_says_why_and_what_was_measured(name: str) -> None:
+    """Half a page: decision, reasons, measurement, price; in sentences that one can follow; of files that are there."""
+    text = (DECISIONS / name).read_text()
+    parts = ["Decision", "Why", "Measured", "Price"]
+    assert re.findall(rf"^\*\*({'|'.join(parts)})", text, re.MULTILINE) == parts
+    assert len(text.split()) <= 340
+    prose = re.sub(r"^(\||#).*$", "\n", text, flags=re.MULTILINE)
+    prose = re.sub(r"`[^`]*`|\[([^]]*)\]\([^)]*\)", "word", prose)
+    long = [s for s in re.split(r"[.?]\s|\n\n", prose) if len(s.split()) > WORDS_MAX]
+    assert long == []
+    paths = re.findall(r"`((?:server|tests|protocol|loadtest)/[^`]+)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    bounds = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", text))
+    assert {name for name in bounds if not name.startswith("LIVEROOM_")} <= set(vars(limits))

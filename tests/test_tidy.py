@@ -246,17 +246,10 @@ def test_a_command_is_an_imperative_of_its_module(tag: str) -> None:
     """`<module>.<verb>` is the tag, and the class begins with the verb."""
     command = protocol.COMMANDS[tag]
     module, _, verb = tag.partition(".")
-    assert command.__module__ == f"protocol.{module}" or (module, command.__module__) in SHARED_TAGS
+    assert command.__module__ == f"protocol.{module}"
     assert command.__name__.startswith(verb.capitalize())
     assert command.__struct_config__.frozen
     assert command.__struct_config__.forbid_unknown_fields
-
-
-SHARED_TAGS = {  # the wire names these commands by what they change; one feature has them all
-    ("members", "protocol.moderation"),
-    ("chat", "protocol.moderation"),
-    ("room", "protocol.moderation"),
-}
 
 
 @pytest.mark.parametrize("tag", protocol.EVENTS)
@@ -265,7 +258,7 @@ def test_an_event_is_a_past_participle_of_its_module(tag: str) -> None:
     noun, _, verb = tag.partition(".")
     assert re.search(r"(ed|sent)$", verb), tag
     module = protocol.EVENTS[tag].__module__.removeprefix("protocol.")
-    assert noun in (module, module.removesuffix("s")) or (noun, f"protocol.{module}") in SHARED_TAGS
+    assert noun in (module, module.removesuffix("s"))
 
 
 def test_close_codes_say_whether_to_come_back() -> None:

@@ -3,8 +3,9 @@
 import ast
 import re
 from http import HTTPStatus
+from pathlib import Path
 
-from tests.tree import name_of, parsed, sources, texts
+from tests.tree import ROOT, name_of, parsed, sources, texts
 
 # Numbers above 100 that are no bounds of ours, and why. What a file does not use any more goes from here.
 NUMBERS: dict[str, dict[float, str]] = {
@@ -129,6 +130,33 @@ def test_tasks_are_begun_in_one_place() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in begins
     }
     assert found == {"server/background.py", *OWN_TASKS}
+
+
+def named_in(path: Path) -> set[str]:
+    """The functions and values that a module has."""
+    found = {node.name for node in parsed(path).body if isinstance(node, ast.FunctionDef)}
+    assigned = (node.targets[0] for node in parsed(path).body if isinstance(node, ast.Assign))
+    return found | {target.id for target in assigned if isinstance(target, ast.Name)}
+
+
+def read_of(module: str) -> set[str]:
+    """What the server reads of a module, by `module.name`."""
+    reading = (node for path in sources("server") for node in ast.walk(parsed(path)) if isinstance(node, ast.Attribute))
+    return {node.attr for node in reading if isinstance(node.value, ast.Name) and node.value.id == module}
+
+
+def test_every_bound_is_used() -> None:
+    """What stands in limits.py is read by the server: a bound that nothing holds to says what is not so."""
+    bounds = named_in(ROOT / "server/limits.py")
+    assert len(bounds) > 100
+    assert bounds - read_of("limits") == set()
+
+
+def test_every_key_is_used() -> None:
+    """What store/keys.py names, the server reads, or keys.py itself."""
+    path = ROOT / "server/store/keys.py"
+    within = {n.id for n in ast.walk(parsed(path)) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    assert named_in(path) - read_of("keys") - within == set()
 
 
 def test_tests_wait_for_events() -> None:

@@ -93,7 +93,7 @@ async def _fill(configured: Settings, engine: Engine, stores: tuple[Store, Store
         for _ in left:
             spend = givers.spend()
             await wallet.spend(spend)
-            await rooms.call("SET", keys.room("bench", keys.ONCE, spend.gift_id), 1)
+            await rooms.call("SET", keys.room("bench", "once", spend.gift_id), 1)
 
     await asyncio.gather(*(give() for _ in range(limits.SPEND_BATCH_MAX * 4)))
     await wallet.stop()

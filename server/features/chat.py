@@ -12,6 +12,7 @@ from server.store import keys, scripts
 
 SEND = scripts.load("chat_send")
 HIDE = scripts.load("chat_hide")
+TALK = keys.of_room("talk", "Hash per user with a life of seconds: when and what they last said.")
 SCRIPTS = (SEND, HIDE)
 
 
@@ -43,7 +44,7 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
     outcome = await room.services.history.change(
         room.id,
         SEND,
-        talk=keys.room(room.id, keys.TALK, member.user_id),
+        talk=keys.room(room.id, TALK, member.user_id),
         slow_ms=0 if staff else about.settings.slow_mode_s * 1000,
         unique_ms=0 if staff else about.settings.unique_chat_s * 1000,
         per_s=0 if staff else about.settings.chat_per_s,

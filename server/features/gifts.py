@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 SHOW = scripts.load("gifts_show")
 END_COMBOS = scripts.load("gifts_end_combos")
+ONCE = keys.of_room("once", "String per gift: the seq under which the room showed it.")
 SCRIPTS = (SHOW, END_COMBOS)
 
 
@@ -219,7 +220,7 @@ async def _show(history: History, room_id: str, gifts: Sequence[Showable]) -> li
 def _shown_args(room_id: str, gift: Showable) -> dict[str, Arg]:
     entry, shown = gift.entry, gift.shown
     args: dict[str, Arg] = {
-        "once": keys.room(room_id, keys.ONCE, entry.id),
+        "once": keys.room(room_id, ONCE, entry.id),
         "broadcast": entry.broadcast or "",
         "user_id": entry.viewer,
         "user_name": entry.viewer_name,
@@ -289,7 +290,7 @@ async def end_combos(room: Room) -> None:
         outcome = await room.services.history.change(
             room.id, END_COMBOS, ended_id=room.services.clock.new_id(), event=_ENDED
         )
-        combos.running = int(outcome[1]) > 0 or combos.running
+        combos.running = int(outcome[0]) > 0 or combos.running
     except StoreError:
         combos.running = True
         raise

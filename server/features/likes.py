@@ -6,10 +6,11 @@ from protocol.wire import Named, Ok, encode
 from server import limits
 from server.rooms.registry import every, handles, on_closing
 from server.rooms.room import Member, Room
-from server.store import scripts
+from server.store import keys, scripts
 from server.store.scripts import hole
 
 COUNT = scripts.load("likes_count")
+keys.of_room("likers", "Sorted set: likes in this broadcast, by user.")
 SCRIPTS = (COUNT,)
 _ROW = encode(Liker(Named(hole("user_id"), hole("name")), hole("count")))
 

@@ -12,6 +12,10 @@ from server.store import keys, scripts
 from server.store.scripts import hole
 
 COUNT = scripts.load("viewers_count")
+keys.of_room("present", "Hash: on how many nodes each user watches.")
+keys.of_room("nodes", "Sorted set: nodes with viewers of this room, by their last beat in ms.")
+NODE = keys.of_room("node", "Set per node: users of this room on it.")
+keys.of_room("seen", "Set: different users of this broadcast.")
 SCRIPTS = (COUNT,)
 
 
@@ -105,9 +109,9 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
         outcome = await room.services.history.change(
             room.id,
             COUNT,
-            mine=keys.room(room.id, keys.NODE, node_id),
+            mine=keys.room(room.id, NODE, node_id),
             node_id=node_id,
-            node_prefix=keys.room(room.id, keys.NODE, ""),
+            node_prefix=keys.room(room.id, NODE, ""),
             gone_ms=int(limits.PRESENCE_GONE_S * 1000),
             every_ms=limits.VIEWERS_EVERY_MS,
             event=encode(event),
@@ -120,12 +124,12 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
     except BaseException:
         presence.changed.update(batch)
         raise
-    forgotten = here and outcome[3] == b"new" and bool(presence.counted)
+    forgotten = here and outcome[2] == b"new" and bool(presence.counted)
     presence.counted.update(came)
     presence.counted.difference_update(went)
-    if outcome[2] == b"told":
+    if outcome[1] == b"told":
         presence.joined.clear()
-    presence.later = outcome[2] == b"later"
+    presence.later = outcome[1] == b"later"
     if forgotten:  # others took this node for dead, or the store lost its set: say everybody again
         presence.changed.update(presence.counted)
         presence.counted = set(came)

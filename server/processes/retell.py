@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from protocol.gifts import GiftSent
 from server import limits
 from server.clock import Clock
-from server.features.gifts import GiftEntry, show_gift
+from server.features.gifts import ONCE, GiftEntry, show_gift
 from server.journal.books import LogEntry
 from server.journal.drain import Drain
 from server.journal.ledger import Entries, Logs
@@ -148,7 +148,7 @@ class Retell:
 
     async def _shown_as(self, room: str, gifts: list[tuple[int, Noted]]) -> list[bytes | None]:
         """The seqs of a room's gifts, None for one that it has not shown. Raises StoreError."""
-        names = [keys.room(room, keys.ONCE, noted.gift_id) for _, noted in gifts]
+        names = [keys.room(room, ONCE, noted.gift_id) for _, noted in gifts]
         return cast(list[bytes | None], await self._history.store.call("MGET", *names))
 
     async def _retell(self, partition: int, missing: list[Noted]) -> None:

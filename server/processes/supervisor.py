@@ -37,7 +37,6 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
-        self.restarts = 0
         self.failed_code: int | None = None
         self.stopped_in_order = False
 
@@ -79,7 +78,6 @@ class Child:
             pause_s = min(pause_s * 2, limits.RESTART_S_MAX)
             if self._stopping:
                 return
-            self.restarts += 1
             await self._spawn()
 
     async def stop(self, timeout_s: float) -> None:

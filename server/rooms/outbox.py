@@ -78,7 +78,6 @@ class Outbox:
         self.flushed_at = -1e9  # loop time of the last flush
         self.head = 0  # seq of the newest event
         self.flushed = 0  # everybody writable has at least this
-        self.delivered = 0
 
     def begin(self, seq: int, recent: Sequence[Recorded] = ()) -> None:
         """Start (again) at `seq`, with what went before it for those who resume."""
@@ -181,7 +180,6 @@ class Outbox:
             sink.close(Close.SLOW_READER)
             return
         if flush.to > reader.cursor:
-            self.delivered += flush.to - reader.cursor
             reader.cursor = flush.to
             if flush.to < flush.due_to:
                 reader.due_to = flush.due_to
@@ -231,7 +229,6 @@ class Outbox:
             prepared = self._whole(reader, events[: reader.cursor - before], ahead)
         if reader.cursor >= reader.replay_to:
             reader.missed = None
-        self.delivered += reader.cursor - before
         sink.send(prepared)
 
     def _untold(self, reader: Reader) -> Sequence[Recorded] | None:

@@ -2,7 +2,7 @@
 
 A call that was cancelled leaves its reply to be read and dropped, so no reply can reach another caller
 (redis-py#2665 was that accident). A lost connection makes every unanswered call `StoreUnknown`: only who sent it
-can know how to find out. Measured: 7-8 us per call where redis-py takes 92 us (money.md, section 3).
+can know how to find out. Why it is not redis-py, with the measurement: docs/decisions/0016-own-redis-client.md.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ _COMMAND = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
 _KEY = keys.wallet_meta(0)  # a user may have rights on the wallets' keys alone
 _CONTAINERS = {"XINFO", "SCRIPT", "CONFIG"}
 
-# What the durable promise stands on (money.md, section 2.4, rows 5 and 26).
+# What the durable promise stands on; each row of README.md's table says what is lost without it.
 WANTED = {
     "appendonly": "yes",
     "appendfsync": "always",

@@ -50,7 +50,7 @@ def receipt(user_id: str, operation: str) -> str:
 
 
 def spend_keys(viewer_id: str, creator_id: str, gift_id: str, combo_id: str | None) -> tuple[int, tuple[str, ...]]:
-    """The viewer's partition, and what `wallet_spend` takes: wallet, credit, receipt, combo, log, meta."""
+    """The viewer's partition, and what `wallet_spend` takes: wallet, credit, receipt, the streak's count, log, meta."""
     partition = partition_of(viewer_id)
     tag = f"{{{PARTITION_TAGS[partition]}}}"
     return partition, (
@@ -100,16 +100,9 @@ def room(room_id: str, name: str, *parts: str) -> str:
 META = of_room("meta", "Hash: epoch, seq, what the room is, and the totals of its broadcast.")
 EVENTS = of_room("events", "Stream `<seq>-1`: the room's history.")
 LIVE = of_room("live", "Channel on which a room's events reach the nodes.")
-STATE = of_room("state", "Hash `<feature>:<id>`: what features keep for the snapshot (open combos, goals, pins).")
-BOARD = of_room("board", "Sorted set: coins given in this broadcast, by user.")
-NAMES = of_room("names", "Hash: display names of those on the boards.")
-LIKERS = of_room("likers", "Sorted set: likes in this broadcast, by user.")
-PRESENT = of_room("present", "Hash: on how many nodes each user watches.")
-NODES = of_room("nodes", "Sorted set: nodes with viewers of this room, by their last beat in ms.")
-NODE = of_room("node", "Set per node: users of this room on it.")
-SEEN = of_room("seen", "Set: different users of this broadcast.")
-ONCE = of_room("once", "String per gift: the seq under which the room showed it.")
-TALK = of_room("talk", "Hash per user with a life of seconds: when and what they last said.")
+of_room("state", "Hash `<feature>:<id>`: what features keep for the snapshot (open combos, goals, pins).")
+of_room("board", "Sorted set: coins given in this broadcast, by user.")
+of_room("names", "Hash: display names of those on the boards.")
 
 
 def shown_watermark(partition: int) -> str:

@@ -147,13 +147,13 @@ async def test_slow_mode_ends(site: Site, stores: Stores) -> None:
     alice = await site.join("alice", room="slow")
     await alice.ask("chat.send", text="one")
     with stores.room.client() as store:
-        store.hincrby(keys.room("slow", keys.TALK, "alice"), "at", -59_000)  # as if 59 s had gone by
+        store.hincrby(keys.room("slow", "talk", "alice"), "at", -59_000)  # as if 59 s had gone by
         refused = await alice.ask("chat.send", text="two")
         assert 0 < refused["retry_after_ms"] <= 1_000
-        store.hincrby(keys.room("slow", keys.TALK, "alice"), "at", -1_000)
+        store.hincrby(keys.room("slow", "talk", "alice"), "at", -1_000)
         assert (await alice.ask("chat.send", text="two"))["type"] == "ok"
         assert (await alice.ask("chat.send", text="three"))["reason"] == "slow_mode"
-        assert 50_000 < store.pttl(keys.room("slow", keys.TALK, "alice")) <= 60_000
+        assert 50_000 < store.pttl(keys.room("slow", "talk", "alice")) <= 60_000
 
 
 async def test_repeating_oneself(site: Site) -> None:

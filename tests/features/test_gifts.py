@@ -353,8 +353,8 @@ async def test_gifts_that_wait_into_the_next_broadcast(
     assert len(alice.events("gifts.sent")) == 1
     with stores.room.client() as look:
         assert look.hget(keys.room("demo", keys.META), "coins") == "1"
-        assert look.zrange(keys.room("demo", keys.BOARD), 0, -1, withscores=True) == [("alice", 1.0)]
-        assert look.hlen(keys.room("demo", keys.STATE)) == 0
+        assert look.zrange(keys.room("demo", "board"), 0, -1, withscores=True) == [("alice", 1.0)]
+        assert look.hlen(keys.room("demo", "state")) == 0
     assert site.node.history.other_broadcast == 2
 
 

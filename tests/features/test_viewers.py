@@ -144,17 +144,17 @@ async def test_a_dead_node_leaves_no_ghosts(site: Site, another_site: MakeSite, 
     await site.join("alice")
     await counted(watcher, 1)
     with stores.room.client() as client:  # as a node that was killed leaves it
-        client.sadd(keys.room("demo", keys.NODE, "dead"), "alice", "ghost")
-        client.hincrby(keys.room("demo", keys.PRESENT), "alice", 1)
-        client.hincrby(keys.room("demo", keys.PRESENT), "ghost", 1)
-        client.zadd(keys.room("demo", keys.NODES), {"dead": 1})
-        client.sadd(keys.room("demo", keys.SEEN), "ghost")
+        client.sadd(keys.room("demo", "node", "dead"), "alice", "ghost")
+        client.hincrby(keys.room("demo", "present"), "alice", 1)
+        client.hincrby(keys.room("demo", "present"), "ghost", 1)
+        client.zadd(keys.room("demo", "nodes"), {"dead": 1})
+        client.sadd(keys.room("demo", "seen"), "ghost")
     await site.join("bob")  # any news of a node that lives
     await counted(watcher, 2, unique=3)
     with stores.room.client() as client:
-        assert not client.exists(keys.room("demo", keys.NODE, "dead"))
-        assert client.zscore(keys.room("demo", keys.NODES), "dead") is None
-        assert client.hgetall(keys.room("demo", keys.PRESENT)) == {"alice": "1", "bob": "1"}
+        assert not client.exists(keys.room("demo", "node", "dead"))
+        assert client.zscore(keys.room("demo", "nodes"), "dead") is None
+        assert client.hgetall(keys.room("demo", "present")) == {"alice": "1", "bob": "1"}
 
 
 async def test_a_node_that_was_taken_for_dead(
@@ -168,7 +168,7 @@ async def test_a_node_that_was_taken_for_dead(
     await there.join("bob")
     await there.join("carol")
     await counted(watcher, 3, peak=3)
-    nodes, there_id = keys.room("demo", keys.NODES), there.node.rooms._services.node_id
+    nodes, there_id = keys.room("demo", "nodes"), there.node.rooms._services.node_id
     with stores.room.client() as client:
         assert client.zadd(nodes, {there_id: 1}, xx=True, ch=True) == 1
     await site.join("dora")  # the living node finds the other dead
@@ -176,7 +176,7 @@ async def test_a_node_that_was_taken_for_dead(
     await there.join("eve")  # and it is not
     await counted(watcher, 5, peak=5, unique=5)
     with stores.room.client() as client:
-        assert client.hgetall(keys.room("demo", keys.PRESENT)) == dict.fromkeys(
+        assert client.hgetall(keys.room("demo", "present")) == dict.fromkeys(
             ("alice", "bob", "carol", "dora", "eve"), "1"
         )
 
@@ -202,7 +202,7 @@ async def test_a_beat_that_could_not_be_told(site: Site, stores: Stores) -> None
     assert isinstance(store, Store)
     assert store.link is not None
     with stores.room.client() as look:
-        look.delete(keys.room("demo", keys.NODES))
+        look.delete(keys.room("demo", "nodes"))
         presence = room.memory("viewers", dict)
         presence.beat_at_ms, presence.later = 0, False  # a beat is due, and nothing else
         store.link.abort()
@@ -211,4 +211,4 @@ async def test_a_beat_that_could_not_be_told(site: Site, stores: Stores) -> None
         await eventually(lambda: not store.up, what="the loss")
         await store.wait_up(WAIT_S)
         await tell_viewers(room)
-        assert look.zscore(keys.room("demo", keys.NODES), site.node.rooms._services.node_id) is not None
+        assert look.zscore(keys.room("demo", "nodes"), site.node.rooms._services.node_id) is not None

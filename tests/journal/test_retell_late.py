@@ -40,8 +40,8 @@ async def retold(site: Site, ahead_s: float = 5) -> int:
 def counted(stores: Stores) -> tuple[str | None, dict[str, float], int]:
     """The room's coins, its board, and how many streaks run."""
     with stores.room.client() as look:
-        board = dict(look.zrange(keys.room("demo", keys.BOARD), 0, -1, withscores=True))
-        return look.hget(keys.room("demo", keys.META), "coins"), board, look.hlen(keys.room("demo", keys.STATE))
+        board = dict(look.zrange(keys.room("demo", "board"), 0, -1, withscores=True))
+        return look.hget(keys.room("demo", keys.META), "coins"), board, look.hlen(keys.room("demo", "state"))
 
 
 async def test_a_gift_of_the_broadcast_before_is_not_counted(site: Site, stores: Stores) -> None:

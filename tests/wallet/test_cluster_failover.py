@@ -14,7 +14,6 @@ from tests.program import eventually
 from tests.site import WAIT_S, Site, Viewer, new_gift_id
 
 MakeSite = Callable[..., Awaitable[Site]]
-FAILOVER_S = 40.0  # some 3 s; a deadline, not a measure
 ROOMS = [f"room-{n}" for n in range(9)]
 PEOPLE = [f"viewer-{n}" for n in range(20)]
 

@@ -1,7 +1,7 @@
 /** How long to wait before the next try to connect: longer after each failure, and never in step with others. */
 
 export const BACKOFF_MIN_MS = 500;
-export const BACKOFF_MAX_MS = 20_000;
+const BACKOFF_MAX_MS = 20_000;
 const STEADY_MS = 5_000; // a connection that lived this long was good: its loss starts anew
 
 export class Backoff {

@@ -2,16 +2,16 @@
 -- KEYS meta events live
 -- ARGV keep epoch identity host_id host_name title settings shown_settings updated new_host new_title new_settings
 -- INCLUDE append_event
--- Returns {created, seq} | {updated, seq} | {unchanged, seq}
+-- Returns {created} | {updated} | {unchanged}
 -- `updated` is the event with nothing in it; `new_*` are its fields, each as `,"name":value`.
-local old = redis.call('HMGET', meta, 'epoch', 'host_id', 'host_name', 'title', 'settings', 'seq', 'shown_settings')
+local old = redis.call('HMGET', meta, 'epoch', 'host_id', 'host_name', 'title', 'settings', 'shown_settings')
 if not old[1] then
   redis.call('HSET', meta, 'epoch', epoch, 'store', identity, 'seq', '0', 'status', 'offline', 'host_id', host_id,
     'host_name', host_name, 'title', title, 'settings', settings, 'shown_settings', shown_settings)
-  return {'created', '0'}
+  return {'created'}
 end
 if old[2] == host_id and old[3] == host_name and old[4] == title and old[5] == settings then
-  return {'unchanged', old[6]}
+  return {'unchanged'}
 end
 redis.call('HSET', meta, 'host_id', host_id, 'host_name', host_name, 'title', title, 'settings', settings)
 local body = string.sub(updated, 1, -2)
@@ -21,9 +21,10 @@ end
 if old[4] ~= title then
   body = body .. new_title
 end
-if old[7] ~= shown_settings then
+if old[6] ~= shown_settings then
   body = body .. new_settings
 end
 body = body .. '}'
 redis.call('HSET', meta, 'shown_settings', shown_settings)
-return {'updated', append_event(meta, events, live, keep, body)}
+append_event(meta, events, live, keep, body)
+return {'updated'}

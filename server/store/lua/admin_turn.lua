@@ -2,16 +2,16 @@
 -- KEYS meta events live board names state likers seen present
 -- ARGV keep allowed status broadcast started_at_ms body
 -- INCLUDE append_event
--- Returns {ok, seq} | {unchanged, seq} | {wrong_status, status} | {no_room}
-local now = redis.call('HMGET', meta, 'status', 'seq')
-if not now[1] then
+-- Returns {ok} | {unchanged} | {wrong_status, status} | {no_room}
+local now = redis.call('HGET', meta, 'status')
+if not now then
   return {'no_room'}
 end
-if now[1] == status then
-  return {'unchanged', now[2]}
+if now == status then
+  return {'unchanged'}
 end
-if not string.find(allowed, ' ' .. now[1] .. ' ', 1, true) then
-  return {'wrong_status', now[1]}
+if not string.find(allowed, ' ' .. now .. ' ', 1, true) then
+  return {'wrong_status', now}
 end
 redis.call('HSET', meta, 'status', status)
 if broadcast ~= '' then
@@ -23,4 +23,5 @@ if broadcast ~= '' then
   redis.call('HSET', meta, 'broadcast', broadcast, 'started_at_ms', started_at_ms, 'likes', '0', 'coins', '0', 'board_coins', '0',
     'now', #here, 'peak', #here, 'unique', #here)
 end
-return {'ok', append_event(meta, events, live, keep, body)}
+append_event(meta, events, live, keep, body)
+return {'ok'}

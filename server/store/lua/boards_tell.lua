@@ -2,7 +2,7 @@
 -- KEYS meta events live board names
 -- ARGV keep every_ms rows event row
 -- INCLUDE append_event fill
--- Returns {ok, seq} | {later, wait_ms} | {no_room}
+-- Returns {ok} | {later} | {no_room}
 local about = redis.call('HMGET', meta, 'epoch', 'board_at', 'coins', 'board_coins')
 if not about[1] then
   return {'no_room'}
@@ -10,10 +10,10 @@ end
 local now = now_ms()
 local since = about[2] and math.max(0, now - tonumber(about[2])) or math.huge
 if (about[3] or '0') == (about[4] or '0') then
-  return {'ok', '0'}  -- nothing was given since the last telling
+  return {'ok'}  -- nothing was given since the last telling
 end
 if since < tonumber(every_ms) then
-  return {'later', string.format('%d', tonumber(every_ms) - since)}
+  return {'later'}
 end
 redis.call('HSET', meta, 'board_at', string.format('%d', now), 'board_coins', about[3] or '0')
 local ranks = redis.call('ZREVRANGE', board, 0, tonumber(rows) - 1, 'WITHSCORES')
@@ -23,4 +23,5 @@ for i = 1, #ranks, 2 do
   top[#top + 1] = fill(row, {rank = (i + 1) / 2, user_id = cjson.encode(ranks[i]), name = cjson.encode(name),
     coins = string.format('%d', tonumber(ranks[i + 1]))})
 end
-return {'ok', append_event(meta, events, live, keep, fill(event, {top = '[' .. table.concat(top, ',') .. ']'}))}
+append_event(meta, events, live, keep, fill(event, {top = '[' .. table.concat(top, ',') .. ']'}))
+return {'ok'}

@@ -2,7 +2,7 @@
 -- KEYS meta events live state
 -- ARGV keep ended_id event
 -- INCLUDE append_event fill
--- Returns {ended, open}: how many were ended, how many still run
+-- Returns {open}: how many still run
 local now, ended, open = now_ms(), 0, 0
 local all = redis.call('HGETALL', state)
 for i = 1, #all, 2 do
@@ -19,4 +19,4 @@ for i = 1, #all, 2 do
     end
   end
 end
-return {ended, open}
+return {open}

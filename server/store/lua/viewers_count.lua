@@ -3,10 +3,10 @@
 -- ARGV keep node_id node_prefix gone_ms every_ms event count_in
 -- EACH / change user_id
 -- INCLUDE append_event fill
--- Returns {ok, now, told | later | same, known | new}: people here, whether the room was told, whether the node was | {no_room}
+-- Returns {ok, told | later | same, known | new}: whether the room was told, whether the store knew this node | {no_room}
 -- A node's set is named node_prefix .. node_id; `change` is + or -; count_in 0 when the node leaves the room for good.
 if redis.call('EXISTS', meta) == 0 then
-  return {'no_room', '0', 'same', 'known'}
+  return {'no_room', 'same', 'known'}
 end
 local function leave(user_id)
   if redis.call('HINCRBY', present, user_id, -1) <= 0 then
@@ -44,9 +44,9 @@ local about = redis.call('HMGET', meta, 'now', 'peak', 'unique', 'viewers_at')
 local since = about[4] and math.max(0, now - tonumber(about[4])) or math.huge
 local changed = tonumber(about[1] or '0') ~= here or tonumber(about[3] or '0') ~= unique
 if not changed or since < tonumber(every_ms) then
-  return {'ok', tostring(here), changed and 'later' or 'same', known}
+  return {'ok', changed and 'later' or 'same', known}
 end
 local peak = math.max(tonumber(about[2] or '0'), here)
 redis.call('HSET', meta, 'now', here, 'peak', peak, 'unique', unique, 'viewers_at', string.format('%d', now))
 append_event(meta, events, live, keep, fill(event, {now = here, peak = string.format('%d', peak), unique = unique}))
-return {'ok', tostring(here), 'told', known}
+return {'ok', 'told', known}
