@@ -172,7 +172,7 @@ async def test_a_slow_trickle_is_not_kept_twice() -> None:
     connection = Connection(heard, Wire(), "json", set())
     frame = masked(TEXT, b"x" * 300)
     for at in range(len(frame)):
-        connection.data_received(frame[at : at + 1])
+        feed(connection, heard, [frame[at : at + 1]])
         assert len(connection._rest) <= len(frame)
     assert heard.messages == [(TEXT, b"x" * 300)]
     assert connection._rest == b""
