@@ -16,10 +16,9 @@ from protocol.wire import User, encode
 from server import catalogue, limits
 from server.app import make_wallet
 from server.bench import machine
-from server.features.gifts import GiftEntry
+from server.entries import GiftEntry, TopUpEntry
 from server.journal.opening import Opening
 from server.money.results import Money, Spend, fingerprint
-from server.orders.topups import TopUpEntry
 from server.settings import Settings
 
 VIEWERS = 1000

@@ -16,7 +16,7 @@ import protocol
 from protocol import BadCommand, Malformed
 from protocol.closes import Close, Closed
 from protocol.refusals import Refusal, Refused
-from protocol.session import Heartbeat, Notice, WalletChanged, Welcome, You
+from protocol.session import Cause, Heartbeat, Notice, WalletChanged, Welcome, You
 from protocol.wire import SUBPROTOCOLS, Codec, Command, Ok
 from server import limits
 from server.edge.admission import Admission, Admitted, NotAdmitted, Place, Places, Since
@@ -313,7 +313,7 @@ class Sessions:
                     continue
                 self._send(
                     member,
-                    WalletChanged(coins=change.coins, cause=change.cause, ref=change.ref, entry=change.entry),  # type: ignore[arg-type]
+                    WalletChanged(coins=change.coins, cause=change.cause, ref=change.ref, entry=change.entry),
                 )
 
     async def _tell_reopened(self) -> None:
@@ -324,7 +324,7 @@ class Sessions:
             found = await asyncio.gather(*(wallet.coins(member.user_id) for member in some))
             for member, coins in zip(some, found, strict=True):
                 if coins is not None and member.late_coins is None:
-                    self._send(member, WalletChanged(coins=coins, cause="reopened", ref=None, entry=None))
+                    self._send(member, WalletChanged(coins=coins, cause=Cause.REOPENED, ref=None, entry=None))
             waiting.update(m for m, coins in zip(some, found, strict=True) if coins is None and not m.sink.closing)
             if None in found:
                 return

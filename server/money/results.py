@@ -7,6 +7,7 @@ import structlog
 from msgspec import Struct
 
 from protocol.refusals import Refusal, Refused
+from protocol.session import Cause
 from server import limits
 
 log = structlog.get_logger()
@@ -52,14 +53,6 @@ class Adjusted(Struct, frozen=True, kw_only=True):
     duplicate: bool
 
 
-class LimitEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="limit"):
-    """A viewer's own daily limit in the ledger log, as it was ordered; 0 lifts it."""
-
-    id: str
-    viewer: str
-    coins_per_day: int
-
-
 class SpendLimit(Struct, frozen=True):
     """Coins that a viewer lets oneself spend per UTC day; `next` holds from `next_from_ms` on. None is no limit."""
 
@@ -82,7 +75,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
     user_id: str
     coins: int
-    cause: str
+    cause: Cause
     ref: str
     entry: str
 

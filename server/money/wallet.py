@@ -13,11 +13,12 @@ import msgspec
 import structlog
 
 from protocol.ids import uuid7_ms
+from protocol.session import Cause
 from server import limits
+from server.entries import KINDS, LimitEntry
 from server.money.results import (
     Adjusted,
     Change,
-    LimitEntry,
     Moved,
     Paid,
     Receipt,
@@ -290,7 +291,7 @@ class Wallet:
                         Change(
                             user_id=spend.viewer,
                             coins=paid.balance,
-                            cause="gift",
+                            cause=Cause.GIFT,
                             ref=spend.gift_id,
                             entry=paid.entry_id,
                         )
@@ -339,10 +340,11 @@ class Wallet:
 
     async def _tell(self, user_id: str, operation: str, done: Adjusted) -> None:
         """The user's sockets; for a duplicate too, whose first answer may have been lost, with what is held now."""
-        kind, _, ref = operation.partition(":")
+        name, _, ref = operation.partition(":")
+        cause = KINDS[name].cause
         coins = await self.coins(user_id) if done.duplicate else done.balance
-        if coins is not None:
-            self._on_change([Change(user_id=user_id, coins=coins, cause=kind, ref=ref, entry=done.entry_id)])
+        if coins is not None and cause is not None:
+            self._on_change([Change(user_id=user_id, coins=coins, cause=cause, ref=ref, entry=done.entry_id)])
 
     def _reopen_if_stale(self, status: bytes) -> None:
         if status == b"stale_epoch":

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select, tuple_
 from protocol.ids import TopUpId, UserId
 from server import limits
 from server.clock import Clock
+from server.entries import KINDS, TopUpEntry
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
 from server.journal.tables import entries, topups
@@ -21,16 +22,6 @@ class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
     id: TopUpId
     coins: Annotated[int, Meta(ge=1, le=limits.TOPUP_COINS_MAX)]
     source: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
-
-
-class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup"):
-    """A top-up in the ledger log."""
-
-    id: str
-    viewer: str
-    coins: int
-    source: str
-    fp: str
 
 
 class Purchases:
@@ -92,7 +83,7 @@ class Purchases:
                 "entry": f"{row.epoch}-{row.n}",
                 "kind": row.kind,
                 "ref": row.ref,
-                "coins": row.coins if row.kind in ("topup", "refund") else -row.coins,
+                "coins": _sign(row.kind) * row.coins,
                 "balance": row.balance,
                 "room_id": row.room_id,
                 "to": row.creator_id,
@@ -100,3 +91,9 @@ class Purchases:
             }
             for row in rows
         ]
+
+
+def _sign(name: str) -> int:
+    """Whether entries of a kind bring coins or take them; a newer program's kind is not known to do either."""
+    kind = KINDS.get(name)
+    return 0 if kind is None else kind.coins or 0
