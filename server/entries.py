@@ -187,7 +187,7 @@ class Also(Enum):
 
     NOTHING = "nothing"
     DAY = "day"  # what the viewer has spent that day
-    LIMIT = "limit"  # the viewer's own limit
+    LIMIT = "own_limit"  # the viewer's
     EPOCH = "epoch"  # the partition's
 
 

@@ -205,7 +205,7 @@ def _marks(connection: Connection) -> dict[int, Mark]:
 
 
 def _topup(entry: LogEntry) -> dict[str, Any]:
-    return {"topup": entry.about.id, "after": entry.balance}
+    return {"of_id": entry.about.id, "after": entry.balance}
 
 
 def _reversal(entry: LogEntry) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _reversal(entry: LogEntry) -> dict[str, Any]:
 # By the table of the orders: how one of them is marked as done, and with which values of its entry.
 _POSTED = {
     TOPUP.order: (
-        update(topups).where(topups.c.id == bindparam("topup")).values(state="posted", balance=bindparam("after")),
+        update(topups).where(topups.c.id == bindparam("of_id")).values(state="posted", balance=bindparam("after")),
         _topup,
     ),
     REFUND.order: (

@@ -126,7 +126,8 @@ class Opening:
             if not rows:
                 raise StoreDown(f"the journal has no rows of partition {partition} after {after}")
             names, args = _replay_call(partition, rows)
-            self.replayed += cast(int, await _run(link, REPLAY, names, args))
+            put_back = await _run(link, REPLAY, names, args)
+            self.replayed += cast(int, put_back)  # not in one: other partitions count meanwhile
             after = (rows[-1].epoch, rows[-1].n)
 
     def _rows(self, partition: int, after: Position, to: Position) -> list[Row]:

@@ -4,7 +4,7 @@
 -- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms coins total diamonds total_diamonds status also value
 -- INCLUDE set_limit
 -- Returns how many entries were put back
--- '' moves nothing: no balance, no total, no status. `also` says what `value` is: coins spent that `day`, the viewer's own `limit`,
+-- '' moves nothing: no balance, no total, no status. `also` says what `value` is: coins spent that `day`, the viewer's `own_limit`,
 -- the partition's `epoch`, or `nothing`.
 -- What was spent on a day and a viewer's own limit follow from the entries' times, as they did when these were written.
 local put = 0
@@ -46,7 +46,7 @@ for i = 1, items do
       local held = redis.call('HMGET', wallet, 'day', 'spent')
       local spent = (held[1] and tonumber(held[1]) == day) and tonumber(held[2]) or 0
       redis.call('HSET', wallet, 'day', day, 'spent', string.format('%d', spent + tonumber(value)))
-    elseif also == 'limit' then
+    elseif also == 'own_limit' then
       local held = redis.call('HMGET', wallet, 'limit', 'next_limit', 'next_day')
       set_limit(wallet, day, value, held[1], held[2], held[3])
     elseif also == 'epoch' then
