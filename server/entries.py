@@ -94,6 +94,8 @@ class OpenEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="open")
     partition: int
 
 
+OrderEntry: TypeAlias = TopUpEntry | RefundEntry | ChargebackEntry | FreezeEntry | UnfreezeEntry | LimitEntry
+
 Short = Annotated[str, Meta(max_length=64)]
 Amount = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 

@@ -41,7 +41,7 @@ async def open_wallet(configured: Settings, engine: Engine) -> Money:
 async def _top_up(wallet: Money, viewer: str) -> None:
     coins, print_ = limits.TOPUP_COINS_MAX, "bench"
     entry = TopUpEntry(id=f"t-{viewer}", viewer=viewer, coins=coins, source="bench", fp=print_)
-    await wallet.top_up(viewer, entry.id, coins, print_, msgspec.json.encode(entry))
+    await wallet.order(entry)
 
 
 class Givers:

@@ -17,15 +17,14 @@ from server import limits
 from server.clock import Clock
 from server.entries import (
     CHARGEBACK,
-    FREEZE,
     GIFT,
     KIND_OF,
     REFUND,
-    UNFREEZE,
     AdjustEntry,
     ChargebackEntry,
-    Kind,
+    FreezeEntry,
     RefundEntry,
+    UnfreezeEntry,
 )
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
@@ -108,7 +107,7 @@ class Reversals:
             creator=gift.creator_id,
             room=gift.room_id,
         )
-        done = await self._adjust(entry, delta=gift.coins)
+        done = await self._adjust(entry)
         return _told(entry, done, gift.coins, gift.diamonds, [part])
 
     async def charge_back(self, topup_id: str, reason: str) -> Reversed:
@@ -135,7 +134,7 @@ class Reversals:
             diamonds=decision.diamonds,
             reversed=shares_of(decision.reversed),
         )
-        done = await self._adjust(entry, delta=-entry.coins)
+        done = await self._adjust(entry)
         return _told(entry, done, -entry.coins, entry.diamonds, decision.reversed)
 
     async def _decide(self, topup: Any) -> str | None:
@@ -176,33 +175,21 @@ class Reversals:
 
     async def freeze(self, user_id: str, order_id: str) -> Adjusted:
         """No gifts from this wallet. Raises Refused."""
-        return await self._set_status(FREEZE, user_id, order_id)
+        return await self._set_status(FreezeEntry, user_id, order_id)
 
     async def unfreeze(self, user_id: str, order_id: str) -> Adjusted:
         """Gifts again. Raises NotYet while a chargeback of this wallet is not finished, Refused."""
         if await ask(self._pending, CHARGEBACK.name, user_id):
             raise NotYet
-        return await self._set_status(UNFREEZE, user_id, order_id)
+        return await self._set_status(UnfreezeEntry, user_id, order_id)
 
-    async def _set_status(self, kind: Kind, user_id: str, order_id: str) -> Adjusted:
-        entry = kind.body(id=order_id, viewer=user_id, fp=fingerprint(kind.name, user_id))
-        assert isinstance(entry, AdjustEntry)
-        return await self._adjust(entry, delta=0)
+    async def _set_status(self, body: type[FreezeEntry | UnfreezeEntry], user_id: str, order_id: str) -> Adjusted:
+        entry = body(id=order_id, viewer=user_id, fp=fingerprint(KIND_OF[body].name, user_id))
+        return await self._adjust(entry)
 
-    async def _adjust(self, entry: AdjustEntry, *, delta: int) -> Adjusted:
-        kind = KIND_OF[type(entry)]
-        before = await self._journaled(kind.name, entry.viewer, entry.id)
-        if before is not None:
-            return before
-        return await self._wallet.adjust(
-            entry.viewer,
-            kind.operation(entry.id),
-            entry.fp,
-            delta=delta,
-            status=kind.status,
-            total=kind.total.counter if kind.total else "",
-            entry=msgspec.json.encode(entry),
-        )
+    async def _adjust(self, entry: RefundEntry | ChargebackEntry | FreezeEntry | UnfreezeEntry) -> Adjusted:
+        before = await self._journaled(KIND_OF[type(entry)].name, entry.viewer, entry.id)
+        return before or await self._wallet.order(entry)
 
     async def _until_journaled(self, user_id: str) -> None:
         """Until the drain has passed everything that this wallet did before it was frozen. Raises NotYet."""

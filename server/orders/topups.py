@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct
 from sqlalchemy import Engine, select, tuple_
 
@@ -42,7 +41,7 @@ class Purchases:
                 return Adjusted(balance=before.balance, entry_id="", duplicate=True)
         print_ = fingerprint(user_id, order.coins, order.source)
         entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source, fp=print_)
-        return await self._wallet.top_up(user_id, order.id, order.coins, print_, msgspec.json.encode(entry))
+        return await self._wallet.order(entry)
 
     def _record(self, user_id: str, order: TopUp) -> Any:
         """The row of this id that was there before, or None when this call made it.

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from server.entries import KIND_OF, KINDS, TOTALS, Also, Receipt
+from server.entries import KIND_OF, KINDS, TOTALS, Also, LimitEntry, Receipt
 from server.journal.audit import Audit
 from server.journal.repair import Repair
 from server.journal.tables import entries, metadata
@@ -66,7 +66,7 @@ async def _unfrozen(desk: Desk) -> None:
 
 
 async def _limited(desk: Desk) -> None:
-    await desk.site.node.wallet.set_limit(USER, "l1", 5_000)
+    await desk.site.node.wallet.order(LimitEntry(id="l1", viewer=USER, coins_per_day=5_000))
 
 
 SAMPLES: dict[str, Sample] = {
