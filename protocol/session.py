@@ -1,5 +1,6 @@
 """What belongs to one connection: the welcome, notices, refusals, the wallet's changes."""
 
+from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Raw, Struct
@@ -58,6 +59,23 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     """Nothing else was sent for a while."""
 
 
+class Cause(StrEnum):
+    """Why a balance is told. A newer server has more of them."""
+
+    GIFT = "gift"
+    TOPUP = "topup"
+    REFUND = "refund"
+    CHARGEBACK = "chargeback"
+    REOPENED = "reopened"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Cause":
+        """One that is not known here, as it is."""
+        other = str.__new__(cls, value)
+        other._name_ = other._value_ = str(value)
+        return other
+
+
 class WalletChanged(Message, frozen=True, kw_only=True, tag="wallet.changed"):
     """The balance of this socket's user. `entry` is the ledger's `epoch-n`: an older one is not news.
 
@@ -65,7 +83,7 @@ class WalletChanged(Message, frozen=True, kw_only=True, tag="wallet.changed"):
     """
 
     coins: int
-    cause: Literal["gift", "topup", "refund", "chargeback", "reopened"]
+    cause: Cause
     ref: str | None
     entry: str | None
 

@@ -14,7 +14,7 @@ from protocol.refusals import Refused
 from protocol.wire import User, encode
 from server.app import make_wallet_store
 from server.clock import Clock
-from server.features.gifts import GiftEntry
+from server.entries import GiftEntry
 from server.journal import database
 from server.journal.opening import Opening
 from server.money.results import Adjusted, Change, Paid, Spend, fingerprint

@@ -87,6 +87,9 @@ class Writer:
             case inspect.LiteralType():
                 values = " | ".join(f'"{value}"' for value in type_.values)
                 return values if closed else f"Open<{values}>"
+            case inspect.EnumType():
+                values = " | ".join(sorted(f'"{each.value}"' for each in type_.cls))
+                return values if closed else f"Open<{values}>"
             case inspect.UnionType():
                 return " | ".join(self._type(each, closed=closed) for each in type_.types)
             case inspect.VarTupleType() | inspect.ListType():

@@ -16,10 +16,9 @@ from protocol.wire import User, encode
 from server import catalogue, limits
 from server.app import make_wallet
 from server.bench import machine
-from server.features.gifts import GiftEntry
+from server.entries import GiftEntry, TopUpEntry
 from server.journal.opening import Opening
 from server.money.results import Money, Spend, fingerprint
-from server.orders.topups import TopUpEntry
 from server.settings import Settings
 
 VIEWERS = 1000
@@ -42,7 +41,7 @@ async def open_wallet(configured: Settings, engine: Engine) -> Money:
 async def _top_up(wallet: Money, viewer: str) -> None:
     coins, print_ = limits.TOPUP_COINS_MAX, "bench"
     entry = TopUpEntry(id=f"t-{viewer}", viewer=viewer, coins=coins, source="bench", fp=print_)
-    await wallet.top_up(viewer, entry.id, coins, print_, msgspec.json.encode(entry))
+    await wallet.order(entry)
 
 
 class Givers:

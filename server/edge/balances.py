@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from protocol.session import WalletChanged
+from protocol.session import Cause, WalletChanged
 from server import limits
 from server.money.results import Change, Money
 from server.rooms.room import Member
@@ -66,7 +66,7 @@ class Balances:
                 member.late_coins = change.coins
                 if not member.welcomed:  # not welcomed yet: the welcome says it
                     continue
-                member.say(WalletChanged(coins=change.coins, cause=change.cause, ref=change.ref, entry=change.entry))  # type: ignore[arg-type]
+                member.say(WalletChanged(coins=change.coins, cause=change.cause, ref=change.ref, entry=change.entry))
 
     async def tell_reopened(self, wallet: Money) -> None:
         """The balance to those whose welcome had none. What they were told of it meanwhile is newer."""
@@ -80,7 +80,7 @@ class Balances:
                 raise
             for member, coins in zip(some, found, strict=True):
                 if coins is not None and member.late_coins is None:
-                    member.say(WalletChanged(coins=coins, cause="reopened", ref=None, entry=None))
+                    member.say(WalletChanged(coins=coins, cause=Cause.REOPENED, ref=None, entry=None))
             waiting.update(m for m, coins in zip(some, found, strict=True) if coins is None and not m.sink.closing)
             if None in found:
                 return

@@ -12,6 +12,7 @@ from protocol.refusals import Refusal, Refused
 from protocol.rooms import OpenCombo
 from protocol.wire import User, encode
 from server import limits
+from server.entries import GiftEntry
 from server.money.results import Spend, fingerprint
 from server.rooms.history import History, NoSuchRoom
 from server.rooms.registry import every, handles, on_joined, reacts, snapshot_part
@@ -26,24 +27,6 @@ SHOW = scripts.load("gifts_show")
 END_COMBOS = scripts.load("gifts_end_combos")
 ONCE = keys.of_room("once", "String per gift: the seq under which the room showed it.")
 SCRIPTS = (SHOW, END_COMBOS)
-
-
-class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift"):
-    """A gift in the ledger log: what the journal books, and `show`, what the room is told."""
-
-    id: str
-    viewer: str
-    viewer_name: str
-    creator: str
-    room: str
-    broadcast: str | None
-    gift: str
-    count: int
-    coins: int
-    diamonds: int
-    combo: str | None
-    fp: str  # the payload's fingerprint, for the receipt should it have to be put back
-    show: msgspec.Raw
 
 
 class Showable(Struct, frozen=True):

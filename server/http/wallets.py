@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from server import limits
 from server.clock import Clock
+from server.entries import LimitEntry
 from server.http.api import HttpError, answer, body, route, user_id_of
 from server.money.results import Money, TopUpConflict
 from server.orders.topups import Purchases, TopUp
@@ -43,7 +44,8 @@ class _Wallets:
 
     async def set_limit(self, request: Request) -> Response:
         user_id, limit = user_id_of(request), await body(request, Limit)
-        return answer(await self._wallet.set_limit(user_id, self._clock.new_id(), limit.coins_per_day or 0))
+        entry = LimitEntry(id=self._clock.new_id(), viewer=user_id, coins_per_day=limit.coins_per_day or 0)
+        return answer((await self._wallet.order(entry)).limit)
 
     async def entries(self, request: Request) -> Response:
         text = request.query_params.get("before")

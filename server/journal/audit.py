@@ -15,9 +15,10 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, sele
 
 from server import limits
 from server.clock import Clock
+from server.entries import KINDS, TOTALS
 from server.journal.books import FIRST_HASH, LogEntry, chain
 from server.journal.database import reading
-from server.journal.sums import Sums, add_kind, moved_on, total_of
+from server.journal.sums import Sums, add_kind, held_by, moved_on, total_of
 from server.journal.tables import audits, entries, positions, postings, quarantine, watermarks
 from server.store import keys, scripts
 from server.store.client import Store
@@ -147,7 +148,8 @@ class Audit:
     # --- the store -------------------------------------------------------------------------------------------
     async def _store_side(self, partition: int, users: Sequence[str]) -> list[str]:
         names = [keys.log(partition), keys.wallet_meta(partition), *(keys.wallet(user_id) for user_id in users)]
-        said = cast(list[bytes], await self._wallet.run(LOOK, names, list(users)))
+        counters = " ".join(total.counter for total in TOTALS)
+        said = cast(list[bytes], await self._wallet.run(LOOK, names, [counters, *users]))
         return [value.decode() for value in said]
 
     async def _waiting_ms(self, partition: int, mark: str | None, last: str) -> int:
@@ -172,10 +174,9 @@ class Audit:
             accounts = self._next_window(connection, partition)
             wrong += _drifted(connection, partition)
             sums.held = _held(connection, partition)
-            if sums.bought - sums.spent + sums.refunded - sums.charged_back != sums.held:
-                told = f"bought {sums.bought} - spent {sums.spent} + refunded {sums.refunded}"
-                what = f"{told} - charged back {sums.charged_back} is not held {sums.held}"
-                wrong.append(Wrong(partition, "coins", what))
+            left, told = held_by(sums)
+            if left != sums.held:
+                wrong.append(Wrong(partition, "coins", f"{told} is not held {sums.held}"))
         return wrong, sums, f"{row.epoch}-{row.n}", accounts
 
     def _chain(self, connection: Connection, partition: int, mark: Any) -> list[Wrong]:
@@ -298,7 +299,7 @@ def _sums(connection: Connection, partition: int) -> Sums:
     sums = Sums()
     for kind, count, coins, diamonds in connection.execute(query):
         sums.entries += count
-        add_kind(sums, kind, int(coins), int(diamonds))
+        add_kind(sums, KINDS.get(kind), int(coins), int(diamonds))
     return sums
 
 
@@ -341,21 +342,15 @@ def _drifted(connection: Connection, partition: int) -> list[Wrong]:
 
 def _differences(partition: int, sums: Sums, accounts: list[tuple[str, int]], said: list[str]) -> list[Wrong]:
     """Journal against store, at the same entry."""
-    pairs = (
-        ("coins spent", sums.spent, said[1]),
-        ("diamonds", sums.awarded, said[2]),
-        ("bought", sums.bought, said[3]),
-        ("refunded", sums.refunded, said[4]),
-        ("charged back", sums.charged_back, said[5]),
-    )
+    totals, balances = said[1 : 1 + len(TOTALS)], said[1 + len(TOTALS) :]
     wrong = [
-        Wrong(partition, name, f"the journal has {ours}, the store {theirs}")
-        for name, ours, theirs in pairs
-        if str(ours) != theirs
+        Wrong(partition, total.shown, f"the journal has {ours}, the store {theirs}")
+        for total, theirs in zip(TOTALS, totals, strict=True)
+        if str(ours := getattr(sums, total.sum)) != theirs
     ]
     wrong += [
         Wrong(partition, f"viewer:{user_id}", f"the journal has {balance}, the store {theirs}")
-        for (user_id, balance), theirs in zip(accounts, said[6:], strict=True)
+        for (user_id, balance), theirs in zip(accounts, balances, strict=True)
         if str(balance) != theirs
     ]
     return wrong

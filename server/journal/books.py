@@ -1,16 +1,15 @@
 """From ledger entries to rows: each entry is checked, posted double, and chained to the one before."""
 
 import hashlib
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from server.journal.lots import Share
+from server.entries import KINDS, NUMBER_MAX, OPEN, Body, Kind
 from server.journal.tables import entries, postings
 
 FIRST_HASH = "0" * 64
-NUMBER_MAX = 2**53  # exact in JSON, Lua and SQL alike
 
 
 class Gap(Exception):
@@ -19,24 +18,6 @@ class Gap(Exception):
 
 class Misfit(Exception):
     """An entry's balance does not follow from the one before: drift, a double application, a changed byte."""
-
-
-Short = Annotated[str, Meta(max_length=64)]
-Amount = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
-
-
-class Body(Struct, frozen=True, kw_only=True, gc=False):
-    """What every kind of entry may say, no longer than its column."""
-
-    kind: Annotated[str, Meta(max_length=16)]
-    id: Short = ""
-    viewer: Short = ""
-    creator: Short | None = None
-    room: Short | None = None
-    coins: Amount = 0
-    diamonds: Amount = 0
-    coins_per_day: Amount = 0
-    reversed: tuple[Share, ...] = ()
 
 
 class LogEntry(Struct, frozen=True, gc=False):
@@ -49,7 +30,9 @@ class LogEntry(Struct, frozen=True, gc=False):
     credited: int | None
     combo_count: int
     body: bytes
+    text: str  # the body
     about: Body
+    kind: Kind | None  # None when it is not known here
     viewer: str  # account names, made once for all that is kept by account
     creator: str
 
@@ -107,7 +90,8 @@ def parse(row: Any) -> "LogEntry | Unreadable":
     epoch, n = map(int, id.split(b"-"))
     try:
         at, balance, credited, combo, body = _fields(listed)
-        if "\0" in body.decode():
+        text = body.decode()
+        if "\0" in text:
             raise ValueError("a NUL in the text")
         about = _BODY.decode(body)
         return LogEntry(
@@ -118,7 +102,9 @@ def parse(row: Any) -> "LogEntry | Unreadable":
             None if credited is None else _number(credited),
             _number(combo),
             body,
+            text,
             about,
+            KINDS.get(about.kind),
             f"viewer:{about.viewer}",
             f"creator:{about.creator}",
         )
@@ -170,9 +156,14 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
     """
     if not mark.follows(entry):
         raise Gap(f"partition {partition}: {entry.epoch}-{entry.n} after {mark.epoch}-{mark.n}")
-    about, epoch, n = entry.about, entry.epoch, entry.n
-    _move(entry, about, known)
-    _post(partition, entry, rows.postings)
+    kind, about, epoch, n = entry.kind, entry.about, entry.epoch, entry.n
+    if kind is None:
+        raise msgspec.ValidationError(f"unknown kind {about.kind}")
+    if kind.coins is not None:
+        _move(entry, kind.coins, kind, known)
+    legs = rows.postings
+    for leg, (asset, account, amount) in enumerate(kind.postings(about, entry.viewer, entry.creator)):
+        legs += (partition, epoch, n, leg, asset, account, amount)
     digest = chain(mark.hash, partition, entry, entry.body)
     rows.entries += (
         partition,
@@ -180,7 +171,7 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
         n,
         about.kind,
         about.viewer,
-        about.id if about.kind != "open" else f"open-{partition}-{epoch}",
+        about.id if kind is not OPEN else f"{about.kind}-{partition}-{epoch}",
         about.room,
         about.creator,
         about.coins,
@@ -189,7 +180,7 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
         entry.credited,
         entry.combo_count,
         entry.at_ms,
-        entry.body.decode(),
+        entry.text,
         digest,
     )
     return Mark(epoch, n, digest)
@@ -201,60 +192,10 @@ def chain(last: str, partition: int, entry: Any, body: bytes) -> str:
     return hashlib.sha256(link.encode() + body).hexdigest()
 
 
-def _move(entry: LogEntry, body: Body, known: Positions) -> None:
+def _move(entry: LogEntry, sign: int, kind: Kind, known: Positions) -> None:
     """Check all of an entry's balances before one is taken. Raises Misfit."""
-    match body.kind:
-        case "gift":
-            known.expect(entry.viewer, -body.coins, entry.balance)
-            known.expect(entry.creator, body.diamonds, entry.credited)
-            known.take(entry.creator, entry.credited)
-        case "topup" | "refund":
-            known.expect(entry.viewer, body.coins, entry.balance)
-        case "chargeback":
-            known.expect(entry.viewer, -body.coins, entry.balance)
-        case "freeze" | "unfreeze" | "limit":
-            known.expect(entry.viewer, 0, entry.balance)
-        case _:
-            return
+    known.expect(entry.viewer, sign * entry.about.coins, entry.balance)
+    if kind.credits:
+        known.expect(entry.creator, entry.about.diamonds, entry.credited)
+        known.take(entry.creator, entry.credited)
     known.take(entry.viewer, entry.balance)
-
-
-def _post(partition: int, entry: LogEntry, legs: list[Any]) -> None:
-    """Who gives, who gets: zero in each asset (TigerBeetle's recipe for an exchange of currencies)."""
-    epoch, n, body, viewer, creator = entry.epoch, entry.n, entry.about, entry.viewer, entry.creator
-    coins, diamonds = body.coins, body.diamonds
-    match body.kind:
-        case "gift":
-            legs += (partition, epoch, n, 0, "coins", viewer, -coins)
-            legs += (partition, epoch, n, 1, "coins", "house:spent", coins)
-            legs += (partition, epoch, n, 2, "diamonds", "house:awarded", -diamonds)
-            legs += (partition, epoch, n, 3, "diamonds", creator, diamonds)
-        case "topup":
-            legs += (partition, epoch, n, 0, "coins", "house:sold", -coins)
-            legs += (partition, epoch, n, 1, "coins", viewer, coins)
-        case "refund":
-            legs += (partition, epoch, n, 0, "coins", "house:spent", -coins)
-            legs += (partition, epoch, n, 1, "coins", viewer, coins)
-            legs += (partition, epoch, n, 2, "diamonds", creator, -diamonds)
-            legs += (partition, epoch, n, 3, "diamonds", "house:awarded", diamonds)
-        case "chargeback":
-            for leg, posting in enumerate(_chargeback_postings(body, viewer)):
-                legs += (partition, epoch, n, leg, *posting)
-        case "open" | "freeze" | "unfreeze" | "limit":
-            pass
-        case _:
-            raise msgspec.ValidationError(f"unknown kind {body.kind}")
-
-
-def _chargeback_postings(body: Body, viewer: str) -> list[tuple[str, str, int]]:
-    """The sale is undone: what is left of it from the wallet, what was spent of it from the gifts it paid for."""
-    spent = sum(share.coins for share in body.reversed)
-    found = [
-        ("coins", viewer, -body.coins),
-        ("coins", "house:spent", -spent),
-        ("coins", "house:sold", body.coins + spent),
-    ]
-    for share in body.reversed:
-        found.append(("diamonds", f"creator:{share.creator}", -share.diamonds))
-        found.append(("diamonds", "house:awarded", share.diamonds))
-    return found

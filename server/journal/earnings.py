@@ -5,6 +5,7 @@ from sqlalchemy import Engine, func, select
 
 from server import limits
 from server.clock import Clock
+from server.entries import GIFT
 from server.journal.database import ask, reading
 from server.journal.tables import TAKEN_BACK, entries, postings
 
@@ -34,7 +35,7 @@ class Earnings:
 
     def _read(self, user_id: str) -> tuple[int, int, int]:
         gifts = select(func.coalesce(func.sum(entries.c.diamonds), 0)).where(
-            entries.c.kind == "gift", entries.c.creator_id == user_id
+            entries.c.kind == GIFT.name, entries.c.creator_id == user_id
         )
         ripe_before_ms = self._clock.now_ms() - limits.MATURITY_MS
         taken = select(func.coalesce(func.sum(postings.c.amount), 0)).where(

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from server import limits
 from server.clock import Clock
+from server.entries import KINDS, REFUND, TOPUP
 from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, Unreadable, book
 from server.journal.bulk import insert_many, put_many
 from server.journal.database import patient, reading
@@ -32,8 +33,7 @@ class Batch:
         self.logs = logs
         self.size = 0  # entries
         self.rows = Rows()
-        self.posted: list[dict[str, Any]] = []
-        self.reversed: list[dict[str, Any]] = []
+        self.posted: dict[str, list[dict[str, Any]]] = {table: [] for table in _POSTED}  # orders that are done
         self.moved: dict[int, tuple[Mark, Mark]] = {}
         self.balances: list[tuple[int, str, int]] = []  # rows of `positions`
         self.misfits: dict[int, tuple[Mark, LogEntry | Unreadable, str]] = {}
@@ -108,10 +108,9 @@ class Ledger:
             insert_many(connection, postings, batch.rows.postings)
             if batch.balances:
                 put_many(connection, positions, batch.balances)
-            if batch.posted:
-                connection.execute(_TOPUP_POSTED, batch.posted)
-            if batch.reversed:
-                connection.execute(_REVERSAL_POSTED, batch.reversed)
+            for table, done in batch.posted.items():
+                if done:
+                    connection.execute(_POSTED[table][0], done)
             for partition, (mark, entry, reason) in batch.misfits.items():
                 _hold_mark(connection, partition, mark)
                 self._set_aside(connection, partition, entry, reason)
@@ -141,11 +140,8 @@ class Ledger:
                 batch.misfits[partition] = (known.mark, entry, str(error))
                 return
             batch.size += 1
-            about = entry.about
-            if about.kind == "topup":
-                batch.posted.append({"topup": about.id, "after": entry.balance})
-            elif about.kind in ("refund", "chargeback"):
-                batch.reversed.append({"of_kind": about.kind, "of_ref": about.id, "of_user": about.viewer})
+            if (kind := entry.kind) is not None and kind.order:
+                batch.posted[kind.order].append(_POSTED[kind.order][1](entry))
 
     def _learn(self, marks: dict[int, Mark], logs: Logs) -> None:
         """The accounts that these entries move, as they stand after the marks."""
@@ -208,17 +204,29 @@ def _marks(connection: Connection) -> dict[int, Mark]:
     return marks
 
 
-_TOPUP_POSTED = (
-    update(topups).where(topups.c.id == bindparam("topup")).values(state="posted", balance=bindparam("after"))
-)
+def _topup(entry: LogEntry) -> dict[str, Any]:
+    return {"of_id": entry.about.id, "after": entry.balance}
 
-_REVERSAL_POSTED = (
-    update(reversals)
-    .where(reversals.c.kind == bindparam("of_kind"), reversals.c.ref == bindparam("of_ref"))
-    .where(reversals.c.user_id == bindparam("of_user"))
-    .values(state="posted")
-)
 
+def _reversal(entry: LogEntry) -> dict[str, Any]:
+    return {"of_kind": entry.about.kind, "of_ref": entry.about.id, "of_user": entry.about.viewer}
+
+
+# By the table of the orders: how one of them is marked as done, and with which values of its entry.
+_POSTED = {
+    TOPUP.order: (
+        update(topups).where(topups.c.id == bindparam("of_id")).values(state="posted", balance=bindparam("after")),
+        _topup,
+    ),
+    REFUND.order: (
+        update(reversals)
+        .where(reversals.c.kind == bindparam("of_kind"), reversals.c.ref == bindparam("of_ref"))
+        .where(reversals.c.user_id == bindparam("of_user"))
+        .values(state="posted"),
+        _reversal,
+    ),
+}
+assert set(_POSTED) == {kind.order for kind in KINDS.values() if kind.order}
 
 _MARK_MOVED = (
     update(watermarks)

@@ -4,9 +4,11 @@ Folded from a wallet's journal entries when somebody asks, so that no gift pays 
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, assert_never
 
 from msgspec import Struct
+
+from server.entries import KINDS, LotMove, Share
 
 
 class Part(Struct, frozen=True):
@@ -15,14 +17,6 @@ class Part(Struct, frozen=True):
     gift_id: str
     creator: str
     room: str | None
-    coins: int
-    diamonds: int
-
-
-class Share(Struct, frozen=True):
-    """What one creator loses by a chargeback: the sum of that creator's parts."""
-
-    creator: str
     coins: int
     diamonds: int
 
@@ -54,16 +48,21 @@ class Lots:
     def take(self, rows: Iterable[Any]) -> "Lots":
         """Fold journal rows (kind, ref, creator_id, room_id, coins, diamonds), oldest first."""
         for row in rows:
-            match row.kind:
-                case "topup":
+            kind = KINDS.get(row.kind)
+            match LotMove.NOTHING if kind is None else kind.lot:
+                case LotMove.BRINGS:
                     self.lots[row.ref] = Lot(row.ref, row.coins, row.coins)
-                case "gift":
+                case LotMove.SPENDS:
                     self.gifts[row.ref] = _Gift(row.creator_id, row.room_id, row.coins, row.diamonds)
                     self._spend(row.ref, row.coins)
-                case "refund":
+                case LotMove.GIVES_BACK:
                     self._give_back(row.ref)
-                case "chargeback":
+                case LotMove.TAKES_BACK:
                     self._charge_back(row.ref, row.coins)
+                case LotMove.NOTHING:
+                    pass
+                case other:
+                    assert_never(other)
         return self
 
     def _spend(self, gift_id: str, coins: int) -> None:

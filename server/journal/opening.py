@@ -7,7 +7,7 @@ passed already: they would never be journaled, and balances would be spent twice
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, assert_never, cast
 
 import msgspec
 import structlog
@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from protocol.ids import uuid7_ms
 from server import limits
+from server.entries import KINDS, Also, Kind, OpenEntry, Receipt
 from server.journal.database import ask, reading
 from server.journal.tables import entries, quarantine, watermarks
 from server.store import keys, scripts
@@ -33,6 +34,27 @@ NOTHING = (0, -1)  # before the first id of the first epoch
 
 Position = tuple[int, int]
 T = TypeVar("T")
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A journal row as far as it is put back."""
+
+    epoch: int
+    n: int
+    kind: str
+    user_id: str
+    ref: str
+    creator_id: str | None
+    coins: int
+    diamonds: int
+    balance: int | None
+    credited: int | None
+    combo_count: int
+    at_ms: int
+    body: str
+
+
+_COLUMNS = [entries.c[name] for name in Row.__struct_fields__]
 
 
 class Opening:
@@ -74,7 +96,8 @@ class Opening:
             await self._put_back(link, partition, seen.last, mark)
         epoch = max(seen.epoch, seen.last[0], mark[0]) + 1
         names = [keys.log(partition), keys.wallet_meta(partition)]
-        [opened] = await _run(link, OPEN, names, [partition, epoch, identity])
+        marker = msgspec.json.encode(OpenEntry(partition=partition))
+        [opened] = await _run(link, OPEN, names, [epoch, identity, marker])
         if not opened:
             raise StoreDown("a partition's log is ahead of its epoch")
         return str(opened.decode())
@@ -103,13 +126,14 @@ class Opening:
             if not rows:
                 raise StoreDown(f"the journal has no rows of partition {partition} after {after}")
             names, args = _replay_call(partition, rows)
-            self.replayed += cast(int, await _run(link, REPLAY, names, args))
+            put_back = await _run(link, REPLAY, names, args)
+            self.replayed += cast(int, put_back)  # not in one: other partitions count meanwhile
             after = (rows[-1].epoch, rows[-1].n)
 
-    def _rows(self, partition: int, after: Position, to: Position) -> Sequence[Any]:
+    def _rows(self, partition: int, after: Position, to: Position) -> list[Row]:
         epoch, n = entries.c.epoch, entries.c.n
         query = (
-            select(entries)
+            select(*_COLUMNS)
             .where(entries.c.partition == partition)
             .where(or_(epoch > after[0], and_(epoch == after[0], n > after[1])))
             .where(or_(epoch < to[0], and_(epoch == to[0], n <= to[1])))
@@ -117,7 +141,7 @@ class Opening:
             .limit(limits.REPLAY_BATCH)
         )
         with reading(self._engine).connect() as connection:
-            return connection.execute(query).all()
+            return [Row(*row) for row in connection.execute(query)]
 
 
 async def _ask_journal(read: Callable[[], T]) -> T:
@@ -137,51 +161,74 @@ class _Seen(msgspec.Struct, frozen=True):
     opened: str
 
 
-class _Body(msgspec.Struct, frozen=True):
-    fp: str = ""
-    coins_per_day: int = 0
-
-
 async def _run(link: Link, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
     script.check(names, args)
     return await link.call("EVALSHA", script.sha, len(names), *names, *args)
 
 
-def _replay_call(partition: int, rows: Sequence[Any]) -> tuple[list[str], list[Arg]]:
+class _Body(msgspec.Struct, frozen=True):
+    """What of an entry's body is put back beside its row."""
+
+    fp: str = ""
+    coins_per_day: int = 0
+
+
+def _replay_call(partition: int, rows: Sequence[Row]) -> tuple[list[str], list[Arg]]:
     names = [keys.log(partition), keys.wallet_meta(partition)]
     args: list[Arg] = []
     for row in rows:
-        names += [keys.wallet(row.user_id), keys.credit(partition, row.creator_id or "-")] if row.user_id else names[:2]
-        body = msgspec.json.decode(row.body, type=_Body)
-        text, expires_ms, operation = _receipt(row, body.fp)
-        names.append(keys.receipt(row.user_id, operation) if row.user_id else names[1])
-        args += [
-            f"{row.epoch}-{row.n}",
-            row.at_ms,
-            "" if row.balance is None else row.balance,
-            "" if row.credited is None else row.credited,
-            row.combo_count,
-            row.body,
-            text,
-            expires_ms,
-            row.kind,
-            row.coins,
-            row.diamonds,
-            {"freeze": "frozen", "chargeback": "frozen", "unfreeze": "ok"}.get(row.kind, ""),
-            {"topup": "bought", "refund": "refunded", "chargeback": "charged_back"}.get(row.kind, ""),
-            body.coins_per_day,
-        ]
+        kind = KINDS.get(row.kind)
+        if kind is None:
+            raise StoreDown(f"the journal has a {row.kind}, which only a newer program can put back")
+        names += _names_of(partition, row, kind)
+        args += _args_of(row, kind)
     return names, args
 
 
-def _receipt(row: Any, fp: str) -> tuple[str, int, str]:
-    """A row's receipt, when it expires, and the operation that it is for (as the money scripts write it)."""
+def _names_of(partition: int, row: Row, kind: Kind) -> tuple[str, str, str]:
+    """Wallet, counter and receipt; where an entry has none of them, some key that is there anyway."""
+    if kind.coins is None:
+        return keys.log(partition), keys.wallet_meta(partition), keys.wallet_meta(partition)
+    operation = "-" if kind.receipt is Receipt.NONE else kind.operation(row.ref)
+    return keys.wallet(row.user_id), keys.credit(partition, row.creator_id or "-"), keys.receipt(row.user_id, operation)
+
+
+def _args_of(row: Row, kind: Kind) -> tuple[Arg, ...]:
+    body = msgspec.json.decode(row.body, type=_Body)
+    also: dict[Also, Arg] = {
+        Also.NOTHING: "",
+        Also.DAY: row.coins,
+        Also.LIMIT: body.coins_per_day,
+        Also.EPOCH: row.epoch,
+    }
+    return (
+        f"{row.epoch}-{row.n}",
+        row.at_ms,
+        "" if row.balance is None else row.balance,
+        "" if row.credited is None else row.credited,
+        row.combo_count,
+        row.body,
+        *_receipt(row, kind, body.fp),
+        row.coins,
+        kind.total.counter if kind.total else "",
+        row.diamonds,
+        kind.total_diamonds.counter if kind.total_diamonds else "",
+        kind.status,
+        kind.also.value,
+        also[kind.also],
+    )
+
+
+def _receipt(row: Row, kind: Kind, fp: str) -> tuple[str, int]:
+    """A row's receipt as the money scripts write it, and when it expires."""
     entry_id = f"{row.epoch}-{row.n}"
-    match row.kind:
-        case "gift":
+    match kind.receipt:
+        case Receipt.GIFT:
             expires_ms = uuid7_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
-            return f"{fp} {row.balance} {row.combo_count} {entry_id}", expires_ms, row.ref
-        case "open" | "limit":
-            return "", 0, "-"
-        case kind:
-            return f"{fp} {row.balance} {entry_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000, f"{kind}:{row.ref}"
+            return f"{fp} {row.balance} {row.combo_count} {entry_id}", expires_ms
+        case Receipt.ORDER:
+            return f"{fp} {row.balance} {entry_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000
+        case Receipt.NONE:
+            return "", 0
+        case other:
+            assert_never(other)

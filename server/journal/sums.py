@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from server.entries import KINDS, TOTALS, Kind, Total
 from server.journal.books import LogEntry
 
 
@@ -19,23 +20,36 @@ class Sums(Struct):
     held: int = 0
 
 
-def add_kind(sums: Sums, kind: str, coins: int, diamonds: int) -> None:
-    """Add what entries of a kind moved."""
-    if kind == "gift":
-        sums.spent += coins
-        sums.awarded += diamonds
-    elif kind == "topup":
-        sums.bought += coins
-    elif kind == "refund":
-        sums.refunded += coins
-    elif kind == "chargeback":
-        sums.charged_back += coins
+assert {total.sum for total in TOTALS} < set(Sums.__struct_fields__)
+
+
+def add_kind(sums: Sums, kind: Kind | None, coins: int, diamonds: int) -> None:
+    """Add what entries of a kind moved. One that is not known here, a newer program's, moves none of these sums."""
+    if kind is not None and kind.total is not None:
+        _add(sums, kind.total, coins)
+    if kind is not None and kind.total_diamonds is not None:
+        _add(sums, kind.total_diamonds, diamonds)
+
+
+def _add(sums: Sums, total: Total, amount: int) -> None:
+    setattr(sums, total.sum, getattr(sums, total.sum) + amount)
+
+
+def held_by(sums: Sums) -> tuple[int, str]:
+    """What the sums leave in the wallets, and how that is reckoned."""
+    held, told = 0, ""
+    for kind in KINDS.values():
+        if kind.coins and kind.total is not None:
+            amount = getattr(sums, kind.total.sum)
+            held += kind.coins * amount
+            told += f" {'+' if kind.coins > 0 else '-'} {kind.total.sum.replace('_', ' ')} {amount}"
+    return held, told.removeprefix(" + ")
 
 
 def moved_on(sums: Sums, balances: dict[str, int], waiting: Sequence[LogEntry]) -> list[tuple[str, int]]:
     """Move the sums by entries that are not journaled yet; the balances that the store has after them."""
     for entry in waiting:
-        add_kind(sums, entry.about.kind, entry.about.coins, entry.about.diamonds)
+        add_kind(sums, entry.kind, entry.about.coins, entry.about.diamonds)
         if entry.balance is not None and entry.about.viewer in balances:
             balances[entry.about.viewer] = entry.balance
     return list(balances.items())

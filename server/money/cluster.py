@@ -11,7 +11,8 @@ from typing import TypeVar
 import structlog
 
 from server import background, limits
-from server.money.results import Adjusted, Change, Moved, Paid, Receipt, Spend, SpendLimit, WalletView, unavailable
+from server.entries import OrderEntry
+from server.money.results import Adjusted, Change, Moved, Paid, Receipt, Spend, WalletView, unavailable
 from server.money.store import WalletStore
 from server.money.wallet import Wallet
 from server.store import keys
@@ -94,25 +95,8 @@ class ClusterWallet:
     async def find(self, user_id: str, gift_id: str) -> Receipt | None:
         return await self._route(keys.partition_of(user_id), lambda wallet: wallet.find(user_id, gift_id))
 
-    async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> Adjusted:
-        return await self._route(
-            keys.partition_of(user_id), lambda wallet: wallet.top_up(user_id, topup_id, coins, print_, entry)
-        )
-
-    async def adjust(
-        self, user_id: str, operation: str, print_: str, *, delta: int, status: str, total: str, entry: bytes
-    ) -> Adjusted:
-        return await self._route(
-            keys.partition_of(user_id),
-            lambda wallet: wallet.adjust(
-                user_id, operation, print_, delta=delta, status=status, total=total, entry=entry
-            ),
-        )
-
-    async def set_limit(self, user_id: str, order_id: str, coins_per_day: int) -> SpendLimit:
-        return await self._route(
-            keys.partition_of(user_id), lambda wallet: wallet.set_limit(user_id, order_id, coins_per_day)
-        )
+    async def order(self, entry: OrderEntry) -> Adjusted:
+        return await self._route(keys.partition_of(entry.viewer), lambda wallet: wallet.order(entry))
 
     async def last_entry(self, partition: int) -> tuple[int, int]:
         return await self._route(partition, lambda wallet: wallet.last_entry(partition))

@@ -7,7 +7,9 @@ import structlog
 from msgspec import Struct
 
 from protocol.refusals import Refusal, Refused
+from protocol.session import Cause
 from server import limits
+from server.entries import OrderEntry
 
 log = structlog.get_logger()
 
@@ -45,22 +47,6 @@ class Receipt(Struct, frozen=True, kw_only=True):
     entry_id: str
 
 
-class Adjusted(Struct, frozen=True, kw_only=True):
-    """A change from outside the rooms that is in the wallet and on disk."""
-
-    balance: int
-    entry_id: str
-    duplicate: bool
-
-
-class LimitEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="limit"):
-    """A viewer's own daily limit in the ledger log, as it was ordered; 0 lifts it."""
-
-    id: str
-    viewer: str
-    coins_per_day: int
-
-
 class SpendLimit(Struct, frozen=True):
     """Coins that a viewer lets oneself spend per UTC day; `next` holds from `next_from_ms` on. None is no limit."""
 
@@ -68,6 +54,15 @@ class SpendLimit(Struct, frozen=True):
     coins_per_day: int | None
     next: int | None
     next_from_ms: int | None
+
+
+class Adjusted(Struct, frozen=True, kw_only=True):
+    """An order from outside the rooms that is in the wallet and on disk. `limit` is what holds after one of a limit."""
+
+    balance: int
+    entry_id: str
+    duplicate: bool
+    limit: SpendLimit | None = None
 
 
 class Moved(Exception):
@@ -83,7 +78,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
     user_id: str
     coins: int
-    cause: str
+    cause: Cause
     ref: str
     entry: str
 
@@ -131,12 +126,18 @@ def refusal_of(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
             raise AssertionError(outcome)
 
 
-def adjusted_of(outcome: list[bytes], user_id: str, delta: int) -> Adjusted:
-    """What wallet_adjust.lua did. Raises TopUpConflict, Refused."""
+def adjusted_of(outcome: list[bytes], entry: OrderEntry, delta: int) -> Adjusted:
+    """What wallet_adjust.lua or wallet_limit.lua did. Raises TopUpConflict, Refused."""
     status = outcome[0]
     match status:
         case b"ok" | b"duplicate":
-            return Adjusted(balance=int(outcome[1]), entry_id=outcome[2].decode(), duplicate=status == b"duplicate")
+            balance, entry_id, *limit = outcome[1:]
+            return Adjusted(
+                balance=int(balance),
+                entry_id=entry_id.decode(),
+                duplicate=status == b"duplicate",
+                limit=_spend_limit(entry.viewer, limit) if limit else None,
+            )
         case b"conflict":
             raise TopUpConflict
         case b"insufficient":
@@ -144,18 +145,13 @@ def adjusted_of(outcome: list[bytes], user_id: str, delta: int) -> Adjusted:
         case b"stale_epoch":
             raise unavailable()
         case b"partition_frozen" | b"too_rich" | b"bad_amount":
-            log.error("adjust_refused", status=status, user=user_id)
+            log.error("adjust_refused", status=status, user=entry.viewer)
             raise unavailable()
         case _:
             raise AssertionError(outcome)
 
 
-def spend_limit_of(outcome: list[bytes], user_id: str) -> SpendLimit:
-    """What wallet_limit.lua set. Raises Refused."""
-    status, *held = outcome
-    if status != b"ok":  # partition_frozen, stale_epoch
-        log.warning("limit_refused", status=status, user=user_id)
-        raise unavailable()
+def _spend_limit(user_id: str, held: list[bytes]) -> SpendLimit:
     now, later, day = (int(text or 0) for text in held)
     return SpendLimit(user_id, now or None, later or None, day * limits.DAY_MS if day else None)
 
@@ -182,9 +178,5 @@ class Money(Protocol):
     async def view(self, user_id: str) -> WalletView: ...
     async def spend(self, spend: Spend) -> Paid: ...
     async def find(self, user_id: str, gift_id: str) -> Receipt | None: ...
-    async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> Adjusted: ...
-    async def adjust(
-        self, user_id: str, operation: str, print_: str, *, delta: int, status: str, total: str, entry: bytes
-    ) -> Adjusted: ...
-    async def set_limit(self, user_id: str, order_id: str, coins_per_day: int) -> SpendLimit: ...
+    async def order(self, entry: OrderEntry) -> Adjusted: ...
     async def last_entry(self, partition: int) -> tuple[int, int]: ...

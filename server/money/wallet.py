@@ -7,33 +7,33 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
 import structlog
 
 from protocol.ids import uuid7_ms
+from protocol.session import Cause
 from server import background, limits
+from server.entries import KIND_OF, AdjustEntry, Kind, LimitEntry, OrderEntry, TopUpEntry
 from server.money.results import (
     Adjusted,
     Change,
-    LimitEntry,
     Moved,
     Paid,
     Receipt,
     Spend,
-    SpendLimit,
     WalletView,
     adjusted_of,
     receipt_of,
     refusal_of,
-    spend_limit_of,
     unavailable,
 )
 from server.money.store import NotReplicated, WalletStore
 from server.store import keys, scripts
-from server.store.client import StoreDown, StoreError, StoreRefused
+from server.store.client import Arg, StoreDown, StoreError, StoreRefused
 from server.store.cluster import not_here
+from server.store.scripts import Script
 
 log = structlog.get_logger()
 
@@ -41,6 +41,8 @@ SPEND = scripts.load("wallet_spend")
 ADJUST = scripts.load("wallet_adjust")
 LIMIT = scripts.load("wallet_limit")
 SCRIPTS = (SPEND, ADJUST, LIMIT)
+
+_Call: TypeAlias = tuple[Script, list[str], list[Arg]]  # with its keys and arguments
 
 
 class _Waiting:
@@ -288,7 +290,7 @@ class Wallet:
                         Change(
                             user_id=spend.viewer,
                             coins=paid.balance,
-                            cause="gift",
+                            cause=Cause.GIFT,
                             ref=spend.gift_id,
                             entry=paid.entry_id,
                         )
@@ -305,61 +307,47 @@ class Wallet:
             self._store.reopen()
 
     # --- from outside the rooms --------------------------------------------------------------------------------
-    async def top_up(self, user_id: str, topup_id: str, coins: int, print_: str, entry: bytes) -> Adjusted:
-        """Credit bought coins once per id. Raises TopUpConflict, Refused wallet_unavailable."""
-        return await self.adjust(
-            user_id, f"topup:{topup_id}", print_, delta=coins, status="", total="bought", entry=entry
-        )
+    async def order(self, entry: OrderEntry) -> Adjusted:
+        """Carry out what was ordered, once per kind and id; a limit as often as it is said, for the newest holds.
 
-    async def adjust(
-        self, user_id: str, operation: str, print_: str, *, delta: int, status: str, total: str, entry: bytes
-    ) -> Adjusted:
-        """Move `delta` coins and set the status ('' keeps it), once per operation `<kind>:<id>`.
-
-        Raises TopUpConflict when the operation was another one, Refused wallet_unavailable or insufficient_coins.
+        Raises TopUpConflict when the id was of another order, Refused wallet_unavailable or insufficient_coins.
         """
         if not self._store.usable:
             raise unavailable()
-        partition = keys.partition_of(user_id)
-        receipt = keys.receipt(user_id, operation)
-        names = [keys.wallet(user_id), receipt, keys.log(partition), keys.wallet_meta(partition)]
-        bounds = (limits.BALANCE_MAX, limits.TOPUP_RECEIPT_S)
-        args = (self._epoch(partition), print_, delta, status, total, *bounds, entry)
+        kind = KIND_OF[type(entry)]
+        delta = 0 if isinstance(entry, LimitEntry) or not kind.coins else kind.coins * entry.coins
+        call = self._limit_call(entry) if isinstance(entry, LimitEntry) else self._adjust_call(entry, kind, delta)
         try:
-            outcome = cast(list[bytes], await self._store.write(ADJUST, names, args))
+            outcome = cast(list[bytes], await self._store.write(*call))
         except StoreError as error:
             raise _away(error) from None
-        self._reopen_if_stale(outcome[0])
-        done = adjusted_of(outcome, user_id, delta)
-        if delta:
-            await self._tell(user_id, operation, done)
+        if outcome[0] == b"stale_epoch":
+            self._store.reopen()
+        done = adjusted_of(outcome, entry, delta)
+        if delta and kind.cause is not None:
+            await self._tell(entry, kind.cause, done)
         return done
 
-    async def _tell(self, user_id: str, operation: str, done: Adjusted) -> None:
+    def _adjust_call(self, entry: AdjustEntry | TopUpEntry, kind: Kind, delta: int) -> _Call:
+        user_id, partition = entry.viewer, keys.partition_of(entry.viewer)
+        receipt = keys.receipt(user_id, kind.operation(entry.id))
+        names = [keys.wallet(user_id), receipt, keys.log(partition), keys.wallet_meta(partition)]
+        bounds = (limits.BALANCE_MAX, limits.TOPUP_RECEIPT_S)
+        total = kind.total.counter if kind.total else ""
+        body = msgspec.json.encode(entry)
+        return ADJUST, names, [self._epoch(partition), entry.fp, delta, kind.status, total, *bounds, body]
+
+    def _limit_call(self, entry: LimitEntry) -> _Call:
+        partition = keys.partition_of(entry.viewer)
+        names = [keys.wallet(entry.viewer), keys.log(partition), keys.wallet_meta(partition)]
+        return LIMIT, names, [self._epoch(partition), entry.coins_per_day, msgspec.json.encode(entry)]
+
+    async def _tell(self, entry: OrderEntry, cause: Cause, done: Adjusted) -> None:
         """The user's sockets; for a duplicate too, whose first answer may have been lost, with what is held now."""
-        kind, _, ref = operation.partition(":")
-        coins = await self.coins(user_id) if done.duplicate else done.balance
+        coins = await self.coins(entry.viewer) if done.duplicate else done.balance
         if coins is not None:
-            self._on_change([Change(user_id=user_id, coins=coins, cause=kind, ref=ref, entry=done.entry_id)])
-
-    def _reopen_if_stale(self, status: bytes) -> None:
-        if status == b"stale_epoch":
-            self._store.reopen()
-
-    async def set_limit(self, user_id: str, order_id: str, coins_per_day: int) -> SpendLimit:
-        """A viewer's own limit per UTC day, 0 for none; the newest holds. Raises Refused wallet_unavailable."""
-        if not self._store.usable:
-            raise unavailable()
-        partition = keys.partition_of(user_id)
-        names = [keys.wallet(user_id), keys.log(partition), keys.wallet_meta(partition)]
-        entry = msgspec.json.encode(LimitEntry(id=order_id, viewer=user_id, coins_per_day=coins_per_day))
-        args = (self._epoch(partition), coins_per_day, entry)
-        try:
-            outcome = cast(list[bytes], await self._store.write(LIMIT, names, args))
-        except StoreError as error:
-            raise _away(error) from None
-        self._reopen_if_stale(outcome[0])
-        return spend_limit_of(outcome, user_id)
+            change = Change(user_id=entry.viewer, coins=coins, cause=cause, ref=entry.id, entry=done.entry_id)
+            self._on_change([change])
 
     async def last_entry(self, partition: int) -> tuple[int, int]:
         """The last id of a partition's log. Raises Refused wallet_unavailable."""

@@ -16,6 +16,7 @@ from protocol.ids import UserId
 from protocol.refusals import Refused
 from server import background, limits
 from server.clock import Clock
+from server.entries import CHARGEBACK, REFUND, TOPUP
 from server.journal.database import ask, reading
 from server.journal.tables import reversals, topups
 from server.money.results import Money, TopUpConflict
@@ -24,7 +25,11 @@ from server.orders.topups import Purchases, TopUp
 
 log = structlog.get_logger()
 
-KINDS = ("topup", "refund", "chargeback")  # freezes have no row: nobody was told that one is ordered before it is done
+KINDS = (
+    TOPUP.name,
+    REFUND.name,
+    CHARGEBACK.name,
+)  # freezes have no row: nobody was told that one is ordered before it is done
 
 
 class Recovery:
@@ -87,18 +92,16 @@ class Recovery:
         return True
 
     async def _order(self, kind: str, row: Any) -> Any:
-        match kind:
-            case "topup":
-                return await self._purchases.top_up(UserId(row.user_id), TopUp(row.ref, row.coins, row.source))
-            case "refund":
-                return await self._reversals.refund(row.ref, row.reason, row.user_id)
-            case _:
-                return await self._reversals.charge_back(row.ref, row.reason)
+        if kind == TOPUP.name:
+            return await self._purchases.top_up(UserId(row.user_id), TopUp(row.ref, row.coins, row.source))
+        if kind == REFUND.name:
+            return await self._reversals.refund(row.ref, row.reason, row.user_id)
+        return await self._reversals.charge_back(row.ref, row.reason)
 
     def _pending(self, kind: str) -> list[Any]:
         """The next of those that nobody is at any more, and that the store would still know had it done them."""
-        table, ref = (topups, topups.c.id) if kind == "topup" else (reversals, reversals.c.ref)
-        columns = select(topups, ref.label("ref")) if kind == "topup" else select(reversals)
+        table, ref = (topups, topups.c.id) if kind == TOPUP.name else (reversals, reversals.c.ref)
+        columns = select(topups, ref.label("ref")) if kind == TOPUP.name else select(reversals)
         now_ms = self._clock.now_ms()
         query = (
             columns.where(table.c.state == "pending", table.c.at_ms <= now_ms - limits.RECOVER_AFTER_MS)
@@ -106,7 +109,7 @@ class Recovery:
             .order_by(table.c.at_ms, ref)
             .limit(limits.RECOVER_BATCH)
         )
-        if kind != "topup":
+        if kind != TOPUP.name:
             query = query.where(reversals.c.kind == kind)
         if kind in self._after:
             query = query.where(tuple_(table.c.at_ms, ref) > self._after[kind])

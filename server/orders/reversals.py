@@ -15,9 +15,20 @@ from sqlalchemy import Connection, Engine, and_, insert, select, text, update
 
 from server import limits
 from server.clock import Clock
+from server.entries import (
+    CHARGEBACK,
+    GIFT,
+    KIND_OF,
+    REFUND,
+    AdjustEntry,
+    ChargebackEntry,
+    FreezeEntry,
+    RefundEntry,
+    UnfreezeEntry,
+)
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
-from server.journal.lots import Lots, Part, Share, shares_of
+from server.journal.lots import Lots, Part, shares_of
 from server.journal.tables import entries, reversals, topups, watermarks
 from server.money.results import Adjusted, Money, fingerprint
 from server.store import keys
@@ -35,20 +46,6 @@ class CannotReverse(Exception):
 
 class NotYet(Exception):
     """The journal has to catch up first; the same order again goes on from there."""
-
-
-class AdjustEntry(Struct, frozen=True, kw_only=True):
-    """A change from outside the rooms in the ledger log. `coins` went back, `reversed` lost diamonds by it."""
-
-    kind: str
-    id: str
-    viewer: str
-    fp: str
-    coins: int = 0
-    diamonds: int = 0
-    creator: str | None = None
-    room: str | None = None
-    reversed: list[Share] = []  # msgspec copies it
 
 
 class Decision(Struct, frozen=True):
@@ -96,50 +93,48 @@ class Reversals:
         lots = await ask(
             self._lots, gift.user_id, within_s=limits.SQL_FOLD_S
         )  # before the look: a refund that they know is found
-        before = await self._journaled("refund", gift.user_id, gift.ref)
+        before = await self._journaled(REFUND.name, gift.user_id, gift.ref)
         if before is None and lots.paid_by(gift.ref) != gift.coins:
             await ask(self._refuse_refund, gift)
             raise CannotReverse("a chargeback has taken this gift back")
         part = Part(gift.ref, gift.creator_id, gift.room_id, gift.coins, gift.diamonds)
-        entry = AdjustEntry(
-            kind="refund",
+        entry = RefundEntry(
             id=gift.ref,
             viewer=gift.user_id,
-            fp=fingerprint("refund", gift.ref),
+            fp=fingerprint(REFUND.name, gift.ref),
             coins=gift.coins,
             diamonds=gift.diamonds,
             creator=gift.creator_id,
             room=gift.room_id,
         )
-        done = await self._adjust(entry, delta=gift.coins, status="", total="refunded")
+        done = await self._adjust(entry)
         return _told(entry, done, gift.coins, gift.diamonds, [part])
 
     async def charge_back(self, topup_id: str, reason: str) -> Reversed:
         """Take a top-up back. Raises NotFound, NotYet, Refused, SQLAlchemyError."""
         topup = await ask(self._topup, topup_id)
-        await self._order("chargeback", topup_id, topup.user_id, reason)
-        body = await ask(self._body, "chargeback", topup_id)
+        await self._order(CHARGEBACK.name, topup_id, topup.user_id, reason)
+        body = await ask(self._body, CHARGEBACK.name, topup_id)
         for _ in range(limits.DECIDE_TRIES):
             if body is not None:
                 break
             await self.freeze(topup.user_id, f"chargeback-{self._clock.new_id()}")
-            for gift_id in await ask(self._pending, "refund", topup.user_id):
+            for gift_id in await ask(self._pending, REFUND.name, topup.user_id):
                 with contextlib.suppress(CannotReverse):
                     await self._refund(await ask(self._gift, gift_id, topup.user_id))
             body = await self._decide(topup)
         if body is None:
             raise NotYet
         decision = msgspec.json.decode(body, type=Decision)
-        entry = AdjustEntry(
-            kind="chargeback",
+        entry = ChargebackEntry(
             id=topup_id,
             viewer=topup.user_id,
-            fp=fingerprint("chargeback", topup_id),
+            fp=fingerprint(CHARGEBACK.name, topup_id),
             coins=decision.coins,
             diamonds=decision.diamonds,
             reversed=shares_of(decision.reversed),
         )
-        done = await self._adjust(entry, delta=-entry.coins, status="frozen", total="charged_back")
+        done = await self._adjust(entry)
         return _told(entry, done, -entry.coins, entry.diamonds, decision.reversed)
 
     async def _decide(self, topup: Any) -> str | None:
@@ -153,53 +148,48 @@ class Reversals:
     def _decide_now(self, topup: Any) -> str | None:
         with self._engine.begin() as connection:
             _lock(connection, topup.user_id)
-            row = connection.execute(select(reversals).where(_at("chargeback", topup.id))).one()
+            row = connection.execute(select(reversals).where(_at(CHARGEBACK.name, topup.id))).one()
             if row.body is not None:
                 return str(row.body)
-            if connection.execute(_pending_of("refund", topup.user_id)).first() is not None:
+            if connection.execute(_pending_of(REFUND.name, topup.user_id)).first() is not None:
                 return None
             lots = _lots(connection, topup.user_id)
             taken = Decision(coins=lots.lots[topup.id].left, reversed=lots.parts_of(topup.id))
             decision = msgspec.json.encode(taken).decode()
-            connection.execute(update(reversals).where(_at("chargeback", topup.id)).values(body=decision))
+            connection.execute(update(reversals).where(_at(CHARGEBACK.name, topup.id)).values(body=decision))
         return decision
 
     def _order_refund(self, gift: Any, reason: str) -> bool:
         """Write the order unless a chargeback of this wallet is decided and not journaled yet."""
         with self._engine.begin() as connection:
             _lock(connection, gift.user_id)
-            ordered = select(reversals.c.ref).where(_at("refund", gift.ref), reversals.c.user_id == gift.user_id)
+            ordered = select(reversals.c.ref).where(_at(REFUND.name, gift.ref), reversals.c.user_id == gift.user_id)
             if connection.execute(ordered).first() is not None:
                 return True
-            decided = _pending_of("chargeback", gift.user_id).where(reversals.c.body.is_not(None))
+            decided = _pending_of(CHARGEBACK.name, gift.user_id).where(reversals.c.body.is_not(None))
             if connection.execute(decided).first() is not None:
                 return False
-            row = {"kind": "refund", "ref": gift.ref, "user_id": gift.user_id, "reason": reason, "state": "pending"}
+            row = {"kind": REFUND.name, "ref": gift.ref, "user_id": gift.user_id, "reason": reason, "state": "pending"}
             connection.execute(insert(reversals).values(**row, at_ms=self._clock.now_ms()))
         return True
 
     async def freeze(self, user_id: str, order_id: str) -> Adjusted:
         """No gifts from this wallet. Raises Refused."""
-        return await self._set_status("freeze", user_id, order_id, "frozen")
+        return await self._set_status(FreezeEntry, user_id, order_id)
 
     async def unfreeze(self, user_id: str, order_id: str) -> Adjusted:
         """Gifts again. Raises NotYet while a chargeback of this wallet is not finished, Refused."""
-        if await ask(self._pending, "chargeback", user_id):
+        if await ask(self._pending, CHARGEBACK.name, user_id):
             raise NotYet
-        return await self._set_status("unfreeze", user_id, order_id, "ok")
+        return await self._set_status(UnfreezeEntry, user_id, order_id)
 
-    async def _set_status(self, kind: str, user_id: str, order_id: str, status: str) -> Adjusted:
-        entry = AdjustEntry(kind=kind, id=order_id, viewer=user_id, fp=fingerprint(kind, user_id))
-        return await self._adjust(entry, delta=0, status=status, total="frozen_wallets")
+    async def _set_status(self, body: type[FreezeEntry | UnfreezeEntry], user_id: str, order_id: str) -> Adjusted:
+        entry = body(id=order_id, viewer=user_id, fp=fingerprint(KIND_OF[body].name, user_id))
+        return await self._adjust(entry)
 
-    async def _adjust(self, entry: AdjustEntry, *, delta: int, status: str, total: str) -> Adjusted:
-        before = await self._journaled(entry.kind, entry.viewer, entry.id)
-        if before is not None:
-            return before
-        operation = f"{entry.kind}:{entry.id}"
-        return await self._wallet.adjust(
-            entry.viewer, operation, entry.fp, delta=delta, status=status, total=total, entry=msgspec.json.encode(entry)
-        )
+    async def _adjust(self, entry: RefundEntry | ChargebackEntry | FreezeEntry | UnfreezeEntry) -> Adjusted:
+        before = await self._journaled(KIND_OF[type(entry)].name, entry.viewer, entry.id)
+        return before or await self._wallet.order(entry)
 
     async def _until_journaled(self, user_id: str) -> None:
         """Until the drain has passed everything that this wallet did before it was frozen. Raises NotYet."""
@@ -251,12 +241,12 @@ class Reversals:
             return list(connection.execute(_pending_of(kind, user_id)).scalars())
 
     def _refuse_refund(self, gift: Any) -> None:
-        where = (_at("refund", gift.ref), reversals.c.user_id == gift.user_id, reversals.c.state == "pending")
+        where = (_at(REFUND.name, gift.ref), reversals.c.user_id == gift.user_id, reversals.c.state == "pending")
         with self._engine.begin() as connection:
             connection.execute(update(reversals).where(*where).values(state="refused"))
 
     def _gift(self, gift_id: str, user_id: str | None = None) -> Any:
-        query = select(entries).where(entries.c.kind == "gift", entries.c.ref == gift_id)
+        query = select(entries).where(entries.c.kind == GIFT.name, entries.c.ref == gift_id)
         if user_id is not None:
             query = query.where(entries.c.user_id == user_id)
         with reading(self._engine).connect() as connection:

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct
 from sqlalchemy import Engine, select, tuple_
 
 from protocol.ids import TopUpId, UserId
 from server import limits
 from server.clock import Clock
+from server.entries import KINDS, TopUpEntry
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
 from server.journal.tables import entries, topups
@@ -21,16 +21,6 @@ class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
     id: TopUpId
     coins: Annotated[int, Meta(ge=1, le=limits.TOPUP_COINS_MAX)]
     source: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
-
-
-class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup"):
-    """A top-up in the ledger log."""
-
-    id: str
-    viewer: str
-    coins: int
-    source: str
-    fp: str
 
 
 class Purchases:
@@ -51,7 +41,7 @@ class Purchases:
                 return Adjusted(balance=before.balance, entry_id="", duplicate=True)
         print_ = fingerprint(user_id, order.coins, order.source)
         entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source, fp=print_)
-        return await self._wallet.top_up(user_id, order.id, order.coins, print_, msgspec.json.encode(entry))
+        return await self._wallet.order(entry)
 
     def _record(self, user_id: str, order: TopUp) -> Any:
         """The row of this id that was there before, or None when this call made it.
@@ -92,7 +82,7 @@ class Purchases:
                 "entry": f"{row.epoch}-{row.n}",
                 "kind": row.kind,
                 "ref": row.ref,
-                "coins": row.coins if row.kind in ("topup", "refund") else -row.coins,
+                "coins": _sign(row.kind) * row.coins,
                 "balance": row.balance,
                 "room_id": row.room_id,
                 "to": row.creator_id,
@@ -100,3 +90,9 @@ class Purchases:
             }
             for row in rows
         ]
+
+
+def _sign(name: str) -> int:
+    """Whether entries of a kind bring coins or take them; a newer program's kind is not known to do either."""
+    kind = KINDS.get(name)
+    return 0 if kind is None else kind.coins or 0

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 from protocol.gifts import GiftSent
 from server import limits
 from server.clock import Clock
-from server.features.gifts import ONCE, GiftEntry, show_gift
+from server.entries import GIFT, GiftEntry
+from server.features.gifts import ONCE, show_gift
 from server.journal.books import LogEntry
 from server.journal.drain import Drain
 from server.journal.ledger import Entries, Logs
@@ -121,7 +122,7 @@ class Retell:
         for entry in found:
             if isinstance(entry, LogEntry) and (entry.epoch, entry.n) > read:  # the ledger sets the unreadable aside
                 about = entry.about
-                gift_id = about.id if about.kind == "gift" else ""
+                gift_id = about.id if entry.kind is GIFT else ""
                 noted.append(Noted(entry.epoch, entry.n, entry.at_ms, about.room or "", gift_id))
         if found:
             self._read[partition] = max(read, (found[-1].epoch, found[-1].n))

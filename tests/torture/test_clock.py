@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from protocol.refusals import Refusal, Refused
+from server.entries import LimitEntry
 from server.store import keys
 from tests.program import eventually
 from tests.site import new_gift_id
@@ -67,7 +68,7 @@ async def test_limits_of_yesterday(cut_bank: MakeBank) -> None:
         await eventually(lambda: look.time()[0] // 86_400 < today, WAIT_S, "yesterday")
     raised, kept = "viewer1", "viewer2"
     for user, order in ((raised, 50), (raised, 100), (kept, 50), (kept, 20)):
-        await bank.node.wallet.set_limit(user, f"{user}-{order}", order)
+        await bank.node.wallet.order(LimitEntry(id=f"{user}-{order}", viewer=user, coins_per_day=order))
     for user, coins in ((raised, 50), (kept, 20)):
         await bank.one_more(user, coins=coins, id=new_gift_id(-DAY_MS))
         outcome = await bank.node.send(bank.gift(viewer=user, coins=1, id=new_gift_id(-DAY_MS)))

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from protocol.refusals import Refused
+from server.entries import LimitEntry
 from server.journal.database import reading
 from server.journal.tables import entries
 from server.money.results import Spend, TopUpConflict
@@ -136,8 +137,9 @@ class BankAgainstModel(RuleBasedStateMachine):
     def limit(self, user: str, coins: int) -> None:
         """A viewer's own limit for the day; 0 lifts it from tomorrow on."""
         order = f"order-{self.number()}"
-        done = self.run(self.bank.node.wallet.set_limit(user, order, coins))
+        done = self.run(self.bank.node.wallet.order(LimitEntry(id=order, viewer=user, coins_per_day=coins))).limit
         self.model.set_limit(user, order, coins, self.today())
+        assert done is not None
         assert (done.coins_per_day or 0) == self.model.limit_on(user, self.today())
         self.pay([a_gift(user, 20), a_gift(user, 1)])
 

@@ -4,6 +4,8 @@ import pytest
 
 from protocol.ids import UserId
 from protocol.refusals import Refused
+from server.entries import LimitEntry
+from server.money.results import SpendLimit
 from server.store import keys
 from tests.conftest import Stores
 from tests.journal.ledger import drained
@@ -84,15 +86,22 @@ async def test_a_limit_stands_in_the_ledger(site: Site) -> None:
     assert (refused.status_code, refused.json()["error"]["reason"]) == (503, "wallet_unavailable")
 
 
+async def set_limit(purse: Purse, id: str, coins: int) -> SpendLimit:
+    """Alice's own; what holds then."""
+    done = await purse.wallet.order(LimitEntry(id=id, viewer="alice", coins_per_day=coins))
+    assert done.limit is not None
+    return done.limit
+
+
 async def test_a_lost_answer(far_purse: Purse, wire: LossyWire) -> None:
     """The order is repeated, and the newest holds."""
     await far_purse.buy("alice", 100)
     for coins in (30, 20):
         wire.lose_reply('"kind":"limit"')
         with pytest.raises(Refused, match="wallet_unavailable"):
-            await far_purse.wallet.set_limit("alice", f"lost-{coins}", coins)
+            await set_limit(far_purse, f"lost-{coins}", coins)
         await far_purse.settled()
-        assert (await far_purse.wallet.set_limit("alice", f"again-{coins}", coins)).coins_per_day == coins
+        assert (await set_limit(far_purse, f"again-{coins}", coins)).coins_per_day == coins
     assert await far_purse.outcomes(a_gift("alice", 15), a_gift("alice", 6)) == ["ok 85", "spend_limit"]
 
 

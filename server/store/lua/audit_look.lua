@@ -1,8 +1,8 @@
 -- Reads in one step what the store says of a partition: last id, totals, and the balances of some wallets.
 -- KEYS log meta
--- ARGV -
+-- ARGV counters
 -- EACH wallet / user_id
--- Returns {last id or '', coins, diamonds, bought, refunded, charged back, balance of each wallet in order}
+-- Returns {last id or '', each of the meta's counters (their names, with spaces between), balance of each wallet in order}
 local last = ''
 if redis.call('EXISTS', log) == 1 then
   local about = redis.call('XINFO', 'STREAM', log)
@@ -12,8 +12,10 @@ if redis.call('EXISTS', log) == 1 then
     end
   end
 end
-local totals = redis.call('HMGET', meta, 'coins', 'diamonds', 'bought', 'refunded', 'charged_back')
-local found = {last, totals[1] or '0', totals[2] or '0', totals[3] or '0', totals[4] or '0', totals[5] or '0'}
+local found = {last}
+for name in string.gmatch(counters, '%S+') do
+  found[#found + 1] = redis.call('HGET', meta, name) or '0'
+end
 for i = 1, items do
   local wallet = keys_of(i)
   found[#found + 1] = redis.call('HGET', wallet, 'c') or '0'

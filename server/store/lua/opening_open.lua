@@ -1,17 +1,18 @@
 -- Opens wallet partitions on a store at an epoch: the OPEN marker comes first and fences whoever writes in an older one.
 -- KEYS -
 -- ARGV -
--- EACH log meta / partition epoch opened
+-- EACH log meta / epoch opened entry
+-- `entry` is the marker's body.
 -- Returns the epoch of each partition: a later one when another node has opened it meanwhile
 local epochs = {}
 local time = redis.call('TIME')
 local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
 for i = 1, items do
   local log, meta = keys_of(i)
-  local partition, epoch, opened = args_of(i)
+  local epoch, opened, entry = args_of(i)
   local now = redis.call('HGET', meta, 'epoch')
   if not now or tonumber(now) < tonumber(epoch) then
-    local id = redis.pcall('XADD', log, epoch .. '-0', 't', at_ms, 'e', '{"kind":"open","partition":' .. partition .. '}')
+    local id = redis.pcall('XADD', log, epoch .. '-0', 't', at_ms, 'e', entry)
     if type(id) ~= 'table' then
       redis.call('HSET', meta, 'epoch', epoch, 'opened', opened)
       now = epoch

@@ -1,14 +1,16 @@
 -- Puts back journaled entries that the store lost, in order: log, balances, receipts, totals. What is there stays.
 -- KEYS log meta
 -- ARGV -
--- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms kind coins diamonds status total limit
+-- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms coins total diamonds total_diamonds status also value
 -- INCLUDE set_limit
 -- Returns how many entries were put back
+-- '' moves nothing: no balance, no total, no status. `also` says what `value` is: coins spent that `day`, the viewer's `own_limit`,
+-- the partition's `epoch`, or `nothing`.
 -- What was spent on a day and a viewer's own limit follow from the entries' times, as they did when these were written.
 local put = 0
 for i = 1, items do
   local wallet, credit, receipt = keys_of(i)
-  local id, at_ms, balance, credited, combo, entry, receipt_text, expires_ms, kind, coins, diamonds, status, total, limit = args_of(i)
+  local id, at_ms, balance, credited, combo, entry, receipt_text, expires_ms, coins, total, diamonds, total_diamonds, status, also, value = args_of(i)
   local fields = {'t', at_ms}
   if balance ~= '' then
     fields[#fields + 1], fields[#fields + 2] = 'b', balance
@@ -21,32 +23,34 @@ for i = 1, items do
   local done = redis.pcall('XADD', log, id, unpack(fields))
   if type(done) ~= 'table' then
     put = put + 1
-    if kind == 'open' then
-      redis.call('HSET', meta, 'epoch', string.match(id, '^(%d+)-'))
-    else
+    if balance ~= '' then
       redis.call('HSET', wallet, 'c', balance)
-      if credited ~= '' then
-        redis.call('SET', credit, credited)
-      end
-      local day = math.floor(tonumber(at_ms) / 86400000)
-      if kind == 'gift' then
-        local held = redis.call('HMGET', wallet, 'day', 'spent')
-        local spent = (held[1] and tonumber(held[1]) == day) and tonumber(held[2]) or 0
-        redis.call('HSET', wallet, 'day', day, 'spent', string.format('%d', spent + tonumber(coins)))
-        redis.call('HINCRBY', meta, 'coins', coins)
-        redis.call('HINCRBY', meta, 'diamonds', diamonds)
-      elseif kind == 'limit' then
-        local held = redis.call('HMGET', wallet, 'limit', 'next_limit', 'next_day')
-        set_limit(wallet, day, limit, held[1], held[2], held[3])
-      elseif total ~= '' then
-        redis.call('HINCRBY', meta, total, coins)
-      end
-      if status ~= '' then
-        redis.call('HSET', wallet, 'st', status)
-      end
-      if receipt_text ~= '' then
-        redis.call('SET', receipt, receipt_text, 'PXAT', expires_ms)
-      end
+    end
+    if credited ~= '' then
+      redis.call('SET', credit, credited)
+    end
+    if total ~= '' then
+      redis.call('HINCRBY', meta, total, coins)
+    end
+    if total_diamonds ~= '' then
+      redis.call('HINCRBY', meta, total_diamonds, diamonds)
+    end
+    if status ~= '' then
+      redis.call('HSET', wallet, 'st', status)
+    end
+    if receipt_text ~= '' then
+      redis.call('SET', receipt, receipt_text, 'PXAT', expires_ms)
+    end
+    local day = math.floor(tonumber(at_ms) / 86400000)
+    if also == 'day' then
+      local held = redis.call('HMGET', wallet, 'day', 'spent')
+      local spent = (held[1] and tonumber(held[1]) == day) and tonumber(held[2]) or 0
+      redis.call('HSET', wallet, 'day', day, 'spent', string.format('%d', spent + tonumber(value)))
+    elseif also == 'own_limit' then
+      local held = redis.call('HMGET', wallet, 'limit', 'next_limit', 'next_day')
+      set_limit(wallet, day, value, held[1], held[2], held[3])
+    elseif also == 'epoch' then
+      redis.call('HSET', meta, 'epoch', value)
     end
   end
 end

@@ -2,7 +2,8 @@
 -- KEYS wallet log meta
 -- ARGV epoch coins entry
 -- INCLUDE integer set_limit
--- Returns {ok, limit that holds today or 0, limit that comes or '', day it comes or ''} | {partition_frozen} | {stale_epoch}
+-- Returns {ok, balance, entry id, limit that holds today or 0, limit that comes or '', day it comes or ''}
+--   | {partition_frozen} | {stale_epoch}
 local held = redis.call('HMGET', wallet, 'c', 'limit', 'next_limit', 'next_day')
 local frozen = redis.call('HGET', meta, 'frozen')
 local balance = string.format('%d', integer(held[1], wallet))
@@ -15,4 +16,4 @@ local id = redis.pcall('XADD', log, epoch .. '-*', 't', string.format('%d', now)
 if type(id) == 'table' then
   return {'stale_epoch'}
 end
-return {'ok', set_limit(wallet, math.floor(now / 86400000), coins, held[2], held[3], held[4])}
+return {'ok', balance, id, set_limit(wallet, math.floor(now / 86400000), coins, held[2], held[3], held[4])}

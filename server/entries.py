@@ -1,0 +1,287 @@
+"""The kinds of ledger entries: what each says, moves, posts and leaves behind. A kind stands here and nowhere else.
+
+An entry's JSON is for ever: fields may be added, none changes its name or meaning.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Annotated, Final, TypeAlias
+
+from msgspec import Meta, Raw, Struct
+
+from protocol.session import Cause
+
+NUMBER_MAX = 2**53  # exact in JSON, Lua and SQL alike
+
+
+# --- what entries say ------------------------------------------------------------------------------------------------
+class Share(Struct, frozen=True):
+    """What one creator loses by a chargeback: the sum of that creator's parts."""
+
+    creator: str
+    coins: int
+    diamonds: int
+
+
+class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift"):
+    """A gift: what the journal books, and `show`, what the room is told."""
+
+    id: str
+    viewer: str
+    viewer_name: str
+    creator: str
+    room: str
+    broadcast: str | None
+    gift: str
+    count: int
+    coins: int
+    diamonds: int
+    combo: str | None
+    fp: str  # the payload's fingerprint, for the receipt should it have to be put back
+    show: Raw
+
+
+class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup"):
+    """Bought coins."""
+
+    id: str
+    viewer: str
+    coins: int
+    source: str
+    fp: str
+
+
+class AdjustEntry(Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """A change from outside the rooms. `coins` went back, `reversed` lost diamonds by it."""
+
+    id: str
+    viewer: str
+    fp: str
+    coins: int = 0
+    diamonds: int = 0
+    creator: str | None = None
+    room: str | None = None
+    reversed: list[Share] = []  # msgspec copies it
+
+
+class RefundEntry(AdjustEntry, frozen=True, kw_only=True, tag="refund"):
+    """A gift that was given back: `id` is its own."""
+
+
+class ChargebackEntry(AdjustEntry, frozen=True, kw_only=True, tag="chargeback"):
+    """A top-up that was taken back: `id` is its own, `coins` were left of it."""
+
+
+class FreezeEntry(AdjustEntry, frozen=True, kw_only=True, tag="freeze"):
+    """No gifts from a wallet."""
+
+
+class UnfreezeEntry(AdjustEntry, frozen=True, kw_only=True, tag="unfreeze"):
+    """Gifts again."""
+
+
+class LimitEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="limit"):
+    """A viewer's own daily limit, as it was ordered; 0 lifts it."""
+
+    id: str
+    viewer: str
+    coins_per_day: int
+
+
+class OpenEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="open"):
+    """A partition was opened at a new epoch: its first entry."""
+
+    partition: int
+
+
+OrderEntry: TypeAlias = TopUpEntry | RefundEntry | ChargebackEntry | FreezeEntry | UnfreezeEntry | LimitEntry
+
+Short = Annotated[str, Meta(max_length=64)]
+Amount = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+
+
+class Body(Struct, frozen=True, kw_only=True, gc=False):
+    """An entry of any kind as the journal reads it: what it books, no longer than its column."""
+
+    kind: Annotated[str, Meta(max_length=16)]
+    id: Short = ""
+    viewer: Short = ""
+    creator: Short | None = None
+    room: Short | None = None
+    coins: Amount = 0
+    diamonds: Amount = 0
+    coins_per_day: Amount = 0
+    reversed: tuple[Share, ...] = ()
+
+
+# --- what they move --------------------------------------------------------------------------------------------------
+class Total(Struct, frozen=True):
+    """A sum over a partition's entries: the store counts it, the journal adds it up, the audit compares the two."""
+
+    counter: str  # in the partition's meta hash
+    sum: str  # in the audit's Sums
+    shown: str  # in the audit's findings
+
+
+SPENT = Total("coins", "spent", "coins spent")
+AWARDED = Total("diamonds", "awarded", "diamonds")
+BOUGHT = Total("bought", "bought", "bought")
+REFUNDED = Total("refunded", "refunded", "refunded")
+CHARGED_BACK = Total("charged_back", "charged_back", "charged back")
+
+Posting: TypeAlias = tuple[str, str, int]  # asset, account, amount
+Postings: TypeAlias = Callable[[Body, str, str], tuple[Posting, ...]]  # of an entry and its two accounts
+
+
+def _no_postings(_body: Body, _viewer: str, _creator: str) -> tuple[Posting, ...]:
+    return ()
+
+
+def _gift(body: Body, viewer: str, creator: str) -> tuple[Posting, ...]:
+    """Zero in each asset (TigerBeetle's recipe for an exchange of currencies), as everywhere below."""
+    coins, diamonds = body.coins, body.diamonds
+    return (
+        ("coins", viewer, -coins),
+        ("coins", "house:spent", coins),
+        ("diamonds", "house:awarded", -diamonds),
+        ("diamonds", creator, diamonds),
+    )
+
+
+def _topup(body: Body, viewer: str, _creator: str) -> tuple[Posting, ...]:
+    return ("coins", "house:sold", -body.coins), ("coins", viewer, body.coins)
+
+
+def _refund(body: Body, viewer: str, creator: str) -> tuple[Posting, ...]:
+    return (
+        ("coins", "house:spent", -body.coins),
+        ("coins", viewer, body.coins),
+        ("diamonds", creator, -body.diamonds),
+        ("diamonds", "house:awarded", body.diamonds),
+    )
+
+
+def _chargeback(body: Body, viewer: str, _creator: str) -> tuple[Posting, ...]:
+    """The sale is undone: what is left of it from the wallet, what was spent of it from the gifts it paid for."""
+    spent = sum(share.coins for share in body.reversed)
+    found = [
+        ("coins", viewer, -body.coins),
+        ("coins", "house:spent", -spent),
+        ("coins", "house:sold", body.coins + spent),
+    ]
+    for share in body.reversed:
+        found.append(("diamonds", f"creator:{share.creator}", -share.diamonds))
+        found.append(("diamonds", "house:awarded", share.diamonds))
+    return tuple(found)
+
+
+# --- what they leave behind ------------------------------------------------------------------------------------------
+class Receipt(Enum):
+    """What the wallet store keeps so that an entry is written once."""
+
+    NONE = "none"
+    GIFT = "gift"  # under the gift's own id, as long as that is taken
+    ORDER = "order"  # under `<kind>:<id>`
+
+
+class Also(Enum):
+    """What an entry changes besides balances, status and totals: to be put back with it."""
+
+    NOTHING = "nothing"
+    DAY = "day"  # what the viewer has spent that day
+    LIMIT = "own_limit"  # the viewer's
+    EPOCH = "epoch"  # the partition's
+
+
+class LotMove(Enum):
+    """What an entry does with the coins of top-ups."""
+
+    NOTHING = "nothing"
+    BRINGS = "brings"
+    SPENDS = "spends"
+    GIVES_BACK = "gives back"
+    TAKES_BACK = "takes back"
+
+
+class Kind(Struct, frozen=True, kw_only=True):
+    """All that there is to know of a kind of entry."""
+
+    name: str
+    body: type[Struct]
+    writer: str  # the wallet store's script that writes it to the log; or `books`, the journal itself: none does yet
+    coins: int | None  # the sign with which the viewer's coins change by the body's; None is of no wallet
+    credits: bool = False  # the creator's counter in the store grows by its diamonds; it never falls
+    postings: Postings = _no_postings
+    total: Total | None = None  # grows by its coins
+    total_diamonds: Total | None = None  # grows by its diamonds
+    lot: LotMove = LotMove.NOTHING
+    status: str = ""  # of the wallet after it; '' keeps it
+    receipt: Receipt = Receipt.NONE
+    cause: Cause | None = None  # of `wallet.changed`; None tells nobody
+    order: str = ""  # the SQL table in which its order stands until it is journaled; '' for none
+    also: Also = Also.NOTHING
+
+    def operation(self, id: str) -> str:
+        """What the receipt of an entry is kept under."""
+        return id if self.receipt is Receipt.GIFT else f"{self.name}:{id}"
+
+
+def _kind(body: type[Struct], *, writer: str, coins: int | None, **more: object) -> Kind:
+    return Kind(name=str(body.__struct_config__.tag), body=body, writer=writer, coins=coins, **more)  # type: ignore[arg-type]
+
+
+OPEN: Final = _kind(OpenEntry, writer="opening_open", coins=None, also=Also.EPOCH)
+TOPUP: Final = _kind(
+    TopUpEntry,
+    writer="wallet_adjust",
+    coins=1,
+    postings=_topup,
+    total=BOUGHT,
+    lot=LotMove.BRINGS,
+    receipt=Receipt.ORDER,
+    cause=Cause.TOPUP,
+    order="topups",
+)
+GIFT: Final = _kind(
+    GiftEntry,
+    writer="wallet_spend",
+    coins=-1,
+    credits=True,
+    postings=_gift,
+    total=SPENT,
+    total_diamonds=AWARDED,
+    lot=LotMove.SPENDS,
+    receipt=Receipt.GIFT,
+    cause=Cause.GIFT,
+    also=Also.DAY,
+)
+REFUND: Final = _kind(
+    RefundEntry,
+    writer="wallet_adjust",
+    coins=1,
+    postings=_refund,
+    total=REFUNDED,
+    lot=LotMove.GIVES_BACK,
+    receipt=Receipt.ORDER,
+    cause=Cause.REFUND,
+    order="reversals",
+)
+CHARGEBACK: Final = _kind(
+    ChargebackEntry,
+    writer="wallet_adjust",
+    coins=-1,
+    postings=_chargeback,
+    total=CHARGED_BACK,
+    lot=LotMove.TAKES_BACK,
+    status="frozen",
+    receipt=Receipt.ORDER,
+    cause=Cause.CHARGEBACK,
+    order="reversals",
+)
+FREEZE: Final = _kind(FreezeEntry, writer="wallet_adjust", coins=0, status="frozen", receipt=Receipt.ORDER)
+UNFREEZE: Final = _kind(UnfreezeEntry, writer="wallet_adjust", coins=0, status="ok", receipt=Receipt.ORDER)
+LIMIT: Final = _kind(LimitEntry, writer="wallet_limit", coins=0, also=Also.LIMIT)
+
+KINDS: Final = {kind.name: kind for kind in (OPEN, TOPUP, GIFT, REFUND, CHARGEBACK, FREEZE, UNFREEZE, LIMIT)}
+KIND_OF: Final = {kind.body: kind for kind in KINDS.values()}
+TOTALS: Final = (SPENT, AWARDED, BOUGHT, REFUNDED, CHARGED_BACK)

@@ -1,0 +1,158 @@
+"""Every kind of ledger entry, once through everything: drained, audited, replayed into an empty store, compared."""
+
+import ast
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from server.entries import KIND_OF, KINDS, TOTALS, Also, LimitEntry, Receipt
+from server.journal.audit import Audit
+from server.journal.repair import Repair
+from server.journal.tables import entries, metadata
+from server.store import keys
+from tests.conftest import Stores
+from tests.journal.desk import Desk, a_desk
+from tests.journal.ledger import rows
+from tests.site import Site
+from tests.tree import ROOT, name_of, parsed, sources
+
+USER = "alice"
+PARTITION = keys.partition_of(USER)
+
+Sample = Callable[[Desk], Awaitable[object]]
+
+
+@pytest.fixture
+async def desk(site: Site) -> AsyncIterator[Desk]:
+    async with a_desk(site, site.settings.wallet_address) as made:
+        yield made
+
+
+# --- an entry of each kind: what makes it ----------------------------------------------------------------------------
+async def _opened(_desk: Desk) -> None:
+    """The node's start was enough."""
+
+
+async def _topped_up(desk: Desk) -> None:
+    await desk.buy(USER, 100)
+
+
+async def _given(desk: Desk) -> None:
+    await desk.give(USER, 30)
+
+
+async def _refunded(desk: Desk) -> None:
+    gift = await desk.give(USER, 30)
+    await desk.journal()
+    await desk.refund(gift)
+
+
+async def _charged_back(desk: Desk) -> None:
+    topup = await desk.buy("spender", 100)
+    await desk.give("spender", 30)
+    await desk.charge_back(topup)
+
+
+async def _frozen(desk: Desk) -> None:
+    await desk.site.node.reversals.freeze(USER, "f1")
+
+
+async def _unfrozen(desk: Desk) -> None:
+    await _frozen(desk)
+    await desk.site.node.reversals.unfreeze(USER, "u1")
+
+
+async def _limited(desk: Desk) -> None:
+    await desk.site.node.wallet.order(LimitEntry(id="l1", viewer=USER, coins_per_day=5_000))
+
+
+SAMPLES: dict[str, Sample] = {
+    "open": _opened,
+    "topup": _topped_up,
+    "gift": _given,
+    "refund": _refunded,
+    "chargeback": _charged_back,
+    "freeze": _frozen,
+    "unfreeze": _unfrozen,
+    "limit": _limited,
+}
+
+
+def _state(stores: Stores) -> dict[str, Any]:
+    """What the wallet store holds, but for what every opening changes: the epoch, on whom, and its marker."""
+    found: dict[str, Any] = {}
+    with stores.wallet.client() as look:
+        for key in look.keys("*"):
+            match look.type(key):
+                case "hash":
+                    held = look.hgetall(key)
+                    found[key] = {field: held[field] for field in held.keys() - {"epoch", "opened", "confirmed"}}
+                case "stream":
+                    found[key] = [(id, fields) for id, fields in look.xrange(key) if not id.endswith("-0")]
+                case _:
+                    found[key] = look.get(key), round(look.pexpiretime(key) / 10_000)
+    return found
+
+
+@pytest.mark.parametrize("name", KINDS.keys() | SAMPLES.keys())
+async def test_a_kind_through_everything(
+    desk: Desk, stores: Stores, another_site: Callable[[], Awaitable[Site]], name: str
+) -> None:
+    """The journal takes it, store and journal agree, and an empty store gets all of its effects back."""
+    kind, engine, clock = KINDS[name], desk.site.node.engine, desk.site.node.clock
+    await SAMPLES[name](desk)
+    await desk.assert_sound()
+    row = rows(engine, entries, entries.c.kind == name)[-1]
+    assert msgspec.json.encode(msgspec.json.decode(row.body, type=kind.body)).decode() == row.body
+    before = _state(stores)
+    assert (kind.receipt is Receipt.NONE) == (keys.receipt(row.user_id or USER, kind.operation(row.ref)) not in before)
+    with stores.wallet.client() as look:
+        look.flushall()
+    back = await another_site()
+    assert back.node.opening.replayed == len(rows(engine, entries))
+    after = _state(stores)
+    assert after == before
+    assert (await Audit(engine, desk.money, clock).run()).wrong == []
+    await desk.money.call("HSET", keys.wallet_meta(row.partition), "frozen", "1")
+    await Repair(engine, desk.money, clock).thaw(row.partition)  # which compares once more
+    await desk.assert_sound()
+
+
+def test_every_kind_has_its_sample() -> None:
+    """A new kind comes with a sample here."""
+    assert SAMPLES.keys() == KINDS.keys()
+
+
+def test_the_table_is_whole() -> None:
+    """Each row names what exists: its body, the script that writes it, the table of its orders, totals and effects."""
+    scripts = {path.stem for path in (ROOT / "server/store/lua").glob("*.lua")}
+    assert {kind.body for kind in KINDS.values()} == KIND_OF.keys()
+    assert len(KIND_OF) == len(KINDS)
+    for name, kind in KINDS.items():
+        assert kind.name == name == kind.body.__struct_config__.tag
+        assert kind.writer in {"books", *scripts}
+        assert kind.order in {"", *metadata.tables}
+        assert bool(kind.coins) == (kind.total is not None), name
+        assert kind.credits == (kind.total_diamonds is not None), name
+    moved = [total for kind in KINDS.values() for total in (kind.total, kind.total_diamonds) if total]
+    assert sorted(total.counter for total in moved) == sorted(total.counter for total in TOTALS)
+    replay = (ROOT / "server/store/lua/opening_replay.lua").read_text()
+    assert set(re.findall(r"also == '(\w+)'", replay)) == {also.value for also in Also if also is not Also.NOTHING}
+
+
+def test_no_kind_is_spelled_elsewhere() -> None:
+    """Nobody decides by a kind's name: what is to be done stands in the table."""
+    spelled = [
+        f"{name_of(path)}:{node.lineno} {node.value}"
+        for path in sources("server/journal", "server/money", "server/orders", "server/processes", "server/store")
+        for parent in ast.walk(parsed(path))
+        if isinstance(parent, ast.Compare | ast.MatchValue | ast.Dict | ast.keyword | ast.Tuple | ast.List | ast.Set)
+        for node in ast.iter_child_nodes(parent)
+        if isinstance(node, ast.Constant) and node.value in KINDS
+    ]
+    assert spelled == []
+    named = re.compile(rf"[=~]= '({'|'.join(KINDS)})'|\"kind\"")
+    assert [name_of(path) for path in sources("server", suffix=".lua") if named.search(path.read_text())] == []
