@@ -216,11 +216,23 @@ def loaders() -> dict[str, set[str]]:
 def test_a_script_belongs_to_the_module_that_it_is_named_after() -> None:
     """`<owner>_<verb>.lua` keeps the loader's contract, and only a module called <owner> loads it."""
     loaded = loaders()
-    names = sorted(path.stem for path in (ROOT / "server/store/lua").glob("*.lua"))
+    names = sorted(path.stem for path in (ROOT / "server/store/lua").glob("*.lua") if "_on_" not in path.stem)
     assert sorted(loaded) == names
     for name in names:
         assert scripts.load(name).name == name
         assert [Path(owner).stem for owner in loaded[name]] == [name.partition("_")[0]], name
+
+
+def test_a_hook_is_a_features_and_has_a_host() -> None:
+    """`<feature>_on_<moment>.lua` is of a module that is there, and one script says when its moment is."""
+    folder = ROOT / "server/store/lua"
+    said = (line for path in folder.glob("*.lua") for line in path.read_text().splitlines())
+    moments = [line.split()[2] for line in said if line.startswith("-- HOOK ")]
+    assert len(moments) == len(set(moments))
+    for path in folder.glob("*_on_*.lua"):
+        feature, _, moment = path.stem.partition("_on_")
+        assert (ROOT / f"server/features/{feature}.py").exists(), path.name
+        assert moment in moments, path.name
 
 
 def test_an_include_is_included() -> None:

@@ -5,6 +5,7 @@ A header, after the first line that says what the script does:
     -- KEYS meta events          names for the first keys
     -- ARGV body                 names for the first arguments
     -- EACH wallet receipt / id  then groups, any number: keys / arguments of one item
+    -- HOOK gift_shown user_id   a moment at which features do their part in the same step (see hooks.py)
     -- Returns ok | duplicate    what comes back
 
 The body never writes KEYS[n] or ARGV[n]: it has the names, and for groups `items`, `keys_of(i)`, `args_of(i)`.
@@ -12,18 +13,16 @@ Callers use the names, too: `SEND(talk=..., slow_ms=...)`. Only the hot path of 
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec import Raw, Struct
 
+from server.store import headers, hooks
+
 FOLDER = Path(__file__).parent / "lua"
-_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-
-
-Value = str | bytes | int
+Value = hooks.Value
 
 
 class WrongCall(TypeError):
@@ -49,9 +48,12 @@ class Script(Struct, frozen=True):
     each_keys: tuple[str, ...]
     each_args: tuple[str, ...]
     returns: str
+    supplied: tuple[str, ...] = ()  # those of the arguments that are hooks': their features gave the values
 
     def __call__(self, *, each: Iterable[Mapping[str, Value]] = (), **named: Value) -> Call:
         """The call with these keys and arguments; `each` has those of every group. Raises WrongCall."""
+        if self.supplied:
+            named = {**named, **hooks.supplied(self.supplied)}
         keys, args = self._in_order(self.keys, self.args, named)
         for group in each:
             more_keys, more_args = self._in_order(self.each_keys, self.each_args, group)
@@ -87,63 +89,32 @@ def hole(name: str) -> Any:
 
 
 def load(name: str) -> Script:
-    """`<owner>_<verb>` from its file, with its includes. Raises ValueError for a broken contract."""
+    """`<owner>_<verb>` from its file, with its includes and hooks. Raises ValueError for a broken contract."""
     source = (FOLDER / f"{name}.lua").read_text()
-    header = _header(name, source)
-    keys, args = _names(header, "KEYS"), _names(header, "ARGV")
-    each_keys, each_args = _each(header)
-    for names in ((*keys, *args), (*each_keys, *each_args)):
-        if len(set(names)) < len(names):
-            raise ValueError(f"{name}.lua: a name stands twice in its header")
-    body = source
-    if re.search(r"\b(KEYS|ARGV)\[", body):
-        raise ValueError(f"{name}.lua: use the names of its header, not KEYS[n] or ARGV[n]")
-    prologue = _locals(keys, "KEYS") + _locals(args, "ARGV") + _groups(keys, args, each_keys, each_args)
-    includes = "\n".join(_include(include) for include in header.get("INCLUDE", "").split())
-    text = f"#!lua\n{prologue}\n{includes}\n{body}"
+    header = headers.read(name, source, ("KEYS", "ARGV", "Returns"))
+    own_keys, own_args = headers.names(header, "KEYS"), headers.names(header, "ARGV")
+    each_keys, each_args = headers.each(header)
+    headers.all_differ(name, (*own_keys, *own_args), (*each_keys, *each_args))
+    found = hooks.of(FOLDER, header)
+    keys = _together(own_keys, *(hook.keys for hook in found))
+    args = _together(own_args, *(tuple(map(hook.argument, hook.args)) for hook in found))
+    prologue = _locals(own_keys, "KEYS") + _locals(own_args, "ARGV") + _groups(keys, args, each_keys, each_args)
+    includes = _together(tuple(header.get("INCLUDE", "").split()), *(hook.includes for hook in found))
+    functions = "".join(hook.text(keys, args) for hook in found)
+    body = functions + hooks.put_in(name, header, source, found)
+    text = "\n".join((f"#!lua\n{prologue}", "\n".join(map(_include, includes)), body))
     sha = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  # Redis names scripts so
-    return Script(name, text, sha, keys, args, each_keys, each_args, header["Returns"])
+    supplied = tuple(arg for arg in args if arg not in own_args and arg not in hooks.SHARED)
+    return Script(name, text, sha, keys, args, each_keys, each_args, header["Returns"], supplied)
 
 
-def _header(name: str, source: str) -> dict[str, str]:
-    lines = []
-    for line in source.splitlines():
-        if not line.startswith("--"):
-            break
-        lines.append(line[2:].strip())
-    if not lines or lines[0].split(" ")[0] in ("KEYS", "ARGV", "EACH", "INCLUDE", "Returns"):
-        raise ValueError(f"{name}.lua: the first line must say what the script does")
-    header: dict[str, str] = {}
-    for line in lines[1:]:
-        word, _, rest = line.partition(" ")
-        if word in ("KEYS", "ARGV", "EACH", "INCLUDE", "Returns"):
-            header[word] = rest.strip()
-    if "KEYS" not in header or "ARGV" not in header or "Returns" not in header:
-        raise ValueError(f"{name}.lua: the header must have KEYS, ARGV and Returns")
-    return header
-
-
-def _names(header: dict[str, str], word: str) -> tuple[str, ...]:
-    names = tuple(part for part in header[word].split() if part != "-")
-    for each in names:
-        if not _NAME.match(each):
-            raise ValueError(f"{each!r} is no name for {word}")
-    return names
-
-
-def _each(header: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if "EACH" not in header:
-        return (), ()
-    keys, _, args = header["EACH"].partition("/")
-    if not args.split():
-        raise ValueError("EACH needs arguments: they say how many items there are")
-    return _names({"EACH": keys}, "EACH"), _names({"EACH": args}, "EACH")
+def _together(*lists: tuple[str, ...]) -> tuple[str, ...]:
+    """Every name once, in the order in which they come."""
+    return tuple(dict.fromkeys(name for names in lists for name in names))
 
 
 def _locals(names: tuple[str, ...], table: str) -> str:
-    if not names:
-        return ""
-    return f"local {', '.join(names)} = {', '.join(f'{table}[{n + 1}]' for n in range(len(names)))}\n"
+    return headers.locals_of({name: f"{table}[{n + 1}]" for n, name in enumerate(names)})
 
 
 def _groups(

@@ -1,7 +1,8 @@
 -- Moves a room to another status when its present one is among those allowed; a start begins a new broadcast at zero.
--- KEYS meta events live board names state likers seen present
+-- KEYS meta events live state
 -- ARGV keep allowed status broadcast started_at_ms body
 -- INCLUDE append_event
+-- HOOK new_broadcast
 -- Returns {ok} | {unchanged} | {wrong_status, status} | {no_room}
 local now = redis.call('HGET', meta, 'status')
 if not now then
@@ -15,13 +16,9 @@ if not string.find(allowed, ' ' .. now .. ' ', 1, true) then
 end
 redis.call('HSET', meta, 'status', status)
 if broadcast ~= '' then
-  redis.call('DEL', board, names, state, likers, seen)
-  local here = redis.call('HKEYS', present)
-  for i = 1, #here, 1000 do
-    redis.call('SADD', seen, unpack(here, i, math.min(i + 999, #here)))
-  end
-  redis.call('HSET', meta, 'broadcast', broadcast, 'started_at_ms', started_at_ms, 'likes', '0', 'coins', '0', 'board_coins', '0',
-    'now', #here, 'peak', #here, 'unique', #here)
+  redis.call('DEL', state)
+  redis.call('HSET', meta, 'broadcast', broadcast, 'started_at_ms', started_at_ms)
+  new_broadcast()
 end
 append_event(meta, events, live, keep, body)
 return {'ok'}

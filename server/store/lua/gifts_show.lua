@@ -3,6 +3,7 @@
 -- ARGV keep once_s gap_ms combos_max
 -- EACH once / broadcast user_id user_name coins combo_field combo_head combo_count body
 -- INCLUDE append_event
+-- HOOK gift_shown user_id user_name coins body
 -- Returns per gift {ok, seq} | {seen, seq} | {other_broadcast, the room's} | {no_room}
 -- A gift counts in its own broadcast, also after its end, or in none: once another has begun it is noted as seen at 0.
 local there = redis.call('EXISTS', meta) == 1
@@ -34,6 +35,7 @@ local function show(once, broadcast, user_id, user_name, coins, combo_field, com
     redis.call('SET', once, '0', 'EX', once_s)
     return {'other_broadcast', current}
   end
+  gift_shown(user_id, user_name, coins, body)
   redis.call('ZINCRBY', board, coins, user_id)
   redis.call('HSET', names, user_id, user_name)
   redis.call('HINCRBY', meta, 'coins', coins)

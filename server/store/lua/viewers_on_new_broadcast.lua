@@ -1,0 +1,9 @@
+-- Whoever is here as a broadcast begins is one of its people: the first ones.
+-- KEYS meta present seen
+-- ARGV -
+local here = redis.call('HKEYS', present)
+redis.call('DEL', seen)
+for i = 1, #here, 1000 do
+  redis.call('SADD', seen, unpack(here, i, math.min(i + 999, #here)))
+end
+redis.call('HSET', meta, 'now', #here, 'peak', #here, 'unique', #here)
