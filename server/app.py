@@ -15,6 +15,7 @@ from server.clock import Clock
 from server.edge.admission import Places
 from server.edge.balances import Balances
 from server.edge.session import Sessions
+from server.entries import CHARGEBACK, REFUND, TOPUP, Kind
 from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import Gate, install
 from server.journal import database
@@ -27,8 +28,10 @@ from server.money.results import Change, Money
 from server.money.store import WalletStore
 from server.money.wallet import SCRIPTS as WALLET_SCRIPTS
 from server.money.wallet import Wallet
-from server.orders.recovery import Recovery
-from server.orders.reversals import Reversals
+from server.orders.chargebacks import Chargebacks
+from server.orders.freezes import Freezes
+from server.orders.recovery import Recovery, Repeat
+from server.orders.refunds import Refunds
 from server.orders.topups import Purchases, TopUp
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.admin import Host, PutRoom, RoomsAdmin
@@ -109,8 +112,15 @@ class Node:
         self.sessions = Sessions(services=services, rooms=self.rooms, balances=self.balances, places=places)
         self.rooms_admin = RoomsAdmin(self.history, self.clock)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
-        self.reversals = Reversals(self.engine, self.wallet, self.clock)
-        self.recovery = Recovery(self.engine, self.wallet, self.purchases, self.reversals, self.clock)
+        self.refunds = Refunds(self.engine, self.wallet, self.clock)
+        self.freezes = Freezes(self.engine, self.wallet)
+        self.chargebacks = Chargebacks(self.engine, self.wallet, self.clock, self.refunds, self.freezes)
+        repeats: dict[Kind, Repeat] = {
+            TOPUP: self.purchases.repeat,
+            REFUND: self.refunds.repeat,
+            CHARGEBACK: self.chargebacks.repeat,
+        }
+        self.recovery = Recovery(self.engine, self.wallet, self.clock, repeats)
         self.earnings = Earnings(self.engine, self.clock)
         self.audit_watch = AuditWatch(self.engine)
         self.registry = metrics.registry(self._readings(), self.pace.lags, background.FAILURES)
@@ -212,7 +222,7 @@ def create_app(node: Node) -> Starlette:
             *rooms.routes(node.rooms_admin, node.history),
             *gifts.routes(node.catalogue),
             *wallets.routes(node.wallet, node.purchases, node.clock),
-            *reversals.routes(node.reversals, node.wallet),
+            *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.earnings),
             *audit.routes(node.engine),
             *docs.routes(),

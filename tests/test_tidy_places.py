@@ -19,7 +19,7 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/journal/tables.py": {200: "a column's width"},
     "server/rooms/admin.py": {200: "a shape in a type"},
     "server/http/tokens.py": {3600: "a default in a type"},
-    "server/orders/reversals.py": {0x11E2: "the name of an advisory lock"},
+    "server/orders/rows.py": {0x11E2: "the name of an advisory lock"},
     "server/journal/database.py": {0x11E2004: "the name of an advisory lock"},
     "server/processes/node.py": {
         50_000: "the garbage collector's measure",

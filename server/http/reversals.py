@@ -13,7 +13,10 @@ from protocol.ids import GiftId, TopUpId, UserId
 from server import limits
 from server.http.api import HttpError, answer, body, route, user_id_of
 from server.money.results import Adjusted, Money, TopUpConflict
-from server.orders.reversals import CannotReverse, NotFound, NotYet, Reversals, Reversed
+from server.orders.chargebacks import Chargebacks
+from server.orders.freezes import Freezes
+from server.orders.refunds import Refunds
+from server.orders.rows import CannotReverse, NotFound, NotYet, Reversed
 
 Text = Annotated[str, Meta(max_length=limits.REASON_CHARS_MAX, pattern=r"^[^\x00]*$")]
 
@@ -40,25 +43,27 @@ class Freeze(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Reversals:
-    def __init__(self, reversals: Reversals, wallet: Money) -> None:
-        self._reversals = reversals
+    def __init__(self, refunds: Refunds, chargebacks: Chargebacks, freezes: Freezes, wallet: Money) -> None:
+        self._refunds = refunds
+        self._chargebacks = chargebacks
+        self._freezes = freezes
         self._wallet = wallet
 
     async def refund(self, request: Request) -> Response:
         gift_id = _id_of(request, "gift", GiftId)
         order = await body(request, RefundOrder)
-        return await _reversed(self._reversals.refund(gift_id, order.reason, order.user_id), "gift")
+        return await _reversed(self._refunds.refund(gift_id, order.reason, order.user_id), "gift")
 
     async def charge_back(self, request: Request) -> Response:
         topup_id = _id_of(request, "topup", TopUpId)
         order = await body(request, Reason)
-        return await _reversed(self._reversals.charge_back(topup_id, order.reason), "topup")
+        return await _reversed(self._chargebacks.charge_back(topup_id, order.reason), "topup")
 
     async def freeze(self, request: Request) -> Response:
-        return await self._set_status(request, self._reversals.freeze)
+        return await self._set_status(request, self._freezes.freeze)
 
     async def unfreeze(self, request: Request) -> Response:
-        return await self._set_status(request, self._reversals.unfreeze)
+        return await self._set_status(request, self._freezes.unfreeze)
 
     async def _set_status(self, request: Request, set_status: SetStatus) -> Response:
         user_id, order = user_id_of(request), await body(request, Freeze)
@@ -90,8 +95,8 @@ async def _reversed(order: Awaitable[Reversed], name: str) -> Response:
     return answer(done, 200 if done.duplicate else 201)
 
 
-def routes(reversals: Reversals, wallet: Money) -> list[Route]:
-    it = _Reversals(reversals, wallet)
+def routes(refunds: Refunds, chargebacks: Chargebacks, freezes: Freezes, wallet: Money) -> list[Route]:
+    it = _Reversals(refunds, chargebacks, freezes, wallet)
     user, gift, topup = "/v1/wallets/{user}", "/v1/gifts/{gift}", "/v1/topups/{topup}"
     return [
         route(f"{gift}/refund", it.refund, method="POST", summary="Give a gift's coins back", body=RefundOrder),

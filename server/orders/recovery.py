@@ -6,41 +6,39 @@ out once whoever repeats it, so all nodes look, and two at once do no harm.
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine, select, tuple_
+from sqlalchemy import ColumnElement, Engine, Table, literal, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
-from protocol.ids import UserId
 from protocol.refusals import Refused
 from server import background, limits
 from server.clock import Clock
-from server.entries import CHARGEBACK, REFUND, TOPUP
+from server.entries import KINDS, REFUND, TOPUP, Kind
 from server.journal.database import ask, reading
 from server.journal.tables import reversals, topups
-from server.money.results import Money, TopUpConflict
-from server.orders.reversals import CannotReverse, NotFound, NotYet, Reversals
-from server.orders.topups import Purchases, TopUp
+from server.money.results import Adjusted, Money, TopUpConflict
+from server.orders.rows import CannotReverse, NotFound, NotYet, Pending, Reversed
 
 log = structlog.get_logger()
 
-KINDS = (
-    TOPUP.name,
-    REFUND.name,
-    CHARGEBACK.name,
-)  # freezes have no row: nobody was told that one is ordered before it is done
+Repeat = Callable[[Pending], Awaitable[Adjusted | Reversed]]
 
 
 class Recovery:
-    """Looks for pending orders now and then. `recovered` counts those that this node carried out."""
+    """Looks for pending orders now and then. `recovered` counts those that this node carried out.
 
-    def __init__(self, engine: Engine, wallet: Money, purchases: Purchases, reversals: Reversals, clock: Clock) -> None:
+    `repeats` says how an order of each kind is carried out again.
+    """
+
+    def __init__(self, engine: Engine, wallet: Money, clock: Clock, repeats: Mapping[Kind, Repeat]) -> None:
+        assert [kind for kind in KINDS.values() if kind.order and kind not in repeats] == []
         self._engine = engine
         self._wallet = wallet
-        self._purchases = purchases
-        self._reversals = reversals
         self._clock = clock
+        self._repeats = repeats
         self._after: dict[str, tuple[int, str]] = {}  # where the next round goes on: none starves behind a stuck one
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -70,53 +68,63 @@ class Recovery:
 
     async def once(self) -> None:
         """Some pending orders of each kind. Raises SQLAlchemyError."""
-        for kind in KINDS:
+        for kind, repeat in self._repeats.items():
             if not self._wallet.usable:
                 return
-            for row in await ask(self._pending, kind):
-                if self._stopping.is_set() or not await self._repeat(kind, row):
+            for order in await ask(self._pending, kind):
+                if self._stopping.is_set() or not await self._repeat(repeat, order):
                     break
 
-    async def _repeat(self, kind: str, row: Any) -> bool:
+    async def _repeat(self, repeat: Repeat, order: Pending) -> bool:
         """Carry an order out; whether to go on with the next of its kind."""
         try:
-            done = await self._order(kind, row)
+            done = await repeat(order)
         except NotYet:
             return False  # it has waited for the journal, and so would the next
         except (NotFound, CannotReverse, TopUpConflict, Refused) as no:
-            log.info("order_not_recovered", kind=kind, ref=row.ref, why=type(no).__name__)
+            log.info("order_not_recovered", kind=order.kind, ref=order.ref, why=type(no).__name__)
             return True
         if not done.duplicate:
             self.recovered += 1
-            log.warning("order_recovered", kind=kind, ref=row.ref, user=row.user_id)
+            log.warning("order_recovered", kind=order.kind, ref=order.ref, user=order.user_id)
         return True
 
-    async def _order(self, kind: str, row: Any) -> Any:
-        if kind == TOPUP.name:
-            return await self._purchases.top_up(UserId(row.user_id), TopUp(row.ref, row.coins, row.source))
-        if kind == REFUND.name:
-            return await self._reversals.refund(row.ref, row.reason, row.user_id)
-        return await self._reversals.charge_back(row.ref, row.reason)
-
-    def _pending(self, kind: str) -> list[Any]:
+    def _pending(self, kind: Kind) -> list[Pending]:
         """The next of those that nobody is at any more, and that the store would still know had it done them."""
-        table, ref = (topups, topups.c.id) if kind == TOPUP.name else (reversals, reversals.c.ref)
-        columns = select(topups, ref.label("ref")) if kind == TOPUP.name else select(reversals)
-        now_ms = self._clock.now_ms()
+        table, columns = _ORDERS[kind.order]
+        ref, now_ms = columns[1], self._clock.now_ms()
         query = (
-            columns.where(table.c.state == "pending", table.c.at_ms <= now_ms - limits.RECOVER_AFTER_MS)
+            select(*columns)
+            .where(table.c.state == "pending", table.c.at_ms <= now_ms - limits.RECOVER_AFTER_MS)
             .where(table.c.at_ms > now_ms - limits.RECOVER_UNTIL_MS)
             .order_by(table.c.at_ms, ref)
             .limit(limits.RECOVER_BATCH)
         )
-        if kind != TOPUP.name:
-            query = query.where(reversals.c.kind == kind)
-        if kind in self._after:
-            query = query.where(tuple_(table.c.at_ms, ref) > self._after[kind])
+        if table is reversals:
+            query = query.where(reversals.c.kind == kind.name)
+        if kind.name in self._after:
+            query = query.where(tuple_(table.c.at_ms, ref) > self._after[kind.name])
         with reading(self._engine).connect() as connection:
-            rows = list(connection.execute(query))
-        if len(rows) == limits.RECOVER_BATCH:
-            self._after[kind] = (rows[-1].at_ms, rows[-1].ref)
+            found = [Pending(*row) for row in connection.execute(query)]
+        if len(found) == limits.RECOVER_BATCH:
+            self._after[kind.name] = (found[-1].at_ms, found[-1].ref)
         else:
-            self._after.pop(kind, None)
-        return rows
+            self._after.pop(kind.name, None)
+        return found
+
+
+# The tables of orders, and their columns as `Pending` has them.
+_TOPUP = (
+    literal(TOPUP.name),
+    topups.c.id,
+    topups.c.user_id,
+    topups.c.at_ms,
+    literal(""),
+    topups.c.coins,
+    topups.c.source,
+)
+_REVERSAL = reversals.c.kind, reversals.c.ref, reversals.c.user_id, reversals.c.at_ms, reversals.c.reason
+_ORDERS: dict[str, tuple[Table, tuple[ColumnElement[Any], ...]]] = {
+    TOPUP.order: (topups, _TOPUP),
+    REFUND.order: (reversals, _REVERSAL),
+}

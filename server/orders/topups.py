@@ -13,6 +13,7 @@ from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
 from server.journal.tables import entries, topups
 from server.money.results import Adjusted, Money, TopUpConflict, fingerprint
+from server.orders.rows import Pending
 
 
 class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +43,10 @@ class Purchases:
         print_ = fingerprint(user_id, order.coins, order.source)
         entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source, fp=print_)
         return await self._wallet.order(entry)
+
+    async def repeat(self, order: Pending) -> Adjusted:
+        """Raises what `top_up` raises."""
+        return await self.top_up(UserId(order.user_id), TopUp(order.ref, order.coins, order.source))
 
     def _record(self, user_id: str, order: TopUp) -> Any:
         """The row of this id that was there before, or None when this call made it.

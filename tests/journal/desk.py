@@ -15,7 +15,7 @@ from server.journal.database import reading
 from server.journal.drain import Drain
 from server.journal.lots import Lots
 from server.journal.tables import entries, positions, postings, quarantine, reversals
-from server.orders.reversals import CannotReverse, NotFound, NotYet, Reversed
+from server.orders.rows import CannotReverse, NotFound, NotYet, Reversed
 from server.orders.topups import TopUp
 from server.processes.retell import drain_and_retell
 from server.store.client import Store
@@ -49,13 +49,13 @@ class Desk:
         return spend.gift_id
 
     async def refund(self, gift_id: str, site: Site | None = None) -> Reversed:
-        return await (site or self.site).node.reversals.refund(gift_id, "a test")
+        return await (site or self.site).node.refunds.refund(gift_id, "a test")
 
     async def charge_back(self, topup_id: str, site: Site | None = None) -> Reversed:
         """A chargeback while the journal moves: it waits for it."""
         await self.journal()
         async with self.journaling():
-            return await (site or self.site).node.reversals.charge_back(topup_id, "a test")
+            return await (site or self.site).node.chargebacks.charge_back(topup_id, "a test")
 
     async def outcome(self, order: Any) -> str:
         """What came of an order, in words: `done`, `duplicate`, or why not."""

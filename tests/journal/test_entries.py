@@ -57,12 +57,12 @@ async def _charged_back(desk: Desk) -> None:
 
 
 async def _frozen(desk: Desk) -> None:
-    await desk.site.node.reversals.freeze(USER, "f1")
+    await desk.site.node.freezes.freeze(USER, "f1")
 
 
 async def _unfrozen(desk: Desk) -> None:
     await _frozen(desk)
-    await desk.site.node.reversals.unfreeze(USER, "u1")
+    await desk.site.node.freezes.unfreeze(USER, "u1")
 
 
 async def _limited(desk: Desk) -> None:

@@ -8,7 +8,10 @@ from sqlalchemy import update
 
 from protocol.ids import UserId
 from server import limits
+from server.entries import REFUND
 from server.journal.tables import reversals, topups
+from server.orders import rows
+from server.orders.chargebacks import Bought
 from server.orders.topups import TopUp
 from server.store import keys
 from tests.conftest import Stores
@@ -52,8 +55,12 @@ async def topup_row(desk: Desk, id: str, user: str = "cleo", coins: int = 100) -
 
 
 async def refund_row(desk: Desk, gift: str) -> None:
-    orders = desk.site.node.reversals
-    assert await asyncio.to_thread(orders._order_refund, await asyncio.to_thread(orders._gift, gift), "a test")
+    paid = await asyncio.to_thread(rows.gift_of, desk.site.node.engine, gift)
+    assert await asyncio.to_thread(desk.site.node.refunds._write_down, paid, "a test")
+
+
+async def chargeback_row(desk: Desk, topup: str, user: str) -> None:
+    await asyncio.to_thread(desk.site.node.chargebacks._write_down, Bought(topup, user), "a test")
 
 
 def states(desk: Desk) -> dict[str, str]:
@@ -90,9 +97,9 @@ async def test_a_lost_order_is_carried_out(
 
         async def ask() -> object:
             if order == "refund":
-                return await node.reversals.refund(gift, "a test")
+                return await node.refunds.refund(gift, "a test")
             if order == "chargeback":
-                return await node.reversals.charge_back("t1", "a test")
+                return await node.chargebacks.charge_back("t1", "a test")
             return await node.purchases.top_up(UserId("cleo"), TopUp("t2", 50, "test"))
 
         async with desk.journaling():
@@ -128,7 +135,7 @@ async def test_two_at_once(at_once: None, desk: Desk, another_site: AnotherSite)
         await topup_row(desk, f"lost-{n}", coins=10)
     for gift in gifts:
         await refund_row(desk, gift)
-    await desk.site.node.reversals._order("chargeback", "t2", "dan", "a test")
+    await chargeback_row(desk, "t2", "dan")
     async with desk.journaling():
         await asyncio.gather(*(site.node.recovery.once() for site in sites * 3))
     assert sum(site.node.recovery.recovered for site in sites) == 9
@@ -150,7 +157,7 @@ async def test_a_refund_that_has_become_impossible(at_once: None, desk: Desk) ->
     assert desk.orders()["refund", gift] == "pending"
     await desk.site.node.recovery.once()
     assert desk.orders()["refund", gift] == "refused"
-    assert desk.site.node.recovery._pending("refund") == []
+    assert desk.site.node.recovery._pending(REFUND) == []
     assert (await desk.holds("cleo"), desk.site.node.recovery.recovered) == (0, 0)
 
 
@@ -199,7 +206,7 @@ async def test_a_chargeback_waits_for_the_journal(at_once: None, desk: Desk, mon
         await desk.buy(user, 100, f"of-{user}")
     await desk.journal()
     for user in ("cleo", "dan"):
-        await desk.site.node.reversals._order("chargeback", f"of-{user}", user, "a test")
+        await chargeback_row(desk, f"of-{user}", user)
     monkeypatch.setattr(limits, "JOURNALED_POLLS", 2)
     await desk.site.node.recovery.once()
     assert sorted([await desk.status(user) for user in ("cleo", "dan")]) == ["frozen", "ok"]

@@ -11,7 +11,7 @@ import pytest
 from protocol.refusals import Refused
 from server.journal.lots import Part
 from server.money.results import TopUpConflict
-from server.orders.reversals import CannotReverse, NotFound, Reversed
+from server.orders.rows import CannotReverse, NotFound, Reversed
 from server.orders.topups import TopUp
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
@@ -97,7 +97,7 @@ class Teller:
                     await self.desk.refund(self.gifts[name])
                 case "charge_back":
                     await self.desk.charge_back(name)
-                    await self.desk.site.node.reversals.unfreeze("cleo", f"after-{name}")
+                    await self.desk.site.node.freezes.unfreeze("cleo", f"after-{name}")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_chargebacks_of_two_top_ups_at_once(desk: Desk) -> None:
     await Teller(desk).tell([T1, T2, ("give", "g1", 130, 65, "ann")])
     await desk.journal()
     async with desk.journaling():
-        done = await asyncio.gather(*(desk.site.node.reversals.charge_back(topup, "") for topup in ("t1", "t2")))
+        done = await asyncio.gather(*(desk.site.node.chargebacks.charge_back(topup, "") for topup in ("t1", "t2")))
     assert [(one.coins, one.diamonds, one.duplicate) for one in done] == [(0, 50, False), (-70, 15, False)]
     await desk.journal()
     assert (await desk.holds("cleo"), desk.earned("ann")) == (0, 0)
@@ -143,7 +143,7 @@ async def test_the_same_chargeback_at_once(desk: Desk, another_site: Callable[[]
     await desk.journal()
     async with desk.journaling():
         nodes = [desk.site.node, other.node] * 4
-        done = await asyncio.gather(*(node.reversals.charge_back("t1", "") for node in nodes))
+        done = await asyncio.gather(*(node.chargebacks.charge_back("t1", "") for node in nodes))
     assert sorted(one.duplicate for one in done) == [False] + [True] * 7
     assert {(one.coins, one.balance, one.diamonds, len(one.reversed)) for one in done} == {(-70, 0, 15, 1)}
 
@@ -178,7 +178,7 @@ async def test_chargeback_while_gifts_are_sent(desk: Desk) -> None:
     async with asyncio.TaskGroup() as tasks:
         givers = [tasks.create_task(keep_giving()) for _ in range(4)]
         await some.wait()
-        charging = tasks.create_task(desk.site.node.reversals.charge_back(bad, ""))
+        charging = tasks.create_task(desk.site.node.chargebacks.charge_back(bad, ""))
         await asyncio.wait(givers)  # none of their gifts is journaled yet
         async with desk.journaling():
             done = await charging
@@ -244,7 +244,7 @@ async def test_a_refund_to_a_frozen_wallet(desk: Desk) -> None:
     await desk.buy("cleo", 100)
     gift = await desk.give("cleo", 30)
     await desk.journal()
-    await desk.site.node.reversals.freeze("cleo", "f1")
+    await desk.site.node.freezes.freeze("cleo", "f1")
     await desk.refund(gift)
     assert (await desk.holds("cleo"), await desk.status("cleo")) == (100, "frozen")
 
@@ -280,22 +280,22 @@ async def test_freeze_and_unfreeze(desk: Desk) -> None:
     await desk.buy("cleo", 100)
     viewer, gift = await desk.site.join("cleo"), a_gift("cleo", 30)
     await node.wallet.spend(gift)
-    assert not (await node.reversals.freeze("cleo", "f1")).duplicate
+    assert not (await node.freezes.freeze("cleo", "f1")).duplicate
     assert (await viewer.gift("rose"))["reason"] == "wallet_frozen"
     assert (await node.wallet.spend(gift)).duplicate
     await desk.buy("cleo", 10)
-    assert (await node.reversals.freeze("cleo", "f1")).duplicate
-    assert not (await node.reversals.freeze("cleo", "f2")).duplicate
+    assert (await node.freezes.freeze("cleo", "f1")).duplicate
+    assert not (await node.freezes.freeze("cleo", "f2")).duplicate
     assert await desk.status("cleo") == "frozen"
-    assert not (await node.reversals.unfreeze("cleo", "f1")).duplicate
+    assert not (await node.freezes.unfreeze("cleo", "f1")).duplicate
     assert (await viewer.gift("rose"))["coins"] == 79
-    assert (await node.reversals.freeze("cleo", "f2")).duplicate
+    assert (await node.freezes.freeze("cleo", "f2")).duplicate
     assert await desk.status("cleo") == "ok"
 
 
 async def test_freezing_a_wallet_that_is_none(desk: Desk) -> None:
     """A user without coins can be frozen before the first top-up."""
-    await desk.site.node.reversals.freeze("newcomer", "f1")
+    await desk.site.node.freezes.freeze("newcomer", "f1")
     await desk.buy("newcomer", 100)
     with pytest.raises(Refused, match="wallet_frozen"):
         await desk.give("newcomer", 1)
@@ -308,11 +308,11 @@ async def _again(desk: Desk, order: str, gift: str) -> Any:
         case "topup":
             return await node.purchases.top_up("cleo", TopUp("t2", 100, "test"))
         case "refund":
-            return await node.reversals.refund(gift, "")
+            return await node.refunds.refund(gift, "")
         case "chargeback":
             return await desk.charge_back("t1")
         case _:
-            return await getattr(node.reversals, order)("cleo", "f1")
+            return await getattr(node.freezes, order)("cleo", "f1")
 
 
 @pytest.mark.parametrize("order", ["topup", "refund", "chargeback", "freeze", "unfreeze"])
@@ -323,9 +323,9 @@ async def test_for_ever(desk: Desk, order: str) -> None:
     await desk.journal()
     if order != "topup":
         assert not (await _again(desk, order, teller.gifts["g1"])).duplicate
-    await desk.site.node.reversals.freeze("cleo", "other")
+    await desk.site.node.freezes.freeze("cleo", "other")
     if order != "unfreeze":
-        await desk.site.node.reversals.unfreeze("cleo", "other")
+        await desk.site.node.freezes.unfreeze("cleo", "other")
         await desk.give("cleo", 20)
     await desk.journal()
     await desk.forget()

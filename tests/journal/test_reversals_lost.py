@@ -7,7 +7,7 @@ import pytest
 
 from protocol.refusals import Refused
 from server import limits
-from server.orders.reversals import NotFound, NotYet
+from server.orders.rows import NotFound, NotYet
 from server.orders.topups import TopUp
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
@@ -99,7 +99,7 @@ async def test_the_journal_stands_still(
     last = await desk.give("cleo", 10, 5, to="ben")
     monkeypatch.setattr(limits, "JOURNALED_POLLS", 2)
     with pytest.raises(NotYet):
-        await desk.site.node.reversals.charge_back("t1", "")
+        await desk.site.node.chargebacks.charge_back("t1", "")
     assert (await desk.holds("cleo"), await desk.status("cleo")) == (30, "frozen")
     with pytest.raises(Refused, match="wallet_frozen"):
         await desk.give("cleo", 1)
@@ -128,7 +128,7 @@ async def test_the_store_lost_everything(desk: Desk, another_site: Callable[[], 
     other = await desk.give("dan", 60)
     await desk.charge_back("t2")
     await desk.buy("eve", 100)
-    await desk.site.node.reversals.freeze("eve", "f1")
+    await desk.site.node.freezes.freeze("eve", "f1")
     await desk.journal()
     await desk.money.call("FLUSHALL")
     site = await another_site()
@@ -138,8 +138,8 @@ async def test_the_store_lost_everything(desk: Desk, another_site: Callable[[], 
     assert await desk.outcome(desk.refund(gift, site)) == "duplicate"
     assert await desk.outcome(desk.charge_back("t2", site)) == "duplicate"
     assert await desk.outcome(desk.refund(other, site)) == "CannotReverse"
-    assert (await site.node.reversals.freeze("eve", "f1")).duplicate
-    assert not (await site.node.reversals.unfreeze("eve", "u1")).duplicate
+    assert (await site.node.freezes.freeze("eve", "f1")).duplicate
+    assert not (await site.node.freezes.unfreeze("eve", "u1")).duplicate
 
 
 # --- orders that cross -----------------------------------------------------------------------------------------------
@@ -157,8 +157,8 @@ async def test_refund_right_after_a_chargeback(desk: Desk) -> None:
     """A gift that was charged back is not refunded either while the journal does not know of it yet."""
     gift = await gave_60_of_100(desk)
     async with desk.journaling():
-        await desk.site.node.reversals.freeze("cleo", "f1")
-        await desk.site.node.reversals.charge_back("t1", "")
+        await desk.site.node.freezes.freeze("cleo", "f1")
+        await desk.site.node.chargebacks.charge_back("t1", "")
         outcome = await desk.outcome(desk.refund(gift))
     assert outcome in ("CannotReverse", "NotYet")
     await settle(desk, gift)
@@ -227,7 +227,7 @@ async def test_unfrozen_amid_a_chargeback(desk: Desk, wire: LossyWire) -> None:
     """A wallet that is unfrozen while a chargeback is under way cannot spend it into the void: the order still ends."""
     gift = await gave_60_of_100(desk)
     await lose(desk, wire, "request", CHARGEBACK, desk.charge_back("t1"))
-    await desk.outcome(desk.site.node.reversals.unfreeze("cleo", "u1"))
+    await desk.outcome(desk.site.node.freezes.unfreeze("cleo", "u1"))
     await desk.outcome(desk.give("cleo", 40, 20))
     await settle(desk, gift)
 
@@ -238,9 +238,9 @@ async def test_unfrozen_before_the_decision(desk: Desk, monkeypatch: pytest.Monk
     await desk.give("cleo", 1)
     monkeypatch.setattr(limits, "JOURNALED_POLLS", 1)
     with pytest.raises(NotYet):
-        await desk.site.node.reversals.charge_back("t1", "")
+        await desk.site.node.chargebacks.charge_back("t1", "")
     monkeypatch.undo()
-    await desk.outcome(desk.site.node.reversals.unfreeze("cleo", "u1"))
+    await desk.outcome(desk.site.node.freezes.unfreeze("cleo", "u1"))
     await desk.journal()
     await desk.charge_back("t1")
     assert await desk.status("cleo") == "frozen"
@@ -254,5 +254,5 @@ async def test_ids_that_are_long_and_alike(desk: Desk) -> None:
         await desk.buy("cleo", 100, id)
         await desk.charge_back(id)
         assert await desk.status("cleo") == "frozen"
-        await desk.site.node.reversals.unfreeze("cleo", f"after-{id[-1]}")
+        await desk.site.node.freezes.unfreeze("cleo", f"after-{id[-1]}")
         await desk.journal()

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from sqlalchemy import select
 
+from server.app import Node
 from server.journal.tables import reversals
-from server.orders.reversals import CannotReverse, NotFound, Reversals
+from server.orders.rows import CannotReverse, NotFound
 from server.orders.topups import TopUp
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
@@ -64,24 +65,24 @@ class Clerk:
                 gifts.append(gift.gift_id)
                 return node.wallet.spend(gift)
             case "refund":
-                return node.reversals.refund(self.chance.choice(gifts), "")
+                return node.refunds.refund(self.chance.choice(gifts), "")
             case "charge_back":
-                return node.reversals.charge_back(self.chance.choice(topups), "")
+                return node.chargebacks.charge_back(self.chance.choice(topups), "")
             case _:
-                return getattr(node.reversals, verb)(user, f"{verb}-{next(self.ids)}")  # type: ignore[no-any-return]
+                return getattr(node.freezes, verb)(user, f"{verb}-{next(self.ids)}")  # type: ignore[no-any-return]
 
 
-async def settle(desk: Desk, reversals: Reversals) -> None:
+async def settle(desk: Desk, node: Node) -> None:
     """Repeat what is pending, as a host platform does, until nothing is; then each order has its last answer."""
+    verbs = {"refund": node.refunds.refund, "chargeback": node.chargebacks.charge_back}
     for _ in range(10):
         pending = [order for order, state in desk.orders().items() if state == "pending"]
         if not pending:
             break
         for kind, ref in pending:
-            await desk.outcome(getattr(reversals, {"chargeback": "charge_back"}.get(kind, kind))(ref, ""))
+            await desk.outcome(verbs[kind](ref, ""))
     for kind, ref in desk.orders():
-        again = getattr(reversals, {"chargeback": "charge_back"}.get(kind, kind))(ref, "")
-        assert await desk.outcome(again) in ("duplicate", "CannotReverse"), (kind, ref)
+        assert await desk.outcome(verbs[kind](ref, "")) in ("duplicate", "CannotReverse"), (kind, ref)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -94,14 +95,14 @@ async def test_everything_at_once(desk: Desk, another_site: Callable[[], Awaitab
     clerks = [Clerk(desk, sites, random.Random(f"{seed} {n}"), ids) for n in range(CLERKS)]
     async with desk.journaling():
         await asyncio.gather(*(clerk.work(gifts, topups) for clerk in clerks))
-        await settle(desk, desk.site.node.reversals)
+        await settle(desk, desk.site.node)
     assert {"done"} <= set().union(*(clerk.outcomes for clerk in clerks)) <= OUTCOMES
     assert "pending" not in desk.orders().values()
 
 
 async def test_a_gift_id_of_two_viewers(desk: Desk) -> None:
     """A gift that another viewer's gift shares its id with (ids are seen in the room) is not refunded by guess."""
-    refund = desk.site.node.reversals.refund
+    refund = desk.site.node.refunds.refund
     await desk.buy("cleo", 100)
     await desk.buy("mallory", 100, "t1")
     gift = await desk.give("cleo", 30)

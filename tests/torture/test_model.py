@@ -24,7 +24,8 @@ from server.entries import LimitEntry
 from server.journal.database import reading
 from server.journal.tables import entries
 from server.money.results import Spend, TopUpConflict
-from server.orders.reversals import Reversals
+from server.orders.freezes import Freezes
+from server.orders.refunds import Refunds
 from server.orders.topups import TopUp
 from server.store import keys
 from tests.conftest import Stores
@@ -123,13 +124,13 @@ class BankAgainstModel(RuleBasedStateMachine):
     def refund(self, pick: int) -> None:
         gift = self.a_paid_one(pick)
         self.run(self.bank.drain())  # only what is journaled can be given back
-        done = self.run(self.reversals().refund(gift.gift_id, "a test"))
+        done = self.run(Refunds(self.bank.engine, self.bank.node.wallet, CLOCK).refund(gift.gift_id, "a test"))
         assert done.duplicate is self.model.refund(gift.gift_id)
 
     @rule(user=st.sampled_from(USERS), frozen=st.booleans())
     def freeze(self, user: str, frozen: bool) -> None:
-        order, reversals = f"order-{self.number()}", self.reversals()
-        self.run((reversals.freeze if frozen else reversals.unfreeze)(user, order))
+        order, freezes = f"order-{self.number()}", Freezes(self.bank.engine, self.bank.node.wallet)
+        self.run((freezes.freeze if frozen else freezes.unfreeze)(user, order))
         self.model.set_frozen(user, order, frozen)
         self.pay([a_gift(user, 1)])
 
@@ -214,9 +215,6 @@ class BankAgainstModel(RuleBasedStateMachine):
         assert report.coins_held == sum(self.model.coins.values())
 
     # --- helpers -----------------------------------------------------------------------------------------------
-    def reversals(self) -> Reversals:
-        return Reversals(self.bank.engine, self.bank.node.wallet, CLOCK)
-
     def today(self) -> int:
         """The day by the store's clock, UTC."""
         return int(self.look.time()[0]) // 86_400

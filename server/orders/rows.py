@@ -1,0 +1,161 @@
+"""Orders in SQL: written down as pending before anything moves, `posted` by the journal, `refused` when overtaken.
+
+The row's unique id is the authority: whoever repeats an order finds it, and the journal's word of it holds for ever.
+"""
+
+import zlib
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, Engine, and_, select, text
+
+from server import limits
+from server.entries import GIFT, KIND_OF, ChargebackEntry, FreezeEntry, Kind, RefundEntry, UnfreezeEntry
+from server.journal.bulk import insert_once
+from server.journal.database import ask, reading
+from server.journal.lots import Lots, Part
+from server.journal.tables import entries, reversals
+from server.money.results import Adjusted, Money
+
+LOCK_AREA = 0x11E2  # an advisory lock's first number: ours, any would do
+
+
+class NotFound(Exception):
+    """The journal has no such gift or top-up (yet)."""
+
+
+class CannotReverse(Exception):
+    """It was reversed before by another order, or its coins are gone; the text says which."""
+
+
+class NotYet(Exception):
+    """The journal has to catch up first; the same order again goes on from there."""
+
+
+class Reversed(Struct, frozen=True, kw_only=True):
+    """What an order did. `coins` moved in the wallet; `reversed` were taken back from creators."""
+
+    id: str
+    duplicate: bool
+    user_id: str
+    coins: int
+    balance: int
+    diamonds: int
+    reversed: list[Part]
+
+
+class Pending(Struct, frozen=True):
+    """An order that was written down: what is needed to repeat it. `coins` and `source` are of top-ups alone."""
+
+    kind: str
+    ref: str
+    user_id: str
+    at_ms: int
+    reason: str = ""
+    coins: int = 0
+    source: str = ""
+
+
+class PaidGift(Struct, frozen=True):
+    """A gift as the journal has it."""
+
+    ref: str
+    user_id: str
+    creator_id: str
+    room_id: str | None
+    coins: int
+    diamonds: int
+
+
+_GIFT = select(*(entries.c[name] for name in PaidGift.__struct_fields__)).where(entries.c.kind == GIFT.name)
+
+
+async def carry_out(
+    engine: Engine, wallet: Money, entry: RefundEntry | ChargebackEntry | FreezeEntry | UnfreezeEntry
+) -> Adjusted:
+    """Once, for ever: by what the journal says, and before that by the wallet's receipt.
+
+    Raises TopUpConflict, Refused, SQLAlchemyError.
+    """
+    before = await ask(_journaled, engine, KIND_OF[type(entry)], entry.viewer, entry.id)
+    return before or await wallet.order(entry)
+
+
+async def journaled(engine: Engine, kind: Kind, user_id: str, ref: str) -> Adjusted | None:
+    """What the journal says of an order that was carried out before. Raises SQLAlchemyError."""
+    return await ask(_journaled, engine, kind, user_id, ref)
+
+
+def _journaled(engine: Engine, kind: Kind, user_id: str, ref: str) -> Adjusted | None:
+    query = select(entries.c.balance, entries.c.epoch, entries.c.n).where(
+        entries.c.kind == kind.name, entries.c.user_id == user_id, entries.c.ref == ref
+    )
+    with reading(engine).connect() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return Adjusted(balance=row.balance, entry_id=f"{row.epoch}-{row.n}", duplicate=True)
+
+
+def lock(connection: Connection, user_id: str) -> None:
+    """One decision about a wallet at a time: SQLite has one writer anyway, PostgreSQL locks by a number."""
+    if connection.dialect.name == "postgresql":
+        number = zlib.crc32(user_id.encode()) - 2**31
+        connection.execute(text("SELECT pg_advisory_xact_lock(:area, :wallet)"), {"area": LOCK_AREA, "wallet": number})
+
+
+def at(kind: Kind, ref: str, user_id: str) -> ColumnElement[bool]:
+    """Where an order's row is."""
+    return and_(reversals.c.kind == kind.name, reversals.c.ref == ref, reversals.c.user_id == user_id)
+
+
+def state_of(connection: Connection, kind: Kind, ref: str, user_id: str) -> str | None:
+    """`pending`, `posted` or `refused`; None when it was never ordered."""
+    state: str | None = connection.execute(select(reversals.c.state).where(at(kind, ref, user_id))).scalar()
+    return state
+
+
+def write_down(connection: Connection, order: Pending) -> None:
+    """The order's row, made once, before any coin moves."""
+    row = {"kind": order.kind, "ref": order.ref, "user_id": order.user_id, "at_ms": order.at_ms}
+    insert_once(connection, reversals, {**row, "reason": order.reason[: limits.REASON_CHARS_MAX], "state": "pending"})
+
+
+def pending_of(kind: Kind, user_id: str) -> Any:
+    """A query for the orders of a kind against a wallet that are not journaled yet."""
+    return select(reversals.c.ref).where(
+        reversals.c.kind == kind.name, reversals.c.user_id == user_id, reversals.c.state == "pending"
+    )
+
+
+def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> PaidGift:
+    """Raises NotFound, CannotReverse, SQLAlchemyError."""
+    query = _GIFT.where(entries.c.ref == gift_id)
+    if user_id is not None:
+        query = query.where(entries.c.user_id == user_id)
+    with reading(engine).connect() as connection:
+        found = [PaidGift(*row) for row in connection.execute(query)]
+    if not found:
+        raise NotFound
+    if len(found) > 1:
+        raise CannotReverse("two viewers used this id, and user_id does not say which")
+    return found[0]
+
+
+def lots_of(connection: Connection, user_id: str) -> Lots:
+    """A wallet's lots after all that is journaled of it."""
+    query = select(entries).where(entries.c.user_id == user_id).order_by(entries.c.epoch, entries.c.n)
+    return Lots().take(connection.execute(query))
+
+
+def told(entry: RefundEntry | ChargebackEntry, done: Adjusted, coins: int, parts: list[Part]) -> Reversed:
+    """What came of a reversal. `coins` has a sign."""
+    return Reversed(
+        id=entry.id,
+        duplicate=done.duplicate,
+        user_id=entry.viewer,
+        coins=coins,
+        balance=done.balance,
+        diamonds=entry.diamonds,
+        reversed=parts,
+    )
