@@ -2,15 +2,17 @@
 
 import importlib
 import pkgutil
-from typing import Any, Union
+from typing import Any, Union, cast
 
 import msgspec
 from msgspec import Struct
 
-from protocol.wire import Codec, Command, Event, Message
+from protocol.wire import Codec, Command, Event, Message, SnapshotPart
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
+
+from protocol.rooms import Snapshot  # noqa: E402
 
 
 def _tagged(base: type[Struct]) -> dict[str, type[Any]]:
@@ -28,6 +30,29 @@ def _tagged(base: type[Struct]) -> dict[str, type[Any]]:
 COMMANDS: dict[str, type[Command]] = _tagged(Command)
 EVENTS: dict[str, type[Event]] = _tagged(Event)
 MESSAGES: dict[str, type[Message]] = _tagged(Message)
+
+
+def _whole_snapshot() -> type[Snapshot]:
+    """The snapshot with the parts of every feature, which stand behind its own fields in the order of their modules."""
+    parts = sorted(SnapshotPart.__subclasses__(), key=lambda part: part.__module__)
+    fields: list[Any] = [
+        (field.name, field.type, _default_of(part, field)) for part in parts for field in msgspec.structs.fields(part)
+    ]
+    names = [*Snapshot.__struct_fields__, *(field[0] for field in fields)]
+    assert len(names) == len(set(names)), f"two have the same field in the snapshot: {names}"
+    whole: Any = msgspec.defstruct("Snapshot", fields, bases=(Snapshot,), frozen=True, kw_only=True)
+    whole.__doc__ = Snapshot.__doc__
+    return cast(type[Snapshot], whole)
+
+
+def _default_of(part: type[Struct], field: msgspec.structs.FieldInfo) -> Any:
+    assert not field.required, f"{part.__name__}.{field.name} needs a default: an older server does not send it"
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(default_factory=field.default_factory, name=field.encode_name)
+    return msgspec.field(default=field.default, name=field.encode_name)
+
+
+SNAPSHOT = _whole_snapshot()
 
 _AnyCommand = Union[tuple(COMMANDS.values())]  # type: ignore[valid-type]  # noqa: UP007
 _ONE_OR_MORE = Union[_AnyCommand, list[_AnyCommand]]  # type: ignore[valid-type]  # noqa: UP007

@@ -17,12 +17,11 @@ import protocol
 from protocol.boards import BoardChanged
 from protocol.chat import SendChat
 from protocol.closes import Close
-from protocol.gifts import GiftComboEnded, GiftRef, GiftSent, SendGift
+from protocol.gifts import GiftComboEnded, GiftRef, GiftSent, OpenCombo, SendGift
 from protocol.ids import uuid7
 from protocol.likes import LikesCounted, SendLikes
 from protocol.ping import Ping
 from protocol.rooms import (
-    OpenCombo,
     RoomEnded,
     RoomPaused,
     RoomResumed,
@@ -141,7 +140,7 @@ class RoomClient:
         return told
 
     def _welcome(self, message: dict[str, Any]) -> list[Told]:
-        room = msgspec.convert(message["room"], Snapshot)
+        room = msgspec.convert(message["room"], protocol.SNAPSHOT)
         welcome = msgspec.convert({**message, "room": Raw(msgspec.json.encode(room))}, Welcome)
         self.room, self.you, self.epoch = room, welcome.you, welcome.epoch
         self._snapshot_seq = welcome.seq

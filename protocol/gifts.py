@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, Struct, field
 
 from protocol.ids import CatalogueId, ComboId, GiftId, UserId
-from protocol.wire import Command, Delivery, Event, Ok, User
+from protocol.wire import Command, Delivery, Event, Ok, SnapshotPart, User
 
 
 class Animation(Struct, frozen=True):
@@ -96,3 +96,20 @@ class GiftComboEnded(Event, frozen=True, tag="gifts.combo_ended"):
     to: User
     gift: GiftRef
     coins: int
+
+
+class OpenCombo(Struct, frozen=True, kw_only=True):
+    """A streak that still runs."""
+
+    id: str
+    count: int
+    from_: User = field(name="from")
+    to: User
+    gift: GiftRef
+    coins: int
+
+
+class GiftsPart(SnapshotPart, frozen=True, kw_only=True):
+    """The streaks that a newcomer sees run."""
+
+    open_combos: tuple[OpenCombo, ...] = ()

@@ -1,12 +1,11 @@
 """A room's own state: settings, what a newcomer is told of it, and the events of its life."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from protocol.gifts import GiftRef
 from protocol.ids import RoomId
-from protocol.wire import Event, Named, Rank, User
+from protocol.wire import Event, Named, Rank
 
 Status = Literal["offline", "live", "paused", "ended", "suspended"]
 
@@ -39,17 +38,6 @@ class Viewers(Struct, frozen=True):
     unique: int
 
 
-class OpenCombo(Struct, frozen=True, kw_only=True):
-    """A streak that still runs."""
-
-    id: str
-    count: int
-    from_: User = field(name="from")
-    to: User
-    gift: GiftRef
-    coins: int
-
-
 class Snapshot(Struct, frozen=True, kw_only=True):
     """A room exactly as of the welcome's `seq`."""
 
@@ -66,7 +54,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     top: tuple[Rank, ...]
     goals: tuple[Any, ...] = ()
     pins: tuple[Any, ...] = ()
-    open_combos: tuple[OpenCombo, ...] = ()
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, part: str) -> Any:
+            """A field of a SnapshotPart: `protocol.SNAPSHOT` is this class with all of them."""
 
 
 class RoomUpdated(Event, frozen=True, tag="room.updated"):

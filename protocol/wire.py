@@ -64,6 +64,10 @@ class Named(Struct, frozen=True):
     name: str
 
 
+class SnapshotPart(Struct, frozen=True, kw_only=True):
+    """What a feature adds to the snapshot: its fields stand there beside the room's own. Each has a default."""
+
+
 class Rank(Struct, frozen=True):
     """One row of the room's board."""
 

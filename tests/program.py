@@ -67,8 +67,9 @@ class Served:
     command = "node"
     prefix: tuple[str, ...] = ()  # what starts it
 
-    def __init__(self, folder: Path, **environ: str) -> None:
+    def __init__(self, folder: Path, root: Path = ROOT, **environ: str) -> None:
         self.folder = folder
+        self.root = root  # whose `server` it is
         asked = environ.get("LIVEROOM_PORT", "")
         self.port = int(asked) if asked.isdecimal() else free_port()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")}
@@ -85,7 +86,7 @@ class Served:
         with self._output("stdout").open("wb") as out, self._output("stderr").open("wb") as err:
             self.process = subprocess.Popen(
                 [*self.prefix, sys.executable, "-m", "server", self.command],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -241,8 +242,8 @@ class Program(Served):
 
     command = "run"
 
-    def __init__(self, **environ: str) -> None:
-        super().__init__(Path(tempfile.mkdtemp(prefix="lr-", dir="/tmp")), **environ)
+    def __init__(self, root: Path = ROOT, **environ: str) -> None:
+        super().__init__(Path(tempfile.mkdtemp(prefix="lr-", dir="/tmp")), root, **environ)
         self.data = Path(self.environ["LIVEROOM_DATA"])
         self._nodes: list[Served] = []
 
@@ -288,6 +289,7 @@ class Program(Served):
         """`python -m server node` on the same stores and journal, with a port of its own; ready."""
         node = Served(
             self.folder,
+            self.root,
             LIVEROOM_WALLET_URL=f"unix://{self.data / 'wallet.sock'}",
             LIVEROOM_ROOM_URL=f"unix://{self.data / 'room.sock'}",
             LIVEROOM_JOURNAL_URL=f"sqlite:///{self.data / 'journal.sqlite3'}",

@@ -17,7 +17,6 @@ from protocol.client import comes_back
 from protocol.closes import Close
 from protocol.gifts import Gift
 from protocol.refusals import Refusal
-from protocol.rooms import Snapshot
 from protocol.session import Refuse, Welcome
 from protocol.wire import Ok
 from server import limits, settings
@@ -104,7 +103,7 @@ def test_messages_are_what_the_server_sends(example: Example) -> None:
     """The same for messages to one socket; the welcome's room is a snapshot."""
     cls = protocol.MESSAGES[example.value["type"]]
     if cls is Welcome:
-        snapshot = msgspec.convert(example.value["room"], Snapshot)
+        snapshot = msgspec.convert(example.value["room"], protocol.SNAPSHOT)
         assert as_sent(snapshot) == example.value["room"]
         message = as_sent(msgspec.json.decode(example.text, type=Welcome))
         assert {**message, "room": None} == {**example.value, "room": None}

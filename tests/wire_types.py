@@ -10,7 +10,6 @@ from msgspec import NODEFAULT, Struct, inspect
 import protocol
 from protocol.gifts import Gift
 from protocol.refusals import Refusal
-from protocol.rooms import Snapshot
 from protocol.session import Refuse, Welcome
 from protocol.wire import Command, Event, Ok
 
@@ -73,7 +72,7 @@ class Writer:
         if (cls, field.name) in SPECIAL:
             type_ = SPECIAL[cls, field.name]
             if cls is Welcome and field.name == "room":
-                self.interface(Snapshot)
+                self.interface(protocol.SNAPSHOT)
         else:
             type_ = self._type(field.type, closed=asked)
         if left_out and not asked:

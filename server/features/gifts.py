@@ -7,9 +7,8 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from protocol.gifts import Combo, Gift, GiftComboEnded, GiftRef, GiftSent, SendGift, SendGiftOk, ShownGift
+from protocol.gifts import Combo, Gift, GiftComboEnded, GiftRef, GiftSent, OpenCombo, SendGift, SendGiftOk, ShownGift
 from protocol.refusals import Refusal, Refused
-from protocol.rooms import OpenCombo
 from protocol.wire import User, encode
 from server import limits
 from server.entries import GiftEntry

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import protocol
 from protocol.wire import Command, Event, Ok
 
 if TYPE_CHECKING:
@@ -83,9 +84,10 @@ def on_changed(hook: Changed) -> Changed:
 
 
 def snapshot_part(field: str) -> Callable[[Callable[[dict[str, str]], Any]], Callable[[dict[str, str]], Any]]:
-    """Make a function the source of one field of the snapshot; it gets the room's feature state."""
+    """Make a function the source of a SnapshotPart's field; it gets the room's feature state."""
 
     def register(part: Callable[[dict[str, str]], Any]) -> Callable[[dict[str, str]], Any]:
+        assert field in protocol.SNAPSHOT.__struct_fields__, f"no SnapshotPart has the field {field}"
         assert field not in SNAPSHOT_PARTS, f"{field} has a source already"
         SNAPSHOT_PARTS[field] = part
         return part

@@ -12,7 +12,7 @@ from msgspec import Struct
 import protocol
 from protocol.closes import Close
 from protocol.gifts import Gift
-from protocol.rooms import Snapshot, Viewers
+from protocol.rooms import Viewers
 from protocol.wire import Named, Rank, Role, User
 from server import background, limits
 from server.clock import Clock
@@ -242,7 +242,7 @@ class Room:
     def _show(self, raw: RawSnapshot) -> Shown:
         about = about_of(raw.meta)
         parts = {field: part(raw.state) for field, part in SNAPSHOT_PARTS.items()}
-        snapshot = Snapshot(
+        snapshot = protocol.SNAPSHOT(
             room_id=self.id,
             broadcast_id=about.broadcast_id,
             title=about.title,

@@ -1,0 +1,50 @@
+"""Fixtures: the program with a feature more, whose files were put into a copy of ours."""
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.program import ROOT, Program
+
+TOY = Path(__file__).parent / "applause"
+COPIED = ("server", "protocol")
+NO_CACHES = shutil.ignore_patterns("__pycache__")
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """What stands below a folder in the trees that are copied; compiled modules do not count."""
+    found = (path for top in COPIED for path in (root / top).rglob("*"))
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in found if p.is_file() and p.suffix != ".pyc"}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the program with the toy's files in it, among which none takes another's place."""
+    house = tmp_path_factory.mktemp("house")
+    for top in COPIED:
+        shutil.copytree(ROOT / top, house / top, ignore=NO_CACHES)
+    assert not files(TOY).keys() & files(house).keys()
+    shutil.copytree(TOY, house, dirs_exist_ok=True, ignore=NO_CACHES)
+    yield house
+    assert files(house) == files(ROOT) | files(TOY)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(house: Path) -> AsyncIterator[Program]:
+    """The program of that house."""
+    program = Program(root=house)
+    try:
+        await program.start()
+        yield program
+    finally:
+        await program.discard()
+
+
+@pytest.fixture
+async def program(running: Program) -> AsyncIterator[Program]:
+    """The same, without this test's sockets afterwards."""
+    yield running
+    await running.everybody_leaves()

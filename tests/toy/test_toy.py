@@ -1,0 +1,81 @@
+"""A feature brings all of its own: the toy `applause` works in a copy of the program where no other file changed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import ROOT, Program, eventually
+from tests.toy.conftest import TOY, files
+
+WELCOME, PER_GIFT, MOST = 3, 5, 120  # as the toy says
+
+
+@pytest.fixture
+async def room(program: Program, request: pytest.FixtureRequest) -> str:
+    """A live room of the test's own."""
+    name = request.node.name.replace("[", ".").replace("]", "")[:60]
+    await program.put_room(name)
+    return str(name)
+
+
+async def snapshot(program: Program, room: str) -> dict[str, Any]:
+    """What a newcomer is told of the room as it is now: snapshots are shared for a moment."""
+    seq = (await program.get(f"/v1/rooms/{room}"))["seq"]
+
+    async def told() -> Any:
+        viewer = await program.join("late", "overlay", room=room)
+        await viewer.leave()
+        return viewer.welcome["seq"] >= seq and viewer.welcome["room"]
+
+    found: dict[str, Any] = await eventually(told, what="a snapshot of now")
+    return found
+
+
+async def test_its_command_and_its_event(program: Program, room: str) -> None:
+    """Somebody claps, everybody hears it, and newcomers find the sum."""
+    alice, bob = [await program.join(user, room=room) for user in ("alice", "bob")]
+    reply = await alice.ask("applause.clap", count=7)
+    assert (reply["type"], reply["left"]) == ("ok", MOST - 7)
+    await bob.happened("applause.counted", total=WELCOME + 7)
+    assert (await snapshot(program, room))["applause"] == WELCOME + 7
+
+
+async def test_its_part_of_a_gift(program: Program, room: str) -> None:
+    """The count moves in the step that shows the gift: one who comes between them sees both or none."""
+    alice = await program.join("alice", room=room)
+    for _ in range(2):
+        await alice.gift("rose")
+    await alice.until(lambda told: len([m for m in told if m["type"] == "gifts.sent"]) == 2)
+    seen = await snapshot(program, room)
+    assert (seen["coins"], seen["applause"]) == (2, WELCOME + 2 * PER_GIFT)
+    assert (await alice.ask("applause.clap", count=1))["left"] == MOST - 2
+
+
+async def test_its_part_of_a_new_broadcast(program: Program, room: str) -> None:
+    """Its keys begin anew with the next broadcast, and so does what was there before it."""
+    alice = await program.join("alice", room=room)
+    await alice.ask("applause.clap", count=10)
+    await alice.gift("rose")
+    await alice.happened("gifts.sent")
+    await program.post(f"/v1/rooms/{room}/end")
+    await program.post(f"/v1/rooms/{room}/start")
+    seen = await snapshot(program, room)
+    assert (seen["coins"], seen["top"], seen["applause"]) == (0, [], WELCOME)
+    again = await program.join("alice", room=room)
+    assert (await again.ask("applause.clap", count=10))["left"] == MOST - 10
+
+
+async def test_its_limit(program: Program, room: str) -> None:
+    """What is over it is refused and counts nothing."""
+    alice = await program.join("alice", room=room)
+    for _ in range(MOST // 10):
+        await alice.ask("applause.clap", count=10)
+    refused = await alice.ask("applause.clap", count=1)
+    assert refused["type"] == "refused"
+    assert (await snapshot(program, room))["applause"] == WELCOME + MOST
+
+
+def test_no_other_file_changed(house: Path) -> None:
+    """The copy is our tree and the toy's files: each of ours is byte for byte what it was."""
+    assert files(house) == files(ROOT) | files(TOY)
