@@ -1,14 +1,14 @@
-"""Lua scripts as source: the header is the contract, the loader makes its names and refuses a call that breaks it.
+"""Loads Lua scripts. A script's header is its contract: the loader defines its names and refuses calls that break it.
 
-A header, after the first line that says what the script does:
+The first line of a header says what the script does. Then:
 
     -- KEYS meta events          names for the first keys
     -- ARGV body                 names for the first arguments
-    -- EACH wallet receipt / id  then groups, any number: keys / arguments of one item
+    -- EACH wallet receipt / id  then any number of groups: keys / arguments of one item
     -- Returns ok | duplicate    what comes back
 
-The body never writes KEYS[n] or ARGV[n]: it has the names, and for groups `items`, `keys_of(i)`, `args_of(i)`.
-Callers use the names, too: `SEND(talk=..., slow_ms=...)`. Only the hot path of the money passes by position.
+The body never uses KEYS[n] or ARGV[n]. It uses the names, and `items`, `keys_of(i)` and `args_of(i)` for groups.
+Callers use the names, too: `SEND(talk=..., slow_ms=...)`. Only the money's hot path passes by position.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ Value = str | bytes | int
 
 
 class WrongCall(TypeError):
-    """A call whose names are not those of the script's header."""
+    """The names of a call differ from those of the script's header."""
 
 
 class Call(NamedTuple):
@@ -39,7 +39,7 @@ class Call(NamedTuple):
 
 
 class Script(Struct, frozen=True):
-    """A loaded script. `text` is what the store runs. Calling it by names makes a `Call`."""
+    """A loaded script. `text` is what the store runs. Call it with names to make a `Call`."""
 
     name: str
     text: str
@@ -51,7 +51,7 @@ class Script(Struct, frozen=True):
     returns: str
 
     def __call__(self, *, each: Iterable[Mapping[str, Value]] = (), **named: Value) -> Call:
-        """The call with these keys and arguments; `each` has those of every group. Raises WrongCall."""
+        """Make a call with these keys and arguments; `each` has those of every group. Raises WrongCall."""
         keys, args = self._in_order(self.keys, self.args, named)
         for group in each:
             more_keys, more_args = self._in_order(self.each_keys, self.each_args, group)
@@ -68,7 +68,7 @@ class Script(Struct, frozen=True):
         return [str(named[name]) for name in keys], [named[name] for name in args]
 
     def check(self, keys: Sequence[str], args: Sequence[object]) -> None:
-        """That a call by position has the contract's shape: for the hot path. An assert, for callers are ours."""
+        """Assert that a call by position has the contract's shape. For the hot path, whose callers are our own."""
         more_keys, more_args = len(keys) - len(self.keys), len(args) - len(self.args)
         if not self.each_keys and not self.each_args:
             assert (more_keys, more_args) == (0, 0), f"{self.name} takes {self.keys} {self.args}"
@@ -79,15 +79,15 @@ class Script(Struct, frozen=True):
 
 
 def hole(name: str) -> Any:
-    """A place in an event for what only the store knows: the script's `fill` puts JSON there.
+    """A placeholder in an event for a value that only the store knows. The script's `fill` puts JSON there.
 
-    The mark is a raw control character: encoded JSON has none, whatever a person has written.
+    The mark is a raw control character. Encoded JSON never has one, whatever a person wrote.
     """
     return Raw(f"\x01{name}\x01".encode())
 
 
 def load(name: str) -> Script:
-    """`<owner>_<verb>` from its file, with its includes. Raises ValueError for a broken contract."""
+    """Load `<owner>_<verb>` from its file, with its includes. Raises ValueError for a broken contract."""
     source = (FOLDER / f"{name}.lua").read_text()
     header = _header(name, source)
     keys, args = _names(header, "KEYS"), _names(header, "ARGV")
@@ -149,7 +149,7 @@ def _locals(names: tuple[str, ...], table: str) -> str:
 def _groups(
     keys: tuple[str, ...], args: tuple[str, ...], each_keys: tuple[str, ...], each_args: tuple[str, ...]
 ) -> str:
-    """`items`, and functions that give one item's keys and arguments in the header's order."""
+    """Lua that defines `items`, and functions that return one item's keys and arguments in the header's order."""
     if not each_args:
         return ""
     k, a = len(each_keys), len(each_args)

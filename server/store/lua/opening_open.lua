@@ -1,8 +1,8 @@
--- Opens wallet partitions on a store at an epoch: the OPEN marker comes first and fences whoever writes in an older one.
+-- Opens wallet partitions on a store at an epoch. The OPEN marker comes first: it refuses writes at an older epoch.
 -- KEYS -
 -- ARGV -
 -- EACH log meta / partition epoch opened
--- Returns the epoch of each partition: a later one when another node has opened it meanwhile
+-- Returns the epoch of each partition, which is later if another node has opened it meanwhile
 local epochs = {}
 local time = redis.call('TIME')
 local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))

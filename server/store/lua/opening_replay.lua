@@ -1,10 +1,10 @@
--- Puts back journaled entries that the store lost, in order: log, balances, receipts, totals. What is there stays.
+-- Puts back journaled entries that the store lost, in order: log, balances, receipts, totals. Existing entries stay.
 -- KEYS log meta
 -- ARGV -
 -- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms kind coins diamonds status total limit
 -- INCLUDE set_limit
 -- Returns how many entries were put back
--- What was spent on a day and a viewer's own limit follow from the entries' times, as they did when these were written.
+-- A day's spending and a viewer's own limit follow from the entries' times, as they did when the entries were written.
 local put = 0
 for i = 1, items do
   local wallet, credit, receipt = keys_of(i)

@@ -1,8 +1,8 @@
--- Sets a viewer's own daily limit, in the ledger too: a lower one holds at once, a higher one or none from tomorrow on (UTC).
+-- Sets a viewer's own daily limit, in the ledger too. A lower limit applies at once, a higher one or none from tomorrow (UTC).
 -- KEYS wallet log meta
 -- ARGV epoch coins entry
 -- INCLUDE integer set_limit
--- Returns {ok, limit that holds today or 0, limit that comes or '', day it comes or ''} | {partition_frozen} | {stale_epoch}
+-- Returns {ok, today's limit or 0, next limit or '', its first day or ''} | {partition_frozen} | {stale_epoch}
 local held = redis.call('HMGET', wallet, 'c', 'limit', 'next_limit', 'next_day')
 local frozen = redis.call('HGET', meta, 'frozen')
 local balance = string.format('%d', integer(held[1], wallet))
