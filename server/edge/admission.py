@@ -1,4 +1,4 @@
-"""Who may open a socket: everything that is refused as HTTP, before the upgrade."""
+"""Who may open a socket: every check that refuses over HTTP, before the upgrade."""
 
 import ipaddress
 from collections import Counter
@@ -14,7 +14,7 @@ from server.tokens import BadToken, Claims
 
 
 class NotAdmitted(Exception):
-    """The upgrade is answered with an HTTP error."""
+    """The server answers the upgrade request with this HTTP error."""
 
     def __init__(self, status: int, reason: str, message: str, retry_after_s: int | None = None) -> None:
         super().__init__(reason)
@@ -29,25 +29,25 @@ class Since(Struct, frozen=True):
 
 
 class Places:
-    """How many sockets each address and each person has on this node; 0 is no bound."""
+    """Counts the sockets of each address and each person on this node. A limit of 0 means none."""
 
     def __init__(self, per_address: int, per_user: int) -> None:
         self._bounds = {"address": per_address, "user": per_user}
         self._taken: Counter[tuple[str, str]] = Counter()
 
     def take(self, address: str, user_id: str) -> "Place":
-        """A place for one more socket. Raises NotAdmitted."""
+        """Take a place for one more socket. Raises NotAdmitted."""
         keys = tuple((kind, name) for kind, name in (("address", address), ("user", user_id)) if self._bounds[kind])
         for kind, name in keys:
             if self._taken[kind, name] >= self._bounds[kind]:
-                message = f"This {kind} has {self._bounds[kind]} connections already."
+                message = f"This {kind} already has {self._bounds[kind]} connections."
                 raise NotAdmitted(429, "too_many_connections", message, limits.RETRY_AFTER_S)
         self._taken.update(keys)
         return Place(self._taken, keys) if keys else NOWHERE
 
 
 class Place:
-    """One socket's place: left once, however often that is said."""
+    """One socket's place. Only the first `leave` counts."""
 
     __slots__ = ("_keys", "_taken")
 
@@ -63,11 +63,11 @@ class Place:
         self._keys = ()
 
 
-NOWHERE = Place(Counter(), ())  # where nothing is counted
+NOWHERE = Place(Counter(), ())  # the place of sockets that nothing counts
 
 
 class Admitted(Struct, frozen=True, kw_only=True):
-    """Who comes, from where in the room's events, to which room, on whose place."""
+    """An admitted connection: the person, where they left off, the room, and the place that it takes."""
 
     claims: Claims
     since: Since | None
@@ -84,7 +84,7 @@ class Admission:
         self._places = places
 
     async def check(self, websocket: WebSocket, full: str | None) -> Admitted:
-        """Who may come in. Raises NotAdmitted."""
+        """Check everything, and take a place. Raises NotAdmitted."""
         if full is not None:
             raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
         token = websocket.query_params.get("token") or _bearer(websocket.headers.get("authorization", ""))
@@ -109,7 +109,7 @@ class Admission:
 
 
 def _network(websocket: WebSocket) -> str:
-    """Where somebody comes from: an IPv4 address, or of IPv6 the /64 that one customer has (RFC 6177)."""
+    """The peer's network: its IPv4 address, or the IPv6 /64 that one customer has (RFC 6177)."""
     host = websocket.client.host if websocket.client else ""
     try:
         address = ipaddress.ip_address(host)
@@ -124,7 +124,7 @@ def _bearer(header: str) -> str:
 
 
 def _parse_since(text: str | None) -> Since | None:
-    """`<epoch>:<seq>`. Raises NotAdmitted."""
+    """Parse `<epoch>:<seq>`. Raises NotAdmitted."""
     if not text:
         return None
     epoch, _, seq = text.rpartition(":")

@@ -1,4 +1,4 @@
-"""Balances on their way to the sockets of their users, on this node and the others."""
+"""Sends changed balances to their users' sockets, on this node and the others."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from server.store.cluster import ClusterStore
 
 
 class WalletNews(Struct, frozen=True):
-    """Balances that changed on a node, for the others."""
+    """Balances that changed on one node, published to the others."""
 
     node: str
     changes: list[Change]
@@ -28,34 +28,34 @@ _WALLET_NEWS = msgspec.json.Decoder(WalletNews)
 
 
 class Balances:
-    """Who is told of which wallet."""
+    """Knows which members to tell of each wallet."""
 
     def __init__(self, node_id: str, room_store: Store | ClusterStore) -> None:
         self._node_id = node_id
         self._room_store = room_store
-        self._by_user: dict[str, tuple[Member, ...]] = {}  # a set would take 200 bytes for mostly one
+        self._by_user: dict[str, tuple[Member, ...]] = {}  # a set takes 200 bytes, and most users have one member
         self.waiting: set[Member] = set()  # welcomed while the wallet store was away
 
     def expect(self, member: Member) -> None:
-        """From now on no change of the member's balance is missed."""
+        """Start telling the member of every change of its balance."""
         self._by_user[member.user_id] = (*self._by_user.get(member.user_id, ()), member)
 
     def forget(self, member: Member) -> None:
-        """The member has left."""
+        """Stop: the member has left."""
         self.waiting.discard(member)
         others = tuple(each for each in self._by_user.pop(member.user_id, ()) if each is not member)
         if others:
             self._by_user[member.user_id] = others
 
     def changed(self, changes: Sequence[Change]) -> None:
-        """Balances that this node moved: to its own sockets now, to the other nodes by the bus."""
+        """Tell the balances that this node changed: its own sockets now, the other nodes over the bus."""
         self._tell(changes)
         news = msgspec.json.encode(WalletNews(self._node_id, list(changes)))
         with contextlib.suppress(StoreError):
             self._room_store.send("PUBLISH", keys.WALLET_NEWS, news).add_done_callback(_retrieve)
 
     def on_news(self, payload: bytes) -> None:
-        """Balances that another node moved."""
+        """Tell the balances that another node changed."""
         news = _WALLET_NEWS.decode(payload)
         if news.node != self._node_id:
             self._tell(news.changes)
@@ -64,12 +64,12 @@ class Balances:
         for change in changes:
             for member in self._by_user.get(change.user_id, ()):
                 member.late_coins = change.coins
-                if not member.welcomed:  # not welcomed yet: the welcome says it
+                if not member.welcomed:  # the welcome will have it
                     continue
                 member.say(WalletChanged(coins=change.coins, cause=change.cause, ref=change.ref, entry=change.entry))
 
     async def tell_reopened(self, wallet: Money) -> None:
-        """The balance to those whose welcome had none. What they were told of it meanwhile is newer."""
+        """Tell the balance to members whose welcome had none, unless they have had a newer one since."""
         waiting = self.waiting
         while waiting and wallet.up:
             some = [waiting.pop() for _ in range(min(len(waiting), limits.FLUSH_CHUNK))]
@@ -87,6 +87,6 @@ class Balances:
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """Nobody waits for this answer, and its failure is no news: balances are in every reply and welcome."""
+    """Ignore a failure to publish: every reply and welcome has the balance, too."""
     if not future.cancelled():
         future.exception()

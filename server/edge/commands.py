@@ -1,4 +1,4 @@
-"""What sockets ask for: each command gets its one reply. The one place that turns errors into replies or closes."""
+"""Carries out commands: each gets exactly one reply. Only this module turns errors into replies or closes."""
 
 import asyncio
 
@@ -30,14 +30,14 @@ class Commands:
         self.floods = 0
 
     def start(self) -> None:
-        self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each look for it is a system call, getpid
+        self._loop = asyncio.get_running_loop()  # kept, because until Python 3.12 each call is a system call (getpid)
 
     def received(self, connection: AnyConnection, opcode: int, payload: bytes) -> None:
-        """One frame: an array of commands or one. Each gets its one reply."""
+        """Handle one frame: one command, or an array of them. Each gets exactly one reply."""
         member: Member = connection.member
         codec = connection.codec
         if (opcode == TEXT) != (codec == "json"):
-            connection.close(Close.PROTOCOL_ERROR, "the frame is of the other codec")
+            connection.close(Close.PROTOCOL_ERROR, "the frame is in the other codec")
             return
         self.charge(connection, len(payload) // limits.MESSAGE_BYTES_PER_COMMAND)
         if connection.closing:
@@ -58,7 +58,7 @@ class Commands:
             self._take(member, command)
 
     def charge(self, connection: AnyConnection, cost: int) -> None:
-        """Work that no command pays for: control frames, fragments, empty arrays, many bytes. A flood of it is one."""
+        """Charge for work without a command: control frames, fragments, empty arrays, many bytes. Floods end here."""
         member: Member | None = connection.member
         if cost and member is not None and member.allowance.take(cost, self._loop.time()) < 0:
             self._end_flood(member)

@@ -1,6 +1,6 @@
-"""The handshake is uvicorn's (its class on websockets' sans-I/O core); then the app takes the connection over.
+"""Uvicorn's websocket handshake (on websockets' sans-I/O core), after which the app takes the connection over.
 
-The transport gets the lean `Connection`, and the handshake's objects and the ASGI task go away.
+The transport then belongs to the lean `Connection`; the handshake's objects and the ASGI task go away.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ TAKEOVER: Final = "liveroom.takeover"
 
 
 class _NoTransport:
-    """What the handshake holds after it has let go of the transport."""
+    """What the handshake holds after it has given the transport away."""
 
     def close(self) -> None: ...
     def write(self, _data: bytes) -> None: ...
@@ -31,9 +31,9 @@ class _NoTransport:
 
 
 class LiveroomWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's handshake, offering the app to take the connection over (an ASGI scope extension).
+    """uvicorn's handshake. An ASGI scope extension lets the app take the connection over.
 
-    Compression is agreed without contexts on either side: what is deflated once is right for every socket.
+    Compression uses no context on either side, so a frame that was deflated once suits every socket.
     """
 
     def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
@@ -42,7 +42,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
             server_no_context_takeover=True, client_no_context_takeover=True
         )
         self.conn = ServerProtocol(extensions=[without_contexts], max_size=limits.FRAME_BYTES_MAX, logger=self.logger)
-        self._early = False  # the peer sent something behind its request
+        self._early = False  # the peer sent something after its request, before our answer
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -50,9 +50,9 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
             self.scope["extensions"][TAKEOVER] = cast(Any, self.take_over)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's; a head that is too long or no request is answered (414, 431, 400), not held for ever.
+        """As uvicorn's, but answer a head that is too long or invalid (414, 431, 400), and close.
 
-        Frames before our 101 are not parsed (RFC 6455, section 4.1, allows none).
+        Do not parse frames that come before our 101: RFC 6455, section 4.1, allows none.
         """
         if self.handshake_initiated:
             self._early = True
@@ -65,13 +65,13 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
             self.transport.close()
 
     async def send(self, message: ASGISendEvent) -> None:
-        """As uvicorn's; a refusal as HTTP is a finished handshake too, not an error to be logged."""
+        """As uvicorn's, but a refusal over HTTP counts as a finished handshake, not as an error to log."""
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
 
     def take_over(self, hub: Hub[Connection], codec: Codec) -> Connection:
-        """After accept: the lean connection, which has the transport from now on. Reading waits for `welcome`."""
+        """After accept, give the transport to the lean connection and return it. It reads only after the welcome."""
         transport = self.transport
         connection = Connection(hub, transport, codec, self.connections)
         for extension in self.conn.extensions:
@@ -89,7 +89,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         self.transport = cast(asyncio.Transport, _NoTransport())
         self.handshake_complete = True  # also when uvicorn wrote no 101, because the peer has just left
         connection.closing = transport.is_closing()
-        if self._early:  # they are lost, and so are those in the request's own segment, of which we never hear
+        if self._early:  # these bytes are lost; so, unseen by us, are any that came in the request's own segment
             connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")
         else:
             transport.pause_reading()

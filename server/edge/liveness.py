@@ -1,4 +1,4 @@
-"""Whether somebody is still at the other end: heartbeats, pings, silence, tokens that expire."""
+"""Checks that peers are still there: heartbeats, pings, silence, tokens that expire."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -17,7 +17,7 @@ AnyConnection: TypeAlias = Connection | PlainConnection
 
 
 class Wheel:
-    """One timer for all sockets of a node. `on_turn` is called with each turn."""
+    """One timer for all sockets of a node. It calls `on_turn` at each turn."""
 
     def __init__(self, connections: Collection[AnyConnection], clock: Clock, on_turn: Callable[[], None]) -> None:
         self._connections = connections
@@ -32,7 +32,7 @@ class Wheel:
         await background.end(self._task)
 
     async def turn(self) -> None:
-        """One timer for all sockets: heartbeats, pings, silence, tokens that expire."""
+        """Check all sockets every WHEEL_S: heartbeats, pings, silence, tokens that expire."""
         beat = {codec: alone(codec, Heartbeat()) for codec in SUBPROTOCOLS.values()}
         turn = 0
         while True:
@@ -45,7 +45,7 @@ class Wheel:
                     await asyncio.sleep(0)
                 try:
                     self._look_at(connection, now_s, turn, beat)
-                except Exception as error:  # one socket must not keep the others from their turn
+                except Exception as error:  # one faulty socket must not stop the check of the others
                     background.failed("wheel", error)
 
     def _look_at(self, connection: AnyConnection, now_s: float, turn: int, beat: dict[Codec, Prepared]) -> None:

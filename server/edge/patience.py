@@ -1,4 +1,4 @@
-"""HTTP as peers send it: requests that do not end, heads without an end, and offers to speak another protocol."""
+"""HTTP with limits: requests that never end, endless heads, and offers to speak another protocol."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,18 +14,18 @@ _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Lengt
 
 
 class PatientHttp(HttpToolsProtocol):
-    """uvicorn's, which alone would hold half a request for ever. It knows since when it waits for the rest.
+    """uvicorn's HTTP protocol, which would hold half a request forever. This one knows how long it has waited.
 
-    No timer per connection: `reap` looks at all of them now and then. Between two requests uvicorn's own keep-alive
-    timer runs.
+    There is no timer per connection: `reap` checks all of them now and then. Between two requests uvicorn's own
+    keep-alive timer runs.
     """
 
     waiting_since: float | None = None
     _head_bytes = 0  # of the head that is being read
-    _head_may_have = 0  # so many of the bytes at hand may belong to it
+    _head_may_have = 0  # at most this many of the bytes at hand belong to it
     _in_head = False
-    _moved = False  # the bytes at hand brought a head or a body on
-    _wasted_bytes = 0  # since the last that did: trailers, extensions of chunks, empty lines
+    _moved = False  # the bytes at hand continued a head or a body
+    _wasted_bytes = 0  # since the last bytes that did: trailers, chunk extensions, empty lines
     _too_large = False
     _offered = False  # the request offers another protocol, and its body was not read
 
@@ -34,7 +34,7 @@ class PatientHttp(HttpToolsProtocol):
         self.waiting_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's, with a bound on the head; an offer that we do not take is no reason to lose a body."""
+        """As uvicorn's, with a limit on the head. An offer of a protocol that we ignore must not lose the body."""
         self._unset_keepalive_if_required()
         self._head_may_have = len(data)
         self._moved = False
@@ -59,9 +59,9 @@ class PatientHttp(HttpToolsProtocol):
             self.transport.close()
 
     def _read_on(self, rest: bytes) -> None:
-        """The parser stops at the end of a head with an offer (RFC 9110, section 7.8: it may be ignored).
+        """Ignore an offer of another protocol (RFC 9110, section 7.8, allows it). The parser stops at such a head.
 
-        It is given the same head without the offer, and what came behind it.
+        A new parser gets the same head without the offer, and everything that came after it.
         """
         head = [b"%b %b HTTP/%b\r\n" % (self.scope["method"].encode(), self.url, self.scope["http_version"].encode())]
         for name, value in self.headers:
@@ -104,7 +104,7 @@ class PatientHttp(HttpToolsProtocol):
         self._too_large = self._too_large or self._head_bytes > limits.HEAD_BYTES_MAX
 
     def _stop_if_too_large(self) -> None:
-        """An error in a callback ends the parser: whatever else has come is not looked at."""
+        """Raise in a callback, which ends the parser: it ignores whatever else has come."""
         if self._too_large:
             raise httptools.HttpParserCallbackError("the head is too large")
 
@@ -113,16 +113,16 @@ class PatientHttp(HttpToolsProtocol):
             return
         super().on_message_complete()
         self.waiting_since = None
-        self._moved, self._head_may_have = True, 0  # where the next one begins, if it does, is not known
+        self._moved, self._head_may_have = True, 0  # we do not know where the next head begins in these bytes
 
     def give_up(self) -> None:
-        """Say that it took too long, and close."""
+        """Answer 408 and close."""
         self.transport.write(_TOO_LATE)
         self.transport.close()
 
 
 def reap(connections: Iterable[Any], now: float) -> int:
-    """Close those that wait too long for the rest of a request; how many. `now` is the loop's time."""
+    """Close those that have waited too long for the rest of a request; return how many. `now` is the loop's time."""
     late = [
         each
         for each in connections

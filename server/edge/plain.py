@@ -1,4 +1,4 @@
-"""A connection through ASGI's own receive and send: for servers that cannot hand the transport over. Only slower."""
+"""A connection through ASGI's own receive and send, for servers that cannot hand over the transport. It is slower."""
 
 import asyncio
 import contextlib
@@ -19,20 +19,20 @@ GONE: Final = (OSError, RuntimeError, WebSocketDisconnect)  # servers differ in 
 
 
 class PlainConnection:
-    """One open websocket, with the surface of `socket.Connection` and the same bounds on what waits for the peer."""
+    """One open websocket, with the interface of `socket.Connection` and the same limits on data that waits."""
 
     def __init__(self, hub: "Hub[PlainConnection]", websocket: WebSocket, codec: Codec) -> None:
         self._hub = hub
         self._websocket = websocket
         self._queue: deque[Prepared] = deque()
         self._queued_bytes = 0
-        self._taken_at = 0.0  # loop time when the server last took a frame, or had to be waited for
+        self._taken_at = 0.0  # loop time when the server last took a frame, or when we began to wait for it
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
-        self._goodbye: tuple[int, str] = (Close.UNRESPONSIVE, Close.UNRESPONSIVE.reason)  # unless `close` says another
-        self._held: Any = None  # a message that was received and not looked at
-        self._turn: asyncio.Future[None] | None = None  # to look at it
+        self._goodbye: tuple[int, str] = (Close.UNRESPONSIVE, Close.UNRESPONSIVE.reason)  # until `close` sets another
+        self._held: Any = None  # a message that was received and not yet handled
+        self._turn: asyncio.Future[None] | None = None  # done when it is our turn to handle it
         self.codec: Codec = codec
         self.member: Any = None
         self.closing = False
@@ -44,7 +44,7 @@ class PlainConnection:
 
     # --- writing -----------------------------------------------------------------------------------------------
     def send(self, prepared: Prepared) -> None:
-        """Queue a frame. A peer that asks faster than it reads is cut off at a bound."""
+        """Queue a frame. Disconnect a peer that asks faster than it reads, once too much waits for it."""
         self.sent = True
         if self.closing:
             return
@@ -57,32 +57,32 @@ class PlainConnection:
             self.paused, self._taken_at = True, self._loop.time()
 
     def stalled(self, now: float) -> bool:
-        """Whether a peer that something waits for has taken nothing of it for too long. `now` is the loop's time."""
+        """Whether data waits for the peer and it has taken none for too long. `now` is the loop's time."""
         return now - self._taken_at >= limits.STALLED_S_MAX
 
     def tell(self, message: bytes) -> None:
-        """An encoded message for this peer alone."""
+        """Send an encoded message to this peer alone."""
         self.send(Prepared(self.codec, join_messages(self.codec, [message])))
 
     def ping(self) -> None:
-        """The server pings and keeps the pongs to itself: whoever it has not reported gone counts as heard."""
+        """Count the peer as heard: the ASGI server pings and hides the pongs, and will report a peer that is gone."""
         self.heard = True
 
     def close(self, code: Close, reason: str | None = None) -> None:
-        """Say why, behind what is queued, and let go when the peer has answered or a moment has passed."""
+        """Send a close frame after what is queued. End when the peer has answered or CLOSE_LINGER_S has passed."""
         if self.closing:
             return
         self.closing = True
         self._goodbye = (int(code), code.reason if reason is None else reason)
         self._news.set()
-        if self.paused:  # the word would wait behind what is never read
+        if self.paused:  # the close frame would wait behind data that is never read
             self._queue.clear()
             if self._writer is not None:
                 self._writer.cancel()
 
     # --- running -----------------------------------------------------------------------------------------------
     async def run(self, welcome: Callable[[], Awaitable[None]]) -> None:
-        """Welcome, read and write until one side closes; the ASGI call ends with this."""
+        """Welcome, read and write until one side closes. The ASGI call lasts as long as this."""
         reader = asyncio.create_task(self._read(welcome))
         self._writer = asyncio.create_task(self._write())
         try:
@@ -108,7 +108,7 @@ class PlainConnection:
                 await asyncio.wait((reader,))
 
     async def _write(self) -> None:
-        """Send what is queued until `close`; a peer that takes nothing for long, or has left, ends it too."""
+        """Send what is queued until `close`, or until the peer has left or takes nothing for UNRESPONSIVE_S."""
         with contextlib.suppress(*GONE):
             while not self.closing or self._queue:
                 if not self._queue:
@@ -131,9 +131,9 @@ class PlainConnection:
             await self._websocket.send_bytes(prepared.payload)
 
     async def _read(self, welcome: Callable[[], Awaitable[None]]) -> None:
-        """Hear the peer until it has left; what comes after we have closed is dropped.
+        """Read messages until the peer has left. Drop those that come after our close.
 
-        A server that has read ahead gives one message after the other without a turn of the loop in between.
+        A server that has read ahead hands over one message after the other without a turn of the loop in between.
         """
         await welcome()
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
@@ -147,7 +147,7 @@ class PlainConnection:
                 await self._turn
 
     def read_on(self, _until: float) -> bool:
-        """Carry out the one message that is held."""
+        """Handle the one message that is held."""
         message, self._held = self._held, None
         if message is None or self.closing:
             return False
@@ -165,7 +165,7 @@ class PlainConnection:
 
 
 async def deny(websocket: WebSocket, response: Response) -> None:
-    """Refuse the upgrade as HTTP; a server without that extension of ASGI answers a bare 403."""
+    """Refuse the upgrade with an HTTP response. A server without that ASGI extension answers a bare 403."""
     if "websocket.http.response" in websocket.scope.get("extensions", {}):
         await websocket.send_denial_response(response)
     else:

@@ -1,4 +1,4 @@
-"""Who is at the other end: let in, welcomed, and let go again."""
+"""The sessions of a node: people are let in, welcomed, and let go again."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ class Sessions:
         self.connections: dict[AnyConnection, Place] = {}
         self._wheel = Wheel(self.connections, services.clock, self._on_turn)
         self.commands = Commands()
-        self.received, self.charge = self.commands.received, self.commands.charge  # what a socket says (Hub)
+        self.received, self.charge = self.commands.received, self.commands.charge  # called by sockets (Hub)
         self.draining = False
         self.joins = 0
         self.turns = Turns()
@@ -58,7 +58,7 @@ class Sessions:
 
     # --- admission ---------------------------------------------------------------------------------------------
     async def endpoint(self, websocket: WebSocket) -> None:
-        """The route `/v1/rooms/{room_id}/ws`: refuse as HTTP, or accept, take over and welcome."""
+        """The route `/v1/rooms/{room_id}/ws`: refuse over HTTP, or accept, take over and welcome."""
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
                 admitted = await self._admission.check(websocket, full=self._full())
@@ -109,7 +109,7 @@ class Sessions:
             connection.close(Close.INTERNAL)
 
     async def _welcome(self, connection: AnyConnection, member: Member, since: Since | None, room: Room) -> None:
-        """Everything up to the write may wait; from reading the room's position to `add` nothing may."""
+        """Welcome the member. Nothing may await between the last look at the room's position and `add`."""
         self._balances.expect(member)
         coins = None
         if member.role != "overlay":
@@ -122,7 +122,7 @@ class Sessions:
         if room.gone or connection.closing:
             connection.close(Close.INTERNAL)
             return
-        if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # the room ran on by a whole ring meanwhile
+        if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # meanwhile the room moved on by a whole ring
             connection.close(Close.INTERNAL)
             return
         member.welcomed = True
@@ -158,7 +158,7 @@ class Sessions:
         room.add(member)
 
     async def _missed(self, room: Room, since: Since, seq: int) -> list[Recorded] | None:
-        """The events between: all of them, or None. From the ring, else from the history."""
+        """All events after `since` up to `seq`, or None if they are too many. From the ring, else the history."""
         if since.seq > seq or seq - since.seq > limits.REPLAY_EVENTS_MAX:
             return None
         events = room.outbox.after(since.seq, seq)
@@ -166,7 +166,7 @@ class Sessions:
             events = await self._services.history.read(room.id, since.seq, seq)
         return None if events and sum(len(event.json) for event in events) > limits.REPLAY_BYTES_MAX else events
 
-    # --- what the sockets say (Hub) ----------------------------------------------------------------------------
+    # --- called by sockets (Hub) -------------------------------------------------------------------------------
     def writable(self, connection: AnyConnection) -> None:
         if connection.member is not None:
             connection.member.room.outbox.catch_up(connection.member)
@@ -182,7 +182,7 @@ class Sessions:
 
     # --- ending ------------------------------------------------------------------------------------------------
     async def drain(self) -> None:
-        """No newcomers; finish what is under way; ask everybody to come back, spread over a moment."""
+        """Refuse newcomers, ask everybody to come back, spread over DRAIN_SPREAD_MS, and finish what is under way."""
         self.draining = True
         connections = list(self.connections)
         spread_ms = min(limits.DRAIN_SPREAD_MS, len(connections))

@@ -1,6 +1,6 @@
-"""A socket is bytes here: frames in, frames out, closing. No task, queue or timer of its own while it is open.
+"""A websocket as bytes: frames in, frames out, closing. While open, it has no task, queue or timer of its own.
 
-When the app has accepted a handshake (handshake.py) it takes the connection over: the transport gets this lean one.
+When the app has accepted a handshake (handshake.py), this lean protocol takes over the transport.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _Heard_contra = TypeVar("_Heard_contra", contravariant=True)
 
 
 class Hub(Protocol[_Heard_contra]):
-    """Who hears of what comes in, and has the connections take turns in reading it."""
+    """What a connection reports to: it handles what comes in, and makes connections take turns at reading."""
 
     @property
     def turns(self) -> Turns: ...
@@ -37,7 +37,7 @@ class Hub(Protocol[_Heard_contra]):
 
 
 class BadFrame(Exception):
-    """The peer broke RFC 6455 or a bound of ours."""
+    """The peer broke RFC 6455 or one of our limits."""
 
 
 class Connection(asyncio.Protocol):
@@ -74,29 +74,29 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._servers = servers
         self._told: list[bytes] | None = None
-        self._waiting = 0  # bytes, while it is paused: when it was last looked at, and written since
-        self._taken_at = 0.0  # loop time when the peer was last seen to have taken some of them
+        self._waiting = 0  # bytes in the buffer at the last look, plus those written since; only while paused
+        self._taken_at = 0.0  # loop time when we last saw that the peer had taken some of them
         self._rest = b""
         self._fragments: bytearray | None = None
         self._fragments_first = 0
-        self._waits = False  # for its turn to read on, and hears nothing meanwhile
-        self._deaf = False  # nothing that comes is looked at any more
-        self._late_bytes = 0  # came after the close
+        self._waits = False  # for its turn to read; reading is paused meanwhile
+        self._deaf = False  # ignores everything that still comes
+        self._late_bytes = 0  # received after the close
         self.transport = transport
         self.codec: Codec = codec
-        self.deflates = False  # takes frames that are deflated for everybody
-        self.inflates = False  # may send deflated ones
+        self.deflates = False  # the peer accepts frames that were deflated once for everybody
+        self.inflates = False  # the peer may send deflated messages
         self.member: Any = None
         self.closing = False
         self.paused = False
-        self.heard = True  # since the wheel last came by
+        self.heard = True  # something, since the wheel's last turn
         self.sent = True
         self.silent = 0  # wheel turns without a byte from the peer
         self.quiet = 0  # wheel turns without a frame to the peer
 
     # --- writing -----------------------------------------------------------------------------------------------
     def send(self, prepared: Prepared) -> None:
-        """Write a frame. A peer that asks faster than it reads is cut off at a bound."""
+        """Write a frame. Disconnect a peer that asks faster than it reads, once too much waits for it."""
         if self._told:
             self._uncork()
         self.sent = True
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
             self.close(Close.SLOW_READER)
 
     def stalled(self, now: float) -> bool:
-        """Whether a peer that something waits for has taken nothing of it for too long. `now` is the loop's time."""
+        """Whether data waits for the peer and it has taken none for too long. `now` is the loop's time."""
         waiting = self.transport.get_write_buffer_size()
         if waiting < self._waiting:
             self._taken_at = now
@@ -118,8 +118,8 @@ class Connection(asyncio.Protocol):
         return now - self._taken_at >= limits.STALLED_S_MAX
 
     def tell(self, message: bytes) -> None:
-        """An encoded message for this peer alone. Those of a turn of the loop and the next share a frame: a write is
-        most of what a reply costs, and a gift has two (its balance, and a turn later its `ok`)."""
+        """Send an encoded message to this peer alone. The messages of two turns of the loop share a frame: most of a
+        reply's cost is the write, and a gift causes two messages (its balance, and a turn later its `ok`)."""
         if self._told:
             self._told.append(message)
             return
@@ -136,24 +136,24 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"\x89\x00")
 
     def close(self, code: Close, reason: str | None = None) -> None:
-        """Say why, and let go of the transport when the peer has answered or a moment has passed."""
+        """Send a close frame. Drop the transport when the peer has answered or CLOSE_LINGER_S has passed."""
         self._uncork()
         if self.closing:
             return
         self.closing = True
-        if self.paused:  # the close frame would wait behind what is never read
+        if self.paused:  # the close frame would wait behind data that is never read
             self.transport.abort()
             return
         text = (code.reason if reason is None else reason).encode()[:123]
         self.transport.write(frame_bytes(CLOSE, int(code).to_bytes(2) + text))
         self._loop.call_later(limits.CLOSE_LINGER_S, self.transport.abort)
-        if code is Close.PROTOCOL_ERROR:  # "MUST NOT continue to attempt to process data" (7.1.7), not even a close
+        if code is Close.PROTOCOL_ERROR:  # "MUST NOT continue to attempt to process data" (7.1.7): not even a close
             self._forget()
             if not self.transport.is_closing():
                 self.transport.write_eof()  # so the peer need not wait for us
 
     def _forget(self) -> None:
-        """Look at nothing more of what has come or comes."""
+        """Ignore all data that has come or will come."""
         self._deaf = True
         self._rest, self._fragments = b"", None
 
@@ -176,7 +176,7 @@ class Connection(asyncio.Protocol):
         self._hub.lost(self)
 
     def shutdown(self) -> None:
-        """uvicorn stops: whoever is still here was told to come back."""
+        """Close because uvicorn stops; viewers who are still here were already asked to come back."""
         self.close(Close.DRAINING)
         self.transport.close()
 
@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def read_on(self, until: float) -> bool:
-        """Handle whole frames, one at least, until READ_FRAMES_MAX or `until`; whether more may have come."""
+        """Handle at least one whole frame, and more until READ_FRAMES_MAX or `until`. True if more may be waiting."""
         data = self._rest
         try:
             used, more = self._read_frames(data, until)
@@ -214,7 +214,7 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _read_frames(self, data: bytes, until: float) -> tuple[int, bool]:
-        """How many bytes were used, and whether it was enough for now."""
+        """Return how many bytes were used, and whether frames are left for the next turn."""
         at, size, left = 0, len(data), limits.READ_FRAMES_MAX
         while size - at >= 2 and not self._deaf:
             if left < limits.READ_FRAMES_MAX and (not left or time.perf_counter() >= until):
@@ -241,19 +241,19 @@ class Connection(asyncio.Protocol):
                 break
             if not self.closing:
                 self._frame(first, apply_mask(data[body + 4 : end], data[body : body + 4]))
-            elif first & 0x0F == CLOSE:  # the answer to ours, which is all that is looked for
+            elif first & 0x0F == CLOSE:  # the answer to ours; we ignore everything else
                 self._forget()
                 self.transport.close()
             at = end
         return at, False
 
     def _reserved(self, first: int) -> int:
-        """The bits that must be zero: RSV1 may say that a message is deflated, in its first frame."""
+        """The bits that must be zero. RSV1 may be set in a message's first frame: it says that it is deflated."""
         return 0x30 if self.inflates and first & 0x0F in (TEXT, BINARY) else 0x70
 
     def _frame(self, first: int, payload: bytes) -> None:
         opcode, final = first & 0x0F, bool(first & 0x80)
-        if opcode not in (TEXT, BINARY, CLOSE):  # no command will pay for it
+        if opcode not in (TEXT, BINARY, CLOSE):  # these carry no command, which would be charged itself
             self._hub.charge(self, 1)
             if self.closing:
                 return
@@ -282,17 +282,17 @@ class Connection(asyncio.Protocol):
             self._message(self._fragments_first, whole)
 
     def _message(self, first: int, payload: bytes) -> None:
-        """A whole message; RSV1 of its first frame says whether it is deflated, and text is UTF-8 (8.1)."""
+        """Handle a whole message. RSV1 of its first frame says whether it is deflated. Text is UTF-8 (8.1)."""
         try:
             if first & 0x40:
-                # 16 KiB of empty blocks inflate to nothing in 2.3 ms: what goes in costs, too.
+                # 16 KiB of empty blocks take 2.3 ms and inflate to nothing: charge for the input, too.
                 self._hub.charge(self, len(payload) // limits.MESSAGE_BYTES_PER_COMMAND)
                 if self.closing:
                     return
                 payload = inflate(payload, limits.FRAME_BYTES_MAX)
             if first & 0x0F == TEXT:
                 payload.decode()
-        except ValueError as error:  # a UnicodeDecodeError is one
+        except ValueError as error:  # includes UnicodeDecodeError
             raise BadFrame(str(error)) from None
         self._hub.received(self, first & 0x0F, payload)
 
@@ -314,7 +314,7 @@ class Connection(asyncio.Protocol):
 
 
 def _is_close(payload: bytes) -> bool:
-    """Whether a close frame's payload is one (RFC 6455, sections 5.5.1 and 7.4): nothing, or a code and UTF-8."""
+    """Whether a close frame's payload is valid (RFC 6455, sections 5.5.1 and 7.4): empty, or a code and UTF-8."""
     if not payload:
         return True
     code = int.from_bytes(payload[:2])

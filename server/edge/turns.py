@@ -1,4 +1,4 @@
-"""How much of a turn of the loop reading may take: all sockets of a node together, each of them a slice at a time."""
+"""Bounds how much of a turn of the loop a node's sockets spend on reading. Sockets take slices in turn."""
 
 import asyncio
 import time
@@ -14,31 +14,31 @@ log = structlog.get_logger()
 
 
 class Reader(Protocol):
-    """A connection that holds bytes or messages of its peer."""
+    """A connection that holds unread bytes or messages of its peer."""
 
     def read_on(self, until: float) -> bool:
-        """Carry out one frame, then others until `until` (perf_counter's seconds); whether there may be more."""
+        """Handle one frame, then others until `until` (perf_counter's seconds). True if there may be more."""
         ...
 
     def read_out(self) -> None:
-        """Nothing is left of what had to wait: hear the peer again."""
+        """Nothing waits any more: start reading from the peer again."""
         ...
 
     def close(self, code: Close) -> None: ...
 
 
 class Turns:
-    """One per node. Who would hold the loop too long waits in a line, and each in it has a slice at a time."""
+    """One per node. Connections that would hold the loop too long wait in a line, and take one slice each in turn."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._line: deque[Reader] = deque()  # each connection at most once, while it hears nothing more
+        self._line: deque[Reader] = deque()  # each connection at most once: it does not read while it waits
         self._left_s = limits.READ_TURN_S
         self._announced = False
         self.waits = 0
 
     def read(self, reader: Reader) -> bool:
-        """Let it read now, where this turn has time left and nobody waits; False when it waits (`read_out` follows)."""
+        """Let it read now, if time is left and nobody waits. Else it waits: return False, and call `read_out` later."""
         if not self._announced:
             self._announce()
         if self._line or self._left_s <= 0 or self._slice(reader):
@@ -54,7 +54,7 @@ class Turns:
         self._loop.call_soon(self.turn)
 
     def turn(self) -> None:
-        """The loop has been round: there is time again, first for those who wait. One slice is always had."""
+        """A new turn of the loop: there is time again, first for those that wait. At least one slice is given."""
         self._announced = False
         self._left_s = limits.READ_TURN_S
         if self._line:

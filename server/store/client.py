@@ -1,8 +1,8 @@
-"""Our own connection to a store: pipelined, replies in the order of the calls, and no call is ever made twice.
+"""Our own connection to a store: pipelined, with replies in the order of the calls. It never repeats a call.
 
-A call that was cancelled leaves its reply to be read and dropped, so no reply can reach another caller
-(redis-py#2665 was that accident). A lost connection makes every unanswered call `StoreUnknown`: only who sent it
-can know how to find out. Why it is not redis-py, with the measurement: docs/decisions/0016-own-redis-client.md.
+When a call is cancelled, its reply is still read and dropped, so it can never reach another caller (as in
+redis-py#2665). A lost connection turns every unanswered call into `StoreUnknown`: only the caller can find out what
+happened. docs/decisions/0016-own-redis-client.md says why we do not use redis-py, with measurements.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ Arg: TypeAlias = str | bytes | int
 
 
 class StoreError(Exception):
-    """A store did not do what was asked."""
+    """A store did not carry out a call."""
 
 
 class StoreDown(StoreError):
-    """There is no connection: nothing was sent."""
+    """There is no connection, so nothing was sent."""
 
 
 class StoreUnknown(StoreError):
-    """The call was sent and no answer came: it may have been carried out."""
+    """The call was sent but not answered. The store may have carried it out."""
 
 
 class StoreRefused(StoreError):
-    """The store answered with an error; the text begins with its class, such as MISCONF or WRONGTYPE."""
+    """The store answered with an error. The text begins with its class, such as MISCONF or WRONGTYPE."""
 
 
 class Address(Struct, frozen=True):
@@ -53,7 +53,10 @@ class Address(Struct, frozen=True):
 
 
 def parse_address(url: str) -> Address:
-    """`unix:///path`, `redis://user:password@host:port/db`, `rediss://..` (TLS); `valkey` works like `redis`."""
+    """Parse `unix:///path`, `redis://user:password@host:port/db` or `rediss://..` (TLS); `valkey` works like `redis`.
+
+    Raises ValueError.
+    """
     parts = urlsplit(url)
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
@@ -67,7 +70,7 @@ def parse_address(url: str) -> Address:
 
 
 class Link(asyncio.Protocol):
-    """One connection. Calls of one turn of the loop leave in one write."""
+    """One connection. All calls of one turn of the loop are sent in one write."""
 
     def __init__(self, on_push: Callable[[list[Any]], None] | None, on_lost: Callable[["Link"], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -77,7 +80,7 @@ class Link(asyncio.Protocol):
         self._on_push = on_push
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self.heard = 0  # how often something came
+        self.heard = 0  # counts the times that data came
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -87,12 +90,12 @@ class Link(asyncio.Protocol):
         return len(self._waiting)
 
     def call(self, *args: Arg) -> asyncio.Future[Any]:
-        """Send one command; the future has its reply. Raises StoreDown when nothing was sent."""
+        """Send one command and return a future of its reply. Raises StoreDown when nothing was sent."""
         if self._transport is None or self._transport.is_closing():
             raise StoreDown("no connection")
         if len(self._waiting) >= limits.STORE_PENDING_MAX:
             raise StoreDown("too many calls under way")
-        packed = hiredis.pack_command(cast(Any, args))  # raises for what is no argument: then nobody waits
+        packed = hiredis.pack_command(cast(Any, args))  # raises for a bad argument, before anybody waits
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(future)
         if not self._out:
@@ -101,7 +104,7 @@ class Link(asyncio.Protocol):
         return future
 
     def tell(self, *args: Arg) -> None:
-        """Send a command that is answered by pushes alone: SUBSCRIBE and its kind."""
+        """Send a command that only pushes answer, such as SUBSCRIBE."""
         if self._transport is None or self._transport.is_closing():
             raise StoreDown("no connection")
         packed = hiredis.pack_command(cast(Any, args))
@@ -131,14 +134,14 @@ class Link(asyncio.Protocol):
 
     def _answer(self, reply: Any) -> None:
         refused = isinstance(reply, hiredis.ReplyError)
-        if not self._waiting:  # to what is answered by pushes alone, or by an error
+        if not self._waiting:  # perhaps an error in answer to `tell`
             log.warning("store_unasked_reply", reply=str(reply)[: limits.LOGGED_CHARS_MAX])
             self.abort()
             return
         future = self._waiting.popleft()
         if refused and str(reply).startswith("READONLY"):
-            self.abort()  # a primary once: who is it now is asked at the address, and that one is opened anew
-        if future.done():  # its caller was cancelled
+            self.abort()  # no longer the primary: connect again, to the one that the address now leads to
+        if future.done():  # the caller was cancelled
             return
         if refused:
             future.set_exception(StoreRefused(str(reply)))
@@ -152,17 +155,17 @@ class Link(asyncio.Protocol):
         for future in waiting:
             if not future.done():
                 future.set_exception(StoreUnknown("the connection was lost"))
-                future.exception()  # whoever waits gets it; who sent without waiting is not warned of
+                future.exception()  # marks it as retrieved: a caller that does not wait gets no warning
         self._on_lost(self)
 
     def abort(self) -> None:
-        """Drop the connection at once; what is unanswered becomes unknown."""
+        """Drop the connection at once. Unanswered calls get StoreUnknown."""
         if self._transport is not None:
             self._transport.abort()
 
 
 class Store:
-    """A store by its address: keeps one link up, and says so through `on_up` before anybody may call."""
+    """A store with an address. Keeps one link up, and awaits `on_up` with each new link before anybody may call."""
 
     def __init__(
         self,
@@ -176,10 +179,10 @@ class Store:
         listens: bool = False,
     ) -> None:
         self.name = name
-        self._listens = listens  # nothing is asked of it: a link is dropped sooner when it falls silent
-        self._url = url  # or who says it, anew for each connection
+        self._listens = listens  # only for pushes: a silent link is dropped sooner
+        self._url = url  # or a function that returns the address for each connection
         if isinstance(url, str):
-            parse_address(url)  # what is none is told at once
+            parse_address(url)  # reject a bad address immediately
         self._scripts = scripts
         self._on_up = on_up
         self._on_down = on_down
@@ -190,7 +193,7 @@ class Store:
         self._task: asyncio.Task[None] | None = None
         self._was_lost = False
         self._stopping = False
-        self.identity = ""  # of the store's process and its part in replication: another with every change of role
+        self.identity = ""  # of the store's process and its replication; changes with every restart and change of role
 
     @property
     def up(self) -> bool:
@@ -201,7 +204,7 @@ class Store:
         return self.identity
 
     async def start(self) -> None:
-        """Begin to connect, and go on as long as the store is wanted."""
+        """Start to connect, and stay connected until `stop`."""
         self._task = background.forever(f"store-{self.name}", self._keep_up)
 
     async def stop(self) -> None:
@@ -229,7 +232,7 @@ class Store:
         return await self.send(*args)
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Any:
-        """Run a script. A store that does not know it has run nothing, so it is sent again with its text."""
+        """Run a script. A store that does not know it has run nothing, so send it again with its text."""
         script.check(keys, args)
         try:
             return await self.send("EVALSHA", script.sha, len(keys), *keys, *args)
@@ -247,7 +250,7 @@ class Store:
                 await self._watch()
             except (OSError, StoreError, TimeoutError) as error:
                 log.debug("store_away", store=self.name, error=str(error))
-            except Exception:  # of whoever looks at a new connection: it must not end the trying
+            except Exception:  # from `on_up`: it must not end the attempts to connect
                 log.exception("store_cannot_open", store=self.name)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, limits.STORE_RETRY_S_MAX)
@@ -291,9 +294,9 @@ class Store:
             await self._on_up(link)
 
     async def _watch(self) -> None:
-        """Until the link is lost: ask for a sign of life when it is idle, drop it when it is silent for too long.
+        """Watch the link until it is lost: ping it when it is idle, and drop it when it is silent for too long.
 
-        A host that is gone without a word ends no connection: TCP alone would take a quarter of an hour to notice.
+        A host that disappears without a word ends no connection: TCP alone takes a quarter of an hour to notice.
         """
         link = self.link
         assert link is not None
@@ -325,6 +328,6 @@ class Store:
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """Any answer is a sign of life, a refusal too."""
+    """Retrieve the exception, if any: even a refusal shows that the store is alive."""
     if not future.cancelled():
         future.exception()

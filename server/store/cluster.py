@@ -1,4 +1,4 @@
-"""A cluster's primaries as one store: each command goes to the node of its key's slot, and the map follows moves."""
+"""A cluster's primaries as one store. Each command goes to the node of its key's slot; the map follows slots' moves."""
 
 import asyncio
 import contextlib
@@ -15,24 +15,24 @@ from server.store.scripts import Script
 log = structlog.get_logger()
 
 SCHEME = "cluster://"
-OnUp = Callable[[Link, str], Awaitable[None]]  # a new connection, and the identity of the store behind it
-# Said before anything was done: the command may be sent again, to the right node, a little later.
+OnUp = Callable[[Link, str], Awaitable[None]]  # takes a new connection, and the identity of the store behind it
+# With these errors the store has done nothing: the command may be sent again a little later, to the right node.
 NOT_HERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING")
 
 
 def seeds(url: str) -> list[str]:
-    """The nodes that `cluster://user:password@host:port,host:port` names, as an address; any tells of all."""
+    """The addresses of the nodes in `cluster://user:password@host:port,host:port`. Any of them knows all others."""
     credentials, at, hosts = url.removeprefix(SCHEME).rpartition("@")
     return [f"redis://{credentials}{at}{host}" for host in hosts.split(",")]
 
 
 def not_here(error: StoreError) -> bool:
-    """Whether nothing was done because the slot is elsewhere or on its way."""
+    """Whether nothing was done because the slot is elsewhere or moving."""
     return isinstance(error, StoreRefused) and str(error).startswith(NOT_HERE)
 
 
 class Topology:
-    """Which primary has which slots, as CLUSTER SLOTS says. `on_change` hears of each new map."""
+    """Which primary has which slots, from CLUSTER SLOTS. Calls `on_change` after each new map."""
 
     def __init__(self, url: str, on_change: Callable[[], None]) -> None:
         self._seeds = seeds(url)
@@ -40,7 +40,7 @@ class Topology:
         self._known = list(self._seeds)
         self._on_change = on_change
         self._ranges: list[tuple[int, int, str]] = []
-        self._followed = True  # whether `on_change` has heard of them, and was able to follow
+        self._followed = True  # False until `on_change` has handled the current map
         self._stale = asyncio.Event()
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -60,7 +60,7 @@ class Topology:
             raise StoreDown("the cluster does not answer") from None
 
     def refresh(self) -> None:
-        """A node said that a slot is elsewhere."""
+        """Read the map again soon: a slot may be elsewhere."""
         self._stale.set()
 
     def url_of(self, slot: int) -> str | None:
@@ -79,11 +79,11 @@ class Topology:
                 async with asyncio.timeout(limits.TOPOLOGY_S if self._ranges else limits.STORE_RETRY_S_MAX):
                     await self._stale.wait()
             if self._stale.is_set():
-                await asyncio.sleep(limits.STORE_RETRY_S)  # many say it at once; and a failover takes its time
+                await asyncio.sleep(limits.STORE_RETRY_S)  # many calls ask at once, and a failover takes time
             self._stale.clear()
 
     async def _read(self, url: str) -> bool:
-        """Ask one node for the map; whether it answered."""
+        """Ask one node for the map. Return whether it answered."""
         store = Store("topology", url)
         await store.start()
         try:
@@ -112,7 +112,7 @@ class Topology:
 
 
 class ClusterStore:
-    """Like `Store`: each call goes where its key is, and again when its slot has moved and nothing was done."""
+    """Like `Store`, but each call goes to its key's node, and is sent again if the slot moved and nothing was done."""
 
     def __init__(self, name: str, url: str, *, scripts: Sequence[Script] = (), on_up: OnUp | None = None) -> None:
         self.name = name
@@ -124,7 +124,7 @@ class ClusterStore:
 
     @property
     def up(self) -> bool:
-        """Whether any primary is: what the others have can still be served."""
+        """Whether any primary is up: its keys can still be served."""
         return any(node.up for node in self._nodes.values())
 
     async def start(self) -> None:
@@ -143,7 +143,7 @@ class ClusterStore:
 
     @property
     def identity(self) -> str:
-        """Of all primaries together: another when one of them is. Raises StoreDown while one is away."""
+        """The identity of all primaries together. It changes when one of theirs does. Raises StoreDown."""
         urls = sorted(self._topology.urls())
         if not urls or not all(url in self._nodes and self._nodes[url].up for url in urls):
             raise StoreDown("a primary is away")
@@ -160,15 +160,15 @@ class ClusterStore:
         return future
 
     async def call(self, *args: Arg) -> Any:
-        """Send one command and wait for its reply; where its slot has moved, it follows. Raises StoreError."""
+        """Send one command and wait for its reply. Follows a slot that has moved. Raises StoreError."""
         return await self._following(lambda: self.send(*args))
 
     async def run(self, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
-        """Run a script whose keys are all of one slot; where that has moved, it follows. Raises StoreError."""
+        """Run a script whose keys are all in one slot. Follows a slot that has moved. Raises StoreError."""
         return await self._following(lambda: self._node(names[0]).run(script, names, args))
 
     async def _following(self, attempt: Callable[[], Awaitable[Any]]) -> Any:
-        """Again while nothing was done because the slot is elsewhere."""
+        """Try again while nothing was done because the slot is elsewhere."""
         for _ in range(limits.FOLLOW_TRIES):
             try:
                 return await attempt()
@@ -192,7 +192,7 @@ class ClusterStore:
             self._topology.refresh()
 
     def _follow(self) -> None:
-        """Connect to new primaries; one that is none any more is let go of: should it return, it is opened anew."""
+        """Connect to new primaries and drop former ones. One that returns later is opened again."""
         urls = self._topology.urls()
         for url in self._nodes.keys() - urls:
             self._tasks.spawn(self._nodes.pop(url).stop())
@@ -202,7 +202,7 @@ class ClusterStore:
 
 
 def _opened(name: str, url: str | Callable[[], str], scripts: Sequence[Script], on_up: OnUp | None) -> Store:
-    """A store that tells `on_up` its identity, too."""
+    """A store that also passes its identity to `on_up`."""
 
     async def opened(link: Link) -> None:
         if on_up is not None:
@@ -213,9 +213,9 @@ def _opened(name: str, url: str | Callable[[], str], scripts: Sequence[Script], 
 
 
 def open_store(name: str, url: str, scripts: Sequence[Script] = (), on_up: OnUp | None = None) -> Store | ClusterStore:
-    """A store by its address: one server, or `cluster://host:port,host:port` for the cluster of these nodes.
+    """The store at an address: one server, or `cluster://host:port,host:port` for the cluster of these nodes.
 
-    `on_up` hears of each new connection and of the identity of the store behind it, before anybody may use it.
+    `on_up` gets each new connection and the identity of the store behind it, before anybody may use it.
     """
     if url.startswith(SCHEME):
         return ClusterStore(name, url, scripts=scripts, on_up=on_up)
@@ -223,7 +223,7 @@ def open_store(name: str, url: str, scripts: Sequence[Script] = (), on_up: OnUp 
 
 
 class AnyNode:
-    """A cluster's nodes, each in its turn: for pub/sub, which a cluster passes on to all of its nodes."""
+    """A cluster's nodes, one after the other: for pub/sub, which a cluster passes on to all of its nodes."""
 
     def __init__(self, url: str) -> None:
         self._seeds = seeds(url)

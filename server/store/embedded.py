@@ -21,7 +21,7 @@ class StoreKind(Struct, frozen=True):
 
 
 WALLET = StoreKind("wallet", "always")  # an ack means "on disk"
-ROOM = StoreKind("room", "everysec")  # chat may lose a second in a power cut; money is told again from the ledger
+ROOM = StoreKind("room", "everysec")  # a power cut may lose a second of chat; gifts are shown again from the ledger
 
 
 def binary() -> str:
@@ -47,7 +47,7 @@ def command(kind: StoreKind, settings: Settings) -> list[str]:
         "appendfsync": kind.appendfsync,
         "no-appendfsync-on-rewrite": "no",
         "aof-load-truncated": "yes",
-        "auto-aof-rewrite-min-size": "256mb",  # a rewrite takes a core for a while: not at every 64 MB
+        "auto-aof-rewrite-min-size": "256mb",  # not at every 64 MB, because a rewrite takes a core for a while
         "maxmemory-policy": kind.maxmemory_policy,
         "daemonize": "no",
         "logfile": str(folder / "valkey.log"),
@@ -62,12 +62,12 @@ def command(kind: StoreKind, settings: Settings) -> list[str]:
 
 
 def mark_stopped(kind: StoreKind, settings: Settings) -> None:
-    """The store ended by itself, in order, with everything on disk."""
+    """Mark that the store was stopped cleanly, with everything on disk."""
     _mark(kind, settings).touch()
 
 
 def take_mark(kind: StoreKind, settings: Settings) -> bool:
-    """Whether the last run of this store was stopped in order; the answer is given once."""
+    """Whether the last run of this store was stopped cleanly. Removes the mark."""
     mark = _mark(kind, settings)
     there = mark.exists()
     mark.unlink(missing_ok=True)
@@ -83,7 +83,7 @@ def socket_path(kind: StoreKind, settings: Settings) -> Path:
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """In a child, before exec: end when the supervisor ends, however that dies (Linux: prctl PR_SET_PDEATHSIG)."""
+    """In a child, before exec: end when the supervisor ends, however it dies (Linux: prctl PR_SET_PDEATHSIG)."""
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError):

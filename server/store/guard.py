@@ -1,4 +1,4 @@
-"""Whether a wallet store may be trusted with money: looked at before it is used, and again and again."""
+"""Checks that a wallet store can be trusted with money: before its first use, and regularly afterwards."""
 
 import re
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from server.store.client import Link, Store, StoreRefused
 from server.store.scripts import Script
 
 _COMMAND = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
-_KEY = keys.wallet_meta(0)  # a user may have rights on the wallets' keys alone
+_KEY = keys.wallet_meta(0)  # the store's user may have rights only on the wallets' keys
 _CONTAINERS = {"XINFO", "SCRIPT", "CONFIG"}
 
-# What the durable promise stands on; each row of README.md's table says what is lost without it.
+# Durability depends on these; README.md's table says what is lost without each.
 WANTED = {
     "appendonly": "yes",
     "appendfsync": "always",
@@ -22,7 +22,7 @@ WANTED = {
 
 
 async def troubles(store: Store | Link, scripts: Sequence[Script], free_bytes: int | None = None) -> list[str]:
-    """Each thing that is wrong, as a sentence; none when the store may take money. Raises StoreError."""
+    """Return each problem as a sentence, or an empty list if the store may take money. Raises StoreError."""
     call = store.call
     found: list[str] = []
     info = _info(await call("INFO", "everything"))
@@ -51,7 +51,7 @@ async def _config(store: Store | Link) -> list[str]:
 
 
 async def _rights(store: Store | Link, scripts: Sequence[Script]) -> list[str]:
-    """A script that may not run its second command leaves its first one done: every command must be allowed."""
+    """Check that every command is allowed: a script without a right to its second command leaves its first done."""
     try:
         user = cast(bytes, await store.call("ACL", "WHOAMI"))
         for command in commands_of(scripts):
@@ -59,12 +59,12 @@ async def _rights(store: Store | Link, scripts: Sequence[Script]) -> list[str]:
             if said != b"OK":
                 return [f"the store's user may not run {command[0]} ({said.decode(errors='replace')[:80]})"]
     except StoreRefused as refused:
-        return [f"the store does not tell what its user may do ({refused})"]
+        return [f"the store does not say what its user may do ({refused})"]
     return []
 
 
 def commands_of(scripts: Sequence[Script]) -> list[tuple[str, ...]]:
-    """Every command in the scripts' text, with as many arguments as ACL DRYRUN wants to see."""
+    """Every command in the scripts' text, with as many arguments as ACL DRYRUN expects."""
     found: set[tuple[str, ...]] = set()
     for script in scripts:
         for name, first in _COMMAND.findall(script.text):
@@ -73,7 +73,7 @@ def commands_of(scripts: Sequence[Script]) -> list[tuple[str, ...]]:
 
 
 def _with_arguments(command: tuple[str, ...]) -> tuple[str, ...]:
-    """DRYRUN checks the number of arguments too."""
+    """Add arguments, because DRYRUN checks their number, too."""
     wanted: dict[str, tuple[str, ...]] = {
         "TIME": (),
         "GET": (_KEY,),

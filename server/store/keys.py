@@ -17,8 +17,8 @@ def slot_of(key: str) -> int:
     return slot(tag or key)
 
 
-# Found by search: the smallest suffix whose slot lies within 8 of the middle of the partition's 1/64 of the slots, so
-# that on a cluster of any size up to 64 no two shards differ by more than one partition. Fixed for ever.
+# Found by search: the smallest suffix whose slot lies within 8 of the middle of the partition's 1/64 of the slots.
+# So on a cluster of up to 64 shards, no two shards differ by more than one partition. Never change these.
 _SUFFIXES = """
     521 289 146 1275 2010 94 988 1343 1410 72 2396 2103 883 1615 417 292 700 185 150 138 868 800 1637
     1362 34 403 121 149 661 609 190 638 631 199 2161 1898 812 957 982 1214 391 439 48 61 769 1031 1923 2
@@ -30,7 +30,7 @@ assert len(PARTITION_TAGS) == limits.WALLET_PARTITIONS
 
 # --- wallet store --------------------------------------------------------------------------------------------------
 def partition_of(user_id: str) -> int:
-    """The wallet partition of a user: fixed for ever."""
+    """The wallet partition of a user. It never changes."""
     return zlib.crc32(user_id.encode()) % limits.WALLET_PARTITIONS
 
 
@@ -40,7 +40,7 @@ def wallet(user_id: str) -> str:
 
 
 def credit(partition: int, creator_id: str) -> str:
-    """Counter of diamonds that viewers of this partition gave to a creator; only ever rises."""
+    """Counter of diamonds that viewers of this partition gave to a creator; it only rises."""
     return f"{{{PARTITION_TAGS[partition]}}}:s:{creator_id}"
 
 
@@ -50,7 +50,7 @@ def receipt(user_id: str, operation: str) -> str:
 
 
 def spend_keys(viewer_id: str, creator_id: str, gift_id: str, combo_id: str | None) -> tuple[int, tuple[str, ...]]:
-    """The viewer's partition, and what `wallet_spend` takes: wallet, credit, receipt, the streak's count, log, meta."""
+    """The viewer's partition, and the keys of `wallet_spend`: wallet, credit, receipt, streak's count, log, meta."""
     partition = partition_of(viewer_id)
     tag = f"{{{PARTITION_TAGS[partition]}}}"
     return partition, (
@@ -64,35 +64,35 @@ def spend_keys(viewer_id: str, creator_id: str, gift_id: str, combo_id: str | No
 
 
 def log(partition: int) -> str:
-    """Stream `<epoch>-<n>`: the ledger log, which is the outbox too."""
+    """Stream `<epoch>-<n>`: the ledger log, which is also the outbox."""
     return f"{{{PARTITION_TAGS[partition]}}}:log"
 
 
 def wallet_meta(partition: int) -> str:
-    """Hash: `epoch`, and the totals `coins` and `diamonds` that went through the partition."""
+    """Hash: `epoch`, and the partition's running totals of `coins` and `diamonds`."""
     return f"{{{PARTITION_TAGS[partition]}}}:m"
 
 
 # --- room store ----------------------------------------------------------------------------------------------------
 ROOMS = "rooms"  # set of room ids
-ROOM_STORE_WHOLE = "store:whole"  # identity of the store that was started after a stop in order
-SHOWN_BY = "shown:by"  # identity of the cluster for which the watermarks of what was shown hold
+ROOM_STORE_WHOLE = "store:whole"  # identity of a store that was started after a clean stop
+SHOWN_BY = "shown:by"  # identity of the cluster for which the watermarks (`shown_watermark`) are valid
 WALLET_NEWS = "wallets:changed"  # channel: balances that changed, for the sockets of those users on every node
 
 
-# Keys of every room, by the names that scripts give them in their headers. A feature declares its own (`of_room`).
+# The keys of every room, by their names in the scripts' headers. A feature declares its own (`of_room`).
 _OF_ROOM: dict[str, str] = {}
 
 
 def of_room(name: str, what: str) -> str:
-    """Declare a key that every room has; `what` says its type and what it holds. The name, as scripts use it."""
+    """Declare a key that every room has, and return its name. `what` says its type and what it holds."""
     assert name not in _OF_ROOM, f"two declare the room's key {name}"
     _OF_ROOM[name] = what
     return name
 
 
 def room(room_id: str, name: str, *parts: str) -> str:
-    """A room's key; `parts` follow where there is one per user, gift or node. The name must be declared."""
+    """A room's key. `parts` follow if there is one key per user, gift or node. The name must be declared."""
     assert name in _OF_ROOM, f"nobody declares the room's key {name}"
     return ":".join((f"{{r:{room_id}}}:{name}", *parts))
 
@@ -106,7 +106,7 @@ of_room("names", "Hash: display names of those on the boards.")
 
 
 def shown_watermark(partition: int) -> str:
-    """String `<epoch>-<n>`: up to where of this partition's log the rooms are known to have been told."""
+    """String `<epoch>-<n>`: up to this position of the partition's log, the rooms have shown every gift."""
     return f"shown:{PARTITION_TAGS[partition]}"
 
 

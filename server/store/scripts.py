@@ -1,6 +1,6 @@
-"""Lua scripts as source: the header is the contract, the loader makes its names and refuses a call that breaks it.
+"""Loads Lua scripts. A script's header is its contract: the loader defines its names and refuses calls that break it.
 
-A header, after the first line that says what the script does:
+The first line of a header says what the script does. Then:
 
     -- KEYS meta events          names for the first keys
     -- ARGV body                 names for the first arguments
@@ -8,8 +8,8 @@ A header, after the first line that says what the script does:
     -- HOOK gift_shown user_id   a moment at which features do their part in the same step (see hooks.py)
     -- Returns ok | duplicate    what comes back
 
-The body never writes KEYS[n] or ARGV[n]: it has the names, and for groups `items`, `keys_of(i)`, `args_of(i)`.
-Callers use the names, too: `SEND(talk=..., slow_ms=...)`. Only the hot path of the money passes by position.
+The body never uses KEYS[n] or ARGV[n]. It uses the names, and `items`, `keys_of(i)` and `args_of(i)` for groups.
+Callers use the names, too: `SEND(talk=..., slow_ms=...)`. Only the money's hot path passes by position.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Value = hooks.Value
 
 
 class WrongCall(TypeError):
-    """A call whose names are not those of the script's header."""
+    """The names of a call differ from those of the script's header."""
 
 
 class Call(NamedTuple):
@@ -38,7 +38,7 @@ class Call(NamedTuple):
 
 
 class Script(Struct, frozen=True):
-    """A loaded script. `text` is what the store runs. Calling it by names makes a `Call`."""
+    """A loaded script. `text` is what the store runs. Call it with names to make a `Call`."""
 
     name: str
     text: str
@@ -70,7 +70,7 @@ class Script(Struct, frozen=True):
         return [str(named[name]) for name in keys], [named[name] for name in args]
 
     def check(self, keys: Sequence[str], args: Sequence[object]) -> None:
-        """That a call by position has the contract's shape: for the hot path. An assert, for callers are ours."""
+        """Assert that a call by position has the contract's shape. For the hot path, whose callers are our own."""
         more_keys, more_args = len(keys) - len(self.keys), len(args) - len(self.args)
         if not self.each_keys and not self.each_args:
             assert (more_keys, more_args) == (0, 0), f"{self.name} takes {self.keys} {self.args}"
@@ -81,9 +81,9 @@ class Script(Struct, frozen=True):
 
 
 def hole(name: str) -> Any:
-    """A place in an event for what only the store knows: the script's `fill` puts JSON there.
+    """A placeholder in an event for a value that only the store knows. The script's `fill` puts JSON there.
 
-    The mark is a raw control character: encoded JSON has none, whatever a person has written.
+    The mark is a raw control character. Encoded JSON never has one, whatever a person wrote.
     """
     return Raw(f"\x01{name}\x01".encode())
 
@@ -120,7 +120,7 @@ def _locals(names: tuple[str, ...], table: str) -> str:
 def _groups(
     keys: tuple[str, ...], args: tuple[str, ...], each_keys: tuple[str, ...], each_args: tuple[str, ...]
 ) -> str:
-    """`items`, and functions that give one item's keys and arguments in the header's order."""
+    """Lua that defines `items`, and functions that return one item's keys and arguments in the header's order."""
     if not each_args:
         return ""
     k, a = len(each_keys), len(each_args)

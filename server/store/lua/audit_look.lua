@@ -1,4 +1,4 @@
--- Reads in one step what the store says of a partition: last id, totals, and the balances of some wallets.
+-- Reads a partition in one step: its last id, its totals, and the balances of some wallets.
 -- KEYS log meta
 -- ARGV counters
 -- EACH wallet / user_id

@@ -1,4 +1,4 @@
--- Tells the room its board, unless another node has just done so.
+-- Shows the room its board, unless another node has just done so.
 -- KEYS meta events live board names
 -- ARGV keep every_ms rows event row
 -- INCLUDE append_event fill
@@ -10,7 +10,7 @@ end
 local now = now_ms()
 local since = about[2] and math.max(0, now - tonumber(about[2])) or math.huge
 if (about[3] or '0') == (about[4] or '0') then
-  return {'ok'}  -- nothing was given since the last telling
+  return {'ok'}  -- nothing was given since the board was last shown
 end
 if since < tonumber(every_ms) then
   return {'later'}

@@ -1,10 +1,10 @@
--- Appends a chat message unless the sender is too fast or repeats oneself; exact over all nodes.
+-- Appends a chat message, unless the sender is too fast or repeats a message; exact across all nodes.
 -- KEYS meta events live talk
 -- ARGV keep slow_ms unique_ms per_s text_hash body
 -- INCLUDE append_event
 -- Returns {ok, seq} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} | {hidden, seq} | {no_room}
--- `per_s` is the room's budget of chat (0: this sender is not held to it). What is over it gets no place in the room:
--- the same for every viewer, so that frames stay shared and a resume is whole.
+-- `per_s` is the room's budget of chat (0 exempts this sender). A message over the budget is hidden from every viewer
+-- alike, so that frames stay shared and a resume is complete.
 local held = redis.call('HMGET', meta, 'seq', 'chat_left', 'chat_at')
 if not held[1] then
   return {'no_room'}

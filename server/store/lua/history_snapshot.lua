@@ -1,4 +1,4 @@
--- Reads a room exactly as of its seq: what it is, its board, and what features keep for newcomers.
+-- Reads a room exactly as of its seq: its definition, its board, and what features keep for newcomers.
 -- KEYS meta board names state
 -- ARGV rows
 -- Returns {ok, meta pairs, board pairs, display names of the board, state pairs} | {no_room}

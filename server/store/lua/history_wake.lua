@@ -1,8 +1,8 @@
--- After the room store has started anew, or another one took its place: a room whose history may have lost its end gets a new epoch, once.
+-- Gives a room a new epoch, once, when the room store restarted or was replaced and may have lost the end of its history.
 -- KEYS meta
 -- ARGV identity whole epoch
 -- Returns renewed | known | whole | no_room
--- `whole` 1 when the store was stopped in order: then nothing was lost, and who resumes loses nothing either.
+-- `whole` is 1 when the store was stopped cleanly: nothing was lost, so clients may resume.
 local known = redis.call('HMGET', meta, 'store', 'epoch')
 if not known[2] then
   return 'no_room'

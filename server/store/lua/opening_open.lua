@@ -1,4 +1,4 @@
--- Opens wallet partitions on a store at an epoch: the OPEN marker comes first and fences whoever writes in an older one.
+-- Opens wallet partitions on a store at an epoch. The OPEN marker comes first: it refuses writes at an older epoch.
 -- KEYS -
 -- ARGV -
 -- EACH log meta / epoch opened entry

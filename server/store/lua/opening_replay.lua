@@ -1,4 +1,4 @@
--- Puts back journaled entries that the store lost, in order: log, balances, receipts, totals. What is there stays.
+-- Puts back journaled entries that the store lost, in order: log, balances, receipts, totals. Existing entries stay.
 -- KEYS log meta
 -- ARGV -
 -- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms coins total diamonds total_diamonds status also value

@@ -1,10 +1,10 @@
--- Brings a node's viewers of a room up to date, lets dead nodes go, and tells the room at most every so often.
+-- Updates a node's viewers of a room, removes dead nodes, and shows the room its count at most every `every_ms`.
 -- KEYS meta events live present nodes mine seen
 -- ARGV keep node_id node_prefix gone_ms every_ms event count_in
 -- EACH / change user_id
 -- INCLUDE append_event fill
--- Returns {ok, told | later | same, known | new}: whether the room was told, whether the store knew this node | {no_room}
--- A node's set is named node_prefix .. node_id; `change` is + or -; count_in 0 when the node leaves the room for good.
+-- Returns {ok, told | later | same, known | new}: whether the count was shown, whether the store knew this node | {no_room}
+-- A node's set is named node_prefix .. node_id; `change` is + or -; count_in is 0 when the node leaves the room for good.
 if redis.call('EXISTS', meta) == 0 then
   return {'no_room', 'same', 'known'}
 end

@@ -4,7 +4,7 @@
 -- INCLUDE integer
 -- Returns {ok, balance, entry id} | {duplicate, balance, entry id} | {conflict} | {insufficient, balance} | {bad_amount}
 --   | {too_rich} | {partition_frozen} | {stale_epoch}
--- `delta` is coins with a sign, or 0; `status` '' keeps the present one; `total` names the partition's sum that moves.
+-- `delta` is coins with a sign, or 0; `status` '' keeps the current one; `total` names the partition's sum that changes.
 local held = redis.call('HMGET', wallet, 'c', 'st')
 local moved = redis.call('HMGET', meta, total, 'frozen')
 local done = redis.call('GET', receipt)

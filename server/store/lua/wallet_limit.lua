@@ -1,4 +1,4 @@
--- Sets a viewer's own daily limit, in the ledger too: a lower one holds at once, a higher one or none from tomorrow on (UTC).
+-- Sets a viewer's own daily limit, in the ledger too. A lower limit applies at once, a higher one or none from tomorrow (UTC).
 -- KEYS wallet log meta
 -- ARGV epoch coins entry
 -- INCLUDE integer set_limit

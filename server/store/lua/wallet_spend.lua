@@ -1,12 +1,12 @@
--- Pays gifts: checks, debits, credits, and writes receipt and ledger entry, each gift wholly or not at all.
+-- Pays gifts: checks, debits, credits, and writes receipt and ledger entry. Each gift is paid completely or not at all.
 -- KEYS -
 -- ARGV id_life_ms id_ahead_ms margin_ms combo_s site_limit
 -- INCLUDE integer spend_limit
 -- EACH wallet credit receipt combo log meta / epoch id_ms fingerprint coins diamonds count in_combo entry
 -- Returns per gift {ok, balance, combo, entry id} | {duplicate, balance, combo, entry id} | {conflict} | {expired_id}
 --   | {partition_frozen} | {frozen} | {spend_limit, resets_at_ms} | {insufficient, balance} | {bad_amount} | {stale_epoch}
--- Everything is read before anything is written: a key of a wrong type raises with nothing changed. The first
--- write of a gift is XADD at its epoch: the one that may still be refused, and then nothing of that gift is done.
+-- Reads everything before it writes anything, so a key of a wrong type raises with nothing changed. The first write of
+-- a gift is XADD at its epoch. Only this write can be refused, and then nothing of that gift is done.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local at_ms = string.format('%d', now)
@@ -96,7 +96,7 @@ local function pay(i)
   return {'ok', balance, streak, id}
 end
 
--- The totals of a partition are written once for all its gifts, whatever happens to one of them.
+-- Write a partition's totals once for all its gifts, even if one of them fails.
 local results = {}
 local fine, trouble = pcall(function()
   for i = 1, items do

@@ -1,5 +1,5 @@
--- append_event: gives the event the room's next seq, keeps it in the history and tells every node.
--- The payload on the channel is "<epoch> <seq> <at_ms> <body>"; `keep` bounds the history.
+-- append_event: gives the event the room's next seq, adds it to the history and tells every node.
+-- The payload on the channel is "<epoch> <seq> <at_ms> <body>". `keep` limits the length of the history.
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

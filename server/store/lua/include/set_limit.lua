@@ -1,5 +1,5 @@
--- set_limit: writes the limit that was ordered on a day, given what the wallet held: the same when it is put back later.
--- Gives the limit that holds on that day or 0, the one that comes or '', and the day it comes or ''.
+-- set_limit: writes the limit that was ordered on a day, from what the wallet held. A later replay gives the same result.
+-- Returns that day's limit or 0, the next limit or '', and its first day or ''.
 local function set_limit(wallet, today, coins, limit, next_limit, next_day)
   local own, wanted = tonumber(limit or '0'), tonumber(coins)
   if next_day and today >= tonumber(next_day) then
