@@ -15,7 +15,7 @@ from server.clock import Clock
 from server.edge.admission import Places
 from server.edge.balances import Balances
 from server.edge.session import Sessions
-from server.entries import CHARGEBACK, REFUND, TOPUP, Kind
+from server.entries import CHARGEBACK, FREEZE, REFUND, TOPUP, UNFREEZE, Kind
 from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import Gate, install
 from server.journal import database
@@ -113,12 +113,14 @@ class Node:
         self.rooms_admin = RoomsAdmin(self.history, self.clock)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.refunds = Refunds(self.engine, self.wallet, self.clock)
-        self.freezes = Freezes(self.engine, self.wallet)
+        self.freezes = Freezes(self.engine, self.wallet, self.clock)
         self.chargebacks = Chargebacks(self.engine, self.wallet, self.clock, self.refunds, self.freezes)
         repeats: dict[Kind, Repeat] = {
             TOPUP: self.purchases.repeat,
             REFUND: self.refunds.repeat,
             CHARGEBACK: self.chargebacks.repeat,
+            FREEZE: self.freezes.repeat,
+            UNFREEZE: self.freezes.repeat,
         }
         self.recovery = Recovery(self.engine, self.wallet, self.clock, repeats)
         self.earnings = Earnings(self.engine, self.clock)

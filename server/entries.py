@@ -278,8 +278,12 @@ CHARGEBACK: Final = _kind(
     cause=Cause.CHARGEBACK,
     order="reversals",
 )
-FREEZE: Final = _kind(FreezeEntry, writer="wallet_adjust", coins=0, status="frozen", receipt=Receipt.ORDER)
-UNFREEZE: Final = _kind(UnfreezeEntry, writer="wallet_adjust", coins=0, status="ok", receipt=Receipt.ORDER)
+FREEZE: Final = _kind(
+    FreezeEntry, writer="wallet_adjust", coins=0, status="frozen", receipt=Receipt.ORDER, order="reversals"
+)
+UNFREEZE: Final = _kind(
+    UnfreezeEntry, writer="wallet_adjust", coins=0, status="ok", receipt=Receipt.ORDER, order="reversals"
+)
 LIMIT: Final = _kind(LimitEntry, writer="wallet_limit", coins=0, also=Also.LIMIT)
 
 KINDS: Final = {kind.name: kind for kind in (OPEN, TOPUP, GIFT, REFUND, CHARGEBACK, FREEZE, UNFREEZE, LIMIT)}

@@ -54,7 +54,7 @@ class _Wallets:
         epoch, _, n = (text or "").partition("-")
         before = (int(epoch), int(n)) if text else None
         found = await self._purchases.entries_of(user_id_of(request), before)
-        more = {"before": found[-1]["entry"]} if len(found) == limits.ENTRIES_PAGE else None
+        more = {"before": found[-1].entry} if len(found) == limits.ENTRIES_PAGE else None
         return answer({"entries": found, "next": more})
 
 

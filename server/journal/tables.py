@@ -77,12 +77,12 @@ audits = Table(
     Column("report", Text, nullable=False),
 )
 
-# Refunds and chargebacks: the order, unique for ever; `body` is what a chargeback decided to take from whom.
+# Refunds, chargebacks and freezes: the order, unique for ever; `body` is what a chargeback decided to take from whom.
 reversals = Table(
     "reversals",
     metadata,
-    Column("kind", String(16), primary_key=True),  # refund | chargeback
-    Column("ref", String(64), primary_key=True),  # gift id | top-up id
+    Column("kind", String(16), primary_key=True),  # refund | chargeback | freeze | unfreeze
+    Column("ref", String(64), primary_key=True),  # gift id | top-up id | the order's own
     Column("user_id", String(64), primary_key=True),  # two viewers may have gifts of one id
     Column("reason", String(200), nullable=False),
     Column("body", Text),

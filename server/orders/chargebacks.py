@@ -61,7 +61,7 @@ class Chargebacks:
         for _ in range(limits.DECIDE_TRIES):
             if body is not None:
                 break
-            await self._freezes.freeze(topup.user_id, f"chargeback-{self._clock.new_id()}")
+            await self._freezes.freeze_for(self._clock.new_id(), topup.user_id)
             for gift_id in await ask(self._pending_refunds, topup.user_id):
                 with contextlib.suppress(CannotReverse):
                     await self._refunds.finish(gift_id, topup.user_id)
@@ -124,6 +124,8 @@ class Chargebacks:
                 return
         now_ms = self._clock.now_ms()
         with self._engine.begin() as connection:
+            rows.lock(connection, topup.user_id)
+            rows.overtake(connection, topup.user_id)
             rows.write_down(connection, Pending(CHARGEBACK.name, topup.id, topup.user_id, now_ms, reason))
 
     def _pending_refunds(self, user_id: str) -> list[str]:

@@ -1,33 +1,71 @@
-"""Freezes: no gifts from a wallet, and gifts again."""
+"""Freezes: no gifts from a wallet, and gifts again. The newest order decides: it overtakes those that are pending."""
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
-from server.entries import CHARGEBACK, FREEZE, UNFREEZE, FreezeEntry, UnfreezeEntry
+from server.clock import Clock
+from server.entries import CHARGEBACK, FREEZE, KIND_OF, UNFREEZE, FreezeEntry, Kind, UnfreezeEntry
 from server.journal.database import ask, reading
+from server.journal.tables import reversals
 from server.money.results import Adjusted, Money, fingerprint
 from server.orders import rows
-from server.orders.rows import NotYet
+from server.orders.rows import CannotReverse, NotYet, Pending
+
+Body = type[FreezeEntry | UnfreezeEntry]
 
 
 class Freezes:
     """Orders of the host platform about a wallet's status."""
 
-    def __init__(self, engine: Engine, wallet: Money) -> None:
+    def __init__(self, engine: Engine, wallet: Money, clock: Clock) -> None:
         self._engine = engine
         self._wallet = wallet
+        self._clock = clock
 
     async def freeze(self, user_id: str, order_id: str) -> Adjusted:
         """No gifts from this wallet. Raises Refused, SQLAlchemyError."""
-        entry = FreezeEntry(id=order_id, viewer=user_id, fp=fingerprint(FREEZE.name, user_id))
-        return await rows.carry_out(self._engine, self._wallet, entry)
+        return await self._order(FreezeEntry, user_id, order_id)
 
     async def unfreeze(self, user_id: str, order_id: str) -> Adjusted:
         """Gifts again. Raises NotYet while a chargeback of this wallet is not finished, Refused, SQLAlchemyError."""
-        if await ask(self._charged_back, user_id):
+        return await self._order(UnfreezeEntry, user_id, order_id)
+
+    async def freeze_for(self, chargeback_id: str, user_id: str) -> Adjusted:
+        """As a step of a chargeback, whose own row says that there is more to do. Raises Refused, SQLAlchemyError."""
+        return await self._carry_out(FreezeEntry, user_id, f"{CHARGEBACK.name}-{chargeback_id}")
+
+    async def repeat(self, order: Pending) -> Adjusted:
+        """Unless it was overtaken meanwhile. Raises CannotReverse, Refused, SQLAlchemyError."""
+        if not await ask(self._stands, order):
+            raise CannotReverse("a newer order has overtaken it")
+        return await self._carry_out(
+            FreezeEntry if order.kind == FREEZE.name else UnfreezeEntry, order.user_id, order.ref
+        )
+
+    async def _order(self, body: Body, user_id: str, order_id: str) -> Adjusted:
+        if not await ask(self._write_down, KIND_OF[body], user_id, order_id):
             raise NotYet
-        entry = UnfreezeEntry(id=order_id, viewer=user_id, fp=fingerprint(UNFREEZE.name, user_id))
+        return await self._carry_out(body, user_id, order_id)
+
+    async def _carry_out(self, body: Body, user_id: str, order_id: str) -> Adjusted:
+        entry = body(id=order_id, viewer=user_id, fp=fingerprint(KIND_OF[body].name, user_id))
         return await rows.carry_out(self._engine, self._wallet, entry)
 
-    def _charged_back(self, user_id: str) -> bool:
+    def _write_down(self, kind: Kind, user_id: str, order_id: str) -> bool:
+        """The order's row, pending unless it is posted; no unfreeze while a chargeback of the wallet is under way."""
+        order = Pending(kind.name, order_id, user_id, self._clock.now_ms())
+        with self._engine.begin() as connection:
+            rows.lock(connection, user_id)
+            if rows.state_of(connection, kind, order_id, user_id) == "posted":
+                return True
+            if kind is UNFREEZE and connection.execute(rows.pending_of(CHARGEBACK, user_id)).first() is not None:
+                return False
+            rows.overtake(connection, user_id)
+            rows.write_down(connection, order)
+            again = update(reversals).where(rows.at(kind, order_id, user_id))  # one that was overtaken, and is repeated
+            connection.execute(again.values(state="pending", at_ms=order.at_ms))
+        return True
+
+    def _stands(self, order: Pending) -> bool:
+        kind = FREEZE if order.kind == FREEZE.name else UNFREEZE
         with reading(self._engine).connect() as connection:
-            return connection.execute(rows.pending_of(CHARGEBACK, user_id)).first() is not None
+            return rows.state_of(connection, kind, order.ref, order.user_id) == "pending"

@@ -7,10 +7,20 @@ import zlib
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Engine, and_, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, and_, select, text, update
 
 from server import limits
-from server.entries import GIFT, KIND_OF, ChargebackEntry, FreezeEntry, Kind, RefundEntry, UnfreezeEntry
+from server.entries import (
+    FREEZE,
+    GIFT,
+    KIND_OF,
+    UNFREEZE,
+    ChargebackEntry,
+    FreezeEntry,
+    Kind,
+    RefundEntry,
+    UnfreezeEntry,
+)
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
 from server.journal.lots import Lots, Part
@@ -119,6 +129,16 @@ def write_down(connection: Connection, order: Pending) -> None:
     """The order's row, made once, before any coin moves."""
     row = {"kind": order.kind, "ref": order.ref, "user_id": order.user_id, "at_ms": order.at_ms}
     insert_once(connection, reversals, {**row, "reason": order.reason[: limits.REASON_CHARS_MAX], "state": "pending"})
+
+
+def overtake(connection: Connection, user_id: str) -> None:
+    """Freezes and unfreezes of a wallet that are still pending are not carried out: a newer order decides its status.
+
+    One that reached the wallet all the same, and only its answer was lost, is posted by the journal.
+    """
+    of_status = reversals.c.kind.in_((FREEZE.name, UNFREEZE.name))
+    waiting = and_(of_status, reversals.c.user_id == user_id, reversals.c.state == "pending")
+    connection.execute(update(reversals).where(waiting).values(state="refused"))
 
 
 def pending_of(kind: Kind, user_id: str) -> Any:

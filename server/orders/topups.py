@@ -1,6 +1,6 @@
 """Bought coins: the row with its unique id first, then the wallet, once; and what the journal tells of a wallet."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta, Struct
 from sqlalchemy import Engine, select, tuple_
@@ -24,6 +24,32 @@ class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
     source: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 
 
+class Written(Struct, frozen=True):
+    """A top-up's row: what was ordered, and what came of it."""
+
+    user_id: str
+    coins: int
+    source: str
+    state: str
+    balance: int | None
+
+
+_WRITTEN = select(*(topups.c[name] for name in Written.__struct_fields__))
+
+
+class Entry(Struct, frozen=True):
+    """A journal entry as the host platform is told of it. `coins` has a sign."""
+
+    entry: str
+    kind: str
+    ref: str
+    coins: int
+    balance: int | None
+    room_id: str | None
+    to: str | None
+    at_ms: int
+
+
 class Purchases:
     """Top-ups through journal and wallet. SQL runs in threads, never on the loop."""
 
@@ -38,7 +64,7 @@ class Purchases:
         if before is not None:
             if (before.user_id, before.coins, before.source) != (user_id, order.coins, order.source):
                 raise TopUpConflict
-            if before.state == "posted":
+            if before.state == "posted" and before.balance is not None:
                 return Adjusted(balance=before.balance, entry_id="", duplicate=True)
         print_ = fingerprint(user_id, order.coins, order.source)
         entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source, fp=print_)
@@ -48,7 +74,7 @@ class Purchases:
         """Raises what `top_up` raises."""
         return await self.top_up(UserId(order.user_id), TopUp(order.ref, order.coins, order.source))
 
-    def _record(self, user_id: str, order: TopUp) -> Any:
+    def _record(self, user_id: str, order: TopUp) -> Written | None:
         """The row of this id that was there before, or None when this call made it.
 
         It looks before it writes: most of what is repeated was written long ago.
@@ -67,15 +93,16 @@ class Purchases:
             new = insert_once(connection, topups, row)
         return None if new else self._ordered(order.id)
 
-    def _ordered(self, topup_id: str) -> Any:
+    def _ordered(self, topup_id: str) -> Written | None:
         with reading(self._engine).connect() as connection:
-            return connection.execute(select(topups).where(topups.c.id == topup_id)).one_or_none()
+            row = connection.execute(_WRITTEN.where(topups.c.id == topup_id)).one_or_none()
+        return None if row is None else Written(*row)
 
-    async def entries_of(self, user_id: UserId, before: tuple[int, int] | None) -> list[dict[str, Any]]:
+    async def entries_of(self, user_id: UserId, before: tuple[int, int] | None) -> list[Entry]:
         """The newest journal entries of a wallet before `(epoch, n)`, a page of them. Raises SQLAlchemyError."""
         return await ask(self._entries_of, user_id, before)
 
-    def _entries_of(self, user_id: str, before: tuple[int, int] | None) -> list[dict[str, Any]]:
+    def _entries_of(self, user_id: str, before: tuple[int, int] | None) -> list[Entry]:
         query = select(entries).where(entries.c.user_id == user_id)
         if before is not None:
             query = query.where(tuple_(entries.c.epoch, entries.c.n) < before)
@@ -83,16 +110,16 @@ class Purchases:
         with reading(self._engine).connect() as connection:
             rows = connection.execute(newest.limit(limits.ENTRIES_PAGE)).all()
         return [
-            {
-                "entry": f"{row.epoch}-{row.n}",
-                "kind": row.kind,
-                "ref": row.ref,
-                "coins": _sign(row.kind) * row.coins,
-                "balance": row.balance,
-                "room_id": row.room_id,
-                "to": row.creator_id,
-                "at_ms": row.at_ms,
-            }
+            Entry(
+                entry=f"{row.epoch}-{row.n}",
+                kind=row.kind,
+                ref=row.ref,
+                coins=_sign(row.kind) * row.coins,
+                balance=row.balance,
+                room_id=row.room_id,
+                to=row.creator_id,
+                at_ms=row.at_ms,
+            )
             for row in rows
         ]
 

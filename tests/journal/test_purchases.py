@@ -104,7 +104,9 @@ async def test_a_wallets_entries(site: Site) -> None:
     async with site.draining() as drain:
         await drained(drain)
     found = await site.node.purchases.entries_of("alice", None)
-    told = [{name: entry[name] for name in ("kind", "ref", "coins", "balance", "room_id", "to")} for entry in found]
+    told = [
+        {name: getattr(entry, name) for name in ("kind", "ref", "coins", "balance", "room_id", "to")} for entry in found
+    ]
     assert told == [
         {"kind": "topup", "ref": "order-1", "coins": 500, "balance": 10_470, "room_id": None, "to": None},
         {"kind": "gift", "ref": first, "coins": -30, "balance": 9_970, "room_id": "demo", "to": "creator"},

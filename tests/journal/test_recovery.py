@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from protocol.ids import UserId
 from server import limits
-from server.entries import REFUND
+from server.entries import FREEZE, REFUND, UNFREEZE
 from server.journal.tables import reversals, topups
 from server.orders import rows
 from server.orders.chargebacks import Bought
@@ -80,6 +80,10 @@ LOSSES = [
     ("request", '"kind":"freeze"', "chargeback"),
     ("request", '"kind":"chargeback"', "chargeback"),
     ("reply", '"kind":"chargeback"', "chargeback"),
+    ("request", '"kind":"freeze"', "freeze"),
+    ("reply", '"kind":"freeze"', "freeze"),
+    ("request", '"kind":"unfreeze"', "unfreeze"),
+    ("reply", '"kind":"unfreeze"', "unfreeze"),
 ]
 
 
@@ -88,7 +92,11 @@ async def test_a_lost_order_is_carried_out(
     always_looking: None, far_site: Site, stores: Stores, money_wire: LossyWire, what: str, word: str, order: str
 ) -> None:
     """Its request or its reply is lost and nobody asks again: soon it is done, once."""
-    node, ref, left = far_site.node, {"topup": "t2"}.get(order, "t1"), {"topup": 90, "refund": 100}.get(order, 0)
+    node, ref, left = (
+        far_site.node,
+        {"topup": "t2"}.get(order, "t1"),
+        {"topup": 90, "refund": 100, "chargeback": 0}.get(order, 40),
+    )
     async with a_desk(far_site, f"unix://{stores.wallet.socket}") as desk:
         await desk.buy("cleo", 100, "t1")
         gift = await desk.give("cleo", 60, 30)
@@ -98,6 +106,8 @@ async def test_a_lost_order_is_carried_out(
         async def ask() -> object:
             if order == "refund":
                 return await node.refunds.refund(gift, "a test")
+            if order in ("freeze", "unfreeze"):
+                return await getattr(node.freezes, order)("cleo", "f1")
             if order == "chargeback":
                 return await node.chargebacks.charge_back("t1", "a test")
             return await node.purchases.top_up(UserId("cleo"), TopUp("t2", 50, "test"))
@@ -108,11 +118,34 @@ async def test_a_lost_order_is_carried_out(
             assert money_wire.lost
             assert asked in ("wallet_unavailable", "done", "duplicate")  # the node looks, too
             ref = gift if order == "refund" else ref
-            if what == "request":  # else the journal may have it before anybody looks
+            if what == "request" and "freeze" not in order:  # else the journal may have it before anybody looks
                 await viewer.happened("wallet.changed", cause=order, ref=ref, coins=left)
             await eventually(lambda: everything_posted(desk), WAIT_S, "all orders in the journal")
         assert await desk.holds("cleo") == left
+        assert await desk.status("cleo") == ("frozen" if order in ("freeze", "chargeback") else "ok")
         assert await desk.outcome(ask()) == "duplicate"
+
+
+@pytest.mark.parametrize("newer", ["unfreeze", "freeze", "chargeback"])
+async def test_a_newer_order_decides(at_once: None, desk: Desk, newer: str) -> None:
+    """A freeze or unfreeze that never reached the wallet is not carried out behind a later order's back."""
+    await desk.buy("cleo", 100, "t1")
+    await desk.journal()
+    node, older = desk.site.node, FREEZE if newer == "unfreeze" else UNFREEZE
+    assert await asyncio.to_thread(node.freezes._write_down, older, "cleo", "o1")
+    if newer == "chargeback":
+        await desk.charge_back("t1")
+    else:
+        await getattr(node.freezes, newer)("cleo", "n1")
+    expected = "ok" if newer == "unfreeze" else "frozen"
+    await node.recovery.once()
+    assert await desk.status("cleo") == expected
+    assert desk.orders()[older.name, "o1"] == "refused"
+    if newer != "chargeback":  # who says it again means it
+        assert not (await getattr(node.freezes, older.name)("cleo", "o1")).duplicate
+        assert await desk.status("cleo") != expected
+    await desk.journal()
+    assert "pending" not in desk.orders().values()
 
 
 async def test_a_node_that_is_started(at_once: None, desk: Desk, another_site: AnotherSite) -> None:

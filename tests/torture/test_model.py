@@ -129,7 +129,7 @@ class BankAgainstModel(RuleBasedStateMachine):
 
     @rule(user=st.sampled_from(USERS), frozen=st.booleans())
     def freeze(self, user: str, frozen: bool) -> None:
-        order, freezes = f"order-{self.number()}", Freezes(self.bank.engine, self.bank.node.wallet)
+        order, freezes = f"order-{self.number()}", Freezes(self.bank.engine, self.bank.node.wallet, CLOCK)
         self.run((freezes.freeze if frozen else freezes.unfreeze)(user, order))
         self.model.set_frozen(user, order, frozen)
         self.pay([a_gift(user, 1)])

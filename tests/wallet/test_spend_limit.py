@@ -78,7 +78,7 @@ async def test_a_limit_stands_in_the_ledger(site: Site) -> None:
     async with site.draining() as drain:
         await drained(drain)
     found = await site.node.purchases.entries_of(UserId("alice"), None)
-    told = [(entry["kind"], entry["coins"], entry["balance"]) for entry in found]
+    told = [(entry.kind, entry.coins, entry.balance) for entry in found]
     assert told == [("limit", 0, 10_000)] * 3 + [("topup", 10_000, 10_000)]
     async with site.draining() as drain:
         await drain.freeze({partition: "a test"})
