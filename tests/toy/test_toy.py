@@ -66,13 +66,14 @@ async def test_its_part_of_a_new_broadcast(program: Program, room: str) -> None:
     assert (await again.ask("applause.clap", count=10))["left"] == MOST - 10
 
 
-async def test_its_limit(program: Program, room: str) -> None:
-    """What is over it is refused and counts nothing."""
+async def test_its_limit_and_its_refusal(program: Program, room: str) -> None:
+    """What is over it is refused with a reason of its own, and counts nothing."""
     alice = await program.join("alice", room=room)
     for _ in range(MOST // 10):
         await alice.ask("applause.clap", count=10)
     refused = await alice.ask("applause.clap", count=1)
-    assert refused["type"] == "refused"
+    assert (refused["type"], refused["reason"], refused["most"]) == ("refused", "hands_tired", MOST)
+    assert refused["message"] == "Your hands need a rest until the next broadcast."
     assert (await snapshot(program, room))["applause"] == WELCOME + MOST
 
 

@@ -1,7 +1,7 @@
 """Applause: claps reach the store at once, where gifts and new broadcasts move the count as well."""
 
-from protocol.applause import ApplauseCounted, Clap, ClapOk
-from protocol.refusals import Refusal, Refused
+from protocol.applause import ApplauseCounted, ApplauseRefusal, Clap, ClapOk
+from protocol.refusals import Refused
 from protocol.wire import encode
 from server.rooms.registry import handles, snapshot_part
 from server.rooms.room import Member, Room
@@ -31,7 +31,7 @@ async def clap(room: Room, member: Member, command: Clap) -> ClapOk:
         event=encode(ApplauseCounted(id=room.services.clock.new_id(), total=hole("total"))),
     )
     if outcome[0] == b"tired":
-        raise Refused(Refusal.RATE_LIMITED)
+        raise Refused(ApplauseRefusal.HANDS_TIRED, most=CLAPS_MAX)
     return ClapOk(left=int(outcome[1]))
 
 
