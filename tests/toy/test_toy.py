@@ -77,6 +77,26 @@ async def test_its_limit_and_its_refusal(program: Program, room: str) -> None:
     assert (await snapshot(program, room))["applause"] == WELCOME + MOST
 
 
+async def test_its_routes(program: Program, room: str) -> None:
+    """They are guarded, checked, done once per key, and described as all others are."""
+    alice, path = await program.join("alice", room=room), f"/v1/rooms/{room}/applause"
+    async with program.client() as client:
+        body = {"user_id": "bob", "count": MOST}
+        for _ in range(2):
+            done = await client.post(path, json=body, headers={"Idempotency-Key": f"{room}-1"})
+            assert (done.status_code, done.json()) == (200, {"left": 0})
+        await alice.happened("applause.counted", total=WELCOME + MOST)
+        tired = await client.post(path, json=body)
+        assert (tired.status_code, tired.json()["error"]["reason"]) == (409, "hands_tired")
+        assert (await client.post(path, json={})).status_code == 400
+        assert (await client.post(path, json=body, headers={"Authorization": ""})).status_code == 401
+        assert (await client.get(path, headers={"Authorization": ""})).json() == {"applause": WELCOME + MOST}
+        assert set((await client.get("/v1/openapi.json")).json()["paths"]["/v1/rooms/{room}/applause"]) == {
+            "get",
+            "post",
+        }
+
+
 def test_no_other_file_changed(house: Path) -> None:
     """The copy is our tree and the toy's files: each of ours is byte for byte what it was."""
     assert files(house) == files(ROOT) | files(TOY)
