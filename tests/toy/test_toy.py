@@ -1,5 +1,7 @@
 """A feature brings all of its own: the toy `applause` works in a copy of the program where no other file changed."""
 
+import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,21 @@ async def test_its_routes(program: Program, room: str) -> None:
             "get",
             "post",
         }
+
+
+@pytest.mark.timeout(180)
+async def test_its_page_and_its_tests(house: Path) -> None:
+    """Our own tests of documents, house rules and protocol pass in its house, and so do the toy's."""
+    ours = ("tests/test_docs.py", "tests/test_tidy.py", "tests/test_tidy_places.py", "tests/test_protocol.py")
+    slow = "not example_gives and not links and not decision"
+    ran = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-q", "-k", slow, *ours, "tests/features/test_applause.py"),
+        cwd=house,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said = (await ran.communicate())[0].decode()
+    assert ran.returncode == 0, said[-6_000:]
 
 
 def test_no_other_file_changed(house: Path) -> None:
