@@ -7,6 +7,7 @@ from typing import Any, Union, cast
 import msgspec
 from msgspec import Struct
 
+from protocol.refusals import Reason
 from protocol.wire import Codec, Command, Event, Message, SnapshotPart
 
 for _module in pkgutil.iter_modules(__path__):
@@ -30,6 +31,19 @@ def _tagged(base: type[Struct]) -> dict[str, type[Any]]:
 COMMANDS: dict[str, type[Command]] = _tagged(Command)
 EVENTS: dict[str, type[Event]] = _tagged(Event)
 MESSAGES: dict[str, type[Message]] = _tagged(Message)
+
+
+def _reasons() -> dict[str, Reason]:
+    """Every reason by its name. One that two have is a bug."""
+    found: dict[str, Reason] = {}
+    for kind in Reason.__subclasses__():
+        for reason in kind:
+            assert reason.value not in found, f"two have the reason {reason.value}"
+            found[reason.value] = reason
+    return found
+
+
+REASONS: dict[str, Reason] = _reasons()
 
 
 def _whole_snapshot() -> type[Snapshot]:

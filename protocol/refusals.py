@@ -4,16 +4,23 @@ from enum import StrEnum
 from typing import Any
 
 
-class Refusal(StrEnum):
-    """Reasons with the sentence that goes to people. Names are for ever; new ones may be added."""
+class Reason(StrEnum):
+    """Reasons with the sentence that goes to people. Names are for ever; new ones may be added.
+
+    A feature's own are a class below this one, in its module: `protocol.REASONS` has those of all.
+    """
 
     sentence: str
 
-    def __new__(cls, reason: str, sentence: str) -> "Refusal":
+    def __new__(cls, reason: str, sentence: str) -> "Reason":
         member = str.__new__(cls, reason)
         member._value_ = reason
         member.sentence = sentence
         return member
+
+
+class Refusal(Reason):
+    """The reasons of the room, of chat and of money."""
 
     BAD_COMMAND = "bad_command", "The command is not of the protocol's shape."
     NOT_ALLOWED = "not_allowed", "Your role may not do this."
@@ -43,7 +50,7 @@ class Refusal(StrEnum):
 class Refused(Exception):
     """Raised by features; `session` turns it into the reply `refused`. `data` holds the reason's own fields."""
 
-    def __init__(self, reason: Refusal, *, retry_after_ms: int | None = None, **data: Any) -> None:
+    def __init__(self, reason: Reason, *, retry_after_ms: int | None = None, **data: Any) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after_ms = retry_after_ms

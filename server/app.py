@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
 from server import background, catalogue, limits, metrics
@@ -56,6 +56,12 @@ def feature_scripts() -> list[Script]:
     return [script for module in modules for script in module.SCRIPTS]
 
 
+def feature_routes(services: Services) -> list[Route]:
+    """What features answer over HTTP: `routes(services)` of those modules that have it."""
+    modules = [module for name, module in sorted(vars(all_features).items()) if hasattr(module, "routes")]
+    return [route for module in modules for route in module.routes(services)]
+
+
 def make_wallet(settings: Settings, opening: Opening, on_change: Callable[[Sequence[Change]], None]) -> Money:
     """The wallet, on one store or on a cluster."""
     if settings.wallet_address.startswith(SCHEME):
@@ -97,7 +103,7 @@ class Node:
         self.wallet = make_wallet(settings, self.opening, self.balances.changed)
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
         self.pace = Pace()
-        services = Services(
+        self.services = services = Services(
             clock=self.clock,
             wallet=self.wallet,
             history=self.history,
@@ -221,6 +227,7 @@ def create_app(node: Node) -> Starlette:
             WebSocketRoute("/v1/rooms/{room_id}/ws", node.sessions.endpoint),
             *health.routes(node.parts, lambda: node.sessions.draining, node.registry),
             *tokens.routes(node.tokens, node.clock, development),
+            *feature_routes(node.services),  # before those of rooms, where any last word is a step in a room's life
             *rooms.routes(node.rooms_admin, node.history),
             *gifts.routes(node.catalogue),
             *wallets.routes(node.wallet, node.purchases, node.clock),

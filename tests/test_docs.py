@@ -16,9 +16,8 @@ from loadtest.__main__ import parser as loadtest_parser
 from protocol.client import comes_back
 from protocol.closes import Close
 from protocol.gifts import Gift
-from protocol.refusals import Refusal
 from protocol.session import Refuse, Welcome
-from protocol.wire import Ok
+from protocol.wire import Ok, SnapshotPart
 from server import limits, settings
 from server.__main__ import main
 from server.http.api import DESCRIBED
@@ -32,9 +31,12 @@ PAGES = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
 DOCUMENTS = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "protocol/README.md", "loadtest/README.md"),
     *(f"docs/decisions/{name}" for name in ("README.md", *PAGES)),
+    *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "protocol/docs").glob("*.md"))),
 )
 README = (ROOT / "README.md").read_text()
-WIRE = (ROOT / "protocol/README.md").read_text()
+# What features add to the language of the wire, each in a page of its own.
+FEATURES = "\n".join(path.read_text() for path in sorted((ROOT / "protocol/docs").glob("*.md")))
+WIRE = (ROOT / "protocol/README.md").read_text() + "\n" + FEATURES
 
 
 class Example(NamedTuple):
@@ -64,10 +66,10 @@ def of_wire(kind: str) -> list[Example]:
 
 
 def rows(document: str, head: str) -> list[list[str]]:
-    """The cells of the table whose first head is this."""
-    table = re.search(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", document, re.MULTILINE)
-    assert table is not None, head
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.group(1).splitlines()]
+    """The cells of the tables whose first head is this."""
+    tables = re.findall(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", document, re.MULTILINE)
+    assert tables, head
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in "".join(tables).splitlines()]
 
 
 def code_in(cell: str) -> list[str]:
@@ -78,7 +80,7 @@ def code_in(cell: str) -> list[str]:
 def test_every_example_is_of_a_known_kind() -> None:
     """No json block of the wire's document is left out by the tests below."""
     kinds = {each.about.split(" ")[0] for each in examples(WIRE) if each.language == "json"}
-    assert kinds == {"command", "event", "message", "frame", "reply", "refusal", "error", "body", "gift"}
+    assert kinds - {"part"} == {"command", "event", "message", "frame", "reply", "refusal", "error", "body", "gift"}
 
 
 @pytest.mark.parametrize("example", of_wire("command"), ids=lambda e: e.text.strip()[:40])
@@ -103,12 +105,20 @@ def test_messages_are_what_the_server_sends(example: Example) -> None:
     """The same for messages to one socket; the welcome's room is a snapshot."""
     cls = protocol.MESSAGES[example.value["type"]]
     if cls is Welcome:
-        snapshot = msgspec.convert(example.value["room"], protocol.SNAPSHOT)
-        assert as_sent(snapshot) == example.value["room"]
+        parts = {name for part in of_wire("part") for name in part.value}
+        snapshot = as_sent(msgspec.convert(example.value["room"], protocol.SNAPSHOT))
+        assert {name: value for name, value in snapshot.items() if name not in parts} == example.value["room"]
         message = as_sent(msgspec.json.decode(example.text, type=Welcome))
         assert {**message, "room": None} == {**example.value, "room": None}
         return
     assert as_sent(msgspec.json.decode(example.text, type=cls)) == example.value
+
+
+def test_parts_are_what_the_server_sends() -> None:
+    """Fields that a feature's page adds to the snapshot are all those of a part, as they are sent."""
+    for example in of_wire("part"):
+        (part,) = (each for each in SnapshotPart.__subclasses__() if set(each.__struct_fields__) & set(example.value))
+        assert as_sent(msgspec.convert(example.value, part)) == example.value
 
 
 @pytest.mark.parametrize("example", of_wire("reply"), ids=lambda e: e.about)
@@ -124,7 +134,7 @@ def test_refusals_and_frames_are_what_the_server_sends() -> None:
     """A refusal's own fields stand beside those of all; a frame is an array of messages."""
     for example in of_wire("refusal"):
         decoded = msgspec.json.decode(example.text, type=Refuse)
-        assert decoded.message == Refusal(decoded.reason).sentence
+        assert decoded.message == protocol.REASONS[decoded.reason].sentence
         assert set(example.value) > set(Refuse.__struct_fields__)
     for example in of_wire("frame"):
         assert isinstance(example.value, list)
@@ -145,7 +155,7 @@ def test_every_message_has_an_example() -> None:
 
 def test_every_refusal_and_close_code_is_explained() -> None:
     """The tables have all of them, and say rightly whether to come back."""
-    assert {code_in(row[0])[0] for row in rows(WIRE, "`reason`")} == {each.value for each in Refusal}
+    assert {code_in(row[0])[0] for row in rows(WIRE, "`reason`")} == set(protocol.REASONS)
     closes = rows(WIRE, "code")
     assert [int(row[0]) for row in closes] == [int(code) for code in Close]
     for code, _, back in closes:
@@ -208,7 +218,7 @@ def test_the_numbers_of_the_wire_are_the_bounds() -> None:
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("document", [README, WIRE], ids=["README.md", "protocol/README.md"])
+@pytest.mark.parametrize("document", [f"{README}\n{FEATURES}", WIRE], ids=["README.md", "protocol/README.md"])
 async def test_every_endpoint_is_documented(document: str, site: Site) -> None:
     """The table of endpoints is the server's own list: none is missing, none is made up, open ones are marked."""
     assert site.node.settings.development

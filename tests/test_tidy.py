@@ -30,6 +30,7 @@ LAYERS = (
     ("server.money",),
     ("server.orders",),
     ("server.rooms",),
+    ("server.http.api",),
     ("server.features",),
     ("server.edge",),
     ("server.http",),

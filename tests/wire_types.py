@@ -9,7 +9,6 @@ from msgspec import NODEFAULT, Struct, inspect
 
 import protocol
 from protocol.gifts import Gift
-from protocol.refusals import Refusal
 from protocol.session import Refuse, Welcome
 from protocol.wire import Command, Event, Ok
 
@@ -118,7 +117,7 @@ def written() -> str:
     messages = [writer.interface(cls) for cls in (*protocol.MESSAGES.values(), Ok)]
     writer.interface(Gift)
     parts = [
-        union("Refusal", "Why a command was refused.", (f'"{each.value}"' for each in Refusal)),
+        union("Refusal", "Why a command was refused.", (f'"{reason}"' for reason in protocol.REASONS)),
         *writer.interfaces.values(),
         union("RoomEvent", "What happened in the room. A newer server sends more types: pass them over.", events),
         union("Message", "What one socket alone is told. A newer server sends more types: pass them over.", messages),

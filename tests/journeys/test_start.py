@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import protocol
 from tests.program import Program
 
 SNAPSHOT_FIELDS = {
@@ -75,7 +76,7 @@ async def test_welcome_has_the_fields_of_the_protocol(program: Program) -> None:
         assert (you["user_id"], you["name"], you["role"], you["muted_until_ms"]) == ("alice", "Alice", "viewer", None)
         assert (you["coins"], type(you["member_id"])) == (10_000, str)
         room = welcome["room"]
-        assert set(room) == SNAPSHOT_FIELDS
+        assert set(room) == SNAPSHOT_FIELDS | set(protocol.SNAPSHOT.__struct_fields__)
         assert set(room["viewers"]) == {"now", "peak", "unique"}
         assert room["host"] == {"user_id": "creator", "name": "Creator"}
         assert type(welcome["seq"]) is int

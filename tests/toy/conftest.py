@@ -11,7 +11,9 @@ from tests.program import ROOT, Program
 
 TOY = Path(__file__).parent / "applause"
 COPIED = ("server", "protocol")
-NO_CACHES = shutil.ignore_patterns("__pycache__")
+BESIDE = ("tests", "loadtest", "docs")  # what our tests need to look at the copy
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "node_modules", "toy")
+collect_ignore = ["applause"]  # which is tested where it is put in
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -24,10 +26,13 @@ def files(root: Path) -> dict[str, bytes]:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the program with the toy's files in it, among which none takes another's place."""
     house = tmp_path_factory.mktemp("house")
-    for top in COPIED:
-        shutil.copytree(ROOT / top, house / top, ignore=NO_CACHES)
+    for top in (*COPIED, *BESIDE):
+        shutil.copytree(ROOT / top, house / top, ignore=LEFT_OUT)
+    for path in ROOT.iterdir():
+        if path.is_file() and path.name != ".git":
+            shutil.copyfile(path, house / path.name)
     assert not files(TOY).keys() & files(house).keys()
-    shutil.copytree(TOY, house, dirs_exist_ok=True, ignore=NO_CACHES)
+    shutil.copytree(TOY, house, dirs_exist_ok=True, ignore=LEFT_OUT)
     yield house
     assert files(house) == files(ROOT) | files(TOY)
 

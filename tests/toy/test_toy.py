@@ -1,5 +1,7 @@
 """A feature brings all of its own: the toy `applause` works in a copy of the program where no other file changed."""
 
+import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +68,50 @@ async def test_its_part_of_a_new_broadcast(program: Program, room: str) -> None:
     assert (await again.ask("applause.clap", count=10))["left"] == MOST - 10
 
 
-async def test_its_limit(program: Program, room: str) -> None:
-    """What is over it is refused and counts nothing."""
+async def test_its_limit_and_its_refusal(program: Program, room: str) -> None:
+    """What is over it is refused with a reason of its own, and counts nothing."""
     alice = await program.join("alice", room=room)
     for _ in range(MOST // 10):
         await alice.ask("applause.clap", count=10)
     refused = await alice.ask("applause.clap", count=1)
-    assert refused["type"] == "refused"
+    assert (refused["type"], refused["reason"], refused["most"]) == ("refused", "hands_tired", MOST)
+    assert refused["message"] == "Your hands need a rest until the next broadcast."
     assert (await snapshot(program, room))["applause"] == WELCOME + MOST
+
+
+async def test_its_routes(program: Program, room: str) -> None:
+    """They are guarded, checked, done once per key, and described as all others are."""
+    alice, path = await program.join("alice", room=room), f"/v1/rooms/{room}/applause"
+    async with program.client() as client:
+        body = {"user_id": "bob", "count": MOST}
+        for _ in range(2):
+            done = await client.post(path, json=body, headers={"Idempotency-Key": f"{room}-1"})
+            assert (done.status_code, done.json()) == (200, {"left": 0})
+        await alice.happened("applause.counted", total=WELCOME + MOST)
+        tired = await client.post(path, json=body)
+        assert (tired.status_code, tired.json()["error"]["reason"]) == (409, "hands_tired")
+        assert (await client.post(path, json={})).status_code == 400
+        assert (await client.post(path, json=body, headers={"Authorization": ""})).status_code == 401
+        assert (await client.get(path, headers={"Authorization": ""})).json() == {"applause": WELCOME + MOST}
+        assert set((await client.get("/v1/openapi.json")).json()["paths"]["/v1/rooms/{room}/applause"]) == {
+            "get",
+            "post",
+        }
+
+
+@pytest.mark.timeout(180)
+async def test_its_page_and_its_tests(house: Path) -> None:
+    """Our own tests of documents, house rules and protocol pass in its house, and so do the toy's."""
+    ours = ("tests/test_docs.py", "tests/test_tidy.py", "tests/test_tidy_places.py", "tests/test_protocol.py")
+    slow = "not example_gives and not links and not decision"
+    ran = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-q", "-k", slow, *ours, "tests/features/test_applause.py"),
+        cwd=house,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said = (await ran.communicate())[0].decode()
+    assert ran.returncode == 0, said[-6_000:]
 
 
 def test_no_other_file_changed(house: Path) -> None:

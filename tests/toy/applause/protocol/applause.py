@@ -4,7 +4,14 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from protocol.refusals import Reason
 from protocol.wire import Command, Delivery, Event, Ok, SnapshotPart
+
+
+class ApplauseRefusal(Reason):
+    """Why somebody may not clap."""
+
+    HANDS_TIRED = "hands_tired", "Your hands need a rest until the next broadcast."
 
 
 class Clap(Command, frozen=True, tag="applause.clap"):
