@@ -1,11 +1,11 @@
-"""Why a command was refused: the socket stays, and the reply says the reason."""
+"""Why a command was refused. The socket stays open, and the reply has the reason."""
 
 from enum import StrEnum
 from typing import Any
 
 
 class Refusal(StrEnum):
-    """Reasons with the sentence that goes to people. Names are for ever; new ones may be added."""
+    """Reasons, each with a sentence for people. Names never change; new ones may be added."""
 
     sentence: str
 
@@ -15,12 +15,12 @@ class Refusal(StrEnum):
         member.sentence = sentence
         return member
 
-    BAD_COMMAND = "bad_command", "The command is not of the protocol's shape."
+    BAD_COMMAND = "bad_command", "The command is malformed."
     NOT_ALLOWED = "not_allowed", "Your role may not do this."
     RATE_LIMITED = "rate_limited", "Too many commands; try again a little later."
     BAD_TOKEN = "bad_token", "The token is not valid for this session."
     ROOM_NOT_LIVE = "room_not_live", "The room is not live."
-    UNAVAILABLE = "unavailable", "The room cannot take this just now; try again."
+    UNAVAILABLE = "unavailable", "The room is unavailable for a moment; try again."
     MUTED = "muted", "You are muted in this room."
     SLOW_MODE = "slow_mode", "Slow mode is on; wait before the next message."
     BLOCKED_WORDS = "blocked_words", "The message has words that this room does not allow."
@@ -32,7 +32,7 @@ class Refusal(StrEnum):
     GIFTS_OFF = "gifts_off", "Gifts are switched off in this room."
     CONFLICT = "conflict", "This gift id was used before for another gift."
     EXPIRED_ID = "expired_id", "The gift id's time is too far from now; make a new gift with a new id."
-    SELF_GIFT = "self_gift", "One cannot send gifts to oneself."
+    SELF_GIFT = "self_gift", "You cannot send gifts to yourself."
     RECEIVER_NOT_ELIGIBLE = "receiver_not_eligible", "This person cannot receive gifts here."
     SPEND_LIMIT = "spend_limit", "The spend limit is reached."
     WALLET_FROZEN = "wallet_frozen", "This wallet is frozen."
@@ -41,7 +41,7 @@ class Refusal(StrEnum):
 
 
 class Refused(Exception):
-    """Raised by features; `session` turns it into the reply `refused`. `data` holds the reason's own fields."""
+    """Features raise this; `edge.commands` turns it into the reply `refused`. `data` has the reason's extra fields."""
 
     def __init__(self, reason: Refusal, *, retry_after_ms: int | None = None, **data: Any) -> None:
         super().__init__(reason)
