@@ -1,4 +1,4 @@
-"""The language of the wire. Commands and events are found here by their modules: a new one edits no other file."""
+"""The wire language. This package imports all its modules, so a new command or event changes no other file."""
 
 import importlib
 import pkgutil
@@ -79,18 +79,18 @@ _EVENT = msgspec.json.Decoder(Union[tuple(EVENTS.values())])  # noqa: UP007
 
 
 class Malformed(Exception):
-    """The frame is not of the codec at all: the peer does not speak the protocol."""
+    """The frame cannot be decoded with its codec: the peer does not speak the protocol."""
 
 
 class BadCommand(Struct, frozen=True):
-    """A well-formed value that is no command: to be refused as `bad_command`."""
+    """A well-formed value that is not a command. It is refused as `bad_command`."""
 
     ref: str | None
     message: str
 
 
 def decode_commands(codec: Codec, frame: bytes) -> list[Command | BadCommand]:
-    """The commands of one client frame, in order. Raises Malformed."""
+    """Decode the commands of one client frame, in order. Raises Malformed."""
     try:
         decoded = _DECODERS[codec].decode(frame)
     except msgspec.ValidationError:
@@ -101,7 +101,7 @@ def decode_commands(codec: Codec, frame: bytes) -> list[Command | BadCommand]:
 
 
 def _decode_one_by_one(codec: Codec, frame: bytes) -> list[Command | BadCommand]:
-    """Something in the frame fits no command: find out what, so that the rest is carried out."""
+    """Find the values that are not commands, so that the others can be carried out."""
     try:
         loose = _LOOSE[codec].decode(frame)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
@@ -119,17 +119,17 @@ def _convert(item: Any) -> Command | BadCommand:
 
 
 def decode_event(data: bytes) -> Event:
-    """An event from its JSON bytes. Raises msgspec.ValidationError for a type of a newer server."""
+    """Decode an event from JSON. Raises msgspec.ValidationError for a type from a newer server."""
     event: Event = _EVENT.decode(data)
     return event
 
 
 def convert_event(message: dict[str, Any]) -> Event | None:
-    """An event from a decoded message of either codec, or None when it is of a type unknown here."""
+    """Make an event from a decoded message of either codec. Return None if its type is unknown."""
     cls = EVENTS.get(message.get("type", ""))
     return None if cls is None else msgspec.convert(message, cls)
 
 
 def to_msgpack(json: bytes) -> bytes:
-    """The msgpack form of one JSON message (same shapes): histories hold JSON, binary sockets get this."""
+    """Convert one JSON message to msgpack. Histories hold JSON; binary sockets get msgpack."""
     return msgspec.msgpack.encode(_LOOSE["json"].decode(json))

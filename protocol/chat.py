@@ -14,7 +14,7 @@ class SendChat(Command, frozen=True, tag="chat.send"):
 
 
 class SendChatOk(Ok, frozen=True, tag="ok"):
-    """The message stands in the room's history as `seq`; a hidden one was over the room's budget, and nobody saw it."""
+    """The message has this `seq` in the room's history. A `hidden` one was over the room's budget: nobody saw it."""
 
     id: str
     seq: int

@@ -1,4 +1,4 @@
-"""A client without I/O: frames in, typed events out and a folded room; commands as frames to send. Bring any socket.
+"""A client without I/O: it turns frames into typed events, folds them into a room, and makes frames to send.
 
 client = RoomClient(lambda: time.time_ns() // 1_000_000)
 async for frame in socket:              # ws://.../v1/rooms/demo/ws?token=...&{client.resume_query()}
@@ -34,13 +34,13 @@ from protocol.session import Heartbeat, Notice, RefreshSession, WalletChanged, W
 from protocol.viewers import ViewersCounted
 from protocol.wire import Codec, Command, Event
 
-GIFT_IDS_REMEMBERED = 100_000  # of distinct gifts counted; an older one cannot be replayed any more
+GIFT_IDS_REMEMBERED = 100_000  # distinct gifts that were counted; an older one cannot be replayed any more
 
-Frame: TypeAlias = str | bytes  # text for JSON, binary for msgpack: as websocket libraries tell them apart
+Frame: TypeAlias = str | bytes  # text for JSON, binary for msgpack, as in websocket libraries
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """The one reply to a command of ours: `reason` is None when it was carried out, `fields` are the reply's own."""
+    """The reply to one of our commands. `reason` is None if it was carried out. `fields` are the reply's own."""
 
     command: Command
     reason: str | None
@@ -52,14 +52,14 @@ class Answered(Struct, frozen=True, kw_only=True):
 
 
 class Missed(Struct, frozen=True, kw_only=True):
-    """Events that were lost for good, from seq to seq: the room is as the new snapshot says."""
+    """Events that are lost for good, from seq to seq. The new snapshot shows the room."""
 
     from_: int
     to: int
 
 
 class Lost(Struct, frozen=True, kw_only=True):
-    """A connection is over. `unanswered` will not be sent again: whether they were carried out is not known."""
+    """A connection is over. `unanswered` commands will not be sent again; they may have been carried out."""
 
     code: int
     comes_back: bool
@@ -75,7 +75,7 @@ class RoomClient:
     def __init__(self, clock_ms: Callable[[], int], *, codec: Codec = "json") -> None:
         self.codec: Codec = codec
         self.epoch = ""
-        self.room: Snapshot | None = None  # the welcome's, with every event after it folded in
+        self.room: Snapshot | None = None  # from the welcome, with every later event folded in
         self.you: You | None = None
         self.gift_coins = 0  # coins of all gifts seen, over distinct ids
         self.gifts = 0
@@ -94,26 +94,26 @@ class RoomClient:
     # --- where we are ------------------------------------------------------------------------------------------
     @property
     def seq(self) -> int:
-        """Up to here everything was told, as events or in the snapshot."""
+        """The last seq that we have seen, as an event or in the snapshot."""
         return self._seq
 
     def resume_query(self) -> str:
-        """The query's part that resumes where we are: `since=<epoch>:<seq>`, or nothing before the first welcome."""
+        """The part of the query that resumes here: `since=<epoch>:<seq>`, or nothing before the first welcome."""
         return f"since={self.epoch}:{self._seq}" if self.epoch else ""
 
     def server_now_ms(self) -> int:
-        """The server's clock, as far as its last words told it."""
+        """The server's clock, estimated from the latest message that had it."""
         return self._clock_ms() + self._clock_ahead_ms
 
     # --- what comes in -----------------------------------------------------------------------------------------
     def receive(self, frame: Frame) -> list[Told]:
-        """What one frame tells, in order; repeated and unknown messages are left out. Raises msgspec.DecodeError."""
+        """The news in one frame, in order, without repeated and unknown messages. Raises msgspec.DecodeError."""
         messages = msgspec.json.decode(frame) if isinstance(frame, str) else self._decode(frame)
         told: list[Told] = []
         for message in messages:
             try:
                 told += self._take(message)
-            except msgspec.ValidationError:  # a known type in a shape of a newer server
+            except msgspec.ValidationError:  # a known type in a newer server's form
                 self.unknown += 1
         return told
 
@@ -144,7 +144,7 @@ class RoomClient:
         welcome = msgspec.convert({**message, "room": Raw(msgspec.json.encode(room))}, Welcome)
         self.room, self.you, self.epoch = room, welcome.you, welcome.epoch
         self._snapshot_seq = welcome.seq
-        if not welcome.resumed:  # else what was missed comes now, and then what follows
+        if not welcome.resumed:  # otherwise the missed events come next
             self._seq = welcome.seq
         self._clock_ahead_ms = welcome.server_time_ms - self._clock_ms()
         if welcome.gap is None:
@@ -169,7 +169,7 @@ class RoomClient:
 
     def _balance(self, coins: int, entry: str | None) -> bool:
         """Balances may overtake each other between nodes: the ledger entry `<epoch>-<n>` says which is newer."""
-        if entry is None:  # the one that the welcome could not tell
+        if entry is None:  # the balance that the welcome did not have
             if self.you is None or self.you.coins is not None:
                 return False
             self.you = msgspec.structs.replace(self.you, coins=coins)
@@ -196,12 +196,12 @@ class RoomClient:
             self.unknown += 1
             return []
         fold = _FOLDS.get(type(event))
-        if fold is not None and seq > self._snapshot_seq:  # a replayed one is in the snapshot already
+        if fold is not None and seq > self._snapshot_seq:  # the snapshot already includes replayed events
             self.room = fold(self.room, event)
         return [] if isinstance(event, GiftSent) and not self._count(event) else [event]
 
     def _count(self, gift: GiftSent) -> bool:
-        """False for a gift that was seen before, be it under another seq or epoch."""
+        """Count a gift. False if it was seen before, even under another seq or epoch."""
         if gift.id in self._gift_ids:
             return False
         self._gift_ids[gift.id] = None
@@ -213,7 +213,7 @@ class RoomClient:
         return True
 
     def lost(self, code: int = 1006) -> Lost:
-        """The connection was closed with this code (1006: without one). Gifts without a reply wait for `resend`."""
+        """Call when the connection closes with this code (1006: without one). Unanswered gifts wait for `resend`."""
         given_up = {ref: command for ref, command in self._unanswered.items() if not isinstance(command, SendGift)}
         for ref in given_up:
             del self._unanswered[ref]
@@ -222,11 +222,11 @@ class RoomClient:
     # --- what goes out -----------------------------------------------------------------------------------------
     @property
     def unanswered(self) -> tuple[Command, ...]:
-        """What was sent and has no reply yet."""
+        """The commands that were sent and have no reply yet."""
         return tuple(self._unanswered.values())
 
     def send(self, command: Command) -> Frame:
-        """The frame of any command. It gets a `ref`; its reply will be an `Answered`."""
+        """Make the frame of a command. It gets a `ref`; its reply will be an `Answered`."""
         self._refs += 1
         ref = f"c{self._refs}"
         command = msgspec.structs.replace(command, ref=ref)
@@ -243,18 +243,18 @@ class RoomClient:
         return self.send(Ping())
 
     def refresh(self, token: str) -> Frame:
-        """A newer token of the same person: the socket stays when the old one runs out."""
+        """Make the frame of a newer token for the same person, so that the socket stays when the old one expires."""
         return self.send(RefreshSession(token=token))
 
     def gift(
         self, gift: str, count: int = 1, *, to: str | None = None, combo: str | None = None, message: str | None = None
     ) -> Frame:
-        """A new gift, with an id that bears the server's time. To repeat one, `send` its command again."""
+        """Make the frame of a new gift, whose id has the server's time. To repeat a gift, `send` its command again."""
         gift_id = uuid7(self.server_now_ms())
         return self.send(SendGift(id=gift_id, gift=gift, count=count, to=to, combo=combo, message=message))
 
     def resend(self) -> list[Frame]:
-        """After a welcome: the gifts whose reply was lost, under their old ids. None is paid twice."""
+        """After a welcome: the frames of gifts without a reply, with their old ids. None is paid twice."""
         return [self._frame(command) for command in self._unanswered.values() if isinstance(command, SendGift)]
 
     def _frame(self, command: Command) -> Frame:
@@ -264,7 +264,7 @@ class RoomClient:
 
 
 def comes_back(code: int) -> bool:
-    """Whether to connect again after this close code; do it with jitter. Codes of newer servers keep to the bands."""
+    """Whether to connect again after this close code (with jitter). Newer servers' codes keep to the same ranges."""
     return code != Close.NORMAL and not 4500 <= code <= 4999
 
 

@@ -20,7 +20,7 @@ class Close(IntEnum):
     SLOW_READER = 4002, "slow reader"
     TOKEN_EXPIRED = 4003, "token expired"
     UNRESPONSIVE = 4004, "unresponsive"
-    INTERNAL = 4005, "internal trouble"
+    INTERNAL = 4005, "internal error"
     BANNED = 4500, "banned or kicked"
     ROOM_ENDED = 4501, "room ended"
     PROTOCOL_ERROR = 4502, "protocol error"
@@ -33,7 +33,7 @@ class Close(IntEnum):
 
 
 class Closed(Exception):
-    """Raised to end one socket; only `session` turns it into the close frame."""
+    """Raised to end one socket. Only `edge.commands` turns it into the close frame."""
 
     def __init__(self, code: Close, reason: str | None = None) -> None:
         super().__init__(code)

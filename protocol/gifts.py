@@ -1,4 +1,4 @@
-"""Gifts: the catalogue entry, the command, and what the room is told. Counts in events are deltas: sums are right."""
+"""Gifts: the catalogue entry, the command, and the events. Counts in events are deltas, so their sum is the total."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -29,7 +29,7 @@ class Gift(Struct, frozen=True):
 
 
 class ShownGift(Struct, frozen=True):
-    """The catalogue entry as an event carries it."""
+    """The catalogue entry, as an event shows it."""
 
     id: str
     name: str
@@ -46,7 +46,7 @@ class Combo(Struct, frozen=True):
 
 
 class SendGift(Command, frozen=True, tag="gifts.send"):
-    """Give. The same `id` again is the same gift, paid once."""
+    """Send a gift. The same `id` again is the same gift, and is paid once."""
 
     id: GiftId
     gift: CatalogueId
@@ -88,7 +88,7 @@ class GiftRef(Struct, frozen=True):
 
 
 class GiftComboEnded(Event, frozen=True, tag="gifts.combo_ended"):
-    """A streak is over: for showing only, the sums are in the gifts."""
+    """A streak is over. This is only for display: the sums are in the gifts."""
 
     delivery: ClassVar[Delivery] = Delivery.KEPT
     combo: Combo

@@ -1,11 +1,11 @@
-"""Typed ids of the wire: their shapes, and UUIDv7 gift ids (RFC 9562, section 5.7) that bear their time."""
+"""Typed ids of the wire: their patterns, and UUIDv7 gift ids (RFC 9562, section 5.7), which contain their time."""
 
 import secrets
 from typing import Annotated
 
 from msgspec import Meta
 
-# `$` alone would let a final newline through in Python's dialect; ECMAScript reads the look-ahead the same way.
+# In Python, `$` alone would accept a final newline. The look-ahead means the same in ECMAScript.
 _NAME = r"^[A-Za-z0-9_.-]{1,64}$(?!\n)"
 _UUID7 = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$(?!\n)"
 
@@ -27,5 +27,5 @@ def uuid7(now_ms: int) -> str:
 
 
 def uuid7_ms(uuid: str) -> int:
-    """The Unix milliseconds that a UUIDv7 bears."""
+    """The time in a UUIDv7, in Unix milliseconds."""
     return int(uuid[:8] + uuid[9:13], 16)

@@ -1,4 +1,4 @@
-"""Likes: counted, attributed, and told as totals."""
+"""Likes: counted by user, and shown as totals."""
 
 from typing import Annotated, ClassVar
 
@@ -14,7 +14,7 @@ class SendLikes(Command, frozen=True, tag="likes.send"):
 
 
 class Liker(Struct, frozen=True):
-    """Who liked how often in this broadcast."""
+    """A person, and how often they liked in this broadcast."""
 
     user: Named
     count: int

@@ -6,7 +6,7 @@ from protocol.wire import Command, Ok
 
 
 class Ping(Command, frozen=True, tag="ping"):
-    """Ask for a sign of life."""
+    """Ask for a reply, and the server's clock."""
 
     for_listeners: ClassVar[bool] = True
 

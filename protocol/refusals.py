@@ -1,4 +1,4 @@
-"""Why a command was refused: the socket stays, and the reply says the reason."""
+"""Why a command was refused. The socket stays open, and the reply has the reason."""
 
 from enum import StrEnum
 from typing import Any
@@ -22,12 +22,12 @@ class Reason(StrEnum):
 class Refusal(Reason):
     """The reasons of the room, of chat and of money."""
 
-    BAD_COMMAND = "bad_command", "The command is not of the protocol's shape."
+    BAD_COMMAND = "bad_command", "The command is malformed."
     NOT_ALLOWED = "not_allowed", "Your role may not do this."
     RATE_LIMITED = "rate_limited", "Too many commands; try again a little later."
     BAD_TOKEN = "bad_token", "The token is not valid for this session."
     ROOM_NOT_LIVE = "room_not_live", "The room is not live."
-    UNAVAILABLE = "unavailable", "The room cannot take this just now; try again."
+    UNAVAILABLE = "unavailable", "The room is unavailable for a moment; try again."
     MUTED = "muted", "You are muted in this room."
     SLOW_MODE = "slow_mode", "Slow mode is on; wait before the next message."
     BLOCKED_WORDS = "blocked_words", "The message has words that this room does not allow."
@@ -39,7 +39,7 @@ class Refusal(Reason):
     GIFTS_OFF = "gifts_off", "Gifts are switched off in this room."
     CONFLICT = "conflict", "This gift id was used before for another gift."
     EXPIRED_ID = "expired_id", "The gift id's time is too far from now; make a new gift with a new id."
-    SELF_GIFT = "self_gift", "One cannot send gifts to oneself."
+    SELF_GIFT = "self_gift", "You cannot send gifts to yourself."
     RECEIVER_NOT_ELIGIBLE = "receiver_not_eligible", "This person cannot receive gifts here."
     SPEND_LIMIT = "spend_limit", "The spend limit is reached."
     WALLET_FROZEN = "wallet_frozen", "This wallet is frozen."
@@ -48,7 +48,7 @@ class Refusal(Reason):
 
 
 class Refused(Exception):
-    """Raised by features; `session` turns it into the reply `refused`. `data` holds the reason's own fields."""
+    """Features raise this; `edge.commands` turns it into the reply `refused`. `data` has the reason's extra fields."""
 
     def __init__(self, reason: Reason, *, retry_after_ms: int | None = None, **data: Any) -> None:
         super().__init__(reason)

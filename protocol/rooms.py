@@ -1,4 +1,4 @@
-"""A room's own state: settings, what a newcomer is told of it, and the events of its life."""
+"""A room's own state: its settings, the snapshot for newcomers, and the events when it changes."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ Status = Literal["offline", "live", "paused", "ended", "suspended"]
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a host may set. `slow_mode_s` 0 is off; `chat_per_s` is the room's budget of chat, the rest is hidden."""
+    """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden."""
 
     chat: bool = True
     gifts: bool = True
@@ -22,7 +22,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShownSettings(Struct, frozen=True):
-    """The settings that everybody in the room may see: not the list of blocked words."""
+    """The settings that everybody in the room may see, so without the list of blocked words."""
 
     chat: bool
     gifts: bool
@@ -31,7 +31,7 @@ class ShownSettings(Struct, frozen=True):
 
 
 class Viewers(Struct, frozen=True):
-    """People watching: now, at most, and different ones in this broadcast."""
+    """People watching: now, the most at once, and how many different ones in this broadcast."""
 
     now: int
     peak: int
@@ -62,7 +62,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 
 class RoomUpdated(Event, frozen=True, tag="room.updated"):
-    """What changed of the room; what is absent did not."""
+    """The room changed. Absent fields did not."""
 
     title: str | UnsetType = UNSET
     host: Named | UnsetType = UNSET
@@ -79,7 +79,7 @@ class RoomPaused(Event, frozen=True, tag="room.paused"):
 
 
 class RoomResumed(Event, frozen=True, tag="room.resumed"):
-    """The host goes on."""
+    """The host resumed."""
 
     status: Status
 

@@ -1,4 +1,4 @@
-"""What belongs to one connection: the welcome, notices, refusals, the wallet's changes."""
+"""Messages of one connection: the welcome, notices, refusals, changes of the wallet."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -9,20 +9,20 @@ from protocol.wire import Command, Message, Ok, Role
 
 
 class RefreshSession(Command, frozen=True, tag="session.refresh"):
-    """A newer token of the same person, so that the socket may stay when the old one runs out."""
+    """A newer token of the same person, so that the socket can stay when the old one expires."""
 
     for_listeners: ClassVar[bool] = True
     token: Annotated[str, Meta(min_length=1, max_length=4_096)]
 
 
 class RefreshSessionOk(Ok, frozen=True, tag="ok"):
-    """The socket stays until then at least."""
+    """The new token was accepted. It expires at `expires_ms`."""
 
     expires_ms: int
 
 
 class Refuse(Message, frozen=True, kw_only=True, tag="refused"):
-    """The command was not carried out. A reason's own fields stand beside these."""
+    """The command was not carried out. Some reasons add fields to these."""
 
     ref: str | None
     reason: str
@@ -31,7 +31,7 @@ class Refuse(Message, frozen=True, kw_only=True, tag="refused"):
 
 
 class You(Struct, frozen=True, kw_only=True):
-    """The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` tells it then."""
+    """The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` has it later."""
 
     user_id: str
     name: str
@@ -77,9 +77,9 @@ class Cause(StrEnum):
 
 
 class WalletChanged(Message, frozen=True, kw_only=True, tag="wallet.changed"):
-    """The balance of this socket's user. `entry` is the ledger's `epoch-n`: an older one is not news.
+    """The balance of this socket's user. `entry` is the ledger's `epoch-n`: ignore a balance with an older one.
 
-    `reopened`, for those whose welcome had no balance, has neither `ref` nor `entry`: whatever has an entry is newer.
+    After a welcome without a balance, `reopened` has neither `ref` nor `entry`: any balance with an entry is newer.
     """
 
     coins: int
@@ -89,7 +89,7 @@ class WalletChanged(Message, frozen=True, kw_only=True, tag="wallet.changed"):
 
 
 class Notice(Message, frozen=True, kw_only=True, omit_defaults=True, tag="notice"):
-    """Something about the delivery itself."""
+    """A notice about the delivery itself: chat was hidden, or the node is stopping."""
 
     kind: Literal["hidden", "draining"]
     count: int | None = None

@@ -6,7 +6,7 @@ from protocol.wire import Delivery, Event, Named
 
 
 class ViewersCounted(Event, frozen=True, tag="viewers.counted"):
-    """`now` here, `peak` and `unique` in this broadcast; `joined` is a sample of those who came."""
+    """Viewers `now`, and `peak` and `unique` in this broadcast. `joined` is a sample of those who joined."""
 
     delivery: ClassVar[Delivery] = Delivery.LATEST
     now: int

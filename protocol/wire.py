@@ -14,7 +14,7 @@ SUBPROTOCOLS: dict[str, Codec] = {"liveroom.v1.json": "json", "liveroom.v1.msgpa
 
 
 class Delivery(Enum):
-    """What may happen to an event under load. Every event type declares one."""
+    """What may happen to an event under load. Every event type declares its class."""
 
     KEPT = "kept"  # never dropped: money, moderation, room state
     DROPPABLE = "droppable"  # sampled per room when over budget: chat
@@ -22,14 +22,14 @@ class Delivery(Enum):
 
 
 class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """What a client asks for. `ref` is echoed in exactly one reply. `for_listeners`: overlays may, too."""
+    """A client's request. Exactly one reply repeats its `ref`. Overlays may send it, too, if `for_listeners`."""
 
     for_listeners: ClassVar[bool] = False
     ref: Ref | None = None
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """What happened in a room. The room store gives `seq` (contiguous per epoch) and `at_ms`."""
+    """Something that happened in a room. The room store sets `seq` (contiguous per epoch) and `at_ms`."""
 
     delivery: ClassVar[Delivery] = Delivery.KEPT
     id: str
@@ -39,17 +39,17 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="ty
 
 
 class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What one socket alone is told: replies, notices, the welcome."""
+    """A message to one socket alone: replies, notices, the welcome."""
 
 
 class Ok(Message, frozen=True, kw_only=True, tag="ok"):
-    """A command was carried out. Features add their fields by subclass."""
+    """A command was carried out. Features add fields in subclasses."""
 
     ref: str | None = None
 
 
 class User(Struct, frozen=True, kw_only=True):
-    """A person as others see one."""
+    """A person, as others see them."""
 
     user_id: UserId
     name: str
@@ -58,7 +58,7 @@ class User(Struct, frozen=True, kw_only=True):
 
 
 class Named(Struct, frozen=True):
-    """Who, in boards and hosts: an id and a display name."""
+    """A person on a board, or a host: an id and a display name."""
 
     user_id: UserId
     name: str
@@ -77,5 +77,5 @@ class Rank(Struct, frozen=True):
 
 
 def encode(message: Struct) -> bytes:
-    """JSON bytes of a message or an event: the canonical form, also the one in histories."""
+    """The JSON bytes of a message or an event. This is the canonical form, which histories keep."""
     return msgspec.json.encode(message)

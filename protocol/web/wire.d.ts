@@ -42,7 +42,7 @@ export interface SendChat {
   ref?: string | null;
 }
 
-/** Give. The same `id` again is the same gift, paid once. */
+/** Send a gift. The same `id` again is the same gift, and is paid once. */
 export interface SendGift {
   type: "gifts.send";
   id: string;
@@ -61,20 +61,20 @@ export interface SendLikes {
   ref?: string | null;
 }
 
-/** Ask for a sign of life. */
+/** Ask for a reply, and the server's clock. */
 export interface Ping {
   type: "ping";
   ref?: string | null;
 }
 
-/** A newer token of the same person, so that the socket may stay when the old one runs out. */
+/** A newer token of the same person, so that the socket can stay when the old one expires. */
 export interface RefreshSession {
   type: "session.refresh";
   token: string;
   ref?: string | null;
 }
 
-/** The message stands in the room's history as `seq`; a hidden one was over the room's budget, and nobody saw it. */
+/** The message has this `seq` in the room's history. A `hidden` one was over the room's budget: nobody saw it. */
 export interface SendChatOk {
   type: "ok";
   id: string;
@@ -100,7 +100,7 @@ export interface Combo {
   count: number;
 }
 
-/** A command was carried out. Features add their fields by subclass. */
+/** A command was carried out. Features add fields in subclasses. */
 export interface Ok {
   type: "ok";
   ref: string | null;
@@ -113,7 +113,7 @@ export interface PingOk {
   ref: string | null;
 }
 
-/** The socket stays until then at least. */
+/** The new token was accepted. It expires at `expires_ms`. */
 export interface RefreshSessionOk {
   type: "ok";
   expires_ms: number;
@@ -137,7 +137,7 @@ export interface Rank {
   coins: number;
 }
 
-/** Who, in boards and hosts: an id and a display name. */
+/** A person on a board, or a host: an id and a display name. */
 export interface Named {
   user_id: string;
   name: string;
@@ -154,7 +154,7 @@ export interface ChatSent {
   replayed?: boolean;
 }
 
-/** A person as others see one. */
+/** A person, as others see them. */
 export interface User {
   user_id: string;
   name: string;
@@ -180,7 +180,7 @@ export interface GiftSent {
   replayed?: boolean;
 }
 
-/** The catalogue entry as an event carries it. */
+/** The catalogue entry, as an event shows it. */
 export interface ShownGift {
   id: string;
   name: string;
@@ -196,7 +196,7 @@ export interface Animation {
   duration_ms: number;
 }
 
-/** A streak is over: for showing only, the sums are in the gifts. */
+/** A streak is over. This is only for display: the sums are in the gifts. */
 export interface GiftComboEnded {
   type: "gifts.combo_ended";
   combo: Combo;
@@ -227,13 +227,13 @@ export interface LikesCounted {
   replayed?: boolean;
 }
 
-/** Who liked how often in this broadcast. */
+/** A person, and how often they liked in this broadcast. */
 export interface Liker {
   user: Named;
   count: number;
 }
 
-/** What changed of the room; what is absent did not. */
+/** The room changed. Absent fields did not. */
 export interface RoomUpdated {
   type: "room.updated";
   title?: string;
@@ -248,7 +248,7 @@ export interface RoomUpdated {
   replayed?: boolean;
 }
 
-/** The settings that everybody in the room may see: not the list of blocked words. */
+/** The settings that everybody in the room may see, so without the list of blocked words. */
 export interface ShownSettings {
   chat: boolean;
   gifts: boolean;
@@ -266,7 +266,7 @@ export interface RoomPaused {
   replayed?: boolean;
 }
 
-/** The host goes on. */
+/** The host resumed. */
 export interface RoomResumed {
   type: "room.resumed";
   status: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
@@ -296,7 +296,7 @@ export interface RoomSuspended {
   replayed?: boolean;
 }
 
-/** `now` here, `peak` and `unique` in this broadcast; `joined` is a sample of those who came. */
+/** Viewers `now`, and `peak` and `unique` in this broadcast. `joined` is a sample of those who joined. */
 export interface ViewersCounted {
   type: "viewers.counted";
   now: number;
@@ -309,7 +309,7 @@ export interface ViewersCounted {
   replayed?: boolean;
 }
 
-/** The command was not carried out. A reason's own fields stand beside these. */
+/** The command was not carried out. Some reasons add fields to these. */
 export interface Refuse {
   type: "refused";
   ref: string | null;
@@ -332,7 +332,7 @@ export interface Welcome {
   server_time_ms: number;
 }
 
-/** The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` tells it then. */
+/** The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` has it later. */
 export interface You {
   user_id: string;
   name: string;
@@ -360,7 +360,7 @@ export interface Snapshot {
   open_combos: OpenCombo[];
 }
 
-/** People watching: now, at most, and different ones in this broadcast. */
+/** People watching: now, the most at once, and how many different ones in this broadcast. */
 export interface Viewers {
   now: number;
   peak: number;
@@ -382,7 +382,7 @@ export interface Heartbeat {
   type: "heartbeat";
 }
 
-/** The balance of this socket's user. `entry` is the ledger's `epoch-n`: an older one is not news. */
+/** The balance of this socket's user. `entry` is the ledger's `epoch-n`: ignore a balance with an older one. */
 export interface WalletChanged {
   type: "wallet.changed";
   coins: number;
@@ -391,7 +391,7 @@ export interface WalletChanged {
   entry: string | null;
 }
 
-/** Something about the delivery itself. */
+/** A notice about the delivery itself: chat was hidden, or the node is stopping. */
 export interface Notice {
   type: "notice";
   kind: Open<"draining" | "hidden">;

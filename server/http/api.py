@@ -29,7 +29,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class HttpError(Exception):
-    """An answer that is an error. `data` are fields of its own."""
+    """An error answer. `data` has its extra fields."""
 
     def __init__(self, status: int, reason: str, message: str, **data: Any) -> None:
         super().__init__(reason)
@@ -37,7 +37,7 @@ class HttpError(Exception):
 
 
 class Gate(NamedTuple):
-    """What guards every endpoint: the service key, and the store that remembers Idempotency-Keys."""
+    """What every endpoint checks: the service key, and the store that remembers Idempotency-Keys."""
 
     service_key: str
     store: Store | ClusterStore
@@ -68,7 +68,7 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
 def route(
     path: str, endpoint: Endpoint, *, method: str = "GET", summary: str, body: Any = None, open: bool = False
 ) -> Route:
-    """A route; all but `open` ones need the service key, and writes honour Idempotency-Key."""
+    """Make a route. It needs the service key unless it is `open`, and writes honour Idempotency-Key."""
     DESCRIBED[(path, method)] = Described(summary, body, open=open)
     if not open:
         endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT") else endpoint)
@@ -76,7 +76,7 @@ def route(
 
 
 async def body(request: Request, kind: type[T]) -> T:
-    """The request's body as a type. None at all is an error, for it may have been lost on the way. Raises HttpError."""
+    """Decode the request's body. An empty one is an error, because it may have been lost. Raises HttpError."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
@@ -87,7 +87,7 @@ async def body(request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(bytes(data), type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise HttpError(400, "bad_request", f"The body is not right: {error}") from None
+        raise HttpError(400, "bad_request", f"The body is not valid: {error}") from None
 
 
 def room_id_of(request: Request) -> RoomId:
@@ -117,7 +117,7 @@ def _with_key(endpoint: Endpoint) -> Endpoint:
 
 
 def _answering_errors(endpoint: Endpoint) -> Endpoint:
-    """The one place where an endpoint's errors become responses."""
+    """Turn an endpoint's errors into responses. Nothing else does."""
 
     async def answered(request: Request) -> Response:
         try:
@@ -129,7 +129,7 @@ def _answering_errors(endpoint: Endpoint) -> Endpoint:
         except Refused as refused:
             status = 503 if refused.reason is Refusal.WALLET_UNAVAILABLE else 409
             return _error(status, refused.reason.value, refused.reason.sentence, refused.data)
-        except ClientDisconnect:  # a body that stopped half-way: nothing was done, and nobody is left to hear it
+        except ClientDisconnect:  # the body stopped half-way: nothing was done, and nobody reads the answer
             log.debug("http_body_cut", path=request.url.path)
             return Response(status_code=400)
         except (StoreError, SQLAlchemyError) as error:
@@ -145,7 +145,7 @@ def _error(status: int, reason: str, message: str, data: dict[str, Any]) -> Resp
 
 
 class _First(Struct, frozen=True):
-    """The first answer to a key: `status` 0 while it is being made."""
+    """The first answer to an Idempotency-Key. `status` is 0 until it is ready."""
 
     fingerprint: str
     status: int
@@ -153,7 +153,7 @@ class _First(Struct, frozen=True):
 
 
 def _once(endpoint: Endpoint) -> Endpoint:
-    """A repeated Idempotency-Key gets the first answer again; with another payload it is a conflict."""
+    """Give a repeated Idempotency-Key its first answer again. With another payload it is a conflict."""
 
     async def once(request: Request) -> Response:
         key = request.headers.get("idempotency-key")
@@ -170,7 +170,7 @@ def _once(endpoint: Endpoint) -> Endpoint:
         try:
             response = await endpoint(request)
         except BaseException:
-            await store.call("DEL", name)  # nothing was decided: the same key may try again
+            await store.call("DEL", name)  # nothing was decided, so the client may use the key again
             raise
         done = msgspec.json.encode(_First(payload, response.status_code, msgspec.Raw(bytes(response.body))))
         await store.call("SET", name, done, "EX", limits.IDEMPOTENCY_S)
@@ -180,7 +180,7 @@ def _once(endpoint: Endpoint) -> Endpoint:
 
 
 async def _whole_body(request: Request) -> bytes:
-    """Read the body once; `Request.stream` then gives it again."""
+    """Read the whole body, and keep it for `Request.stream` to return again."""
     if int(request.headers.get("content-length", "0") or 0) > limits.BODY_BYTES_MAX:
         raise HttpError(413, "too_large", f"The body may have {limits.BODY_BYTES_MAX} bytes.")
     data = bytearray()
@@ -213,7 +213,7 @@ async def _server_error(request: Request, error: Exception) -> Response:
 
 
 def install(app: Starlette, gate: Gate) -> None:
-    """Guard the endpoints; Starlette's own errors speak JSON too."""
+    """Give the endpoints their gate, and answer Starlette's own errors as JSON, too."""
     app.state.gate = gate
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _server_error)

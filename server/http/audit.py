@@ -1,4 +1,4 @@
-"""The audit over HTTP: the figures of the newest one that the journal process made."""
+"""The audit over HTTP: the figures of the journal process's newest audit."""
 
 from sqlalchemy import Engine
 from starlette.requests import Request

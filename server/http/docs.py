@@ -12,7 +12,7 @@ from server.http.api import DESCRIBED, answer, route
 
 
 def document() -> dict[str, Any]:
-    """OpenAPI 3.1 of every route that was described."""
+    """The OpenAPI 3.1 document of every route."""
     bodies = [described.body for described in DESCRIBED.values() if described.body is not None]
     schemas, components = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(bodies, schemas, strict=True))

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, how is it doing."""
+"""Whether the node is alive, whether it is ready, and its metrics."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ class _Health:
         return answer({"status": "ok"})
 
     async def readyz(self, _request: Request) -> Response:
-        """Ready while it takes newcomers; money may be away, chat goes on."""
+        """Ready while the node takes newcomers. The wallet store may be away: chat goes on without it."""
         parts = self._parts()
         ready = not self._draining() and parts["room_store"] and parts["bus"]
         state = "draining" if self._draining() else "ready" if ready else "waiting"
@@ -33,7 +33,7 @@ class _Health:
 
 
 def routes(parts: Parts, draining: Callable[[], bool], registry: CollectorRegistry) -> list[Route]:
-    """`parts` says by name which store answers."""
+    """The routes. `parts` says by name which store answers."""
     health = _Health(parts, draining, registry)
     return [
         route("/healthz", health.healthz, summary="Alive", open=True),

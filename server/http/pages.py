@@ -20,10 +20,10 @@ HEADERS = {
         "form-action 'none'; frame-ancestors 'self'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # a token may stand in the page's address
+    "Referrer-Policy": "no-referrer",  # the page's URL may contain a token
     "Cache-Control": "no-cache",
 }
-TYPES = {".js": "text/javascript", ".ts": "text/plain"}  # for .ts the system says that it is a film
+TYPES = {".js": "text/javascript", ".ts": "text/plain"}  # the system takes .ts for a video
 
 
 class Files(StaticFiles):
@@ -47,14 +47,14 @@ class Files(StaticFiles):
 
 
 def preloads(folder: Path) -> str:
-    """Every module of a page: a browser fetches them all at once, not each when another has named it."""
+    """Every module of a page, so that a browser fetches them all at once, and not one after the other."""
     owners = ((WEB, folder), (WEB, SHARED), (CLIENT, CLIENT))
     paths = [path.relative_to(top).as_posix() for top, below in owners for path in sorted(below.rglob("*.js"))]
     return ", ".join(f"</web/{path}>; rel=modulepreload" for path in paths)
 
 
 def page(folder: Path) -> Route:
-    """`/<folder>/{room}`: its index.html, whatever the room."""
+    """Serve the folder's index.html at `/<folder>/{room}`, for any room."""
     headers = {**HEADERS, "Link": preloads(folder)}
 
     async def show(_request: Request) -> Response:
@@ -68,7 +68,7 @@ async def home(_request: Request) -> Response:
 
 
 def routes(development: bool) -> list[BaseRoute]:
-    """A page for each folder that has one, and the files: `/web/liveroom.js` is the protocol's."""
+    """A route for each folder with a page, and for all files. `/web/liveroom.js` comes from the protocol package."""
     found: list[BaseRoute] = [
         *(page(index.parent) for index in sorted(WEB.glob("*/index.html"))),
         Mount("/web/gifts", Files(directory=SHARED / "gifts")),  # catalogues and stored events have these addresses

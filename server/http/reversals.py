@@ -24,20 +24,20 @@ SetStatus = Callable[[str, str], Awaitable[Adjusted]]
 
 
 class Reason(Struct, frozen=True, forbid_unknown_fields=True):
-    """Why."""
+    """The reason for an order."""
 
     reason: Text = ""
 
 
 class RefundOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """Why, and whose gift it is where two viewers used one id."""
+    """The reason, and whose gift it is if two viewers used one id."""
 
     reason: Text = ""
     user_id: UserId | None = None
 
 
 class Freeze(Struct, frozen=True, forbid_unknown_fields=True):
-    """An order to freeze or unfreeze a wallet; its id makes a repetition harmless."""
+    """An order to freeze or unfreeze a wallet. It is safe to repeat with the same id."""
 
     id: TopUpId
 
@@ -80,7 +80,7 @@ def _id_of(request: Request, name: str, kind: object) -> str:
     try:
         return str(msgspec.convert(request.path_params[name], kind))
     except msgspec.ValidationError:
-        raise HttpError(400, "bad_request", f"This is no {name} id.") from None
+        raise HttpError(400, "bad_request", f"This is not a valid {name} id.") from None
 
 
 async def _reversed(order: Awaitable[Reversed], name: str) -> Response:

@@ -1,4 +1,4 @@
-"""Rooms over HTTP: make one, look at it, and move it through its life."""
+"""Rooms over HTTP: create, change and read them, and start, pause or end their broadcasts."""
 
 from starlette.requests import Request
 from starlette.responses import Response

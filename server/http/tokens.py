@@ -1,4 +1,4 @@
-"""Tokens over HTTP: the host platform asks for one per person and room; in development anybody may."""
+"""Tokens over HTTP: the host platform requests one per person and room; in development anybody may."""
 
 from typing import Annotated
 
@@ -35,7 +35,7 @@ class _Tokens:
         return self._sign(await body(request, NewToken))
 
     async def dev(self, request: Request) -> Response:
-        """Development only: `user`, and maybe `name`, `role`, `room`, `ttl_s`."""
+        """Development only. The query has `user`, and optionally `name`, `role`, `room`, `ttl_s`."""
         asked: dict[str, object] = {"role": "viewer", **dict(request.query_params)}
         asked["sub"] = asked.pop("user", "")
         asked.setdefault("name", str(asked["sub"]).capitalize())

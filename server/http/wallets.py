@@ -1,4 +1,4 @@
-"""Wallets over HTTP: what one holds, top-ups, and its journal entries."""
+"""Wallets over HTTP: balances, top-ups, journal entries and viewers' own limits."""
 
 import re
 from typing import Annotated
@@ -19,7 +19,7 @@ _ENTRY_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}$")
 
 
 class Limit(Struct, frozen=True, forbid_unknown_fields=True):
-    """A viewer's own limit per UTC day; null lifts it (from tomorrow on)."""
+    """A viewer's own limit per UTC day. Null removes it, from tomorrow on."""
 
     coins_per_day: Annotated[int, Meta(ge=1, le=limits.TOPUP_COINS_MAX)] | None
 

@@ -1,4 +1,4 @@
-"""The node process: uvicorn with our handshake, and a stop that lets every socket know before anything is closed."""
+"""The node process: uvicorn with our handshake, and a stop that tells every socket before anything is closed."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """uvicorn alone would send 1012 to everybody at once; here a signal begins the drain first."""
+    """uvicorn's server, which would send 1012 to everybody at once. Here a signal first starts the drain."""
 
     def __init__(self, config: uvicorn.Config, node: Node) -> None:
         super().__init__(config)
@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
             self.force_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """uvicorn's, ten times a second; now and then it looks for requests that do not end."""
+        """As uvicorn's, ten times a second, but every REAP_EVERY_S it also closes requests that never end."""
         if counter % int(limits.REAP_EVERY_S * 10) == 0:
             reaped = reap(list(self.server_state.connections), asyncio.get_running_loop().time())
             if reaped:
@@ -48,18 +48,18 @@ class Server(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.DRAIN_S_MAX):
                     await self._node.sessions.drain()
-        finally:  # whatever becomes of the drain: a second signal would begin none
+        finally:  # even if the drain fails, because a second signal does not start another
             self.should_exit = True
 
 
 def listen(settings: Settings, port: int | None = None, *, shared: bool = False) -> socket.socket:
-    """A listening socket; `shared` with the other workers, among whom the kernel spreads who comes.
+    """Open a listening socket. If `shared`, all workers have the port, and the kernel spreads connections over them.
 
     Raises Unusable when the port is taken.
     """
     port = settings.port if port is None else port
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: else asyncio sets no TCP_NODELAY
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio needs the protocol for NODELAY
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -75,7 +75,7 @@ def listen(settings: Settings, port: int | None = None, *, shared: bool = False)
 
 
 def raise_file_limit() -> None:
-    """As many sockets as the system lets this process have."""
+    """Allow this process as many sockets as the system permits."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -93,7 +93,7 @@ def run(settings: Settings) -> None:
         ws_ping_interval=None,  # the wheel pings
         ws_ping_timeout=None,
         ws_per_message_deflate=False,  # never a deflate context per socket
-        access_log=False,  # addresses hold tokens
+        access_log=False,  # URLs contain tokens
         log_level="warning",
         timeout_graceful_shutdown=int(limits.DRAIN_S_MAX) or 1,
         lifespan="on",
@@ -102,9 +102,9 @@ def run(settings: Settings) -> None:
     if settings.own_port is not None:
         listeners.append(listen(settings, settings.own_port))
     gc.collect()
-    gc.freeze()  # what is loaded by now stays: full collections need not look at it
+    gc.freeze()  # everything loaded so far stays, so full collections can skip it
     gc.set_threshold(50_000, 50, 100)
     server = Server(config, node)
     server.run(sockets=listeners)
     if not server.started:
-        raise Unusable("The node could not start; a store or the journal does not answer (see the log above).")
+        raise Unusable("The node could not start: a store or the journal does not answer (see the log above).")

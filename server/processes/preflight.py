@@ -1,4 +1,4 @@
-"""What can be known to be wrong before anything starts: one sentence instead of a child that dies again and again."""
+"""Checks the settings before anything starts: one sentence instead of a child process that dies again and again."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from server.store.cluster import SCHEME, seeds
 
 
 def check(settings: Settings) -> None:
-    """Raises Unusable."""
+    """Check everything. Raises Unusable."""
     for name, url in (("LIVEROOM_WALLET_URL", settings.wallet_url), ("LIVEROOM_ROOM_URL", settings.room_url)):
         if url is not None:
             _check_store(name, url)
@@ -30,9 +30,9 @@ def _check_store(name: str, url: str) -> None:
 
 
 def _check_sqlite_folder(settings: Settings) -> None:
-    """SQLite makes the file, not the folder; the data folder itself is made at start."""
+    """Check that the folder exists: SQLite creates the file only. (The default data folder is made at start.)"""
     if settings.journal_url is None:
         return
     parsed = make_url(settings.journal_url)
     if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).parent.is_dir():
-        raise Unusable(f"LIVEROOM_JOURNAL_URL names a folder that is not there: {Path(parsed.database).parent}.")
+        raise Unusable(f"LIVEROOM_JOURNAL_URL names a folder that does not exist: {Path(parsed.database).parent}.")

@@ -1,4 +1,4 @@
-"""Gifts that no node came to show: noted as the log is read, looked for in their rooms when old enough, shown once."""
+"""Shows paid gifts that no node has shown: notes them from the log, looks in their rooms after a while, shows them."""
 
 import asyncio
 from collections import deque
@@ -27,11 +27,11 @@ from server.store.cluster import ClusterStore
 log = structlog.get_logger()
 
 _ENTRY = msgspec.json.Decoder(GiftEntry)
-ReadLogs = Callable[[dict[int, str], int], Awaitable[Logs]]  # where to begin, and how many entries at most
+ReadLogs = Callable[[dict[int, str], int], Awaitable[Logs]]  # takes where to begin, and the maximum of entries
 
 
 class Noted(NamedTuple):
-    """What is remembered of an entry until it is old enough; `gift_id` is empty when it is no gift."""
+    """What we remember of an entry until it is old enough. `gift_id` is empty if the entry is not a gift."""
 
     epoch: int
     n: int
@@ -41,25 +41,25 @@ class Noted(NamedTuple):
 
 
 class Retell:
-    """How far the rooms were told is kept in the room store itself: if that loses its tail, so does this.
+    """Finds and shows gifts that no room has shown. The room store keeps how far this has come.
 
-    On a cluster this and what was shown may lie on two primaries: when one of them is replaced, the whole log is
-    looked at again, as far back as it goes.
+    If the room store loses its latest writes, it loses this watermark with them. On a cluster the two may be on
+    different primaries: when one is replaced, the whole log is checked again, as far back as it goes.
     """
 
     def __init__(self, history: History, clock: Clock, read_logs: ReadLogs) -> None:
         self._history = history
         self._clock = clock
         self._read_logs = read_logs
-        self._read: dict[int, Position] = {}  # up to where the log was looked at, by us or by the drain
+        self._read: dict[int, Position] = {}  # how far we or the drain have read the log
         self._noted: dict[int, deque[Noted]] = {}
         self._up_to_date: set[int] = set()
-        self._of = ""  # the room store that `shown` is of: another one may have lost more
+        self._of = ""  # identity of the room store that `shown` is from: another one may have lost more
         self.shown: dict[int, Position] | None = None
         self.retold = 0
 
     async def begin(self) -> None:
-        """Learn once of a store how far the rooms were told; then what the drain reads is noted. Raises StoreError."""
+        """Read the watermarks, once per store. After that, `note` takes what the drain reads. Raises StoreError."""
         of = self._history.store.identity
         if self.shown is None or self._of != of:
             self.shown, self._of = None, of
@@ -69,18 +69,18 @@ class Retell:
             self._up_to_date.clear()
 
     def note(self, after: dict[int, Position], logs: Logs) -> None:
-        """What the drain has read behind `after`: where nothing lies between, it need not be read again."""
+        """Note what the drain has read after `after`. If it leaves no hole, we need not read it again."""
         for partition, position in after.items():
             if partition in self._read and position <= self._read[partition] and self._has_room(partition):
                 self._note(partition, logs.get(partition, []))
                 self._up_to_date.add(partition)
 
     async def once(self) -> None:
-        """One round over all partitions; the once-key makes a second showing nothing. Raises StoreError."""
+        """One round over all partitions. The once-key prevents that a gift is shown twice. Raises StoreError."""
         try:
             await self._once()
         except BaseException:
-            self.shown = None  # what was noted may be gone with this round: from the beginning
+            self.shown = None  # this round may have lost notes: start from the watermarks again
             self._read.clear()
             raise
 
@@ -89,7 +89,7 @@ class Retell:
         assert self.shown is not None
         behind = [p for p in self._read if p not in self._up_to_date and self._has_room(p)]
         self._up_to_date.clear()
-        # More than the drain takes at a time, so that after a start it is caught up with.
+        # More than the drain takes at a time, so that we catch up with it after a start.
         logs = await self._read_logs({p: after(self._read[p]) for p in behind}, 2 * limits.DRAIN_BATCH)
         for partition, found in logs.items():
             self._note(partition, found)
@@ -120,7 +120,7 @@ class Retell:
     def _note(self, partition: int, found: Entries) -> None:
         noted, read = self._noted[partition], self._read[partition]
         for entry in found:
-            if isinstance(entry, LogEntry) and (entry.epoch, entry.n) > read:  # the ledger sets the unreadable aside
+            if isinstance(entry, LogEntry) and (entry.epoch, entry.n) > read:  # the ledger handles unreadable entries
                 about = entry.about
                 gift_id = about.id if entry.kind is GIFT else ""
                 noted.append(Noted(entry.epoch, entry.n, entry.at_ms, about.room or "", gift_id))
@@ -132,7 +132,7 @@ class Retell:
         by_room: dict[str, list[tuple[int, Noted]]] = {}
         for partition, found in old.items():
             for noted in found:
-                if noted.gift_id and now_ms - noted.at_ms <= limits.RETELL_UNTIL_MS:  # later nobody knows any more
+                if noted.gift_id and now_ms - noted.at_ms <= limits.RETELL_UNTIL_MS:  # later its once-key has expired
                     by_room.setdefault(noted.room, []).append((partition, noted))
         asked = [
             (room, gifts[first : first + limits.RETELL_ASKED])
@@ -148,17 +148,17 @@ class Retell:
         return {partition: sorted(found) for partition, found in missing.items()}
 
     async def _shown_as(self, room: str, gifts: list[tuple[int, Noted]]) -> list[bytes | None]:
-        """The seqs of a room's gifts, None for one that it has not shown. Raises StoreError."""
+        """The seqs of a room's gifts, None for each that it has not shown. Raises StoreError."""
         names = [keys.room(room, ONCE, noted.gift_id) for _, noted in gifts]
         return cast(list[bytes | None], await self._history.store.call("MGET", *names))
 
     async def _retell(self, partition: int, missing: list[Noted]) -> None:
-        """Read them again, for only where they stand is noted, and show them."""
+        """Read the entries again, because we noted only their positions, and show them."""
         while missing:
             first, last = missing[0], missing[-1]
             logs = await self._read_logs({partition: f"{first.epoch}-{first.n}"}, limits.DRAIN_BATCH)
             found = {(entry.epoch, entry.n): entry for entry in logs.get(partition, [])}
-            read_to = max(found, default=(last.epoch, last.n))  # a store that lost its tail has none of them
+            read_to = max(found, default=(last.epoch, last.n))  # empty if the store has lost its latest writes
             for noted in missing:
                 entry = found.get((noted.epoch, noted.n))
                 if isinstance(entry, LogEntry):
@@ -181,7 +181,7 @@ class Retell:
 
 
 def _take_old(noted: deque[Noted], now_ms: int) -> list[Noted]:
-    """Those whose node has had its moment; the younger ones wait."""
+    """Take the entries whose node has had time to show them. Younger ones wait."""
     old = []
     while noted and abs(now_ms - noted[0].at_ms) >= limits.RETELL_AFTER_MS:
         old.append(noted.popleft())
@@ -191,7 +191,7 @@ def _take_old(noted: deque[Noted], now_ms: int) -> list[Noted]:
 def drain_and_retell(
     engine: Engine, wallet: Store | ClusterStore, history: History, clock: Clock, tail: int = limits.LOG_TAIL
 ) -> Drain:
-    """A drain that tells rooms of gifts that they were never shown."""
+    """A drain that also shows rooms the gifts that no node has shown."""
     return Drain(engine, wallet, Retell(history, clock, partial(read_logs, wallet)), clock, tail)
 
 

@@ -1,4 +1,4 @@
-"""Everything on one machine: the embedded stores, the journal and a node, each a child that is started again."""
+"""Everything on one machine: embedded stores, journal and nodes, each a child process that is restarted."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Child:
-    """One supervised process: started again with a growing pause when it dies by itself."""
+    """One supervised process. When it dies, it is restarted after a growing pause."""
 
     def __init__(
         self, name: str, command: Callable[[], list[str]], environment: dict[str, str], inherited: tuple[int, ...]
@@ -53,9 +53,9 @@ class Child:
             *self._command(),
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor: it stops all in order
-            preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),
-            pass_fds=self._inherited,  # one thread, and prctl is all it does
+            start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops everything in order
+            preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),  # safe: one thread, and only prctl
+            pass_fds=self._inherited,
         )
 
     async def _keep(self) -> None:
@@ -67,7 +67,7 @@ class Child:
             code = await self._process.wait()
             if self._stopping:
                 return
-            if code == 2:  # it said why in one sentence, and would say it again
+            if code == 2:  # it said why in one sentence, and a restart would fail the same way
                 self.failed_code = code
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
@@ -81,7 +81,7 @@ class Child:
             await self._spawn()
 
     async def stop(self, timeout_s: float) -> None:
-        """Ask it to end, and make it when it does not."""
+        """Ask the process to end. Kill it after `timeout_s`."""
         self._stopping = True
         process = self._process
         if process is None or process.returncode is not None:
@@ -103,10 +103,10 @@ class Child:
 
 
 class DataFolder:
-    """The data folder, ours alone while we or a child of ours runs.
+    """The data folder, which no other supervisor may use while we or our children run.
 
-    Two locks: `lock` is the supervisor's; `children.lock` belongs to a file that the children inherit, so that what a
-    killed supervisor leaves behind is waited for, and another supervisor is refused at once.
+    There are two locks. `lock` is the supervisor's: another supervisor is refused at once. The children inherit
+    `children.lock`: after a supervisor was killed, the next one waits for the children that it left behind.
     """
 
     def __init__(self, path: Path) -> None:
@@ -115,7 +115,7 @@ class DataFolder:
         self._children: IO[str] | None = None
 
     async def take(self) -> None:
-        """Raises Unusable when it cannot be written or another server uses it."""
+        """Lock the folder. Raises Unusable when it is not writable or another server uses it."""
         try:
             self._path.mkdir(parents=True, exist_ok=True)
             self._own = (self._path / "lock").open("a+")
@@ -141,12 +141,12 @@ class DataFolder:
 
     @property
     def held(self) -> tuple[int, ...]:
-        """The descriptors that children inherit."""
+        """The file descriptors that children inherit."""
         return (self._children.fileno(),) if self._children is not None else ()
 
 
 class Supervisor:
-    """Starts in order, restarts what dies, stops in the reverse order."""
+    """Starts the children in order, restarts those that die, and stops them in reverse order."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -157,9 +157,9 @@ class Supervisor:
         self._stores: list[tuple[StoreKind, Child]] = []
 
     async def run(self) -> int:
-        """Until a signal; the exit code. Raises Unusable."""
+        """Run until a signal. Return the exit code. Raises Unusable."""
         await self._folder.take()
-        for port in self._ports():  # a taken one is told before anything is started
+        for port in self._ports():  # report a taken port before anything starts
             listen(self._settings, port).close()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -186,14 +186,14 @@ class Supervisor:
             self._nodes.append(await self._start_part("node", f"node {number + 1}", "--worker", str(number)))
 
     async def _start_part(self, part: str, name: str, *args: str) -> Child:
-        """A part of this program as a process of its own."""
+        """Start a part of this program as a separate process."""
         environment = child_environment(PYTHONUNBUFFERED="1")
         child = Child(name, lambda: [sys.executable, "-m", "server", part, *args], environment, self._folder.held)
         await self._start(child)
         return child
 
     def _ports(self) -> list[int]:
-        """The port for everybody, and each worker's own."""
+        """The shared port, and each worker's own."""
         own = range(self._settings.workers) if self._settings.workers > 1 else ()
         return [self._settings.port, *(self._settings.port + 1 + worker for worker in own)]
 
@@ -204,7 +204,7 @@ class Supervisor:
     async def _start_store(self, kind: StoreKind) -> None:
         socket = embedded.socket_path(kind, self._settings)
         with contextlib.suppress(FileNotFoundError):
-            socket.unlink()  # of a run that was killed; the folder's lock says that it is over
+            socket.unlink()  # left by a run that was killed; the folder's lock says that it has ended
         whole = embedded.take_mark(kind, self._settings)
         name, environment = f"{kind.name} store", child_environment()
         child = Child(name, lambda: embedded.command(kind, self._settings), environment, self._folder.held)
@@ -214,7 +214,7 @@ class Supervisor:
             await self._say_whole()
 
     async def _say_whole(self) -> None:
-        """The room store lost nothing: rooms keep their epochs, and whoever resumes gets all they missed."""
+        """Tell the room store that it lost nothing: rooms then keep their epochs, and clients resume without a gap."""
         store = Store("room", self._settings.room_address)
         await store.start()
         with contextlib.suppress(StoreError):
@@ -223,7 +223,7 @@ class Supervisor:
         await store.stop()
 
     async def _until_ready(self) -> None:
-        """Until the node takes newcomers; what keeps it from that is in its log."""
+        """Wait until the nodes take newcomers. If they do not, their log says why."""
         loop = asyncio.get_running_loop()
         told = loop.time()
         while not self._stopping.is_set():
@@ -248,7 +248,7 @@ class Supervisor:
         return b" 200 " in status
 
     async def _stop_all(self) -> None:
-        """The nodes first, together, so that the journal and the stores see their last gift."""
+        """Stop the nodes first, together, so that the journal and the stores get their last gifts."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limits.STOP_S_MAX
         await asyncio.gather(*(node.stop(limits.STORE_STOP_S) for node in self._nodes))
@@ -272,12 +272,12 @@ class Supervisor:
 
 
 def _reachable(host: str) -> str:
-    """An address that this machine can connect to for one that it listens on."""
+    """The address to connect to from this machine, for one that it listens on."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal; the exit code. Raises Unusable."""
+    """Serve until a signal. Return the exit code. Raises Unusable."""
 
     async def main() -> int:
         return await Supervisor(settings).run()

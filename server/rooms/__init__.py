@@ -1,1 +1,1 @@
-"""Rooms: who is there, what happened, and its way from the store to the sockets."""
+"""Rooms: their members, their events, and the events' path from the store to the sockets."""

@@ -1,4 +1,4 @@
-"""What a room is: from the store, from the events of its life, and who somebody is in it."""
+"""A room's definition, from the store and from `room.*` events, and people's roles in the room."""
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -9,7 +9,7 @@ from server.tokens import Claims
 
 
 class About(Struct, frozen=True, kw_only=True):
-    """What the room is, from the store."""
+    """The room's definition, as in the store."""
 
     status: Status
     title: str
@@ -32,7 +32,7 @@ def about_of(meta: dict[str, str]) -> About:
 
 
 def told(about: About, event: Event) -> About:
-    """The room after an event of its life; what is not told, such as its blocked words, is as before."""
+    """The room after a `room.*` event. What the event does not say, such as the blocked words, stays the same."""
     names = ("title", "host", "status", "broadcast_id", "started_at_ms")
     changed = {name: value for name in names if (value := getattr(event, name, UNSET)) is not UNSET}
     if (settings := getattr(event, "settings", UNSET)) is not UNSET:
@@ -45,10 +45,10 @@ def shown_settings(settings: Settings) -> ShownSettings:
 
 
 def granted(claims: Claims, room_id: str) -> Role:
-    """What a token makes of its person in a room: a host's without this `room` claim no more than a viewer's."""
+    """The role that a token grants in a room. A host's token without this `room` claim is only a viewer's."""
     return "viewer" if claims.role == "host" and claims.room != room_id else claims.role
 
 
 def role_in(about: About, user_id: str, granted: Role) -> Role:
-    """Whom somebody is in a room as it is now: its host is who the room names, or whom a token made one."""
+    """Somebody's role in the room now: `host` for a viewer whom the room names as its host, else as granted."""
     return "host" if granted == "viewer" and user_id == about.host.user_id else granted

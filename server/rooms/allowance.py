@@ -1,11 +1,11 @@
-"""What one socket may send: a bucket of tokens for its commands, and for all else that costs the loop time."""
+"""What one socket may send: a token bucket for its commands, and for other input that costs the loop time."""
 
 from protocol.wire import Role
 from server import limits
 
 
 class Allowance:
-    """One per socket. A command takes a token; so does a frame that brings none (see `Sessions.charge`)."""
+    """One per socket. A command takes a token, and so does a frame without a command (see `Commands.charge`)."""
 
     __slots__ = ("_bot", "_filled_at", "_tokens")
 
@@ -15,7 +15,7 @@ class Allowance:
         self._filled_at = 0.0
 
     def take(self, cost: float, now: float) -> int:
-        """Take tokens at `now`, the loop's time in seconds: 0, or ms to wait, or -1 for a flood."""
+        """Take tokens at `now`, the loop's time in seconds. Return 0, or the ms to wait, or -1 for a flood."""
         per_s = limits.BOT_COMMANDS_PER_S if self._bot else limits.COMMANDS_PER_S
         burst = limits.BOT_COMMANDS_BURST if self._bot else limits.COMMANDS_BURST
         if self._filled_at:

@@ -1,7 +1,7 @@
-"""From the bus to the rooms of this node: one order per room, no event twice, none missing without a word.
+"""From the bus to the rooms of this node: one order per room, no event twice, and no event lost silently.
 
-Pub/sub may lose messages; the seq tells. What is missing is read from the history; when that is not whole any more
-the room starts again at the store's state and its sockets come back to a gap and a snapshot.
+Pub/sub may lose messages, which shows in the seqs. The missing events are read from the history. If the history no
+longer has them all, the room starts again at the store's state, and its sockets come back to a gap and a snapshot.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Listener(Protocol):
-    """A room of this node as the fan-out sees it."""
+    """A room of this node, as the fan-out sees it."""
 
     id: str
     epoch: str
@@ -35,16 +35,16 @@ class Listener(Protocol):
 
 
 class _Subscription:
-    """A room's channel: what came early, and whether what is missing is being read."""
+    """A room's channel: events that came early, and whether missing events are being read."""
 
     __slots__ = ("again", "early", "early_epoch", "filling", "listener", "ready")
 
     def __init__(self, ready: "asyncio.Future[None]") -> None:
         self.listener: Listener | None = None
         self.early: dict[int, Recorded] = {}
-        self.early_epoch = b""  # of what came before the listener
+        self.early_epoch = b""  # of the events that came before the listener
         self.filling = False
-        self.again = False  # asked for while it was under way
+        self.again = False  # another fill was requested during this one
         self.ready = ready
 
 
@@ -79,7 +79,7 @@ class Fanout:
 
     # --- subscribing -------------------------------------------------------------------------------------------
     async def listen(self, room_id: str) -> None:
-        """Subscribe to a room; events that come before `attach` wait. Raises StoreError."""
+        """Subscribe to a room. Events that come before `attach` wait for it. Raises StoreError."""
         subscription = _Subscription(asyncio.get_running_loop().create_future())
         self._subscriptions[room_id] = subscription
         channel = keys.room(room_id, keys.LIVE)
@@ -91,12 +91,12 @@ class Fanout:
                 await asyncio.shield(subscription.ready)
         except (TimeoutError, StoreError) as error:
             if link is not None and isinstance(error, TimeoutError):
-                link.abort()  # it does not do what it is told: the next one subscribes every room anew
+                link.abort()  # it does not respond; the next link subscribes every room again
             self.forget(room_id)
             raise StoreDown("the bus does not answer") from None
 
     def attach(self, listener: Listener) -> None:
-        """From now on this room takes its events; those that came early follow at once."""
+        """Start to pass a room its events, beginning with those that came early."""
         subscription = self._subscriptions[listener.id]
         subscription.listener = listener
         if subscription.early_epoch not in (b"", listener.epoch.encode()):  # the room's store was replaced meanwhile
@@ -105,7 +105,7 @@ class Fanout:
         self._take_early(subscription)
 
     def forget(self, room_id: str) -> None:
-        """Nobody here watches the room any more. Raises nothing."""
+        """Unsubscribe from a room that nobody here watches any more. Raises nothing."""
         subscription = self._subscriptions.pop(room_id, None)
         if subscription is None:
             return
@@ -113,7 +113,7 @@ class Fanout:
         self._by_channel.pop(channel.encode(), None)
         if not subscription.ready.done():
             subscription.ready.cancel()
-        with contextlib.suppress(StoreDown):  # the next link does not subscribe it
+        with contextlib.suppress(StoreDown):  # a new link will not subscribe to it
             self._send("UNSUBSCRIBE", channel)
 
     def _send(self, command: str, *channels: str) -> None:
@@ -123,10 +123,10 @@ class Fanout:
         link.tell(command, *channels)
 
     async def _subscribe_all(self, link: Link) -> None:
-        """Every room's channel, and what was missed of each once that is done. Raises StoreError."""
+        """Subscribe to every room's channel, then read what each room missed. Raises StoreError."""
         channels = [keys.room(room_id, keys.LIVE) for room_id in self._subscriptions]
         link.tell("SUBSCRIBE", keys.WALLET_NEWS, *channels)
-        await link.call("PING")  # behind it: what is read after its answer misses nothing that the link does not bring
+        await link.call("PING")  # after its answer the link brings every new event, so a read now leaves no hole
         left = [channel for channel in channels if channel.encode() not in self._by_channel]
         if left:
             link.tell("UNSUBSCRIBE", *left)
@@ -153,7 +153,7 @@ class Fanout:
     def _on_event(self, subscription: _Subscription, payload: bytes) -> None:
         epoch, seq, at_ms, body = payload.split(b" ", 3)
         listener = subscription.listener
-        if seq == b"0":  # no event: how many had no place in the room
+        if seq == b"0":  # not an event, but a count of hidden chat
             if listener is not None:
                 listener.hide(int(at_ms))
             return
@@ -162,7 +162,7 @@ class Fanout:
             if epoch != subscription.early_epoch:
                 subscription.early_epoch = epoch
                 subscription.early.clear()
-            if len(subscription.early) < limits.PENDING_EVENTS_MAX:  # what is left out is read from the history
+            if len(subscription.early) < limits.PENDING_EVENTS_MAX:  # the rest will be read from the history
                 subscription.early[event.seq] = event
             return
         if epoch.decode() != listener.epoch:
@@ -176,7 +176,7 @@ class Fanout:
             self._take_early(subscription)
 
     def _take_early(self, subscription: _Subscription) -> None:
-        """Hand over what is contiguous; when something is missing, read it from the history."""
+        """Hand over contiguous events. If some are missing, read them from the history."""
         listener, early = subscription.listener, subscription.early
         assert listener is not None
         while (event := early.pop(listener.head + 1, None)) is not None:
@@ -188,7 +188,7 @@ class Fanout:
 
     # --- filling what is missing -------------------------------------------------------------------------------
     def check_position(self, room_id: str) -> None:
-        """Compare with the store: a bus that lost messages silently is found out here."""
+        """Compare with the store, to notice a bus that lost messages silently."""
         subscription = self._subscriptions.get(room_id)
         if subscription is not None and subscription.listener is not None:
             self._begin_filling(subscription)
@@ -201,7 +201,7 @@ class Fanout:
         self._tasks.spawn(self._fill(subscription))
 
     async def _fill(self, subscription: _Subscription) -> None:
-        """Compare with the store until that was done once after the last reason to."""
+        """Compare with the store, and again for each request that came meanwhile."""
         listener = subscription.listener
         assert listener is not None
         subscription.again = True
@@ -224,11 +224,11 @@ class Fanout:
             self._take_early(subscription)
 
     def _stands(self, subscription: _Subscription, listener: Listener) -> bool:
-        """Whether it is still this node's subscription to the room: while one waits, a room may be opened anew."""
+        """Whether this is still the node's subscription to the room: a room may be reopened during an await."""
         return self._subscriptions.get(listener.id) is subscription
 
     async def _fill_once(self, subscription: _Subscription, listener: Listener) -> None:
-        head = listener.head  # what comes over the bus while the store is asked is newer than its answer
+        head = listener.head  # read before asking the store: the bus may bring newer events before its answer
         epoch, seq = await self._history.position(listener.id)
         missed = None
         if epoch == listener.epoch and seq >= head:
@@ -239,6 +239,6 @@ class Fanout:
             listener.restart()
             return
         for event in missed:
-            if event.seq == listener.head + 1:  # some may have come over the bus meanwhile
+            if event.seq == listener.head + 1:  # the bus may have brought some meanwhile
                 listener.ingest(event)
                 self.filled += 1

@@ -1,4 +1,4 @@
-"""Server frames: made once, the same bytes for every socket of the codec, and deflated once for those who take that."""
+"""Server frames: made once, with the same bytes for every socket of a codec, and deflated at most once."""
 
 import zlib
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,13 @@ from server.rooms.history import Recorded
 
 TEXT, BINARY = 0x1, 0x2
 _RSV1 = 0x40  # the frame is deflated (RFC 7692, section 6)
-_SYNC_TAIL = b"\x00\x00\xff\xff"  # what a sync flush ends with, and the receiver adds (RFC 7692, section 7.2.1)
+_SYNC_TAIL = b"\x00\x00\xff\xff"  # the end of a sync flush; the receiver adds it (RFC 7692, section 7.2.1)
 
 
 class Prepared:
-    """One server frame: the payload, and with its header (RFC 6455, section 5.2; servers do not mask).
+    """One server frame: the payload, and the whole frame (RFC 6455, section 5.2; servers do not mask).
 
-    Only one that is shared by many sockets is ever deflated: a plain one is right for all (RFC 7692, section 6).
+    Only a frame that many sockets share is deflated. A plain frame suits every socket (RFC 7692, section 6).
     """
 
     __slots__ = ("_deflated", "frame", "opcode", "payload")
@@ -31,13 +31,13 @@ class Prepared:
 
     @property
     def deflated(self) -> bytes:
-        """The frame for sockets with permessage-deflate; plain where deflating does not pay."""
+        """The frame for sockets with permessage-deflate; plain if deflating is not worth it."""
         if self._deflated is None:
             self._deflated = self._deflate()
         return self._deflated
 
     def _deflate(self) -> bytes:
-        """Without a context of what was before (no_context_takeover), so that the bytes are everybody's."""
+        """Deflate without context from earlier frames (no_context_takeover), so that the bytes suit everybody."""
         packer = zlib.compressobj(limits.DEFLATE_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         packed = packer.compress(self.payload) + packer.flush(zlib.Z_SYNC_FLUSH)
         return frame_bytes(_RSV1 | self.opcode, packed.removesuffix(_SYNC_TAIL))
@@ -54,7 +54,7 @@ def frame_bytes(opcode: int, payload: bytes) -> bytes:
 
 
 def inflate(packed: bytes, bytes_max: int) -> bytes:
-    """A message that a peer deflated without a context. Raises ValueError when it is none or too large."""
+    """Inflate a message that a peer deflated without context. Raises ValueError if it is invalid or too large."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         payload = unpacker.decompress(packed + _SYNC_TAIL, bytes_max + 1)
@@ -66,7 +66,7 @@ def inflate(packed: bytes, bytes_max: int) -> bytes:
 
 
 def join_messages(codec: Codec, messages: Sequence[bytes]) -> bytes:
-    """The array of messages that one frame is, from messages encoded before."""
+    """Join encoded messages into the array that makes one frame."""
     if codec == "json":
         return b"[" + b",".join(messages) + b"]"
     count = len(messages)
@@ -78,17 +78,17 @@ def join_messages(codec: Codec, messages: Sequence[bytes]) -> bytes:
 
 
 def encode_message(codec: Codec, message: Any) -> bytes:
-    """One message to one socket, or one that is no event."""
+    """Encode a message that is not an event."""
     return msgspec.json.encode(message) if codec == "json" else msgspec.msgpack.encode(message)
 
 
 def encoded(codec: Codec, events: Iterable[Recorded]) -> list[bytes]:
-    """The events in a codec, each encoded once in its life."""
+    """The events in a codec. Each event is encoded only once."""
     return [event.json for event in events] if codec == "json" else [event.msgpack() for event in events]
 
 
 def encoded_replayed(codec: Codec, events: Iterable[Recorded]) -> list[bytes]:
-    """The same, marked as replayed: only those who resume get them."""
+    """The same, marked as replayed. Only members who resume get these."""
     marked = [b'{"replayed":true,' + event.json[1:] for event in events]
     if codec == "json":
         return marked

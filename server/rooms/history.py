@@ -1,4 +1,4 @@
-"""The rooms' histories in the room store: append with a seq, snapshots exactly as of a seq, reading what was missed."""
+"""The rooms' histories in the room store: append with a seq, snapshot exactly as of a seq, read what was missed."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -21,11 +21,11 @@ SCRIPTS = (APPEND, SNAPSHOT, WAKE)
 
 
 class NoSuchRoom(Exception):
-    """There is no room of this id."""
+    """There is no room with this id."""
 
 
 class Recorded:
-    """One event as it stands in a history: JSON once, msgpack when the first binary socket needs it."""
+    """One event of a history: as JSON, and as msgpack once a binary socket needs it."""
 
     __slots__ = ("_msgpack", "json", "seq", "tag")
 
@@ -64,14 +64,14 @@ class History:
 
     def __init__(self, store: Store | ClusterStore) -> None:
         self.store = store
-        self.other_broadcast = 0  # paid gifts that were told when another broadcast had begun: shown in none
+        self.other_broadcast = 0  # paid gifts that came after another broadcast had begun, so were not shown
 
     async def change(
         self, room_id: str, script: Script, *, each: Iterable[Mapping[str, Arg]] = (), **named: Arg
     ) -> list[Any]:
-        """Run a script on a room; the first of its results is a named status. Raises NoSuchRoom, WrongCall.
+        """Run a script on a room. The first result is a named status. Raises NoSuchRoom, WrongCall.
 
-        The script's keys that are not named are the room's own of that name; `keep` is the history's bound.
+        Keys that are not passed are the room's own keys of that name. `keep` is the history's maximum length.
         """
         room_keys = {name: keys.room(room_id, name) for name in script.keys if name not in named}
         if "keep" in script.args:
@@ -82,18 +82,18 @@ class History:
         return outcome
 
     async def append(self, room_id: str, event: Event) -> int:
-        """Append one event; its seq. Raises NoSuchRoom."""
+        """Append one event and return its seq. Raises NoSuchRoom."""
         outcome = await self.change(room_id, APPEND, body=encode(event))
         return int(outcome[1])
 
     async def snapshot(self, room_id: str) -> RawSnapshot:
-        """Everything that a newcomer is told. Raises NoSuchRoom."""
+        """Read everything that a newcomer needs. Raises NoSuchRoom."""
         _, about, ranks, shown, state = await self.change(room_id, SNAPSHOT, rows=limits.BOARD_ROWS)
         board = [(ranks[2 * n].decode(), name.decode(), int(float(ranks[2 * n + 1]))) for n, name in enumerate(shown)]
         return RawSnapshot(meta=_pairs(about), board=board, state=_pairs(state))
 
     async def read(self, room_id: str, after: int, to: int) -> list[Recorded] | None:
-        """The events after `after` up to `to`: all of them, or None when some are no longer kept."""
+        """All events after `after` up to `to`, or None when some are no longer kept."""
         if to <= after:
             return []
         rows = await self.store.call("XRANGE", keys.room(room_id, keys.EVENTS), f"{after + 1}-0", f"{to}-1")
@@ -109,22 +109,22 @@ class History:
         return epoch.decode(), int(seq)
 
     async def room_ids(self) -> list[str]:
-        """Every room there is, bounded."""
+        """The ids of all rooms, at most ROOMS_LISTED_MAX."""
         found = cast(list[bytes], list(await self.store.call("SMEMBERS", keys.ROOMS)))
         return sorted(room_id.decode() for room_id in found)[: limits.ROOMS_LISTED_MAX]
 
 
 def new_epoch(clock: Clock) -> str:
-    """A name for a room's run of seqs that was never used before."""
+    """A new, unique name for a room's run of seqs."""
     return clock.new_id().replace("-", "")[:20]
 
 
 async def wake_rooms(store: Store | ClusterStore, link: Link, identity: str, clock: Clock) -> None:
-    """Before anything is appended over a new connection: rooms of a store that may have lost its end get a new epoch.
+    """Give rooms a new epoch if the store may have lost its latest events. Runs before anything else uses the link.
 
-    The room store is `everysec`: a power cut takes its last second, a replica that takes over may lag, and seqs that
-    somebody saw would be given again. A store that was stopped in order has lost nothing. On a cluster each primary
-    wakes its own; one store that is a replica cannot be woken, and nobody may use it. Raises StoreError.
+    The room store is `everysec`: a power cut takes its last second, and a replica that takes over may lag. Seqs that
+    somebody saw would then be used again. A store that was stopped cleanly has lost nothing. On a cluster, each
+    primary's link wakes its own rooms. A single store that is a replica raises StoreError, so nobody uses it.
     """
     one = isinstance(store, Store)
     whole = one and await link.call("GET", keys.ROOM_STORE_WHOLE) == identity.encode()
@@ -138,7 +138,7 @@ async def wake_rooms(store: Store | ClusterStore, link: Link, identity: str, clo
 
 
 async def _room_ids(store: Store | ClusterStore, link: Link) -> Any:
-    """Every room's id, from this connection or, on a cluster, from the primary that has them."""
+    """Every room's id, from this link or, on a cluster, from the primary that has them."""
     try:
         return await link.call("SMEMBERS", keys.ROOMS)
     except StoreRefused as refused:
@@ -148,7 +148,7 @@ async def _room_ids(store: Store | ClusterStore, link: Link) -> Any:
 
 
 def delivery_of(tag: str) -> Delivery:
-    """The class of an event type; an unknown one, of a newer node, is kept."""
+    """An event type's delivery class. An unknown type, from a newer node, is kept."""
     from protocol import EVENTS  # noqa: PLC0415  # the package imports every feature
 
     event = EVENTS.get(tag)
@@ -156,7 +156,7 @@ def delivery_of(tag: str) -> Delivery:
 
 
 def _pairs(flat: Any) -> dict[str, str]:
-    """HGETALL's reply: a map, or inside a script a flat list."""
+    """Decode HGETALL's reply: a map, or a flat list from a script."""
     if isinstance(flat, dict):
         return {key.decode(): value.decode() for key, value in flat.items()}
     return {flat[n].decode(): flat[n + 1].decode() for n in range(0, len(flat), 2)}

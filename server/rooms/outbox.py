@@ -1,8 +1,8 @@
 """From a room's ring of recent events to its sockets: a tick's events are one frame, the same bytes for everybody.
 
-A connection has a cursor into the ring and no queue of its own. One that is not writable gets nothing; when it is
-writable again it is caught up from its cursor, and behind the ring's end it is told to come back. Nothing is written
-in one go that is larger than a piece: what follows waits until the socket is writable.
+A connection has a cursor into the ring and no queue of its own. While it is not writable it gets nothing. When it is
+writable again, it catches up from its cursor; if the ring no longer holds that, it is closed and told to come back.
+Nothing larger than a piece is written at once: the rest waits until the socket is writable.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from server.rooms.pace import Pace
 
 
 class Sink(Protocol):
-    """A socket as the outbox sees it."""
+    """A socket, as the outbox sees it."""
 
     codec: Codec
     paused: bool
@@ -32,22 +32,22 @@ class Sink(Protocol):
 
 
 class Reader(Protocol):
-    """Somebody with a socket and a cursor: the seq of the last event that was written to it.
+    """A member with a socket and a cursor: the seq of the last event that was written to it.
 
-    While its socket is writable the cursor is where the others are: who is behind waits for its socket alone.
+    While its socket is writable, the cursor is where the others' are. Only a blocked socket puts a reader behind.
     """
 
     sink: Sink
     cursor: int
-    due_to: int  # up to this seq nothing is left out for it, however much it is
-    replay_to: int  # up to this one it resumed: such events are marked
-    missed: Sequence[Recorded] | None  # those, where the ring has them not
+    due_to: int  # nothing is left out up to this seq, however much it is
+    replay_to: int  # events up to this seq are replayed, and marked so
+    missed: Sequence[Recorded] | None  # the replayed events, if the ring does not have them
 
 
 class _Round:
-    """One flush: up to which seq, how many were left out, whether load is shed, the frames by codec and cursor.
+    """One flush: its last seq, how many events were hidden, whether it sheds load, its frames by codec and cursor.
 
-    `due_to` is the last seq of all that waited, when that is more than a piece: the next flushes follow at once.
+    If more than a piece waited, `due_to` is the last seq that waited. The next flushes then follow at once.
     """
 
     __slots__ = ("due_to", "frames", "hidden", "shedding", "to")
@@ -73,27 +73,27 @@ class Outbox:
         self._flushing = False
         self._flush_done = asyncio.Event()
         self._hidden = 0
-        self._due_to = 0  # what waited when the last flush in pieces began
+        self._due_to = 0  # last seq that waited when the latest flush in pieces began
         self._pieces: dict[tuple[Codec, int, int], Prepared] = {}
         self.flushed_at = -1e9  # loop time of the last flush
         self.head = 0  # seq of the newest event
-        self.flushed = 0  # everybody writable has at least this
+        self.flushed = 0  # every writable socket has at least this seq
 
     def begin(self, seq: int, recent: Sequence[Recorded] = ()) -> None:
-        """Start (again) at `seq`, with what went before it for those who resume."""
+        """Start (again) at `seq`, with the events before it for readers that resume."""
         self._ring = list(recent)
         self._ring_bytes = sum(len(event.json) for event in recent)
         self._pieces.clear()
         self.head = self.flushed = self._due_to = seq
 
     async def wait_flushed(self, seq: int) -> None:
-        """Until the event `seq` was written to every socket that could take it."""
+        """Wait until the event `seq` was written to every socket that could take it."""
         while self.flushed < seq or self._flushing:
-            self._flush_done.clear()  # then it means: a flush has ended since
+            self._flush_done.clear()  # so that it is set by a flush that ends after now
             await self._flush_done.wait()
 
     def record(self, event: Recorded) -> None:
-        """Take the next event; it leaves with the next flush: at once in a quiet room, else with the tick."""
+        """Take the next event. It leaves with the next flush: at once in a quiet room, else with the tick."""
         assert event.seq == self.head + 1
         self.head = event.seq
         self._ring.append(event)
@@ -106,12 +106,12 @@ class Outbox:
         self._want_flush()
 
     def hide(self, count: int) -> None:
-        """So many droppable events never got a place in the room: everybody is told how many."""
+        """Tell everybody that this many droppable events were over the room's budget."""
         self._hidden += count
         self._want_flush()
 
     def _trim(self) -> None:
-        """Drop a tenth at once: cutting a list's front moves the rest."""
+        """Drop a tenth at once, because cutting a list's front moves the rest."""
         cut = max(1, len(self._ring) // 10)
         self._ring_bytes -= sum(len(event.json) for event in self._ring[:cut])
         del self._ring[:cut]
@@ -149,7 +149,7 @@ class Outbox:
         self._flush_chunk(readers, 0, _Round(self.flushed, self._due_to, hidden, shedding=shedding))
 
     def _flush_chunk(self, readers: list[Reader], start: int, flush: _Round) -> None:
-        """Write to some sockets, then let the loop turn. Frames are shared by all with the same cursor."""
+        """Write to some sockets, then let the loop turn. Sockets with the same cursor share frames."""
         began = time.perf_counter()
         chunk = readers[start : start + limits.FLUSH_CHUNK]
         for reader in chunk:
@@ -157,7 +157,7 @@ class Outbox:
             if not (sink.paused or sink.closing or (reader.cursor >= flush.to and not flush.hidden)):
                 try:
                     self._write(reader, sink, flush)
-                except Exception as error:  # a flush that stops half way would be the room's last
+                except Exception as error:  # if a flush stopped half way, the room would never flush again
                     background.failed("flush", error)
                     self._loop.call_soon(sink.close, Close.INTERNAL)
         self._pace.wrote(len(chunk), time.perf_counter() - began)
@@ -196,8 +196,8 @@ class Outbox:
 
     # --- one reader --------------------------------------------------------------------------------------------
     def greet(self, reader: Reader, hello: bytes, seq: int, missed: Sequence[Recorded]) -> None:
-        """Write the welcome, behind it what was missed up to `seq` and what has come since: now as much as is a piece,
-        the rest as the socket takes it. The room must still have what came since."""
+        """Write the welcome, then the missed events up to `seq`, then those that came since: one piece now, the rest
+        as the socket takes it. The ring must still have the events after `seq`."""
         reader.cursor, reader.replay_to = seq - len(missed), seq
         reader.due_to = max(seq, self.flushed)
         if self.after(reader.cursor, seq) is None:
@@ -206,13 +206,13 @@ class Outbox:
         self.catch_up(reader)
 
     def catch_up(self, reader: Reader) -> None:
-        """Bring one reader that is writable (again) to where the others are, a piece at a time."""
+        """Bring a reader that is writable (again) to where the others are, a piece at a time."""
         sink, to = reader.sink, max(self.flushed, reader.replay_to)
         while reader.cursor < to and not sink.paused and not sink.closing:
             self._write_piece(reader, [])
 
     def _write_piece(self, reader: Reader, ahead: list[bytes]) -> None:
-        """The next piece of what a reader has not been told, behind these messages."""
+        """Write these messages, followed by the next piece of events that the reader has not had."""
         sink, before = reader.sink, reader.cursor
         events = self._untold(reader)
         if events is None:
@@ -232,14 +232,14 @@ class Outbox:
         sink.send(prepared)
 
     def _untold(self, reader: Reader) -> Sequence[Recorded] | None:
-        """What comes next for a reader: of what it is due, else all there is. None when it is not there any more."""
+        """The reader's next events: those that it is due, else all. None when they are no longer kept."""
         if reader.missed is not None and reader.cursor < reader.replay_to:
             return reader.missed[len(reader.missed) - (reader.replay_to - reader.cursor) :]
         to = max(self.flushed, reader.replay_to)
         return self.after(reader.cursor, min(to, reader.due_to) if reader.cursor < reader.due_to else to)
 
     def _whole(self, reader: Reader, events: Sequence[Recorded], ahead: list[bytes]) -> Prepared:
-        """A piece without thinning. Those who stand at the same place share it, unless it is their own."""
+        """A piece without thinning. Readers with the same cursor share it, unless it has messages of their own."""
         codec = reader.sink.codec
         replayed = max(0, reader.replay_to - events[0].seq + 1) if events else 0
         key = (codec, events[0].seq, events[-1].seq) if events and not (ahead or replayed) else None
@@ -261,12 +261,12 @@ class Outbox:
 
 
 def _newest(events: Sequence[Recorded]) -> dict[str, int]:
-    """The seq of the newest event of each type of which only the newest matters."""
+    """For each type of which only the newest event matters: the seq of that event."""
     return {event.tag: event.seq for event in events if delivery_of(event.tag) is Delivery.LATEST}
 
 
 def _coalesced(events: list[Recorded]) -> list[Recorded]:
-    """The events without counts and boards that a newer one overtook."""
+    """The events without the counts and boards that a newer one replaces."""
     newest = _newest(events) if len(events) > 1 else None
     return [event for event in events if newest.get(event.tag, event.seq) == event.seq] if newest else events
 
@@ -276,7 +276,7 @@ def _bytes(events: Sequence[Recorded]) -> int:
 
 
 def _piece_end(events: Sequence[Recorded]) -> int:
-    """The seq up to which events are one piece."""
+    """The last seq of the piece that begins with the first event."""
     size = 0
     for event in events:
         size += len(event.json)
@@ -286,9 +286,9 @@ def _piece_end(events: Sequence[Recorded]) -> int:
 
 
 def _thinned(events: Sequence[Recorded]) -> tuple[list[Recorded], int, int]:
-    """A piece of a backlog that is too long for one socket: what is shown of it, how many are hidden, up to which seq.
+    """A piece of a backlog that is too long for one socket: events to show, number of hidden events, last seq.
 
-    Shown is all that is kept, and the newest where only that matters.
+    It shows every event of class KEPT, and the newest of each type of class LATEST.
     """
     newest = _newest(events)
     shown: list[Recorded] = []

@@ -1,6 +1,6 @@
-"""How often rooms are flushed: a quiet one at once, a busy one less often the dearer its flush and the later the loop.
+"""How often rooms are flushed: a quiet one at once, a busy one less often as its flush costs more or the loop lags.
 
-What a flush costs is its writes, not its messages: lengthening the tick sheds load and loses nothing.
+A flush costs its writes, not its messages: a longer tick sheds load and loses nothing.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ from server import background, limits
 
 
 class Pace:
-    """One per node: it watches the loop and what writing costs."""
+    """One per node. It measures the loop's lag and the cost of writing."""
 
     def __init__(self) -> None:
-        self._socket_s = limits.FLUSH_SOCKET_S  # for one socket, as measured lately
+        self._socket_s = limits.FLUSH_SOCKET_S  # recent cost of one socket
         self._pressure = 1.0
         self.writes = 0  # to sockets, of rooms' frames
         self.lags = Histogram(
@@ -24,24 +24,24 @@ class Pace:
         self._task: asyncio.Task[None] | None = None
 
     def tick_s(self, sockets: int) -> float:
-        """How long a room of so many sockets waits between two flushes."""
+        """How long a room with this many sockets waits between two flushes."""
         cost_s = sockets * self._socket_s / limits.FLUSH_SHARE
         return min(max(cost_s, limits.TICK_MS_MIN / 1000) * self._pressure, limits.TICK_MS_MAX / 1000)
 
     def slowest(self, sockets: int) -> bool:
-        """Whether the tick cannot become longer: now less has to be said."""
+        """Whether the tick cannot become longer. Then the room must send less."""
         return self.tick_s(sockets) >= limits.TICK_MS_MAX / 1000
 
     def wrote(self, sockets: int, seconds: float) -> None:
-        """What a chunk of a flush took."""
+        """Record how long a chunk of a flush took."""
         self.writes += sockets
         if sockets:
-            weight = limits.FLUSH_COST_WEIGHT * min(1.0, sockets / limits.FLUSH_CHUNK)  # a handful says little
+            weight = limits.FLUSH_COST_WEIGHT * min(1.0, sockets / limits.FLUSH_CHUNK)  # few sockets are a weak sample
             self._socket_s += (seconds / sockets - self._socket_s) * weight
 
     @property
     def pressure(self) -> float:
-        """By how much the loop's lag lengthens every tick: 1 when it is in time."""
+        """The factor by which the loop's lag lengthens every tick: 1 when it is on time."""
         return self._pressure
 
     def late(self, lag_s: float) -> None:

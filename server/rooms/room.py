@@ -1,4 +1,4 @@
-"""A room on this node: its members, what features registered for it, and what a newcomer is told."""
+"""A room on this node: its members, what features registered for it, and the snapshot for newcomers."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class Services(Struct, frozen=True, kw_only=True):
-    """What a room needs of the node. Made in `app`."""
+    """What a room needs from the node. Made in `app`."""
 
     clock: Clock
     wallet: Money
@@ -75,7 +75,7 @@ class Member:
         self.cursor = self.due_to = self.replay_to = 0  # the outbox's
         self.missed: Sequence[Recorded] | None = None
         self.in_flight = 0
-        self.late_coins: int | None = None  # the newest balance that changed here: a welcome under way says it
+        self.late_coins: int | None = None  # the newest change of balance; a welcome under way will have it
         self.allowance = Allowance(claims.role)
 
     @property
@@ -83,13 +83,13 @@ class Member:
         return role_in(self.room.about, self.user_id, self.granted)
 
     def say(self, message: Any) -> None:
-        """One message for this member alone, unless its socket is closing."""
+        """Send one message to this member alone, unless its socket is closing."""
         sink = self.sink
         if not sink.closing:
             sink.tell(encode_message(sink.codec, message))
 
     def shown(self) -> User:
-        """The member as events name it."""
+        """The member, as events show it."""
         return User(user_id=self.user_id, name=self.name, role=self.role, badges=())
 
 
@@ -109,10 +109,10 @@ class Room:
         self.services = services
         self.epoch = ""
         self.about: About
-        self._about_seq = 0  # as of which it is so
+        self._about_seq = 0  # `about` is as of this seq
         self.members: set[Member] = set()
-        self.stale = False  # the room has changed and was not read again yet
-        self.gone = False  # let go of: newcomers open the room anew
+        self.stale = False  # the room has changed, and we have not read it again yet
+        self.gone = False  # no longer in use: newcomers open the room again
         self.idle_since = 0.0
         self.checked_at = 0.0
         self._loop = asyncio.get_running_loop()
@@ -130,7 +130,7 @@ class Room:
         return self.outbox.head
 
     def memory(self, feature: str, make: Callable[[], Any]) -> Any:
-        """What a feature keeps for this room on this node."""
+        """The state that a feature keeps for this room on this node."""
         if feature not in self._memory:
             self._memory[feature] = make()
         return self._memory[feature]
@@ -146,11 +146,11 @@ class Room:
 
     # --- events ------------------------------------------------------------------------------------------------
     def ingest(self, event: Recorded) -> None:
-        """The next event of the room: to everybody, and to the features that react to it."""
+        """Pass the room's next event to everybody, and to the features that react to it."""
         self.outbox.record(event)
         if event.tag.startswith("room."):
-            if event.seq > self._about_seq:  # it holds as soon as it is told, also while the store is away
-                with contextlib.suppress(msgspec.ValidationError):  # a newer node's: what it means the store says
+            if event.seq > self._about_seq:  # apply it at once, even while the store is away
+                with contextlib.suppress(msgspec.ValidationError):  # from a newer node; `refresh` asks the store
                     self._know(told(self.about, protocol.decode_event(event.json)), event.seq)
             self.stale = True
             self.spawn(self.refresh())
@@ -159,22 +159,22 @@ class Room:
             try:
                 decoded = decoded or protocol.decode_event(event.json)
                 reactor(self, decoded)
-            except Exception as error:  # the events behind it must go on, and the connection to the bus
+            except Exception as error:  # later events, and the link to the bus, must go on
                 background.failed("reactor", error, room=self.id, reactor=reactor.__name__)
 
     def hide(self, count: int) -> None:
-        """So many messages had no place in the room; its sockets are told."""
+        """Tell the room's sockets that this many chat messages were over its budget."""
         self.outbox.hide(count)
 
     def restart(self) -> None:
-        """The store's history is not what this room stands on any more: everybody comes back to its present state."""
+        """Close all sockets, because the store's history no longer matches: everybody comes back to its new state."""
         log.warning("room_restarts", room=self.id, head=self.head)
         self.gone = True
         for member in tuple(self.members):
             member.sink.close(Close.INTERNAL)
 
     async def refresh(self) -> None:
-        """Read again what the room is."""
+        """Read the room's definition again."""
         with contextlib.suppress(StoreError, NoSuchRoom):
             raw = await self.services.history.snapshot(self.id)
             if raw.seq >= self._about_seq:
@@ -191,7 +191,7 @@ class Room:
                     background.failed("on_changed", error, room=self.id, hook=hook.__name__)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run something beside; it ends with the room."""
+        """Run a task that ends with the room."""
         self._tasks.spawn(coroutine)
 
     # --- members -----------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class Room:
 
     # --- snapshots ---------------------------------------------------------------------------------------------
     async def snapshot(self, at_least: int = 0) -> Shown:
-        """What a newcomer is told: shared by all who come within a second, the events after it follow it.
+        """The snapshot for a newcomer. All who come within a second share it; later events follow it.
 
         Raises StoreError, NoSuchRoom.
         """
@@ -260,7 +260,7 @@ class Room:
 
     # --- housekeeping ------------------------------------------------------------------------------------------
     def keep(self, now: float) -> None:
-        """Start what is due. Called by `Rooms` a few times a second."""
+        """Start the tasks that are due. `Rooms` calls this a few times a second."""
         if now - self.checked_at >= limits.POSITION_CHECK_S:
             self.checked_at = now
             self.services.fanout.check_position(self.id)
@@ -284,7 +284,7 @@ class Room:
             background.failed("periodic", error, room=self.id, periodic=periodic.__name__)
 
     async def close(self) -> None:
-        """Let go: features say their last word, then nothing of the room runs here any more."""
+        """Let features finish their work, then stop everything that the room runs here."""
         self.gone = True
         if self._keeping is not None:  # a room's calls never overlap
             await asyncio.wait({self._keeping})
@@ -309,7 +309,7 @@ class Rooms:
         return list(self._open.values())
 
     async def open(self, room_id: str) -> Room:
-        """The room, subscribed and at the store's state. Raises NoSuchRoom, StoreError."""
+        """Return the room, subscribed and at the store's state. Raises NoSuchRoom, StoreError."""
         room = self._open.get(room_id)
         if room is not None and not room.gone:
             return room
@@ -325,7 +325,7 @@ class Rooms:
         if old is not None:
             self._let_go(old)
         closing = self._closing.get(room_id)
-        if closing is not None:  # its last word would undo the new one's first
+        if closing is not None:  # the old room's last work would undo the new room's first
             await asyncio.wait({closing})
         await history.position(room_id)  # an unknown room leaves no subscription behind
         try:
@@ -342,7 +342,7 @@ class Rooms:
         return room
 
     def _let_go(self, room: Room) -> None:
-        """Take this very room off the node, and close it beside. Nothing here may wait."""
+        """Take this room off the node, and close it in a task. Nothing here may await."""
         if self._open.get(room.id) is not room:
             return
         room.gone = True
@@ -369,11 +369,11 @@ class Rooms:
             for room in self.here():
                 try:
                     self._look_at(room, loop.time())
-                except Exception as error:  # one room must not keep the others from theirs
+                except Exception as error:  # one faulty room must not stop the work of the others
                     background.failed("rooms", error, room=room.id)
 
     def _look_at(self, room: Room, now: float) -> None:
-        """Nothing here may wait: the rooms that were listed are still those that stand here."""
+        """Drop the room if it is idle, else keep it. Nothing here may await: the list of rooms must stay valid."""
         if room.gone and room.members:
             return
         if room.gone or (not room.members and now - room.idle_since > limits.ROOM_IDLE_S):
