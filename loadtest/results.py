@@ -64,6 +64,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 def write(result: Result, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
 
 

@@ -210,7 +210,7 @@ def test_a_page_leaves_out_what_was_not_measured() -> None:
 def test_the_same_runs_make_the_same_page(both: str, tmp_path: Path) -> None:
     """The command reads the files of two runs and writes what the same runs gave before, to the byte."""
     runs = [run(), run(2, (f"viewer {HOSTILE} saw 6 of 7 gifts", *map(str, range(900, 930))))]
-    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    files = [tmp_path / "of a run" / "a.json", tmp_path / "of a run" / "b.json"]  # the folder is made
     for result, file in zip(runs, files, strict=True):
         results.write(result, file)
     assert page.main([*map(str, files), "-o", str(tmp_path / "report.html")]) == 0
