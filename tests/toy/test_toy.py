@@ -1,6 +1,7 @@
 """A feature brings all of its own: the toy `applause` works in a copy of the program where no other file changed."""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,33 @@ async def test_its_routes(program: Program, room: str) -> None:
             "get",
             "post",
         }
+
+
+CLIENT = """
+import json, sys
+from protocol.client import RoomClient
+client = RoomClient(lambda: 0)
+for frame in json.loads(sys.argv[1]):
+    client.receive(json.dumps([frame]))
+    print(client.room.applause)
+"""
+
+
+async def test_its_folds_in_python(house: Path, program: Program, room: str) -> None:
+    """The same for the Python client, of what a socket was told."""
+    alice, bob = await program.join("alice", room=room), await program.join("bob", "overlay", room=room)
+    await alice.ask("applause.clap", count=4)
+    await alice.gift("rose")
+    await bob.happened("gifts.sent")
+    await program.post(f"/v1/rooms/{room}/end")
+    await program.post(f"/v1/rooms/{room}/start")
+    await bob.happened("room.updated", status="live")
+    told = [m for m in bob.told if m["type"] in ("welcome", "applause.counted", "gifts.sent", "room.updated")]
+    ran = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CLIENT, json.dumps(told)), cwd=house, stdout=asyncio.subprocess.PIPE
+    )
+    said = (await ran.communicate())[0].decode().split()
+    assert [int(each) for each in said] == [WELCOME, WELCOME + 4, WELCOME + 4 + PER_GIFT, WELCOME]
 
 
 JOIN = """async ([room, token]) => {
