@@ -19,7 +19,7 @@ from protocol.rooms import Snapshot  # noqa: E402
 def _tagged(base: type[Struct]) -> dict[str, type[Any]]:
     """Every class below `base` that has a tag of its own, by tag. A tag used twice is a bug."""
     found: dict[str, type[Any]] = {}
-    for cls in base.__subclasses__():
+    for cls in sorted(base.__subclasses__(), key=lambda each: each.__module__):  # whatever was imported first
         tag = cls.__struct_config__.tag
         if isinstance(tag, str) and tag not in ("ok", cls.__name__):
             assert tag not in found, f"the tag {tag} is used by {found[tag]} and {cls}"

@@ -11,27 +11,18 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import Raw, Struct
 
 import protocol
-from protocol.boards import BoardChanged
 from protocol.chat import SendChat
 from protocol.closes import Close
-from protocol.gifts import GiftComboEnded, GiftRef, GiftSent, OpenCombo, SendGift
+from protocol.folding import fold
+from protocol.gifts import GiftSent, SendGift
 from protocol.ids import uuid7
-from protocol.likes import LikesCounted, SendLikes
+from protocol.likes import SendLikes
 from protocol.ping import Ping
-from protocol.rooms import (
-    RoomEnded,
-    RoomPaused,
-    RoomResumed,
-    RoomSuspended,
-    RoomUpdated,
-    Snapshot,
-    Viewers,
-)
+from protocol.rooms import Snapshot
 from protocol.session import Heartbeat, Notice, RefreshSession, WalletChanged, Welcome, You
-from protocol.viewers import ViewersCounted
 from protocol.wire import Codec, Command, Event
 
 GIFT_IDS_REMEMBERED = 100_000  # distinct gifts that were counted; an older one cannot be replayed any more
@@ -195,8 +186,7 @@ class RoomClient:
         if event is None:
             self.unknown += 1
             return []
-        fold = _FOLDS.get(type(event))
-        if fold is not None and seq > self._snapshot_seq:  # the snapshot already includes replayed events
+        if seq > self._snapshot_seq:  # the snapshot already includes replayed events
             self.room = fold(self.room, event)
         return [] if isinstance(event, GiftSent) and not self._count(event) else [event]
 
@@ -266,63 +256,3 @@ class RoomClient:
 def comes_back(code: int) -> bool:
     """Whether to connect again after this close code (with jitter). Newer servers' codes keep to the same ranges."""
     return code != Close.NORMAL and not 4500 <= code <= 4999
-
-
-# --- folding: a room and an event after it make the next room -------------------------------------------------------
-def _gift(room: Snapshot, event: GiftSent) -> Snapshot:
-    if event.test:
-        return room
-    combos = room.open_combos
-    if event.combo is not None:
-        key = (event.combo.id, event.from_.user_id, event.gift.id)
-        old = next((combo for combo in combos if _key(combo) == key), None)
-        streak = OpenCombo(
-            id=event.combo.id,
-            count=max(event.combo.count, old.count if old else 0),
-            from_=event.from_,
-            to=event.to,
-            gift=GiftRef(event.gift.id),
-            coins=event.coins + (old.coins if old else 0),
-        )
-        combos = (*(combo for combo in combos if combo is not old), streak)
-    return msgspec.structs.replace(room, coins=room.coins + event.coins, open_combos=combos)
-
-
-def _key(combo: OpenCombo) -> tuple[str, str, str]:
-    return combo.id, combo.from_.user_id, combo.gift.id
-
-
-def _combo_ended(room: Snapshot, event: GiftComboEnded) -> Snapshot:
-    key = (event.combo.id, event.from_.user_id, event.gift.id)
-    return msgspec.structs.replace(room, open_combos=tuple(c for c in room.open_combos if _key(c) != key))
-
-
-def _updated(room: Snapshot, event: RoomUpdated) -> Snapshot:
-    changed = {name: getattr(event, name) for name in ("title", "host", "settings", "status", "started_at_ms")}
-    changed["broadcast_id"] = event.broadcast_id
-    changed = {name: value for name, value in changed.items() if value is not UNSET}
-    if changed.get("broadcast_id", room.broadcast_id) != room.broadcast_id:  # totals are of one broadcast
-        here = room.viewers.now
-        changed |= {"likes": 0, "coins": 0, "top": (), "goals": (), "pins": (), "open_combos": ()}
-        changed["viewers"] = Viewers(here, here, here)
-    return msgspec.structs.replace(room, **changed)
-
-
-def _status(room: Snapshot, event: Any) -> Snapshot:
-    return msgspec.structs.replace(room, status=event.status)
-
-
-_FOLDS: dict[type[Event], Callable[[Snapshot, Any], Snapshot]] = {
-    GiftSent: _gift,
-    GiftComboEnded: _combo_ended,
-    LikesCounted: lambda room, event: msgspec.structs.replace(room, likes=event.total),
-    ViewersCounted: lambda room, event: msgspec.structs.replace(
-        room, viewers=Viewers(event.now, event.peak, event.unique)
-    ),
-    BoardChanged: lambda room, event: msgspec.structs.replace(room, top=event.top),
-    RoomUpdated: _updated,
-    RoomPaused: _status,
-    RoomResumed: _status,
-    RoomEnded: _status,
-    RoomSuspended: _status,
-}

@@ -6,6 +6,7 @@ from urllib.parse import urljoin
 
 import pytest
 
+from server.http import pages
 from tests.site import Site
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +86,11 @@ async def test_a_file_is_sent_again_only_when_it_has_changed(site: Site) -> None
         assert first.headers["x-content-type-options"] == "nosniff"
         again = await site.http.get(name, headers={**OPEN, "If-None-Match": first.headers["etag"]})
         assert (again.status_code, again.content) == (304, b""), name
+
+
+def test_the_index_of_folds_is_made_as_it_is_written() -> None:
+    """The node makes it of the folds that are there; the file is for who takes the client elsewhere."""
+    assert pages.folds_index() == (CLIENT / "liveroom/folds.js").read_text()
 
 
 async def test_the_types_of_the_client_are_served(site: Site) -> None:

@@ -1,13 +1,17 @@
 """A feature brings all of its own: the toy `applause` works in a copy of the program where no other file changed."""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import Page, async_playwright
 
+from tests import browser
 from tests.program import ROOT, Program, eventually
+from tests.site import WAIT_S
 from tests.toy.conftest import TOY, files
 
 WELCOME, PER_GIFT, MOST = 3, 5, 120  # as the toy says
@@ -99,10 +103,72 @@ async def test_its_routes(program: Program, room: str) -> None:
         }
 
 
+CLIENT = """
+import json, sys
+from protocol.client import RoomClient
+client = RoomClient(lambda: 0)
+for frame in json.loads(sys.argv[1]):
+    client.receive(json.dumps([frame]))
+    print(client.room.applause)
+"""
+
+
+async def test_its_folds_in_python(house: Path, program: Program, room: str) -> None:
+    """The same for the Python client, of what a socket was told."""
+    alice, bob = await program.join("alice", room=room), await program.join("bob", "overlay", room=room)
+    await alice.ask("applause.clap", count=4)
+    await alice.gift("rose")
+    await bob.happened("gifts.sent")
+    await program.post(f"/v1/rooms/{room}/end")
+    await program.post(f"/v1/rooms/{room}/start")
+    await bob.happened("room.updated", status="live")
+    told = [m for m in bob.told if m["type"] in ("welcome", "applause.counted", "gifts.sent", "room.updated")]
+    ran = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CLIENT, json.dumps(told)), cwd=house, stdout=asyncio.subprocess.PIPE
+    )
+    said = (await ran.communicate())[0].decode().split()
+    assert [int(each) for each in said] == [WELCOME, WELCOME + 4, WELCOME + 4 + PER_GIFT, WELCOME]
+
+
+JOIN = """async ([room, token]) => {
+  const { join } = await import("/web/liveroom.js");
+  window.client = join({ room, token });
+}"""
+
+
+async def shows(page: Page, **fields: int) -> None:
+    """Wait until the page's client has folded the room to this."""
+
+    async def told() -> bool:
+        room = await page.evaluate("() => client.room") or {}
+        return bool(fields.items() <= {name: room.get(name) for name in fields}.items())
+
+    await eventually(told, WAIT_S, f"a room of {fields}")
+
+
+async def test_its_folds_in_a_browser(program: Program, room: str) -> None:
+    """The client of the house has the toy's field from the snapshot and from events, over gifts and broadcasts."""
+    alice = await program.join("alice", room=room)
+    path = browser.system_chromium() or browser.playwright_chromium()
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=path, args=browser.ARGS)
+        page = await launched.new_page()
+        await page.goto(f"{program.url}/overlay/{room}")
+        await page.evaluate(JOIN, [room, await program.token("late", "overlay")])
+        await shows(page, coins=0, applause=WELCOME)
+        await alice.ask("applause.clap", count=4)
+        await alice.gift("rose")
+        await shows(page, coins=1, applause=WELCOME + 4 + PER_GIFT)
+        await program.post(f"/v1/rooms/{room}/end")
+        await program.post(f"/v1/rooms/{room}/start")
+        await shows(page, coins=0, applause=WELCOME)
+        await launched.close()
+
+
 @pytest.mark.timeout(180)
 async def test_its_page_and_its_tests(house: Path) -> None:
-    """Our own tests of documents, house rules and protocol pass in its house, and so do the toy's."""
-    ours = ("tests/test_docs.py", "tests/test_tidy.py", "tests/test_tidy_places.py", "tests/test_protocol.py")
+    """Our own tests of documents and house rules pass in its house, and so does the toy's."""
+    ours = ("tests/test_docs.py", "tests/test_tidy.py", "tests/test_tidy_places.py")
     slow = "not example_gives and not links and not decision"
     ran = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", "-q", "-k", slow, *ours, "tests/features/test_applause.py"),

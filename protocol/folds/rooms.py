@@ -1,0 +1,25 @@
+"""The room's own state, as its events change it."""
+
+from typing import Any
+
+from msgspec import UNSET
+
+from protocol.folding import Changed, begins, folds
+from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Snapshot
+
+_TOLD = ("title", "host", "settings", "status", "broadcast_id", "started_at_ms")
+
+
+@begins
+def room_begins(_room: Snapshot) -> Changed:
+    return {"goals": (), "pins": ()}
+
+
+@folds(RoomUpdated)
+def room_updated(_room: Snapshot, event: RoomUpdated) -> Changed:
+    return {name: value for name in _TOLD if (value := getattr(event, name)) is not UNSET}
+
+
+@folds(RoomPaused, RoomResumed, RoomEnded, RoomSuspended)
+def room_turned(_room: Snapshot, event: Any) -> Changed:
+    return {"status": event.status}
