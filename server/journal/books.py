@@ -87,7 +87,8 @@ class Unreadable(Struct, frozen=True, kw_only=True):
 def parse(row: Any) -> "LogEntry | Unreadable":
     """An XRANGE row: `<epoch>-<n>` and its fields."""
     id, listed = row
-    epoch, n = map(int, id.split(b"-"))
+    of_epoch, of_n = id.split(b"-")
+    epoch, n = int(of_epoch), int(of_n)  # without `map`: a fifth of a microsecond of each entry
     try:
         at, balance, credited, combo, body = _fields(listed)
         text = body.decode()
