@@ -1,4 +1,4 @@
-"""Loops and tasks beside the others: none dies without a word, and none is lost while it runs.
+"""Loops and tasks beside the others: none dies silently, and none is lost while it runs.
 
 A task that nobody waits for keeps what it raised to itself, and the event loop holds it by a weak reference alone.
 So tasks are made here and nowhere else (tests/test_tidy.py holds that).

@@ -1,4 +1,4 @@
-"""The one clock: made in `app`, passed to whoever needs the time."""
+"""The one clock: made in `app`, passed to everything that needs the time."""
 
 from collections.abc import Callable
 

@@ -87,7 +87,7 @@ SHOW_QUEUE_MAX = 1_000  # per room, while the store does not answer; above it th
 ROOMS_LISTED_MAX = 500
 
 # --- money -------------------------------------------------------------------------------------------------------
-WALLET_PARTITIONS = 64  # for ever: a viewer's partition is a hash modulo this
+WALLET_PARTITIONS = 64  # never changes: a viewer's partition is a hash modulo this
 SPEND_BATCH_MAX = 100  # gifts per script call: some 1 ms of the store
 SPEND_CALLS_MAX = 2  # in flight: the store works on one while we make the next (one alone: half the gifts, measured)
 SPEND_QUEUE_MAX = 5_000  # gifts that wait on a node; above it `wallet_unavailable` at once
@@ -105,7 +105,7 @@ BALANCE_MAX = 2**52  # exact in Lua's doubles with room to add
 GIFT_ID_LIFE_MS = 2 * 3600 * 1000  # an older id is refused, so its receipt may be forgotten
 GIFT_ID_AHEAD_MS = 10 * 60 * 1000  # a sender's clock may be this much ahead; receipts live longer by it
 RECEIPT_MARGIN_MS = 10 * 60 * 1000
-TOPUP_RECEIPT_S = 30 * 86_400  # the journal's unique key is the authority for ever
+TOPUP_RECEIPT_S = 30 * 86_400  # the journal's unique key is the permanent authority
 COMBO_COUNT_S = 60
 ONCE_S = 24 * 3600  # how long the room store remembers which gifts a room has shown
 RETELL_AFTER_MS = 2_000  # the node that took the gift tells the room; the journal steps in after this
@@ -165,7 +165,7 @@ SQL_DRAIN_S = 30.0  # a round of the drain writes 32,000 entries in 0.6 s; thirt
 SQL_AUDIT_S = 600.0  # a statement of the audit looks at a whole partition
 SQL_MIGRATE_S = 3600.0  # a migration may rewrite a table, and other processes wait for it
 SQL_LOCK_S = 3.0  # for a lock: a person waits for the answer, and may ask again by the same id
-SQL_IDLE_S = 60.0  # a transaction that its process forgot, or whose process is gone without a word
+SQL_IDLE_S = 60.0  # a transaction that its process forgot, or whose process disappeared silently
 SQL_SLACK_S = 1.0  # the server says first that it took too long; after that the client stops listening
 SQL_PING_S = 2.0  # the pool asks whether a connection lives before it gives it away
 SQL_CONNECT_S = 3  # psycopg takes whole seconds, 2 at least

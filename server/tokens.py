@@ -12,7 +12,7 @@ from server import limits
 
 
 class BadToken(Exception):
-    """The token is no token of ours, or not any more; the text says which."""
+    """The token was not issued by us, or has expired; the text says which."""
 
 
 class Claims(Struct, frozen=True):

@@ -58,7 +58,7 @@ const REASONS = {
 export { Refused, uuid7 };
 
 /**
- * When a token runs out, by its own word; NaN when it says nothing that we can read.
+ * When a token expires, by its own claim; NaN if we cannot read it.
  * @param {string} token
  * @returns {number}
  */
@@ -220,7 +220,7 @@ export class RoomClient {
     return address.href;
   }
 
-  /** What `getToken` gave is exchanged for a new one before it runs out, on the same socket. */
+  /** What `getToken` gave is exchanged for a new one before it expires, on the same socket. */
   #keepFresh() {
     const { getToken } = this.#options;
     const leftMs = expiresMs(this.#token ?? "") - this.serverNow();
@@ -331,7 +331,7 @@ export class RoomClient {
   #happened(event) {
     if (!this.room || !this.#position.reach(event.seq)) return;
     fold(this.room, event, this.#position.isInSnapshot(event.seq));
-    if (event.type === "gifts.sent" && !this.#seen.take(event)) return; // told again after a gap: not shown again
+    if (event.type === "gifts.sent" && !this.#seen.take(event)) return; // sent again after a gap: not shown again
     tell(this.#options.onEvent, event);
   }
   /** @param {{coins: number, entry: string|null}} balance */

@@ -296,7 +296,7 @@ class Store:
     async def _watch(self) -> None:
         """Watch the link until it is lost: ping it when it is idle, and drop it when it is silent for too long.
 
-        A host that disappears without a word ends no connection: TCP alone takes a quarter of an hour to notice.
+        A host that disappears silently ends no connection: TCP alone takes a quarter of an hour to notice.
         """
         link = self.link
         assert link is not None

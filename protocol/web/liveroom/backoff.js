@@ -2,7 +2,7 @@
 
 export const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 20_000;
-const STEADY_MS = 5_000; // a connection that lived this long was good: its loss starts anew
+const STEADY_MS = 5_000; // a connection that lived this long was good: its loss starts again
 
 export class Backoff {
   #attempt = 0;

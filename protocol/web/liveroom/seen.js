@@ -1,4 +1,4 @@
-/** What a client has seen already: events, balances and gifts, some of which are told again or in another order. */
+/** What a client has seen already: events, balances and gifts, some of which come again or in another order. */
 /** @import { Gap, GiftSent } from "../wire.js" */
 
 const GIFT_IDS_REMEMBERED = 5_000;
@@ -54,7 +54,7 @@ export class Balance {
 
   /**
    * Takes the ledger entry "epoch-n" that a balance belongs to.
-   * @param {string|null} entry null for the balance of a wallet store that is back: it is good when there is none
+   * @param {string|null} entry null for the balance of a wallet store that is back: it is valid when no balance is known
    * @param {boolean} known whether there is a balance
    * @returns {boolean} whether the balance is news
    */

@@ -5,7 +5,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {Node | string | null | undefined} Child */
 /**
- * @typedef {object} Special what is no plain attribute
+ * @typedef {object} Special what is not a plain attribute
  * @property {string} [class]
  * @property {string|number} [text] goes in as text
  * @property {string|null} [testid] its data-testid

@@ -1,7 +1,7 @@
 /** How many watch, as the room's events change it. */
 /** @import { Folds } from "../room.js" */
 
-/** @type {Folds["begins"]} whoever is here stays */
+/** @type {Folds["begins"]} people who are here stay */
 export const begins = ({ viewers: { now } }) => ({ viewers: { now, peak: now, unique: now } });
 
 /** @type {Folds["totals"]} */
