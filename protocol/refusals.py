@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Reason(StrEnum):
-    """Reasons with the sentence that goes to people. Names are for ever; new ones may be added.
+    """Reasons, each with a sentence for people. Names never change; new ones may be added.
 
     A feature's own are a class below this one, in its module: `protocol.REASONS` has those of all.
     """

@@ -1,6 +1,6 @@
 """The kinds of ledger entries: what each says, moves, posts and leaves behind. A kind stands here and nowhere else.
 
-An entry's JSON is for ever: fields may be added, none changes its name or meaning.
+An entry's JSON never changes: fields may be added, but keep their name and meaning.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
--- Whoever is here as a broadcast begins is one of its people: the first ones.
+-- Those who are here as a broadcast begins are its first viewers.
 -- KEYS meta present seen
 -- ARGV -
 local here = redis.call('HKEYS', present)
