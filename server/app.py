@@ -227,7 +227,7 @@ def create_app(node: Node) -> Starlette:
             WebSocketRoute("/v1/rooms/{room_id}/ws", node.sessions.endpoint),
             *health.routes(node.parts, lambda: node.sessions.draining, node.registry),
             *tokens.routes(node.tokens, node.clock, development),
-            *feature_routes(node.services),  # before those of rooms, where any last part of a path is a step in a room's life
+            *feature_routes(node.services),  # before those of rooms, which take any last part
             *rooms.routes(node.rooms_admin, node.history),
             *gifts.routes(node.catalogue),
             *wallets.routes(node.wallet, node.purchases, node.clock),
