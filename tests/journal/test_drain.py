@@ -13,6 +13,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from server import limits
+from server.journal import drain as drains
 from server.journal.drain import Drain
 from server.journal.ledger import Batch, LostRace
 from server.journal.tables import entries, postings, quarantine, watermarks
@@ -276,16 +277,16 @@ async def test_the_store_goes_in_the_middle_of_a_backlog(
     """The round that was being written is counted; the next begins where it ended."""
     await some_money(site, 40)
     async with site.draining() as drain:
-        read, reads = drain._read_logs, 0
+        read, reads = drains.read_logs, 0
 
-        async def lost(start: dict[int, str], count: int) -> Any:
+        async def lost(wallet: Any, start: dict[int, str], count: int) -> Any:
             nonlocal reads
             reads += 1
             if reads == 3:
                 raise StoreDown("gone")
-            return await read(start, count)
+            return await read(wallet, start, count)
 
-        monkeypatch.setattr(drain, "_read_logs", lost)
+        monkeypatch.setattr(drains, "read_logs", lost)
         with pytest.raises(StoreDown):
             await drain.drain_once()
         assert drain.journaled == len(rows(site.node.engine, entries)) > 0
