@@ -16,9 +16,9 @@ from tests.journal.desk import Desk, a_desk
 from tests.money import a_gift
 from tests.site import Site
 
-AUDITS = 3  # at least, and as many as there is time for: each takes longer than the one before
-AUDITS_S = 5.0
-GIVERS = 32
+AUDITS = 10  # at least, and as many as there is time for: each takes longer than the one before
+AUDITS_S = 3.0
+GIVERS = 8
 
 
 @pytest.fixture
