@@ -54,7 +54,7 @@ export class Balance {
 
   /**
    * Takes the ledger entry "epoch-n" that a balance belongs to.
-   * @param {string|null} entry null for the balance of a wallet store that is back: it is valid when no balance is known
+   * @param {string|null} entry null for the balance of a wallet store that is back: valid when no balance is known
    * @param {boolean} known whether there is a balance
    * @returns {boolean} whether the balance is news
    */
