@@ -20,7 +20,7 @@ from tests.site import Site
 from tests.stores import settings
 
 FLOOD_BYTES = 2 * 1024 * 1024
-TURN_S_MAX = 0.5  # without a bound on reading it was up to 20 s; the 30 flooders share the loop and take some 0.1 s of it
+TURN_S_MAX = 0.5  # without a bound on reading it was up to 20 s; 30 flooders in the same loop take 0.1 s of it
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 
 
