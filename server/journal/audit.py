@@ -147,9 +147,13 @@ class Audit:
 
     # --- the store -------------------------------------------------------------------------------------------
     async def _store_side(self, partition: int, users: Sequence[str]) -> list[str]:
-        names = [keys.log(partition), keys.wallet_meta(partition), *(keys.wallet(user_id) for user_id in users)]
-        counters = " ".join(total.counter for total in TOTALS)
-        said = cast(list[bytes], await self._wallet.run(LOOK, names, [counters, *users]))
+        look = LOOK(
+            log=keys.log(partition),
+            meta=keys.wallet_meta(partition),
+            counters=" ".join(total.counter for total in TOTALS),
+            each=[{"wallet": keys.wallet(user_id), "user_id": user_id} for user_id in users],
+        )
+        said = cast(list[bytes], await self._wallet.run(*look))
         return [value.decode() for value in said]
 
     async def _waiting_ms(self, partition: int, mark: str | None, last: str) -> int:

@@ -7,7 +7,7 @@ passed already: they would never be journaled, and balances would be spent twice
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, assert_never, cast
+from typing import TypeVar, assert_never, cast
 
 import msgspec
 import structlog
@@ -21,7 +21,7 @@ from server.journal.database import ask, reading
 from server.journal.tables import entries, quarantine, watermarks
 from server.store import keys, scripts
 from server.store.client import Arg, Link, StoreDown
-from server.store.scripts import Script
+from server.store.scripts import Call
 
 log = structlog.get_logger()
 
@@ -84,8 +84,12 @@ class Opening:
         return dict(zip(partitions, opened, strict=True))
 
     async def _look(self, link: Link, partition: int) -> "_Seen":
-        names = [keys.log(partition), keys.wallet_meta(partition)]
-        [(epoch, last, opened)] = await _run(link, LOOK, names, [partition])
+        group: dict[str, Arg] = {
+            "log": keys.log(partition),
+            "meta": keys.wallet_meta(partition),
+            "partition": partition,
+        }
+        [(epoch, last, opened)] = await link.run(LOOK(each=[group]))
         in_epoch, _, n = last.decode().partition("-")
         return _Seen(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode())
 
@@ -95,9 +99,14 @@ class Opening:
         if seen.last < mark:
             await self._put_back(link, partition, seen.last, mark)
         epoch = max(seen.epoch, seen.last[0], mark[0]) + 1
-        names = [keys.log(partition), keys.wallet_meta(partition)]
-        marker = msgspec.json.encode(OpenEntry(partition=partition))
-        [opened] = await _run(link, OPEN, names, [epoch, identity, marker])
+        group: dict[str, Arg] = {
+            "log": keys.log(partition),
+            "meta": keys.wallet_meta(partition),
+            "epoch": epoch,
+            "opened": identity,
+            "entry": msgspec.json.encode(OpenEntry(partition=partition)),
+        }
+        [opened] = await link.run(OPEN(each=[group]))
         if not opened:
             raise StoreDown("a partition's log is ahead of its epoch")
         return str(opened.decode())
@@ -125,8 +134,7 @@ class Opening:
             rows = await _ask_journal(functools.partial(self._rows, partition, after, to))
             if not rows:
                 raise StoreDown(f"the journal has no rows of partition {partition} after {after}")
-            names, args = _replay_call(partition, rows)
-            put_back = await _run(link, REPLAY, names, args)
+            put_back = await link.run(_replay_call(partition, rows))
             self.replayed += cast(int, put_back)  # not in one: other partitions count meanwhile
             after = (rows[-1].epoch, rows[-1].n)
 
@@ -161,11 +169,6 @@ class _Seen(msgspec.Struct, frozen=True):
     opened: str
 
 
-async def _run(link: Link, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
-    script.check(names, args)
-    return await link.call("EVALSHA", script.sha, len(names), *names, *args)
-
-
 class _Body(msgspec.Struct, frozen=True):
     """What of an entry's body is put back beside its row."""
 
@@ -173,27 +176,30 @@ class _Body(msgspec.Struct, frozen=True):
     coins_per_day: int = 0
 
 
-def _replay_call(partition: int, rows: Sequence[Row]) -> tuple[list[str], list[Arg]]:
-    names = [keys.log(partition), keys.wallet_meta(partition)]
-    args: list[Arg] = []
+def _replay_call(partition: int, rows: Sequence[Row]) -> Call:
+    each: list[dict[str, Arg]] = []
     for row in rows:
         kind = KINDS.get(row.kind)
         if kind is None:
             raise StoreDown(f"the journal has a {row.kind}, which only a newer program can put back")
-        names += _names_of(partition, row, kind)
-        args += _args_of(row, kind)
-    return names, args
+        each.append({**_keys_of(partition, row, kind), **_args_of(row, kind)})
+    return REPLAY(log=keys.log(partition), meta=keys.wallet_meta(partition), each=each)
 
 
-def _names_of(partition: int, row: Row, kind: Kind) -> tuple[str, str, str]:
-    """Wallet, counter and receipt; where an entry has none of them, some key that is there anyway."""
+def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
+    """Wallet, counter and receipt. Where an entry has none of them, some key that exists anyway."""
     if kind.coins is None:
-        return keys.log(partition), keys.wallet_meta(partition), keys.wallet_meta(partition)
+        meta = keys.wallet_meta(partition)
+        return {"wallet": keys.log(partition), "credit": meta, "receipt": meta}
     operation = "-" if kind.receipt is Receipt.NONE else kind.operation(row.ref)
-    return keys.wallet(row.user_id), keys.credit(partition, row.creator_id or "-"), keys.receipt(row.user_id, operation)
+    return {
+        "wallet": keys.wallet(row.user_id),
+        "credit": keys.credit(partition, row.creator_id or "-"),
+        "receipt": keys.receipt(row.user_id, operation),
+    }
 
 
-def _args_of(row: Row, kind: Kind) -> tuple[Arg, ...]:
+def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
     body = msgspec.json.decode(row.body, type=_Body)
     also: dict[Also, Arg] = {
         Also.NOTHING: "",
@@ -201,22 +207,24 @@ def _args_of(row: Row, kind: Kind) -> tuple[Arg, ...]:
         Also.LIMIT: body.coins_per_day,
         Also.EPOCH: row.epoch,
     }
-    return (
-        f"{row.epoch}-{row.n}",
-        row.at_ms,
-        "" if row.balance is None else row.balance,
-        "" if row.credited is None else row.credited,
-        row.combo_count,
-        row.body,
-        *_receipt(row, kind, body.fp),
-        row.coins,
-        kind.total.counter if kind.total else "",
-        row.diamonds,
-        kind.total_diamonds.counter if kind.total_diamonds else "",
-        kind.status,
-        kind.also.value,
-        also[kind.also],
-    )
+    receipt_text, expires_ms = _receipt(row, kind, body.fp)
+    return {
+        "id": f"{row.epoch}-{row.n}",
+        "at_ms": row.at_ms,
+        "balance": "" if row.balance is None else row.balance,
+        "credited": "" if row.credited is None else row.credited,
+        "combo": row.combo_count,
+        "entry": row.body,
+        "receipt_text": receipt_text,
+        "expires_ms": expires_ms,
+        "coins": row.coins,
+        "total": kind.total.counter if kind.total else "",
+        "diamonds": row.diamonds,
+        "total_diamonds": kind.total_diamonds.counter if kind.total_diamonds else "",
+        "status": kind.status,
+        "also": kind.also.value,
+        "value": also[kind.also],
+    }
 
 
 def _receipt(row: Row, kind: Kind, fp: str) -> tuple[str, int]:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -31,9 +31,9 @@ from server.money.results import (
 )
 from server.money.store import NotReplicated, WalletStore
 from server.store import keys, scripts
-from server.store.client import Arg, StoreDown, StoreError, StoreRefused
+from server.store.client import StoreDown, StoreError, StoreRefused
 from server.store.cluster import not_here
-from server.store.scripts import Script
+from server.store.scripts import Call
 
 log = structlog.get_logger()
 
@@ -41,8 +41,6 @@ SPEND = scripts.load("wallet_spend")
 ADJUST = scripts.load("wallet_adjust")
 LIMIT = scripts.load("wallet_limit")
 SCRIPTS = (SPEND, ADJUST, LIMIT)
-
-_Call: TypeAlias = tuple[Script, list[str], list[Arg]]  # with its keys and arguments
 
 
 class _Waiting:
@@ -328,19 +326,33 @@ class Wallet:
             await self._tell(entry, kind.cause, done)
         return done
 
-    def _adjust_call(self, entry: AdjustEntry | TopUpEntry, kind: Kind, delta: int) -> _Call:
+    def _adjust_call(self, entry: AdjustEntry | TopUpEntry, kind: Kind, delta: int) -> Call:
         user_id, partition = entry.viewer, keys.partition_of(entry.viewer)
-        receipt = keys.receipt(user_id, kind.operation(entry.id))
-        names = [keys.wallet(user_id), receipt, keys.log(partition), keys.wallet_meta(partition)]
-        bounds = (limits.BALANCE_MAX, limits.TOPUP_RECEIPT_S)
-        total = kind.total.counter if kind.total else ""
-        body = msgspec.json.encode(entry)
-        return ADJUST, names, [self._epoch(partition), entry.fp, delta, kind.status, total, *bounds, body]
+        return ADJUST(
+            wallet=keys.wallet(user_id),
+            receipt=keys.receipt(user_id, kind.operation(entry.id)),
+            log=keys.log(partition),
+            meta=keys.wallet_meta(partition),
+            epoch=self._epoch(partition),
+            fingerprint=entry.fp,
+            delta=delta,
+            status=kind.status,
+            total=kind.total.counter if kind.total else "",
+            balance_max=limits.BALANCE_MAX,
+            receipt_s=limits.TOPUP_RECEIPT_S,
+            entry=msgspec.json.encode(entry),
+        )
 
-    def _limit_call(self, entry: LimitEntry) -> _Call:
+    def _limit_call(self, entry: LimitEntry) -> Call:
         partition = keys.partition_of(entry.viewer)
-        names = [keys.wallet(entry.viewer), keys.log(partition), keys.wallet_meta(partition)]
-        return LIMIT, names, [self._epoch(partition), entry.coins_per_day, msgspec.json.encode(entry)]
+        return LIMIT(
+            wallet=keys.wallet(entry.viewer),
+            log=keys.log(partition),
+            meta=keys.wallet_meta(partition),
+            epoch=self._epoch(partition),
+            coins=entry.coins_per_day,
+            entry=msgspec.json.encode(entry),
+        )
 
     async def _tell(self, entry: OrderEntry, cause: Cause, done: Adjusted) -> None:
         """The user's sockets; for a duplicate too, whose first answer may have been lost, with what is held now."""
