@@ -101,8 +101,8 @@ def fingerprint(*parts: object) -> str:
 
 def receipt_of(text: bytes) -> Receipt:
     """Parse a gift's receipt, as wallet_spend.lua writes it."""
-    payload, balance, combo_count, entry_id = text.decode().split(" ")
-    return Receipt(fingerprint=payload, balance=int(balance), combo_count=int(combo_count), entry_id=entry_id)
+    gift_fingerprint, balance, combo_count, entry_id = text.decode().split(" ")
+    return Receipt(fingerprint=gift_fingerprint, balance=int(balance), combo_count=int(combo_count), entry_id=entry_id)
 
 
 def unavailable() -> Refused:

@@ -66,8 +66,13 @@ class Purchases:
                 raise TopUpConflict
             if before.state == "posted" and before.balance is not None:
                 return Adjusted(balance=before.balance, entry_id="", duplicate=True)
-        payload = fingerprint(user_id, order.coins, order.source)
-        entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source, fp=payload)
+        entry = TopUpEntry(
+            id=order.id,
+            viewer=user_id,
+            coins=order.coins,
+            source=order.source,
+            fp=fingerprint(user_id, order.coins, order.source),
+        )
         return await self._wallet.order(entry)
 
     async def repeat(self, order: Pending) -> Adjusted:
