@@ -153,7 +153,7 @@ class Node:
         read.counter("socket_writes", "Writes of rooms' frames to sockets.", lambda: self.pace.writes)
         read.gauge("tick_pressure", "By how much the lag lengthens every tick.", lambda: self.pace.pressure)
         read.counter("orders_recovered", "Pending orders that this node ended.", lambda: self.recovery.recovered)
-        self.audit_watch.tell(read)
+        self.audit_watch.register(read)
         return read
 
     def parts(self) -> dict[str, bool]:

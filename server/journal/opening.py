@@ -1,7 +1,7 @@
-"""Before any gift on a new wallet connection: the store gets back what only the journal has, then partitions open.
+"""Opens partitions on a new wallet connection: the store first gets back the entries that only the journal has.
 
-A failover or a restored backup can leave the store behind the journal. New gifts would get ids that the drain has
-passed already: they would never be journaled, and balances would be spent twice (money.md, section 2.4, row 1).
+A failover or a restored backup can leave the store behind the journal. New gifts would get log ids that the drain has
+already passed. They would never be journaled, and balances would be spent twice (docs/decisions/0008-epochs.md).
 """
 
 import asyncio
@@ -30,14 +30,14 @@ OPEN = scripts.load("opening_open")
 REPLAY = scripts.load("opening_replay")
 SCRIPTS = (LOOK, OPEN, REPLAY)
 
-NOTHING = (0, -1)  # before the first id of the first epoch
+NOTHING = (0, -1)  # before the first log id of the first epoch
 
 Position = tuple[int, int]
 T = TypeVar("T")
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A journal row as far as it is put back."""
+    """The columns of a journal row that are put back."""
 
     epoch: int
     n: int
@@ -65,16 +65,16 @@ class Opening:
         self.replayed = 0
 
     async def open(self, link: Link, identity: str, partitions: frozenset[int]) -> dict[int, str]:
-        """The epochs of these partitions. Raises StoreError; the journal being away is one.
+        """Open these partitions and return their epochs. Raises StoreError, also when the journal is down.
 
-        `identity` names the store's process and its part in replication. A partition says itself on whom it was opened
-        last: on anybody else it gets a new epoch, whether the store is behind or not, for ids that a failover lost are
-        given again.
+        `identity` names the store's process and its role in replication. Each partition records the identity that it
+        was last opened on. On any other it gets a new epoch, even if the store is not behind: log ids that a failover
+        has lost are used again.
         """
-        known = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
-        found = dict(zip(partitions, known, strict=True))
-        if all(seen.opened == identity for seen in found.values()):
-            return {p: str(seen.epoch) for p, seen in found.items()}
+        looked = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
+        found = dict(zip(partitions, looked, strict=True))
+        if all(stored.opened == identity for stored in found.values()):
+            return {p: str(stored.epoch) for p, stored in found.items()}
         marks = await self._marks()
         for partition in partitions & await self._stuck():
             await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
@@ -83,7 +83,7 @@ class Opening:
         )
         return dict(zip(partitions, opened, strict=True))
 
-    async def _look(self, link: Link, partition: int) -> "_Seen":
+    async def _look(self, link: Link, partition: int) -> "_Stored":
         group: dict[str, Arg] = {
             "log": keys.log(partition),
             "meta": keys.wallet_meta(partition),
@@ -91,14 +91,14 @@ class Opening:
         }
         [(epoch, last, opened)] = await link.run(LOOK(each=[group]))
         in_epoch, _, n = last.decode().partition("-")
-        return _Seen(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode())
+        return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode())
 
-    async def _open_one(self, link: Link, partition: int, seen: "_Seen", mark: Position, identity: str) -> str:
-        if seen.opened == identity:
-            return str(seen.epoch)
-        if seen.last < mark:
-            await self._put_back(link, partition, seen.last, mark)
-        epoch = max(seen.epoch, seen.last[0], mark[0]) + 1
+    async def _open_one(self, link: Link, partition: int, stored: "_Stored", mark: Position, identity: str) -> str:
+        if stored.opened == identity:
+            return str(stored.epoch)
+        if stored.last < mark:
+            await self._put_back(link, partition, stored.last, mark)
+        epoch = max(stored.epoch, stored.last[0], mark[0]) + 1
         group: dict[str, Arg] = {
             "log": keys.log(partition),
             "meta": keys.wallet_meta(partition),
@@ -119,7 +119,7 @@ class Opening:
         return await _ask_journal(read)
 
     async def _stuck(self) -> set[int]:
-        """Partitions that stand still: a restored store does not know of it."""
+        """Read which partitions are frozen: a restored store has lost the flag."""
 
         def read() -> set[int]:
             with reading(self._engine).connect() as connection:
@@ -128,14 +128,14 @@ class Opening:
         return await _ask_journal(read)
 
     async def _put_back(self, link: Link, partition: int, after: Position, to: Position) -> None:
-        """Replay the journal's rows `after < id <= to`. Rows that another node has put back stay as they are."""
+        """Replay the journal's rows `after < log id <= to`. Rows that another node has put back stay as they are."""
         log.warning("wallet_store_behind_journal", partition=partition, store=after, journal=to)
         while after < to:
             rows = await _ask_journal(functools.partial(self._rows, partition, after, to))
             if not rows:
                 raise StoreDown(f"the journal has no rows of partition {partition} after {after}")
             put_back = await link.run(_replay_call(partition, rows))
-            self.replayed += cast(int, put_back)  # not in one: other partitions count meanwhile
+            self.replayed += cast(int, put_back)  # after the await: other partitions count meanwhile
             after = (rows[-1].epoch, rows[-1].n)
 
     def _rows(self, partition: int, after: Position, to: Position) -> list[Row]:
@@ -153,16 +153,16 @@ class Opening:
 
 
 async def _ask_journal(read: Callable[[], T]) -> T:
-    """Read in a thread. Raises StoreDown when the journal is away."""
+    """Read in a thread. Raises StoreDown when the journal is down."""
     try:
         return await ask(read)
     except SQLAlchemyError as error:
         log.debug("opening_waits_for_journal", error=str(error)[: limits.LOGGED_CHARS_MAX])
-        raise StoreDown("the journal is away: nobody knows whether the wallet store is whole") from None
+        raise StoreDown("the journal is down, so nobody can check the wallet store") from None
 
 
-class _Seen(msgspec.Struct, frozen=True):
-    """What a store says of a partition."""
+class _Stored(msgspec.Struct, frozen=True):
+    """What the store has of a partition."""
 
     epoch: int
     last: Position
@@ -170,7 +170,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
 
 class _Body(msgspec.Struct, frozen=True):
-    """What of an entry's body is put back beside its row."""
+    """The parts of an entry's body that are put back."""
 
     fp: str = ""
     coins_per_day: int = 0
@@ -187,7 +187,7 @@ def _replay_call(partition: int, rows: Sequence[Row]) -> Call:
 
 
 def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
-    """Wallet, counter and receipt. Where an entry has none of them, some key that exists anyway."""
+    """The keys of wallet, counter and receipt. An entry without them gets keys of its partition instead."""
     if kind.coins is None:
         meta = keys.wallet_meta(partition)
         return {"wallet": keys.log(partition), "credit": meta, "receipt": meta}
@@ -227,15 +227,15 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
     }
 
 
-def _receipt(row: Row, kind: Kind, fp: str) -> tuple[str, int]:
+def _receipt(row: Row, kind: Kind, fingerprint: str) -> tuple[str, int]:
     """A row's receipt as the money scripts write it, and when it expires."""
-    entry_id = f"{row.epoch}-{row.n}"
+    log_id = f"{row.epoch}-{row.n}"
     match kind.receipt:
         case Receipt.GIFT:
             expires_ms = uuid7_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
-            return f"{fp} {row.balance} {row.combo_count} {entry_id}", expires_ms
+            return f"{fingerprint} {row.balance} {row.combo_count} {log_id}", expires_ms
         case Receipt.ORDER:
-            return f"{fp} {row.balance} {entry_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000
+            return f"{fingerprint} {row.balance} {log_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000
         case Receipt.NONE:
             return "", 0
         case other:
