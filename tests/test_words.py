@@ -53,8 +53,6 @@ NOT_YET = (
     "server/rooms/registry.py",
     "server/store/lua/admin_",
     "server/store/lua/gifts_",
-    "tests/journeys/",
-    "tests/toy/",
     "tests/browser.py",
     "tests/cluster.py",
     "tests/conftest.py",
