@@ -254,17 +254,17 @@ def everything(purse: Purse) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("spoilt", ["wallet", "credit", "receipt", "combo", "meta"])
-async def test_a_key_of_a_wrong_type(purse: Purse, spoilt: str) -> None:
+@pytest.mark.parametrize("corrupt", ["wallet", "credit", "receipt", "combo", "meta"])
+async def test_a_key_of_a_wrong_type(purse: Purse, corrupt: str) -> None:
     """Only this viewer's gift is refused, and it changes nothing; the others in the same call are paid."""
     assert len({keys.partition_of(name) for name in ("alice", "bob", "mallory")}) == 3
     for person in ("alice", "bob", "mallory"):
         await purse.buy(person, 100)
     gift = a_gift("mallory", 10, combo="c")
-    key = of_mallory(gift.gift_id)[spoilt]
+    key = of_mallory(gift.gift_id)[corrupt]
     held = purse.look.hgetall(key) if purse.look.type(key) == "hash" else {}
     purse.look.delete(key)
-    purse.look.rpush(key, "spoilt")
+    purse.look.rpush(key, "corrupt")
     was = everything(purse)
     assert await purse.outcome(gift) == "wallet_unavailable"
     assert everything(purse) == was
@@ -275,15 +275,15 @@ async def test_a_key_of_a_wrong_type(purse: Purse, spoilt: str) -> None:
     assert await purse.outcome(gift) == "ok 90"
 
 
-@pytest.mark.parametrize("spoilt", ["wallet", "credit", "meta"])
+@pytest.mark.parametrize("corrupt", ["wallet", "credit", "meta"])
 @pytest.mark.parametrize("value", ["abc", "-5", "1.5", "", "00100", "9" * 20])
-async def test_a_counter_that_is_not_a_number(purse: Purse, spoilt: str, value: str) -> None:
+async def test_a_counter_that_is_not_a_number(purse: Purse, corrupt: str, value: str) -> None:
     """The same for a counter whose text is not a whole number within bounds."""
     for person in ("alice", "mallory"):
         await purse.buy(person, 100)
     gift = a_gift("mallory", 10, combo="c")
-    key = of_mallory(gift.gift_id)[spoilt]
-    field = {"wallet": "c", "meta": "coins"}.get(spoilt)
+    key = of_mallory(gift.gift_id)[corrupt]
+    field = {"wallet": "c", "meta": "coins"}.get(corrupt)
     held = purse.look.hget(key, field) if field else None
     purse.look.hset(key, field, value) if field else purse.look.set(key, value)
     was = everything(purse)
@@ -332,8 +332,8 @@ async def test_the_same_order_many_times_at_once(purse: Purse) -> None:
     assert await purse.holds("alice") == 100
 
 
-@pytest.mark.parametrize("spoilt", ["wallet", "receipt", "log", "meta", "meta.bought"])
-async def test_a_top_up_on_a_corrupt_key(purse: Purse, spoilt: str) -> None:
+@pytest.mark.parametrize("corrupt", ["wallet", "receipt", "log", "meta", "meta.bought"])
+async def test_a_top_up_on_a_corrupt_key(purse: Purse, corrupt: str) -> None:
     """A top-up that cannot be written completely changes nothing, and counts once when the key is repaired."""
     await purse.buy("mallory", 100)
     partition = keys.partition_of("mallory")
@@ -341,13 +341,13 @@ async def test_a_top_up_on_a_corrupt_key(purse: Purse, spoilt: str) -> None:
         "wallet": keys.wallet("mallory"),
         "receipt": keys.receipt("mallory", "topup:order-2"),
         "log": keys.log(partition),
-    }.get(spoilt, keys.wallet_meta(partition))
+    }.get(corrupt, keys.wallet_meta(partition))
     purse.look.copy(name, "spare")
-    if spoilt == "meta.bought":
+    if corrupt == "meta.bought":
         purse.look.hset(name, "bought", "many")
     else:
         purse.look.delete(name)
-        purse.look.rpush(name, "spoilt")
+        purse.look.rpush(name, "corrupt")
     was = everything(purse)
     with pytest.raises(Refused, match="wallet_unavailable"):
         await purse.buy("mallory", 50, "order-2")
