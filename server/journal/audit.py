@@ -1,7 +1,7 @@
-"""The audit: that no coin was lost, doubled or made up, in the journal and between journal and store.
+"""The audit: checks that no coin was lost, doubled or made up, in the journal and between journal and store.
 
-Per partition: every entry's postings sum to zero, the hash chain is whole, balances follow from the postings, and the
-store says the same as the journal at the same entry. The first thing that is wrong freezes that partition alone.
+In each partition every entry's postings must sum to zero, the hash chain must be whole, balances must follow from the
+postings, and the store must agree with the journal at the same entry. A finding freezes its partition alone.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from server.clock import Clock
 from server.entries import KINDS, TOTALS
 from server.journal.books import FIRST_HASH, LogEntry, chain
 from server.journal.database import reading
-from server.journal.sums import Sums, add_kind, held_by, moved_on, total_of
+from server.journal.sums import Sums, add_kind, held_by, total_of, with_waiting
 from server.journal.tables import audits, entries, positions, postings, quarantine, watermarks
 from server.store import keys, scripts
 from server.store.client import Store
@@ -31,15 +31,15 @@ SCRIPTS = (LOOK,)
 
 
 class Wrong(Struct, frozen=True):
-    """One thing that does not hold."""
+    """One finding: something that is wrong."""
 
     partition: int
-    where: str  # an entry, an account, or what was compared
+    where: str  # a log id, an account, or what was compared
     what: str
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What an audit found. `verified` entries of `entries` were compared with the store."""
+    """What an audit found, with the sums over all partitions."""
 
     ok: bool
     at_ms: int
@@ -56,28 +56,28 @@ class Report(Struct, frozen=True, kw_only=True):
     oldest_unverified_ms: int
     quarantined: int
     wrong: list[Wrong]
-    stuck: dict[int, str] = {}  # msgspec copies it; partitions that stand still, and why
+    stuck: dict[int, str] = {}  # msgspec copies it; frozen partitions, and why
 
 
 class StillMoving(Exception):
-    """Money moves in a partition that is to be compared."""
+    """Money moves in a partition while the audit compares it."""
 
 
 class Audit:
-    """Audits journal and store. Between runs it remembers how far each chain was found whole."""
+    """Audits journal and store. Between runs it remembers how far each hash chain is verified."""
 
     def __init__(self, engine: Engine, wallet: Store | ClusterStore, clock: Clock) -> None:
         self._engine = engine
         self._wallet = wallet
         self._clock = clock
-        self._whole: dict[int, tuple[int, int, str]] = {}
-        self._compared: dict[int, str] = {}
+        self._verified: dict[int, tuple[int, int, str]] = {}
+        self._last_wallet: dict[int, str] = {}  # where the next window of wallets begins
         self._behind: set[int] = set()
 
     async def run(self, *, freeze: bool = False) -> Report:
-        """One audit of everything; with `freeze`, partitions that are wrong stand still from now on.
+        """Audit all partitions. With `freeze`, the wrong ones are frozen until `python -m server repair` thaws them.
 
-        `python -m server repair` ends that. Raises StoreError, SQLAlchemyError.
+        Raises StoreError, SQLAlchemyError.
         """
         wrong: list[Wrong] = []
         sums: dict[int, Sums] = {}
@@ -85,21 +85,21 @@ class Audit:
         behind: set[int] = set()
         oldest_ms = 0
         for partition in range(limits.WALLET_PARTITIONS):
-            found, its_sums, mark, accounts = await asyncio.to_thread(self._journal_side, partition)
+            found, partition_sums, mark, accounts = await asyncio.to_thread(self._journal_side, partition)
             wrong += found
-            sums[partition] = its_sums
-            said = await self._store_side(partition, [user_id for user_id, _ in accounts])
-            if _before(said[0], mark):
+            sums[partition] = partition_sums
+            stored = await self._store_side(partition, [user_id for user_id, _ in accounts])
+            if _is_behind(stored[0], mark):
                 behind.add(partition)
                 continue
-            if mark is None or said[0] != mark:
-                oldest_ms = max(oldest_ms, await self._waiting_ms(partition, mark, said[0]))
-                moving += said[0] != (mark or "")
+            if mark is None or stored[0] != mark:
+                oldest_ms = max(oldest_ms, await self._waiting_ms(partition, mark, stored[0]))
+                moving += stored[0] != (mark or "")
                 continue
             compared += 1
-            wrong += _differences(partition, its_sums, accounts, said)
+            wrong += _differences(partition, partition_sums, accounts, stored)
         wrong += [
-            Wrong(partition, "log", "the store is behind the journal, and was so at the audit before")
+            Wrong(partition, "log", "the store is behind the journal, as at the last audit")
             for partition in sorted(behind & self._behind)
         ]
         self._behind = behind
@@ -127,33 +127,38 @@ class Audit:
         return report
 
     async def look(self, partition: int, waiting: Sequence[LogEntry]) -> list[Wrong]:
-        """What is wrong with one partition: its journal, and all of its wallets in the store.
+        """Check one partition: its journal, and all of its wallets in the store.
 
-        `waiting` are the entries of its log that are not journaled yet: the store has their effect, the journal not.
+        `waiting` holds the log's entries that are not journaled yet: only the store has their effect.
         Raises StillMoving when the store's last entry is another one, StoreError, SQLAlchemyError.
         """
-        self._whole.pop(partition, None)
-        self._compared.pop(partition, None)
+        self._verified.pop(partition, None)
+        self._last_wallet.pop(partition, None)
         while True:
             found, sums, mark, accounts = await asyncio.to_thread(self._journal_side, partition)
-            expected = moved_on(sums, dict(accounts), waiting)
-            said = await self._store_side(partition, [user_id for user_id, _ in accounts])
+            expected = with_waiting(sums, dict(accounts), waiting)
+            stored = await self._store_side(partition, [user_id for user_id, _ in accounts])
             last = f"{waiting[-1].epoch}-{waiting[-1].n}" if waiting else (mark or "")
-            if said[0] != last:
-                raise StillMoving(f"partition {partition}: the store's last entry is {said[0]}, not {last}")
-            found += _differences(partition, sums, expected, said)
-            if found or partition not in self._compared:
+            if stored[0] != last:
+                raise StillMoving(f"partition {partition}: the store's last entry is {stored[0]}, not {last}")
+            found += _differences(partition, sums, expected, stored)
+            if found or partition not in self._last_wallet:
                 return found
 
     # --- the store -------------------------------------------------------------------------------------------
     async def _store_side(self, partition: int, users: Sequence[str]) -> list[str]:
-        names = [keys.log(partition), keys.wallet_meta(partition), *(keys.wallet(user_id) for user_id in users)]
-        counters = " ".join(total.counter for total in TOTALS)
-        said = cast(list[bytes], await self._wallet.run(LOOK, names, [counters, *users]))
+        """What the store has: the last log id, each of TOTALS, and each user's balance."""
+        look = LOOK(
+            log=keys.log(partition),
+            meta=keys.wallet_meta(partition),
+            counters=" ".join(total.counter for total in TOTALS),
+            each=[{"wallet": keys.wallet(user_id), "user_id": user_id} for user_id in users],
+        )
+        said = cast(list[bytes], await self._wallet.run(*look))
         return [value.decode() for value in said]
 
     async def _waiting_ms(self, partition: int, mark: str | None, last: str) -> int:
-        """How long the oldest entry that is not journaled has waited."""
+        """The age of the oldest entry that is not journaled."""
         if not last:
             return 0
         rows = await self._wallet.call("XRANGE", keys.log(partition), f"({mark or '0-0'}", "+", "COUNT", 1)
@@ -164,7 +169,7 @@ class Audit:
 
     # --- the journal -----------------------------------------------------------------------------------------
     def _journal_side(self, partition: int) -> tuple[list[Wrong], Sums, str | None, list[tuple[str, int]]]:
-        """In one transaction: what is wrong, the sums, the watermark, and the wallets with their balances."""
+        """Read findings, sums, watermark, and some wallets with their balances, all in one transaction."""
         with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
             row = connection.execute(select(watermarks).where(watermarks.c.partition == partition)).one_or_none()
             if row is None:
@@ -174,14 +179,14 @@ class Audit:
             accounts = self._next_window(connection, partition)
             wrong += _drifted(connection, partition)
             sums.held = _held(connection, partition)
-            left, told = held_by(sums)
-            if left != sums.held:
-                wrong.append(Wrong(partition, "coins", f"{told} is not held {sums.held}"))
+            expected, formula = held_by(sums)
+            if expected != sums.held:
+                wrong.append(Wrong(partition, "coins", f"{formula} is not held {sums.held}"))
         return wrong, sums, f"{row.epoch}-{row.n}", accounts
 
     def _chain(self, connection: Connection, partition: int, mark: Any) -> list[Wrong]:
-        """Recompute the hashes from where they were found whole last time."""
-        epoch, n, last = self._whole.get(partition, (0, 0, FIRST_HASH))
+        """Recompute the hashes from where the last run verified them."""
+        epoch, n, last = self._verified.get(partition, (0, 0, FIRST_HASH))
         query = (
             select(entries)
             .where(entries.c.partition == partition)
@@ -197,16 +202,16 @@ class Audit:
             epoch, n, last = row.epoch, row.n, digest
         if (epoch, n, last) != (mark.epoch, mark.n, mark.hash):
             return [Wrong(partition, f"{mark.epoch}-{mark.n}", f"the watermark is not the last entry {epoch}-{n}")]
-        self._whole[partition] = (epoch, n, last)
+        self._verified[partition] = (epoch, n, last)
         return []
 
     def _next_window(self, connection: Connection, partition: int) -> list[tuple[str, int]]:
-        """Wallets to compare with the store this time: a bounded number, all of them in turn."""
-        accounts = _window(connection, partition, self._compared.get(partition, ""))
+        """The wallets to compare in this run. Their number is bounded; all wallets have their turn."""
+        accounts = _window(connection, partition, self._last_wallet.get(partition, ""))
         if len(accounts) < limits.AUDIT_WALLETS:
-            self._compared.pop(partition, None)
+            self._last_wallet.pop(partition, None)
         else:
-            self._compared[partition] = accounts[-1][0]
+            self._last_wallet[partition] = accounts[-1][0]
         return accounts
 
     def _quarantined(self) -> int:
@@ -219,7 +224,7 @@ class Audit:
             return {row.partition: row.reason for row in rows}
 
     def _keep(self, report: Report, freeze: bool) -> None:
-        """The report, and what is wrong beside the entries that do not fit: those partitions stand still."""
+        """Save the report. With `freeze`, also freeze the partitions with findings."""
         with self._engine.begin() as connection:
             if freeze:
                 _set_aside(connection, report)
@@ -231,7 +236,7 @@ class Audit:
 
 
 def _set_aside(connection: Connection, report: Report) -> None:
-    """One row per partition that an audit found wrong, at its watermark; entries 0-0 are never journaled there."""
+    """Add one row for each partition with findings, at 0-0: no real entry has this log id."""
     for partition in {wrong.partition for wrong in report.wrong}:
         first = next(wrong for wrong in report.wrong if wrong.partition == partition)
         where = (quarantine.c.partition == partition,)
@@ -249,18 +254,18 @@ def _set_aside(connection: Connection, report: Report) -> None:
 
 
 def _first_of_each(wrong: list[Wrong]) -> list[Wrong]:
-    """At least one of every partition, more of each up to a bound: no partition hides another."""
+    """Limit the findings of each partition, so that none hides another."""
     seen: dict[int, int] = {}
-    shown = []
+    kept = []
     for each in wrong:
         seen[each.partition] = seen.get(each.partition, 0) + 1
         if seen[each.partition] <= limits.AUDIT_WRONG_MAX // 4:
-            shown.append(each)
-    return shown
+            kept.append(each)
+    return kept
 
 
-def _before(last: str, mark: str | None) -> bool:
-    """Whether the store's last entry comes before the journal's: it lost some, or nobody has opened it yet."""
+def _is_behind(last: str, mark: str | None) -> bool:
+    """Whether the store's last entry is older than the journal's: it lost some, or no node has opened it yet."""
     if mark is None:
         return False
     epoch, n = mark.split("-")
@@ -269,14 +274,14 @@ def _before(last: str, mark: str | None) -> bool:
 
 
 def latest(engine: Engine) -> Report | None:
-    """The newest audit's report. Raises SQLAlchemyError."""
+    """The newest audit's report, or None. Raises SQLAlchemyError."""
     with reading(engine).connect() as connection:
         text = connection.execute(select(audits.c.report).order_by(audits.c.at_ms.desc()).limit(1)).scalar()
     return None if text is None else msgspec.json.decode(text, type=Report)
 
 
 def _unbalanced(connection: Connection, partition: int) -> list[Wrong]:
-    """Entries whose postings do not sum to zero in an asset."""
+    """Find entries whose postings do not sum to zero in an asset."""
     query = (
         select(postings.c.epoch, postings.c.n, postings.c.asset, func.sum(postings.c.amount).label("total"))
         .where(postings.c.partition == partition)
@@ -309,7 +314,7 @@ def _held(connection: Connection, partition: int) -> int:
 
 
 def _window(connection: Connection, partition: int, after: str) -> list[tuple[str, int]]:
-    """Some of the partition's viewers and their coins, as the positions have them."""
+    """Some of the partition's viewers, and their coins according to `positions`."""
     query = select(positions).where(_viewers_of(partition), positions.c.account > f"viewer:{after}")
     rows = connection.execute(query.order_by(positions.c.account).limit(limits.AUDIT_WALLETS))
     return [(row.account[7:], row.balance) for row in rows]
@@ -320,7 +325,7 @@ def _viewers_of(partition: int) -> Any:
 
 
 def _drifted(connection: Connection, partition: int) -> list[Wrong]:
-    """Wallets whose position is not the sum of their postings."""
+    """Find wallets whose position is not the sum of their postings."""
     posted = (
         select(postings.c.account, func.sum(postings.c.amount).label("total"))
         .where(postings.c.partition == partition)
@@ -340,11 +345,11 @@ def _drifted(connection: Connection, partition: int) -> list[Wrong]:
     ]
 
 
-def _differences(partition: int, sums: Sums, accounts: list[tuple[str, int]], said: list[str]) -> list[Wrong]:
-    """Journal against store, at the same entry."""
-    totals, balances = said[1 : 1 + len(TOTALS)], said[1 + len(TOTALS) :]
+def _differences(partition: int, sums: Sums, accounts: list[tuple[str, int]], stored: list[str]) -> list[Wrong]:
+    """Compare journal and store at the same entry."""
+    totals, balances = stored[1 : 1 + len(TOTALS)], stored[1 + len(TOTALS) :]
     wrong = [
-        Wrong(partition, total.shown, f"the journal has {ours}, the store {theirs}")
+        Wrong(partition, total.label, f"the journal has {ours}, the store {theirs}")
         for total, theirs in zip(TOTALS, totals, strict=True)
         if str(ours := getattr(sums, total.sum)) != theirs
     ]

@@ -53,6 +53,7 @@ class Fanout:
 
     def __init__(self, url: str, history: History, on_wallet_news: Callable[[bytes], None]) -> None:
         self._history = history
+        history.on_wake = self._check_positions
         self._on_wallet_news = on_wallet_news
         self._subscriptions: dict[str, _Subscription] = {}
         self._by_channel: dict[bytes, _Subscription] = {}
@@ -192,6 +193,11 @@ class Fanout:
         subscription = self._subscriptions.get(room_id)
         if subscription is not None and subscription.listener is not None:
             self._begin_filling(subscription)
+
+    def _check_positions(self) -> None:
+        """Check every room: the bus may say nothing for a long time of those whose primary was replaced."""
+        for room_id in self._subscriptions:
+            self.check_position(room_id)
 
     def _begin_filling(self, subscription: _Subscription) -> None:
         if subscription.filling:
