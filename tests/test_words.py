@@ -75,7 +75,7 @@ NOT_YET = (
     "tests/wire_types.py",
 )
 
-SCRIPTS = [*sources("server", suffix=".lua"), *sources("server", "protocol", suffix=".js")]
+SCRIPTS = [*sources("server", suffix=".lua"), *sources("server", "protocol", "tests", suffix=".js")]
 
 
 def sentences(markdown: str) -> list[str]:
