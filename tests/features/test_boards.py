@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server import background, limits
-from server.features.boards import tell_board
+from server.features.boards import publish_board
 from server.store.client import Store, StoreError
 from tests.program import eventually
 from tests.site import WAIT_S, Site, Viewer, new_gift_id
@@ -99,10 +99,10 @@ async def test_a_board_that_could_not_be_sent(site: Site) -> None:
     assert store.link is not None
     store.link.abort()
     with pytest.raises(StoreError):
-        await tell_board(room)
+        await publish_board(room)
     await eventually(lambda: not store.up, what="the loss")
     await store.wait_up(WAIT_S)
-    await tell_board(room)
+    await publish_board(room)
     await board(alice, row(1, "alice", 10))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server import background, limits
-from server.features.viewers import tell_viewers
+from server.features.viewers import publish_viewers
 from server.store import keys
 from server.store.client import Store, StoreError
 from tests.conftest import Stores
@@ -197,7 +197,7 @@ async def test_a_beat_that_could_not_be_sent(site: Site, stores: Stores) -> None
     await background.end(site.node.rooms._task)  # here the test calls what is due itself
     await site.join("alice")
     [room] = site.node.rooms.here()
-    await tell_viewers(room)
+    await publish_viewers(room)
     store = site.node.room_store
     assert isinstance(store, Store)
     assert store.link is not None
@@ -207,8 +207,8 @@ async def test_a_beat_that_could_not_be_sent(site: Site, stores: Stores) -> None
         presence.beat_at_ms, presence.later = 0, False  # a beat is due, and nothing else
         store.link.abort()
         with pytest.raises(StoreError):
-            await tell_viewers(room)
+            await publish_viewers(room)
         await eventually(lambda: not store.up, what="the loss")
         await store.wait_up(WAIT_S)
-        await tell_viewers(room)
+        await publish_viewers(room)
         assert look.zscore(keys.room("demo", "nodes"), site.node.rooms._services.node_id) is not None
