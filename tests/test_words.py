@@ -55,7 +55,7 @@ NOT_YET = (
     "tests/",
 )
 
-SCRIPTS = [*sources("server", suffix=".lua"), *sources("server", "protocol", suffix=".js")]
+SCRIPTS = [*sources("server", suffix=".lua"), *sources("server", "protocol", "tests", suffix=".js")]
 
 
 def sentences(markdown: str) -> list[str]:
