@@ -1,4 +1,4 @@
-"""Plain English, held over the tree: short sentences in the documents, and no stilted phrases in any prose."""
+"""Plain English, checked over the tree: short sentences in the documents, no stilted phrases in any prose."""
 
 import ast
 import io
@@ -67,7 +67,7 @@ SCRIPTS = [*sources("server", suffix=".lua"), *sources("server", "protocol", suf
 
 
 def sentences(markdown: str) -> list[str]:
-    """The prose of a document, without blocks of code, tables, headings and what stands between backticks."""
+    """The prose of a document, without code blocks, tables, headings and text in backticks."""
     prose = re.sub(r"^```.*?^```$", "\n", markdown, flags=re.MULTILINE | re.DOTALL)
     prose = re.sub(r"^(\||#).*$", "\n", prose, flags=re.MULTILINE)
     prose = re.sub(r"`[^`]*`|!?\[([^]]*)\]\([^)]*\)", "word", prose)
