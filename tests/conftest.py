@@ -50,7 +50,7 @@ def run_stores() -> Iterator[Stores]:
 
 @pytest.fixture
 def stores(run_stores: Stores) -> Stores:
-    """Both stores, empty."""
+    """Both stores, emptied."""
     run_stores.empty()
     return run_stores
 

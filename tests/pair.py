@@ -149,7 +149,7 @@ class _Member(ValkeyProcess):
     def __init__(self, kind: StoreKind, folder: Path) -> None:
         self.port = free_port()
         options = ("--port", str(self.port), "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
-        # In step within 20 ms: the defaults wait for a timer of one second, on either side.
+        # In step within 20 ms: with the defaults both sides wait for a timer of one second.
         options += ("--repl-diskless-load", "flush-before-load", "--repl-diskless-sync", "no")
         super().__init__(kind, settings(folder), options=options)
 

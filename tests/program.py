@@ -267,11 +267,11 @@ class Program(Served):
     async def child_again(self, name: str, old_pid: int) -> int:
         """Wait until the supervisor has restarted this child. Returns its pid."""
 
-        def anew() -> int | None:
+        def restarted() -> int | None:
             pid = self.children().get(name)
             return pid if pid != old_pid else None
 
-        return int(await eventually(anew, what=f"a new {name}; {self.output()}"))
+        return int(await eventually(restarted, what=f"a new {name}; {self.output()}"))
 
     async def kill_tree(self) -> None:
         """SIGKILL the supervisor and everything below it at once."""

@@ -49,7 +49,7 @@ class Person:
                 self.told += self.client.receive(await self.socket.recv())
 
     async def ask(self, frame: str | bytes) -> Answered:
-        """Send a command; its reply."""
+        """Send a command. Returns its reply."""
         command = self.client.unanswered[-1]
         await self.socket.send(frame)
         return cast(Answered, await self.until(Answered, command=command))

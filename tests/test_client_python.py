@@ -205,7 +205,7 @@ def test_a_streak_runs_and_ends(wire: Wire) -> None:
     wire.told(
         gift(1, "a", 3, combo={"id": "x", "count": 3}),
         gift(2, "b", 2, combo={"id": "x", "count": 7}),
-        gift(3, "c", 2, combo={"id": "x", "count": 5}),  # shown late
+        gift(3, "c", 2, combo={"id": "x", "count": 5}),  # a gift that is shown late
         gift(4, "d", 1, combo={"id": "y", "count": 1}),
     )
     room = wire.client.room

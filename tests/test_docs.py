@@ -57,7 +57,7 @@ def examples(document: str) -> list[Example]:
 
 
 def as_sent(value: Any) -> Any:
-    """A struct as JSON shows it."""
+    """A struct as it looks in JSON."""
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
@@ -347,7 +347,7 @@ def test_links_lead_somewhere(name: str) -> None:
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
-WORDS_MAX = 30  # of a sentence
+WORDS_MAX = 30  # words in a sentence
 
 
 def test_every_decision_is_in_the_index() -> None:

@@ -167,7 +167,7 @@ def test_a_comparison_has_both_runs_everywhere(both: str) -> None:
     drawn = plots(both)
     assert len(drawn) == len(read.svgs)
     assert [svg for svg in drawn if "stroke: var(--a)" not in svg or "stroke: var(--b)" not in svg] == []
-    assert not re.search("#010a", both)  # every colour is the page's, light or dark
+    assert not re.search("#010a", both)  # all colours are those of the page, light or dark
     assert "received 24,000 48,000 2.00" in read.said
     assert re.search(r"B / A (2\.\d\d|1\.9\d) ", read.said)  # a ratio of latencies
 
@@ -186,7 +186,7 @@ def test_a_second_without_a_latency_is_a_gap() -> None:
     replies, _, shown, *_ = plots(page.page([run()]))
     lines = [[path for path in re.findall(r' d="(M[^"]*)"', svg) if path.count("L") > 6] for svg in (replies, shown)]
     assert [[path.count("M") for path in of_each] for of_each in lines] == [[1] * 3, [2] * 3]
-    heights = [set(re.findall(r"[ML] \S+ (\S+)", path)) for path in lines[1]]  # each second was like the others
+    heights = [set(re.findall(r"[ML] \S+ (\S+)", path)) for path in lines[1]]  # each second has the same latencies
     assert [len(found) for found in heights] == [1, 1, 1]
 
 
@@ -204,7 +204,7 @@ def test_a_page_leaves_out_what_was_not_measured() -> None:
     assert "Nothing was checked" in read.said
     for chapter in ("Latencies", "Rates", "Totals"):
         assert chapter not in read.said
-    assert Read(page.page([msgspec.structs.replace(whole, series=whole.series[:1])])).svgs  # cut short at once
+    assert Read(page.page([msgspec.structs.replace(whole, series=whole.series[:1])])).svgs  # a run of one second
 
 
 def test_the_same_runs_make_the_same_page(both: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.tree import OURS, ROOT, name_of, parsed, sources
 
-WORDS_MAX = 30  # of a sentence: a newcomer reads it once
+WORDS_MAX = 30  # in a sentence: a newcomer reads it once
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "protocol/README.md", "loadtest/README.md")
 
 # Stilted phrases, each with the plain words that replace it.
