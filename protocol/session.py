@@ -60,7 +60,7 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
 
 
 class Cause(StrEnum):
-    """Why a balance is told. A newer server has more of them."""
+    """Why a balance has changed. A newer server has more of them."""
 
     GIFT = "gift"
     TOPUP = "topup"

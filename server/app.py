@@ -36,13 +36,11 @@ from server.orders.topups import Purchases, TopUp
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.admin import Host, PutRoom, RoomsAdmin
 from server.rooms.fanout import Fanout
-from server.rooms.history import SCRIPTS as HISTORY_SCRIPTS
-from server.rooms.history import History, wake_rooms
+from server.rooms.history import open_history
 from server.rooms.pace import Pace
 from server.rooms.room import Rooms, Services
 from server.settings import Settings
-from server.store.client import Link
-from server.store.cluster import SCHEME, open_store
+from server.store.cluster import SCHEME
 from server.store.scripts import Script
 from server.tokens import Tokens
 
@@ -94,9 +92,8 @@ class Node:
         self.clock = Clock(time.time)  # noqa: TID251  # the one place where the clock is taken
         self.catalogue = catalogue.load(settings.catalogue)
         self.tokens = Tokens(settings.token_secret)
-        room_scripts = [*HISTORY_SCRIPTS, *ADMIN_SCRIPTS, *feature_scripts()]
-        self.room_store = open_store("room", settings.room_address, room_scripts, self._wake_rooms)
-        self.history = History(self.room_store)
+        self.history = open_history(settings.room_address, [*ADMIN_SCRIPTS, *feature_scripts()], self.clock)
+        self.room_store = self.history.store
         self.balances = Balances(node_id, self.room_store)
         self.engine = database.connect(settings.journal_address)
         self.opening = Opening(self.engine)
@@ -133,11 +130,6 @@ class Node:
         self.audit_watch = AuditWatch(self.engine)
         self.registry = metrics.registry(self._readings(), self.pace.lags, background.FAILURES)
 
-    async def _wake_rooms(self, link: Link, identity: str) -> None:
-        await wake_rooms(self.room_store, link, identity, self.clock)
-        for room in self.rooms.here():  # of a cluster's other primary the bus may hear nothing for a long time
-            self.fanout.check_position(room.id)
-
     def _readings(self) -> metrics.Readings:
         read = metrics.Readings()
         read.gauge("connections", "Open sockets.", lambda: len(self.sessions.connections))
@@ -161,7 +153,7 @@ class Node:
         read.counter("socket_writes", "Writes of rooms' frames to sockets.", lambda: self.pace.writes)
         read.gauge("tick_pressure", "By how much the lag lengthens every tick.", lambda: self.pace.pressure)
         read.counter("orders_recovered", "Pending orders that this node ended.", lambda: self.recovery.recovered)
-        self.audit_watch.tell(read)
+        self.audit_watch.register(read)
         return read
 
     def parts(self) -> dict[str, bool]:

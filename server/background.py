@@ -48,7 +48,7 @@ def forever(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.
 
     The pause before grows while it goes on failing, up to LOOP_AGAIN_S_MAX.
     """
-    FAILURES.labels(name)  # 0 is told, too: a rise from nothing would not show
+    FAILURES.labels(name)  # export 0 too: a rise from no value at all would not show
     task = asyncio.get_running_loop().create_task(_again(name, run), name=name)
     _loops.add(task)
     task.add_done_callback(_loops.discard)

@@ -24,7 +24,7 @@ class Share(Struct, frozen=True):
 
 
 class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift"):
-    """A gift: what the journal books, and `show`, what the room is told."""
+    """A gift: what the journal books, and `show`, the event that the room gets."""
 
     id: str
     viewer: str
@@ -120,7 +120,7 @@ class Total(Struct, frozen=True):
 
     counter: str  # in the partition's meta hash
     sum: str  # in the audit's Sums
-    shown: str  # in the audit's findings
+    label: str  # in the audit's findings
 
 
 SPENT = Total("coins", "spent", "coins spent")

@@ -70,7 +70,7 @@ class Hall:
             assert refused["retry_after_ms"] > 0
 
     async def comes_back(self) -> None:
-        """Everybody is told to come back and does; they get all they missed, or hear that some of it is lost."""
+        """Everybody is asked to come back and does; they get all they missed, or hear that some of it is lost."""
         left, self.here = self.here, []
         for site, viewer in zip(self.sites, left, strict=True):
             assert Close(await viewer.closed()).comes_back

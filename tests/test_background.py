@@ -38,7 +38,7 @@ def failures(name: str) -> int:
 
 
 class Loop:
-    """A loop that fails a number of times, then runs until it is told to return."""
+    """A loop that fails a number of times, then runs until the test lets it return."""
 
     def __init__(self, *errors: BaseException) -> None:
         self.errors = list(errors)

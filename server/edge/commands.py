@@ -9,6 +9,7 @@ import protocol
 from protocol import BadCommand, Malformed
 from protocol.closes import Close, Closed
 from protocol.refusals import Refusal, Refused
+from protocol.session import Refuse
 from protocol.wire import Command, Ok
 from server import background, limits
 from server.edge.liveness import AnyConnection
@@ -102,12 +103,10 @@ class Commands:
 
 
 def _refuse(member: Member, ref: str | None, refused: Refused, message: str | None = None) -> None:
-    reply = {
-        "type": "refused",
-        "ref": ref,
-        "reason": refused.reason.value,
-        "message": message or refused.reason.sentence,
-        "retry_after_ms": refused.retry_after_ms,
-        **refused.data,
-    }
-    member.say(reply)
+    reply = Refuse(
+        ref=ref,
+        reason=refused.reason.value,
+        message=message or refused.reason.sentence,
+        retry_after_ms=refused.retry_after_ms,
+    )
+    member.say({**msgspec.to_builtins(reply), **refused.data} if refused.data else reply)

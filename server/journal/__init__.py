@@ -1,1 +1,1 @@
-"""The journal in SQL: what happened with the money, insert-only."""
+"""The journal in SQL: an insert-only record of all that happened to the money."""

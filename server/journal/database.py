@@ -1,8 +1,8 @@
-"""The journal's database by its URL: SQLite (WAL, synchronous=FULL) or PostgreSQL, the same Core code on both.
+"""The journal's database: SQLite (WAL, synchronous=FULL) or PostgreSQL, with the same SQLAlchemy Core code.
 
-Isolation is said, never left to the server's default. Who reads gets one snapshot for the whole transaction
-(`reading`). Who writes gets READ COMMITTED: a row lock, an advisory lock or a compared watermark decides between two
-writers, and what is read behind a lock must be as new as the lock.
+Each transaction sets its isolation, whatever the server's default is. A reader gets one snapshot for the whole
+transaction (`reading`). A writer gets READ COMMITTED: a row lock, an advisory lock or a compared watermark decides
+between two writers, and a row that is read under a lock must be as new as the lock.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from server.settings import Unusable
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# A transaction of a backlog writes some 35 MB. With SQLite's own measures, 2 MB of pages and a WAL of 4 MB, most
-# are written there more than once and copied into the database after each: 2 of 22 us per entry (measured).
-MEASURES = ("cache_size=-8192", "wal_autocheckpoint=16384")  # in KiB, per connection; in pages of 4 KiB
-MIGRATION_LOCK = 0x11E2004  # an advisory lock's number: ours, any would do
+# In a backlog a transaction writes some 35 MB. SQLite's defaults, 2 MB of cached pages and a WAL of 4 MB, write most
+# pages more than once and copy them into the database after each transaction: 2 of 22 us per entry (measured).
+SIZES = ("cache_size=-8192", "wal_autocheckpoint=16384")  # in KiB, per connection; in pages of 4 KiB
+MIGRATION_LOCK = 0x11E2004  # the number of an advisory lock; the value is arbitrary
 
 
 def connect(url: str) -> Engine:
-    """An engine for `sqlite:///path` or `postgresql://...` (psycopg 3). Raises Unusable."""
+    """Make an engine for `sqlite:///path` or `postgresql://...` (psycopg 3). Raises Unusable."""
     try:
         parsed = make_url(url)
     except Exception:
@@ -35,20 +35,20 @@ def connect(url: str) -> Engine:
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise Unusable(f"LIVEROOM_JOURNAL_URL is for {parsed.get_backend_name()}; SQLite and PostgreSQL are served.")
+        raise Unusable(f"LIVEROOM_JOURNAL_URL is for {parsed.get_backend_name()}, not for SQLite or PostgreSQL.")
     try:
         engine = _postgresql(parsed) if parsed.get_backend_name() == "postgresql" else _sqlite(parsed)
     except (ImportError, ArgumentError):
-        raise Unusable(f"LIVEROOM_JOURNAL_URL names a driver that is not here: {parsed.drivername}.") from None
+        raise Unusable(f"LIVEROOM_JOURNAL_URL names a driver that is not installed: {parsed.drivername}.") from None
     return engine
 
 
 class SilentJournal(SQLAlchemyError):
-    """No answer within the time that its caller may wait; what was asked may still be done."""
+    """The database did not answer in time. It may still carry out the statement."""
 
 
 async def ask(read: Callable[..., T], *args: Any, within_s: float = limits.SQL_ANSWER_S) -> T:
-    """Run SQL in a thread, and wait so long for it. Raises SilentJournal, and what `read` raises."""
+    """Run SQL in a thread and wait at most `within_s` for it. Raises SilentJournal, and what `read` raises."""
     try:
         async with asyncio.timeout(within_s) as bound:
             return await asyncio.to_thread(read, *args)
@@ -60,9 +60,9 @@ async def ask(read: Callable[..., T], *args: Any, within_s: float = limits.SQL_A
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 def _postgresql(url: Any) -> Engine:
-    """Nothing of a session outlives a transaction: behind a transaction pooler the next one may have another server.
+    """Make an engine that also works behind a transaction pooler, where each transaction may have another session.
 
-    So no prepared statements, and timeouts are set with each transaction, not with the connection.
+    So there are no prepared statements, and each transaction sets its own timeouts.
     """
     from server.journal.impatient import ImpatientConnection  # noqa: PLC0415  # psycopg is slow to import
 
@@ -87,7 +87,7 @@ def _postgresql(url: Any) -> Engine:
 
 
 def _close_what_comes_back_late(engine: Engine) -> None:
-    """A thread may outlive the wait for it (`ask`): its connection comes back to a pool that nobody has any more."""
+    """Close connections that come back after the pool is disposed: a thread can outlive the wait for it (`ask`)."""
     disposed = False
 
     def note(_engine: Engine) -> None:
@@ -103,7 +103,7 @@ def _close_what_comes_back_late(engine: Engine) -> None:
 
 
 def _bound_transaction(connection: Connection) -> None:
-    """Every statement, every wait for a lock and every idle transaction ends by itself."""
+    """Bound every statement, every wait for a lock and every idle transaction."""
     statement_s = connection.get_execution_options().get("statement_s", limits.SQL_STATEMENT_S)
     driver: Any = connection.connection.driver_connection
     driver.patience_s = statement_s + limits.SQL_SLACK_S
@@ -116,7 +116,7 @@ def _bound_transaction(connection: Connection) -> None:
 
 
 def _expect_a_ping(driver: Any, _record: Any) -> None:
-    """What the pool does next with a connection is to ask whether it lives."""
+    """Set the timeout of a ping, which is the next thing that the pool does with a connection."""
     if driver is not None:
         driver.patience_s = limits.SQL_PING_S
 
@@ -130,22 +130,22 @@ def _sqlite(url: Any) -> Engine:
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
-    """Durable at commit, readers beside the one writer; transactions are begun by us, not by the driver."""
+    """Make commits durable and let readers run beside the one writer. We begin transactions, not the driver."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON", *MEASURES):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON", *SIZES):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _begin_immediate(connection: Connection) -> None:
-    """Take the write lock first, so that a transaction never fails half-way for it; readers need none."""
+    """Take the write lock first, so that a transaction never fails half-way for want of it. Readers need none."""
     reads = connection.get_execution_options().get("reads", False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def reading(engine: Engine, statement_s: float = limits.SQL_STATEMENT_S) -> Engine:
-    """The same database for transactions that only read: all of a transaction's statements see one moment."""
+    """The same database for transactions that only read. All statements of a transaction see one snapshot."""
     if engine.dialect.name == "sqlite":
         return engine.execution_options(reads=True)
     return engine.execution_options(
@@ -154,12 +154,12 @@ def reading(engine: Engine, statement_s: float = limits.SQL_STATEMENT_S) -> Engi
 
 
 def patient(engine: Engine, statement_s: float) -> Engine:
-    """The same database for writers whose statements may take longer than a request's."""
+    """The same database for writers whose statements may take longer than those of a request."""
     return engine.execution_options(statement_s=statement_s)
 
 
 def migrate(engine: Engine, to: str = "head") -> None:
-    """Bring the schema up to date; nodes and journal may start at once."""
+    """Bring the schema up to date. Nodes and journal may call this at the same time."""
     from alembic import command  # noqa: PLC0415  # slow to import, needed once
     from alembic.config import Config  # noqa: PLC0415
 
@@ -167,7 +167,7 @@ def migrate(engine: Engine, to: str = "head") -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     with patient(engine, limits.SQL_MIGRATE_S).begin() as connection:
         if engine.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL lock_timeout = 0"))  # whoever migrates first takes its time
+            connection.execute(text("SET LOCAL lock_timeout = 0"))  # the first may take its time
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, to)

@@ -1,7 +1,7 @@
-"""The drain: ledger log to SQL, each entry once and in order; then the rooms are told of gifts they never showed.
+"""The drain: moves the ledger log to SQL, each entry once and in order, and shows gifts that no node has shown.
 
-One writer per partition and no consumer group: the watermark in the rows' own transaction says where to go on
-(money.md, section 2.6). A second drain loses at the watermark.
+Each partition has one writer and no consumer group. The watermark is in the transaction of the rows and says where to
+continue (docs/decisions/0006-ledger-log-and-drain.md). A second drain fails at the watermark.
 """
 
 import asyncio
@@ -25,26 +25,26 @@ log = structlog.get_logger()
 
 
 class Retelling(Protocol):
-    """Tells rooms of what they were never shown. The journal knows no rooms, so this comes from outside."""
+    """Shows gifts in rooms that no node has shown. The journal does not know rooms, so its caller passes this in."""
 
     retold: int
 
     @property
     def shown(self) -> dict[int, Position] | None:
-        """By partition: up to where the rooms know the log."""
+        """For each partition: the log id up to which all gifts are shown, or None while that is unknown."""
 
     async def begin(self) -> None:
-        """Learn how far the rooms were told. Raises StoreError."""
+        """Read how far gifts are shown. Raises StoreError."""
 
     def note(self, after: dict[int, Position], logs: Logs) -> None:
-        """What the drain has read behind `after`."""
+        """Take note of the entries that the drain has read behind `after`."""
 
     async def once(self) -> None:
-        """Tell the rooms what is old enough. Raises StoreError."""
+        """Show the gifts that are old enough. Raises StoreError."""
 
 
 class Drain:
-    """Moves what is in the log into the journal, as long as it runs."""
+    """Moves entries from the log into the journal. `stuck` says why partitions are frozen."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Drain:
         self._retell = retell
         self._trimmed_at_ms = 0
         self._frozen: set[int] = set()
-        self._more = False
+        self._backlog = False
         self._stopping = asyncio.Event()
         self.journaled = 0
         self.stuck: dict[int, str] = {}
@@ -71,7 +71,7 @@ class Drain:
         return self._retell.retold
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until `stopping`, and then one round more; who stops may not have the time for a backlog."""
+        """Drain until `stopping`, and then one round more: there may be no time for a whole backlog."""
         self._stopping = stopping
         pause_s = limits.DRAIN_IDLE_S
         while True:
@@ -80,7 +80,7 @@ class Drain:
             if last:
                 return
             pause_s = limits.DRAIN_IDLE_S if moved else min(pause_s * 2, limits.DRAIN_IDLE_S_MAX)
-            if not self._more:
+            if not self._backlog:
                 await _wait(stopping, pause_s)
 
     async def _step(self) -> int:
@@ -97,7 +97,7 @@ class Drain:
         return moved
 
     async def drain_once(self) -> int:
-        """What is there, a few rounds at most; how many entries it moved. Raises StoreError, SQLAlchemyError."""
+        """Drain a few rounds at most. Returns the number of entries moved. Raises StoreError, SQLAlchemyError."""
         before = self.journaled
         try:
             await self._drain()
@@ -110,31 +110,31 @@ class Drain:
         return self.journaled - before
 
     async def _drain(self) -> None:
-        """Each round is one transaction over all partitions; while it is written the next is read and checked."""
+        """Run rounds, each one transaction over all partitions. While one is written the next is read and checked."""
         marks, self.stuck = await asyncio.to_thread(self._ledger.begin)
         await self.freeze(self.stuck)
         await self._thaw(self._frozen - self.stuck.keys())
         with contextlib.suppress(StoreError):  # the journal goes on without the room store
             await self._retell.begin()
         batch = await self._prepare({p: mark for p, mark in marks.items() if p not in self.stuck})
-        for left in reversed(range(limits.DRAIN_ROUNDS_MAX)):
+        for rounds_left in reversed(range(limits.DRAIN_ROUNDS_MAX)):
             if batch is None:
-                self._more = False
+                self._backlog = False
                 return
             unread = batch.unread(limits.DRAIN_BATCH)
-            self._more = bool(unread)
-            batch = await self._write(batch, unread if left and not self._stopping.is_set() else {})
+            self._backlog = bool(unread)
+            batch = await self._write(batch, unread if rounds_left and not self._stopping.is_set() else {})
 
     async def _prepare(self, marks: dict[int, Mark]) -> Batch | None:
-        """What comes behind these marks, if anything does. Raises StoreError, SQLAlchemyError."""
+        """Prepare the entries behind these marks, if there are any. Raises StoreError, SQLAlchemyError."""
         positions = {partition: (mark.epoch, mark.n) for partition, mark in marks.items()}
         logs = await read_logs(self._wallet, {p: after(each) for p, each in positions.items()}, limits.DRAIN_BATCH)
         self._retell.note(positions, logs)
         return await asyncio.to_thread(self._ledger.prepare, marks, logs) if logs else None
 
     async def _write(self, batch: Batch, unread: dict[int, Mark]) -> Batch | None:
-        """Write one and prepare the next, which stands or falls with it. Raises StoreError, SQLAlchemyError."""
-        writing, meanwhile = asyncio.to_thread(self._ledger.write, batch), self._go_on(unread)
+        """Write a batch and prepare the next, which needs this write to succeed. Raises StoreError, SQLAlchemyError."""
+        writing, meanwhile = asyncio.to_thread(self._ledger.write, batch), self._prepare_next(unread)
         written, ahead = await asyncio.gather(writing, meanwhile, return_exceptions=True)
         if isinstance(written, (IntegrityError, DataError)):
             self._ledger.forget()
@@ -147,36 +147,36 @@ class Drain:
             raise ahead
         return ahead
 
-    async def _go_on(self, unread: dict[int, Mark]) -> Batch | None:
-        """In a backlog rooms are told meanwhile, too. Raises StoreError, SQLAlchemyError."""
+    async def _prepare_next(self, unread: dict[int, Mark]) -> Batch | None:
+        """Prepare the next batch of a backlog, and show gifts meanwhile. Raises StoreError, SQLAlchemyError."""
         if not unread:
             return None
         batch = await self._prepare(unread)
-        with contextlib.suppress(StoreError):  # the next retell_once says so
+        with contextlib.suppress(StoreError):  # the next retell_once reports it
             await self._retell.once()
         return batch
 
     async def retell_once(self) -> None:
-        """Show what no node has shown. Raises StoreError."""
+        """Show gifts that no node has shown. Raises StoreError."""
         await self._retell.once()
 
     async def freeze(self, partitions: dict[int, str]) -> None:
-        """No money moves in a partition that does not fit: rather still than wrong. The others go on."""
-        for partition, reason in partitions.items():  # each round: a store that was restored does not know it
+        """Stop all money in partitions with a misfit. The others go on."""
+        for partition, reason in partitions.items():  # in each round, because a restored store has lost the flag
             await self._wallet.call("HSET", keys.wallet_meta(partition), "frozen", "1")
             if partition not in self._frozen:
                 log.error("partition_frozen", partition=partition, reason=reason)
                 self._frozen.add(partition)
 
     async def _thaw(self, partitions: set[int]) -> None:
-        """Somebody has put them right; whoever did may have been overtaken by our last `freeze`."""
+        """Thaw partitions that were repaired. The repair did so too, but our last `freeze` may have come after it."""
         for partition in partitions:
             await self._wallet.call("HDEL", keys.wallet_meta(partition), "frozen")
             log.warning("partition_thawed", partition=partition)
             self._frozen.discard(partition)
 
     async def _trim(self) -> None:
-        """Of what is journaled and shown a tail stays in the store: a restored journal can go on from it."""
+        """Trim what is journaled and shown, but keep a tail: a restored journal can continue from it."""
         marks = await asyncio.to_thread(self._ledger.marks)
         shown = self._retell.shown or {}
         for partition, mark in marks.items():
@@ -187,7 +187,7 @@ class Drain:
                 await self._wallet.call("XTRIM", keys.log(partition), "MINID", "~", f"{epoch}-{n - self._tail}")
 
     async def _older_than(self, partition: int, epoch: int, n: int) -> int:
-        """At least how many entries of earlier epochs a log holds whose mark is `epoch-n`: all are journaled."""
+        """A lower bound of a log's entries from epochs before `epoch`. All of them are journaled."""
         length = await self._wallet.call("XLEN", keys.log(partition))
         newest = await self._wallet.call("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
         if not newest:
@@ -197,7 +197,7 @@ class Drain:
 
 
 def tail_of(log_entries_max: int) -> int:
-    """How many entries of a partition stay once they are journaled, so that a log that was full has room again."""
+    """How many journaled entries of a partition to keep, so that a log that was full has room again."""
     return min(limits.LOG_TAIL, log_entries_max // 2 // limits.WALLET_PARTITIONS)
 
 

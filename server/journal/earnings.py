@@ -1,4 +1,4 @@
-"""What a creator has earned, from the journal: credits ripen, and what is taken back eats the unripe ones first."""
+"""A creator's earnings, from the journal: credits ripen, and reversals take the unripe ones first."""
 
 from msgspec import Struct
 from sqlalchemy import Engine, func, select
@@ -11,7 +11,7 @@ from server.journal.tables import TAKEN_BACK, entries, postings
 
 
 class Figures(Struct, frozen=True):
-    """Diamonds. `debt` was taken back beyond what was left; nothing is held or paid before there are payouts."""
+    """A creator's diamonds. Reversals beyond the rest are `debt`; `held` and `paid` are 0 until payouts exist."""
 
     user_id: str
     pending: int
@@ -22,14 +22,14 @@ class Figures(Struct, frozen=True):
 
 
 class Earnings:
-    """Reads; SQL runs in threads."""
+    """Reads earnings. SQL runs in threads."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
 
     async def of(self, user_id: str) -> Figures:
-        """Raises SQLAlchemyError."""
+        """The earnings of one creator. Raises SQLAlchemyError."""
         credited, unripe, reversed_ = await ask(self._read, user_id)
         return figures(user_id, credited, unripe, reversed_)
 
@@ -49,7 +49,7 @@ class Earnings:
 
 
 def figures(user_id: str, credited: int, unripe: int, reversed_: int) -> Figures:
-    """Split what was credited: reversals eat the pending part first, then the available, then they are debt."""
+    """Split the credits: reversals take the pending part first, then the available part; the rest is debt."""
     pending = max(0, unripe - reversed_)
     rest = reversed_ - (unripe - pending)
     available = credited - unripe - rest

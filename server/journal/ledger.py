@@ -1,4 +1,4 @@
-"""The SQL side of the drain: rows, postings, positions and watermark together; what does not fit is set aside."""
+"""The SQL side of the drain: writes rows, postings, positions and watermark together, and sets misfits aside."""
 
 from itertools import chain
 from typing import Any
@@ -12,7 +12,7 @@ from server import limits
 from server.clock import Clock
 from server.entries import KINDS, REFUND, TOPUP
 from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, Unreadable, book
-from server.journal.bulk import insert_many, put_many
+from server.journal.bulk import insert_many, upsert_many
 from server.journal.database import patient, reading
 from server.journal.tables import entries, positions, postings, quarantine, reversals, topups, watermarks
 
@@ -23,23 +23,23 @@ Logs = dict[int, Entries]
 
 
 class LostRace(SQLAlchemyError):
-    """Another drain has moved this partition: it has the rows, ours are rolled back."""
+    """Another drain has journaled these entries. Our transaction is rolled back."""
 
 
 class Batch:
-    """What one transaction writes, and the entries that it is of."""
+    """What one transaction writes, and the log entries that it comes from."""
 
     def __init__(self, logs: Logs) -> None:
         self.logs = logs
         self.size = 0  # entries
         self.rows = Rows()
-        self.posted: dict[str, list[dict[str, Any]]] = {table: [] for table in _POSTED}  # orders that are done
+        self.posted: dict[str, list[dict[str, Any]]] = {table: [] for table in _POSTED}  # orders to mark as done
         self.moved: dict[int, tuple[Mark, Mark]] = {}
         self.balances: list[tuple[int, str, int]] = []  # rows of `positions`
         self.misfits: dict[int, tuple[Mark, LogEntry | Unreadable, str]] = {}
 
     def unread(self, full: int) -> dict[int, Mark]:
-        """Where the logs may go on of which `full` entries were read; not behind one that does not fit."""
+        """The marks of logs that may have more entries: `full` were read. A partition with a misfit is left out."""
         return {
             partition: mark
             for partition, (_, mark) in self.moved.items()
@@ -48,41 +48,41 @@ class Batch:
 
 
 class Ledger:
-    """The journal as its one writer sees it.
+    """Writes the journal; it has no other writer.
 
-    A batch may be prepared while the one before it is written: it goes by the balances that will stand then. When that
-    is not written after all, neither may this be, and all is forgotten (`forget`).
+    A batch may be prepared while the one before it is written: it uses the balances after that one. If that write
+    fails, this batch must not be written, and `forget` drops all balances.
     """
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = patient(engine, limits.SQL_DRAIN_S)
         self._clock = clock
-        # Balances from round to round, each partition's as of a mark. Whoever else wrote has moved that mark: then they
-        # are read anew, and the transaction that went by them is rolled back (_move_marks, _hold_mark).
+        # Balances are kept from round to round, each partition's as of a mark. Another writer has moved that mark: then
+        # they are read again, and a transaction that used them is rolled back (_move_marks, _check_mark).
         self._known: dict[int, Positions] = {}
 
     def begin(self) -> tuple[dict[int, Mark], dict[int, str]]:
-        """The marks, and why partitions stand still, read anew while nothing is being written."""
+        """Read the marks, and why partitions are frozen. Call this only while nothing is written."""
         if sum(len(known.now) for known in self._known.values()) > limits.POSITIONS_KEPT_MAX:
             self._known.clear()
         with reading(self._engine).connect() as connection:
             stuck = {row.partition: row.reason for row in connection.execute(_STUCK)}
             marks = _marks(connection)
-        for partition in stuck:  # whoever puts it right may put balances right
+        for partition in stuck:  # a repair may change balances
             self._known.pop(partition, None)
         return marks, stuck
 
     def marks(self) -> dict[int, Mark]:
-        """How far each partition is journaled."""
+        """Read how far each partition is journaled."""
         with reading(self._engine).connect() as connection:
             return _marks(connection)
 
     def forget(self) -> None:
-        """The balances: they have moved along with entries that are not journaled."""
+        """Drop the balances: they include entries that were not journaled."""
         self._known.clear()
 
     def prepare(self, marks: dict[int, Mark], logs: Logs) -> Batch:
-        """Check every entry against the ones before it: number, hash, balances. Raises SQLAlchemyError."""
+        """Check each entry's number and balances, and turn it into rows. Raises SQLAlchemyError."""
         batch = Batch(logs)
         self._learn(marks, logs)
         for partition, found in logs.items():
@@ -96,9 +96,9 @@ class Ledger:
         return batch
 
     def write(self, batch: Batch) -> int:
-        """Journal what was prepared; how many entries. Raises SQLAlchemyError (LostRace), and nothing is written.
+        """Write a batch in one transaction, and return the number of its entries. Raises SQLAlchemyError, LostRace.
 
-        IntegrityError and DataError are of a row that the journal does not take: `write_one_by_one` finds it.
+        IntegrityError and DataError mean that the database refuses a row: `write_one_by_one` finds it.
         """
         if not batch.size and not batch.misfits:
             return 0
@@ -107,17 +107,17 @@ class Ledger:
             insert_many(connection, entries, batch.rows.entries)
             insert_many(connection, postings, batch.rows.postings)
             if batch.balances:
-                put_many(connection, positions, batch.balances)
+                upsert_many(connection, positions, batch.balances)
             for table, done in batch.posted.items():
                 if done:
                     connection.execute(_POSTED[table][0], done)
             for partition, (mark, entry, reason) in batch.misfits.items():
-                _hold_mark(connection, partition, mark)
+                _check_mark(connection, partition, mark)
                 self._set_aside(connection, partition, entry, reason)
         return batch.size
 
     def write_one_by_one(self, logs: Logs) -> int:
-        """A row broke a unique key: find it and set it aside, so that it stops its partition alone."""
+        """Find the row that the database refuses and set it aside, so that it stops only its own partition."""
         written = 0
         for partition, found in logs.items():
             for entry in found:
@@ -129,7 +129,7 @@ class Ledger:
 
     # --- one transaction ---------------------------------------------------------------------------------------
     def _book(self, batch: Batch, partition: int, known: Positions, found: Entries) -> None:
-        """A partition's entries as rows, up to the first that does not fit."""
+        """Turn a partition's entries into rows, up to the first misfit."""
         for entry in found:
             if isinstance(entry, Unreadable):
                 batch.misfits[partition] = (known.mark, entry, entry.reason)
@@ -144,16 +144,16 @@ class Ledger:
                 batch.posted[kind.order].append(_POSTED[kind.order][1](entry))
 
     def _learn(self, marks: dict[int, Mark], logs: Logs) -> None:
-        """The accounts that these entries move, as they stand after the marks."""
+        """Read the balances, as of the marks, of all accounts that these entries move."""
         missing: dict[int, list[str]] = {}
         for partition, found in logs.items():
             known = self._known.get(partition)
             if known is None or known.mark != marks[partition]:
                 known = self._known[partition] = Positions(marks[partition])
-            listed = [entry for entry in found if isinstance(entry, LogEntry)]
-            told = {entry.viewer for entry in listed if entry.balance is not None}
-            told |= {entry.creator for entry in listed if entry.credited is not None}
-            if new := told - known.now.keys():
+            readable = [entry for entry in found if isinstance(entry, LogEntry)]
+            moved = {entry.viewer for entry in readable if entry.balance is not None}
+            moved |= {entry.creator for entry in readable if entry.credited is not None}
+            if new := moved - known.now.keys():
                 missing[partition] = list(new)
         if not missing:
             return
@@ -179,17 +179,17 @@ class Ledger:
         )
 
     def _write_one(self, partition: int, entry: LogEntry | Unreadable) -> int:
-        """In a transaction of its own: 1, or 0 where the partition does not go on. Raises SQLAlchemyError."""
+        """Write one entry in a transaction of its own: 1, or 0 when its partition stops. Raises SQLAlchemyError."""
         mark = self.marks()[partition]
         if isinstance(entry, LogEntry) and not mark.follows(entry):
-            return 0  # another drain was here
+            return 0  # another drain has written it
         try:
             return self.write(self.prepare({partition: mark}, {partition: [entry]}))
         except (IntegrityError, DataError) as error:
             self.forget()
             if self.marks()[partition] != mark:
                 raise LostRace(f"another drain moved partition {partition}") from None
-            reason = f"the journal does not take it: {error.orig}"
+            reason = f"the journal refuses it: {error.orig}"
             refused = Unreadable(epoch=entry.epoch, n=entry.n, body=entry.body, reason=reason)
             return self.write(self.prepare({partition: mark}, {partition: [refused]}))
 
@@ -212,7 +212,7 @@ def _reversal(entry: LogEntry) -> dict[str, Any]:
     return {"of_kind": entry.about.kind, "of_ref": entry.about.id, "of_user": entry.about.viewer}
 
 
-# By the table of the orders: how one of them is marked as done, and with which values of its entry.
+# For each table of orders: the statement that marks an order as done, and its values from a ledger entry.
 _POSTED = {
     TOPUP.order: (
         update(topups).where(topups.c.id == bindparam("of_id")).values(state="posted", balance=bindparam("after")),
@@ -236,7 +236,7 @@ _MARK_MOVED = (
 
 
 def _move_marks(connection: Connection, moved: dict[int, tuple[Mark, Mark]]) -> None:
-    """Only from where this drain read them: of two drains one changes too few rows and fails. Raises LostRace."""
+    """Move the marks from where this drain read them: of two drains, one changes too few rows. Raises LostRace."""
     first = [(p, after.epoch, after.n, after.hash) for p, (before, after) in moved.items() if before == START]
     insert_many(connection, watermarks, list(chain.from_iterable(first)))
     later = [
@@ -248,8 +248,8 @@ def _move_marks(connection: Connection, moved: dict[int, tuple[Mark, Mark]]) -> 
         raise LostRace("another drain moved a partition")
 
 
-def _hold_mark(connection: Connection, partition: int, mark: Mark) -> None:
-    """That nobody has moved the partition since the entry was found not to fit: else it may fit. Raises LostRace."""
+def _check_mark(connection: Connection, partition: int, mark: Mark) -> None:
+    """Check that the mark has not moved since the misfit was found, or the entry may fit now. Raises LostRace."""
     if mark == START:
         there = connection.execute(select(watermarks.c.n).where(watermarks.c.partition == partition)).first()
         if there is not None:

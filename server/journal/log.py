@@ -1,4 +1,4 @@
-"""The ledger log as it is read: where to begin, and what stands there."""
+"""Reads entries from the ledger log."""
 
 import asyncio
 from typing import Any, cast
@@ -9,16 +9,16 @@ from server.store import keys
 from server.store.client import Store
 from server.store.cluster import ClusterStore
 
-Position = tuple[int, int]  # epoch and number of an entry
+Position = tuple[int, int]  # a log id: epoch and number
 
 
 def after(position: Position) -> str:
-    """Where XRANGE begins to read behind it."""
+    """The start of an XRANGE that reads what follows."""
     return f"({position[0]}-{position[1]}"
 
 
 async def read_logs(wallet: Store | ClusterStore, start: dict[int, str], count: int) -> Logs:
-    """Up to `count` entries of each partition from where `start` says; partitions with none are left out.
+    """Up to `count` entries of each partition from its `start`. Partitions without entries are left out.
 
     Raises StoreError.
     """

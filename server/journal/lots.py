@@ -1,6 +1,6 @@
-"""Lots: which top-up paid for which gift. Coins are spent oldest first; a refund puts them back where they came from.
+"""Lots: which top-up paid for which gift. A gift spends the oldest coins; a refund returns them to their top-up.
 
-Folded from a wallet's journal entries when somebody asks, so that no gift pays for the bookkeeping.
+Lots are computed from a wallet's journal entries when needed, so that no gift pays for the bookkeeping.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ class Part(Struct, frozen=True):
 
 
 class Lot(Struct):
-    """Coins of one top-up: what is left, and what the rest was spent on."""
+    """The coins of one top-up: how many are left, and which gifts the others paid for."""
 
     topup_id: str
     coins: int
@@ -46,7 +46,7 @@ class Lots:
         self.gifts: dict[str, _Gift] = {}
 
     def take(self, rows: Iterable[Any]) -> "Lots":
-        """Fold journal rows (kind, ref, creator_id, room_id, coins, diamonds), oldest first."""
+        """Apply journal rows (kind, ref, creator_id, room_id, coins, diamonds), oldest first."""
         for row in rows:
             kind = KINDS.get(row.kind)
             match LotMove.NOTHING if kind is None else kind.lot:
@@ -77,9 +77,9 @@ class Lots:
         raise ValueError(f"gift {gift_id} spends {coins} coins that no top-up brought")
 
     def _charge_back(self, topup_id: str, coins: int) -> None:
-        """The lot is gone, and `coins` that were left of it when that was decided.
+        """Remove the lot. `coins` of it were left when the chargeback was decided.
 
-        Who was unfrozen in between may have spent some of them: the next lots have paid for those gifts.
+        A wallet that was unfrozen in between may have spent some of them: then the next lots pay for those gifts.
         """
         lot = self.lots[topup_id]
         spent, parts = coins - lot.left, lot.parts
@@ -96,7 +96,7 @@ class Lots:
             lot.left += lot.parts.pop(gift_id, 0)
 
     def parts_of(self, topup_id: str) -> list[Part]:
-        """What this top-up paid for and is not given back: coins exactly, diamonds in proportion, rounded down."""
+        """The gifts that this top-up pays for: coins exactly, diamonds in proportion and rounded down."""
         found = []
         for gift_id, coins in self.lots[topup_id].parts.items():
             gift = self.gifts[gift_id]
@@ -105,12 +105,12 @@ class Lots:
         return found
 
     def paid_by(self, gift_id: str) -> int:
-        """Coins of a gift that stand: neither refunded nor charged back."""
+        """A gift's coins that are neither refunded nor charged back."""
         return sum(lot.parts.get(gift_id, 0) for lot in self.lots.values())
 
 
 def shares_of(parts: Iterable[Part]) -> list[Share]:
-    """The parts, summed by creator."""
+    """Sum the parts by creator."""
     sums: dict[str, Share] = {}
     for part in parts:
         so_far = sums.get(part.creator, Share(part.creator, 0, 0))

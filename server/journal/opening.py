@@ -1,13 +1,13 @@
-"""Before any gift on a new wallet connection: the store gets back what only the journal has, then partitions open.
+"""Opens partitions on a new wallet connection: the store first gets back the entries that only the journal has.
 
-A failover or a restored backup can leave the store behind the journal. New gifts would get ids that the drain has
-passed already: they would never be journaled, and balances would be spent twice (money.md, section 2.4, row 1).
+A failover or a restored backup can leave the store behind the journal. New gifts would get log ids that the drain has
+already passed. They would never be journaled, and balances would be spent twice (docs/decisions/0008-epochs.md).
 """
 
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, assert_never, cast
+from typing import TypeVar, assert_never, cast
 
 import msgspec
 import structlog
@@ -21,7 +21,7 @@ from server.journal.database import ask, reading
 from server.journal.tables import entries, quarantine, watermarks
 from server.store import keys, scripts
 from server.store.client import Arg, Link, StoreDown
-from server.store.scripts import Script
+from server.store.scripts import Call
 
 log = structlog.get_logger()
 
@@ -30,14 +30,14 @@ OPEN = scripts.load("opening_open")
 REPLAY = scripts.load("opening_replay")
 SCRIPTS = (LOOK, OPEN, REPLAY)
 
-NOTHING = (0, -1)  # before the first id of the first epoch
+NOTHING = (0, -1)  # before the first log id of the first epoch
 
 Position = tuple[int, int]
 T = TypeVar("T")
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A journal row as far as it is put back."""
+    """The columns of a journal row that are put back."""
 
     epoch: int
     n: int
@@ -65,16 +65,16 @@ class Opening:
         self.replayed = 0
 
     async def open(self, link: Link, identity: str, partitions: frozenset[int]) -> dict[int, str]:
-        """The epochs of these partitions. Raises StoreError; the journal being away is one.
+        """Open these partitions and return their epochs. Raises StoreError, also when the journal is down.
 
-        `identity` names the store's process and its part in replication. A partition says itself on whom it was opened
-        last: on anybody else it gets a new epoch, whether the store is behind or not, for ids that a failover lost are
-        given again.
+        `identity` names the store's process and its role in replication. Each partition records the identity that it
+        was last opened on. On any other it gets a new epoch, even if the store is not behind: log ids that a failover
+        has lost are used again.
         """
-        known = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
-        found = dict(zip(partitions, known, strict=True))
-        if all(seen.opened == identity for seen in found.values()):
-            return {p: str(seen.epoch) for p, seen in found.items()}
+        looked = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
+        found = dict(zip(partitions, looked, strict=True))
+        if all(stored.opened == identity for stored in found.values()):
+            return {p: str(stored.epoch) for p, stored in found.items()}
         marks = await self._marks()
         for partition in partitions & await self._stuck():
             await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
@@ -83,21 +83,30 @@ class Opening:
         )
         return dict(zip(partitions, opened, strict=True))
 
-    async def _look(self, link: Link, partition: int) -> "_Seen":
-        names = [keys.log(partition), keys.wallet_meta(partition)]
-        [(epoch, last, opened)] = await _run(link, LOOK, names, [partition])
+    async def _look(self, link: Link, partition: int) -> "_Stored":
+        group: dict[str, Arg] = {
+            "log": keys.log(partition),
+            "meta": keys.wallet_meta(partition),
+            "partition": partition,
+        }
+        [(epoch, last, opened)] = await link.run(LOOK(each=[group]))
         in_epoch, _, n = last.decode().partition("-")
-        return _Seen(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode())
+        return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode())
 
-    async def _open_one(self, link: Link, partition: int, seen: "_Seen", mark: Position, identity: str) -> str:
-        if seen.opened == identity:
-            return str(seen.epoch)
-        if seen.last < mark:
-            await self._put_back(link, partition, seen.last, mark)
-        epoch = max(seen.epoch, seen.last[0], mark[0]) + 1
-        names = [keys.log(partition), keys.wallet_meta(partition)]
-        marker = msgspec.json.encode(OpenEntry(partition=partition))
-        [opened] = await _run(link, OPEN, names, [epoch, identity, marker])
+    async def _open_one(self, link: Link, partition: int, stored: "_Stored", mark: Position, identity: str) -> str:
+        if stored.opened == identity:
+            return str(stored.epoch)
+        if stored.last < mark:
+            await self._put_back(link, partition, stored.last, mark)
+        epoch = max(stored.epoch, stored.last[0], mark[0]) + 1
+        group: dict[str, Arg] = {
+            "log": keys.log(partition),
+            "meta": keys.wallet_meta(partition),
+            "epoch": epoch,
+            "opened": identity,
+            "entry": msgspec.json.encode(OpenEntry(partition=partition)),
+        }
+        [opened] = await link.run(OPEN(each=[group]))
         if not opened:
             raise StoreDown("a partition's log is ahead of its epoch")
         return str(opened.decode())
@@ -110,7 +119,7 @@ class Opening:
         return await _ask_journal(read)
 
     async def _stuck(self) -> set[int]:
-        """Partitions that stand still: a restored store does not know of it."""
+        """Read which partitions are frozen: a restored store has lost the flag."""
 
         def read() -> set[int]:
             with reading(self._engine).connect() as connection:
@@ -119,15 +128,14 @@ class Opening:
         return await _ask_journal(read)
 
     async def _put_back(self, link: Link, partition: int, after: Position, to: Position) -> None:
-        """Replay the journal's rows `after < id <= to`. Rows that another node has put back stay as they are."""
+        """Replay the journal's rows `after < log id <= to`. Rows that another node has put back stay as they are."""
         log.warning("wallet_store_behind_journal", partition=partition, store=after, journal=to)
         while after < to:
             rows = await _ask_journal(functools.partial(self._rows, partition, after, to))
             if not rows:
                 raise StoreDown(f"the journal has no rows of partition {partition} after {after}")
-            names, args = _replay_call(partition, rows)
-            put_back = await _run(link, REPLAY, names, args)
-            self.replayed += cast(int, put_back)  # not in one: other partitions count meanwhile
+            put_back = await link.run(_replay_call(partition, rows))
+            self.replayed += cast(int, put_back)  # after the await: other partitions count meanwhile
             after = (rows[-1].epoch, rows[-1].n)
 
     def _rows(self, partition: int, after: Position, to: Position) -> list[Row]:
@@ -145,55 +153,53 @@ class Opening:
 
 
 async def _ask_journal(read: Callable[[], T]) -> T:
-    """Read in a thread. Raises StoreDown when the journal is away."""
+    """Read in a thread. Raises StoreDown when the journal is down."""
     try:
         return await ask(read)
     except SQLAlchemyError as error:
         log.debug("opening_waits_for_journal", error=str(error)[: limits.LOGGED_CHARS_MAX])
-        raise StoreDown("the journal is away: nobody knows whether the wallet store is whole") from None
+        raise StoreDown("the journal is down, so nobody can check the wallet store") from None
 
 
-class _Seen(msgspec.Struct, frozen=True):
-    """What a store says of a partition."""
+class _Stored(msgspec.Struct, frozen=True):
+    """What the store has of a partition."""
 
     epoch: int
     last: Position
     opened: str
 
 
-async def _run(link: Link, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
-    script.check(names, args)
-    return await link.call("EVALSHA", script.sha, len(names), *names, *args)
-
-
 class _Body(msgspec.Struct, frozen=True):
-    """What of an entry's body is put back beside its row."""
+    """The parts of an entry's body that are put back."""
 
     fp: str = ""
     coins_per_day: int = 0
 
 
-def _replay_call(partition: int, rows: Sequence[Row]) -> tuple[list[str], list[Arg]]:
-    names = [keys.log(partition), keys.wallet_meta(partition)]
-    args: list[Arg] = []
+def _replay_call(partition: int, rows: Sequence[Row]) -> Call:
+    each: list[dict[str, Arg]] = []
     for row in rows:
         kind = KINDS.get(row.kind)
         if kind is None:
             raise StoreDown(f"the journal has a {row.kind}, which only a newer program can put back")
-        names += _names_of(partition, row, kind)
-        args += _args_of(row, kind)
-    return names, args
+        each.append({**_keys_of(partition, row, kind), **_args_of(row, kind)})
+    return REPLAY(log=keys.log(partition), meta=keys.wallet_meta(partition), each=each)
 
 
-def _names_of(partition: int, row: Row, kind: Kind) -> tuple[str, str, str]:
-    """Wallet, counter and receipt; where an entry has none of them, some key that is there anyway."""
+def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
+    """The keys of wallet, counter and receipt. An entry without them gets keys of its partition instead."""
     if kind.coins is None:
-        return keys.log(partition), keys.wallet_meta(partition), keys.wallet_meta(partition)
+        meta = keys.wallet_meta(partition)
+        return {"wallet": keys.log(partition), "credit": meta, "receipt": meta}
     operation = "-" if kind.receipt is Receipt.NONE else kind.operation(row.ref)
-    return keys.wallet(row.user_id), keys.credit(partition, row.creator_id or "-"), keys.receipt(row.user_id, operation)
+    return {
+        "wallet": keys.wallet(row.user_id),
+        "credit": keys.credit(partition, row.creator_id or "-"),
+        "receipt": keys.receipt(row.user_id, operation),
+    }
 
 
-def _args_of(row: Row, kind: Kind) -> tuple[Arg, ...]:
+def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
     body = msgspec.json.decode(row.body, type=_Body)
     also: dict[Also, Arg] = {
         Also.NOTHING: "",
@@ -201,33 +207,35 @@ def _args_of(row: Row, kind: Kind) -> tuple[Arg, ...]:
         Also.LIMIT: body.coins_per_day,
         Also.EPOCH: row.epoch,
     }
-    return (
-        f"{row.epoch}-{row.n}",
-        row.at_ms,
-        "" if row.balance is None else row.balance,
-        "" if row.credited is None else row.credited,
-        row.combo_count,
-        row.body,
-        *_receipt(row, kind, body.fp),
-        row.coins,
-        kind.total.counter if kind.total else "",
-        row.diamonds,
-        kind.total_diamonds.counter if kind.total_diamonds else "",
-        kind.status,
-        kind.also.value,
-        also[kind.also],
-    )
+    receipt_text, expires_ms = _receipt(row, kind, body.fp)
+    return {
+        "id": f"{row.epoch}-{row.n}",
+        "at_ms": row.at_ms,
+        "balance": "" if row.balance is None else row.balance,
+        "credited": "" if row.credited is None else row.credited,
+        "combo": row.combo_count,
+        "entry": row.body,
+        "receipt_text": receipt_text,
+        "expires_ms": expires_ms,
+        "coins": row.coins,
+        "total": kind.total.counter if kind.total else "",
+        "diamonds": row.diamonds,
+        "total_diamonds": kind.total_diamonds.counter if kind.total_diamonds else "",
+        "status": kind.status,
+        "also": kind.also.value,
+        "value": also[kind.also],
+    }
 
 
-def _receipt(row: Row, kind: Kind, fp: str) -> tuple[str, int]:
+def _receipt(row: Row, kind: Kind, fingerprint: str) -> tuple[str, int]:
     """A row's receipt as the money scripts write it, and when it expires."""
-    entry_id = f"{row.epoch}-{row.n}"
+    log_id = f"{row.epoch}-{row.n}"
     match kind.receipt:
         case Receipt.GIFT:
             expires_ms = uuid7_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
-            return f"{fp} {row.balance} {row.combo_count} {entry_id}", expires_ms
+            return f"{fingerprint} {row.balance} {row.combo_count} {log_id}", expires_ms
         case Receipt.ORDER:
-            return f"{fp} {row.balance} {entry_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000
+            return f"{fingerprint} {row.balance} {log_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000
         case Receipt.NONE:
             return "", 0
         case other:

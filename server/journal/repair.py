@@ -1,7 +1,7 @@
-"""A way back from an alarm: why each partition stands still, whether it still has to, and how it goes on.
+"""Repairs frozen partitions: shows why each is frozen, checks whether anything is still wrong, and thaws it.
 
 A partition is frozen twice: by its rows in `quarantine`, and by a flag in the wallet store that the journal sets from
-them. A thaw looks again first: what is still wrong stays frozen.
+them. A thaw checks first: what is still wrong stays frozen.
 """
 
 import asyncio
@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import structlog
 from msgspec import Struct
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete
 
 from server import limits
 from server.clock import Clock
+from server.journal import findings
 from server.journal.audit import Audit, StillMoving, Wrong
 from server.journal.books import LogEntry, parse
-from server.journal.database import reading
 from server.journal.ledger import Ledger
 from server.journal.log import after
 from server.journal.tables import quarantine
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 class Frozen(Struct, frozen=True, kw_only=True):
-    """A partition that stands still. `wrong` is what an audit of it finds now; `waiting` entries are not journaled."""
+    """A frozen partition. `wrong` is what an audit finds now; `waiting` counts entries that are not journaled."""
 
     partition: int
     reasons: list[str]
@@ -37,14 +37,14 @@ class Frozen(Struct, frozen=True, kw_only=True):
 
     @property
     def advice(self) -> str:
-        """What a person should do."""
+        """What the operator should do."""
         if self.wrong:
-            return "put right what is wrong, then look again; it cannot be thawed like this"
+            return "correct what is wrong, then look again; until then it cannot be thawed"
         return f"nothing is wrong now: python -m server repair --thaw {self.partition}"
 
 
 class StillWrong(Exception):
-    """A partition that does not hold is not thawed; `wrong` says what is wrong first."""
+    """A partition that is still wrong is not thawed. `wrong` is the first finding."""
 
     def __init__(self, wrong: Wrong) -> None:
         super().__init__(f"{wrong.where}: {wrong.what}")
@@ -52,11 +52,11 @@ class StillWrong(Exception):
 
 
 class NotFrozen(Exception):
-    """There is nothing to thaw."""
+    """The partition is not frozen."""
 
 
 class Repair:
-    """Looks at frozen partitions, and thaws them one by one."""
+    """Checks frozen partitions, and thaws them one by one."""
 
     def __init__(self, engine: Engine, wallet: Store | ClusterStore, clock: Clock) -> None:
         self._engine = engine
@@ -65,21 +65,21 @@ class Repair:
         self._audit = Audit(engine, wallet, clock)
 
     async def frozen(self) -> list[Frozen]:
-        """Every partition that stands still. Raises StoreError, SQLAlchemyError."""
-        reasons = await asyncio.to_thread(self._reasons)
+        """Check every frozen partition. Raises StoreError, SQLAlchemyError."""
+        reasons = await asyncio.to_thread(findings.frozen, self._engine)
         partitions = range(limits.WALLET_PARTITIONS)
         flags = await asyncio.gather(*(self._wallet.call("HGET", keys.wallet_meta(p), "frozen") for p in partitions))
         in_store = {p for p, flag in zip(partitions, flags, strict=True) if flag}
         return [await self._look(p, reasons.get(p, []), p in in_store) for p in sorted(in_store | reasons.keys())]
 
     async def thaw(self, partition: int) -> Frozen:
-        """Let a partition go on, if it holds. Raises NotFrozen, StillWrong, StoreError, SQLAlchemyError."""
+        """Thaw a partition if nothing is wrong. Raises NotFrozen, StillWrong, StoreError, SQLAlchemyError."""
         found = next((each for each in await self.frozen() if each.partition == partition), None)
         if found is None:
             raise NotFrozen
         if found.wrong:
             raise StillWrong(found.wrong[0])
-        await asyncio.to_thread(self._forget, partition)  # first: the journal freezes the store by these rows again
+        await asyncio.to_thread(self._forget, partition)  # first, or the journal freezes the store again by these rows
         await self._wallet.call("HDEL", keys.wallet_meta(partition), "frozen")
         log.warning("partition_thawed", partition=partition, reasons=found.reasons)
         return found
@@ -94,7 +94,7 @@ class Repair:
         return Frozen(partition=partition, reasons=reasons, in_store=in_store, waiting=len(waiting), wrong=wrong)
 
     async def _waiting(self, partition: int) -> tuple[list[LogEntry], list[Wrong]]:
-        """The entries behind the watermark, and the first that does not fit."""
+        """The entries behind the watermark, up to the first misfit, and that misfit as a finding."""
         mark = (await asyncio.to_thread(self._ledger.marks))[partition]
         found: list[LogEntry] = []
         while True:
@@ -109,14 +109,6 @@ class Repair:
                 return found, [Wrong(partition, f"{entry.epoch}-{entry.n}", reason)]
             found += [entry for entry in read if isinstance(entry, LogEntry)]
             mark = batch.moved[partition][1]
-
-    def _reasons(self) -> dict[int, list[str]]:
-        query = select(quarantine.c.partition, quarantine.c.reason).order_by(quarantine.c.at_ms)
-        found: dict[int, list[str]] = {}
-        with reading(self._engine).connect() as connection:
-            for row in connection.execute(query):
-                found.setdefault(row.partition, []).append(row.reason)
-        return found
 
     def _forget(self, partition: int) -> None:
         with self._engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""What a partition's entries add up to, kind by kind."""
+"""Sums over a partition's entries, by kind."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +9,7 @@ from server.journal.books import LogEntry
 
 
 class Sums(Struct):
-    """What one partition's journal adds up to, up to its watermark."""
+    """The sums over one partition's journal, up to its watermark."""
 
     entries: int = 0
     spent: int = 0
@@ -24,7 +24,7 @@ assert {total.sum for total in TOTALS} < set(Sums.__struct_fields__)
 
 
 def add_kind(sums: Sums, kind: Kind | None, coins: int, diamonds: int) -> None:
-    """Add what entries of a kind moved. One that is not known here, a newer program's, moves none of these sums."""
+    """Add what entries of a kind moved. An unknown kind, from a newer program, moves none of these sums."""
     if kind is not None and kind.total is not None:
         _add(sums, kind.total, coins)
     if kind is not None and kind.total_diamonds is not None:
@@ -36,18 +36,18 @@ def _add(sums: Sums, total: Total, amount: int) -> None:
 
 
 def held_by(sums: Sums) -> tuple[int, str]:
-    """What the sums leave in the wallets, and how that is reckoned."""
-    held, told = 0, ""
+    """The coins that must be in the wallets according to the sums, and the formula for a finding."""
+    held, formula = 0, ""
     for kind in KINDS.values():
         if kind.coins and kind.total is not None:
             amount = getattr(sums, kind.total.sum)
             held += kind.coins * amount
-            told += f" {'+' if kind.coins > 0 else '-'} {kind.total.sum.replace('_', ' ')} {amount}"
-    return held, told.removeprefix(" + ")
+            formula += f" {'+' if kind.coins > 0 else '-'} {kind.total.sum.replace('_', ' ')} {amount}"
+    return held, formula.removeprefix(" + ")
 
 
-def moved_on(sums: Sums, balances: dict[str, int], waiting: Sequence[LogEntry]) -> list[tuple[str, int]]:
-    """Move the sums by entries that are not journaled yet; the balances that the store has after them."""
+def with_waiting(sums: Sums, balances: dict[str, int], waiting: Sequence[LogEntry]) -> list[tuple[str, int]]:
+    """Add entries that are not journaled yet to the sums. Returns the balances that the store has after them."""
     for entry in waiting:
         add_kind(sums, entry.kind, entry.about.coins, entry.about.diamonds)
         if entry.balance is not None and entry.about.viewer in balances:
@@ -56,7 +56,7 @@ def moved_on(sums: Sums, balances: dict[str, int], waiting: Sequence[LogEntry]) 
 
 
 def total_of(each: Iterable[Sums]) -> Sums:
-    """All partitions together."""
+    """The sums over all partitions."""
     total = Sums()
     for sums in each:
         for field in total.__struct_fields__:

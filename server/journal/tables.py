@@ -1,10 +1,10 @@
-"""The journal's tables. The schema itself is made by the migrations; a test holds the two together."""
+"""The journal's tables. The migrations make the schema; a test checks that both agree."""
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint, text
 
 metadata = MetaData()
 
-# One row per entry of a partition's ledger log, in its order; `hash` chains each to the one before.
+# One row for each entry of a partition's ledger log; `hash` chains it to the one before.
 entries = Table(
     "entries",
     metadata,
@@ -18,18 +18,18 @@ entries = Table(
     Column("creator_id", String(64)),
     Column("coins", BigInteger, nullable=False),
     Column("diamonds", BigInteger, nullable=False),
-    Column("balance", BigInteger),  # of the wallet, after it
-    Column("credited", BigInteger),  # of the creator's counter in this partition, after it
+    Column("balance", BigInteger),  # the wallet's, after this entry
+    Column("credited", BigInteger),  # the creator's counter in this partition, after this entry
     Column("combo_count", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("body", Text, nullable=False),  # the entry as the wallet store wrote it
     Column("hash", String(64), nullable=False),
-    UniqueConstraint("ref", "kind", "user_id", name="entries_once"),  # in this order new gifts lie beside each other
+    UniqueConstraint("ref", "kind", "user_id", name="entries_once"),  # in this order new gifts are next to each other
     Index("entries_by_user", "user_id", "at_ms"),
     Index("entries_by_creator", "creator_id", "at_ms"),
 )
 
-# Postings that are asked for by account: diamonds that somebody lost. What is given out with each gift is none of them.
+# The postings that are looked up by account: diamonds that somebody lost, without those that the house gives for gifts.
 TAKEN_BACK = text("amount < 0 AND asset = 'diamonds' AND account <> 'house:awarded'")
 
 # Double entry: the postings of an entry sum to zero in each asset.
@@ -47,7 +47,7 @@ postings = Table(
     sqlite_with_rowid=False,
 )
 
-# The newest balance of each account of a partition, as its entries say: what the next entry is checked against.
+# The newest balance of each account of a partition. The next entry is checked against it.
 positions = Table(
     "positions",
     metadata,
@@ -56,7 +56,7 @@ positions = Table(
     Column("balance", BigInteger, nullable=False),
 )
 
-# Entries that do not fit: the partition stands still in front of the first, the others go on.
+# Misfits: a partition is frozen in front of its first one, the others go on.
 quarantine = Table(
     "quarantine",
     metadata,
@@ -68,7 +68,7 @@ quarantine = Table(
     Column("at_ms", BigInteger, nullable=False),
 )
 
-# What the last audits found: the newest is what /v1/audit answers.
+# The reports of the last audits. /v1/audit returns the newest.
 audits = Table(
     "audits",
     metadata,
@@ -77,13 +77,13 @@ audits = Table(
     Column("report", Text, nullable=False),
 )
 
-# Refunds, chargebacks and freezes: the order, unique for ever; `body` is what a chargeback decided to take from whom.
+# Orders of refunds, chargebacks, freezes and unfreezes, never deleted. `body` is what a chargeback takes from whom.
 reversals = Table(
     "reversals",
     metadata,
     Column("kind", String(16), primary_key=True),  # refund | chargeback | freeze | unfreeze
-    Column("ref", String(64), primary_key=True),  # gift id | top-up id | the order's own
-    Column("user_id", String(64), primary_key=True),  # two viewers may have gifts of one id
+    Column("ref", String(64), primary_key=True),  # gift id | top-up id | the order's own id
+    Column("user_id", String(64), primary_key=True),  # two viewers may use one gift id
     Column("reason", String(200), nullable=False),
     Column("body", Text),
     Column("state", String(8), nullable=False),  # pending | posted | refused
@@ -91,7 +91,7 @@ reversals = Table(
     Index("reversals_by_state", "state", "at_ms"),
 )
 
-# How far each partition is journaled: moved in the same transaction as the rows.
+# How far each partition is journaled. Moves in the same transaction as the rows.
 watermarks = Table(
     "watermarks",
     metadata,
@@ -101,7 +101,7 @@ watermarks = Table(
     Column("hash", String(64), nullable=False),
 )
 
-# Bought coins: the unique id here is the authority for ever, the receipt in the store only for a while.
+# Top-ups. The unique id decides forever, the receipt in the store only for a while.
 topups = Table(
     "topups",
     metadata,
@@ -111,6 +111,6 @@ topups = Table(
     Column("source", String(64), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("state", String(8), nullable=False),  # pending | posted
-    Column("balance", BigInteger),  # after it, once posted
+    Column("balance", BigInteger),  # after this top-up, once it is posted
     Index("topups_by_state", "state", "at_ms"),
 )

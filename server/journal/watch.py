@@ -1,4 +1,4 @@
-"""The newest audit's outcome for this node's metrics: read from the journal now and then."""
+"""Reads the newest audit's report from the journal from time to time, for this node's metrics."""
 
 import asyncio
 import functools
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class AuditWatch:
-    """`report` is None until there is an audit."""
+    """Keeps the newest report. `report` is None until there is one."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -37,8 +37,8 @@ class AuditWatch:
                 log.debug("audit_unread", error=str(error)[: limits.LOGGED_CHARS_MAX])
             await asyncio.sleep(limits.AUDIT_EVERY_S / 2)
 
-    def tell(self, read: Readings) -> None:
-        """The audit's gauges; -1 for "no audit yet"."""
+    def register(self, read: Readings) -> None:
+        """Register the audit's gauges; -1 means that there is no audit yet."""
         for name, text in (
             ("audit_ok", "1 while the newest audit found nothing wrong."),
             ("audit_at_ms", "When the newest audit was made."),

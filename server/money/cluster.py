@@ -1,7 +1,7 @@
-"""The wallet on a cluster: one wallet per primary, each for the partitions that it has, behind the same verbs.
+"""The wallet on a cluster: one `Wallet` for each primary and its partitions, with the same methods as a single one.
 
-A moved slot is answered with MOVED before anything is done: its partition is opened on the new primary by the
-journal's word like after any reconnection, and only then its gifts go on.
+A primary that has lost a slot answers MOVED and does nothing. The new primary opens the slot's partition with the
+journal's help, as after any reconnection, and only then takes gifts.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _SLOTS = [keys.slot(tag) for tag in keys.PARTITION_TAGS]
 
 
 class ClusterWallet:
-    """The same surface as `Wallet`."""
+    """Implements `Money`, like `Wallet`."""
 
     def __init__(
         self, url: str, make: Callable[[str], WalletStore], on_change: Callable[[Sequence[Change]], None]
@@ -37,7 +37,7 @@ class ClusterWallet:
         self._wallets: dict[str, Wallet] = {}
         self._tasks = background.Tasks("wallet-nodes")
 
-    # --- the same figures as a Wallet's ------------------------------------------------------------------------
+    # --- sums over the primaries -------------------------------------------------------------------------------
     @property
     def usable(self) -> bool:
         return bool(self._wallets) and all(wallet.usable for wallet in self._owners())
@@ -79,7 +79,7 @@ class ClusterWallet:
         await self._tasks.wait()
         await asyncio.gather(*(wallet.wait_up(timeout_s) for wallet in self._owners()))
 
-    # --- the verbs ---------------------------------------------------------------------------------------------
+    # --- calls to the right primary ----------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
         try:
             return await self._at(keys.partition_of(user_id)).coins(user_id)
@@ -101,11 +101,11 @@ class ClusterWallet:
     async def last_entry(self, partition: int) -> tuple[int, int]:
         return await self._route(partition, lambda wallet: wallet.last_entry(partition))
 
-    async def _route(self, partition: int, verb: Callable[[Wallet], Awaitable[T]]) -> T:
-        """Where the partition is; when it has moved, at its new place, a few times. Raises Refused."""
+    async def _route(self, partition: int, call: Callable[[Wallet], Awaitable[T]]) -> T:
+        """Call the partition's primary; when the partition has moved, try its new primary. Raises Refused."""
         for attempt in range(limits.MOVED_TRIES):
             try:
-                return await verb(self._at(partition))
+                return await call(self._at(partition))
             except (Moved, StoreDown):
                 self._topology.refresh()
                 await asyncio.sleep(limits.STORE_RETRY_S * (attempt + 1))
@@ -120,7 +120,7 @@ class ClusterWallet:
 
     # --- following moves ---------------------------------------------------------------------------------------
     def _follow(self) -> None:
-        """Give each primary its partitions; one that gets more is opened anew."""
+        """Assign each primary its partitions. A primary that gets more reconnects and opens them."""
         owned: dict[str, set[int]] = {url: set() for url in self._topology.urls()}
         for partition, slot in enumerate(_SLOTS):
             url = self._topology.url_of(slot)
@@ -133,7 +133,7 @@ class ClusterWallet:
                 self._wallets[url] = Wallet(store, self._on_change, one_slot=True)
                 self._tasks.spawn(self._wallets[url].start())
             else:
-                self._wallets[url].give(frozenset(partitions))
+                self._wallets[url].assign(frozenset(partitions))
         for url in self._wallets.keys() - owned.keys():
-            self._wallets[url].give(frozenset())
+            self._wallets[url].assign(frozenset())
         log.info("wallet_partitions", nodes={url: len(partitions) for url, partitions in owned.items()})

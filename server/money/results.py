@@ -1,4 +1,4 @@
-"""What moves as money: orders to the wallet, what came of them, and what is told of it."""
+"""What goes into the wallet and what comes out: gifts, orders, their outcomes, and changed balances."""
 
 import hashlib
 from typing import Protocol
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class Spend(Struct, frozen=True, kw_only=True):
-    """One gift to be paid. `entry` is the ledger entry's JSON, the animation for the room in it."""
+    """One gift to pay. `entry` is the JSON of its ledger entry, which also holds the event for the room."""
 
     gift_id: str
     viewer: str
@@ -29,7 +29,10 @@ class Spend(Struct, frozen=True, kw_only=True):
 
 
 class Paid(Struct, frozen=True, kw_only=True):
-    """A gift that is debited, credited and on disk. `first`: surely by this try, so its entry is the ledger's."""
+    """A gift that is debited, credited and on disk. `entry_id` is the log id of its ledger entry.
+
+    `first` means that this very call wrote the entry, so the log holds the `entry` of this `Spend`.
+    """
 
     balance: int
     combo_count: int
@@ -39,7 +42,7 @@ class Paid(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """What stands written of a gift that was paid."""
+    """What the store keeps of a paid gift."""
 
     fingerprint: str
     balance: int
@@ -48,7 +51,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 
 class SpendLimit(Struct, frozen=True):
-    """Coins that a viewer lets oneself spend per UTC day; `next` holds from `next_from_ms` on. None is no limit."""
+    """A viewer's own limit of coins per UTC day; `next` replaces it at `next_from_ms`. None means no limit."""
 
     user_id: str
     coins_per_day: int | None
@@ -57,7 +60,7 @@ class SpendLimit(Struct, frozen=True):
 
 
 class Adjusted(Struct, frozen=True, kw_only=True):
-    """An order from outside the rooms that is in the wallet and on disk. `limit` is what holds after one of a limit."""
+    """An order from the host platform that is in the wallet and on disk. An order of a limit also gives `limit`."""
 
     balance: int
     entry_id: str
@@ -66,15 +69,15 @@ class Adjusted(Struct, frozen=True, kw_only=True):
 
 
 class Moved(Exception):
-    """The partition is not at this primary (any more): nothing was done."""
+    """The partition is not at this primary. Nothing was done."""
 
 
 class TopUpConflict(Exception):
-    """The id was used before for another top-up."""
+    """Another order has used this id."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """A balance that changed: told to every socket of its user."""
+    """A balance that changed. Every socket of the user gets it."""
 
     user_id: str
     coins: int
@@ -84,7 +87,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class WalletView(Struct, frozen=True):
-    """What a wallet holds."""
+    """A wallet's coins, and whether it is frozen."""
 
     user_id: str
     coins: int
@@ -92,18 +95,18 @@ class WalletView(Struct, frozen=True):
 
 
 def fingerprint(*parts: object) -> str:
-    """A short hash of a payload: the same id with another one is a conflict."""
+    """A short hash of a request. The same id with another fingerprint is a conflict."""
     return hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=9).hexdigest()
 
 
 def receipt_of(text: bytes) -> Receipt:
-    """A gift's receipt as wallet_spend.lua writes it."""
-    fp, balance, combo_count, entry_id = text.decode().split(" ")
-    return Receipt(fingerprint=fp, balance=int(balance), combo_count=int(combo_count), entry_id=entry_id)
+    """Parse a gift's receipt, as wallet_spend.lua writes it."""
+    gift_fingerprint, balance, combo_count, entry_id = text.decode().split(" ")
+    return Receipt(fingerprint=gift_fingerprint, balance=int(balance), combo_count=int(combo_count), entry_id=entry_id)
 
 
 def unavailable() -> Refused:
-    """Gifts cannot be taken, or the outcome is not known yet: the same id later gives it."""
+    """The wallet takes no gifts, or the outcome is unknown. Sending the same id again later returns the outcome."""
     return Refused(Refusal.WALLET_UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS)
 
 
@@ -127,7 +130,7 @@ def refusal_of(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
 
 
 def adjusted_of(outcome: list[bytes], entry: OrderEntry, delta: int) -> Adjusted:
-    """What wallet_adjust.lua or wallet_limit.lua did. Raises TopUpConflict, Refused."""
+    """Parse the reply of wallet_adjust.lua or wallet_limit.lua. Raises TopUpConflict, Refused."""
     status = outcome[0]
     match status:
         case b"ok" | b"duplicate":
@@ -151,13 +154,13 @@ def adjusted_of(outcome: list[bytes], entry: OrderEntry, delta: int) -> Adjusted
             raise AssertionError(outcome)
 
 
-def _spend_limit(user_id: str, held: list[bytes]) -> SpendLimit:
-    now, later, day = (int(text or 0) for text in held)
+def _spend_limit(user_id: str, reply: list[bytes]) -> SpendLimit:
+    now, later, day = (int(text or 0) for text in reply)
     return SpendLimit(user_id, now or None, later or None, day * limits.DAY_MS if day else None)
 
 
 class Money(Protocol):
-    """The wallet's verbs: on one store (`wallet`) or on a cluster (`wallet_cluster`). All may raise Refused."""
+    """The wallet, on one store (`Wallet`) or on a cluster (`ClusterWallet`). Its calls may raise Refused."""
 
     @property
     def gifts(self) -> int: ...

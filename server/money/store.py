@@ -1,7 +1,7 @@
-"""The wallet store as the wallet uses it: opened, guarded, and with every write as durable as was promised.
+"""The wallet store: opens its partitions, checks its settings, and makes each write as durable as promised.
 
-Two connections: one for money, in order, each batch confirmed before it counts; one for reading balances, so that a
-reader never waits behind a replica.
+It has two connections. The money connection runs calls in order and confirms each batch before it counts. The other
+reads balances, so that a reader never waits for a replica.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ ALL = frozenset(range(limits.WALLET_PARTITIONS))
 
 
 class NotReplicated(StoreError):
-    """The write is on the primary's disk, no replica has said that it has it: the outcome is unknown."""
+    """The write is on the primary's disk, but no replica has confirmed it. The outcome is unknown."""
 
 
 class WalletStore:
-    """`trouble` says why no money may move now; None when it may."""
+    """`trouble` says why no money may move now. It is None while money may move."""
 
     def __init__(
         self,
@@ -50,13 +50,13 @@ class WalletStore:
         self._guarded = guarded
         self._log_entries_max = log_entries_max
         self._folder = folder
-        self.site_limit = site_limit  # coins per viewer and UTC day, 0 for none
+        self.site_limit = site_limit  # coins per viewer and UTC day; 0 means no limit
         self._money = Store("wallet", url, scripts=self._scripts, on_up=self._open)
         self._reads = Store("wallet-reads", url)
         self._task: asyncio.Task[None] | None = None
         self._log_full = False
         self.trouble: str | None = None
-        self.partitions = ALL  # those of this primary
+        self.partitions = ALL  # this primary's
         self.epochs: dict[int, str] = {}
         self.log_entries = 0
 
@@ -83,7 +83,7 @@ class WalletStore:
         await self._money.wait_up(timeout_s)
 
     async def read(self, *args: Arg) -> Any:
-        """A command that only reads. Raises StoreError."""
+        """Run a command that only reads. Raises StoreError."""
         return await self._reads.call(*args)
 
     async def write(self, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
@@ -93,15 +93,16 @@ class WalletStore:
         return outcome
 
     async def read_confirmed(self, *commands: Sequence[Arg]) -> list[Any]:
-        """Read on the money connection, behind every write, as durable as a write. Raises StoreError."""
+        """Read on the money connection, after all earlier writes, and as durably as a write. Raises StoreError."""
         replies = await asyncio.gather(*(self._money.send(*command) for command in commands))
         await self._confirm()
         return replies
 
     async def _confirm(self) -> None:
-        """`local`: the reply itself came after the fsync. `replicated`: a replica must have said that it has it.
+        """Wait until the call before this one is durable. Raises StoreError.
 
-        WAIT speaks of this connection's own writes, so one is made: a batch of duplicates wrote nothing.
+        `local`: the store answers after the fsync, so there is nothing to do. `replicated`: a replica must confirm.
+        WAIT covers only this connection's own writes, and a batch of duplicates writes nothing: so write something.
         """
         if self._durability == "local":
             return
@@ -112,14 +113,14 @@ class WalletStore:
 
     # --- opening and guarding ----------------------------------------------------------------------------------
     async def _open(self, link: Link) -> None:
-        """On each new connection, before anybody may use it: guard first, then the journal's word."""
+        """Check the settings and open the partitions on each new connection, before anybody may use it."""
         await self._guard(link)
         if self.trouble is not None:
             raise StoreDown(self.trouble)
         partitions = self.partitions
         self.epochs = await self._opening(link, self._money.identity, partitions)
         if self.partitions != partitions:
-            raise StoreDown("it was given other partitions meanwhile")
+            raise StoreDown("its partitions changed while they were opened")
 
     async def _guard(self, store: Store | Link) -> None:
         if not self._guarded:
@@ -127,17 +128,17 @@ class WalletStore:
         found = await guard.troubles(store, self._scripts, self._disk_left())
         trouble = "; ".join(found) or None
         if trouble != self.trouble:
-            log.error("wallet_guard", trouble=trouble or "none any more")
+            log.error("wallet_guard", trouble=trouble or "none")
         self.trouble = trouble
 
     def _disk_left(self) -> int | None:
-        """Bytes above the least that must be free, where the store's disk is this machine's."""
+        """Free bytes above the minimum, or None when the store's disk is not on this machine."""
         if self._folder is None:
             return None
         return shutil.disk_usage(self._folder).free - limits.DISK_FREE_BYTES_MIN
 
     async def _keep_guard(self) -> None:
-        """Settings change while a store runs, and the log grows while the journal is away."""
+        """Repeat both checks: settings can change while a store runs, and the log grows while the journal is down."""
         turns = int(limits.GUARD_EVERY_S / limits.LOG_LOOK_S)
         turn = 0
         while True:
@@ -146,20 +147,20 @@ class WalletStore:
             if not self._money.up:
                 continue
             if turn % turns == 0 or self.trouble is not None:
-                await self._tried(self._guard(self._reads))
-            await self._tried(self.look_at_log())
+                await self._try(self._guard(self._reads))
+            await self._try(self.look_at_log())
 
-    async def _tried(self, look: Awaitable[None]) -> None:
-        """One look must not keep the other from its turn."""
+    async def _try(self, check: Awaitable[None]) -> None:
+        """Log a failed check, so that the other one still runs."""
         try:
-            await look
+            await check
         except StoreError as error:
             log.debug("wallet_guard_later", error=str(error))
         except Exception as error:
             background.failed("wallet-guard", error)
 
     async def look_at_log(self) -> None:
-        """How much waits in the log for the journal; above the bound gifts wait too."""
+        """Count the entries that wait in the log for the journal. Above the bound the wallet takes no gifts."""
         lengths = await asyncio.gather(*(self._reads.send("XLEN", keys.log(p)) for p in sorted(self.partitions)))
         self.log_entries = sum(cast(list[int], lengths))
         full = self.log_entries > self._log_entries_max
@@ -168,12 +169,12 @@ class WalletStore:
         self._log_full = full
 
     def reopen(self) -> None:
-        """Another node has opened a later epoch: drop the connection and open anew."""
+        """Drop the connection, so that the next one opens the partitions: another node has opened a later epoch."""
         if self._money.link is not None:
             self._money.link.abort()
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """The call behind it tells whether this one went well."""
+    """Ignore the outcome: the WAIT that follows is what counts."""
     if not future.cancelled():
         future.exception()

@@ -1,13 +1,13 @@
-"""The wallet: coins go, diamonds come, at once or not at all.
+"""The wallet: one step takes coins from the viewer and gives diamonds to the creator, or does nothing.
 
-Gifts that arrive while calls are in flight wait and go together in the next: one script call, one fsync for all.
+Gifts that arrive while calls are in flight go together in the next call: one script call and one fsync for all.
 """
 
 import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -31,9 +31,9 @@ from server.money.results import (
 )
 from server.money.store import NotReplicated, WalletStore
 from server.store import keys, scripts
-from server.store.client import Arg, StoreDown, StoreError, StoreRefused
+from server.store.client import StoreDown, StoreError, StoreRefused
 from server.store.cluster import not_here
-from server.store.scripts import Script
+from server.store.scripts import Call
 
 log = structlog.get_logger()
 
@@ -42,11 +42,9 @@ ADJUST = scripts.load("wallet_adjust")
 LIMIT = scripts.load("wallet_limit")
 SCRIPTS = (SPEND, ADJUST, LIMIT)
 
-_Call: TypeAlias = tuple[Script, list[str], list[Arg]]  # with its keys and arguments
-
 
 class _Waiting:
-    """A gift in the queue and the future of whoever waits for it."""
+    """A queued gift, and the future that its sender awaits."""
 
     __slots__ = ("future", "spend")
 
@@ -56,18 +54,18 @@ class _Waiting:
 
 
 class Wallet:
-    """The only writer of money on this node. `on_change` hears of every balance that it moved."""
+    """The only writer of money on this node. It calls `on_change` with each balance that it has moved."""
 
     def __init__(
         self, store: WalletStore, on_change: Callable[[Sequence[Change]], None], *, one_slot: bool = False
     ) -> None:
         self._store = store
-        self._one_slot = one_slot  # on a cluster a script has the keys of one slot
+        self._one_slot = one_slot  # on a cluster all keys of a call must be in one slot
         self._on_change = on_change
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._calls = background.Tasks("wallet-call")  # in flight; one connection runs them in their order
+        self._calls = background.Tasks("wallet-call")  # in flight; the one connection runs them in order
         self._stopping = False
         self.batches = 0
         self.gifts = 0
@@ -78,7 +76,7 @@ class Wallet:
 
     @property
     def usable(self) -> bool:
-        """Whether gifts are taken."""
+        """Whether the wallet takes gifts."""
         return self._store.usable
 
     @property
@@ -89,11 +87,11 @@ class Wallet:
         """Whether the partition is open at this primary."""
         return self._store.up and partition in self._store.epochs and partition in self._store.partitions
 
-    def give(self, partitions: frozenset[int]) -> None:
-        """This primary has these partitions now; new ones are opened before anybody may use them."""
-        more = partitions - self._store.partitions
+    def assign(self, partitions: frozenset[int]) -> None:
+        """Set this primary's partitions. New ones are opened before anybody may use them."""
+        added = partitions - self._store.partitions
         self._store.partitions = partitions
-        if more:
+        if added:
             self._store.reopen()
 
     @property
@@ -102,11 +100,11 @@ class Wallet:
 
     async def start(self) -> None:
         await self._store.start()
-        self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each look for it is a system call, getpid
+        self._loop = asyncio.get_running_loop()  # kept: until Python 3.12 each lookup makes a system call, getpid
         self._task = background.forever("wallet-commit", self._commit_groups)
 
     async def stop(self) -> None:
-        """Finish the gifts that were taken, then let go."""
+        """Finish the queued gifts, then close the store."""
         self._stopping = True
         self._wake.set()
         if self._task is not None:
@@ -121,7 +119,7 @@ class Wallet:
         await self._store.wait_up(timeout_s)
 
     def _epoch(self, partition: int) -> str:
-        """Raises Moved when the partition is not open here."""
+        """The partition's epoch. Raises Moved when the partition is not open here."""
         epoch = self._store.epochs.get(partition)
         if epoch is None:
             raise Moved
@@ -129,42 +127,42 @@ class Wallet:
 
     # --- reading -----------------------------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
-        """A balance, or None while the store is away."""
+        """A balance, or None while the store is down."""
         try:
-            held = await self._store.read("HGET", keys.wallet(user_id), "c")
+            coins = await self._store.read("HGET", keys.wallet(user_id), "c")
         except StoreError:
             return None
-        return int(held or 0)
+        return int(coins or 0)
 
     async def view(self, user_id: str) -> WalletView:
-        """Raises Refused wallet_unavailable."""
+        """A wallet as it is now. Raises Refused wallet_unavailable."""
         try:
             coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
         except StoreError as error:
-            raise _away(error) from None
+            raise _moved_or_unavailable(error) from None
         return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
 
     # --- spending ----------------------------------------------------------------------------------------------
     async def spend(self, spend: Spend) -> Paid:
-        """Pay one gift. Cancelling the caller cancels its waiting, never the gift. Raises Refused."""
+        """Pay one gift. A cancelled caller stops waiting, but the gift is still paid. Raises Refused."""
         if self._stopping or not self._store.usable or len(self._queue) >= limits.SPEND_QUEUE_MAX:
             raise unavailable()
         future: asyncio.Future[Paid] = self._loop.create_future()
         future.add_done_callback(_retrieve)
         self._queue.append(_Waiting(spend, future))
         self._wake.set()
-        return await future  # ends in bounded time: the store's own watch drops a silent connection
+        return await future  # bounded: the store client drops a silent connection
 
     async def find(self, user_id: str, gift_id: str) -> Receipt | None:
         """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable."""
         try:
             [text] = await self._store.read_confirmed(("GET", keys.receipt(user_id, gift_id)))
         except StoreError as error:
-            raise _away(error) from None
+            raise _moved_or_unavailable(error) from None
         return None if text is None else receipt_of(text)
 
     async def _commit_groups(self) -> None:
-        """A few calls in flight; what came meanwhile goes together in the next. No timer, no wait when idle."""
+        """Keep a few calls in flight. Gifts that arrive meanwhile share the next call, so there is no timer."""
         while True:
             if len(self._calls.running) >= limits.SPEND_CALLS_MAX:
                 await asyncio.wait(self._calls.running, return_when=asyncio.FIRST_COMPLETED)
@@ -181,7 +179,7 @@ class Wallet:
             self._calls.spawn(self._commit_or_fail(batch))
 
     async def _commit_or_fail(self, batch: list[_Waiting]) -> None:
-        """Whatever happens, nobody waits for ever."""
+        """Commit, and answer every sender even when that raises."""
         try:
             await self._commit(batch)
         except Exception as error:
@@ -213,7 +211,7 @@ class Wallet:
         except StoreError:
             await self._resolve(batch)
             return
-        self._settle(batch, outcomes, again=False)
+        self._settle(batch, outcomes, lost=False)
 
     async def _call(self, batch: list[_Waiting]) -> list[list[bytes]]:
         names: list[str] = []
@@ -226,8 +224,8 @@ class Wallet:
         ]
         for waiting in batch:
             spend = waiting.spend
-            partition, of_gift = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
-            names += of_gift
+            partition, gift_keys = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
+            names += gift_keys
             args += (
                 self._epoch(partition),
                 uuid7_ms(spend.gift_id),
@@ -241,7 +239,7 @@ class Wallet:
         return cast(list[list[bytes]], await self._store.write(SPEND, names, args))
 
     async def _commit_refused(self, batch: list[_Waiting], refused: StoreRefused) -> None:
-        """The store raised an error: one spoilt key must not stop the others, so each goes alone, by its id."""
+        """The script raised an error. One corrupt key must not stop the other gifts, so send each gift alone."""
         if not_here(refused):
             _fail(batch, Moved())
             return
@@ -253,7 +251,7 @@ class Wallet:
             await self._commit_together([waiting])
 
     async def _resolve(self, batch: list[_Waiting]) -> None:
-        """The call was sent and its answer lost: ask for each receipt by id. Nothing is spent again."""
+        """The answer of a call was lost: look up each gift's receipt. Nothing is sent again."""
         try:
             await self._store.wait_up(limits.SPEND_WAIT_S)
             asked = [("GET", keys.receipt(w.spend.viewer, w.spend.gift_id)) for w in batch]
@@ -265,12 +263,12 @@ class Wallet:
             if receipt is None:
                 _fail([waiting])
                 continue
-            fp, *outcome = cast(bytes, receipt).split(b" ")
-            same = fp.decode() == waiting.spend.fingerprint
-            self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], again=True)
+            fingerprint, *outcome = cast(bytes, receipt).split(b" ")
+            same = fingerprint.decode() == waiting.spend.fingerprint
+            self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], lost=True)
 
-    def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, again: bool) -> None:
-        """Answer those who wait. `again`: a receipt found after a lost answer is this very call's own."""
+    def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, lost: bool) -> None:
+        """Answer the senders. `lost`: the call's answer was lost, so a receipt is its own and not a duplicate."""
         self.batches += 1
         changes, stale = [], False
         for waiting, outcome in zip(batch, outcomes, strict=True):
@@ -280,7 +278,7 @@ class Wallet:
                     balance=int(outcome[1]),
                     combo_count=int(outcome[2]),
                     entry_id=outcome[3].decode(),
-                    duplicate=status == b"duplicate" and not again,
+                    duplicate=status == b"duplicate" and not lost,
                     first=status == b"ok",
                 )
                 if not paid.duplicate:
@@ -306,11 +304,11 @@ class Wallet:
         if stale:
             self._store.reopen()
 
-    # --- from outside the rooms --------------------------------------------------------------------------------
+    # --- orders of the host platform ---------------------------------------------------------------------------
     async def order(self, entry: OrderEntry) -> Adjusted:
-        """Carry out what was ordered, once per kind and id; a limit as often as it is said, for the newest holds.
+        """Carry out an order once per kind and id. An order of a limit always replaces the one before.
 
-        Raises TopUpConflict when the id was of another order, Refused wallet_unavailable or insufficient_coins.
+        Raises TopUpConflict when another order has used the id, Refused wallet_unavailable or insufficient_coins.
         """
         if not self._store.usable:
             raise unavailable()
@@ -320,47 +318,64 @@ class Wallet:
         try:
             outcome = cast(list[bytes], await self._store.write(*call))
         except StoreError as error:
-            raise _away(error) from None
+            raise _moved_or_unavailable(error) from None
         if outcome[0] == b"stale_epoch":
             self._store.reopen()
         done = adjusted_of(outcome, entry, delta)
         if delta and kind.cause is not None:
-            await self._tell(entry, kind.cause, done)
+            await self._announce(entry, kind.cause, done)
         return done
 
-    def _adjust_call(self, entry: AdjustEntry | TopUpEntry, kind: Kind, delta: int) -> _Call:
+    def _adjust_call(self, entry: AdjustEntry | TopUpEntry, kind: Kind, delta: int) -> Call:
         user_id, partition = entry.viewer, keys.partition_of(entry.viewer)
-        receipt = keys.receipt(user_id, kind.operation(entry.id))
-        names = [keys.wallet(user_id), receipt, keys.log(partition), keys.wallet_meta(partition)]
-        bounds = (limits.BALANCE_MAX, limits.TOPUP_RECEIPT_S)
-        total = kind.total.counter if kind.total else ""
-        body = msgspec.json.encode(entry)
-        return ADJUST, names, [self._epoch(partition), entry.fp, delta, kind.status, total, *bounds, body]
+        return ADJUST(
+            wallet=keys.wallet(user_id),
+            receipt=keys.receipt(user_id, kind.operation(entry.id)),
+            log=keys.log(partition),
+            meta=keys.wallet_meta(partition),
+            epoch=self._epoch(partition),
+            fingerprint=entry.fp,
+            delta=delta,
+            status=kind.status,
+            total=kind.total.counter if kind.total else "",
+            balance_max=limits.BALANCE_MAX,
+            receipt_s=limits.TOPUP_RECEIPT_S,
+            entry=msgspec.json.encode(entry),
+        )
 
-    def _limit_call(self, entry: LimitEntry) -> _Call:
+    def _limit_call(self, entry: LimitEntry) -> Call:
         partition = keys.partition_of(entry.viewer)
-        names = [keys.wallet(entry.viewer), keys.log(partition), keys.wallet_meta(partition)]
-        return LIMIT, names, [self._epoch(partition), entry.coins_per_day, msgspec.json.encode(entry)]
+        return LIMIT(
+            wallet=keys.wallet(entry.viewer),
+            log=keys.log(partition),
+            meta=keys.wallet_meta(partition),
+            epoch=self._epoch(partition),
+            coins=entry.coins_per_day,
+            entry=msgspec.json.encode(entry),
+        )
 
-    async def _tell(self, entry: OrderEntry, cause: Cause, done: Adjusted) -> None:
-        """The user's sockets; for a duplicate too, whose first answer may have been lost, with what is held now."""
+    async def _announce(self, entry: OrderEntry, cause: Cause, done: Adjusted) -> None:
+        """Send the balance to the user's sockets.
+
+        A duplicate sends the present balance: the first answer may have been lost, and its announcement with it.
+        """
         coins = await self.coins(entry.viewer) if done.duplicate else done.balance
         if coins is not None:
             change = Change(user_id=entry.viewer, coins=coins, cause=cause, ref=entry.id, entry=done.entry_id)
             self._on_change([change])
 
     async def last_entry(self, partition: int) -> tuple[int, int]:
-        """The last id of a partition's log. Raises Refused wallet_unavailable."""
+        """The log id of a partition's last entry. Raises Refused wallet_unavailable."""
         try:
             rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
         except StoreError as error:
-            raise _away(error) from None
+            raise _moved_or_unavailable(error) from None
         epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
         return int(epoch), int(n)
 
 
-def _away(error: StoreError) -> Exception:
-    """A slot that has moved may be asked for at its new place; anything else is told to the sender."""
+def _moved_or_unavailable(error: StoreError) -> Exception:
+    """After Moved the caller tries the new primary. The sender gets anything else as a refusal."""
     return Moved() if not_here(error) else unavailable()
 
 
@@ -371,6 +386,6 @@ def _fail(batch: Sequence[_Waiting], error: Exception | None = None) -> None:
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """Whoever waited may be gone: the outcome stands in the receipt, no warning is due."""
+    """Silence asyncio's warning: the sender may be gone, and the receipt has the outcome."""
     if not future.cancelled():
         future.exception()

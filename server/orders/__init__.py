@@ -1,1 +1,1 @@
-"""What the host platform orders of wallets: each is written down first, and carried out once."""
+"""Orders of the host platform about wallets: each is first recorded in SQL, then carried out once."""

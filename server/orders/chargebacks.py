@@ -1,7 +1,7 @@
-"""Chargebacks: a payment was taken back.
+"""Chargebacks: the bank has taken back a payment.
 
-A chargeback freezes the wallet, waits until the journal knows all that it spent, and takes back exactly what the bad
-top-up paid for: what is left of it from the wallet, the rest from the creators who got its gifts.
+A chargeback freezes the wallet, waits until the journal has all that the wallet spent, and takes back exactly what the
+bad top-up paid for. The coins that are left come from the wallet, the rest from the creators who got its gifts.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from server.store import keys
 
 
 class Decision(Struct, frozen=True):
-    """What a chargeback takes, gift by gift: kept in SQL. The ledger's entry must stay short: a sum per creator."""
+    """What a chargeback takes, gift by gift. SQL keeps it; the ledger entry stays short, with a sum per creator."""
 
     coins: int
     reversed: list[Part]
@@ -37,14 +37,14 @@ class Decision(Struct, frozen=True):
 
 
 class Bought(Struct, frozen=True):
-    """A top-up that is journaled."""
+    """A journaled top-up."""
 
     id: str
     user_id: str
 
 
 class Chargebacks:
-    """Orders of the host platform against top-ups."""
+    """Chargebacks that the host platform orders."""
 
     def __init__(self, engine: Engine, wallet: Money, clock: Clock, refunds: Refunds, freezes: Freezes) -> None:
         self._engine = engine
@@ -56,19 +56,19 @@ class Chargebacks:
     async def charge_back(self, topup_id: str, reason: str) -> Reversed:
         """Take a top-up back. Raises NotFound, NotYet, Refused, SQLAlchemyError."""
         topup = await ask(self._topup, topup_id)
-        await ask(self._write_down, topup, reason)
-        body = await ask(self._body, topup)
+        await ask(self._record, topup, reason)
+        decided = await ask(self._recorded_decision, topup)
         for _ in range(limits.DECIDE_TRIES):
-            if body is not None:
+            if decided is not None:
                 break
             await self._freezes.freeze_for(self._clock.new_id(), topup.user_id)
             for gift_id in await ask(self._pending_refunds, topup.user_id):
                 with contextlib.suppress(CannotReverse):
                     await self._refunds.finish(gift_id, topup.user_id)
-            body = await self._decide(topup)
-        if body is None:
+            decided = await self._decide(topup)
+        if decided is None:
             raise NotYet
-        decision = msgspec.json.decode(body, type=Decision)
+        decision = msgspec.json.decode(decided, type=Decision)
         entry = ChargebackEntry(
             id=topup_id,
             viewer=topup.user_id,
@@ -78,47 +78,47 @@ class Chargebacks:
             reversed=shares_of(decision.reversed),
         )
         done = await rows.carry_out(self._engine, self._wallet, entry)
-        return rows.told(entry, done, -entry.coins, decision.reversed)
+        return rows.outcome_of(entry, done, -entry.coins, decision.reversed)
 
     async def repeat(self, order: Pending) -> Reversed:
-        """Raises what `charge_back` raises."""
+        """Carry out a pending order again. Raises what `charge_back` raises."""
         return await self.charge_back(order.ref, order.reason)
 
     async def _decide(self, topup: Bought) -> str | None:
-        """What the chargeback takes from whom: decided once, when the journal knows all of the frozen wallet.
+        """Decide once what to take from whom, when the journal has all entries of the frozen wallet.
 
-        None while a refund of this wallet is under way: of the two one is always finished before the other begins.
+        None while a refund of this wallet is pending: a refund and a chargeback never overlap.
         """
-        await self._until_journaled(topup.user_id)
+        await self._wait_until_journaled(topup.user_id)
         return await ask(self._decide_now, topup, within_s=limits.SQL_FOLD_S)
 
     def _decide_now(self, topup: Bought) -> str | None:
-        where = rows.at(CHARGEBACK, topup.id, topup.user_id)
+        this_order = rows.order_is(CHARGEBACK, topup.id, topup.user_id)
         with self._engine.begin() as connection:
             rows.lock(connection, topup.user_id)
-            body: str | None = connection.execute(select(reversals.c.body).where(where)).scalar_one()
-            if body is not None:
-                return body
+            decided: str | None = connection.execute(select(reversals.c.body).where(this_order)).scalar_one()
+            if decided is not None:
+                return decided
             if connection.execute(rows.pending_of(REFUND, topup.user_id)).first() is not None:
                 return None
             lots = rows.lots_of(connection, topup.user_id)
             taken = Decision(coins=lots.lots[topup.id].left, reversed=lots.parts_of(topup.id))
             decision = msgspec.json.encode(taken).decode()
-            connection.execute(update(reversals).where(where).values(body=decision))
+            connection.execute(update(reversals).where(this_order).values(body=decision))
         return decision
 
-    async def _until_journaled(self, user_id: str) -> None:
-        """Until the drain has passed everything that this wallet did before it was frozen. Raises NotYet."""
+    async def _wait_until_journaled(self, user_id: str) -> None:
+        """Wait until the drain has passed everything that this wallet did before the freeze. Raises NotYet."""
         partition = keys.partition_of(user_id)
         last = await self._wallet.last_entry(partition)
         for _ in range(limits.JOURNALED_POLLS):
-            if await ask(self._mark, partition) >= last:
+            if await ask(self._watermark, partition) >= last:
                 return
             await asyncio.sleep(limits.DRAIN_IDLE_S)
         raise NotYet
 
     # --- SQL -------------------------------------------------------------------------------------------------
-    def _write_down(self, topup: Bought, reason: str) -> None:
+    def _record(self, topup: Bought, reason: str) -> None:
         with reading(self._engine).connect() as connection:
             if rows.state_of(connection, CHARGEBACK, topup.id, topup.user_id) is not None:
                 return
@@ -126,7 +126,7 @@ class Chargebacks:
         with self._engine.begin() as connection:
             rows.lock(connection, topup.user_id)
             rows.overtake(connection, topup.user_id)
-            rows.write_down(connection, Pending(CHARGEBACK.name, topup.id, topup.user_id, now_ms, reason))
+            rows.record(connection, Pending(CHARGEBACK.name, topup.id, topup.user_id, now_ms, reason))
 
     def _pending_refunds(self, user_id: str) -> list[str]:
         with reading(self._engine).connect() as connection:
@@ -140,13 +140,13 @@ class Chargebacks:
             raise NotFound
         return Bought(*row)
 
-    def _body(self, topup: Bought) -> str | None:
-        query = select(reversals.c.body).where(rows.at(CHARGEBACK, topup.id, topup.user_id))
+    def _recorded_decision(self, topup: Bought) -> str | None:
+        query = select(reversals.c.body).where(rows.order_is(CHARGEBACK, topup.id, topup.user_id))
         with reading(self._engine).connect() as connection:
             found: str | None = connection.execute(query).scalar()
         return found
 
-    def _mark(self, partition: int) -> tuple[int, int]:
+    def _watermark(self, partition: int) -> tuple[int, int]:
         query = select(watermarks.c.epoch, watermarks.c.n).where(watermarks.c.partition == partition)
         with reading(self._engine).connect() as connection:
             row = connection.execute(query).one_or_none()

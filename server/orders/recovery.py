@@ -1,7 +1,7 @@
-"""Orders that were written down and never reached the wallet: sent again by their ids, without anybody asking.
+"""Repeats orders that were recorded but never reached the wallet.
 
-A node may die between the order's row and the wallet, and a store may lose what it had taken. Every order is carried
-out once whoever repeats it, so all nodes look, and two at once do no harm.
+A node can die between the order's row and the wallet, and a store can lose what it had. An order is carried out once
+however often it is repeated, so all nodes look for pending orders, and two at once do no harm.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ Repeat = Callable[[Pending], Awaitable[Adjusted | Reversed]]
 
 
 class Recovery:
-    """Looks for pending orders now and then. `recovered` counts those that this node carried out.
+    """Repeats pending orders from time to time. `recovered` counts those that this node carried out.
 
-    `repeats` says how an order of each kind is carried out again.
+    `repeats` has a function for each kind of order.
     """
 
     def __init__(self, engine: Engine, wallet: Money, clock: Clock, repeats: Mapping[Kind, Repeat]) -> None:
@@ -39,7 +39,7 @@ class Recovery:
         self._wallet = wallet
         self._clock = clock
         self._repeats = repeats
-        self._after: dict[str, tuple[int, str]] = {}  # where the next round goes on: none starves behind a stuck one
+        self._after: dict[str, tuple[int, str]] = {}  # where a kind's next round starts: no order starves
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self.recovered = 0
@@ -48,7 +48,7 @@ class Recovery:
         self._task = background.forever("recovery", self._watch)
 
     async def stop(self) -> None:
-        """End what is under way: its thread would outlive a cancelled task, and the database's connections with it."""
+        """Wait for the present order: its thread would outlive a cancelled task and keep a database connection."""
         if self._task is not None:
             self._stopping.set()
             await asyncio.wait({self._task}, timeout=limits.RECOVER_STOP_S)
@@ -67,7 +67,7 @@ class Recovery:
                     await self._stopping.wait()
 
     async def once(self) -> None:
-        """Some pending orders of each kind. Raises SQLAlchemyError."""
+        """Repeat some pending orders of each kind. Raises SQLAlchemyError."""
         for kind, repeat in self._repeats.items():
             if not self._wallet.usable:
                 return
@@ -76,11 +76,11 @@ class Recovery:
                     break
 
     async def _repeat(self, repeat: Repeat, order: Pending) -> bool:
-        """Carry an order out; whether to go on with the next of its kind."""
+        """Carry out an order. False when the others of its kind must wait for the next round."""
         try:
             done = await repeat(order)
         except NotYet:
-            return False  # it has waited for the journal, and so would the next
+            return False  # it has waited for the journal in vain, and so would the next
         except (NotFound, CannotReverse, TopUpConflict, Refused) as no:
             log.info("order_not_recovered", kind=order.kind, ref=order.ref, why=type(no).__name__)
             return True
@@ -90,7 +90,7 @@ class Recovery:
         return True
 
     def _pending(self, kind: Kind) -> list[Pending]:
-        """The next of those that nobody is at any more, and that the store would still know had it done them."""
+        """The next pending orders: old enough to be abandoned, and so young that the store keeps their receipts."""
         table, columns = _ORDERS[kind.order]
         ref, now_ms = columns[1], self._clock.now_ms()
         query = (
@@ -113,7 +113,7 @@ class Recovery:
         return found
 
 
-# The tables of orders, and their columns as `Pending` has them.
+# The tables of orders, and their columns in the order of `Pending`'s fields.
 _TOPUP = (
     literal(TOPUP.name),
     topups.c.id,

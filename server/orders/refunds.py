@@ -1,4 +1,4 @@
-"""Refunds: a gift's coins go back to its viewer, its diamonds from the creator, once for ever."""
+"""Refunds: a gift's viewer gets the coins back, and its creator loses the diamonds, exactly once."""
 
 from sqlalchemy import Engine, update
 
@@ -14,7 +14,7 @@ from server.orders.rows import CannotReverse, NotYet, PaidGift, Pending, Reverse
 
 
 class Refunds:
-    """Orders of the host platform against gifts."""
+    """Refunds that the host platform orders."""
 
     def __init__(self, engine: Engine, wallet: Money, clock: Clock) -> None:
         self._engine = engine
@@ -22,28 +22,28 @@ class Refunds:
         self._clock = clock
 
     async def refund(self, gift_id: str, reason: str, user_id: str | None = None) -> Reversed:
-        """Give a gift's coins back and take its diamonds. `user_id` says whose, where two viewers used one id.
+        """Give a gift's coins back and take its diamonds. `user_id` says whose gift, in case two viewers used one id.
 
         Raises NotFound, NotYet, CannotReverse, Refused, SQLAlchemyError.
         """
         gift = await ask(rows.gift_of, self._engine, gift_id, user_id)
-        if not await ask(self._write_down, gift, reason):
+        if not await ask(self._record, gift, reason):
             raise NotYet
         return await self._refund(gift)
 
     async def repeat(self, order: Pending) -> Reversed:
-        """Raises what `refund` raises."""
+        """Carry out a pending order again. Raises what `refund` raises."""
         return await self.refund(order.ref, order.reason, order.user_id)
 
     async def finish(self, gift_id: str, user_id: str) -> Reversed:
-        """Carry out what is written down. Raises NotFound, CannotReverse, Refused, SQLAlchemyError."""
+        """Carry out a recorded refund. Raises NotFound, CannotReverse, Refused, SQLAlchemyError."""
         return await self._refund(await ask(rows.gift_of, self._engine, gift_id, user_id))
 
     async def _refund(self, gift: PaidGift) -> Reversed:
-        # Before the look at the journal: a refund that the lots know is found there.
+        # Read the lots before the journal: a refund that the lots already include is then found in the journal.
         lots = await ask(self._lots, gift.user_id, within_s=limits.SQL_FOLD_S)
-        before = await rows.journaled(self._engine, REFUND, gift.user_id, gift.ref)
-        if before is None and lots.paid_by(gift.ref) != gift.coins:
+        done = await rows.journaled(self._engine, REFUND, gift.user_id, gift.ref)
+        if done is None and lots.paid_by(gift.ref) != gift.coins:
             await ask(self._refuse, gift)
             raise CannotReverse("a chargeback has taken this gift back")
         part = Part(gift.ref, gift.creator_id, gift.room_id, gift.coins, gift.diamonds)
@@ -56,11 +56,11 @@ class Refunds:
             creator=gift.creator_id,
             room=gift.room_id,
         )
-        done = before or await rows.carry_out(self._engine, self._wallet, entry)
-        return rows.told(entry, done, gift.coins, [part])
+        done = done or await rows.carry_out(self._engine, self._wallet, entry)
+        return rows.outcome_of(entry, done, gift.coins, [part])
 
-    def _write_down(self, gift: PaidGift, reason: str) -> bool:
-        """Write the order unless a chargeback of this wallet is decided and not journaled yet."""
+    def _record(self, gift: PaidGift, reason: str) -> bool:
+        """Record the order, unless a chargeback of this wallet is decided and not journaled yet."""
         with self._engine.begin() as connection:
             rows.lock(connection, gift.user_id)
             if rows.state_of(connection, REFUND, gift.ref, gift.user_id) is not None:
@@ -68,11 +68,11 @@ class Refunds:
             decided = rows.pending_of(CHARGEBACK, gift.user_id).where(reversals.c.body.is_not(None))
             if connection.execute(decided).first() is not None:
                 return False
-            rows.write_down(connection, Pending(REFUND.name, gift.ref, gift.user_id, self._clock.now_ms(), reason))
+            rows.record(connection, Pending(REFUND.name, gift.ref, gift.user_id, self._clock.now_ms(), reason))
         return True
 
     def _refuse(self, gift: PaidGift) -> None:
-        where = (rows.at(REFUND, gift.ref, gift.user_id), reversals.c.state == "pending")
+        where = (rows.order_is(REFUND, gift.ref, gift.user_id), reversals.c.state == "pending")
         with self._engine.begin() as connection:
             connection.execute(update(reversals).where(*where).values(state="refused"))
 

@@ -1,6 +1,6 @@
-"""Orders in SQL: written down as pending before anything moves, `posted` by the journal, `refused` when overtaken.
+"""Orders in SQL: recorded as `pending` before anything moves, `posted` by the journal, `refused` when overtaken.
 
-The row's unique id is the authority: whoever repeats an order finds it, and the journal's word of it holds for ever.
+The row's unique id decides: everybody who repeats an order finds the row, and a journaled order never changes.
 """
 
 import zlib
@@ -27,23 +27,23 @@ from server.journal.lots import Lots, Part
 from server.journal.tables import entries, reversals
 from server.money.results import Adjusted, Money
 
-LOCK_AREA = 0x11E2  # an advisory lock's first number: ours, any would do
+LOCK_AREA = 0x11E2  # the first number of our advisory locks; the value is arbitrary
 
 
 class NotFound(Exception):
-    """The journal has no such gift or top-up (yet)."""
+    """The journal has no such gift or top-up, or not yet."""
 
 
 class CannotReverse(Exception):
-    """It was reversed before by another order, or its coins are gone; the text says which."""
+    """The order can never be carried out. The text says why."""
 
 
 class NotYet(Exception):
-    """The journal has to catch up first; the same order again goes on from there."""
+    """The journal has to catch up first. Sending the same order again continues it."""
 
 
 class Reversed(Struct, frozen=True, kw_only=True):
-    """What an order did. `coins` moved in the wallet; `reversed` were taken back from creators."""
+    """What a reversal did. `coins` moved in the wallet; `reversed` lists what creators lost."""
 
     id: str
     duplicate: bool
@@ -55,7 +55,7 @@ class Reversed(Struct, frozen=True, kw_only=True):
 
 
 class Pending(Struct, frozen=True):
-    """An order that was written down: what is needed to repeat it. `coins` and `source` are of top-ups alone."""
+    """A recorded order, with all that is needed to repeat it. Only top-ups have `coins` and `source`."""
 
     kind: str
     ref: str
@@ -67,7 +67,7 @@ class Pending(Struct, frozen=True):
 
 
 class PaidGift(Struct, frozen=True):
-    """A gift as the journal has it."""
+    """A journaled gift."""
 
     ref: str
     user_id: str
@@ -83,16 +83,16 @@ _GIFT = select(*(entries.c[name] for name in PaidGift.__struct_fields__)).where(
 async def carry_out(
     engine: Engine, wallet: Money, entry: RefundEntry | ChargebackEntry | FreezeEntry | UnfreezeEntry
 ) -> Adjusted:
-    """Once, for ever: by what the journal says, and before that by the wallet's receipt.
+    """Carry out an order once: the journal knows old orders, and the wallet's receipt those not journaled yet.
 
     Raises TopUpConflict, Refused, SQLAlchemyError.
     """
-    before = await ask(_journaled, engine, KIND_OF[type(entry)], entry.viewer, entry.id)
-    return before or await wallet.order(entry)
+    done = await ask(_journaled, engine, KIND_OF[type(entry)], entry.viewer, entry.id)
+    return done or await wallet.order(entry)
 
 
 async def journaled(engine: Engine, kind: Kind, user_id: str, ref: str) -> Adjusted | None:
-    """What the journal says of an order that was carried out before. Raises SQLAlchemyError."""
+    """The outcome of an order that is already journaled, or None. Raises SQLAlchemyError."""
     return await ask(_journaled, engine, kind, user_id, ref)
 
 
@@ -108,48 +108,48 @@ def _journaled(engine: Engine, kind: Kind, user_id: str, ref: str) -> Adjusted |
 
 
 def lock(connection: Connection, user_id: str) -> None:
-    """One decision about a wallet at a time: SQLite has one writer anyway, PostgreSQL locks by a number."""
+    """Allow one decision about a wallet at a time. SQLite has one writer anyway; PostgreSQL locks a number."""
     if connection.dialect.name == "postgresql":
         number = zlib.crc32(user_id.encode()) - 2**31
         connection.execute(text("SELECT pg_advisory_xact_lock(:area, :wallet)"), {"area": LOCK_AREA, "wallet": number})
 
 
-def at(kind: Kind, ref: str, user_id: str) -> ColumnElement[bool]:
-    """Where an order's row is."""
+def order_is(kind: Kind, ref: str, user_id: str) -> ColumnElement[bool]:
+    """The condition that selects an order's row."""
     return and_(reversals.c.kind == kind.name, reversals.c.ref == ref, reversals.c.user_id == user_id)
 
 
 def state_of(connection: Connection, kind: Kind, ref: str, user_id: str) -> str | None:
-    """`pending`, `posted` or `refused`; None when it was never ordered."""
-    state: str | None = connection.execute(select(reversals.c.state).where(at(kind, ref, user_id))).scalar()
+    """`pending`, `posted` or `refused`, or None when there is no such order."""
+    state: str | None = connection.execute(select(reversals.c.state).where(order_is(kind, ref, user_id))).scalar()
     return state
 
 
-def write_down(connection: Connection, order: Pending) -> None:
-    """The order's row, made once, before any coin moves."""
+def record(connection: Connection, order: Pending) -> None:
+    """Insert the order's row, unless it exists. Comes before any coin moves."""
     row = {"kind": order.kind, "ref": order.ref, "user_id": order.user_id, "at_ms": order.at_ms}
     insert_once(connection, reversals, {**row, "reason": order.reason[: limits.REASON_CHARS_MAX], "state": "pending"})
 
 
 def overtake(connection: Connection, user_id: str) -> None:
-    """Freezes and unfreezes of a wallet that are still pending are not carried out: a newer order decides its status.
+    """Refuse a wallet's pending freezes and unfreezes: a newer order decides its status.
 
-    One that reached the wallet all the same, and only its answer was lost, is posted by the journal.
+    One that did reach the wallet, and lost only its answer, is still posted by the journal.
     """
-    of_status = reversals.c.kind.in_((FREEZE.name, UNFREEZE.name))
-    waiting = and_(of_status, reversals.c.user_id == user_id, reversals.c.state == "pending")
+    about_status = reversals.c.kind.in_((FREEZE.name, UNFREEZE.name))
+    waiting = and_(about_status, reversals.c.user_id == user_id, reversals.c.state == "pending")
     connection.execute(update(reversals).where(waiting).values(state="refused"))
 
 
 def pending_of(kind: Kind, user_id: str) -> Any:
-    """A query for the orders of a kind against a wallet that are not journaled yet."""
+    """A query for a wallet's pending orders of a kind."""
     return select(reversals.c.ref).where(
         reversals.c.kind == kind.name, reversals.c.user_id == user_id, reversals.c.state == "pending"
     )
 
 
 def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> PaidGift:
-    """Raises NotFound, CannotReverse, SQLAlchemyError."""
+    """Find a journaled gift. Raises NotFound, CannotReverse, SQLAlchemyError."""
     query = _GIFT.where(entries.c.ref == gift_id)
     if user_id is not None:
         query = query.where(entries.c.user_id == user_id)
@@ -163,13 +163,13 @@ def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> PaidGif
 
 
 def lots_of(connection: Connection, user_id: str) -> Lots:
-    """A wallet's lots after all that is journaled of it."""
+    """A wallet's lots after all of its journal entries."""
     query = select(entries).where(entries.c.user_id == user_id).order_by(entries.c.epoch, entries.c.n)
     return Lots().take(connection.execute(query))
 
 
-def told(entry: RefundEntry | ChargebackEntry, done: Adjusted, coins: int, parts: list[Part]) -> Reversed:
-    """What came of a reversal. `coins` has a sign."""
+def outcome_of(entry: RefundEntry | ChargebackEntry, done: Adjusted, coins: int, parts: list[Part]) -> Reversed:
+    """A reversal as the host platform gets it. `coins` is negative when the wallet lost coins."""
     return Reversed(
         id=entry.id,
         duplicate=done.duplicate,

@@ -1,4 +1,4 @@
-"""Bought coins: the row with its unique id first, then the wallet, once; and what the journal tells of a wallet."""
+"""Top-ups: first the row with its unique id, then the wallet, once. Also lists a wallet's journal entries."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from server.orders.rows import Pending
 
 
 class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
-    """An order for coins that the host platform was paid for."""
+    """An order for coins that somebody has paid the host platform for."""
 
     id: TopUpId
     coins: Annotated[int, Meta(ge=1, le=limits.TOPUP_COINS_MAX)]
@@ -25,7 +25,7 @@ class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Written(Struct, frozen=True):
-    """A top-up's row: what was ordered, and what came of it."""
+    """A top-up's row: the order and its outcome."""
 
     user_id: str
     coins: int
@@ -38,7 +38,7 @@ _WRITTEN = select(*(topups.c[name] for name in Written.__struct_fields__))
 
 
 class Entry(Struct, frozen=True):
-    """A journal entry as the host platform is told of it. `coins` has a sign."""
+    """A journal entry as the host platform gets it. `coins` is negative when the wallet lost coins."""
 
     entry: str
     kind: str
@@ -51,7 +51,7 @@ class Entry(Struct, frozen=True):
 
 
 class Purchases:
-    """Top-ups through journal and wallet. SQL runs in threads, never on the loop."""
+    """Carries out top-ups. SQL runs in threads, never on the loop."""
 
     def __init__(self, engine: Engine, wallet: Money, clock: Clock) -> None:
         self._engine = engine
@@ -59,27 +59,32 @@ class Purchases:
         self._clock = clock
 
     async def top_up(self, user_id: UserId, order: TopUp) -> Adjusted:
-        """Credit once per id, for ever. Raises TopUpConflict, Refused wallet_unavailable, SQLAlchemyError."""
+        """Credit exactly once per id. Raises TopUpConflict, Refused wallet_unavailable, SQLAlchemyError."""
         before = await ask(self._record, user_id, order)
         if before is not None:
             if (before.user_id, before.coins, before.source) != (user_id, order.coins, order.source):
                 raise TopUpConflict
             if before.state == "posted" and before.balance is not None:
                 return Adjusted(balance=before.balance, entry_id="", duplicate=True)
-        print_ = fingerprint(user_id, order.coins, order.source)
-        entry = TopUpEntry(id=order.id, viewer=user_id, coins=order.coins, source=order.source, fp=print_)
+        entry = TopUpEntry(
+            id=order.id,
+            viewer=user_id,
+            coins=order.coins,
+            source=order.source,
+            fp=fingerprint(user_id, order.coins, order.source),
+        )
         return await self._wallet.order(entry)
 
     async def repeat(self, order: Pending) -> Adjusted:
-        """Raises what `top_up` raises."""
+        """Carry out a pending order again. Raises what `top_up` raises."""
         return await self.top_up(UserId(order.user_id), TopUp(order.ref, order.coins, order.source))
 
     def _record(self, user_id: str, order: TopUp) -> Written | None:
-        """The row of this id that was there before, or None when this call made it.
+        """Insert the row. None when it is new, else the row that has this id.
 
-        It looks before it writes: most of what is repeated was written long ago.
+        Read first: most repeated orders were recorded long ago, and a read takes no write lock.
         """
-        if (before := self._ordered(order.id)) is not None:
+        if (before := self._written(order.id)) is not None:
             return before
         row = {
             "id": order.id,
@@ -91,22 +96,22 @@ class Purchases:
         }
         with self._engine.begin() as connection:
             new = insert_once(connection, topups, row)
-        return None if new else self._ordered(order.id)
+        return None if new else self._written(order.id)
 
-    def _ordered(self, topup_id: str) -> Written | None:
+    def _written(self, topup_id: str) -> Written | None:
         with reading(self._engine).connect() as connection:
             row = connection.execute(_WRITTEN.where(topups.c.id == topup_id)).one_or_none()
         return None if row is None else Written(*row)
 
     async def entries_of(self, user_id: UserId, before: tuple[int, int] | None) -> list[Entry]:
-        """The newest journal entries of a wallet before `(epoch, n)`, a page of them. Raises SQLAlchemyError."""
+        """A page of a wallet's newest journal entries before the log id `(epoch, n)`. Raises SQLAlchemyError."""
         return await ask(self._entries_of, user_id, before)
 
     def _entries_of(self, user_id: str, before: tuple[int, int] | None) -> list[Entry]:
         query = select(entries).where(entries.c.user_id == user_id)
         if before is not None:
             query = query.where(tuple_(entries.c.epoch, entries.c.n) < before)
-        newest = query.order_by(entries.c.epoch.desc(), entries.c.n.desc())  # a user's entries are of one partition
+        newest = query.order_by(entries.c.epoch.desc(), entries.c.n.desc())  # a user's entries are in one partition
         with reading(self._engine).connect() as connection:
             rows = connection.execute(newest.limit(limits.ENTRIES_PAGE)).all()
         return [
@@ -125,6 +130,6 @@ class Purchases:
 
 
 def _sign(name: str) -> int:
-    """Whether entries of a kind bring coins or take them; a newer program's kind is not known to do either."""
+    """1 for a kind that brings coins, -1 for one that takes them, 0 for others and for kinds of a newer program."""
     kind = KINDS.get(name)
     return 0 if kind is None else kind.coins or 0

@@ -24,10 +24,9 @@ from server.journal.audit import Audit, Report
 from server.journal.drain import Drain, tail_of
 from server.journal.repair import Frozen, NotFrozen, Repair, StillWrong
 from server.processes.retell import drain_and_retell
-from server.rooms.history import SCRIPTS as HISTORY_SCRIPTS
-from server.rooms.history import History, wake_rooms
+from server.rooms.history import open_history
 from server.settings import Settings, Unusable
-from server.store.client import Link, Store, StoreError
+from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore, open_store
 
 log = structlog.get_logger()
@@ -61,21 +60,17 @@ async def _serve(settings: Settings, engine: Engine) -> None:
         loop.add_signal_handler(each, stopping.set)
     wallet = open_store("wallet", settings.wallet_address, AUDIT_SCRIPTS)
     clock = Clock(time.time)  # noqa: TID251
-
-    async def wake(link: Link, identity: str) -> None:
-        await wake_rooms(rooms, link, identity, clock)
-
-    rooms = open_store("room", settings.room_address, [*HISTORY_SCRIPTS, *GIFT_SCRIPTS], wake)
+    history = open_history(settings.room_address, GIFT_SCRIPTS, clock)
     await wallet.start()
-    await rooms.start()
+    await history.store.start()
     await wallet.wait_up(limits.STORE_START_S)
-    drain = drain_and_retell(engine, wallet, History(rooms), clock, tail=tail_of(settings.log_entries_max))
+    drain = drain_and_retell(engine, wallet, history, clock, tail=tail_of(settings.log_entries_max))
     audit = Audit(engine, wallet, drain.clock)
     auditing = background.forever("audit", functools.partial(_audit_always, audit, drain, settings.audit_every_s))
     await drain.run(stopping)
     await background.end(auditing)
     await wallet.stop()
-    await rooms.stop()
+    await history.store.stop()
 
 
 async def _audit_always(audit: Audit, drain: Drain, every_s: float) -> None:

@@ -53,6 +53,7 @@ class Fanout:
 
     def __init__(self, url: str, history: History, on_wallet_news: Callable[[bytes], None]) -> None:
         self._history = history
+        history.on_wake = self._check_positions
         self._on_wallet_news = on_wallet_news
         self._subscriptions: dict[str, _Subscription] = {}
         self._by_channel: dict[bytes, _Subscription] = {}
@@ -193,6 +194,11 @@ class Fanout:
         if subscription is not None and subscription.listener is not None:
             self._begin_filling(subscription)
 
+    def _check_positions(self) -> None:
+        """Check every room: the bus may say nothing for a long time of those whose primary was replaced."""
+        for room_id in self._subscriptions:
+            self.check_position(room_id)
+
     def _begin_filling(self, subscription: _Subscription) -> None:
         if subscription.filling:
             subscription.again = True
@@ -206,12 +212,12 @@ class Fanout:
         assert listener is not None
         subscription.again = True
         try:
-            while subscription.again and self._stands(subscription, listener):
+            while subscription.again and self._is_current(subscription, listener):
                 subscription.again = False
                 try:
                     await self._fill_once(subscription, listener)
                 except NoSuchRoom:
-                    if self._stands(subscription, listener):
+                    if self._is_current(subscription, listener):
                         listener.restart()
                     return
                 except StoreError as error:
@@ -220,10 +226,10 @@ class Fanout:
                     subscription.again = True
         finally:
             subscription.filling = False
-        if subscription.early and not listener.gone and self._stands(subscription, listener):
+        if subscription.early and not listener.gone and self._is_current(subscription, listener):
             self._take_early(subscription)
 
-    def _stands(self, subscription: _Subscription, listener: Listener) -> bool:
+    def _is_current(self, subscription: _Subscription, listener: Listener) -> bool:
         """Whether this is still the node's subscription to the room: a room may be reopened during an await."""
         return self._subscriptions.get(listener.id) is subscription
 
@@ -233,7 +239,7 @@ class Fanout:
         missed = None
         if epoch == listener.epoch and seq >= head:
             missed = await self._history.read(listener.id, listener.head, seq)
-        if not self._stands(subscription, listener):
+        if not self._is_current(subscription, listener):
             return
         if missed is None:
             listener.restart()

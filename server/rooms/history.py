@@ -1,7 +1,7 @@
 """The rooms' histories in the room store: append with a seq, snapshot exactly as of a seq, read what was missed."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from msgspec import Struct
@@ -11,7 +11,7 @@ from server import limits
 from server.clock import Clock
 from server.store import keys, scripts
 from server.store.client import Arg, Link, Store, StoreError, StoreRefused
-from server.store.cluster import ClusterStore, not_here
+from server.store.cluster import ClusterStore, not_here, open_store
 from server.store.scripts import Script
 
 APPEND = scripts.load("history_append")
@@ -64,6 +64,7 @@ class History:
 
     def __init__(self, store: Store | ClusterStore) -> None:
         self.store = store
+        self.on_wake: Callable[[], None] = lambda: None  # called after a store has woken its rooms
         self.other_broadcast = 0  # paid gifts that came after another broadcast had begun, so were not shown
 
     async def change(
@@ -119,7 +120,19 @@ def new_epoch(clock: Clock) -> str:
     return clock.new_id().replace("-", "")[:20]
 
 
-async def wake_rooms(store: Store | ClusterStore, link: Link, identity: str, clock: Clock) -> None:
+def open_history(address: str, scripts: Sequence[Script], clock: Clock) -> History:
+    """The histories in the room store at this address. Each new link to it wakes its rooms first."""
+
+    async def wake(link: Link, identity: str) -> None:
+        await _wake_rooms(store, link, identity, clock)
+        history.on_wake()
+
+    store = open_store("room", address, [*SCRIPTS, *scripts], wake)
+    history = History(store)
+    return history
+
+
+async def _wake_rooms(store: Store | ClusterStore, link: Link, identity: str, clock: Clock) -> None:
     """Give rooms a new epoch if the store may have lost its latest events. Runs before anything else uses the link.
 
     The room store is `everysec`: a power cut takes its last second, and a replica that takes over may lag. Seqs that
@@ -129,8 +142,9 @@ async def wake_rooms(store: Store | ClusterStore, link: Link, identity: str, clo
     one = isinstance(store, Store)
     whole = one and await link.call("GET", keys.ROOM_STORE_WHOLE) == identity.encode()
     found = cast(list[bytes], list(await _room_ids(store, link)))
-    args = (identity, int(whole), new_epoch(clock))
-    calls = [link.call("EVALSHA", WAKE.sha, 1, keys.room(room_id.decode(), keys.META), *args) for room_id in found]
+    epoch = new_epoch(clock)
+    metas = [keys.room(room_id.decode(), keys.META) for room_id in found]
+    calls = [link.run(WAKE(meta=meta, identity=identity, whole=int(whole), epoch=epoch)) for meta in metas]
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
         elsewhere = not one and isinstance(outcome, StoreError) and not_here(outcome)
         if isinstance(outcome, BaseException) and not elsewhere:

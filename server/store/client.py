@@ -18,7 +18,7 @@ import structlog
 from msgspec import Struct
 
 from server import background, limits
-from server.store.scripts import Script
+from server.store.scripts import Call, Script
 
 log = structlog.get_logger()
 Arg: TypeAlias = str | bytes | int
@@ -102,6 +102,10 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._out.append(packed)
         return future
+
+    def run(self, call: Call) -> asyncio.Future[Any]:
+        """Run a script that is loaded on this store. Raises StoreDown when nothing was sent."""
+        return self.call("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
 
     def tell(self, *args: Arg) -> None:
         """Send a command that only pushes answer, such as SUBSCRIBE."""

@@ -1,6 +1,6 @@
 """What features do in another's script, in its very step: files `<feature>_on_<moment>.lua`, found by being there.
 
-The host's header says `-- HOOK gift_shown user_id coins`: the moment, and what a hook is told. In the host's body the
+The host's header says `-- HOOK gift_shown user_id coins`: the moment, and a hook's arguments. In the host's body the
 line `gift_shown(user_id, coins)` is the moment: one call per hook stands there when the script is loaded, and nothing
 at all where there is none. A hook's header has KEYS, room keys by name, and ARGV, whose values its feature gives once
 (`supply`); `keep` is the host's. It may INCLUDE, and returns nothing. A hook that can fail looks before it writes.

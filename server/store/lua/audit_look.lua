@@ -1,8 +1,9 @@
--- Reads a partition in one step: its last id, its totals, and the balances of some wallets.
+-- Reads a partition in one step: its last log id, its totals, and the balances of some wallets.
 -- KEYS log meta
 -- ARGV counters
 -- EACH wallet / user_id
--- Returns {last id or '', each of the meta's counters (their names, with spaces between), balance of each wallet in order}
+-- `counters` has the names of the totals, with spaces between them.
+-- Returns {last log id or '', each total, each wallet's balance}
 local last = ''
 if redis.call('EXISTS', log) == 1 then
   local about = redis.call('XINFO', 'STREAM', log)

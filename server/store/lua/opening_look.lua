@@ -1,8 +1,8 @@
--- Reads wallet partitions without changing them: their epoch and the last id of their logs.
+-- Reads the epoch and the last log id of wallet partitions.
 -- KEYS -
 -- ARGV -
 -- EACH log meta / partition
--- Returns per partition {epoch or '', last id or '', identity of the store that it was opened on or ''}
+-- Returns per partition {epoch or '', last log id or '', identity of the store that it was last opened on or ''}
 local found = {}
 for i = 1, items do
   local log, meta = keys_of(i)

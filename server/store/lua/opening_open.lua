@@ -1,9 +1,9 @@
--- Opens wallet partitions on a store at an epoch. The OPEN marker comes first: it refuses writes at an older epoch.
+-- Opens wallet partitions at an epoch. It writes the OPEN marker first, which makes writes at an older epoch fail.
 -- KEYS -
 -- ARGV -
 -- EACH log meta / epoch opened entry
--- `entry` is the marker's body.
--- Returns the epoch of each partition: a later one when another node has opened it meanwhile
+-- `opened` is the store's identity, `entry` the marker's body.
+-- Returns the epoch of each partition, which is later when another node has opened it meanwhile
 local epochs = {}
 local time = redis.call('TIME')
 local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))

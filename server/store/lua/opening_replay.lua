@@ -1,12 +1,12 @@
--- Puts back journaled entries that the store lost, in order: log, balances, receipts, totals. Existing entries stay.
+-- Puts back journaled entries that the store has lost, in order: log, balances, receipts, totals. Existing entries stay.
 -- KEYS log meta
 -- ARGV -
 -- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms coins total diamonds total_diamonds status also value
 -- INCLUDE set_limit
 -- Returns how many entries were put back
--- '' moves nothing: no balance, no total, no status. `also` says what `value` is: coins spent that `day`, the viewer's `own_limit`,
--- the partition's `epoch`, or `nothing`.
--- What was spent on a day and a viewer's own limit follow from the entries' times, as they did when these were written.
+-- An empty balance, total or status changes nothing. `also` says what `value` is: coins spent that `day`, the viewer's
+-- `own_limit`, the partition's `epoch`, or `nothing`. The entries' own times decide on which day coins were spent and when
+-- a limit began, as they did at first.
 local put = 0
 for i = 1, items do
   local wallet, credit, receipt = keys_of(i)

@@ -1,10 +1,11 @@
--- Changes a wallet from outside the rooms, once per operation id: top-ups, refunds, chargebacks, freezes.
+-- Carries out an order of the host platform on a wallet, once: a top-up, refund, chargeback, freeze or unfreeze.
 -- KEYS wallet receipt log meta
 -- ARGV epoch fingerprint delta status total balance_max receipt_s entry
 -- INCLUDE integer
--- Returns {ok, balance, entry id} | {duplicate, balance, entry id} | {conflict} | {insufficient, balance} | {bad_amount}
+-- Returns {ok, balance, log id} | {duplicate, balance, log id} | {conflict} | {insufficient, balance} | {bad_amount}
 --   | {too_rich} | {partition_frozen} | {stale_epoch}
--- `delta` is coins with a sign, or 0; `status` '' keeps the current one; `total` names the partition's sum that changes.
+-- `delta` is the change in coins, negative for a loss. `status` '' keeps the current one. `total` names the partition's
+-- sum that changes.
 local held = redis.call('HMGET', wallet, 'c', 'st')
 local moved = redis.call('HMGET', meta, total, 'frozen')
 local done = redis.call('GET', receipt)
@@ -15,8 +16,8 @@ if not (digits and #digits <= 9 or delta == '0') then
   return {'bad_amount'}
 end
 if done then
-  local fp, balance, id = string.match(done, '^(%S+) (%d+) (%S+)$')
-  if fp ~= fingerprint then
+  local first_fingerprint, balance, id = string.match(done, '^(%S+) (%d+) (%S+)$')
+  if first_fingerprint ~= fingerprint then
     return {'conflict'}
   end
   return {'duplicate', balance, id}

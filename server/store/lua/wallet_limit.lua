@@ -1,8 +1,9 @@
--- Sets a viewer's own daily limit, in the ledger too. A lower limit applies at once, a higher one or none from tomorrow (UTC).
+-- Sets a viewer's own daily limit, and logs the order.
+-- A lower limit applies at once. A higher one, or none, applies from tomorrow (UTC).
 -- KEYS wallet log meta
 -- ARGV epoch coins entry
 -- INCLUDE integer set_limit
--- Returns {ok, balance, entry id, limit that holds today or 0, limit that comes or '', day it comes or ''}
+-- Returns {ok, balance, log id, today's limit or 0, the next limit or '', its first day or ''}
 --   | {partition_frozen} | {stale_epoch}
 local held = redis.call('HMGET', wallet, 'c', 'limit', 'next_limit', 'next_day')
 local frozen = redis.call('HGET', meta, 'frozen')

@@ -3,10 +3,10 @@
 -- ARGV id_life_ms id_ahead_ms margin_ms combo_s site_limit
 -- INCLUDE integer spend_limit
 -- EACH wallet credit receipt combo log meta / epoch id_ms fingerprint coins diamonds count in_combo entry
--- Returns per gift {ok, balance, combo, entry id} | {duplicate, balance, combo, entry id} | {conflict} | {expired_id}
+-- Returns per gift {ok, balance, combo, log id} | {duplicate, balance, combo, log id} | {conflict} | {expired_id}
 --   | {partition_frozen} | {frozen} | {spend_limit, resets_at_ms} | {insufficient, balance} | {bad_amount} | {stale_epoch}
--- Reads everything before it writes anything, so a key of a wrong type raises with nothing changed. The first write of
--- a gift is XADD at its epoch. Only this write can be refused, and then nothing of that gift is done.
+-- Reads everything before it writes anything, so a key of the wrong type raises an error and changes nothing. The first
+-- write of a gift is XADD at its epoch. Only this write can fail, and then that gift changes nothing.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local at_ms = string.format('%d', now)
@@ -47,8 +47,8 @@ local function pay(i)
     return {'bad_amount'}
   end
   if done[receipt] then
-    local fp, balance, total, id = string.match(done[receipt], '^(%S+) (%d+) (%d+) (%S+)$')
-    if fp ~= fingerprint then
+    local first_fingerprint, balance, total, id = string.match(done[receipt], '^(%S+) (%d+) (%d+) (%S+)$')
+    if first_fingerprint ~= fingerprint then
       return {'conflict'}
     end
     return {'duplicate', balance, total, id}
@@ -96,7 +96,7 @@ local function pay(i)
   return {'ok', balance, streak, id}
 end
 
--- Write a partition's totals once for all its gifts, even if one of them fails.
+-- Write a partition's totals once for all its gifts, even if one of them raises an error.
 local results = {}
 local fine, trouble = pcall(function()
   for i = 1, items do

@@ -1,4 +1,4 @@
-/** Shows one gift large, by its animation's kind, until it is told to leave. */
+/** Shows one gift large, by its animation's kind, until `leave` is called. */
 import { el, picture, reducedMotion } from "./dom.js";
 
 /** @import { ShownGift } from "../wire.js" */

@@ -19,7 +19,7 @@ import { Tray } from "./tray.js";
 /** @import { Session } from "../shared/session.js" */
 /** @import { Gift, GiftSent, Notice, RoomEvent, You } from "../wire.js" */
 
-const FRESH_MS = 15_000; // a replayed gift older than this is told in the chat, but not played any more
+const FRESH_MS = 15_000; // a replayed gift older than this appears in the chat, but is not played
 const FLOATS_PER_GIFT = 6;
 const FLOATS_APART_MS = 110;
 const SHUT_OUT = ["not_let_in", "no_such_room", "token_expired"];

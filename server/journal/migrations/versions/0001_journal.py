@@ -51,7 +51,7 @@ def upgrade() -> None:
 
 
 def _create_state() -> None:
-    """What moves: balances, watermarks, orders, findings."""
+    """Tables whose rows change: balances, watermarks, orders, findings."""
     op.create_table(
         "positions",
         sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
@@ -98,7 +98,7 @@ def _create_state() -> None:
 
 
 def _insert_only(table: str) -> None:
-    """UPDATE and DELETE raise, whoever tries."""
+    """Make every UPDATE and DELETE of the table raise."""
     if op.get_bind().dialect.name == "sqlite":
         for verb in ("UPDATE", "DELETE"):
             op.execute(

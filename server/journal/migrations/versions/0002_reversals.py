@@ -1,4 +1,4 @@
-"""Refunds and chargebacks: one row per order, unique for ever, written before the wallet is touched."""
+"""Refunds and chargebacks: one row per order, never deleted, written before the wallet is touched."""
 
 import sqlalchemy as sa
 from alembic import op

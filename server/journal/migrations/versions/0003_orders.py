@@ -1,4 +1,4 @@
-"""Refunds of two viewers' gifts of one id are orders of their own, and pending orders are found by their state."""
+"""Two viewers' gifts with one id get separate refunds, and an index finds pending orders by their state."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,7 +14,7 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute("ALTER TABLE reversals DROP CONSTRAINT reversals_pkey, ADD PRIMARY KEY (kind, ref, user_id)")
         return
-    op.drop_index("reversals_by_state", "reversals")  # SQLite cannot change a key: a new table takes the rows
+    op.drop_index("reversals_by_state", "reversals")  # SQLite cannot change a key, so a new table takes the rows
     op.rename_table("reversals", "reversals_before")
     op.create_table(
         "reversals",

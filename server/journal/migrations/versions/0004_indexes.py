@@ -1,4 +1,4 @@
-"""Fewer pages per gift: once-keys in the order in which gifts are made, by account only what was taken back."""
+"""Writes fewer pages per gift: unique keys begin with the gift id, and the account index has only reversals."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-ONCE = ["ref", "kind", "user_id"]  # gift ids begin with their time: a batch's keys lie beside each other
+ONCE = ["ref", "kind", "user_id"]  # gift ids begin with their time, so a batch's keys are next to each other
 TAKEN_BACK = sa.text("amount < 0 AND asset = 'diamonds' AND account <> 'house:awarded'")
 
 
@@ -19,7 +19,7 @@ def upgrade() -> None:
             entries.drop_constraint("entries_once", type_="unique")
             entries.create_unique_constraint("entries_once", ONCE)
         with op.batch_alter_table("postings", recreate="always", table_kwargs={"sqlite_with_rowid": False}):
-            pass  # its key is the table: one tree instead of two
+            pass  # the key is the table: one tree instead of two
         for table in ("entries", "postings"):
             _insert_only(table)
     else:
@@ -31,7 +31,7 @@ def upgrade() -> None:
 
 
 def _insert_only(table: str) -> None:
-    """A table that SQLite has made anew has lost its triggers."""
+    """Restore the triggers: SQLite makes a new table without them."""
     for verb in ("UPDATE", "DELETE"):
         op.execute(
             f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
