@@ -92,7 +92,7 @@ class Fanout:
                 await asyncio.shield(subscription.ready)
         except (TimeoutError, StoreError) as error:
             if link is not None and isinstance(error, TimeoutError):
-                link.abort()  # it does not respond; the next link subscribes every room again
+                link.abort()  # it does not answer; the next link subscribes to every room again
             self.forget(room_id)
             raise StoreDown("the bus does not answer") from None
 
@@ -106,7 +106,7 @@ class Fanout:
         self._take_early(subscription)
 
     def forget(self, room_id: str) -> None:
-        """Unsubscribe from a room that nobody here watches any more. Raises nothing."""
+        """Unsubscribe from a room that nobody here watches any longer. Raises nothing."""
         subscription = self._subscriptions.pop(room_id, None)
         if subscription is None:
             return
