@@ -28,7 +28,7 @@ _WALLET_NEWS = msgspec.json.Decoder(WalletNews)
 
 
 class Balances:
-    """Knows which members to tell of each wallet."""
+    """Knows which members to notify about each wallet."""
 
     def __init__(self, node_id: str, room_store: Store | ClusterStore) -> None:
         self._node_id = node_id

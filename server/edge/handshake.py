@@ -87,9 +87,9 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         self.connections.discard(self)
         cast(set[Any], self.connections).add(connection)
         self.transport = cast(asyncio.Transport, _NoTransport())
-        self.handshake_complete = True  # also when uvicorn wrote no 101, because the peer has just left
+        self.handshake_complete = True  # even if uvicorn wrote no 101, because the peer has just left
         connection.closing = transport.is_closing()
-        if self._early:  # these bytes are lost; so, unseen by us, are any that came in the request's own segment
+        if self._early:  # these bytes are lost; so are any in the request's own segment, which we never see
             connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")
         else:
             transport.pause_reading()

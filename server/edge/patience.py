@@ -14,7 +14,7 @@ _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Lengt
 
 
 class PatientHttp(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which would hold half a request forever. This one knows how long it has waited.
+    """uvicorn's HTTP protocol, which would hold half a request forever. This one records since when it waits.
 
     There is no timer per connection: `reap` checks all of them now and then. Between two requests uvicorn's own
     keep-alive timer runs.

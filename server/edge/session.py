@@ -1,4 +1,4 @@
-"""The sessions of a node: people are let in, welcomed, and let go again."""
+"""The sessions of a node: admit people, welcome them, and ask them to come back when the node drains."""
 
 import asyncio
 import contextlib
@@ -122,7 +122,7 @@ class Sessions:
         if room.gone or connection.closing:
             connection.close(Close.INTERNAL)
             return
-        if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # meanwhile the room moved on by a whole ring
+        if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # meanwhile a whole ring of events has passed
             connection.close(Close.INTERNAL)
             return
         member.welcomed = True

@@ -21,7 +21,7 @@ class Reader(Protocol):
         ...
 
     def read_out(self) -> None:
-        """Nothing waits any more: start reading from the peer again."""
+        """Nothing waits any longer: start reading from the peer again."""
         ...
 
     def close(self, code: Close) -> None: ...
@@ -54,7 +54,7 @@ class Turns:
         self._loop.call_soon(self.turn)
 
     def turn(self) -> None:
-        """A new turn of the loop: there is time again, first for those that wait. At least one slice is given."""
+        """Begin a new turn of the loop, with new time. Those that wait come first; at least one gets a slice."""
         self._announced = False
         self._left_s = limits.READ_TURN_S
         if self._line:

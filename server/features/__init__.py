@@ -1,4 +1,4 @@
-"""What rooms can do. Each module registers itself with the room; none imports another."""
+"""What rooms can do. Each module registers its functions with the rooms. No module imports another."""
 
 import importlib
 import pkgutil

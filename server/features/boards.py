@@ -1,4 +1,4 @@
-"""The board of gifters: it moves with each gift in the store, and is told at most once a second."""
+"""The board of gifters. Every gift changes it in the store; the room gets it at most once a second."""
 
 from protocol.boards import BoardChanged
 from protocol.gifts import GiftSent
@@ -9,44 +9,44 @@ from server.rooms.room import Room
 from server.store import scripts
 from server.store.scripts import hole
 
-TELL = scripts.load("boards_tell")
-SCRIPTS = (TELL,)
+PUBLISH = scripts.load("boards_publish")
+SCRIPTS = (PUBLISH,)
 _ROW = encode(Rank(hole("rank"), Named(hole("user_id"), hole("name")), hole("coins")))
 
 
 class _Board:
-    """Whether gifts came since the last telling."""
+    """Whether gifts came since the board was last published."""
 
-    __slots__ = ("moved",)
+    __slots__ = ("changed",)
 
     def __init__(self) -> None:
-        self.moved = True  # a node that comes new may have to finish what a dead one began
+        self.changed = True  # a node that died may have left a change unpublished
 
 
 @reacts(GiftSent)
-def gift_moves_board(room: Room, _event: GiftSent) -> None:
+def gift_changes_board(room: Room, _event: GiftSent) -> None:
     board: _Board = room.memory("boards", _Board)
-    board.moved = True
+    board.changed = True
 
 
 @every(limits.HOUSEKEEPING_S)
-async def tell_board(room: Room) -> None:
-    """Any node of the room may tell; the store lets one per second through."""
+async def publish_board(room: Room) -> None:
+    """Publish a changed board. Every node of the room tries; the script lets one through per second."""
     board: _Board = room.memory("boards", _Board)
-    if not board.moved:
+    if not board.changed:
         return
-    board.moved = False  # a gift that comes during the call sets it again
+    board.changed = False  # a gift that comes during the call sets it again
     try:
         outcome = await room.services.history.change(
             room.id,
-            TELL,
+            PUBLISH,
             every_ms=limits.BOARD_EVERY_MS,
             rows=limits.BOARD_ROWS,
             event=encode(BoardChanged(id=room.services.clock.new_id(), top=hole("top"))),
             row=_ROW,
         )
     except BaseException:
-        board.moved = True
+        board.changed = True
         raise
     if outcome[0] == b"later":
-        board.moved = True
+        board.changed = True

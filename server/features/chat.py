@@ -1,4 +1,4 @@
-"""Chat: say something to the room."""
+"""Chat messages."""
 
 import hashlib
 
@@ -12,12 +12,12 @@ from server.store import keys, scripts
 
 SEND = scripts.load("chat_send")
 HIDE = scripts.load("chat_hide")
-TALK = keys.of_room("talk", "Hash per user with a life of seconds: when and what they last said.")
+TALK = keys.of_room("talk", "Hash per user that expires after seconds: when and what they last said.")
 SCRIPTS = (SEND, HIDE)
 
 
 class _Hidden:
-    """Messages that this node took and the room had no place for, since everybody was told how many."""
+    """How many messages of this node were hidden since the room last got the count."""
 
     __slots__ = ("count",)
 
@@ -27,7 +27,7 @@ class _Hidden:
 
 @handles(SendChat)
 async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk:
-    """The message gets its place in the room's one order; hosts and moderators are exempt from slow mode."""
+    """Append a message to the room's history. Hosts and moderators are exempt from the limits on chat."""
     about = room.about
     if about.status not in ("live", "paused"):
         raise Refused(Refusal.ROOM_NOT_LIVE)
@@ -40,7 +40,7 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
     folded = text.casefold()
     if not staff and any(word.casefold() in folded for word in about.settings.blocked_words):
         raise Refused(Refusal.BLOCKED_WORDS)
-    event = ChatSent(id=room.services.clock.new_id(), user=member.shown(), text=text)
+    event = ChatSent(id=room.services.clock.new_id(), user=member.as_user(), text=text)
     outcome = await room.services.history.change(
         room.id,
         SEND,
@@ -67,8 +67,8 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
 
 @every(limits.HIDDEN_EVERY_MS / 1000)
 @on_closing
-async def tell_hidden(room: Room) -> None:
-    """How many were left out, to everybody on every node."""
+async def publish_hidden(room: Room) -> None:
+    """Tell everybody on every node how many messages were hidden."""
     hidden: _Hidden = room.memory("chat", _Hidden)
     count, hidden.count = hidden.count, 0
     if count:

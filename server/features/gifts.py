@@ -1,4 +1,4 @@
-"""Gifts: paid in the wallet first, then shown in the room once, whoever of node and journal comes to it."""
+"""Gifts: paid from the wallet first, then shown in the room once, by the node or else by the journal process."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -28,33 +28,33 @@ ONCE = keys.of_room("once", "String per gift: the seq under which the room showe
 SCRIPTS = (SHOW, END_COMBOS)
 
 
-class Showable(Struct, frozen=True):
-    """A paid gift, as the ledger has it and as the room is told, all but its streak."""
+class PaidGift(Struct, frozen=True):
+    """A paid gift: its ledger entry, its event (without the streak), and its streak's count."""
 
     entry: GiftEntry
-    shown: GiftSent
+    event: GiftSent
     combo_count: int
 
 
 @handles(SendGift)
 async def send_gift(room: Room, member: Member, command: SendGift) -> SendGiftOk:
-    """Debit, credit, receipt and ledger entry in one step on disk; then the room is told."""
+    """Write debit, credit, receipt and ledger entry to disk in one step. Then show the gift in the room."""
     try:
-        gift = _checked(room, member, command)
-    except Refused as refused:  # now; but this id may have been paid before the room, or the catalogue, changed
+        gift = _check(room, member, command)
+    except Refused as refused:  # but it may have been paid before the room or the catalogue changed
         return await _paid_before(room, member, command, refused)
-    spend, entry, shown = _spend(room, member, command, gift)
+    spend, entry, event = _prepare(room, member, command, gift)
     paid = await room.services.wallet.spend(spend)
     combo = Combo(command.combo, paid.combo_count) if command.combo else None
-    # The entry of a try that did not pay is not the one in the ledger: host and broadcast may have changed since. If
-    # the one that paid died here, the journal shows it.
+    # A repeated try shows nothing: the ledger has the first try's entry, and host and broadcast may have changed since.
+    # If the first try died before this point, the journal process shows its gift.
     if paid.first:
-        _show_soon(room, Showable(entry, shown, paid.combo_count))
+        _show_soon(room, PaidGift(entry, event, paid.combo_count))
     return SendGiftOk(id=command.id, duplicate=paid.duplicate, coins=paid.balance, combo=combo, entry=paid.entry_id)
 
 
 async def _paid_before(room: Room, member: Member, command: SendGift, refused: Refused) -> SendGiftOk:
-    """The first outcome of an id that was paid. Raises `refused` when it was not."""
+    """Return the outcome of the try that paid this id. Raises `refused` when none did."""
     found = await room.services.wallet.find(member.user_id, command.id)
     if found is None:
         raise refused
@@ -65,12 +65,12 @@ async def _paid_before(room: Room, member: Member, command: SendGift, refused: R
 
 
 def _fingerprint(room: Room, command: SendGift) -> str:
-    """Of what the sender sent: prices and hosts may change between two tries."""
+    """Covers only what the sender sent, because prices and hosts may change between two tries."""
     return fingerprint(room.id, command.gift, command.count, command.to, command.combo, command.message)
 
 
-def _checked(room: Room, member: Member, command: SendGift) -> Gift:
-    """What can be refused before any coin is looked at. Raises Refused."""
+def _check(room: Room, member: Member, command: SendGift) -> Gift:
+    """Check everything but the wallet, and return the catalogue's gift. Raises Refused."""
     about, to = room.about, command.to or room.about.host.user_id
     if about.status != "live":
         raise Refused(Refusal.ROOM_NOT_LIVE)
@@ -86,12 +86,12 @@ def _checked(room: Room, member: Member, command: SendGift) -> Gift:
     return gift
 
 
-def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[Spend, GiftEntry, GiftSent]:
+def _prepare(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[Spend, GiftEntry, GiftSent]:
     host = room.about.host
     coins, diamonds = gift.coins * command.count, gift.diamonds * command.count
-    shown = GiftSent(
+    event = GiftSent(
         id=command.id,
-        from_=member.shown(),
+        from_=member.as_user(),
         to=User(user_id=host.user_id, name=host.name, role="host", badges=()),
         gift=ShownGift(gift.id, gift.name, gift.coins, gift.tier, gift.animation),
         count=command.count,
@@ -101,7 +101,7 @@ def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[S
         test=False,
         combo=None,
     )
-    print_ = _fingerprint(room, command)
+    command_fingerprint = _fingerprint(room, command)
     entry = GiftEntry(
         id=command.id,
         viewer=member.user_id,
@@ -114,8 +114,8 @@ def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[S
         coins=coins,
         diamonds=diamonds,
         combo=command.combo,
-        fp=print_,
-        show=msgspec.Raw(encode(shown)),
+        fp=command_fingerprint,
+        show=msgspec.Raw(encode(event)),
     )
     spend = Spend(
         gift_id=command.id,
@@ -125,56 +125,56 @@ def _spend(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[S
         diamonds=diamonds,
         count=command.count,
         combo=command.combo,
-        fingerprint=print_,
+        fingerprint=command_fingerprint,
         entry=encode(entry),
     )
-    return spend, entry, shown
+    return spend, entry, event
 
 
-class _Showing:
-    """Paid gifts that this node has yet to show in a room: those that come while a call is under way share the next."""
+class _ShowQueue:
+    """Paid gifts that this node has yet to show in a room. Gifts that come during a call share the next call."""
 
     __slots__ = ("running", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: deque[Showable] = deque()
+        self.waiting: deque[PaidGift] = deque()
         self.running = False
 
 
-def _show_soon(room: Room, gift: Showable) -> None:
-    showing: _Showing = room.memory("showing", _Showing)
-    if len(showing.waiting) >= limits.SHOW_QUEUE_MAX:
-        log.info("gifts_shown_later", room=room.id, gifts=1, error="too many wait")  # by the journal, from the ledger
+def _show_soon(room: Room, gift: PaidGift) -> None:
+    queue: _ShowQueue = room.memory("show_queue", _ShowQueue)
+    if len(queue.waiting) >= limits.SHOW_QUEUE_MAX:  # the journal process will show it from the ledger
+        log.info("gifts_shown_later", room=room.id, gifts=1, error="too many gifts wait")
         return
-    showing.waiting.append(gift)
-    if not showing.running:
-        showing.running = True
-        room.spawn(_keep_showing(room, showing))
+    queue.waiting.append(gift)
+    if not queue.running:
+        queue.running = True
+        room.spawn(_show_waiting(room, queue))
 
 
-async def _keep_showing(room: Room, showing: _Showing) -> None:
+async def _show_waiting(room: Room, queue: _ShowQueue) -> None:
     try:
-        while waiting := showing.waiting:
+        while waiting := queue.waiting:
             some = [waiting.popleft() for _ in range(min(len(waiting), limits.SHOW_BATCH_MAX))]
             try:
-                await _show(room.services.history, room.id, some)
+                await _show_all(room.services.history, room.id, some)
             except (StoreError, NoSuchRoom) as error:
                 log.info("gifts_shown_later", room=room.id, gifts=len(some), error=str(error))
     finally:
-        showing.running = False
+        queue.running = False
 
 
 async def show_gift(history: History, entry: GiftEntry, combo_count: int) -> bool:
-    """Show a paid gift in its room unless that was done before; whether it was new. Raises StoreError, NoSuchRoom."""
-    shown = msgspec.json.decode(entry.show, type=GiftSent)
-    [new] = await _show(history, entry.room, [Showable(entry, shown, combo_count)])
+    """Show a paid gift in its room. False if that was done before. Raises StoreError, NoSuchRoom."""
+    event = msgspec.json.decode(entry.show, type=GiftSent)
+    [new] = await _show_all(history, entry.room, [PaidGift(entry, event, combo_count)])
     return new
 
 
-async def _show(history: History, room_id: str, gifts: Sequence[Showable]) -> list[bool]:
-    """Board, totals, streaks and events move in one script; which gifts were new. Raises StoreError, NoSuchRoom.
+async def _show_all(history: History, room_id: str, gifts: Sequence[PaidGift]) -> list[bool]:
+    """Show gifts: one script updates board, totals, streaks and events. Return which gifts were new.
 
-    A gift of a broadcast after which another has begun is neither shown nor counted.
+    A gift of an earlier broadcast than the current one is neither shown nor counted. Raises StoreError, NoSuchRoom.
     """
     outcomes = await history.change(
         room_id,
@@ -182,7 +182,7 @@ async def _show(history: History, room_id: str, gifts: Sequence[Showable]) -> li
         once_s=limits.ONCE_S,
         gap_ms=limits.COMBO_GAP_MS,
         combos_max=limits.OPEN_COMBOS_MAX,
-        each=[_shown_args(room_id, gift) for gift in gifts],
+        each=[_script_args(room_id, gift) for gift in gifts],
     )
     if any(outcome[0] == b"no_room" for outcome in outcomes):
         raise NoSuchRoom(room_id)
@@ -199,8 +199,8 @@ async def _show(history: History, room_id: str, gifts: Sequence[Showable]) -> li
     return [outcome[0] == b"ok" for outcome in outcomes]
 
 
-def _shown_args(room_id: str, gift: Showable) -> dict[str, Arg]:
-    entry, shown = gift.entry, gift.shown
+def _script_args(room_id: str, gift: PaidGift) -> dict[str, Arg]:
+    entry, event = gift.entry, gift.event
     args: dict[str, Arg] = {
         "once": keys.room(room_id, ONCE, entry.id),
         "broadcast": entry.broadcast or "",
@@ -214,9 +214,9 @@ def _shown_args(room_id: str, gift: Showable) -> dict[str, Arg]:
     }
     if entry.combo:
         args["combo_field"] = f"combo:{entry.viewer}:{entry.gift}:{entry.combo}"
-        args["combo_head"] = msgspec.json.encode({"from": shown.from_, "to": shown.to, "gift": GiftRef(entry.gift)})[1:]
+        args["combo_head"] = msgspec.json.encode({"from": event.from_, "to": event.to, "gift": GiftRef(entry.gift)})[1:]
         args["combo_count"] = gift.combo_count
-        args["body"] = encode(msgspec.structs.replace(shown, combo=Combo(entry.combo, gift.combo_count)))
+        args["body"] = encode(msgspec.structs.replace(event, combo=Combo(entry.combo, gift.combo_count)))
     return args
 
 
@@ -227,7 +227,7 @@ class _Combos:
     __slots__ = ("running",)
 
     def __init__(self) -> None:
-        self.running = True  # a node that comes new may have to end what a dead one saw begin
+        self.running = True  # a node that died may have left some
 
 
 @reacts(GiftSent)
@@ -244,7 +244,7 @@ def member_sees_combos(room: Room, _member: Member) -> None:
 
 
 def _ended() -> bytes:
-    """The event of a streak's end. Who gave what to whom stands in the state, encoded together."""
+    """The event of a streak's end. Its `from`, `to` and `gift` are one hole: the state has them encoded together."""
     event = GiftComboEnded(
         id=hole("id"),
         combo=Combo(hole("combo"), hole("count")),
@@ -263,7 +263,7 @@ _ENDED = _ended()
 
 @every(1.0)
 async def end_combos(room: Room) -> None:
-    """Any node of the room ends the streaks whose time is over; a vanished viewer leaves none open."""
+    """End the streaks whose time is over, even if their viewer is gone. Every node of the room does this."""
     combos: _Combos = room.memory("combos", _Combos)
     if not combos.running:
         return

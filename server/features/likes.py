@@ -1,4 +1,4 @@
-"""Likes: gathered on the node for a second, then added to the room's total and told."""
+"""Likes. A node gathers them for a second, then adds them to the room's total and publishes it."""
 
 from protocol.likes import Liker, LikesCounted, SendLikes
 from protocol.refusals import Refusal, Refused
@@ -16,7 +16,7 @@ _ROW = encode(Liker(Named(hole("user_id"), hole("name")), hole("count")))
 
 
 class _Gathered:
-    """Likes of a broadcast by user since the last telling."""
+    """The likes of one broadcast, by user, that the store does not have yet."""
 
     __slots__ = ("broadcast", "by_user")
 
@@ -24,8 +24,8 @@ class _Gathered:
         self.broadcast: str | None = None
         self.by_user: dict[str, tuple[str, int]] = {}
 
-    def of(self, broadcast: str | None) -> None:
-        """What was gathered in another one counts no more."""
+    def begin(self, broadcast: str | None) -> None:
+        """Gather for this broadcast. Likes of another one no longer count."""
         if broadcast != self.broadcast:
             self.broadcast = broadcast
             self.by_user.clear()
@@ -33,11 +33,11 @@ class _Gathered:
 
 @handles(SendLikes)
 async def send_likes(room: Room, member: Member, command: SendLikes) -> Ok:
-    """Taps of one user; they reach the room with the next telling."""
+    """Gather a user's likes. The room gets them when the node next publishes."""
     if room.about.status != "live":
         raise Refused(Refusal.ROOM_NOT_LIVE)
     gathered: _Gathered = room.memory("likes", _Gathered)
-    gathered.of(room.about.broadcast_id)
+    gathered.begin(room.about.broadcast_id)
     _, before = gathered.by_user.get(member.user_id, ("", 0))
     gathered.by_user[member.user_id] = (member.name, min(before + command.count, limits.LIKES_PER_USER_MAX))
     return Ok()
@@ -45,8 +45,8 @@ async def send_likes(room: Room, member: Member, command: SendLikes) -> Ok:
 
 @every(limits.LIKES_EVERY_MS / 1000)
 @on_closing
-async def tell_likes(room: Room) -> None:
-    """What was gathered goes to the store; when that fails it is gathered again."""
+async def publish_likes(room: Room) -> None:
+    """Add the gathered likes to the room's total. If that fails, keep them for the next try."""
     gathered: _Gathered = room.memory("likes", _Gathered)
     if not gathered.by_user:
         return

@@ -1,4 +1,4 @@
-"""Ping: the server's clock, for whoever makes gift ids by it."""
+"""Ping: the server's clock, so that clients can make gift ids with the right time."""
 
 from protocol.ping import Ping, PingOk
 from server.rooms.registry import handles

@@ -1,4 +1,4 @@
-"""The end of a broadcast: whoever watches is let go with the code that says so."""
+"""The end of a broadcast: closes the sockets of everybody who watches."""
 
 from protocol.closes import Close
 from protocol.rooms import RoomEnded, RoomSuspended
@@ -8,16 +8,16 @@ from server.rooms.room import Room
 
 @reacts(RoomEnded)
 def room_ended(room: Room, event: RoomEnded) -> None:
-    room.spawn(_let_go(room, event.seq))
+    room.spawn(_close_members(room, event.seq))
 
 
 @reacts(RoomSuspended)
 def room_suspended(room: Room, event: RoomSuspended) -> None:
-    room.spawn(_let_go(room, event.seq))
+    room.spawn(_close_members(room, event.seq))
 
 
-async def _let_go(room: Room, seq: int) -> None:
-    """After the event has been written; overlays stay for the next broadcast."""
+async def _close_members(room: Room, seq: int) -> None:
+    """Close the members' sockets after they got the event. Overlays stay for the next broadcast."""
     await room.outbox.wait_flushed(seq)
     for member in tuple(room.members):
         if member.role != "overlay":

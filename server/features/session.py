@@ -1,4 +1,4 @@
-"""The session: a new token before the old one runs out, without a new socket."""
+"""Sessions: a member sends a new token before the old one expires, and keeps the socket."""
 
 from protocol.refusals import Refusal, Refused
 from protocol.session import RefreshSession, RefreshSessionOk
@@ -10,7 +10,7 @@ from server.tokens import BadToken
 
 @handles(RefreshSession)
 async def refresh_session(room: Room, member: Member, command: RefreshSession) -> RefreshSessionOk:
-    """The socket lives as long as the newest token, by which one is from then on what one is in this moment."""
+    """Extend the socket's life to the new token's. The token must be for the same user, and give the same role now."""
     try:
         claims = room.services.tokens.check(command.token, room.services.clock.now_ms() / 1000)
     except BadToken:

@@ -1,4 +1,4 @@
-"""Presence: people by role, counted once over all their sockets and nodes; a dead node leaves no ghosts."""
+"""Viewers: each person counts once, on however many sockets and nodes. A dead node's viewers stop counting."""
 
 from collections import Counter
 
@@ -13,14 +13,14 @@ from server.store.scripts import hole
 
 COUNT = scripts.load("viewers_count")
 keys.of_room("present", "Hash: on how many nodes each user watches.")
-keys.of_room("nodes", "Sorted set: nodes with viewers of this room, by their last beat in ms.")
+keys.of_room("nodes", "Sorted set: nodes with viewers of this room, by the time in ms of their latest beat.")
 NODE = keys.of_room("node", "Set per node: users of this room on it.")
 keys.of_room("seen", "Set: different users of this broadcast.")
 SCRIPTS = (COUNT,)
 
 
 class _Presence:
-    """This node's viewers of a room, and who came and went since the store was told."""
+    """This node's viewers of a room, and who came and went since the store was last updated."""
 
     __slots__ = ("beat_at_ms", "changed", "counted", "joined", "later", "sockets")
 
@@ -57,7 +57,7 @@ def viewer_left(room: Room, member: Member) -> None:
 
 @on_changed
 def host_changed(room: Room, before: About) -> None:
-    """The former host is a viewer now, and the new one is none any more: in all that they have open here."""
+    """Count the former host as a viewer, and the new host no longer, with all sockets that they have here."""
     if room.about.host.user_id == before.host.user_id:
         return
     presence: _Presence = room.memory("viewers", _Presence)
@@ -70,19 +70,19 @@ def host_changed(room: Room, before: About) -> None:
 
 
 @every(limits.HOUSEKEEPING_S)
-async def tell_viewers(room: Room) -> None:
-    """Changes at once, a beat in between, and the count that could not be told last time."""
+async def publish_viewers(room: Room) -> None:
+    """Update the store when viewers changed, when a beat is due, or when the count could not be published last time."""
     presence: _Presence = room.memory("viewers", _Presence)
     now_ms = room.services.clock.now_ms()
     beat_due = abs(now_ms - presence.beat_at_ms) >= limits.PRESENCE_BEAT_S * 1000
     if presence.changed or presence.later or beat_due:
         await _count(room, presence, here=bool(presence.sockets) or bool(presence.counted))
-        presence.beat_at_ms = now_ms  # a beat that was not told is due at once
+        presence.beat_at_ms = now_ms  # only now: if the call failed, the beat is still due
 
 
 @on_closing
 async def leave_presence(room: Room) -> None:
-    """The node lets go of the room: whoever it counted is gone from it."""
+    """Remove all viewers of this node from the count, because the node closes the room."""
     presence: _Presence = room.memory("viewers", _Presence)
     presence.sockets.clear()
     while presence.changed or presence.counted:
@@ -104,7 +104,7 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
         unique=hole("unique"),
         joined=tuple(sample),
     )
-    presence.changed.difference_update(batch)  # who moves during the call is in it again
+    presence.changed.difference_update(batch)  # a change during the call adds the user again
     try:
         outcome = await room.services.history.change(
             room.id,
@@ -127,9 +127,9 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
     forgotten = here and outcome[2] == b"new" and bool(presence.counted)
     presence.counted.update(came)
     presence.counted.difference_update(went)
-    if outcome[1] == b"told":
+    if outcome[1] == b"published":
         presence.joined.clear()
     presence.later = outcome[1] == b"later"
-    if forgotten:  # others took this node for dead, or the store lost its set: say everybody again
+    if forgotten:  # the node was taken for dead, or the store lost its set: count everybody again
         presence.changed.update(presence.counted)
         presence.counted = set(came)

@@ -29,7 +29,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class HttpError(Exception):
-    """An error answer. `data` has its extra fields."""
+    """An error response. `data` has its extra fields."""
 
     def __init__(self, status: int, reason: str, message: str, **data: Any) -> None:
         super().__init__(reason)
@@ -117,7 +117,7 @@ def _with_key(endpoint: Endpoint) -> Endpoint:
 
 
 def _answering_errors(endpoint: Endpoint) -> Endpoint:
-    """Turn an endpoint's errors into responses. Nothing else does."""
+    """Turn an endpoint's errors into responses. This is the only place that does."""
 
     async def answered(request: Request) -> Response:
         try:
@@ -153,7 +153,7 @@ class _First(Struct, frozen=True):
 
 
 def _once(endpoint: Endpoint) -> Endpoint:
-    """Give a repeated Idempotency-Key its first answer again. With another payload it is a conflict."""
+    """Return the first answer again when an Idempotency-Key is repeated. With another payload it is a conflict."""
 
     async def once(request: Request) -> Response:
         key = request.headers.get("idempotency-key")
@@ -213,7 +213,7 @@ async def _server_error(request: Request, error: Exception) -> Response:
 
 
 def install(app: Starlette, gate: Gate) -> None:
-    """Give the endpoints their gate, and answer Starlette's own errors as JSON, too."""
+    """Give the endpoints their gate. Answer Starlette's own errors as JSON, too."""
     app.state.gate = gate
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Exception, _server_error)

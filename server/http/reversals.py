@@ -30,7 +30,7 @@ class Reason(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RefundOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """The reason, and whose gift it is if two viewers used one id."""
+    """The reason, and the sender of the gift in case two viewers used the same id."""
 
     reason: Text = ""
     user_id: UserId | None = None
@@ -96,11 +96,11 @@ async def _reversed(order: Awaitable[Reversed], name: str) -> Response:
 
 
 def routes(refunds: Refunds, chargebacks: Chargebacks, freezes: Freezes, wallet: Money) -> list[Route]:
-    it = _Reversals(refunds, chargebacks, freezes, wallet)
+    orders = _Reversals(refunds, chargebacks, freezes, wallet)
     user, gift, topup = "/v1/wallets/{user}", "/v1/gifts/{gift}", "/v1/topups/{topup}"
     return [
-        route(f"{gift}/refund", it.refund, method="POST", summary="Give a gift's coins back", body=RefundOrder),
-        route(f"{topup}/chargeback", it.charge_back, method="POST", summary="Take a top-up back", body=Reason),
-        route(f"{user}/freeze", it.freeze, method="POST", summary="No gifts from a wallet", body=Freeze),
-        route(f"{user}/unfreeze", it.unfreeze, method="POST", summary="Gifts again", body=Freeze),
+        route(f"{gift}/refund", orders.refund, method="POST", summary="Give a gift's coins back", body=RefundOrder),
+        route(f"{topup}/chargeback", orders.charge_back, method="POST", summary="Take a top-up back", body=Reason),
+        route(f"{user}/freeze", orders.freeze, method="POST", summary="No gifts from a wallet", body=Freeze),
+        route(f"{user}/unfreeze", orders.unfreeze, method="POST", summary="Gifts again", body=Freeze),
     ]

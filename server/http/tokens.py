@@ -52,8 +52,8 @@ class _Tokens:
 
 
 def routes(tokens: Tokens, clock: Clock, development: bool) -> list[Route]:
-    it = _Tokens(tokens, clock)
-    made = [route("/v1/tokens", it.make, method="POST", summary="A token for one person", body=NewToken)]
+    endpoints = _Tokens(tokens, clock)
+    found = [route("/v1/tokens", endpoints.make, method="POST", summary="A token for one person", body=NewToken)]
     if development:
-        made.append(route("/dev/token", it.dev, summary="A token without a key (development only)", open=True))
-    return made
+        found.append(route("/dev/token", endpoints.dev, summary="A token without a key (development only)", open=True))
+    return found

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import structlog
 from msgspec import Struct
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete
 
 from server import limits
 from server.clock import Clock
+from server.journal import findings
 from server.journal.audit import Audit, StillMoving, Wrong
 from server.journal.books import LogEntry, parse
-from server.journal.database import reading
 from server.journal.ledger import Ledger
 from server.journal.log import after
 from server.journal.tables import quarantine
@@ -66,7 +66,7 @@ class Repair:
 
     async def frozen(self) -> list[Frozen]:
         """Check every frozen partition. Raises StoreError, SQLAlchemyError."""
-        reasons = await asyncio.to_thread(self._reasons)
+        reasons = await asyncio.to_thread(findings.frozen, self._engine)
         partitions = range(limits.WALLET_PARTITIONS)
         flags = await asyncio.gather(*(self._wallet.call("HGET", keys.wallet_meta(p), "frozen") for p in partitions))
         in_store = {p for p, flag in zip(partitions, flags, strict=True) if flag}
@@ -109,14 +109,6 @@ class Repair:
                 return found, [Wrong(partition, f"{entry.epoch}-{entry.n}", reason)]
             found += [entry for entry in read if isinstance(entry, LogEntry)]
             mark = batch.moved[partition][1]
-
-    def _reasons(self) -> dict[int, list[str]]:
-        query = select(quarantine.c.partition, quarantine.c.reason).order_by(quarantine.c.at_ms)
-        found: dict[int, list[str]] = {}
-        with reading(self._engine).connect() as connection:
-            for row in connection.execute(query):
-                found.setdefault(row.partition, []).append(row.reason)
-        return found
 
     def _forget(self, partition: int) -> None:
         with self._engine.begin() as connection:

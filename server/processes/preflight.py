@@ -1,4 +1,4 @@
-"""Checks the settings before anything starts: one sentence instead of a child process that dies again and again."""
+"""Checks the settings before anything starts, so that a bad one gives one sentence and not a crashing child."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Shows paid gifts that no node has shown: notes them from the log, looks in their rooms after a while, shows them."""
+"""Shows paid gifts that no node has shown: notes them from the log, checks their rooms after a while, shows them."""
 
 import asyncio
 from collections import deque
@@ -54,15 +54,15 @@ class Retell:
         self._read: dict[int, Position] = {}  # how far we or the drain have read the log
         self._noted: dict[int, deque[Noted]] = {}
         self._up_to_date: set[int] = set()
-        self._of = ""  # identity of the room store that `shown` is from: another one may have lost more
+        self._store_identity = ""  # of the room store that `shown` is from: another one may have lost more
         self.shown: dict[int, Position] | None = None
         self.retold = 0
 
     async def begin(self) -> None:
         """Read the watermarks, once per store. After that, `note` takes what the drain reads. Raises StoreError."""
-        of = self._history.store.identity
-        if self.shown is None or self._of != of:
-            self.shown, self._of = None, of
+        identity = self._history.store.identity
+        if self.shown is None or self._store_identity != identity:
+            self.shown, self._store_identity = None, identity
             self.shown = await self._read_shown()
             self._read = dict(self.shown)
             self._noted = {partition: deque() for partition in self.shown}
@@ -100,17 +100,17 @@ class Retell:
             await self._retell(partition, missing)
         last = {partition: (found[-1].epoch, found[-1].n) for partition, found in old.items()}
         store = self._history.store
-        if store.identity != self._of:
-            raise StoreDown("what was shown was asked of another store")
+        if store.identity != self._store_identity:
+            raise StoreDown("the room store was replaced during the round")
         await asyncio.gather(*(store.call("SET", keys.shown_watermark(p), f"{e}-{n}") for p, (e, n) in last.items()))
         self.shown.update(last)
 
     async def _read_shown(self) -> dict[int, Position]:
         partitions = range(limits.WALLET_PARTITIONS)
         store = self._history.store
-        if isinstance(store, ClusterStore) and await store.call("GET", keys.SHOWN_BY) != self._of.encode():
+        if isinstance(store, ClusterStore) and await store.call("GET", keys.SHOWN_BY) != self._store_identity.encode():
             await asyncio.gather(*(store.call("DEL", keys.shown_watermark(p)) for p in partitions))
-            await store.call("SET", keys.SHOWN_BY, self._of)
+            await store.call("SET", keys.SHOWN_BY, self._store_identity)
         found = await asyncio.gather(*(store.call("GET", keys.shown_watermark(p)) for p in partitions))
         return {p: _parse_id(value) for p, value in zip(partitions, found, strict=True)}
 
@@ -148,7 +148,7 @@ class Retell:
         return {partition: sorted(found) for partition, found in missing.items()}
 
     async def _shown_as(self, room: str, gifts: list[tuple[int, Noted]]) -> list[bytes | None]:
-        """The seqs of a room's gifts, None for each that it has not shown. Raises StoreError."""
+        """The seqs of a room's gifts, or None for gifts that it has not shown. Raises StoreError."""
         names = [keys.room(room, ONCE, noted.gift_id) for _, noted in gifts]
         return cast(list[bytes | None], await self._history.store.call("MGET", *names))
 

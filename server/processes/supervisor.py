@@ -225,12 +225,12 @@ class Supervisor:
     async def _until_ready(self) -> None:
         """Wait until the nodes take newcomers. If they do not, their log says why."""
         loop = asyncio.get_running_loop()
-        told = loop.time()
+        reported_at = loop.time()
         while not self._stopping.is_set():
             if all([await self._ready(port) for port in self._ports()]):
                 return
-            if loop.time() - told > limits.READY_S:
-                told = loop.time()
+            if loop.time() - reported_at > limits.READY_S:
+                reported_at = loop.time()
                 log.error("not_ready_yet", see="the log above")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.STORE_RETRY_S):

@@ -31,7 +31,7 @@ def about_of(meta: dict[str, str]) -> About:
     )
 
 
-def told(about: About, event: Event) -> About:
+def changed_by(event: Event, about: About) -> About:
     """The room after a `room.*` event. What the event does not say, such as the blocked words, stays the same."""
     names = ("title", "host", "status", "broadcast_id", "started_at_ms")
     changed = {name: value for name in names if (value := getattr(event, name, UNSET)) is not UNSET}

@@ -1,4 +1,4 @@
-"""What is done to a room from outside: it is made, changed, and moved through its life."""
+"""Administration of rooms: create and change them, and start, pause or end their broadcasts."""
 
 from typing import Annotated
 
@@ -27,14 +27,14 @@ class WrongStatus(Exception):
 
 
 class Host(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose room it is."""
+    """The owner of the room."""
 
     user_id: UserId
     name: Name
 
 
 class PutRoom(Struct, frozen=True, forbid_unknown_fields=True):
-    """A room as its owner defines it."""
+    """A room's definition, as a request gives it."""
 
     host: Host
     title: Annotated[str, Meta(max_length=200)] = ""
@@ -42,7 +42,7 @@ class PutRoom(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Turn(Struct, frozen=True):
-    """A step in a room's life: from which statuses, to which, and how it is told."""
+    """A change of a room's status: from which, to which, and the event that announces it."""
 
     allowed: tuple[Status, ...]
     status: Status
@@ -59,15 +59,15 @@ TURNS = {
 
 
 class RoomsAdmin:
-    """Makes and moves rooms in the store; their nodes hear of it as everybody does."""
+    """Changes rooms in the store. The nodes learn of it from the room's events."""
 
     def __init__(self, history: History, clock: Clock) -> None:
         self._history = history
         self._clock = clock
 
     async def put(self, room_id: RoomId, room: PutRoom) -> bool:
-        """Create or change; whether it was created. Raises StoreError."""
-        shown, updated = shown_settings(room.settings), RoomUpdated(id=self._clock.new_id())
+        """Create or change a room. Return whether it was created. Raises StoreError."""
+        settings, updated = shown_settings(room.settings), RoomUpdated(id=self._clock.new_id())
         outcome = await self._history.change(
             room_id,
             PUT,
@@ -77,23 +77,23 @@ class RoomsAdmin:
             host_name=room.host.name,
             title=room.title,
             settings=msgspec.json.encode(room.settings),
-            shown_settings=msgspec.json.encode(shown),
+            shown_settings=msgspec.json.encode(settings),
             updated=encode(updated),
             new_host=_field("host", Named(room.host.user_id, room.host.name)),
             new_title=_field("title", room.title),
-            new_settings=_field("settings", shown),
+            new_settings=_field("settings", settings),
         )
         await self._history.store.call("SADD", keys.ROOMS, room_id)
         return bool(outcome[0] == b"created")
 
     async def turn(self, room_id: RoomId, verb: str) -> None:
-        """Carry out one of TURNS; again is no error. Raises NoSuchRoom, WrongStatus, StoreError."""
+        """Carry out one of TURNS. Repeating it is not an error. Raises NoSuchRoom, WrongStatus, StoreError."""
         turn, now_ms = TURNS[verb], self._clock.now_ms()
-        broadcast, event_id = "", self._clock.new_id()
+        broadcast_id, event_id = "", self._clock.new_id()
         event: Event
         if verb == "start":
-            broadcast = self._clock.new_id()
-            event = RoomUpdated(id=event_id, status="live", broadcast_id=broadcast, started_at_ms=now_ms)
+            broadcast_id = self._clock.new_id()
+            event = RoomUpdated(id=event_id, status="live", broadcast_id=broadcast_id, started_at_ms=now_ms)
         else:
             event = turn.event(id=event_id, status=turn.status)  # type: ignore[call-arg]
         outcome = await self._history.change(
@@ -101,7 +101,7 @@ class RoomsAdmin:
             TURN,
             allowed=f" {' '.join(turn.allowed)} ",
             status=turn.status,
-            broadcast=broadcast,
+            broadcast=broadcast_id,
             started_at_ms=now_ms,
             body=encode(event),
         )
@@ -115,6 +115,6 @@ class RoomsAdmin:
 
 
 def _field(name: str, value: object) -> bytes:
-    """What one field adds to an encoded event, with the comma before it."""
+    """One field as JSON to splice into an encoded event, with the comma before it."""
     assert name in RoomUpdated.__struct_encode_fields__
     return b"," + msgspec.json.encode({name: value})[1:-1]

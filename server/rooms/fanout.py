@@ -92,7 +92,7 @@ class Fanout:
                 await asyncio.shield(subscription.ready)
         except (TimeoutError, StoreError) as error:
             if link is not None and isinstance(error, TimeoutError):
-                link.abort()  # it does not respond; the next link subscribes every room again
+                link.abort()  # it does not answer; the next link subscribes to every room again
             self.forget(room_id)
             raise StoreDown("the bus does not answer") from None
 
@@ -106,7 +106,7 @@ class Fanout:
         self._take_early(subscription)
 
     def forget(self, room_id: str) -> None:
-        """Unsubscribe from a room that nobody here watches any more. Raises nothing."""
+        """Unsubscribe from a room that nobody here watches any longer. Raises nothing."""
         subscription = self._subscriptions.pop(room_id, None)
         if subscription is None:
             return
@@ -212,12 +212,12 @@ class Fanout:
         assert listener is not None
         subscription.again = True
         try:
-            while subscription.again and self._stands(subscription, listener):
+            while subscription.again and self._is_current(subscription, listener):
                 subscription.again = False
                 try:
                     await self._fill_once(subscription, listener)
                 except NoSuchRoom:
-                    if self._stands(subscription, listener):
+                    if self._is_current(subscription, listener):
                         listener.restart()
                     return
                 except StoreError as error:
@@ -226,10 +226,10 @@ class Fanout:
                     subscription.again = True
         finally:
             subscription.filling = False
-        if subscription.early and not listener.gone and self._stands(subscription, listener):
+        if subscription.early and not listener.gone and self._is_current(subscription, listener):
             self._take_early(subscription)
 
-    def _stands(self, subscription: _Subscription, listener: Listener) -> bool:
+    def _is_current(self, subscription: _Subscription, listener: Listener) -> bool:
         """Whether this is still the node's subscription to the room: a room may be reopened during an await."""
         return self._subscriptions.get(listener.id) is subscription
 
@@ -239,7 +239,7 @@ class Fanout:
         missed = None
         if epoch == listener.epoch and seq >= head:
             missed = await self._history.read(listener.id, listener.head, seq)
-        if not self._stands(subscription, listener):
+        if not self._is_current(subscription, listener):
             return
         if missed is None:
             listener.restart()

@@ -65,7 +65,7 @@ class History:
     def __init__(self, store: Store | ClusterStore) -> None:
         self.store = store
         self.on_wake: Callable[[], None] = lambda: None  # called after a store has woken its rooms
-        self.other_broadcast = 0  # paid gifts that came after another broadcast had begun, so were not shown
+        self.other_broadcast = 0  # paid gifts that were not shown, because another broadcast had begun
 
     async def change(
         self, room_id: str, script: Script, *, each: Iterable[Mapping[str, Arg]] = (), **named: Arg
@@ -89,8 +89,8 @@ class History:
 
     async def snapshot(self, room_id: str) -> RawSnapshot:
         """Read everything that a newcomer needs. Raises NoSuchRoom."""
-        _, about, ranks, shown, state = await self.change(room_id, SNAPSHOT, rows=limits.BOARD_ROWS)
-        board = [(ranks[2 * n].decode(), name.decode(), int(float(ranks[2 * n + 1]))) for n, name in enumerate(shown)]
+        _, about, ranks, names, state = await self.change(room_id, SNAPSHOT, rows=limits.BOARD_ROWS)
+        board = [(ranks[2 * n].decode(), name.decode(), int(float(ranks[2 * n + 1]))) for n, name in enumerate(names)]
         return RawSnapshot(meta=_pairs(about), board=board, state=_pairs(state))
 
     async def read(self, room_id: str, after: int, to: int) -> list[Recorded] | None:

@@ -39,7 +39,7 @@ class Reader(Protocol):
 
     sink: Sink
     cursor: int
-    due_to: int  # nothing is left out up to this seq, however much it is
+    due_to: int  # every event up to this seq is sent, however many there are
     replay_to: int  # events up to this seq are replayed, and marked so
     missed: Sequence[Recorded] | None  # the replayed events, if the ring does not have them
 
@@ -214,13 +214,13 @@ class Outbox:
     def _write_piece(self, reader: Reader, ahead: list[bytes]) -> None:
         """Write these messages, followed by the next piece of events that the reader has not had."""
         sink, before = reader.sink, reader.cursor
-        events = self._untold(reader)
+        events = self._next_events(reader)
         if events is None:
             sink.close(Close.SLOW_READER)
             return
         if before >= reader.due_to and _bytes(events) > limits.WRITE_HIGH_BYTES:
-            shown, hidden, reader.cursor = _thinned(events)
-            ahead += encoded(sink.codec, shown)
+            kept, hidden, reader.cursor = _thinned(events)
+            ahead += encoded(sink.codec, kept)
             if hidden:
                 ahead.append(_hidden_notice(sink.codec, hidden))
             prepared = Prepared(sink.codec, join_messages(sink.codec, ahead))
@@ -231,7 +231,7 @@ class Outbox:
             reader.missed = None
         sink.send(prepared)
 
-    def _untold(self, reader: Reader) -> Sequence[Recorded] | None:
+    def _next_events(self, reader: Reader) -> Sequence[Recorded] | None:
         """The reader's next events: those that it is due, else all. None when they are no longer kept."""
         if reader.missed is not None and reader.cursor < reader.replay_to:
             return reader.missed[len(reader.missed) - (reader.replay_to - reader.cursor) :]
@@ -286,22 +286,22 @@ def _piece_end(events: Sequence[Recorded]) -> int:
 
 
 def _thinned(events: Sequence[Recorded]) -> tuple[list[Recorded], int, int]:
-    """A piece of a backlog that is too long for one socket: events to show, number of hidden events, last seq.
+    """A piece of a backlog that is too long for one socket: events to send, number of hidden events, last seq.
 
-    It shows every event of class KEPT, and the newest of each type of class LATEST.
+    It keeps every event of class KEPT, and the newest of each type of class LATEST.
     """
     newest = _newest(events)
-    shown: list[Recorded] = []
+    kept: list[Recorded] = []
     size = hidden = 0
     for event in events:
         if delivery_of(event.tag) is Delivery.DROPPABLE:
             hidden += 1
         elif newest.get(event.tag, event.seq) == event.seq:
-            shown.append(event)
+            kept.append(event)
             size += len(event.json)
             if size >= limits.PIECE_BYTES:
-                return shown, hidden, event.seq
-    return shown, hidden, events[-1].seq
+                return kept, hidden, event.seq
+    return kept, hidden, events[-1].seq
 
 
 def _hidden_notice(codec: Codec, count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""What features register with rooms, filled at import: handlers, reactors, periodic work, parts of the snapshot."""
+"""What features register with rooms at import: handlers, reactors, periodic work, parts of the snapshot."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,7 +29,7 @@ SNAPSHOT_PARTS: dict[str, Callable[[dict[str, str]], Any]] = {}
 
 
 def handles(command: type[C]) -> Callable[[Callable[["Room", "Member", C], Awaitable[Ok | None]]], Handler]:
-    """Make a function the one handler of a command. It answers with an Ok, or raises Refused or Closed."""
+    """Register a command's only handler. It returns the Ok (None for a plain one), or raises Refused or Closed."""
 
     def register(handler: Callable[["Room", "Member", C], Awaitable[Ok | None]]) -> Handler:
         assert command not in HANDLERS, f"{command} has a handler already"
@@ -40,7 +40,7 @@ def handles(command: type[C]) -> Callable[[Callable[["Room", "Member", C], Await
 
 
 def reacts(event: type[E]) -> Callable[[Callable[["Room", E], None]], Reactor]:
-    """Call a function with every such event of the room, on every node that shows the room. It must not wait."""
+    """Call a function with every such event of a room, on every node that has the room open. It must not wait."""
 
     def register(reactor: Callable[["Room", E], None]) -> Reactor:
         REACTORS.setdefault(str(event.__struct_config__.tag), []).append(reactor)
@@ -50,7 +50,7 @@ def reacts(event: type[E]) -> Callable[[Callable[["Room", E], None]], Reactor]:
 
 
 def every(seconds: float) -> Callable[[Periodic], Periodic]:
-    """Call a function for every room of the node again and again; one room's calls never overlap."""
+    """Call a function every `seconds` for each room of the node. One room's calls never overlap."""
 
     def register(periodic: Periodic) -> Periodic:
         PERIODICS.append((seconds, periodic))
@@ -60,31 +60,31 @@ def every(seconds: float) -> Callable[[Periodic], Periodic]:
 
 
 def on_closing(periodic: Periodic) -> Periodic:
-    """Call a function when the node lets go of a room."""
+    """Call a function when the node closes a room."""
     CLOSING.append(periodic)
     return periodic
 
 
 def on_joined(hook: Hook) -> Hook:
-    """Call a function for each member that came. It must not wait."""
+    """Call a function for each member that joins. It must not wait."""
     JOINED.append(hook)
     return hook
 
 
 def on_left(hook: Hook) -> Hook:
-    """Call a function for each member that went. It must not wait."""
+    """Call a function for each member that leaves. It must not wait."""
     LEFT.append(hook)
     return hook
 
 
 def on_changed(hook: Changed) -> Changed:
-    """Call a function when the room is another than it was, which it gets as well. It must not wait."""
+    """Call a function with the old definition when the room's definition has changed. It must not wait."""
     CHANGED.append(hook)
     return hook
 
 
 def snapshot_part(field: str) -> Callable[[Callable[[dict[str, str]], Any]], Callable[[dict[str, str]], Any]]:
-    """Make a function the source of a SnapshotPart's field; it gets the room's feature state."""
+    """Register the source of a SnapshotPart's field. It gets the state that features keep for the room."""
 
     def register(part: Callable[[dict[str, str]], Any]) -> Callable[[dict[str, str]], Any]:
         assert field in protocol.SNAPSHOT.__struct_fields__, f"no SnapshotPart has the field {field}"

@@ -17,7 +17,7 @@ from protocol.wire import Named, Rank, Role, User
 from server import background, limits
 from server.clock import Clock
 from server.money.results import Money
-from server.rooms.about import About, about_of, granted, role_in, shown_settings, told
+from server.rooms.about import About, about_of, changed_by, granted, role_in, shown_settings
 from server.rooms.allowance import Allowance
 from server.rooms.fanout import Fanout
 from server.rooms.frames import encode_message
@@ -88,13 +88,13 @@ class Member:
         if not sink.closing:
             sink.tell(encode_message(sink.codec, message))
 
-    def shown(self) -> User:
+    def as_user(self) -> User:
         """The member, as events show it."""
         return User(user_id=self.user_id, name=self.name, role=self.role, badges=())
 
 
-class Shown(Struct, frozen=True):
-    """A snapshot as sent: JSON, exactly as of `seq`."""
+class EncodedSnapshot(Struct, frozen=True):
+    """A snapshot as newcomers get it: JSON, exactly as of `seq`."""
 
     seq: int
     json: bytes
@@ -102,7 +102,7 @@ class Shown(Struct, frozen=True):
 
 
 class Room:
-    """One room as this node shows it. Made by `Rooms.open`."""
+    """One room on this node. Made by `Rooms.open`."""
 
     def __init__(self, room_id: str, services: Services) -> None:
         self.id = room_id
@@ -122,8 +122,8 @@ class Room:
         self._tasks = background.Tasks("room")
         self._reads = background.Tasks("room-snapshot")  # not ended with the room: newcomers wait for them
         self._keeping: asyncio.Task[None] | None = None
-        self._shown: Shown | None = None
-        self._showing: asyncio.Task[Shown] | None = None
+        self._latest: EncodedSnapshot | None = None
+        self._reading: asyncio.Task[EncodedSnapshot] | None = None
 
     @property
     def head(self) -> int:
@@ -136,11 +136,11 @@ class Room:
         return self._memory[feature]
 
     def begin(self, raw: RawSnapshot, recent: list[Recorded]) -> None:
-        """Take the store's state as the start."""
+        """Start at the store's state."""
         self.epoch = raw.epoch
         self.about, self._about_seq = about_of(raw.meta), raw.seq
         self.outbox.begin(raw.seq, recent)
-        self._shown = self._show(raw)
+        self._latest = self._encode(raw)
         self.idle_since = self._loop.time()
         self.checked_at = self._loop.time()
 
@@ -151,7 +151,7 @@ class Room:
         if event.tag.startswith("room."):
             if event.seq > self._about_seq:  # apply it at once, even while the store is away
                 with contextlib.suppress(msgspec.ValidationError):  # from a newer node; `refresh` asks the store
-                    self._know(told(self.about, protocol.decode_event(event.json)), event.seq)
+                    self._know(changed_by(protocol.decode_event(event.json), self.about), event.seq)
             self.stale = True
             self.spawn(self.refresh())
         decoded: Any = None
@@ -210,36 +210,36 @@ class Room:
             hook(self, member)
 
     # --- snapshots ---------------------------------------------------------------------------------------------
-    async def snapshot(self, at_least: int = 0) -> Shown:
+    async def snapshot(self, at_least: int = 0) -> EncodedSnapshot:
         """The snapshot for a newcomer. All who come within a second share it; later events follow it.
 
         Raises StoreError, NoSuchRoom.
         """
-        shown = self._shown
-        fresh = shown is not None and (
-            shown.seq == self.head or self._loop.time() - shown.taken_at < limits.SNAPSHOT_MS_MAX / 1000
+        latest = self._latest
+        fresh = latest is not None and (
+            latest.seq == self.head or self._loop.time() - latest.taken_at < limits.SNAPSHOT_MS_MAX / 1000
         )
         if (
-            shown is not None
+            latest is not None
             and fresh
-            and shown.seq >= at_least
-            and self.outbox.after(shown.seq, self.head) is not None
+            and latest.seq >= at_least
+            and self.outbox.after(latest.seq, self.head) is not None
         ):
-            return shown
-        if self._showing is None:
-            self._showing = self._reads.share(self._read_snapshot())
-            self._showing.add_done_callback(self._shown_anew)
-        return await asyncio.shield(self._showing)
+            return latest
+        if self._reading is None:
+            self._reading = self._reads.share(self._read_snapshot())
+            self._reading.add_done_callback(self._keep_latest)
+        return await asyncio.shield(self._reading)
 
-    async def _read_snapshot(self) -> Shown:
-        return self._show(await self.services.history.snapshot(self.id))
+    async def _read_snapshot(self) -> EncodedSnapshot:
+        return self._encode(await self.services.history.snapshot(self.id))
 
-    def _shown_anew(self, reading: "asyncio.Task[Shown]") -> None:
-        self._showing = None
+    def _keep_latest(self, reading: "asyncio.Task[EncodedSnapshot]") -> None:
+        self._reading = None
         if not reading.cancelled() and reading.exception() is None:
-            self._shown = reading.result()
+            self._latest = reading.result()
 
-    def _show(self, raw: RawSnapshot) -> Shown:
+    def _encode(self, raw: RawSnapshot) -> EncodedSnapshot:
         about = about_of(raw.meta)
         parts = {field: part(raw.state) for field, part in SNAPSHOT_PARTS.items()}
         snapshot = protocol.SNAPSHOT(
@@ -256,7 +256,7 @@ class Room:
             top=tuple(Rank(n + 1, Named(user_id, name), coins) for n, (user_id, name, coins) in enumerate(raw.board)),
             **parts,
         )
-        return Shown(raw.seq, msgspec.json.encode(snapshot), self._loop.time())
+        return EncodedSnapshot(raw.seq, msgspec.json.encode(snapshot), self._loop.time())
 
     # --- housekeeping ------------------------------------------------------------------------------------------
     def keep(self, now: float) -> None:
@@ -295,7 +295,7 @@ class Room:
 
 
 class Rooms:
-    """The rooms that this node shows."""
+    """The rooms that are open on this node."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -323,7 +323,7 @@ class Rooms:
         history, fanout = self._services.history, self._services.fanout
         old = self._open.get(room_id)
         if old is not None:
-            self._let_go(old)
+            self._drop(old)
         closing = self._closing.get(room_id)
         if closing is not None:  # the old room's last work would undo the new room's first
             await asyncio.wait({closing})
@@ -341,7 +341,7 @@ class Rooms:
         self._open[room_id] = room
         return room
 
-    def _let_go(self, room: Room) -> None:
+    def _drop(self, room: Room) -> None:
         """Take this room off the node, and close it in a task. Nothing here may await."""
         if self._open.get(room.id) is not room:
             return
@@ -359,7 +359,7 @@ class Rooms:
         for opening in tuple(self._opening.values()):
             await background.end(opening)
         for room in self.here():
-            self._let_go(room)
+            self._drop(room)
         await self._tasks.wait()
 
     async def _keep(self) -> None:
@@ -368,15 +368,15 @@ class Rooms:
             await asyncio.sleep(limits.HOUSEKEEPING_S)
             for room in self.here():
                 try:
-                    self._look_at(room, loop.time())
+                    self._drop_or_keep(room, loop.time())
                 except Exception as error:  # one faulty room must not stop the work of the others
                     background.failed("rooms", error, room=room.id)
 
-    def _look_at(self, room: Room, now: float) -> None:
+    def _drop_or_keep(self, room: Room, now: float) -> None:
         """Drop the room if it is idle, else keep it. Nothing here may await: the list of rooms must stay valid."""
         if room.gone and room.members:
             return
         if room.gone or (not room.members and now - room.idle_since > limits.ROOM_IDLE_S):
-            self._let_go(room)
+            self._drop(room)
         else:
             room.keep(now)

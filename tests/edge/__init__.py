@@ -1,1 +1,1 @@
-"""Sockets, sessions, and who is let in."""
+"""Sockets, sessions, and admission."""

@@ -1,4 +1,4 @@
-"""Who may open a socket, and how many of them: per address, per person, on one node."""
+"""Who may open a socket, and how many: per address, per person, on one node."""
 
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +13,7 @@ MakeSite = Callable[..., Awaitable[Site]]
 
 
 async def join_from(site: Site, user: str, address: str) -> Viewer:
-    """A socket through a proxy that says where it comes from."""
+    """Open a socket through a proxy that reports this client address."""
     connection = await websockets.connect(
         site.address(token=site.token(user)), additional_headers={"X-Forwarded-For": address}, proxy=None
     )
@@ -32,8 +32,11 @@ async def refused(site: Site, user: str, address: str) -> websockets.InvalidStat
     return refusal.value
 
 
-async def test_so_many_sockets_of_a_person(another_site: MakeSite) -> None:
-    """The next socket of the same person is refused with 429, another person's is not, and who leaves makes room."""
+async def test_sockets_per_person(another_site: MakeSite) -> None:
+    """A person's socket above the bound gets 429.
+
+    Another person still gets in, and a socket that closes frees its place.
+    """
     site = await another_site(LIVEROOM_CONNECTIONS_PER_USER="2")
     first, second = await site.join("alice"), await site.join("alice")
     await refused(site, "alice", "10.0.0.1")
@@ -44,8 +47,8 @@ async def test_so_many_sockets_of_a_person(another_site: MakeSite) -> None:
     assert (await second.ask("ping"))["type"] == "ok"
 
 
-async def test_so_many_sockets_of_an_address(another_site: MakeSite) -> None:
-    """The address is the one that a trusted proxy tells; of IPv6 the network of 64 bits counts."""
+async def test_sockets_per_address(another_site: MakeSite) -> None:
+    """The address is the one that a trusted proxy reports; IPv6 counts by its /64 network."""
     site = await another_site(LIVEROOM_CONNECTIONS_PER_ADDRESS="2")
     for user, address in (("a", "10.0.0.1"), ("b", "10.0.0.1"), ("c", "10.0.0.2"), ("d", "2001:db8::1")):
         await join_from(site, user, address)
@@ -55,8 +58,8 @@ async def test_so_many_sockets_of_an_address(another_site: MakeSite) -> None:
     await join_from(site, "f", "2001:db8:0:1::2")
 
 
-async def test_who_is_not_welcomed_keeps_no_place(another_site: MakeSite) -> None:
-    """Upgrades that were refused for another reason leave the places to others."""
+async def test_refused_upgrades_keep_no_place(another_site: MakeSite) -> None:
+    """Upgrades that are refused for another reason leave the places to others."""
     site = await another_site(LIVEROOM_CONNECTIONS_PER_USER="1")
     for address in (site.address(token="x.y.z"), site.address("nowhere", token=site.token("alice"))):
         for _ in range(3):
@@ -66,7 +69,7 @@ async def test_who_is_not_welcomed_keeps_no_place(another_site: MakeSite) -> Non
 
 
 def test_places() -> None:
-    """A place is left once; 0 is no bound; nothing stays behind when everybody has left."""
+    """A place is freed once; a bound of 0 means unbounded; nothing is left in memory when everybody has left."""
     places = Places(per_address=2, per_user=0)
     first, second = places.take("x", "alice"), places.take("x", "alice")
     with pytest.raises(NotAdmitted):
@@ -82,7 +85,7 @@ def test_places() -> None:
 
 
 def test_bounds_by_mode() -> None:
-    """Production has bounds, development has none: a load test comes from one address."""
+    """Production has bounds. Development has none, because a load test comes from one address."""
     secrets = {"LIVEROOM_TOKEN_SECRET": "t" * 40, "LIVEROOM_SERVICE_KEY": "s" * 40}
     production = settings.load({"LIVEROOM_MODE": "production", **secrets})
     assert production.connections_per_address > production.connections_per_user > 0

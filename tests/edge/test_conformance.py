@@ -1,4 +1,4 @@
-"""RFC 6455 as a table: what a stream of client bytes must bring about, however it is cut; websockets agrees."""
+"""RFC 6455 as a table: what a stream of client bytes must cause, however it is cut; websockets agrees."""
 
 import zlib
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ LARGEST = limits.FRAME_BYTES_MAX
 
 
 class Case(NamedTuple):
-    """A stream, the messages heard, the pongs written, and the end: open, failed, or the close payload echoed."""
+    """A stream, the messages we deliver, the pongs we write, and how it ends: open, failed, or the echoed close."""
 
     name: str
     stream: bytes
@@ -36,7 +36,7 @@ class Case(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a stream brought about."""
+    """What a stream caused."""
 
     hears: tuple[Frame, ...]
     pongs: tuple[bytes, ...]
@@ -54,7 +54,7 @@ def in_fragments(opcode: int, *parts: bytes, between: bytes = b"") -> bytes:
 
 
 def packed(payload: bytes) -> bytes:
-    """Deflated as RFC 7692, section 7.2.1 has it."""
+    """Deflated as in RFC 7692, section 7.2.1."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     return (packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
 
@@ -107,7 +107,7 @@ def framing() -> Iterator[Case]:
 
 
 def control_frames() -> Iterator[Case]:
-    """Section 5.5: at most 125 bytes, whole, and answered in their place."""
+    """Section 5.5: at most 125 bytes, unfragmented, and answered in their place."""
     for size in range(126):
         yield Case(f"a ping of {size} bytes", masked(PING, bytes(range(size))), pongs=(bytes(range(size)),))
     for opcode in (PING, PONG, CLOSE):
@@ -126,7 +126,7 @@ def control_frames() -> Iterator[Case]:
 
 
 def fragments() -> Iterator[Case]:
-    """Section 5.4: messages in pieces, control frames between them and nothing else."""
+    """Section 5.4: messages in pieces, with only control frames between them."""
     whole = (TEXT, b"fragments")
     yield Case("two fragments", in_fragments(TEXT, b"frag", b"ments"), (whole,))
     yield Case("as many as bytes", in_fragments(TEXT, *(bytes((byte,)) for byte in b"fragments")), (whole,))
@@ -193,7 +193,7 @@ BAD_TEXTS = {
 
 
 def utf8() -> Iterator[Case]:
-    """Section 8.1: text is UTF-8, wherever a frame may cut it; binary is whatever it is."""
+    """Section 8.1: text is UTF-8, wherever a frame may cut it; binary may be anything."""
     for name, good in GOOD_TEXTS.items():
         yield Case(name, text(good), ((TEXT, good),))
         for cut in range(len(good) + 1):
@@ -213,7 +213,7 @@ def utf8() -> Iterator[Case]:
 
 
 def closing() -> Iterator[Case]:
-    """Sections 5.5.1 and 7: the code comes back, then nothing is heard or said."""
+    """Sections 5.5.1 and 7: the close code is echoed; after it nothing is read or written."""
     late = text("late") + masked(PING, b"late") + masked(PONG) + masked(CLOSE, b"\x03\xe9")
     yield Case("no code", masked(CLOSE) + late, ends=b"")
     for code in (*range(1000, 1004), *range(1007, 1015), 3000, 3999, 4000, 4999):
@@ -232,7 +232,7 @@ def closing() -> Iterator[Case]:
 
 
 def deflated() -> Iterator[Case]:
-    """RFC 7692, sections 6 and 7: RSV1 stands on a message's first frame, and text is UTF-8 when it is unpacked."""
+    """RFC 7692, sections 6 and 7: RSV1 is set on a message's first frame, and text is UTF-8 once inflated."""
     small, said = packed(b"deflated " * 9), (TEXT, b"deflated " * 9)
     yield Case("whole", masked(TEXT, small, rsv=4) + text("plain"), (said, (TEXT, b"plain")), deflate=True)
     for cut in range(len(small) + 1):
@@ -264,12 +264,12 @@ TABLE = {
 }
 
 
-REST = bytes(LARGEST + 14)  # ends whatever frame has begun, and is none itself: it has no mask
+REST = bytes(LARGEST + 14)  # ends any unfinished frame, and fails if read as a new one, because it has no mask
 
 
-# --- the two that read it ------------------------------------------------------------------------------------------
+# --- the two implementations ---------------------------------------------------------------------------------------
 def run(chunks: list[bytes], *, deflate: bool) -> tuple[Connection, Wire, Heard]:
-    """Our connection, fed with it."""
+    """Feed the stream to our connection."""
     wire, heard = Wire(), Heard()
     connection = Connection(heard, wire, "json", set())
     connection.inflates = deflate
@@ -278,12 +278,12 @@ def run(chunks: list[bytes], *, deflate: bool) -> tuple[Connection, Wire, Heard]
 
 
 def ours(chunks: list[bytes], *, deflate: bool = False) -> Outcome:
-    """What it makes of it."""
+    """What our connection does with the stream."""
     connection, wire, heard = run(chunks, deflate=deflate)
     written = written_frames(wire.written)
     closes = [payload for opcode, payload in written if opcode == CLOSE]
     assert len(closes) <= 1
-    assert not closes or written[-1][0] == CLOSE  # nothing is said after it
+    assert not closes or written[-1][0] == CLOSE  # nothing is written after it
     assert connection.closing == bool(closes)
     ends = closes[0] if closes else OPEN
     if ends is not OPEN and ends[:2] == Close.PROTOCOL_ERROR.to_bytes(2):
@@ -291,18 +291,18 @@ def ours(chunks: list[bytes], *, deflate: bool = False) -> Outcome:
         assert len(ends) > 2
         ends = FAILED
     else:
-        assert wire.let_go == bool(closes)  # the peer's close is answered, and that was all
+        assert wire.let_go == bool(closes)  # we answer the peer's close, and write nothing after it
     return Outcome(tuple(heard.messages), tuple(payload for opcode, payload in written if opcode == PONG), ends)
 
 
 def theirs(stream: bytes, *, deflate: bool = False) -> Outcome:
-    """What websockets makes of it: its core, and text decoded as its connections do it above the core."""
+    """What websockets does with it: its core, with text decoded above the core as its connections do it."""
     core = ServerProtocol(state=State.OPEN, max_size=LARGEST)
     if deflate:
         core.extensions = [PerMessageDeflate(True, True, 15, 15)]
     hears: list[Frame] = []
     opcode, parts = 0, b""
-    for byte in stream:  # what is behind a bad text must not be read before it has failed
+    for byte in stream:  # byte by byte: nothing after bad text may be read before it has failed
         core.receive_data(bytes((byte,)))
         for frame in core.events_received():
             if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
@@ -325,7 +325,7 @@ def theirs(stream: bytes, *, deflate: bool = False) -> Outcome:
 
 # --- the tests -----------------------------------------------------------------------------------------------------
 def cuts(stream: bytes) -> Iterator[list[bytes]]:
-    """The stream in one piece, in bytes, in two pieces at every place of the first and last few, and in threes."""
+    """The stream in one piece, in bytes, in two pieces (cut at each of the first and last places), and in threes."""
     yield [stream]
     yield [stream[at : at + 1] for at in range(len(stream))]
     yield [stream[at : at + 3] for at in range(0, len(stream), 3)]
@@ -336,7 +336,7 @@ def cuts(stream: bytes) -> Iterator[list[bytes]]:
 
 @pytest.mark.parametrize("name", TABLE)
 async def test_the_table(name: str) -> None:
-    """A stream has its outcome however it is cut; the connection of a failed one says 4502 and hears no more."""
+    """A stream has its outcome however it is cut; a failed connection sends 4502 and reads no more."""
     case = TABLE[name]
     expected = Outcome(case.hears, case.pongs, case.ends)
     for chunks in cuts(case.stream):
@@ -355,8 +355,8 @@ SPOILS = st.tuples(st.sampled_from(["flip", "drop", "repeat", "insert"]), st.int
 
 
 @st.composite
-def spoiled(draw: st.DrawFn) -> tuple[list[bytes], bool]:
-    """Streams of the table one after the other, a few bytes spoiled, cut anywhere; with the extension or without."""
+def corrupted(draw: st.DrawFn) -> tuple[list[bytes], bool]:
+    """Streams of the table in a row, with a few bytes changed, cut anywhere; with the extension or without."""
     stream = bytearray(b"".join(case.stream for case in draw(st.lists(st.sampled_from(SMALL), min_size=1, max_size=4))))
     for what, where, byte in draw(st.lists(SPOILS, max_size=3)):
         at = where % (len(stream) + 1)
@@ -375,9 +375,9 @@ def spoiled(draw: st.DrawFn) -> tuple[list[bytes], bool]:
 
 
 @settings(max_examples=500)
-@given(given_=spoiled())
-async def test_spoiled_streams_agree_with_websockets(given_: tuple[list[bytes], bool]) -> None:
-    """Whatever becomes of a stream, both hear, answer and end the same, but for lengths that are not minimal."""
+@given(given_=corrupted())
+async def test_corrupted_streams_agree_with_websockets(given_: tuple[list[bytes], bool]) -> None:
+    """Both deliver, answer and end the same on any corrupted stream, except for lengths that are not minimal."""
     chunks, deflate = given_
     mine, other = ours(chunks, deflate=deflate), theirs(b"".join(chunks), deflate=deflate)
     stricter = b"length not minimal" in run(chunks, deflate=deflate)[1].written
@@ -387,7 +387,7 @@ async def test_spoiled_streams_agree_with_websockets(given_: tuple[list[bytes], 
     assert early.ends == FAILED
     assert early.hears == late.hears[: len(early.hears)]
     assert early.pongs == late.pongs[: len(early.pongs)]
-    if early is other:  # it saw in a frame that has only begun, or unpacked a fragment, that this must fail
+    if early is other:  # it failed early, on an unfinished frame or fragment
         whole = ours([*chunks, REST], deflate=deflate)
         assert whole == early or (deflate and whole.ends == FAILED)
     elif not stricter:

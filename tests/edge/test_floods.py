@@ -1,4 +1,4 @@
-"""Floods of what is no command, on real sockets: they end with 4502, and the others' replies come meanwhile."""
+"""Floods of frames that are not commands, on real sockets: they end with 4502, and others get replies meanwhile."""
 
 import asyncio
 import contextlib
@@ -20,12 +20,12 @@ from tests.site import Site
 from tests.stores import settings
 
 FLOOD_BYTES = 2 * 1024 * 1024
-TURN_S_MAX = 0.5  # without a bound on reading it was up to 20 s; 30 flooders in the same loop take 0.1 s of it
+TURN_S_MAX = 0.5  # without a bound on reading it was up to 20 s; 30 flooders in the same loop now take 0.1 s
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 
 
 class Kind(Struct, frozen=True):
-    """What is sent again and again, and once before."""
+    """What is sent repeatedly, and what is sent once before it."""
 
     frame: bytes
     before: bytes = b""
@@ -43,7 +43,7 @@ def blanks(size: int) -> bytes:
 
 
 def nothing_deflated(size: int) -> bytes:
-    """Empty blocks, each with a code table, and an empty array: it takes 2.3 ms to find so little in 16 KiB of them."""
+    """Empty blocks, each with a code table, and an empty array: 16 KiB of them take 2.3 ms to inflate."""
     zeros = "1" + format(138 - 11, "07b")[::-1], "1" + format(118 - 11, "07b")[::-1]
     lengths = {0: 0, 18: 1, 1: 1}
     order = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)
@@ -56,7 +56,7 @@ def nothing_deflated(size: int) -> bytes:
     return masked(TEXT, packed + b"\x02\x00\xfd\xff[]" + b"\x00", rsv=4)
 
 
-SEEN = {  # by whoever hears messages alone
+SEEN = {  # also on servers that give us only messages
     "empty arrays": Kind(masked(TEXT, b"[]")),
     "empty arrays of msgpack": Kind(masked(BINARY, b"\x90"), codec="msgpack"),
     "blanks": Kind(masked(TEXT, blanks(limits.FRAME_BYTES_MAX))),
@@ -73,7 +73,7 @@ KINDS = SEEN | {
 
 
 class Watch:
-    """How long the longest turn of the loop took, in its thread's own time: a busy machine takes the core away."""
+    """How long the loop's longest turn took, in CPU time of its thread: other processes must not count."""
 
     def __init__(self) -> None:
         self.longest_s = 0.0
@@ -101,7 +101,7 @@ def watched() -> Any:
 
 
 async def join(site: Site, peers: Peers, kind: Kind, user: str = "eve", role: str = "viewer") -> RawSocket:
-    """A peer that was welcomed, and takes deflated messages."""
+    """A welcomed peer that accepts deflated messages."""
     path = "/" + site.address(token=site.token(user, role)).split("/", 3)[3]
     peer = await peers.connect(site.port)
     await peer.send(upgrade(path, kind.codec, [DEFLATE]))
@@ -111,7 +111,7 @@ async def join(site: Site, peers: Peers, kind: Kind, user: str = "eve", role: st
 
 
 async def flood(peer: RawSocket, kind: Kind, *, count: int | None = None, early: bool = False) -> int | None:
-    """Send until the server hangs up, or so many frames were sent: the close code. `early`: without waiting for 101."""
+    """Send until the server hangs up or all frames are sent; return the close code. `early` does not wait for 101."""
 
     async def write() -> None:
         chunk = kind.frame * each
@@ -141,7 +141,7 @@ async def peers() -> AsyncIterator[Peers]:
 # --- our own server ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", KINDS)
 async def test_a_flood_ends(name: str, site: Site, peers: Peers) -> None:
-    """Whatever it is of: the socket is closed as for a flood of commands, and nobody waits for it."""
+    """Whatever it consists of, the socket is closed as for a flood of commands, and nobody waits for it."""
     viewer = await site.join("alice", "bot")
     eve = await join(site, peers, KINDS[name])
     with watched() as watch:
@@ -154,7 +154,7 @@ async def test_a_flood_ends(name: str, site: Site, peers: Peers) -> None:
 
 
 async def test_many_floods_end_together(site: Site, peers: Peers) -> None:
-    """Three of every kind at once take no more of a turn than one."""
+    """Three floods of every kind at once take no more of a turn than one."""
     viewer = await site.join("alice", "bot")
     kinds = [kind for kind in KINDS.values() for _ in range(3)]
     floods = [await join(site, peers, kind, f"eve-{number}") for number, kind in enumerate(kinds)]
@@ -167,8 +167,8 @@ async def test_many_floods_end_together(site: Site, peers: Peers) -> None:
     assert site.node.sessions.commands.floods == len(kinds)
 
 
-async def test_what_a_bot_may_send_takes_turns(site: Site, peers: Peers) -> None:
-    """Thousands of frames at once, which are within a bot's budget, are answered over many turns of the loop."""
+async def test_a_bots_budget_takes_turns(site: Site, peers: Peers) -> None:
+    """Thousands of frames at once, within a bot's budget, are answered over many turns of the loop."""
     viewer, bot = await site.join("alice", "bot"), await join(site, peers, KINDS["pings"], "bot", "bot")
     await bot.send(masked(PING, b"one of many") * 4_000 + masked(PING, b"the last"))
     assert (await viewer.ask("ping"))["type"] == "ok"
@@ -177,7 +177,7 @@ async def test_what_a_bot_may_send_takes_turns(site: Site, peers: Peers) -> None
 
 
 async def test_a_flood_that_does_not_wait_for_the_handshake(site: Site, peers: Peers) -> None:
-    """Nothing of it is parsed: it has 4502 with the 101."""
+    """None of it is parsed: it gets 4502 right after the 101."""
     viewer = await site.join("alice", "bot")
     peer = await peers.connect(site.port)
     with watched() as watch:
@@ -189,9 +189,9 @@ async def test_a_flood_that_does_not_wait_for_the_handshake(site: Site, peers: P
     assert watch.longest_s < TURN_S_MAX
 
 
-# --- who is no flood -----------------------------------------------------------------------------------------------
-async def test_who_pings_and_sends_fragments_is_left_alone(site: Site, peers: Peers) -> None:
-    """A minute of a ping a second and of chats in pieces, all of it at once, is answered as ever."""
+# --- what is not a flood -------------------------------------------------------------------------------------------
+async def test_pings_and_fragments_are_not_a_flood(site: Site, peers: Peers) -> None:
+    """A minute's worth of one ping a second and chats in pieces, all at once, is answered as usual."""
     peer = await join(site, peers, KINDS["commands"])
     for number in range(20):
         await peer.send(masked(PING, b"p%d" % number) * 2 + masked(PONG, b""))
@@ -203,10 +203,10 @@ async def test_who_pings_and_sends_fragments_is_left_alone(site: Site, peers: Pe
     assert site.node.sessions.commands.floods == 0
 
 
-async def test_long_messages_cost_by_what_they_are_inflated_to(
+async def test_long_messages_cost_their_inflated_size(
     site: Site, peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """40 bytes that are 16 KiB cost as much as eight commands and one; a deflated command costs one."""
+    """40 bytes that inflate to 16 KiB cost as much as nine commands; a deflated command costs one."""
     monkeypatch.setattr(limits, "COMMANDS_PER_S", 1e-6)
     peer = await join(site, peers, KINDS["deflated blanks"])
     (member,) = [each.member for each in site.node.sessions.connections]
@@ -242,7 +242,7 @@ async def plain_site(stores: Stores, journal: str, tmp_path: Path) -> AsyncItera
 
 @pytest.mark.parametrize("name", SEEN)
 async def test_a_flood_ends_on_another_server(name: str, plain_site: Site, peers: Peers) -> None:
-    """Where we hear messages alone: their flood ends likewise. What that server reads ahead is its own."""
+    """Where we get only messages, a flood of them ends too. What that server reads ahead we cannot bound."""
     viewer = await plain_site.join("alice", "bot")
     eve = await join(plain_site, peers, SEEN[name])
     flooding = asyncio.create_task(flood(eve, SEEN[name], count=1_000))

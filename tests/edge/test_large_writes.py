@@ -1,4 +1,4 @@
-"""Much to be said at once: who reads is told all of it however slowly, and who reads nothing is let go of."""
+"""Large writes: a reader gets everything, however slowly it reads; a peer that reads nothing is cut off."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ TEXT = "\N{PINE DECORATION}" * 400
 
 @pytest.fixture(params=[Site, Uvicorn, Hypercorn])
 async def site(request: pytest.FixtureRequest, stores: Stores, journal: str, tmp_path: Path) -> AsyncIterator[Site]:
-    """A node as it is run, and behind servers that know nothing of it; the kernel's buffers are what the node's are."""
+    """A node as we run it, and behind servers that do not know our protocol class, with the node's kernel buffers."""
     made: Site = request.param(
         settings(
             tmp_path,
@@ -45,7 +45,7 @@ async def site(request: pytest.FixtureRequest, stores: Stores, journal: str, tmp
 
 
 def say(site: Site, stores: Stores, count: int = LONG) -> list[int]:
-    """So many long messages, of which the node hears all at once; their seqs."""
+    """Post this many long messages, which the node gets all at once; return their seqs."""
     seqs = []
     with stores.room.client() as store, store.pipeline() as steps:
         first = int(store.hget(keys.room("demo", keys.META), "seq") or 0) + 1
@@ -61,7 +61,7 @@ def say(site: Site, stores: Stores, count: int = LONG) -> list[int]:
 
 
 async def raw(site: Site, peers: Peers, user: str, since: str | None = None) -> RawSocket:
-    """An overlay whose kernel takes little: what it has not read waits on the node."""
+    """An overlay with a small kernel buffer: what it has not read waits on the node."""
     peer = await peers.connect(site.port, receive_bytes=4_096)
     path = "/" + site.address(token=site.token(user, "overlay"), since=since).split("/", 3)[3]
     await peer.send(upgrade(path))
@@ -80,17 +80,17 @@ def waiting_bytes(connection: AnyConnection) -> int:
 
 
 def assert_told(told: list[dict[str, Any]], seqs: list[int]) -> None:
-    """All of these once and in order, and nothing was hidden."""
+    """All of these arrive once and in order, and nothing was hidden."""
     first, last = seqs[0], seqs[-1]
     assert [message["seq"] for message in told if first <= message.get("seq", 0) <= last] == seqs
     assert not [message for message in told if message["type"] == "notice"]
 
 
 @pytest.mark.parametrize("snapshot", ["new", "old"])
-async def test_who_resumes_slowly(
+async def test_a_slow_reader_resumes(
     site: Site, stores: Stores, peers: Peers, monkeypatch: pytest.MonkeyPatch, snapshot: str
 ) -> None:
-    """What was missed comes whole, in pieces that wait for the reader, and what happens meanwhile behind it."""
+    """All it missed comes, in pieces that wait for the reader; what happens meanwhile comes after it."""
     monkeypatch.setattr(limits, "SNAPSHOT_MS_MAX", 0 if snapshot == "new" else 60_000)
     alice = await site.join("alice", "bot")
     since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
@@ -110,7 +110,7 @@ async def test_who_resumes_slowly(
 
 
 async def test_a_large_flush_reaches_everybody_who_reads(site: Site, stores: Stores, peers: Peers) -> None:
-    """In either codec, quick or slow: all of it in order, and what comes next."""
+    """In either codec, quick or slow, every reader gets all of it in order, and then the next event."""
     viewers = [await site.join("alice", "bot"), await site.join("bob", codec="msgpack"), await site.join("carol")]
     slow = await raw(site, peers, "slow")
     await eventually(lambda: connection_of(site, "slow"), what="joining")
@@ -128,7 +128,7 @@ async def test_a_large_flush_reaches_everybody_who_reads(site: Site, stores: Sto
 
 @pytest.fixture
 def closes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Close]]:
-    """Whom the node closes and why, as it happens; it looks often, and is soon out of patience."""
+    """Records whom the node closes and why. The node checks often and loses patience soon."""
     seen: list[tuple[str, Close]] = []
     monkeypatch.setattr(limits, "WHEEL_S", 0.05)
     monkeypatch.setattr(limits, "STALLED_S_MAX", 0.5)
@@ -144,10 +144,10 @@ def closes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Close]]:
 
 
 @pytest.mark.parametrize("how", ["resumes", "listens"])
-async def test_who_reads_nothing(
+async def test_a_peer_that_reads_nothing(
     closes: list[tuple[str, Close]], site: Site, stores: Stores, peers: Peers, how: str
 ) -> None:
-    """It is cut as a slow reader within the bound, little waits for it until then, and nobody else notices."""
+    """It is cut off as a slow reader within the bound, little waits for it until then, and nobody else notices."""
     alice = await site.join("alice", "bot")
     since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
     if how == "listens":
@@ -169,10 +169,10 @@ async def test_who_reads_nothing(
     await alice.happened("chat.sent", seq=seqs[-1])
 
 
-async def test_who_reads_now_and_then(
+async def test_a_peer_that_reads_now_and_then(
     closes: list[tuple[str, Close]], site: Site, stores: Stores, peers: Peers
 ) -> None:
-    """Whoever takes some bytes within the bound, again and again, is told all of it, though it takes much longer."""
+    """A peer that takes some bytes within each bound gets everything, though it takes much longer."""
     viewer: Viewer = await site.join("alice", "bot")
     slow = await raw(site, peers, "slow")
     await eventually(lambda: connection_of(site, "slow"), what="joining")

@@ -1,4 +1,4 @@
-"""Requests that do not end: closed after a while, and nobody else's connection with them."""
+"""Unfinished requests are closed after a while, without harm to other connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -65,7 +65,7 @@ async def test_half_a_request_is_closed(made: SimpleNamespace, half: bytes) -> N
 
 
 async def test_a_whole_request_may_take_its_time(made: SimpleNamespace) -> None:
-    """A request that came whole is the app's affair, and between two requests uvicorn's keep-alive counts."""
+    """A complete request may take as long as the app needs; between two requests uvicorn's keep-alive applies."""
     made.protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert reap(made.connections, made.now() + LATE_S) == 0
     async with asyncio.timeout(10):
@@ -77,7 +77,7 @@ async def test_a_whole_request_may_take_its_time(made: SimpleNamespace) -> None:
 
 
 async def test_others_are_left_alone(made: SimpleNamespace) -> None:
-    """What is no HTTP connection of ours is not touched."""
+    """Connections that are not our HTTP connections are left alone."""
     assert reap([object(), *made.connections], made.now()) == 0
 
 
@@ -87,7 +87,7 @@ OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings:
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize("coding", ["length", "chunked"])
 async def test_an_offer_of_another_protocol_loses_no_body(made: SimpleNamespace, size: int, coding: str) -> None:
-    """The JDK's client offers h2c with its first request: the body is read, in whatever pieces it comes."""
+    """The JDK's client offers h2c with its first request: the body is still read, in whatever pieces it comes."""
     plain = (
         b"Content-Length: 2\r\n\r\n{}"
         if coding == "length"
@@ -111,7 +111,7 @@ async def test_an_offer_of_another_protocol_loses_no_body(made: SimpleNamespace,
 )
 @pytest.mark.parametrize("size", [100, 100_000])
 async def test_a_head_without_an_end_is_refused(made: SimpleNamespace, head: bytes, size: int) -> None:
-    """431, and the connection is closed, before it has taken more memory than the bound."""
+    """The answer is 431, and the connection is closed before it has used more memory than the bound."""
     request = b"GET / HTTP/1.1\r\nHost: x\r\n" + head
     for at in range(0, len(request), size):
         if not made.wire.closed:
@@ -125,8 +125,8 @@ async def test_a_head_without_an_end_is_refused(made: SimpleNamespace, head: byt
     [b"0\r\nX: " + b"x" * 40_000, b"1;" + b"x" * 40_000],
     ids=["a trailer without an end", "an extension of a chunk without an end"],
 )
-async def test_what_stands_beside_a_body_is_bounded(made: SimpleNamespace, rest: bytes) -> None:
-    """Trailers and extensions of chunks are bounded as heads are."""
+async def test_trailers_and_extensions_are_bounded(made: SimpleNamespace, rest: bytes) -> None:
+    """Trailers and chunk extensions are bounded as heads are."""
     request = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" + rest
     for at in range(0, len(request), 1_000):
         if not made.wire.closed:
@@ -134,8 +134,8 @@ async def test_what_stands_beside_a_body_is_bounded(made: SimpleNamespace, rest:
     assert made.wire.closed
 
 
-async def test_a_body_in_small_chunks_is_taken(made: SimpleNamespace) -> None:
-    """Many times the bound of a head, a byte at a time."""
+async def test_a_body_in_small_chunks_is_read(made: SimpleNamespace) -> None:
+    """A body many times the bound of a head, a byte at a time."""
     made.protocol.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     for _ in range(limits.HEAD_BYTES_MAX):
         made.protocol.data_received(b"1\r\nx\r\n")
@@ -144,8 +144,8 @@ async def test_a_body_in_small_chunks_is_taken(made: SimpleNamespace) -> None:
     assert not made.wire.closed
 
 
-async def test_a_long_head_within_the_bound_is_taken(made: SimpleNamespace) -> None:
-    """A token of 4 KiB and cookies beside it."""
+async def test_a_long_head_within_the_bound_is_read(made: SimpleNamespace) -> None:
+    """A token of 4 KiB with cookies beside it."""
     made.protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"x" * 8_000 + b"\r\n\r\n")
     assert made.protocol.cycle is not None
     assert made.wire.written == b""

@@ -1,4 +1,4 @@
-"""The app on servers that know nothing of it: hypercorn, and uvicorn with its own websockets. Slower, and the same."""
+"""The app on other servers: hypercorn, and uvicorn with its own websockets. Slower, but the same behaviour."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ class Uvicorn(Site):
 
 @pytest.fixture(params=[Hypercorn, Uvicorn])
 async def site(request: pytest.FixtureRequest, stores: Stores, journal: str, tmp_path: Path) -> AsyncIterator[Site]:
-    """A node with the demo room behind another server; what the kernel buffers is little, to fill it soon."""
+    """A node with the demo room behind another server; kernel buffers are small, so that they fill soon."""
     made: Site = request.param(
         settings(
             tmp_path,
@@ -80,9 +80,9 @@ def connection_of(site: Site, user: str) -> PlainConnection:
     return found
 
 
-# --- the journey ---------------------------------------------------------------------------------------------------
+# --- the usual course ----------------------------------------------------------------------------------------------
 async def test_chat_and_gifts_in_both_codecs(site: Site) -> None:
-    """What one says or gives reaches everybody in either codec, in one order; the giver alone hears the balance."""
+    """What one says or gives reaches everybody in either codec, in one order; only the giver gets the balance."""
     alice, bob = await site.join("alice"), await site.join("bob", codec="msgpack")
     assert connection_of(site, "alice").codec == "json"
     said = await alice.ask("chat.send", text="grüß dich")
@@ -98,7 +98,7 @@ async def test_chat_and_gifts_in_both_codecs(site: Site) -> None:
 
 
 async def test_resuming(site: Site) -> None:
-    """`since` replays what was missed, marked, then goes on live; a position of nowhere is a gap."""
+    """`since` replays what was missed, marked, then goes on live; an unknown position is a gap."""
     alice = await site.join("alice")
     seq = (await alice.ask("chat.send", text="seen"))["seq"]
     await alice.ask("chat.send", text="missed")
@@ -111,8 +111,8 @@ async def test_resuming(site: Site) -> None:
     assert lost.welcome["gap"] == {"from": 1, "to": lost.welcome["seq"]}
 
 
-async def test_who_is_not_let_in(site: Site) -> None:
-    """Before the upgrade, as HTTP, with the same body as ever; plain HTTP is served beside."""
+async def test_refusals_before_the_upgrade(site: Site) -> None:
+    """Refusals are HTTP answers with the usual body; plain HTTP is served beside."""
     with pytest.raises(websockets.InvalidStatus) as no:
         await websockets.connect(site.address(token="x"), compression=None, proxy=None)
     assert no.value.response.status_code == 401
@@ -126,7 +126,7 @@ async def test_who_is_not_let_in(site: Site) -> None:
     ["{", b'{"type":"ping"}', '"' + "x" * limits.FRAME_BYTES_MAX + '"'],
     ids=["cut off", "of the other codec", "too large"],
 )
-async def test_who_does_not_speak_the_protocol(site: Site, said: str | bytes) -> None:
+async def test_a_peer_that_breaks_the_protocol(site: Site, said: str | bytes) -> None:
     """Its socket is closed with 4502, as everywhere."""
     alice = await site.join("alice")
     await alice.connection.send(said)
@@ -134,7 +134,7 @@ async def test_who_does_not_speak_the_protocol(site: Site, said: str | bytes) ->
 
 
 async def test_a_peer_that_leaves(site: Site) -> None:
-    """Goodbyes are answered in kind, a wire that is cut is noticed, and neither stays in the room."""
+    """Close frames are answered with the same code, a cut connection is noticed, and neither peer stays in the room."""
     alice, bob = await site.join("alice"), await site.join("bob")
     sessions = site.node.sessions
     room = connection_of(site, "bob").member.room
@@ -147,14 +147,14 @@ async def test_a_peer_that_leaves(site: Site) -> None:
 
 @pytest.fixture
 def quick_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sockets are looked at twenty times a second, and all that takes long takes a fraction of it."""
+    """Sockets are checked twenty times a second, and all timeouts are a fraction of the real ones."""
     monkeypatch.setattr(limits, "WHEEL_S", 0.05)
     monkeypatch.setattr(limits, "HEARTBEAT_S", 0.25)
     monkeypatch.setattr(limits, "UNRESPONSIVE_S", 0.75)
 
 
 async def test_time_passes(quick_wheel: None, site: Site) -> None:
-    """A socket ends with its token, and one that only listens stays: its pongs are the server's to hear."""
+    """A socket ends with its token. One that only listens stays, because the server sees its pongs."""
     screen = await site.join("screen", "overlay")
     alice = await site.join("alice", token=site.token("alice", ttl_s=1.2))
     assert await alice.closed() == Close.TOKEN_EXPIRED
@@ -181,7 +181,7 @@ async def test_draining(site: Site) -> None:
 # --- slow peers ----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits for a peer is bounded soon, and the wheel looks at nobody."""
+    """What waits for a peer soon reaches its bound, and the wheel checks nobody."""
     monkeypatch.setattr(limits, "WHEEL_S", 60)
     monkeypatch.setattr(limits, "WRITE_LOW_BYTES", 4 * 1024)
     monkeypatch.setattr(limits, "WRITE_HIGH_BYTES", 16 * 1024)
@@ -200,13 +200,13 @@ async def slow_peer(site: Site, peers: Peers, role: str = "overlay") -> RawSocke
 
 
 async def more_than_is_buffered(bot: Viewer) -> None:
-    """Half a megabyte of chat, a bit at a time."""
+    """Half a megabyte of chat, in small steps."""
     for _ in range(8):
         await bot.happened("chat.sent", seq=await chat(bot, 100, size=500))
 
 
 async def test_a_reader_that_catches_up(small_bounds: None, site: Site, peers: Peers) -> None:
-    """What waits for who reads nothing is bounded; who reads on is told all, in order, or how many chats not."""
+    """What waits for a peer that does not read is bounded; once it reads on it gets all, or a count of hidden chats."""
     bot = await site.join("alice", "bot")
     peer = await slow_peer(site, peers)
     connection = connection_of(site, "slow")
@@ -228,8 +228,8 @@ async def test_a_reader_that_catches_up(small_bounds: None, site: Site, peers: P
     assert not connection.paused
 
 
-async def test_who_asks_and_does_not_read(small_bounds: None, site: Site, peers: Peers) -> None:
-    """Who sends commands and never reads the replies is cut off at the bound, as a slow reader."""
+async def test_a_peer_that_asks_and_does_not_read(small_bounds: None, site: Site, peers: Peers) -> None:
+    """A peer that sends commands and never reads the replies is cut off at the bound, as a slow reader."""
     peer = await slow_peer(site, peers, "bot")
     connection = connection_of(site, "slow")
     asked = b"[" + b",".join([b'{"type":"ping"}'] * limits.COMMANDS_PER_FRAME_MAX) + b"]"
@@ -251,10 +251,10 @@ async def flood(peer: RawSocket, frame: bytes) -> None:
             await peer.write(frame)
 
 
-async def test_who_takes_nothing_for_long(
+async def test_a_peer_that_takes_nothing_for_long(
     small_bounds: None, site: Site, peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A peer that takes no byte is let go of in the end, though its server reports nothing."""
+    """A peer that takes no byte is dropped in the end, though its server reports nothing."""
     monkeypatch.setattr(limits, "UNRESPONSIVE_S", 0.5)
     monkeypatch.setattr(limits, "CLOSE_LINGER_S", 0.1)
     bot = await site.join("bot", "bot")

@@ -1,4 +1,4 @@
-"""A session: who is let in, how much one may ask, what a silent or expired socket hears, and how it ends."""
+"""A session: admission, command budgets, silent and expired sockets, and how it ends."""
 
 import asyncio
 import json
@@ -34,8 +34,8 @@ async def refused(site: Site, **how: Any) -> tuple[int, str, str | None]:
     return response.status_code, json.loads(body)["error"]["reason"], response.headers.get("Retry-After")
 
 
-async def test_who_is_not_let_in(site: Site) -> None:
-    """Before the upgrade, as HTTP: no token, another's, an old one, another room's, a room that is not there."""
+async def test_refusals_before_the_upgrade(site: Site) -> None:
+    """Refused with HTTP. No token, a forged or expired one, one for another room, and a room that does not exist."""
     good = site.token("alice")
     assert await refused(site) == (401, "token_missing", None)
     assert await refused(site, headers={"Authorization": "Basic x"}) == (401, "token_missing", None)
@@ -50,7 +50,7 @@ async def test_who_is_not_let_in(site: Site) -> None:
 
 
 async def test_a_token_in_the_header(site: Site) -> None:
-    """`Authorization: Bearer` lets in as `?token=` does."""
+    """`Authorization: Bearer` works as `?token=` does."""
     headers = {"Authorization": f"Bearer {site.token('alice')}"}
     connection = await websockets.connect(site.address(), additional_headers=headers, compression=None, proxy=None)
     viewer = Viewer(connection, "json")
@@ -58,8 +58,8 @@ async def test_a_token_in_the_header(site: Site) -> None:
     assert (await viewer.happened("welcome"))["you"]["user_id"] == "alice"
 
 
-async def test_a_node_that_takes_nobody(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full node and one that is leaving say when to come again; a room store that is away says so too."""
+async def test_a_node_that_admits_nobody(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full node and a draining one say when to come again; so does a node whose room store is away."""
     token = site.token("alice")
     monkeypatch.setattr(limits, "CONNECTIONS_MAX", 1)
     await site.join("bob")
@@ -76,14 +76,14 @@ async def test_a_node_that_takes_nobody(site: Site, stores: Stores, monkeypatch:
 
 # --- resuming ------------------------------------------------------------------------------------------------------
 async def said(viewer: Viewer, *texts: str) -> int:
-    """Say these; the seq of the last."""
+    """Post these messages; the seq of the last."""
     for text in texts:
         reply = await viewer.ask("chat.send", text=text)
     return int(reply["seq"])
 
 
 async def test_resuming(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was missed is replayed in order and marked; more than is kept for that is a gap, and never a silent one."""
+    """What was missed is replayed in order and marked. If that is more than is kept, the viewer gets a gap."""
     alice = await site.join("alice")
     epoch, first = alice.welcome["epoch"], await said(alice, "one")
     last = await said(alice, "two", "three")
@@ -105,7 +105,7 @@ async def test_resuming(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_resuming_on_another_node(another_site: AnotherSite) -> None:
-    """A node that has just opened the room has its past from the history."""
+    """A node that has just opened the room reads its past from the history."""
     first = await another_site()
     alice = await first.join("alice")
     seq = await said(alice, "one")
@@ -117,7 +117,7 @@ async def test_resuming_on_another_node(another_site: AnotherSite) -> None:
     assert [event["text"] for event in bob.events("chat.sent")] == ["two", "three"]
 
 
-# --- how much one may ask ------------------------------------------------------------------------------------------
+# --- how much a client may ask -------------------------------------------------------------------------------------
 async def test_too_many_commands(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Above its budget each command is refused with the time to wait; a flood ends the socket; a bot may do more."""
     monkeypatch.setattr(limits, "COMMANDS_BURST", 10.0)
@@ -136,7 +136,7 @@ async def test_too_many_commands(site: Site, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_budget_fills_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the time that was told the next command is taken."""
+    """After the reported wait the next command is accepted."""
     monkeypatch.setattr(limits, "COMMANDS_BURST", 3.0)
     monkeypatch.setattr(limits, "COMMANDS_PER_S", 20.0)
     alice = await site.join("alice")
@@ -150,7 +150,7 @@ async def test_a_budget_fills_again(site: Site, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_commands_under_way_have_a_bound(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits for a store is bounded per socket: more is refused, and every command has its one reply."""
+    """Commands that wait for a store are bounded per socket: more are refused, and every command has its one reply."""
     monkeypatch.setattr(limits, "COMMANDS_IN_FLIGHT_MAX", 5)
     alice = await site.join("alice")
     ids = [new_gift_id() for _ in range(20)]
@@ -165,7 +165,7 @@ async def test_commands_under_way_have_a_bound(site: Site, monkeypatch: pytest.M
 
 
 async def test_a_store_that_is_away_refuses_commands(site: Site) -> None:
-    """A command that needs it is refused as unavailable, to come again; the socket stays."""
+    """A command that needs it is refused as unavailable, to be repeated later; the socket stays."""
     alice = await site.join("alice")
     await site.node.room_store.stop()
     reply = await alice.ask("chat.send", text="hello?")
@@ -177,14 +177,14 @@ async def test_a_store_that_is_away_refuses_commands(site: Site) -> None:
 # --- time ----------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def quick_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sockets are looked at ten times a second, and all that takes long takes a fraction of it."""
+    """Sockets are checked ten times a second, and all timeouts are a fraction of the real ones."""
     monkeypatch.setattr(limits, "WHEEL_S", 0.1)
     monkeypatch.setattr(limits, "HEARTBEAT_S", 0.5)
     monkeypatch.setattr(limits, "UNRESPONSIVE_S", 1.5)
 
 
 async def test_a_token_that_expires(quick_wheel: None, another_site: AnotherSite) -> None:
-    """A socket ends with its token: 4003, and a fresh token comes back to where it was."""
+    """A socket ends with its token: 4003. With a fresh token it resumes where it was."""
     site = await another_site()
     alice = await site.join("alice", token=site.token("alice", ttl_s=2))
     assert await alice.closed() == Close.TOKEN_EXPIRED
@@ -193,7 +193,7 @@ async def test_a_token_that_expires(quick_wheel: None, another_site: AnotherSite
 
 
 async def test_a_quiet_room_beats(quick_wheel: None, another_site: AnotherSite) -> None:
-    """When nothing else is told there is a heartbeat, in both codecs, and who answers pings stays."""
+    """When there is nothing else to send, a heartbeat comes, in both codecs; a peer that answers pings stays."""
     site = await another_site()
     for codec in ("json", "msgpack"):
         viewer = await site.join("screen", "overlay", codec=codec)
@@ -202,7 +202,7 @@ async def test_a_quiet_room_beats(quick_wheel: None, another_site: AnotherSite) 
 
 
 async def test_a_peer_that_is_gone(quick_wheel: None, another_site: AnotherSite) -> None:
-    """A peer from which nothing comes, not even a pong, is let go of with 4004."""
+    """A peer that sends nothing, not even a pong, is closed with 4004."""
     site = await another_site()
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     request = (
@@ -217,15 +217,15 @@ async def test_a_peer_that_is_gone(quick_wheel: None, another_site: AnotherSite)
             assert more, heard[-200:]
             heard += more
     assert int(Close.UNRESPONSIVE).to_bytes(2) + b"unresponsive" in heard
-    assert b"\x89\x00" in heard  # it was asked before
+    assert b"\x89\x00" in heard  # the node pinged it before
     writer.close()
     await writer.wait_closed()
 
 
-async def test_a_socket_that_cannot_be_looked_at(
+async def test_a_socket_whose_check_fails(
     quick_wheel: None, another_site: AnotherSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sockets behind it have their turn all the same."""
+    """The sockets after it are still checked."""
     site = await another_site()
     first = await site.join("alice")
     [broken] = site.node.sessions.connections
@@ -241,10 +241,10 @@ async def test_a_socket_that_cannot_be_looked_at(
     assert (await first.ask("ping"))["type"] == "ok"
 
 
-async def test_a_balance_that_could_not_be_read_is_told_later(
+async def test_a_failed_balance_message_is_retried(
     quick_wheel: None, another_site: AnotherSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever was welcomed without a balance is not forgotten when the telling fails."""
+    """Somebody welcomed without a balance still gets it when the first attempt to send it fails."""
     site = await another_site()
     alice = await site.join("alice")
     coins, failed = site.node.wallet.coins, list[str]()
@@ -284,7 +284,7 @@ async def test_draining(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_drain_that_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The node ends all the same: no later signal would begin another drain."""
+    """The node still ends: no later signal would begin another drain."""
     began = asyncio.Event()
 
     async def fail() -> None:

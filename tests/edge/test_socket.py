@@ -1,4 +1,4 @@
-"""Frames in: held to websockets' sans-I/O core by random streams, and the words on a real socket."""
+"""Frames in: random streams checked against websockets' sans-I/O core, and the protocol on a real socket."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ from tests.site import Site
 
 # --- the two sides -------------------------------------------------------------------------------------------------
 def ours(chunks: list[bytes]) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]]:
-    """What our parser hears, and the frames that it writes."""
+    """What our parser delivers, and the frames that it writes."""
     wire, heard = Wire(), Heard()
     connection = Connection(heard, wire, "json", set())
     feed(connection, heard, chunks)
@@ -33,7 +33,7 @@ def ours(chunks: list[bytes]) -> tuple[list[tuple[int, bytes]], list[tuple[int, 
 
 
 def theirs(chunks: list[bytes]) -> tuple[list[tuple[int, bytes]], list[tuple[int, bytes]], bool]:
-    """What websockets hears, the frames that it writes, and whether it fails the connection."""
+    """What websockets delivers, the frames that it writes, and whether it fails the connection."""
     core = ServerProtocol(state=State.OPEN, max_size=limits.FRAME_BYTES_MAX)
     messages: list[tuple[int, bytes]] = []
     opcode, parts = 0, b""
@@ -81,7 +81,7 @@ BAD = st.one_of(
 
 @st.composite
 def messages(draw: st.DrawFn) -> bytes:
-    """One message in one frame or in many, control frames in between. As large as is allowed, and a little more."""
+    """One message in one or many frames, with control frames in between; up to the allowed size and a little more."""
     opcode = draw(st.sampled_from([TEXT, BINARY]))
     payload = draw(LETTERS | LONG if opcode == TEXT else st.binary(max_size=40) | LONG)
     cuts = sorted(draw(st.lists(st.integers(0, len(payload)), max_size=4)))
@@ -123,7 +123,7 @@ def compare(chunks: list[bytes]) -> None:
         assert closes[0][2:].decode().isprintable()
     else:
         assert [payload[:2] for payload in closes] == [data[:2] for opcode, data in their_frames if opcode == CLOSE]
-    assert not closes or written[-1][0] == CLOSE  # nothing is said after it
+    assert not closes or written[-1][0] == CLOSE  # nothing is written after it
 
 
 @settings(max_examples=300)
@@ -132,7 +132,7 @@ def compare(chunks: list[bytes]) -> None:
 @example(chunks=[b"\x01\x80" + MASK] * 2)
 async def test_our_parser_agrees_with_websockets(chunks: list[bytes]) -> None:
     """Frames, fragments and control frames, good and bad, in chunks of any size, are the same to both."""
-    assume(not ended_badly(chunks))  # the next test's
+    assume(not ended_badly(chunks))  # covered by the next test
     compare(chunks)
 
 
@@ -145,13 +145,13 @@ async def test_our_parser_agrees_with_websockets(chunks: list[bytes]) -> None:
 @example(payload=(2999).to_bytes(2), unfinished=False)
 @example(payload=(5000).to_bytes(2), unfinished=False)
 async def test_closing_agrees_with_websockets(payload: bytes, unfinished: bool) -> None:
-    """A good code comes back; a bad code or reason, or an end within a message, is a protocol error."""
+    """A good code is echoed; a bad code or reason, or an end within a message, is a protocol error."""
     begun = masked(TEXT, b"a", fin=False) if unfinished else b""
     compare([begun + masked(CLOSE, payload)])
 
 
 def ended_badly(chunks: list[bytes]) -> bool:
-    """Whether websockets fails the connection for its close frame."""
+    """Whether websockets fails the connection because of its close frame."""
     core = ServerProtocol(state=State.OPEN, max_size=limits.FRAME_BYTES_MAX)
     for chunk in chunks:
         core.receive_data(chunk)
@@ -161,13 +161,13 @@ def ended_badly(chunks: list[bytes]) -> bool:
 
 @given(chunks=st.lists(st.binary(max_size=60), max_size=6))
 async def test_any_bytes_agree_with_websockets(chunks: list[bytes]) -> None:
-    """On noise no message is heard that websockets does not hear, and no other exception is raised."""
+    """From random bytes we read no message that websockets does not read, and raise no other exception."""
     heard, _ = ours(chunks)
     assert heard == theirs(chunks)[0][: len(heard)]
 
 
 async def test_a_slow_trickle_is_not_kept_twice() -> None:
-    """A frame that comes byte by byte is kept once, and nothing of it when it is whole."""
+    """A frame that comes byte by byte is kept once, and none of it once it is complete."""
     heard = Heard()
     connection = Connection(heard, Wire(), "json", set())
     frame = masked(TEXT, b"x" * 300)
@@ -178,8 +178,8 @@ async def test_a_slow_trickle_is_not_kept_twice() -> None:
     assert connection._rest == b""
 
 
-async def test_a_close_is_said_once() -> None:
-    """Closing twice writes one close frame, and what comes after it is not heard."""
+async def test_closing_twice_writes_one_frame() -> None:
+    """Closing twice writes one close frame, and what comes after it is not read."""
     wire, heard = Wire(), Heard()
     connection = Connection(heard, wire, "json", set())
     connection.close(Close.DRAINING)
@@ -192,8 +192,8 @@ async def test_a_close_is_said_once() -> None:
     assert wire.let_go
 
 
-async def test_who_reads_nothing_is_cut_off() -> None:
-    """Replies to a peer that never reads are bounded: above the bound the transport is dropped without a word."""
+async def test_a_peer_that_reads_nothing_is_cut_off() -> None:
+    """Replies to a peer that never reads are bounded: above the bound the transport is aborted silently."""
 
     class Full(Wire):
         def get_write_buffer_size(self) -> int:
@@ -215,8 +215,8 @@ async def test_who_reads_nothing_is_cut_off() -> None:
     assert b"still there?" not in wire.written
 
 
-async def test_who_takes_nothing_is_told_from_who_reads_slowly() -> None:
-    """Any byte that was taken counts, also while more is written; and a peer for which nothing waited is not late."""
+async def test_a_peer_that_takes_nothing_is_late_and_a_slow_reader_is_not() -> None:
+    """Any byte taken counts, also while more is written; a peer for which nothing waited is not late."""
 
     class Pipe(Wire):
         taken = 0
@@ -241,8 +241,8 @@ async def test_who_takes_nothing_is_told_from_who_reads_slowly() -> None:
     assert not connection.stalled(asyncio.get_running_loop().time())
 
 
-async def test_what_is_told_in_two_turns_shares_a_frame() -> None:
-    """Messages for one peer alone leave together, in their order, before whatever is said to all and before a close."""
+async def test_messages_of_two_turns_share_a_frame() -> None:
+    """Messages to one peer leave together, in order, before anything sent to all and before a close."""
     wire = Wire()
     connection = Connection(Heard(), wire, "json", set())
     connection.tell(b"1")
@@ -286,7 +286,7 @@ async def test_ping_and_close_of_the_peer(site: Site) -> None:
     ],
     ids=["binary to json", "text to msgpack", "cut off json", "no msgpack", "too large", "too many", "deep"],
 )
-async def test_who_does_not_speak_the_protocol(site: Site, codec: str, frame: str | bytes) -> None:
+async def test_a_peer_that_breaks_the_protocol(site: Site, codec: str, frame: str | bytes) -> None:
     """Its socket is closed with 4502: do not come back."""
     viewer = await site.join(codec=codec)
     with contextlib.suppress(websockets.ConnectionClosed):
@@ -295,7 +295,7 @@ async def test_who_does_not_speak_the_protocol(site: Site, codec: str, frame: st
 
 
 async def test_commands_before_the_welcome(site: Site) -> None:
-    """What a peer says as soon as it may is carried out after the welcome."""
+    """Commands that arrive early are carried out after the welcome."""
     viewer = await site.join()
     address = site.address(token=site.token("bob"))
     async with websockets.connect(address, compression=None, proxy=None) as connection:
@@ -309,7 +309,7 @@ async def test_commands_before_the_welcome(site: Site) -> None:
 
 @pytest.mark.parametrize("turns", [3, 4, 6, 10, 20])
 async def test_a_frame_that_does_not_wait_for_the_handshake(site: Site, turns: int) -> None:
-    """A peer that does not wait for our 101 is answered or closed with 4502: nothing is lost in silence."""
+    """A peer that does not wait for our 101 is answered or closed with 4502: nothing is lost silently."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     request = (
         f"GET /v1/rooms/demo/ws?token={site.token('alice')} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
@@ -331,8 +331,8 @@ async def test_a_frame_that_does_not_wait_for_the_handshake(site: Site, turns: i
     assert b'"ref":"too early"' in said or Close.PROTOCOL_ERROR.to_bytes(2) in said
 
 
-async def test_who_leaves_in_the_handshake(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    """A peer whose connection ends as it is accepted never joins, and is no error to be logged."""
+async def test_a_peer_that_leaves_in_the_handshake(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A peer whose connection ends as it is accepted never joins, and no error is logged."""
     app = site.server.config.loaded_app
 
     async def ends_as_it_is_accepted(scope: Any, receive: Any, send: Any) -> None:

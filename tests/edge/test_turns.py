@@ -1,4 +1,4 @@
-"""Reading takes its part of a turn of the loop and no more, whoever sends and however much; nobody starves."""
+"""Reading takes a bounded part of each turn of the loop, however much anybody sends; nobody starves."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ FRAMES = 1_000
 
 
 class Flood:
-    """A reader with so many frames that take their time."""
+    """A reader with this many frames, each of which takes some time."""
 
     def __init__(self, name: str, frames: int, told: list[str], frame_s: float = 0.0) -> None:
         self.name, self.left, self.told, self.frame_s = name, frames, told, frame_s
@@ -49,9 +49,9 @@ async def next_turn() -> None:
     await asyncio.sleep(0)
 
 
-# --- the line ------------------------------------------------------------------------------------------------------
-async def test_who_sends_little_reads_at_once() -> None:
-    """A few frames are carried out where they come in."""
+# --- the queue -----------------------------------------------------------------------------------------------------
+async def test_a_few_frames_are_read_at_once() -> None:
+    """A few frames are carried out as they arrive."""
     told: list[str] = []
     turns = Turns()
     assert all(turns.read(Flood(f"viewer {n}", 1, told)) for n in range(5))
@@ -60,7 +60,7 @@ async def test_who_sends_little_reads_at_once() -> None:
 
 
 async def test_many_floods_share_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many flood, a turn reads for its part of the time and one frame more, and each has its slice."""
+    """However many flood, a turn reads for its share of the time plus one frame, and each flood gets its slice."""
     monkeypatch.setattr(limits, "READ_TURN_S", 0.005)
     told: list[str] = []
     turns = Turns()
@@ -75,8 +75,8 @@ async def test_many_floods_share_a_turn(monkeypatch: pytest.MonkeyPatch) -> None
     assert {*told[:45]} == {flood.name for flood in floods}
 
 
-async def test_no_time_at_all_is_a_slice_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A turn that is late already reads one frame of one socket: everybody comes through in the end."""
+async def test_a_late_turn_still_reads_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn that is late already reads one frame of one socket, so that everybody is read in the end."""
     monkeypatch.setattr(limits, "READ_TURN_S", 0.0)
     told: list[str] = []
     turns = Turns()
@@ -133,7 +133,7 @@ class Counting(Heard):
 
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_a_flood_is_read_a_slice_a_turn(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what came at once a turn handles some, hears nothing more meanwhile, and in the end has heard all."""
+    """Of a burst, each turn handles some and reads nothing more meanwhile; in the end all is handled."""
     monkeypatch.setattr(limits, "READ_TURN_S", 0.0)
     heard, wire = Counting(), Wire()
     connection = Connection(heard, wire, "json", set())
@@ -153,8 +153,8 @@ async def test_a_flood_is_read_a_slice_a_turn(kind: str, monkeypatch: pytest.Mon
         assert wire.written.count(b"\x8a\x01x") == FRAMES
 
 
-async def test_what_is_cut_waits_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The part of a frame behind a flood is kept, and its rest joined to it."""
+async def test_a_partial_frame_waits_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part of a frame behind a flood is kept, and its rest is joined to it."""
     monkeypatch.setattr(limits, "READ_FRAMES_MAX", 10)
     heard, wire = Heard(), Wire()
     connection = Connection(heard, wire, "json", set())
@@ -167,8 +167,8 @@ async def test_what_is_cut_waits_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert heard.messages == [(TEXT, b'{"type":"ping"}')]
 
 
-async def test_nothing_is_heard_after_the_end() -> None:
-    """A connection that is lost with frames that wait for their turn carries none of them out."""
+async def test_nothing_is_handled_after_the_end() -> None:
+    """When a connection is lost, none of its waiting frames is handled."""
     heard, wire = Heard(), Wire()
     connection = Connection(heard, wire, "json", set())
     connection.data_received(masked(TEXT, b"[]") * FRAMES)
@@ -183,7 +183,7 @@ async def test_nothing_is_heard_after_the_end() -> None:
 
 @pytest.mark.parametrize("code", [Close.PROTOCOL_ERROR, Close.DRAINING])
 async def test_nothing_is_parsed_after_a_close(code: Close) -> None:
-    """What waits and what comes is not looked into, be it wrong or right; a flood of it is not even taken in."""
+    """What waits and what comes is not parsed, right or wrong; a flood of it is not even buffered."""
     heard, wire = Counting(), Wire()
     connection = Connection(heard, wire, "json", set())
     connection.inflates = True
@@ -209,7 +209,7 @@ async def test_nothing_is_parsed_after_a_close(code: Close) -> None:
 
 @pytest.mark.parametrize("late", [b"", masked(PING, b"late") * 500], ids=["at once", "behind a flood"])
 async def test_the_answer_to_a_close_is_found(late: bytes) -> None:
-    """Behind what was under way when we closed."""
+    """It is found behind what was under way when we closed."""
     wire = Wire()
     connection = Connection(Heard(), wire, "json", set())
     connection.close(Close.DRAINING)
@@ -220,7 +220,7 @@ async def test_the_answer_to_a_close_is_found(late: bytes) -> None:
 
 
 async def test_a_close_within_a_frame_ends_its_commands() -> None:
-    """A hub that closes in the middle of what came is told of nothing behind it."""
+    """A hub that closes in the middle of a read gets nothing that comes after it."""
 
     class Closing(Heard):
         def received(self, connection: Connection, opcode: int, payload: bytes) -> None:
@@ -236,7 +236,7 @@ async def test_a_close_within_a_frame_ends_its_commands() -> None:
 
 # --- plain.py ------------------------------------------------------------------------------------------------------
 class ReadAhead:
-    """An ASGI server that has read much: it hands it over without a turn of the loop."""
+    """An ASGI server that has read ahead: it delivers without a turn of the loop."""
 
     def __init__(self, messages: list[dict[str, Any]]) -> None:
         self._messages = deque(messages)
@@ -251,7 +251,7 @@ class ReadAhead:
 
 
 class PlainHeard:
-    """Counts what a plain connection hears, and closes it after so many."""
+    """Counts what a plain connection receives, and closes it after this many."""
 
     def __init__(self, closes_after: int | None = None) -> None:
         self.turns = Turns()
@@ -292,8 +292,8 @@ async def test_a_plain_flood_is_read_a_message_a_turn(monkeypatch: pytest.Monkey
     assert heard.count == FRAMES
 
 
-async def test_nothing_plain_is_heard_after_a_close() -> None:
-    """What a server has read ahead is dropped, with a turn of the loop between any two of it."""
+async def test_nothing_plain_is_handled_after_a_close() -> None:
+    """What a server has read ahead is dropped, with a turn of the loop between any two messages."""
     heard = PlainHeard(closes_after=10)
     running = await run_plain(heard)
     turns = 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server import background, limits
-from server.features.boards import tell_board
+from server.features.boards import publish_board
 from server.store.client import Store, StoreError
 from tests.program import eventually
 from tests.site import WAIT_S, Site, Viewer, new_gift_id
@@ -18,23 +18,23 @@ MakeSite = Callable[[], Awaitable[Site]]
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Boards are told soon after each other: for tests that are not about the pause."""
+    """Boards are sent soon after each other, for tests that are not about the pause."""
     monkeypatch.setattr(limits, "BOARD_EVERY_MS", 200)
 
 
 def row(rank: int, user: str, coins: int) -> dict[str, Any]:
-    """A row of the board as the wire has it."""
+    """A row of the board as it is on the wire."""
     return {"rank": rank, "user": {"user_id": user, "name": user.capitalize()}, "coins": coins}
 
 
 async def board(viewer: Viewer, *rows: dict[str, Any]) -> None:
-    """The newest board that the viewer was told is this one, now or soon."""
+    """Wait until the newest board that the viewer got is this one."""
     await viewer.until(lambda _: [event["top"] for event in viewer.events("board.changed")[-1:]] == [list(rows)])
 
 
 @pytest.mark.usefixtures("hurried")
 async def test_the_board_follows_the_gifts(site: Site, another_site: MakeSite) -> None:
-    """Sums by person in falling order with ranks and names, on every node, the same in a newcomer's snapshot."""
+    """Sums per person in falling order with ranks and names: on every node, and the same in a newcomer's snapshot."""
     there = await another_site()
     alice, bob = await site.join("alice"), await there.join("bob", codec="msgpack")
     obs = await there.join("obs", "overlay")
@@ -52,8 +52,8 @@ async def test_the_board_follows_the_gifts(site: Site, another_site: MakeSite) -
     await board(bob, row(1, "alice", 1_012), row(2, "bob", 100))
 
 
-async def test_the_board_is_told_at_most_once_a_second(site: Site, another_site: MakeSite) -> None:
-    """Gifts of two nodes over some seconds make few boards, a second apart, and the last is right."""
+async def test_the_board_is_sent_at_most_once_a_second(site: Site, another_site: MakeSite) -> None:
+    """Gifts on two nodes over some seconds make few boards, a second apart, and the last is right."""
     there = await another_site()
     alice, bob = await site.join("alice"), await there.join("bob")
     for count in range(1, 3):
@@ -69,7 +69,7 @@ async def test_the_board_is_told_at_most_once_a_second(site: Site, another_site:
 
 
 async def test_no_board_without_gifts(site: Site) -> None:
-    """Chat, likes, refused and repeated gifts move no board."""
+    """Chat, likes, refused and repeated gifts change no board."""
     alice, bob = await site.join("alice"), await site.join("bob")
     await alice.gift("no_such_gift")
     await alice.gift("rocket", 2)
@@ -87,9 +87,9 @@ async def test_no_board_without_gifts(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("hurried")
-async def test_a_board_that_could_not_be_told(site: Site) -> None:
-    """It is told when the store is back, though no gift comes any more."""
-    await background.end(site.node.rooms._task)  # here the test calls what is due
+async def test_a_board_that_could_not_be_sent(site: Site) -> None:
+    """It is sent when the store is back, though no further gift comes."""
+    await background.end(site.node.rooms._task)  # here the test calls what is due itself
     alice = await site.join("alice")
     await alice.gift("heart", 2)
     await alice.happened("gifts.sent")
@@ -99,10 +99,10 @@ async def test_a_board_that_could_not_be_told(site: Site) -> None:
     assert store.link is not None
     store.link.abort()
     with pytest.raises(StoreError):
-        await tell_board(room)
+        await publish_board(room)
     await eventually(lambda: not store.up, what="the loss")
     await store.wait_up(WAIT_S)
-    await tell_board(room)
+    await publish_board(room)
     await board(alice, row(1, "alice", 10))
 
 
@@ -120,7 +120,7 @@ async def test_the_board_has_ten_rows(site: Site) -> None:
 
 @pytest.mark.usefixtures("hurried")
 async def test_names_on_the_board(site: Site) -> None:
-    """A display name comes out as it went in, whatever it is made of; it is the one of the last gift."""
+    """A display name comes out as it went in, whatever it contains; it is the name at the last gift."""
     watcher = await site.join("obs", "overlay", codec="msgpack")
     for coins, name in enumerate(['Quo"te \\ back', "雪 ❄️", "</script>", "\x7f\u2028"], 1):
         token = site.node.tokens.sign(sub="alice", name=name, role="viewer", exp_s=time.time() + 60)

@@ -1,4 +1,4 @@
-"""Chat."""
+"""Chat: order, text, rules, limits and budgets."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from tests.conftest import Stores
 from tests.site import Site
 
 
-async def test_everybody_is_told_in_one_order(site: Site) -> None:
+async def test_everybody_gets_one_order(site: Site) -> None:
     """A message reaches the sender and the others with the seq of its reply, in json and msgpack alike."""
     alice, bob = await site.join("alice"), await site.join("bob", codec="msgpack")
     reply = await alice.ask("chat.send", text=" hello ")
@@ -23,7 +23,7 @@ async def test_everybody_is_told_in_one_order(site: Site) -> None:
 
 
 async def test_many_at_once_keep_one_order(site: Site) -> None:
-    """What two people say at the same time everybody hears in the same order, each person's own in theirs."""
+    """When two people talk at once, everybody gets one order, in which each person's own messages stay in order."""
     alice, bob = await site.join("alice"), await site.join("bob")
     for n in range(30):
         await alice.tell({"type": "chat.send", "text": f"alice {n}"})
@@ -37,7 +37,7 @@ async def test_many_at_once_keep_one_order(site: Site) -> None:
 
 
 async def test_text_is_only_text(site: Site) -> None:
-    """Whatever is said comes out as it went in; nothing, and too much, is a bad command."""
+    """Every text comes out as it went in; an empty one and one that is too long are bad commands."""
     alice = await site.join("alice", codec="msgpack")
     for text in ("x" * 500, "ä" * 500, '"}]\\', "</script><b>", "\u202e\u0000", "👩‍👩‍👧"):
         reply = await alice.ask("chat.send", text=text)
@@ -48,7 +48,7 @@ async def test_text_is_only_text(site: Site) -> None:
 
 @pytest.mark.parametrize("turn", ["offline", "end", "suspend"])
 async def test_only_in_a_live_room(site: Site, turn: str) -> None:
-    """Nobody chats before a broadcast and after it; a pause is part of it."""
+    """Nobody chats before a broadcast or after it; a paused broadcast allows it."""
     await site.put_room("other", live=turn != "offline")
     overlay_like = await site.join("alice", room="other")
     if turn != "offline":
@@ -63,7 +63,7 @@ async def test_only_in_a_live_room(site: Site, turn: str) -> None:
 
 
 async def test_chat_can_be_off(site: Site) -> None:
-    """With chat off viewers are refused; host and moderators are heard, and gifts go on."""
+    """With chat off viewers are refused; host and moderators may chat, and gifts go on."""
     await site.put_room("quiet", chat=False)
     alice = await site.join("alice", room="quiet")
     assert (await alice.ask("chat.send", text="hello"))["reason"] == "chat_off"
@@ -86,7 +86,7 @@ async def test_chat_can_be_off(site: Site) -> None:
     ],
 )
 async def test_who_is_staff(site: Site, user: str, role: str, claim: str | None, is_: str) -> None:
-    """A host is who the room names or who has a host's token for it; rules hold for everybody else."""
+    """The host is the person whom the room names, or who has a host's token for it; rules apply to everybody else."""
     await site.put_room("strict", slow_mode_s=60, blocked_words=["darn"])
     person = await site.join(room="strict", token=site.token(user, role, room=claim))
     assert person.welcome["you"]["role"] == is_
@@ -99,7 +99,10 @@ async def test_who_is_staff(site: Site, user: str, role: str, claim: str | None,
 
 
 async def test_blocked_words(site: Site) -> None:
-    """A blocked word is found in any case and within others; nobody else hears of it, and staff may say it."""
+    """A blocked word is found in any case and within other words.
+
+    Nobody else sees the message, and staff may say it.
+    """
     await site.put_room("clean", blocked_words=["darn", "STRASSE"])
     alice, host = await site.join("alice", room="clean"), await site.join("creator", "host", room="clean")
     for text in ("darn", "DARN it", "xdarnx", "oh Straße!"):
@@ -112,7 +115,7 @@ async def test_blocked_words(site: Site) -> None:
     assert (await host.ask("chat.send", text="darn"))["type"] == "ok"
 
 
-async def test_blocked_words_are_the_rooms_secret(site: Site) -> None:
+async def test_blocked_words_stay_secret(site: Site) -> None:
     """Neither the welcome nor an update nor the open API shows the list."""
     await site.put_room("clean", blocked_words=["darn"])
     alice = await site.join("alice", room="clean")
@@ -126,7 +129,7 @@ async def test_blocked_words_are_the_rooms_secret(site: Site) -> None:
 
 
 async def test_slow_mode(site: Site, another_site: Callable[[], Awaitable[Site]]) -> None:
-    """A viewer waits between messages, on whichever node, and is told how long; staff does not."""
+    """A viewer must wait between messages, on any node, and learns how long; staff need not."""
     await site.put_room("slow", slow_mode_s=60)
     alice = await site.join("alice", room="slow")
     assert (await alice.ask("chat.send", text="one"))["type"] == "ok"
@@ -142,7 +145,7 @@ async def test_slow_mode(site: Site, another_site: Callable[[], Awaitable[Site]]
 
 
 async def test_slow_mode_ends(site: Site, stores: Stores) -> None:
-    """After the time that was told the next message is taken, and the waiting begins anew."""
+    """After the reported wait the next message is accepted, and the waiting begins again."""
     await site.put_room("slow", slow_mode_s=60)
     alice = await site.join("alice", room="slow")
     await alice.ask("chat.send", text="one")
@@ -157,7 +160,7 @@ async def test_slow_mode_ends(site: Site, stores: Stores) -> None:
 
 
 async def test_repeating_oneself(site: Site) -> None:
-    """The same text again is refused for a while, whatever its case; another one is not, nor another's."""
+    """The same text again is refused for a while, in any case; another text is not, nor the same from somebody else."""
     await site.put_room("fresh", unique_chat_s=60)
     alice, bob = await site.join("alice", room="fresh"), await site.join("bob", room="fresh")
     assert (await alice.ask("chat.send", text="Hello"))["type"] == "ok"
@@ -169,7 +172,7 @@ async def test_repeating_oneself(site: Site) -> None:
 
 
 async def test_settings_change_while_people_watch(site: Site) -> None:
-    """A change is told to the room and holds from then on."""
+    """A change is announced to the room and applies from then on."""
     await site.put_room("other")
     alice = await site.join("alice", room="other")
     assert (await alice.ask("chat.send", text="one"))["type"] == "ok"
@@ -182,14 +185,14 @@ async def test_settings_change_while_people_watch(site: Site) -> None:
     assert reply["reason"] == "chat_off"
 
 
-async def test_who_only_listens_says_nothing(site: Site) -> None:
+async def test_an_overlay_may_not_chat(site: Site) -> None:
     """An overlay may not chat."""
     overlay = await site.join("screen", "overlay")
     assert (await overlay.ask("chat.send", text="hello"))["reason"] == "not_allowed"
 
 
 async def test_a_room_over_its_budget(site: Site, another_site: Callable[[], Awaitable[Site]]) -> None:
-    """What is over the budget nobody sees, everybody is told how much it was, and gifts and staff come through."""
+    """Nobody sees what is over the budget, everybody learns how much it was, and gifts and staff still come through."""
     await site.put_room("busy", chat_per_s=5)
     other = await another_site()
     alice, bob = await site.join("alice", room="busy"), await other.join("bob", room="busy", codec="msgpack")
@@ -212,7 +215,7 @@ async def test_a_room_over_its_budget(site: Site, another_site: Callable[[], Awa
 
 
 async def test_a_budget_fills_again(site: Site, stores: Stores) -> None:
-    """After a moment the room has a place again, and never more than one second's worth."""
+    """After a moment there is room for more messages, but never for more than one second's worth."""
     await site.put_room("busy", chat_per_s=2)
     alice = await site.join("alice", room="busy")
     with stores.room.client() as store:

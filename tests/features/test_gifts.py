@@ -1,4 +1,4 @@
-"""Gifts."""
+"""Gifts: payment, repeats, refusals, balances, streaks, and showing each one once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ AnotherSite = Callable[[], Awaitable[Site]]
 
 @pytest.fixture(autouse=True)
 def books_balance(stores: Stores) -> Any:
-    """After every gift of these tests no coin is lost and none is made."""
+    """After every gift of these tests no coin is lost and none is created."""
     yield
     with stores.wallet.client() as look:
         assert_conserved(look)
@@ -51,7 +51,7 @@ async def test_a_gift_is_paid_and_everybody_sees_it(site: Site) -> None:
 
 
 async def test_the_same_gift_again(site: Site, another_site: AnotherSite) -> None:
-    """A repeated id is paid and shown once, on whichever node it is repeated, and answered with the first outcome."""
+    """A repeated id is paid and shown once, on whichever node it is repeated, and gets the first outcome again."""
     alice = await site.join("alice")
     id = new_gift_id()
     first = await alice.gift("coffee", 1, id=id)
@@ -91,7 +91,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 
 
 async def test_refused(site: Site) -> None:
-    """A refusal says why, costs nothing, shows nothing, and the socket stays."""
+    """A refusal says why, costs nothing, shows nothing, and leaves the socket open."""
     alice = await site.join("alice")
     expired = [("expired_id", {"id": new_gift_id(hours * 3_600_000)}) for hours in (-3, 1)]
     for reason, fields in REFUSED + expired:
@@ -115,8 +115,8 @@ async def test_a_conflict(site: Site) -> None:
     assert await site.coins("alice") == 9_999
 
 
-async def test_hosts_and_overlays_do_not_give(site: Site) -> None:
-    """The host cannot give to oneself, and an overlay not at all."""
+async def test_hosts_and_overlays_may_not_give(site: Site) -> None:
+    """Hosts cannot give to themselves, and overlays cannot give at all."""
     host, overlay = await site.join("creator", "host"), await site.join("screen", "overlay")
     assert (await host.gift())["reason"] == "self_gift"
     assert (await overlay.gift())["reason"] == "not_allowed"
@@ -151,9 +151,9 @@ async def test_a_frozen_wallet(site: Site, stores: Stores) -> None:
 async def test_gifts_fail_alone_when_the_wallet_store_is_away(
     stores: Stores, own_store: ValkeyProcess, journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its wallet store a room goes on: chat is taken, gifts are refused, to come again with their ids.
+    """Without its wallet store a room goes on: chat works, and gifts are refused, to be repeated with their ids.
 
-    Who came meanwhile is told the balance when the store is back.
+    Newcomers of that time get the balance when the store is back.
     """
     monkeypatch.setattr(limits, "SPEND_WAIT_S", 0.2)
     monkeypatch.setattr(limits, "WHEEL_S", 0.1)
@@ -183,13 +183,13 @@ async def test_gifts_fail_alone_when_the_wallet_store_is_away(
         await site.stop()
 
 
-# --- who hears of balances -----------------------------------------------------------------------------------------
+# --- who gets balances ---------------------------------------------------------------------------------------------
 def balances(viewer: Viewer) -> list[int]:
     return [message["coins"] for message in viewer.told if message["type"] == "wallet.changed"]
 
 
-async def test_every_socket_of_the_sender_hears_of_the_balance(another_site: AnotherSite) -> None:
-    """All tabs and phones of one person, on every node, are told; nobody else ever is."""
+async def test_every_socket_of_the_sender_gets_the_balance(another_site: AnotherSite) -> None:
+    """All tabs and phones of one person, on every node, get it; nobody else ever does."""
     first, second = await another_site(), await another_site()
     alices = [await first.join("alice"), await first.join("alice", codec="msgpack"), await second.join("alice")]
     bobs = [await first.join("bob"), await second.join("bob")]
@@ -210,7 +210,7 @@ async def test_every_socket_of_the_sender_hears_of_the_balance(another_site: Ano
 
 
 async def test_a_duplicate_changes_no_balance(site: Site) -> None:
-    """Neither a duplicate nor a refusal is told as a change."""
+    """Neither a duplicate nor a refusal is announced as a change."""
     alice = await site.join("alice")
     id = new_gift_id()
     await alice.gift("coffee", 1, id=id)
@@ -223,7 +223,7 @@ async def test_a_duplicate_changes_no_balance(site: Site) -> None:
 
 # --- streaks -------------------------------------------------------------------------------------------------------
 async def test_a_streak_runs_and_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each gift says the streak's count so far; when none follows it is ended once, with all that was paid."""
+    """Each gift has the streak's count so far; when no more follow, the streak ends once, with all that was paid."""
     monkeypatch.setattr(limits, "COMBO_GAP_MS", 600)
     alice, bob = await site.join("alice"), await site.join("bob")
     replies = [await alice.gift("rose", count, combo="c1") for count in (1, 2, 3)]
@@ -256,7 +256,7 @@ async def test_streaks_of_two_people_and_two_gifts(site: Site, monkeypatch: pyte
 
 
 async def test_an_open_streak_is_shown_to_newcomers(site: Site) -> None:
-    """Who comes while a streak runs finds it in the snapshot or in the events after it."""
+    """A newcomer during a streak finds it in the snapshot or in the events after it."""
     alice = await site.join("alice")
     await alice.gift("rose", 5, combo="c1")
     await alice.happened("gifts.sent")
@@ -282,7 +282,7 @@ async def test_a_streak_whose_node_died(another_site: AnotherSite, monkeypatch: 
 
 
 async def test_many_gifts_of_many_people(another_site: AnotherSite) -> None:
-    """Under a burst on two nodes everybody sees each gift once, and what is seen is what was paid."""
+    """In a burst on two nodes everybody sees each gift once, and what is seen is what was paid."""
     sites = [await another_site(), await another_site()]
     people = [f"giver-{n}" for n in range(10)]
     for person in people:
@@ -301,7 +301,7 @@ async def test_many_gifts_of_many_people(another_site: AnotherSite) -> None:
 
 
 class Held:
-    """The room store's calls that show gifts, the first of them held until `go` is set."""
+    """Holds the first call to the room store that shows gifts, until `go` is set; records the size of each."""
 
     def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go, self.asked, self.sizes = asyncio.Event(), asyncio.Event(), list[int]()
@@ -318,8 +318,8 @@ class Held:
         monkeypatch.setattr(history, "change", held)
 
 
-async def test_gifts_share_a_call_that_shows_them(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is paid while the room store works is shown by the next call, in the order in which it was paid."""
+async def test_waiting_gifts_share_a_call(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is paid while the room store works is shown by the next call, in the order of payment."""
     monkeypatch.setattr(limits, "SHOW_BATCH_MAX", 8)
     held = Held(site, monkeypatch)
     alice = await site.join("alice", "bot")
@@ -336,7 +336,7 @@ async def test_gifts_share_a_call_that_shows_them(site: Site, monkeypatch: pytes
 async def test_gifts_that_wait_into_the_next_broadcast(
     site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of those that one call shows only its own broadcast's count: the others' is over."""
+    """Of the gifts in one call, only those of the current broadcast count: the other broadcast is over."""
     held = Held(site, monkeypatch)
     alice = await site.join("alice", "bot")
     for number in (1, 2):
@@ -359,7 +359,7 @@ async def test_gifts_that_wait_into_the_next_broadcast(
 
 
 async def test_more_gifts_than_may_wait_to_be_shown(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above the bound a gift is paid all the same, and shown by the journal from the ledger."""
+    """Above the bound a gift is still paid, and the journal shows it from the ledger."""
     monkeypatch.setattr(limits, "SHOW_QUEUE_MAX", 3)
     held = Held(site, monkeypatch)
     alice = await site.join("alice", "bot")

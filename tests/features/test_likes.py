@@ -1,4 +1,4 @@
-"""Likes: gathered, counted once, told as totals with those who liked most."""
+"""Likes: gathered, counted once, and sent as totals with the people who liked most."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,18 +13,18 @@ MakeSite = Callable[[], Awaitable[Site]]
 
 
 def liker(user: str, count: int) -> dict[str, Any]:
-    """A row of those who like most."""
+    """A row of the people who like most."""
     return {"user": {"user_id": user, "name": user.capitalize()}, "count": count}
 
 
 async def tap(viewer: Viewer, times: int, count: int) -> None:
-    """Send that many commands at once; each is taken."""
+    """Send this many commands at once; each is accepted."""
     replies = await asyncio.gather(*(viewer.ask("likes.send", count=count) for _ in range(times)))
     assert [reply["type"] for reply in replies] == ["ok"] * times
 
 
 async def test_likes_of_two_nodes(site: Site, another_site: MakeSite) -> None:
-    """Bursts become few events; what they add up to is the total, and each taps for its own name on either node."""
+    """Bursts become few events that add up to the total; taps count for their own person on either node."""
     there = await another_site()
     alice, bob, far_alice = await site.join("alice"), await site.join("bob"), await there.join("alice", codec="msgpack")
     bursts = ((alice, 40, 3), (bob, 40, 2), (far_alice, 40, 1))
@@ -39,13 +39,13 @@ async def test_likes_of_two_nodes(site: Site, another_site: MakeSite) -> None:
             sum(event["added"] for event in events[: number + 1]) for number in range(len(events))
         ]
         span_s = (events[-1]["at_ms"] - events[0]["at_ms"]) / 1000
-        assert len(events) <= 2 * (2 + span_s)  # from each node one a second
+        assert len(events) <= 2 * (2 + span_s)  # each node sends one a second
     assert (await site.http.get("/v1/rooms/demo")).json()["likes"] == total
     assert (await (await another_site()).join("carol")).welcome["room"]["likes"] == total
 
 
 async def test_one_event_a_second(site: Site) -> None:
-    """Taps that never stop are told once a second, not one by one."""
+    """Taps that never stop are sent once a second, not one by one."""
     bot, obs = await site.join("alice", "bot"), await site.join("obs", "overlay")
     sent = 0
     async with asyncio.timeout(20):
@@ -60,7 +60,7 @@ async def test_one_event_a_second(site: Site) -> None:
 async def test_likes_of_one_person_are_bounded(
     site: Site, another_site: MakeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Above the bound one's taps are taken and count no more, whatever the node; the others' still count."""
+    """Above the bound a person's taps are accepted but do not count, on any node; other people's still count."""
     monkeypatch.setattr(limits, "LIKES_PER_USER_MAX", 120)
     there = await another_site()
     alice, far_alice, bob = await site.join("alice"), await there.join("alice"), await there.join("bob")
@@ -73,8 +73,8 @@ async def test_likes_of_one_person_are_bounded(
     assert last["top"] == [liker("alice", 120), liker("bob", 7)]
 
 
-async def test_what_a_stopping_node_gathered(site: Site, another_site: MakeSite) -> None:
-    """A node that stops tells what it has not told yet."""
+async def test_likes_of_a_stopping_node(site: Site, another_site: MakeSite) -> None:
+    """A node that stops first sends the likes it has gathered."""
     there = await another_site()
     obs, alice = await site.join("obs", "overlay"), await there.join("alice")
     await tap(alice, 1, 1)
@@ -86,18 +86,18 @@ async def test_what_a_stopping_node_gathered(site: Site, another_site: MakeSite)
 
 
 async def test_likes_of_the_broadcast_before(site: Site, another_site: MakeSite) -> None:
-    """What its end left untold counts no more once the next has begun, on no node: that starts at zero."""
+    """Likes not yet sent at the end of a broadcast do not count in the next one, on any node: it starts at zero."""
     there = await another_site()
     obs, alice, bob = await site.join("obs", "overlay"), await site.join("alice"), await there.join("bob")
     for viewer, total in ((alice, 1), (bob, 2)):
         await tap(viewer, 1, 1)
         await obs.happened("likes.counted", total=total)
-    await asyncio.gather(tap(alice, 1, 9), tap(bob, 1, 9))  # each node tells of it a second after its last telling
+    await asyncio.gather(tap(alice, 1, 9), tap(bob, 1, 9))  # each node waits a second since its last count
     for verb in ("end", "start"):
         await site.http.post(f"/v1/rooms/demo/{verb}")
     await obs.happened("room.updated", status="live")
     before = len(obs.events("likes.counted"))
-    await there.stop()  # a node that stops tells what it has not told yet
+    await there.stop()  # a node that stops sends what it has gathered
     there.viewers.clear()
     alice = await site.join("alice")
     while (await alice.ask("likes.send", count=2))["type"] == "refused":  # until the node has read the room again
@@ -107,8 +107,8 @@ async def test_likes_of_the_broadcast_before(site: Site, another_site: MakeSite)
     assert (await site.http.get("/v1/rooms/demo")).json()["likes"] == 2
 
 
-async def test_likes_told_after_the_end(site: Site) -> None:
-    """They count in the broadcast that was the last, as long as no other has begun."""
+async def test_likes_sent_after_the_end(site: Site) -> None:
+    """They count in the broadcast that has ended, as long as no other has begun."""
     obs, alice = await site.join("obs", "overlay"), await site.join("alice")
     await tap(alice, 1, 1)
     await obs.happened("likes.counted", total=1)

@@ -1,4 +1,4 @@
-"""Ping, and what holds for every command: one reply, its ref, and who may send it."""
+"""Ping, and what applies to every command: one reply, its ref, and who may send it."""
 
 import time
 
@@ -8,7 +8,7 @@ from tests.site import Site, new_gift_id
 
 
 async def test_the_servers_clock(site: Site) -> None:
-    """Everybody is told the server's time, in a room that is not live, too."""
+    """Everybody gets the server's time, even in a room that is not live."""
     await site.put_room("dark", live=False)
     for role in ("viewer", "moderator", "host", "overlay", "bot"):
         for codec in ("json", "msgpack"):
@@ -20,7 +20,7 @@ async def test_the_servers_clock(site: Site) -> None:
 
 
 async def test_an_overlay_only_listens(site: Site) -> None:
-    """Whatever else it sends is not_allowed, and it goes on listening."""
+    """Whatever it sends except ping is not_allowed, and it goes on listening."""
     overlay, alice = await site.join("alice", "overlay"), await site.join("alice")
     assert overlay.welcome["you"]["coins"] is None
     commands = {
@@ -39,7 +39,7 @@ async def test_an_overlay_only_listens(site: Site) -> None:
 
 
 async def test_refs(site: Site) -> None:
-    """A ref of 1 to 64 characters comes back as it was, none as null; another one is a bad command without a ref."""
+    """A ref of 1 to 64 characters comes back unchanged, none as null; any other is a bad command without a ref."""
     alice = await site.join("alice")
     for ref in ("a", "x" * 64, "ünï ❄️", '"\\'):
         assert (await alice.ask("ping", ref=ref))["type"] == "ok"
@@ -57,7 +57,10 @@ async def test_refs(site: Site) -> None:
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_each_command_has_one_reply(site: Site, codec: str) -> None:
-    """In a frame of several the good are carried out and the bad refused by their refs: unknown types, fields."""
+    """In a frame of several commands the good ones are carried out.
+
+    Unknown types and fields are refused by their refs.
+    """
     alice = await site.join("alice", codec=codec)
     await alice.tell(
         [

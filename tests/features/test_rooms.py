@@ -1,4 +1,4 @@
-"""A room's life: its steps, what they tell, who stays, and the snapshot that everything can be checked against."""
+"""A room's life: its steps, the events they cause, who stays, and exact snapshots."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,13 +16,13 @@ OF_EVENTS = ("seq", "at_ms", "id", "replayed")
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts and boards are told soon after each other; the pauses of life would only make these tests long."""
+    """Counts and boards are sent soon after each other, because the real pauses would only make these tests long."""
     monkeypatch.setattr(limits, "VIEWERS_EVERY_MS", 200)
     monkeypatch.setattr(limits, "BOARD_EVERY_MS", 200)
 
 
 async def turn(site: Site, *verbs: str, room: str = "demo") -> httpx.Response:
-    """Take steps in a room's life; the last answer."""
+    """Take steps in a room's life; return the last answer."""
     answer = await site.http.get(f"/v1/rooms/{room}")
     for verb in verbs:
         answer = await site.http.post(f"/v1/rooms/{room}/{verb}")
@@ -30,11 +30,11 @@ async def turn(site: Site, *verbs: str, room: str = "demo") -> httpx.Response:
 
 
 def plain(event: dict[str, Any]) -> dict[str, Any]:
-    """An event without its place in the order."""
+    """An event without its seq, id and time."""
     return {key: value for key, value in event.items() if key not in OF_EVENTS}
 
 
-async def test_what_the_steps_tell(site: Site, another_site: MakeSite) -> None:
+async def test_each_step_is_announced(site: Site, another_site: MakeSite) -> None:
     """Each step is one event on every node, with the new status; the API shows it at once."""
     there = await another_site()
     await site.put_room("r", live=False)
@@ -81,8 +81,8 @@ WRONG = {
 AGAIN = {"live": ("start", "resume"), "paused": ("pause",), "ended": ("end",), "suspended": ("suspend",)}
 
 
-async def test_steps_that_cannot_be_taken(site: Site) -> None:
-    """A step from a wrong status is a 409 that says so, the same step again no error; neither is told to the room."""
+async def test_impossible_steps(site: Site) -> None:
+    """A step from a wrong status is a 409 that says so; repeating a step is allowed; neither is announced."""
     for status, steps in TO.items():
         await site.put_room(status, live=False)
         before = (await turn(site, *steps, room=status)).json()
@@ -97,8 +97,8 @@ async def test_steps_that_cannot_be_taken(site: Site) -> None:
     assert (await turn(site, "start", room="none")).status_code == 404
 
 
-async def test_an_update_tells_what_changed(site: Site) -> None:
-    """Only what is new is in it; the same again tells nothing; what nobody may see is not told."""
+async def test_an_update_contains_what_changed(site: Site) -> None:
+    """Only what is new is in it; repeating it announces nothing; nor does what nobody may see."""
     alice = await site.join("alice")
     host = {"user_id": "creator", "name": "Creator"}
     now = {"host": host, "title": "demo", "settings": {}}
@@ -121,8 +121,8 @@ async def test_an_update_tells_what_changed(site: Site) -> None:
     assert len(alice.events("room.updated")) == 5
 
 
-async def test_what_rooms_take_in_their_steps(site: Site) -> None:
-    """Gifts and likes are for live rooms, chat for paused ones too; it holds as soon as the step was told."""
+async def test_what_each_status_allows(site: Site) -> None:
+    """Gifts and likes need a live room, chat a live or paused one; this applies as soon as the step was announced."""
     alice = await site.join("alice")
 
     async def taken() -> list[str]:
@@ -140,8 +140,8 @@ async def test_what_rooms_take_in_their_steps(site: Site) -> None:
 
 
 @pytest.mark.parametrize("verb", ["end", "suspend"])
-async def test_the_end_lets_everybody_go(site: Site, another_site: MakeSite, verb: str) -> None:
-    """After the event itself, every socket but the overlays' is closed with the code that says not to come back."""
+async def test_the_end_closes_sockets(site: Site, another_site: MakeSite, verb: str) -> None:
+    """After the event itself, every socket except the overlays' is closed with the code that says not to come back."""
     there = await another_site()
     overlay, far_overlay = await site.join("obs", "overlay"), await there.join("obs", "overlay", codec="msgpack")
     watching = [await site.join("alice"), await there.join("bob", codec="msgpack"), await there.join("creator", "host")]
@@ -153,7 +153,7 @@ async def test_the_end_lets_everybody_go(site: Site, another_site: MakeSite, ver
     for viewer in watching:
         assert await viewer.closed() == Close.ROOM_ENDED == 4501
         told = [event["type"] for event in viewer.events()]
-        assert [type_ for type_ in told if type_ != "viewers.counted"][-1] == tag  # the others leave, and are counted
+        assert [type_ for type_ in told if type_ != "viewers.counted"][-1] == tag  # the others leave and are counted
     await turn(site, "start")
     for watcher in (overlay, far_overlay):
         await watcher.happened(tag)
@@ -162,7 +162,7 @@ async def test_the_end_lets_everybody_go(site: Site, another_site: MakeSite, ver
 
 
 async def test_a_new_broadcast_starts_at_zero(site: Site, another_site: MakeSite) -> None:
-    """Likes, coins, board and streaks are of one broadcast; who is here still is, and is one of its people."""
+    """Likes, coins, board and streaks belong to one broadcast; people who are still here count for the new one."""
     await site.put_room("demo", live=False)
     overlay = await site.join("obs", "overlay")
     alice = await site.join("alice")
@@ -175,7 +175,7 @@ async def test_a_new_broadcast_starts_at_zero(site: Site, another_site: MakeSite
     assert (old["likes"], old["coins"], old["viewers"]) == (5, 10, {"now": 1, "peak": 1, "unique": 1})
     await turn(site, "end")
     assert await alice.closed() == Close.ROOM_ENDED
-    bob = await site.join("bob")  # waits for the next one
+    bob = await site.join("bob")  # waits for the next broadcast
     await overlay.until(lambda told: any(m.get("now") == 1 and m.get("unique") == 2 for m in told))
     ended = (await site.http.get("/v1/rooms/demo")).json()
     assert (ended["likes"], ended["coins"]) == (5, 10)
@@ -197,7 +197,7 @@ async def test_a_new_broadcast_starts_at_zero(site: Site, another_site: MakeSite
 
 
 def folded(viewer: Viewer, upto: int) -> dict[str, Any]:
-    """What a viewer knows at `upto`: its snapshot, and the events after it by the rules of the protocol alone."""
+    """What a viewer knows at `upto`: its snapshot and the events after it, by the rules of the protocol alone."""
     room = {key: viewer.welcome["room"][key] for key in ("status", "title", "viewers", "likes", "coins", "top")}
     seen = viewer.welcome["seq"]
     for event in viewer.events():
@@ -220,7 +220,7 @@ def folded(viewer: Viewer, upto: int) -> dict[str, Any]:
 
 
 async def test_snapshots_are_exact(site: Site, another_site: MakeSite) -> None:
-    """A snapshot with the events after it is what a fresh node's snapshot says at that seq, whenever one came."""
+    """A viewer's snapshot plus its events equals a fresh node's snapshot at that seq, whenever the viewer came."""
     there = await another_site()
     viewers = [await site.join("obs", "overlay")]
     alice = await site.join("alice")

@@ -10,7 +10,7 @@ TOKEN_EXPIRED = 4003
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wheel that looks at tokens turns many times a second."""
+    """The wheel that checks tokens turns many times a second."""
     monkeypatch.setattr(limits, "WHEEL_S", 0.02)
 
 
@@ -20,7 +20,7 @@ async def join(site: Site, *, ttl_s: float = 600, role: str = "viewer") -> Viewe
 
 @pytest.mark.parametrize("role", ["viewer", "overlay"])
 async def test_a_refreshed_socket_outlives_its_token(quick: None, site: Site, role: str) -> None:
-    """One socket got a new token in time, the other did not: that one alone is closed, with the code that says why."""
+    """One socket got a new token in time, the other did not: only the other is closed, with the code that says why."""
     kept, lost = await join(site, ttl_s=2, role=role), await join(site, ttl_s=2, role=role)
     reply = await kept.ask("session.refresh", token=site.token("alice", role, ttl_s=600))
     assert reply["type"] == "ok"
@@ -30,7 +30,7 @@ async def test_a_refreshed_socket_outlives_its_token(quick: None, site: Site, ro
 
 
 async def test_an_older_token_shortens_nothing(site: Site) -> None:
-    """A token that ends sooner than the one before is taken, and changes nothing."""
+    """A token that expires sooner than the one before is accepted, and changes nothing."""
     alice = await join(site, ttl_s=600)
     reply = await alice.ask("session.refresh", token=site.token("alice", ttl_s=5))
     assert reply["expires_ms"] > alice.welcome["server_time_ms"] + 500_000
@@ -40,7 +40,7 @@ async def test_an_older_token_shortens_nothing(site: Site) -> None:
     "kind", ["none", "expired", "another's", "another role", "another room", "a number", "too long"]
 )
 async def test_tokens_that_do_not_fit(site: Site, kind: str) -> None:
-    """Only a good token of the same person and role, for this room, is taken; the socket goes on with its old one."""
+    """Only a valid token of the same person and role, for this room, is accepted; the socket keeps its old one."""
     alice = await join(site)
     tokens = {
         "none": "x.y.z",
@@ -57,6 +57,6 @@ async def test_tokens_that_do_not_fit(site: Site, kind: str) -> None:
 
 
 async def test_a_token_for_this_room(site: Site) -> None:
-    """A token that is good for this room alone refreshes a socket in it."""
+    """A token that is only for this room refreshes a socket in it."""
     alice = await join(site)
     assert (await alice.ask("session.refresh", token=site.token("alice", room="demo")))["type"] == "ok"

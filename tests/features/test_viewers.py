@@ -1,4 +1,4 @@
-"""Presence: people by role, not sockets, over all nodes; whoever leaves or dies is gone."""
+"""Presence: people by role, not sockets, over all nodes; people who leave and nodes that die stop counting."""
 
 import asyncio
 import itertools
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server import background, limits
-from server.features.viewers import tell_viewers
+from server.features.viewers import publish_viewers
 from server.store import keys
 from server.store.client import Store, StoreError
 from tests.conftest import Stores
@@ -20,12 +20,12 @@ MakeSite = Callable[[], Awaitable[Site]]
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts are told soon after each other; the pause of life would only make these tests long."""
+    """Counts are announced soon after each other, because the real pause would only make these tests long."""
     monkeypatch.setattr(limits, "VIEWERS_EVERY_MS", 300)
 
 
 async def counted(viewer: Viewer, now: int, **fields: Any) -> dict[str, Any]:
-    """The newest count that the viewer was told says so, now or soon."""
+    """Wait until the newest count that the viewer got says so."""
 
     def newest(_: object) -> dict[str, Any] | None:
         counts = viewer.events("viewers.counted")
@@ -38,7 +38,7 @@ async def counted(viewer: Viewer, now: int, **fields: Any) -> dict[str, Any]:
 
 
 async def test_people_are_counted_not_sockets(site: Site, another_site: MakeSite) -> None:
-    """Two sockets on one node and a third on another are one person; leaving counts with the last of them."""
+    """Two sockets on one node and a third on another are one person, who counts until the last of them leaves."""
     there = await another_site()
     watcher = await site.join("obs", "overlay")
     alices = [await site.join("alice"), await site.join("alice"), await there.join("alice", codec="msgpack")]
@@ -56,7 +56,7 @@ async def test_people_are_counted_not_sockets(site: Site, another_site: MakeSite
 
 
 async def test_only_viewers_count(site: Site, another_site: MakeSite) -> None:
-    """Overlay, bot, moderator and host are no viewers, not even beside a viewer's socket of the same person."""
+    """Overlay, bot, moderator and host do not count, even beside a viewer's socket of the same person."""
     there = await another_site()
     others = [await site.join(role, role) for role in ("overlay", "bot", "moderator")]
     others.append(await site.join("creator", "host"))
@@ -73,8 +73,8 @@ async def test_only_viewers_count(site: Site, another_site: MakeSite) -> None:
         }
 
 
-async def test_everybody_who_comes_may_be_in_the_sample(site: Site) -> None:
-    """`joined` names those who came since the last count, whether or not they came in its very moment."""
+async def test_the_sample_names_those_who_came(site: Site) -> None:
+    """`joined` names people who came since the last count, not only at the very moment of the count."""
     watcher = await site.join("obs", "overlay")
     await site.join("alice")
     first = await counted(watcher, 1)
@@ -85,7 +85,7 @@ async def test_everybody_who_comes_may_be_in_the_sample(site: Site) -> None:
 
 
 async def test_the_sample_is_bounded(site: Site) -> None:
-    """When many come at once, the count is of all and the names are of some of them, each once."""
+    """When many come at once, all are counted and some of them are named, each once."""
     watcher = await site.join("obs", "overlay")
     crowd = [f"u{number}" for number in range(20)]
     await asyncio.gather(*(site.join(user) for user in crowd))
@@ -110,7 +110,7 @@ async def test_coming_back_is_not_a_new_person(site: Site) -> None:
     assert event["peak"] == 2
 
 
-async def test_counts_are_told_at_most_every_so_often(site: Site, another_site: MakeSite) -> None:
+async def test_counts_keep_their_distance(site: Site, another_site: MakeSite) -> None:
     """However many come and go on two nodes, counts keep their distance, and the last one is right."""
     there = await another_site()
     watcher = await site.join("obs", "overlay")
@@ -125,8 +125,8 @@ async def test_counts_are_told_at_most_every_so_often(site: Site, another_site: 
 async def test_a_node_that_stops_takes_its_viewers_along(
     site: Site, another_site: MakeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its people are gone with it, but who is elsewhere too stays."""
-    monkeypatch.setattr(limits, "PRESENCE_BEAT_S", 1.0)  # the others tell of it with their next beat at the latest
+    """Its people leave with it, except those who are also elsewhere."""
+    monkeypatch.setattr(limits, "PRESENCE_BEAT_S", 1.0)  # the others announce it with their next beat at the latest
     there = await another_site()
     watcher = await site.join("obs", "overlay")
     await site.join("alice")
@@ -139,17 +139,17 @@ async def test_a_node_that_stops_takes_its_viewers_along(
 
 
 async def test_a_dead_node_leaves_no_ghosts(site: Site, another_site: MakeSite, stores: Stores) -> None:
-    """A node that is silent for too long is forgotten with its people, who are counted where they are, too."""
+    """A node that is silent for too long is forgotten with its people; those who are also elsewhere still count."""
     watcher = await site.join("obs", "overlay")
     await site.join("alice")
     await counted(watcher, 1)
-    with stores.room.client() as client:  # as a node that was killed leaves it
+    with stores.room.client() as client:  # the state that a killed node leaves behind
         client.sadd(keys.room("demo", "node", "dead"), "alice", "ghost")
         client.hincrby(keys.room("demo", "present"), "alice", 1)
         client.hincrby(keys.room("demo", "present"), "ghost", 1)
         client.zadd(keys.room("demo", "nodes"), {"dead": 1})
         client.sadd(keys.room("demo", "seen"), "ghost")
-    await site.join("bob")  # any news of a node that lives
+    await site.join("bob")  # any change on a living node
     await counted(watcher, 2, unique=3)
     with stores.room.client() as client:
         assert not client.exists(keys.room("demo", "node", "dead"))
@@ -160,8 +160,8 @@ async def test_a_dead_node_leaves_no_ghosts(site: Site, another_site: MakeSite, 
 async def test_a_node_that_was_taken_for_dead(
     site: Site, another_site: MakeSite, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once it is heard again all its people count again, those who stayed as well as those who come."""
-    monkeypatch.setattr(limits, "PRESENCE_BEAT_S", 1_000.0)  # silent for long, as a node that was frozen
+    """When it is active again all its people count again, those who stayed as well as those who come."""
+    monkeypatch.setattr(limits, "PRESENCE_BEAT_S", 1_000.0)  # long silent, like a frozen node
     there = await another_site()
     watcher = await site.join("obs", "overlay")
     await site.join("alice")
@@ -171,9 +171,9 @@ async def test_a_node_that_was_taken_for_dead(
     nodes, there_id = keys.room("demo", "nodes"), there.node.rooms._services.node_id
     with stores.room.client() as client:
         assert client.zadd(nodes, {there_id: 1}, xx=True, ch=True) == 1
-    await site.join("dora")  # the living node finds the other dead
+    await site.join("dora")  # the living node takes the other for dead
     await counted(watcher, 2, peak=3, unique=4)
-    await there.join("eve")  # and it is not
+    await there.join("eve")  # but it lives
     await counted(watcher, 5, peak=5, unique=5)
     with stores.room.client() as client:
         assert client.hgetall(keys.room("demo", "present")) == dict.fromkeys(
@@ -181,8 +181,8 @@ async def test_a_node_that_was_taken_for_dead(
         )
 
 
-async def test_two_people_leave_within_one_look(site: Site) -> None:
-    """Whoever comes and goes before the store was told leaves no trace in the count."""
+async def test_people_who_come_and_go_leave_no_trace(site: Site) -> None:
+    """Somebody who comes and goes before the store knows does not stay in the count."""
     watcher = await site.join("obs", "overlay")
     stays = await site.join("alice")
     passing = await asyncio.gather(*(site.join(f"p{number}") for number in range(5)))
@@ -192,12 +192,12 @@ async def test_two_people_leave_within_one_look(site: Site) -> None:
     await counted(stays, 2)
 
 
-async def test_a_beat_that_could_not_be_told(site: Site, stores: Stores) -> None:
-    """It is made up for as soon as the store is back: a node must not miss two for one."""
-    await background.end(site.node.rooms._task)  # here the test calls what is due
+async def test_a_beat_that_could_not_be_sent(site: Site, stores: Stores) -> None:
+    """It is sent as soon as the store is back: one failure must not cost two beats."""
+    await background.end(site.node.rooms._task)  # here the test calls what is due itself
     await site.join("alice")
     [room] = site.node.rooms.here()
-    await tell_viewers(room)
+    await publish_viewers(room)
     store = site.node.room_store
     assert isinstance(store, Store)
     assert store.link is not None
@@ -207,8 +207,8 @@ async def test_a_beat_that_could_not_be_told(site: Site, stores: Stores) -> None
         presence.beat_at_ms, presence.later = 0, False  # a beat is due, and nothing else
         store.link.abort()
         with pytest.raises(StoreError):
-            await tell_viewers(room)
+            await publish_viewers(room)
         await eventually(lambda: not store.up, what="the loss")
         await store.wait_up(WAIT_S)
-        await tell_viewers(room)
+        await publish_viewers(room)
         assert look.zscore(keys.room("demo", "nodes"), site.node.rooms._services.node_id) is not None

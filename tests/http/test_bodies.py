@@ -1,4 +1,4 @@
-"""What the HTTP API takes: bodies and ids of the right shape, of a bounded size, and nothing else."""
+"""What the HTTP API accepts: bodies and ids of the right shape and of a bounded size."""
 
 import json
 from typing import Any
@@ -45,8 +45,8 @@ async def test_bodies_of_a_wrong_shape(site: Site) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "k"])
-async def test_bodies_that_are_none(site: Site, key: str | None) -> None:
-    """What is no JSON, no object or nested without end is a bad request, with an Idempotency-Key too."""
+async def test_malformed_bodies(site: Site, key: str | None) -> None:
+    """A body that is not JSON, not an object, or nested without end is a bad request, with an Idempotency-Key too."""
     headers = {} if key is None else {"Idempotency-Key": key}
     for content in (b"", b"{", b"[]", b"null", b"\xff", b'{"id":NaN}', b"[" * 20_000, b'{"a":' * 5_000, b"{}" * 9):
         response = await site.http.post("/v1/wallets/carol/topups", content=content, headers=headers)
@@ -57,7 +57,7 @@ async def test_bodies_that_are_none(site: Site, key: str | None) -> None:
 @pytest.mark.parametrize("key", [None, "k"])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_bodies_that_are_too_large(site: Site, key: str | None, chunked: bool) -> None:
-    """A body above the bound is refused whether or not its size was said; one at the bound is read."""
+    """A body above the bound is refused whether or not its size was declared; one at the bound is read."""
     headers = {} if key is None else {"Idempotency-Key": key}
     body = json.dumps({"id": "order-1", "coins": 5, "source": "shop"}).encode()
 
@@ -71,7 +71,7 @@ async def test_bodies_that_are_too_large(site: Site, key: str | None, chunked: b
         content: Any = pieces(size) if chunked else body.ljust(size)
         try:
             response = await site.http.post("/v1/wallets/carol/topups", content=content, headers=headers)
-        except (httpx.WriteError, httpx.ReadError):  # it answers before everything is sent, and lets go
+        except (httpx.WriteError, httpx.ReadError):  # it answers before everything is sent, and closes
             assert status == 413
             continue
         assert response.status_code == status
@@ -79,7 +79,7 @@ async def test_bodies_that_are_too_large(site: Site, key: str | None, chunked: b
 
 
 async def test_ids_in_the_path(site: Site) -> None:
-    """An id that is none is a bad request or not found, never a key in a store."""
+    """A malformed id is a bad request or not found, never a key in a store."""
     for id in ("a b", "x" * 65, "a%2Fb", "%C3%A9", "a%0A", "%00", "{a}", "a:b", "*"):
         for method, path, body in (
             ("GET", f"/v1/rooms/{id}", None),

@@ -1,4 +1,4 @@
-"""The HTTP API: who may, what is taken, what comes back, and that a write repeated is a write done once."""
+"""The HTTP API: who may call it, what it accepts and answers, and that a repeated write is done once."""
 
 import asyncio
 import json
@@ -40,9 +40,9 @@ async def topup(
     return await site.http.post(f"/v1/wallets/{user}/topups", json=body, headers=headers)
 
 
-# --- who may -------------------------------------------------------------------------------------------------------
+# --- access --------------------------------------------------------------------------------------------------------
 async def test_what_needs_the_service_key(site: Site) -> None:
-    """Without the key, with another, with a viewer's token or in another scheme nothing is done."""
+    """Without the key, with another one, with a viewer's token or in another scheme nothing is done."""
     guarded = sorted(at for at, described in DESCRIBED.items() if not described.open)
     assert len(guarded) > 10
     for path, method in guarded:
@@ -66,7 +66,7 @@ async def test_what_needs_the_service_key(site: Site) -> None:
 
 
 async def test_what_is_open(site: Site) -> None:
-    """Anybody may look whether it lives, at rooms and at the catalogue."""
+    """Anybody may ask for health, rooms and the catalogue."""
     for path in ("/healthz", "/readyz", "/metrics", "/v1/openapi.json", "/v1/rooms", "/v1/rooms/demo", "/v1/gifts"):
         assert (await site.http.get(path, headers=NO_KEY)).status_code == 200
         assert (await site.http.post(path, headers=NO_KEY)).status_code == 405
@@ -88,7 +88,7 @@ async def test_what_is_not_there(site: Site) -> None:
     assert (response.status_code, error_of(response)) == (405, "method_not_allowed")
 
 
-# --- once ----------------------------------------------------------------------------------------------------------
+# --- repeated writes -----------------------------------------------------------------------------------------------
 async def test_a_top_up_repeated_by_its_id(site: Site) -> None:
     """The first is 201, the same again 200 and a duplicate, something else under that id a conflict."""
     first = await topup(site)
@@ -102,7 +102,7 @@ async def test_a_top_up_repeated_by_its_id(site: Site) -> None:
 
 
 async def test_a_write_repeated_by_its_key(site: Site, another_site: AnotherSite) -> None:
-    """The same key gets the first answer again, from every node; for another request it is a conflict."""
+    """The same key gets the first answer again, on every node; for another request it is a conflict."""
     first = await topup(site, key="k-1")
     again = await topup(await another_site(), key="k-1")
     assert (again.status_code, again.content) == (first.status_code, first.content) == (201, first.content)
@@ -120,7 +120,7 @@ async def test_a_write_repeated_by_its_key(site: Site, another_site: AnotherSite
 
 
 async def test_a_key_at_once(site: Site) -> None:
-    """Of many at the same time one is carried out; the others get its answer or are told that it is under way."""
+    """Of many at the same time one is carried out; the others get its answer, or learn that it is under way."""
     responses = await asyncio.gather(*(topup(site, key="k-1") for _ in range(20)))
     assert {(r.status_code, r.json().get("error", {}).get("reason")) for r in responses} <= {
         (201, None),
@@ -130,8 +130,8 @@ async def test_a_key_at_once(site: Site) -> None:
     assert await site.coins("carol") == 500
 
 
-async def test_a_key_of_what_failed(site: Site) -> None:
-    """An error decides nothing: the same key may try again, with a better body too."""
+async def test_a_key_after_an_error(site: Site) -> None:
+    """An error decides nothing: the same key may try again, with a corrected body too."""
     assert (await topup(site, key="k-1", coins=-1)).status_code == 400
     assert (await topup(site, key="k-1")).status_code == 201
 
@@ -149,8 +149,8 @@ async def test_a_key_whose_request_was_never_finished(site: Site, stores: Stores
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201])
-async def test_keys_that_are_none(site: Site, key: str) -> None:
-    """An empty or endless key is refused before anything is done."""
+async def test_malformed_keys(site: Site, key: str) -> None:
+    """An empty or overlong key is refused before anything is done."""
     response = await topup(site, key=key)
     assert (response.status_code, error_of(response)) == (400, "bad_request")
     assert await site.coins("carol") == 0
@@ -158,7 +158,7 @@ async def test_keys_that_are_none(site: Site, key: str) -> None:
 
 # --- rooms, tokens, wallets, gifts ---------------------------------------------------------------------------------
 async def test_rooms(site: Site) -> None:
-    """A room is made, changed, listed and looked at; what it is not ready for is a conflict."""
+    """A room is created, changed, listed and read; a step that it is not ready for is a conflict."""
     body = {"host": HOST, "title": "Mine", "settings": {"slow_mode_s": 5}}
     made = await site.http.put("/v1/rooms/mine", json=body)
     assert made.status_code == 201
@@ -199,7 +199,7 @@ async def test_rooms(site: Site) -> None:
 
 
 async def test_tokens(site: Site) -> None:
-    """A token lets its person in with name and role, only into its room, and only for its time."""
+    """A token admits its person with name and role, only into its room, and only for its time."""
     body = {"sub": "zoe", "name": "Zoë", "role": "moderator", "room": "demo", "ttl_s": 60}
     token = (await site.http.post("/v1/tokens", json=body)).json()["token"]
     zoe = await site.join("zoe", token=token)
@@ -239,7 +239,7 @@ async def test_development_tokens(site: Site, journal: str, stores: Stores, tmp_
 
 
 async def test_wallets(site: Site) -> None:
-    """A wallet says what it holds; nobody's is empty, not missing."""
+    """A wallet shows its coins; an unknown user's wallet is empty, not missing."""
     alice = await site.join("alice")
     await alice.gift("coffee", 2)
     wallet = (await site.http.get("/v1/wallets/alice")).json()
@@ -262,7 +262,7 @@ async def test_wallets(site: Site) -> None:
 
 
 async def test_the_catalogue(site: Site) -> None:
-    """Every gift that can be sent is in it, at the price that is paid."""
+    """Every gift that can be sent is in it, at the price that is charged."""
     gifts = (await site.http.get("/v1/gifts", headers=NO_KEY)).json()
     assert [set(gift) for gift in gifts] == [
         {"id", "name", "coins", "diamonds", "tier", "streakable", "animation"}
@@ -279,7 +279,7 @@ async def test_the_catalogue(site: Site) -> None:
 
 # --- about itself --------------------------------------------------------------------------------------------------
 async def test_the_openapi_document_names_every_route(site: Site) -> None:
-    """Each route of the API stands in it with its parameters; what needs the key says so; every reference resolves."""
+    """Each route of the API is in it with its parameters; it marks what needs the key; every reference resolves."""
     document = (await site.http.get("/v1/openapi.json", headers=NO_KEY)).json()
     assert document["openapi"].startswith("3.1")
     app: Any = site.server.config.app
@@ -307,7 +307,7 @@ async def test_the_openapi_document_names_every_route(site: Site) -> None:
 
 
 async def test_metrics(site: Site) -> None:
-    """Prometheus reads how many are here and how much was done."""
+    """Prometheus can read how many people are here and how much was done."""
     alice = await site.join("alice")
     await alice.gift()
     await alice.ask("chat.send", text="hi")
@@ -327,7 +327,7 @@ async def test_metrics(site: Site) -> None:
 
 
 async def test_health(site: Site) -> None:
-    """Ready means that newcomers are taken; a draining node is alive and not ready."""
+    """Ready means that newcomers are admitted; a draining node is alive and not ready."""
     assert (await site.http.get("/healthz")).json() == {"status": "ok"}
     ready = (await site.http.get("/readyz")).json()
     assert (ready["status"], ready["room_store"], ready["bus"], ready["wallet_store"]) == ("ready", True, True, True)

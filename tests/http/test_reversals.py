@@ -22,7 +22,7 @@ ENDPOINTS = [
 
 @pytest.fixture
 async def desk(site: Site, stores: Stores) -> AsyncIterator[Desk]:
-    """A desk of the host platform; cleo bought t1 of 100 coins. After the test everything must be sound."""
+    """The host platform's client; cleo bought t1 of 100 coins. After the test the books must be sound."""
     async with a_desk(site, f"unix://{stores.wallet.socket}") as made:
         await made.buy("cleo", 100, "t1")
         await made.journal()
@@ -36,7 +36,7 @@ async def a_journaled_gift(desk: Desk, coins: int = 30, diamonds: int = 15) -> s
 
 
 def error(response: httpx.Response) -> tuple[int, str]:
-    """The status and reason of a response that is an error; its body has one shape."""
+    """The status and reason of an error response; its body has the one shape."""
     body = response.json()
     assert list(body) == ["error"]
     assert body["error"]["message"]
@@ -46,7 +46,7 @@ def error(response: httpx.Response) -> tuple[int, str]:
 
 # --- what is answered ------------------------------------------------------------------------------------------------
 async def test_refund(desk: Desk) -> None:
-    """201 with what moved, and 200 with the same, marked as a duplicate, whenever it is ordered again."""
+    """201 with what moved, and 200 with the same, marked as a duplicate, each time it is repeated."""
     gift = await a_journaled_gift(desk)
     first = await desk.site.http.post(f"/v1/gifts/{gift}/refund", json={"reason": "by mistake"})
     told = {
@@ -66,7 +66,7 @@ async def test_refund(desk: Desk) -> None:
 
 
 async def test_chargeback(desk: Desk) -> None:
-    """The same for a chargeback; the wallet is frozen, and its entries tell the story."""
+    """The same for a chargeback; the wallet is frozen, and its entries show it."""
     gift = await a_journaled_gift(desk)
     async with desk.journaling():
         first = await desk.site.http.post("/v1/topups/t1/chargeback", json={"reason": "the card was stolen"})
@@ -90,7 +90,7 @@ async def test_chargeback(desk: Desk) -> None:
 
 
 async def test_freeze_and_unfreeze(desk: Desk) -> None:
-    """201 with the wallet, 200 for the same order again; a gift is refused on the socket, and taken afterwards."""
+    """201 with the wallet, 200 for the same order again; a gift is refused on the socket, and accepted afterwards."""
     viewer = await desk.site.join("cleo")
     for verb, status in (("freeze", "frozen"), ("unfreeze", "ok")):
         for code in (201, 200):
@@ -123,7 +123,7 @@ BODIES: list[tuple[bytes, int]] = [
 
 
 async def test_bodies(desk: Desk) -> None:
-    """The reason may be left out, the body may not: it may have been lost. What is no order moves nothing."""
+    """The reason is optional. The body is not, because it may have been lost. A malformed order moves nothing."""
     for body, status in BODIES:
         gift = await a_journaled_gift(desk, 2, 1)
         done = await desk.site.http.post(f"/v1/gifts/{gift}/refund", content=body)
@@ -135,7 +135,10 @@ async def test_bodies(desk: Desk) -> None:
 
 
 async def test_a_refund_with_an_offer_of_h2c(desk: Desk) -> None:
-    """The JDK's client offers h2c with its first request: the gift of whom the body names is refunded, and no other."""
+    """The JDK's client offers h2c with its first request.
+
+    The gift of the viewer in the body is refunded, and no other.
+    """
     gift = await desk.give("alice", 30)
     await desk.give("bob", 30, id=gift)
     await desk.journal()
@@ -155,7 +158,7 @@ async def test_freezes_without_an_id(desk: Desk) -> None:
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
-IDS_THAT_ARE_NONE = [
+MALFORMED_IDS = [
     "/v1/gifts/x/refund",
     f"/v1/gifts/{UNKNOWN.upper()}/refund",
     "/v1/gifts/019a0000-0000-4000-8000-000000000000/refund",
@@ -172,9 +175,9 @@ IDS_THAT_ARE_NONE = [
 ]
 
 
-async def test_ids_that_are_none(desk: Desk) -> None:
-    """An id that cannot be one is a bad request, never a look-up; without an id there is nothing at all."""
-    for path in IDS_THAT_ARE_NONE:
+async def test_malformed_ids(desk: Desk) -> None:
+    """A malformed id is a bad request, never a look-up; without an id there is no such address."""
+    for path in MALFORMED_IDS:
         refused = await desk.site.http.post(path, json={"id": "f1"} if "wallets" in path else {})
         assert error(refused) == (400, "bad_request"), path
     for path in ("/v1/gifts//refund", "/v1/gifts/a/b/refund", "/v1/topups//chargeback"):
@@ -200,7 +203,7 @@ async def test_conflict(desk: Desk) -> None:
 
 
 async def test_a_gift_id_of_two_viewers(desk: Desk) -> None:
-    """409 until the order says whose gift is meant; the other's stays as it is."""
+    """409 until the order says which viewer's gift is meant; the other's stays as it is."""
     gift = await desk.give("cleo", 30)
     await desk.buy("dan", 100)
     await desk.give("dan", 20, id=gift)
@@ -215,7 +218,7 @@ async def test_a_gift_id_of_two_viewers(desk: Desk) -> None:
 
 
 async def test_not_yet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the journal stands still the wallet is frozen, and the order is to be repeated; then it is carried out."""
+    """While nothing is journaled the wallet is frozen, and the order must be repeated; then it is carried out."""
     monkeypatch.setattr(limits, "JOURNALED_POLLS", 1)
     for _ in range(2):
         waiting = await desk.site.http.post("/v1/topups/t1/chargeback", json={})
@@ -229,7 +232,7 @@ async def test_not_yet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_journal_away(desk: Desk) -> None:
-    """While the order cannot be written down nothing moves; it says so, and works as soon as it can."""
+    """While the order cannot be written down nothing moves; the answer says so, and the order works once it can."""
     gift = await a_journaled_gift(desk)
     with desk.site.node.engine.begin() as connection:
         connection.execute(text("ALTER TABLE reversals RENAME TO elsewhere"))
@@ -242,7 +245,7 @@ async def test_journal_away(desk: Desk) -> None:
 
 
 async def test_service_key(desk: Desk) -> None:
-    """Only who has the service key may order: not a viewer, not the host of a room."""
+    """Only callers with the service key may order: not a viewer, not the host of a room."""
     viewer, key = desk.site.token("cleo", "host"), desk.site.settings.service_key
     headers = ["", "Bearer", f"Bearer {viewer}", f"Bearer {key}x", f"Bearer {key[:-1]}", f"Basic {key}", key]
     async with httpx.AsyncClient(base_url=desk.site.url) as stranger:
@@ -257,7 +260,7 @@ async def test_service_key(desk: Desk) -> None:
 
 
 async def test_idempotency_key(desk: Desk) -> None:
-    """A repeated Idempotency-Key gets the first answer again, but for errors; another order under it is a conflict."""
+    """A repeated Idempotency-Key gets the first answer again, except errors; another order under it is a conflict."""
     gift, key = await desk.give("cleo", 30), {"Idempotency-Key": new_gift_id()}
     path = f"/v1/gifts/{gift}/refund"
     assert error(await desk.site.http.post(path, json={}, headers=key)) == (404, "not_found")
@@ -272,7 +275,7 @@ async def test_idempotency_key(desk: Desk) -> None:
 
 
 async def test_described(site: Site) -> None:
-    """Every one of these orders stands in the OpenAPI document."""
+    """Every one of these orders is in the OpenAPI document."""
     paths = (await site.http.get("/v1/openapi.json")).json()["paths"]
     for path in (
         "gifts/{gift}/refund",

@@ -1,4 +1,4 @@
-"""The host platform's desk: it sells coins and orders reversals; and the sums that must come out right after each."""
+"""The host platform's desk sells coins and orders reversals. Afterwards it checks that all sums are right."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ Gift = tuple[str, str]  # its viewer and its id
 
 
 class Desk:
-    """A site whose journal moves when the test says so. `money` is the wallet store, seen past every wire."""
+    """A site whose journal moves only when the test says so. `money` connects to the wallet store, past every wire."""
 
     def __init__(self, site: Site, drain: Drain, money: Store) -> None:
         self.site = site
@@ -35,7 +35,7 @@ class Desk:
 
     # --- money in and out ----------------------------------------------------------------------------------------
     async def buy(self, user: str, coins: int, id: str | None = None) -> str:
-        """Coins that a person bought; the top-up's id."""
+        """A person buys coins. Returns the top-up's id."""
         id = id or f"t-{new_gift_id()}"
         assert not (await self.site.node.purchases.top_up(user, TopUp(id, coins, "test"))).duplicate
         return id
@@ -43,7 +43,7 @@ class Desk:
     async def give(
         self, user: str, coins: int, diamonds: int | None = None, *, to: str = "ann", id: str | None = None
     ) -> str:
-        """A gift that is paid; its id."""
+        """A person sends a gift, which is paid. Returns its id."""
         spend = a_gift(user, coins, diamonds=diamonds, creator=to, id=id)
         assert not (await self.site.node.wallet.spend(spend)).duplicate
         return spend.gift_id
@@ -52,13 +52,13 @@ class Desk:
         return await (site or self.site).node.refunds.refund(gift_id, "a test")
 
     async def charge_back(self, topup_id: str, site: Site | None = None) -> Reversed:
-        """A chargeback while the journal moves: it waits for it."""
+        """Order a chargeback while the journal moves, because a chargeback waits for the journal."""
         await self.journal()
         async with self.journaling():
             return await (site or self.site).node.chargebacks.charge_back(topup_id, "a test")
 
     async def outcome(self, order: Any) -> str:
-        """What came of an order, in words: `done`, `duplicate`, or why not."""
+        """What an order led to, in a word: `done`, `duplicate`, or the reason against it."""
         try:
             async with asyncio.timeout(WAIT_S * 3):
                 done = await order
@@ -76,13 +76,13 @@ class Desk:
 
     # --- the journal ---------------------------------------------------------------------------------------------
     async def journal(self) -> None:
-        """Move all that is in the log into the journal."""
+        """Move everything in the log into the journal."""
         while await self.drain.drain_once():
             pass
 
     @contextlib.asynccontextmanager
     async def journaling(self) -> AsyncIterator[None]:
-        """The journal moves by itself, as in its own process."""
+        """The journal moves in the background until the block ends, as in its own process."""
         stopping = asyncio.Event()
         task = asyncio.create_task(self.drain.run(stopping))
         try:
@@ -92,7 +92,7 @@ class Desk:
             await task
 
     async def forget(self) -> None:
-        """The store's receipts are gone, as after the time that they are kept."""
+        """Delete the store's receipts, as if their time were over."""
         receipts = [key async for key in self._keys(b"k")]
         assert receipts
         await self.money.call("DEL", *receipts)
@@ -107,7 +107,7 @@ class Desk:
             return list(connection.execute(query))
 
     def earned(self, creator: str) -> int:
-        """Diamonds of a creator that stand, by the journal's postings."""
+        """The diamonds that a creator has earned, by the journal's postings."""
         account = f"creator:{creator}"
         query = select(func.sum(postings.c.amount)).where(postings.c.account == account, postings.c.asset == "diamonds")
         return int(self.rows(query)[0][0] or 0)
@@ -116,9 +116,9 @@ class Desk:
         """Every order's state."""
         return {(row.kind, row.ref): row.state for row in self.rows(select(reversals))}
 
-    # --- what must hold after everything ---------------------------------------------------------------------------
+    # --- what must be true at the end ------------------------------------------------------------------------------
     async def assert_sound(self) -> Report:
-        """Nothing lost, doubled or made up: by the audit, by the postings, by the lots, and by each thing's price."""
+        """Nothing is lost, doubled or invented: by the audit, the postings, the lots, and each price."""
         await self.journal()
         aside = [(row.partition, row.reason) for row in self.rows(select(quarantine))]
         assert not aside, aside
@@ -143,8 +143,8 @@ class Desk:
         assert not negative, negative
 
     def _assert_reversed_once(self) -> None:
-        """No gift is given back beyond its price, and a chargeback takes what its top-up brought, no more, no less."""
-        prices: dict[Gift, tuple[int, int]] = {}  # two viewers may use one id: each has a gift of that name
+        """No gift gives back more than its price; a chargeback takes exactly what its top-up brought."""
+        prices: dict[Gift, tuple[int, int]] = {}  # two viewers may use the same gift id
         taken: Counter[Gift] = Counter()
         diamonds: Counter[Gift] = Counter()
         bought: dict[str, int] = {}
@@ -167,7 +167,7 @@ class Desk:
         assert not beyond, f"given back more than once: {beyond}"
 
     def _parts_of(self, chargeback: Any) -> list[dict[str, Any]]:
-        """What a chargeback took gift by gift; its entry has the sum of each creator, once."""
+        """What a chargeback took, gift by gift; its ledger entry has one sum for each creator."""
         where = reversals.c.kind == "chargeback", reversals.c.ref == chargeback.ref
         [order] = self.rows(select(reversals).where(*where))
         parts: list[dict[str, Any]] = json.loads(order.body)["reversed"]
@@ -179,7 +179,7 @@ class Desk:
         return parts
 
     async def _assert_wallets(self) -> None:
-        """A wallet, its position and its lots say the same."""
+        """Each wallet, its position in the journal and its lots have the same balance."""
         for row in self.rows(select(positions).where(positions.c.account.like("viewer:%"))):
             user = row.account.removeprefix("viewer:")
             query = select(entries).where(entries.c.user_id == user).order_by(entries.c.epoch, entries.c.n)
@@ -190,7 +190,7 @@ class Desk:
 
 @contextlib.asynccontextmanager
 async def a_desk(site: Site, money: str) -> AsyncIterator[Desk]:
-    """A desk at a site; at the end everything must be sound. `money` is the wallet store's own address."""
+    """A desk at a site; everything must be sound at the end. `money` is the wallet store's own address."""
     store = Store("wallet", money)
     await store.start()
     await store.wait_up(WAIT_S)

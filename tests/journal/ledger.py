@@ -1,4 +1,4 @@
-"""What the journal's tests share: money that moves, rows to look at, entries that no script would write."""
+"""What the journal's tests share: gifts and top-ups, rows to look at, and entries that no script of ours writes."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ def rows(engine: Engine, table: Table, *where: Any) -> list[Any]:
 
 
 async def drained(drain: Drain) -> int:
-    """Drain to the end; how many entries that were."""
+    """Drain to the end. Returns the number of entries."""
     moved = 0
     while last := await drain.drain_once():
         moved += last
@@ -29,13 +29,13 @@ async def drained(drain: Drain) -> int:
 
 
 async def broadcast_of(site: Site, room: str = "demo") -> str | None:
-    """The broadcast that is on in a room, or was the last."""
+    """The broadcast that is on in a room, or its last one."""
     found = await site.node.history.store.call("HGET", keys.room(room, keys.META), "broadcast")
     return found.decode() if isinstance(found, bytes) else None
 
 
 async def pay(site: Site, viewer: str, coins: int, **fields: Any) -> str:
-    """Pay a gift of which no room hears: as if the node had died right after. It is of the broadcast that is on."""
+    """Pay a gift of the current broadcast without showing it in the room, as if the node had died right after."""
     if "broadcast" not in fields:
         fields["broadcast"] = await broadcast_of(site, fields.get("room", "demo"))
     gift = a_gift(viewer, coins, **fields)
@@ -51,7 +51,7 @@ async def some_money(site: Site, gifts: int = 20) -> None:
 
 
 def log_ids(stores: Stores) -> set[tuple[int, int, int]]:
-    """What the wallet store's logs have: partition, epoch, number."""
+    """The ids of all entries in the wallet store's logs: partition, epoch, number."""
     found = set()
     with stores.wallet.client() as look:
         for partition in range(limits.WALLET_PARTITIONS):

@@ -1,4 +1,4 @@
-"""The audit beside a drain at full load: no false alarm, a real difference found, and a way back from an alarm."""
+"""The audit beside a drain at full load: no false alarm, a real difference is found, and an alarm can be undone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +16,7 @@ from tests.journal.desk import Desk, a_desk
 from tests.money import a_gift
 from tests.site import Site
 
-AUDITS = 10  # at least, and as many as there is time for: each takes longer than the one before
+AUDITS = 10  # at least; more if time allows, as each takes longer than the one before
 AUDITS_S = 3.0
 GIVERS = 8
 
@@ -43,7 +43,7 @@ async def _until(stopping: asyncio.Event, act: Callable[[], Awaitable[object]]) 
 
 
 async def test_no_alarm_beside_a_drain_at_full_load(desk: Desk, audit: Audit) -> None:
-    """Every audit reads one moment of the journal: a commit of the drain between two of its statements is not seen."""
+    """Each audit reads a single moment of the journal, so commits of the drain between its statements do not matter."""
     givers = [f"giver{n}" for n in range(GIVERS)]
     for giver in givers:
         await desk.buy(giver, 1_000_000)
@@ -65,7 +65,7 @@ async def test_no_alarm_beside_a_drain_at_full_load(desk: Desk, audit: Audit) ->
 
 
 async def test_statements_of_a_reader_see_one_moment(desk: Desk) -> None:
-    """What is written between two statements of one transaction is in neither of them."""
+    """A reader's transaction does not see what is written between two of its statements."""
     engine = desk.site.node.engine
     with reading(engine).connect() as connection:
         before = connection.execute(select(watermarks)).all()
@@ -78,7 +78,7 @@ async def test_statements_of_a_reader_see_one_moment(desk: Desk) -> None:
 
 
 async def test_a_reader_cannot_write_on_postgresql(desk: Desk) -> None:
-    """Isolation is said: REPEATABLE READ READ ONLY for who reads, READ COMMITTED for who writes."""
+    """Readers use REPEATABLE READ READ ONLY, writers READ COMMITTED."""
     engine = desk.site.node.engine
     if engine.dialect.name == "sqlite":
         return
@@ -89,33 +89,33 @@ async def test_a_reader_cannot_write_on_postgresql(desk: Desk) -> None:
         assert tuple(connection.execute(text(shown)).one()) == ("read committed", "off")
 
 
-async def _spoil(desk: Desk, user: str, by: int) -> None:
-    """One changed number in the journal, as a hand or a disk would change it."""
+async def _corrupt(desk: Desk, user: str, by: int) -> None:
+    """Change one number in the journal, as a person or a bad disk might."""
     with desk.site.node.engine.begin() as connection:
         where = positions.c.account == f"viewer:{user}"
         connection.execute(update(positions).where(where).values(balance=positions.c.balance + by))
 
 
 async def test_a_real_difference_is_found_and_freezes_only_when_told(desk: Desk, audit: Audit, repair: Repair) -> None:
-    """The command only looks; `--freeze` sets the partition aside, and that one alone."""
+    """The command only reports; with `--freeze` it freezes the wrong partition, and no other."""
     await desk.buy("cleo", 100)
     await desk.journal()
-    await _spoil(desk, "cleo", 7)
+    await _corrupt(desk, "cleo", 7)
     partition = keys.partition_of("cleo")
     report = await audit.run()
     assert {wrong.partition for wrong in report.wrong} == {partition}
     assert desk.rows(select(quarantine)) == []
     await audit.run(freeze=True)
     assert [row.partition for row in desk.rows(select(quarantine))] == [partition]
-    await _spoil(desk, "cleo", -7)
+    await _corrupt(desk, "cleo", -7)
     await repair.thaw(partition)
 
 
 async def test_a_false_alarm_has_a_way_back(desk: Desk, repair: Repair) -> None:
-    """A partition that holds goes on after a thaw, with what was paid before it stood still."""
+    """After a thaw a correct partition goes on, with what was paid before it was frozen."""
     await desk.buy("cleo", 100)
     await desk.journal()
-    await desk.give("cleo", 10)  # paid, and not journaled when the alarm comes
+    await desk.give("cleo", 10)  # paid, but not journaled yet when the alarm comes
     partition = keys.partition_of("cleo")
     with desk.site.node.engine.begin() as connection:
         row = {"partition": partition, "epoch": 0, "n": 0, "reason": "audit: coins: a false alarm", "body": ""}
@@ -136,8 +136,8 @@ async def test_a_false_alarm_has_a_way_back(desk: Desk, repair: Repair) -> None:
         await repair.thaw(partition)
 
 
-async def test_a_partition_that_does_not_hold_stays_frozen(desk: Desk, audit: Audit, repair: Repair) -> None:
-    """A thaw looks again first, in the journal and in the store."""
+async def test_a_wrong_partition_stays_frozen(desk: Desk, audit: Audit, repair: Repair) -> None:
+    """A thaw first compares the journal with the store again."""
     await desk.buy("cleo", 100)
     await desk.journal()
     partition = keys.partition_of("cleo")
@@ -154,7 +154,7 @@ async def test_a_partition_that_does_not_hold_stays_frozen(desk: Desk, audit: Au
 
 
 async def test_a_thaw_looks_at_every_wallet(desk: Desk, repair: Repair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also at those behind the first window of an audit."""
+    """A thaw also checks wallets that an audit's first window does not reach."""
     monkeypatch.setattr(limits, "AUDIT_WALLETS", 2)
     partition = keys.partition_of("cleo")
     others = [f"u{n}" for n in range(2_000) if keys.partition_of(f"u{n}") == partition][:7]
@@ -171,7 +171,7 @@ async def test_a_thaw_looks_at_every_wallet(desk: Desk, repair: Repair, monkeypa
 
 
 async def test_a_running_journal_thaws_what_it_froze(desk: Desk) -> None:
-    """Whoever deletes the row may be overtaken by the journal's last freeze: the next round ends it."""
+    """The journal may freeze once more after the row is deleted; its next round thaws the partition."""
     await desk.buy("cleo", 100)
     partition = keys.partition_of("cleo")
     with desk.site.node.engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""The drain: every entry once and in order, in double entry and one chain, whoever else drains or dies."""
+"""The drain: every entry once and in order, in double entry and one hash chain, even if drains die or compete."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ from tests.site import Site
 
 
 async def test_everything_is_journaled_once(site: Site, stores: Stores) -> None:
-    """Each entry of each partition becomes one row with the log's own id; again there is nothing to do."""
+    """Each entry becomes one row with the log's own id; a second drain has nothing to do."""
     await some_money(site)
     async with site.draining() as drain:
         moved = await drained(drain)
@@ -46,7 +46,7 @@ async def test_everything_is_journaled_once(site: Site, stores: Stores) -> None:
 
 
 async def test_double_entry(site: Site, stores: Stores) -> None:
-    """Each entry's postings sum to zero in each asset, and an account's to what the wallet store has."""
+    """The postings of an entry sum to zero in each asset; an account's sum to what the wallet store holds."""
     await some_money(site)
     async with site.draining() as drain:
         await drained(drain)
@@ -68,7 +68,7 @@ async def test_double_entry(site: Site, stores: Stores) -> None:
 
 
 async def test_the_chain(site: Site) -> None:
-    """Each row's hash is of the one before and of everything that the row says, as it has always been made."""
+    """A row's hash covers the hash before it and everything in the row. This format must never change."""
     await some_money(site)
     async with site.draining() as drain:
         await drained(drain)
@@ -84,7 +84,7 @@ async def test_the_chain(site: Site) -> None:
 
 @contextlib.contextmanager
 def away(site: Site, table: str) -> Iterator[None]:
-    """While a table has another name nothing of it can be read or written."""
+    """Rename a table, so that nothing can read or write it until the block ends."""
 
     def rename(of: str, to: str) -> None:
         with site.node.engine.begin() as connection:
@@ -97,7 +97,7 @@ def away(site: Site, table: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("table", ["entries", "postings", "watermarks", "positions"])
 async def test_rows_and_watermark_move_together(site: Site, stores: Stores, table: str) -> None:
-    """When anything of it cannot be written nothing is, and all of it is when it can."""
+    """If one table cannot be written, none is; once all can be, everything is written."""
     await some_money(site)
     async with site.draining() as drain:
         with away(site, table), pytest.raises(SQLAlchemyError):
@@ -109,7 +109,7 @@ async def test_rows_and_watermark_move_together(site: Site, stores: Stores, tabl
 
 @pytest.mark.parametrize("table", ["entries", "postings"])
 async def test_what_is_journaled_stays(site: Site, table: str) -> None:
-    """Entries and postings cannot be changed or removed, by anybody who has the database's name and password."""
+    """Nobody can change or remove entries and postings, not even with the database's password."""
     await some_money(site, 3)
     async with site.draining() as drain:
         await drained(drain)
@@ -125,7 +125,7 @@ async def test_what_is_journaled_stays(site: Site, table: str) -> None:
 
 # --- two drains ----------------------------------------------------------------------------------------------------
 async def test_two_drains_at_once(site: Site, stores: Stores) -> None:
-    """Of two drains one loses each round; nothing is journaled twice, set aside or left out."""
+    """One of two drains loses each round; nothing is journaled twice, set aside or left out."""
     await some_money(site, 3)
     async with site.draining() as first, site.draining() as second:
 
@@ -143,10 +143,10 @@ async def test_two_drains_at_once(site: Site, stores: Stores) -> None:
 
 @pytest.mark.parametrize("remembers", [None, True, False])
 async def test_a_drain_that_was_overtaken(site: Site, stores: Stores, remembers: bool | None) -> None:
-    """A drain that has read, and writes after another has written the same and more, sets nothing aside."""
+    """Another drain writes the same entries and more before this one does: nothing is set aside."""
     await some_money(site, 3)
     async with site.draining() as slow, site.draining() as quick:
-        if remembers is not None:  # whether it has the balances from a round before
+        if remembers is not None:  # does it remember balances from an earlier round?
             await drained(slow if remembers else quick)
             await some_money(site, 3)
         marks, before = slow._ledger.marks(), slow.journaled
@@ -154,7 +154,9 @@ async def test_a_drain_that_was_overtaken(site: Site, stores: Stores, remembers:
         assert batch is not None
         await some_money(site, 6)
         await drained(quick)
-        with contextlib.nullcontext() if remembers is None else pytest.raises(LostRace):  # a first mark is inserted
+        with (
+            contextlib.nullcontext() if remembers is None else pytest.raises(LostRace)
+        ):  # the first watermark is an INSERT, so no race is lost
             assert await slow._write(batch, {}) is None
         assert slow.journaled == before
         assert rows(site.node.engine, quarantine) == []
@@ -165,7 +167,7 @@ async def test_a_drain_that_was_overtaken(site: Site, stores: Stores, remembers:
 
 @pytest.mark.parametrize("kept", [limits.POSITIONS_KEPT_MAX, 0])
 async def test_drains_that_take_turns(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
-    """What a drain remembers of balances is forgotten where another has moved them since."""
+    """A drain forgets the balances it remembers when another drain has changed them."""
     monkeypatch.setattr(limits, "POSITIONS_KEPT_MAX", kept)
     async with site.draining() as first, site.draining() as second:
         for drain in (first, second, first, first, second):
@@ -176,7 +178,7 @@ async def test_drains_that_take_turns(site: Site, stores: Stores, monkeypatch: p
 
 
 async def test_a_round_that_was_rolled_back(site: Site, stores: Stores) -> None:
-    """Balances that moved along with a transaction that failed are forgotten with it."""
+    """When a transaction fails, the drain forgets the balances that it changed."""
     async with site.draining() as drain:
         await some_money(site, 6)
         await drained(drain)
@@ -190,12 +192,12 @@ async def test_a_round_that_was_rolled_back(site: Site, stores: Stores) -> None:
 
 
 async def test_balances_that_could_not_be_read(site: Site, stores: Stores) -> None:
-    """They are read again, and not taken for none."""
+    """They are read again, instead of being taken as zero."""
     await some_money(site, 3)
     async with site.draining() as drain:
         await drained(drain)
     await some_money(site, 3)
-    async with site.draining() as drain:  # another, which knows none
+    async with site.draining() as drain:  # a new drain, which remembers no balances
         with away(site, "positions"), pytest.raises(SQLAlchemyError):
             await drain.drain_once()
         await drained(drain)
@@ -203,10 +205,10 @@ async def test_balances_that_could_not_be_read(site: Site, stores: Stores) -> No
     assert rows(site.node.engine, quarantine) == []
 
 
-# --- a backlog: while a round is written the next is prepared ---------------------------------------------------------
+# --- a backlog: the next round is prepared while one is written -------------------------------------------------------
 @pytest.fixture
 def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a few gifts are a backlog of many rounds, and a round is several statements and a rest."""
+    """Small limits, so that a few gifts make a backlog of many rounds, and a round takes several statements."""
     monkeypatch.setattr(limits, "DRAIN_BATCH", 2)
     monkeypatch.setattr(limits, "SQLITE_ROWS", 3)
 
@@ -214,7 +216,7 @@ def small_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_rounds")
 @pytest.mark.parametrize("rounds", [1, 2, 3, limits.DRAIN_ROUNDS_MAX])
 async def test_a_backlog(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
-    """It is journaled once, whether the rounds end with it or before."""
+    """It is journaled once, whether or not the call's rounds are enough for all of it."""
     monkeypatch.setattr(limits, "DRAIN_ROUNDS_MAX", rounds)
     await some_money(site, 40)
     async with site.draining() as drain:
@@ -227,7 +229,7 @@ async def test_a_backlog(site: Site, stores: Stores, monkeypatch: pytest.MonkeyP
 @pytest.mark.usefixtures("small_rounds")
 @pytest.mark.parametrize("fails", [1, 2, 3, 5])
 async def test_a_round_of_a_backlog_fails(site: Site, stores: Stores, fails: int) -> None:
-    """What was written before it stays; what was prepared behind it is not written, but read again."""
+    """Rounds written before it stay; the round prepared after it is not written, but read again."""
     await some_money(site, 40)
     seen = 0
 
@@ -252,20 +254,20 @@ async def test_a_round_of_a_backlog_fails(site: Site, stores: Stores, fails: int
 
 @pytest.mark.usefixtures("small_rounds")
 async def test_a_stop_in_a_backlog(site: Site, stores: Stores) -> None:
-    """It does not wait for the end of it: the round that is written, and one more."""
+    """A stop does not wait for the whole backlog: only for the current round and one more."""
     await some_money(site, 60)
     async with site.draining() as drain:
         stopping = asyncio.Event()
         written = drain._ledger.write
 
         def write(batch: Batch) -> int:
-            stopping.set()  # as a signal would, of which the loop hears
+            stopping.set()  # as a signal handler would
             return written(batch)
 
         drain._ledger.write = write  # type: ignore[method-assign]
         await drain.run(stopping)
         most = max(Counter(partition for partition, _, _ in log_ids(stores)).values())
-        assert most > 6  # so that two rounds more are not the end
+        assert most > 6  # so two more rounds do not finish the backlog
         assert {row.n for row in rows(site.node.engine, entries)} <= set(range(6))
         assert 0 < drain.journaled < len(log_ids(stores))
 
@@ -274,7 +276,7 @@ async def test_a_stop_in_a_backlog(site: Site, stores: Stores) -> None:
 async def test_the_store_goes_in_the_middle_of_a_backlog(
     site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The round that was being written is counted; the next begins where it ended."""
+    """The round that was being written counts; the next one begins where it ended."""
     await some_money(site, 40)
     async with site.draining() as drain:
         read, reads = drains.read_logs, 0
@@ -296,7 +298,7 @@ async def test_the_store_goes_in_the_middle_of_a_backlog(
 
 
 async def test_any_text_is_journaled_as_it_is(site: Site) -> None:
-    """Tabs, backslashes, quotes and other scripts come through both databases' ways of writing many rows."""
+    """Tabs, backslashes, quotes and other scripts survive both databases' bulk inserts."""
     source = "a\\b\t\n\r\\N\\. 'quoted' \"double\" %s :name ✓"
     await site.node.purchases.top_up("alice", TopUp("order-1", 500, source))
     async with site.draining() as drain:
@@ -307,7 +309,7 @@ async def test_any_text_is_journaled_as_it_is(site: Site) -> None:
 
 
 async def test_draining_to_the_end(site: Site, stores: Stores) -> None:
-    """A drain that is told to stop moves what is in the log first."""
+    """A drain that is told to stop first moves what is in the log."""
     stopping = asyncio.Event()
     async with site.draining() as drain:
         running = asyncio.create_task(drain.run(stopping))

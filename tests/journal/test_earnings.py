@@ -1,4 +1,4 @@
-"""What creators have earned, and the audit's figures in the metrics."""
+"""What creators have earned, and the results of the audit in the metrics."""
 
 import pytest
 
@@ -22,14 +22,14 @@ from tests.site import WAIT_S, Site
     ],
 )
 def test_reversals_eat_pending_first(credited: int, unripe: int, reversed_: int, split: tuple[int, int, int]) -> None:
-    """Then what is available, then they are debt; nothing is lost on the way."""
+    """Reversals take pending diamonds first, then available ones; the rest is debt. Nothing is lost."""
     told = figures("creator", credited, unripe, reversed_)
     assert (told.pending, told.available, told.debt) == split
     assert told.pending + told.available - told.debt == credited - reversed_
 
 
 async def test_gifts_ripen(site: Site) -> None:
-    """A journaled gift is pending, after its time it is available; a refund takes it back from what is pending."""
+    """A journaled gift is pending at first and available later; a refund takes it from the pending ones."""
     alice = await site.join("alice")
     gift = await alice.gift("crown", 1)
     await alice.gift("coffee", 1)
@@ -48,7 +48,7 @@ async def test_gifts_ripen(site: Site) -> None:
 
 
 async def test_the_audit_is_told(site: Site) -> None:
-    """The newest audit stands at /v1/audit and in the metrics."""
+    """The newest audit is at /v1/audit and in the metrics."""
     assert (await site.http.get("/v1/audit")).status_code == 404
     assert "liveroom_audit_ok -1.0" in (await site.http.get("/metrics")).text
     async with site.draining() as drain:

@@ -1,4 +1,4 @@
-"""Every kind of ledger entry, once through everything: drained, audited, replayed into an empty store, compared."""
+"""Every kind of ledger entry goes through everything once: drain, audit, replay into an empty store, comparison."""
 
 import ast
 import re
@@ -31,9 +31,9 @@ async def desk(site: Site) -> AsyncIterator[Desk]:
         yield made
 
 
-# --- an entry of each kind: what makes it ----------------------------------------------------------------------------
+# --- what makes an entry of each kind --------------------------------------------------------------------------------
 async def _opened(_desk: Desk) -> None:
-    """The node's start was enough."""
+    """The node's start has written one."""
 
 
 async def _topped_up(desk: Desk) -> None:
@@ -82,7 +82,7 @@ SAMPLES: dict[str, Sample] = {
 
 
 def _state(stores: Stores) -> dict[str, Any]:
-    """What the wallet store holds, but for what every opening changes: the epoch, on whom, and its marker."""
+    """What the wallet store holds, without what each opening changes: epoch, process, and its marker."""
     found: dict[str, Any] = {}
     with stores.wallet.client() as look:
         for key in look.keys("*"):
@@ -101,7 +101,7 @@ def _state(stores: Stores) -> dict[str, Any]:
 async def test_a_kind_through_everything(
     desk: Desk, stores: Stores, another_site: Callable[[], Awaitable[Site]], name: str
 ) -> None:
-    """The journal takes it, store and journal agree, and an empty store gets all of its effects back."""
+    """The journal takes it, store and journal agree, and an empty store gets all its effects back."""
     kind, engine, clock = KINDS[name], desk.site.node.engine, desk.site.node.clock
     await SAMPLES[name](desk)
     await desk.assert_sound()
@@ -117,17 +117,17 @@ async def test_a_kind_through_everything(
     assert after == before
     assert (await Audit(engine, desk.money, clock).run()).wrong == []
     await desk.money.call("HSET", keys.wallet_meta(row.partition), "frozen", "1")
-    await Repair(engine, desk.money, clock).thaw(row.partition)  # which compares once more
+    await Repair(engine, desk.money, clock).thaw(row.partition)  # a thaw compares once more
     await desk.assert_sound()
 
 
 def test_every_kind_has_its_sample() -> None:
-    """A new kind comes with a sample here."""
+    """A new kind needs a sample here."""
     assert SAMPLES.keys() == KINDS.keys()
 
 
 def test_the_table_is_whole() -> None:
-    """Each row names what exists: its body, the script that writes it, the table of its orders, totals and effects."""
+    """Each row names things that exist: body, script, table of orders, totals and effects."""
     scripts = {path.stem for path in (ROOT / "server/store/lua").glob("*.lua")}
     assert {kind.body for kind in KINDS.values()} == KIND_OF.keys()
     assert len(KIND_OF) == len(KINDS)
@@ -144,7 +144,7 @@ def test_the_table_is_whole() -> None:
 
 
 def test_no_kind_is_spelled_elsewhere() -> None:
-    """Nobody decides by a kind's name: what is to be done stands in the table."""
+    """No code decides by a kind's name: the table says what to do."""
     spelled = [
         f"{name_of(path)}:{node.lineno} {node.value}"
         for path in sources("server/journal", "server/money", "server/orders", "server/processes", "server/store")

@@ -1,4 +1,4 @@
-"""Daily limits after a store has lost everything: the journal gives back what viewers ordered, and what they spent."""
+"""Daily limits after a store has lost everything: the journal restores viewers' limits, and what they spent."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -28,14 +28,14 @@ async def limit(desk: Desk, user: str, coins: int | None) -> dict[str, Any]:
 
 
 async def held(desk: Desk, user: str) -> list[bytes | None]:
-    """All that the store has of a viewer's limit and day."""
+    """What the store holds about a viewer's limit and day."""
     names = ("limit", "next_limit", "next_day", "day", "spent")
     found: list[bytes | None] = await desk.money.call("HMGET", keys.wallet(user), *names)
     return found
 
 
 async def test_the_store_lost_everything(desk: Desk, another_site: AnotherSite) -> None:
-    """Limits that hold, that come and that were lifted, and what was given today, are as they were."""
+    """Current, coming and lifted limits, and today's spending, are as they were."""
     users = ("lowered", "raised", "lifted", "spent", "none")
     for user in users:
         await desk.buy(user, 1_000)
@@ -63,7 +63,7 @@ async def test_the_store_lost_everything(desk: Desk, another_site: AnotherSite) 
 
 
 async def test_an_older_copy_of_the_store(desk: Desk, another_site: AnotherSite) -> None:
-    """A store that lost its tail gets what came after: the newest order holds, each gift counts once."""
+    """A store that lost its newest entries gets them back: the newest limit applies, each gift counts once."""
     await desk.buy("cleo", 1_000)
     await limit(desk, "cleo", 100)
     await desk.give("cleo", 20)

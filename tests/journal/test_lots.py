@@ -1,4 +1,4 @@
-"""Lots: every coin of a top-up is left or stands for a gift, oldest first, and goes back to where it came from."""
+"""Lots: each coin of a top-up is left or spent on a gift, oldest first, and returns to the lot it came from."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from server.journal.lots import Lots, Part
 
 
 def entry(kind: str, ref: str, coins: int = 0, diamonds: int = 0, creator: str | None = None) -> Any:
-    """A journal row as far as lots look at it."""
+    """A journal row, as far as lots need it."""
     room = None if creator is None else f"{creator}s-room"
     return SimpleNamespace(kind=kind, ref=ref, coins=coins, diamonds=diamonds, creator_id=creator, room_id=room)
 
@@ -140,7 +140,7 @@ SHARES = [
 
 @pytest.mark.parametrize(("coins", "diamonds", "first", "shares"), SHARES)
 def test_diamonds_of_a_part(coins: int, diamonds: int, first: int, shares: tuple[int, ...]) -> None:
-    """A part of a gift bears the diamonds in proportion, rounded down: never more than the creator got."""
+    """A part of a gift has its share of the diamonds, rounded down, so parts never exceed the whole."""
     lots = Lots().take([bought("t1", first), bought("t2", 1_000_000_000), gave("g1", coins, diamonds, "bea")])
     parts = [*lots.parts_of("t1"), *lots.parts_of("t2")]
     paid = (first, coins - first)[: len(shares)]
@@ -148,7 +148,7 @@ def test_diamonds_of_a_part(coins: int, diamonds: int, first: int, shares: tuple
 
 
 def test_paid_by() -> None:
-    """Coins of a gift stand until it is refunded, or for the share whose top-up is charged back."""
+    """A gift's coins count until it is refunded, except the share whose top-up is charged back."""
     lots = Lots().take([bought("t1", 100), bought("t2", 100), gave("g1", 130), gave("g2", 20)])
     assert (lots.paid_by("g1"), lots.paid_by("g2")) == (130, 20)
     lots.take([charged_back("t1"), refunded("g2")])
@@ -157,20 +157,20 @@ def test_paid_by() -> None:
 
 @pytest.mark.parametrize("coins", [101, 1_000])
 def test_more_than_was_bought(coins: int) -> None:
-    """A journal that spends what nobody bought is not folded over in silence."""
+    """A journal that spends more than was bought is an error, not a silent result."""
     with pytest.raises(ValueError, match="g1"):
         Lots().take([bought("t1", 100), gave("g1", coins)])
 
 
 def test_unknown_topup() -> None:
-    """There are no parts of a top-up that the wallet never had."""
+    """A top-up that the wallet never had has no parts."""
     with pytest.raises(KeyError):
         Lots().take([bought("t1", 100)]).parts_of("t2")
 
 
 # --- any history -----------------------------------------------------------------------------------------------------
 class Model:
-    """A wallet coin by coin: each coin knows its top-up, and is held, stands for a gift, or is gone."""
+    """A wallet coin by coin: each coin knows its top-up, and is held, spent on a gift, or gone."""
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
@@ -232,7 +232,7 @@ STEPS = st.one_of(
 
 @given(st.lists(STEPS, max_size=40))
 def test_any_history(steps: list[tuple[Any, ...]]) -> None:
-    """After any history lots say of every coin what a wallet kept coin by coin says, at every step."""
+    """At every step of any history, lots agree with a wallet that is kept coin by coin."""
     model, lots = Model(), Lots()
     for name, *args in steps:
         known = len(model.rows)
@@ -251,7 +251,7 @@ def test_any_history(steps: list[tuple[Any, ...]]) -> None:
 
 @given(st.lists(STEPS, max_size=40))
 def test_diamonds_of_any_history(steps: list[tuple[Any, ...]]) -> None:
-    """All chargebacks together never take more diamonds of a gift than it brought, nor coins that it did not cost."""
+    """All chargebacks together take no more from a gift than its diamonds and its price."""
     model, lots, taken = Model(), Lots(), Counter[str]()
     for name, *args in steps:
         known, gone = len(model.rows), set(model.gone)

@@ -1,4 +1,4 @@
-"""What does not fit is set aside: it stops its own partition, and nobody else."""
+"""An entry that does not fit is set aside: it stops its own partition, and no other."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,15 +36,15 @@ ON_POSTGRESQL = ("a balance that does not follow", "a gift that is journaled alr
     indirect=["journal"],
 )
 @pytest.mark.parametrize("batch", [2, limits.DRAIN_BATCH])
-async def test_what_does_not_fit_stops_its_partition_alone(
+async def test_a_misfit_stops_only_its_partition(
     site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch, misfit: str, batch: int
 ) -> None:
-    """It is set aside and money stands still there, in the store too; the others go on, and the drain does not die."""
+    """It is set aside and its partition frozen, in the store too; the others and the drain go on."""
     for person in ("alice", "mallory"):
         await site.give_coins(person, 100)
     paid = await pay(site, "mallory", 10)
     forged(stores, "mallory", MISFITS[misfit](paid), 9 if misfit == "a number that was left out" else None)
-    for person in ("mallory", "mallory", "mallory", "alice"):  # what comes behind it is not read
+    for person in ("mallory", "mallory", "mallory", "alice"):  # the entries after it are not read
         await pay(site, person, 10)
     monkeypatch.setattr(limits, "DRAIN_BATCH", batch)
     async with site.draining() as drain:

@@ -1,4 +1,4 @@
-"""No request waits for ever on SQL: locks, stopped servers, forgotten transactions; and nothing of a session stays."""
+"""No request waits forever on SQL: locks, stopped servers, open transactions. And a session keeps no state."""
 
 import asyncio
 import os
@@ -18,12 +18,12 @@ from tests.postgres import Journals
 from tests.site import Site
 
 MakeSite = Callable[..., Awaitable[Site]]
-ANSWER_S = limits.SQL_ANSWER_S + 5  # what a busy machine adds
+ANSWER_S = limits.SQL_ANSWER_S + 5  # some more, for a busy machine
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[Journals]:
-    """A PostgreSQL of this test alone: to be stopped."""
+    """A PostgreSQL for one test, which may stop it."""
     server = Journals()
     try:
         server.start()
@@ -38,7 +38,7 @@ async def _top_up(site: Site, id: str, coins: int = 5) -> httpx.Response:
 
 
 async def test_a_locked_table_is_not_waited_for(site: Site, postgres: Journals) -> None:
-    """Somebody's open transaction holds the table: 503 within seconds, and the same id later does it once."""
+    """Another transaction locks the table: answer 503 within seconds; the same id later counts once."""
     engine = site.node.engine
     lock = "LOCK TABLE topups IN ACCESS EXCLUSIVE MODE" if engine.dialect.name == "postgresql" else "SELECT 1"
     with engine.begin() as connection:
@@ -51,7 +51,7 @@ async def test_a_locked_table_is_not_waited_for(site: Site, postgres: Journals) 
 
 
 async def test_a_stopped_postgresql_is_not_waited_for(own_postgres: Journals, another_site: MakeSite) -> None:
-    """Its sockets stay open and nobody answers: every request ends, also those that wait behind others."""
+    """Its sockets stay open but it never answers: every request ends, even one that waits for others."""
     site = await another_site(LIVEROOM_JOURNAL_URL=own_postgres.journal())
     assert (await _top_up(site, "before")).status_code == 201
     process = own_postgres.process
@@ -83,7 +83,7 @@ def _signal(pid: int, what: signal.Signals) -> None:
 
 
 def test_every_transaction_is_bounded(journal: str) -> None:
-    """Reader and writer, on a pooled connection as on a new one."""
+    """Readers and writers have timeouts, on a new connection and on a pooled one."""
     engine = database.connect(journal)
     if engine.dialect.name == "sqlite":
         with reading(engine).connect() as connection:
@@ -101,7 +101,7 @@ def test_every_transaction_is_bounded(journal: str) -> None:
 
 
 def test_nothing_of_a_session_outlives_a_transaction(journal: str) -> None:
-    """Behind a transaction pooler the next transaction may have another server: no prepared statement, no setting."""
+    """A transaction pooler may switch servers: keep no prepared statement and no setting between two."""
     engine = database.connect(journal)
     if engine.dialect.name == "sqlite":
         engine.dispose()
@@ -120,7 +120,7 @@ def test_nothing_of_a_session_outlives_a_transaction(journal: str) -> None:
 
 
 async def test_asking_ends(journal: str) -> None:
-    """Whatever the thread does, whoever asked is answered."""
+    """The caller gets an answer even if the thread hangs."""
     waits = asyncio.Event()
     loop = asyncio.get_running_loop()
     with pytest.raises(SilentJournal):
@@ -130,7 +130,7 @@ async def test_asking_ends(journal: str) -> None:
 
 
 async def test_a_repeated_order_is_not_inserted_again(site: Site) -> None:
-    """It looks first: a repetition costs a read, and leaves no error in the database's log."""
+    """A repeated order is looked up first: it costs one read, and logs no error in the database."""
     written: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:

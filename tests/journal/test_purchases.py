@@ -1,4 +1,4 @@
-"""Top-ups: bought once per id for ever, by the journal's word when the store has forgotten."""
+"""Top-ups: an id buys once, forever; the journal decides when the store has forgotten it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ def order(engine: Engine, id: str) -> Any:
 
 
 async def test_an_order_is_pending_until_it_is_journaled(site: Site) -> None:
-    """The row comes first; it is posted, with the balance after it, in the transaction of its ledger entry."""
+    """The row is written first; the ledger entry's transaction marks it posted, with the new balance."""
     buy = site.node.purchases.top_up
     done = await buy("alice", TopUp("order-1", 500, "shop"))
     assert (done.balance, done.duplicate) == (10_500, False)
@@ -43,7 +43,7 @@ async def test_an_order_is_pending_until_it_is_journaled(site: Site) -> None:
 
 @pytest.mark.parametrize("journaled", [False, True])
 async def test_the_same_order_again(site: Site, journaled: bool) -> None:
-    """A repeated order is a duplicate with the first balance, journaled or not; another order is a conflict."""
+    """A repeated order is a duplicate with the first balance, journaled or not; a different one is a conflict."""
     buy = site.node.purchases.top_up
     await buy("alice", TopUp("order-1", 500, "shop"))
     await pay(site, "alice", 100)
@@ -63,7 +63,7 @@ async def test_the_same_order_again(site: Site, journaled: bool) -> None:
 
 
 async def test_an_order_that_the_store_has_forgotten(site: Site, stores: Stores) -> None:
-    """When the receipt is long gone the journal's unique id still stands: nothing is credited twice."""
+    """The receipt is long gone, but the journal still has the unique id: nothing is credited twice."""
     buy = site.node.purchases.top_up
     await buy("alice", TopUp("order-1", 500, "shop"))
     async with site.draining() as drain:
@@ -76,7 +76,7 @@ async def test_an_order_that_the_store_has_forgotten(site: Site, stores: Stores)
 
 
 async def test_an_order_of_two_nodes_at_once(another_site: AnotherSite) -> None:
-    """A shop that asks two nodes at the same time credits once."""
+    """A shop that asks two nodes at the same time is credited once."""
     sites = [await another_site(), await another_site()]
     one = TopUp("order-1", 500, "shop")
     done = await asyncio.gather(*(sites[n % 2].node.purchases.top_up("alice", one) for n in range(10)))
@@ -85,7 +85,7 @@ async def test_an_order_of_two_nodes_at_once(another_site: AnotherSite) -> None:
 
 
 async def test_an_order_that_was_begun(far_purse: Purse, wire: Any) -> None:
-    """A node that died between row and wallet leaves a pending order, which is credited when it comes again."""
+    """A node that dies before it calls the wallet leaves a pending order; a retry credits it."""
     wire.lose_request("order-1")
     with pytest.raises(Refused, match="wallet_unavailable"):
         await far_purse.buy("alice", 100, "order-1")
@@ -95,9 +95,9 @@ async def test_an_order_that_was_begun(far_purse: Purse, wire: Any) -> None:
     assert (done.balance, done.duplicate) == (100, False)
 
 
-# --- what the journal tells of a wallet ----------------------------------------------------------------------------
+# --- a wallet's entries in the journal -----------------------------------------------------------------------------
 async def test_a_wallets_entries(site: Site) -> None:
-    """The newest first: what came, what went, and the balance after each; nobody else's among them."""
+    """Newest first: each change and the balance after it, for this wallet only."""
     first = await pay(site, "alice", 30)
     await pay(site, "bob", 7)
     await site.node.purchases.top_up("alice", TopUp("order-1", 500, "shop"))
@@ -116,7 +116,7 @@ async def test_a_wallets_entries(site: Site) -> None:
 
 
 async def test_paging_through_a_wallets_entries(site: Site) -> None:
-    """Page by page every entry is told, also those of one batch, which share their millisecond."""
+    """Pages show every entry, even those of one batch, which share a millisecond."""
     await asyncio.gather(*(pay(site, "alice", 1) for _ in range(limits.ENTRIES_PAGE + 50)))
     async with site.draining() as drain:
         await drained(drain)
@@ -131,4 +131,4 @@ async def test_paging_through_a_wallets_entries(site: Site) -> None:
         address = "/v1/wallets/alice/entries?" + "&".join(f"{name}={value}" for name, value in older.items())
     assert len({entry["entry"] for entry in seen}) == limits.ENTRIES_PAGE + 51
     balances = [entry["balance"] for entry in seen]
-    assert balances == sorted(balances)  # each gift took something: the newest has least
+    assert balances == sorted(balances)  # each gift costs a coin, so the newest balance is the lowest

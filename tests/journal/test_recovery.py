@@ -1,4 +1,4 @@
-"""Orders whose row was written and whose wallet call was lost: they are carried out once, and nobody asks again."""
+"""Orders whose row was written and whose wallet call was lost: they are carried out once, without a retry."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,20 +25,20 @@ AnotherSite = Callable[[], Awaitable[Site]]
 
 @pytest.fixture
 def rarely_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nodes look when they start, and then no more."""
+    """Nodes look for pending orders when they start, and never again."""
     monkeypatch.setattr(limits, "RECOVER_EVERY_S", 3_600.0)
 
 
 @pytest.fixture
 async def desk(rarely_looking: None, site: Site, stores: Stores) -> AsyncIterator[Desk]:
-    """A desk whose node looks for pending orders when a test says so; in the end everything must be sound."""
+    """A desk whose node looks for pending orders when a test says so; everything must be sound at the end."""
     async with a_desk(site, f"unix://{stores.wallet.socket}") as made:
         yield made
 
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An order is pending as soon as it is written, and nobody looks for it but the test."""
+    """An order counts as pending as soon as it is written, and only the test looks for it."""
     monkeypatch.setattr(limits, "RECOVER_AFTER_MS", -1_000)
     monkeypatch.setattr(limits, "RECOVER_EVERY_S", 3_600)
 
@@ -50,7 +50,7 @@ def always_looking(at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def topup_row(desk: Desk, id: str, user: str = "cleo", coins: int = 100) -> None:
-    """A node writes an order down and dies."""
+    """Write an order down without carrying it out, as if the node had died."""
     assert await asyncio.to_thread(desk.site.node.purchases._record, user, TopUp(id, coins, "test")) is None
 
 
@@ -64,7 +64,7 @@ async def chargeback_row(desk: Desk, topup: str, user: str) -> None:
 
 
 def states(desk: Desk) -> dict[str, str]:
-    """The state of every top-up but the demo's."""
+    """The state of every top-up, except the demo's."""
     return {row.id: row.state for row in desk.rows(topups.select()) if not row.id.startswith("demo-")}
 
 
@@ -91,7 +91,7 @@ LOSSES = [
 async def test_a_lost_order_is_carried_out(
     always_looking: None, far_site: Site, stores: Stores, money_wire: LossyWire, what: str, word: str, order: str
 ) -> None:
-    """Its request or its reply is lost and nobody asks again: soon it is done, once."""
+    """Its request or reply is lost and nobody retries: soon it is carried out, once."""
     node, ref, left = (
         far_site.node,
         {"topup": "t2"}.get(order, "t1"),
@@ -116,9 +116,9 @@ async def test_a_lost_order_is_carried_out(
             (money_wire.lose_request if what == "request" else money_wire.lose_reply)(word)
             asked = await desk.outcome(ask())
             assert money_wire.lost
-            assert asked in ("wallet_unavailable", "done", "duplicate")  # the node looks, too
+            assert asked in ("wallet_unavailable", "done", "duplicate")  # the node's own recovery may be first
             ref = gift if order == "refund" else ref
-            if what == "request" and "freeze" not in order:  # else the journal may have it before anybody looks
+            if what == "request" and "freeze" not in order:  # otherwise it may be journaled before recovery looks
                 await viewer.happened("wallet.changed", cause=order, ref=ref, coins=left)
             await eventually(lambda: everything_posted(desk), WAIT_S, "all orders in the journal")
         assert await desk.holds("cleo") == left
@@ -128,7 +128,7 @@ async def test_a_lost_order_is_carried_out(
 
 @pytest.mark.parametrize("newer", ["unfreeze", "freeze", "chargeback"])
 async def test_a_newer_order_decides(at_once: None, desk: Desk, newer: str) -> None:
-    """A freeze or unfreeze that never reached the wallet is not carried out behind a later order's back."""
+    """A freeze or unfreeze that never reached the wallet does not undo a later order."""
     await desk.buy("cleo", 100, "t1")
     await desk.journal()
     node, older = desk.site.node, FREEZE if newer == "unfreeze" else UNFREEZE
@@ -141,7 +141,7 @@ async def test_a_newer_order_decides(at_once: None, desk: Desk, newer: str) -> N
     await node.recovery.once()
     assert await desk.status("cleo") == expected
     assert desk.orders()[older.name, "o1"] == "refused"
-    if newer != "chargeback":  # who says it again means it
+    if newer != "chargeback":  # repeating the order carries it out
         assert not (await getattr(node.freezes, older.name)("cleo", "o1")).duplicate
         assert await desk.status("cleo") != expected
     await desk.journal()
@@ -149,7 +149,7 @@ async def test_a_newer_order_decides(at_once: None, desk: Desk, newer: str) -> N
 
 
 async def test_a_node_that_is_started(at_once: None, desk: Desk, another_site: AnotherSite) -> None:
-    """What is pending when a node starts is done before anything else happens."""
+    """A node that starts first carries out what is pending."""
     await topup_row(desk, "t1")
     site = await another_site()
     await eventually(lambda: site.node.recovery.recovered, WAIT_S, "a recovered order")
@@ -157,7 +157,7 @@ async def test_a_node_that_is_started(at_once: None, desk: Desk, another_site: A
 
 
 async def test_two_at_once(at_once: None, desk: Desk, another_site: AnotherSite) -> None:
-    """Nodes that look at the same moment double nothing, journaled or not."""
+    """Nodes that recover at the same moment do nothing twice, journaled or not."""
     sites = [desk.site, await another_site(), await another_site()]
     await desk.buy("cleo", 100, "t1")
     gifts = [await desk.give("cleo", 10, 5) for _ in range(3)]
@@ -181,7 +181,7 @@ async def test_two_at_once(at_once: None, desk: Desk, another_site: AnotherSite)
 
 
 async def test_a_refund_that_has_become_impossible(at_once: None, desk: Desk) -> None:
-    """A chargeback has taken the gift: the pending refund is refused, once and for all."""
+    """A chargeback has taken the gift, so the pending refund is refused for good."""
     await desk.buy("cleo", 100, "t1")
     gift = await desk.give("cleo", 60, 30)
     await desk.charge_back("t1")
@@ -197,7 +197,7 @@ async def test_a_refund_that_has_become_impossible(at_once: None, desk: Desk) ->
 async def test_orders_that_cannot_be_done_now(
     at_once: None, desk: Desk, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A round takes so many at most, and those behind a partition that stands still have their turn all the same."""
+    """A round takes a limited number of orders; those behind a frozen partition still get their turn."""
     monkeypatch.setattr(limits, "RECOVER_BATCH", 2)
     stuck = keys.wallet_meta(keys.partition_of("alice"))
     with stores.wallet.client() as look:
@@ -221,7 +221,7 @@ async def test_orders_that_cannot_be_done_now(
 
 
 async def test_orders_that_are_left_alone(desk: Desk) -> None:
-    """One that somebody may still be at, and one so old that the store may have done and forgotten it."""
+    """Skip an order that a node may still be working on, and one so old that its receipt may be gone."""
     now_ms = desk.site.node.clock.now_ms()
     ages_ms = (-limits.RECOVER_AFTER_MS, 0, limits.RECOVER_AFTER_MS, limits.RECOVER_UNTIL_MS + 1)
     for n, age_ms in enumerate(ages_ms):
@@ -234,7 +234,7 @@ async def test_orders_that_are_left_alone(desk: Desk) -> None:
 
 
 async def test_a_chargeback_waits_for_the_journal(at_once: None, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the journal stands still one chargeback of a round is tried; when it moves all are done."""
+    """While the journal is stopped a round tries only one chargeback; once it moves, all are done."""
     for user in ("cleo", "dan"):
         await desk.buy(user, 100, f"of-{user}")
     await desk.journal()

@@ -1,4 +1,4 @@
-"""Gifts that no node came to show are shown by the journal, once; and the log is trimmed behind both."""
+"""The journal shows, once, the gifts that no node showed; and the log is trimmed when both are done with it."""
 
 import asyncio
 import contextlib
@@ -20,15 +20,15 @@ from tests.journal.ledger import drained, forged, log_ids, pay
 from tests.site import Site, new_gift_id
 
 AnotherSite = Callable[[], Awaitable[Site]]
-pytestmark = pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # no SQL of its own in these
+pytestmark = pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # these tests run no SQL of their own
 
 
 async def test_a_gift_that_no_room_saw_is_shown_once(site: Site, another_site: AnotherSite, stores: Stores) -> None:
-    """Its node died between money and show: the journal shows it, however often it looks and whoever else does."""
+    """A node died after it took the money: the journal shows the gift once, even with other journals."""
     viewers = [await site.join("bob"), await (await another_site()).join("carol", codec="msgpack")]
     id = await pay(site, "alice", 30, count=3, combo="c")
     async with site.draining() as early:
-        await early.retell_once()  # the node itself has a moment for it
+        await early.retell_once()  # the node itself gets a moment to show it
         assert early.retold == 0
     async with site.draining(ahead_s=5) as drain, site.draining(ahead_s=5) as another:
         await asyncio.gather(drain.retell_once(), another.retell_once())
@@ -51,7 +51,7 @@ async def test_a_gift_that_no_room_saw_is_shown_once(site: Site, another_site: A
 
 
 async def test_a_gift_that_was_shown_is_not_shown_again(site: Site) -> None:
-    """What the node has shown itself the journal leaves alone."""
+    """The journal does not show a gift that the node has shown."""
     alice = await site.join("alice")
     reply = await alice.gift("coffee", 1)
     await alice.happened("gifts.sent", id=reply["id"])
@@ -62,7 +62,7 @@ async def test_a_gift_that_was_shown_is_not_shown_again(site: Site) -> None:
 
 
 async def test_a_sender_that_asks_again_shows_it_too(site: Site) -> None:
-    """The sender's own retry and the journal may both come to it: the room sees it once."""
+    """The sender's retry and the journal may both show it: the room sees it once."""
     alice = await site.join("alice")
     reply = await alice.gift("coffee", 1)
     async with site.draining(ahead_s=5) as drain:
@@ -73,7 +73,7 @@ async def test_a_sender_that_asks_again_shows_it_too(site: Site) -> None:
 
 
 async def test_gifts_that_cannot_be_shown_hold_up_nobody(site: Site, stores: Stores) -> None:
-    """A gift of a room that is gone, and one whose show nobody can read, are passed over."""
+    """Skip a gift whose room is gone, and one that cannot be decoded."""
     bob = await site.join("bob")
     await site.give_coins("mallory", 100)
     await pay(site, "mallory", 5, room="gone")
@@ -94,8 +94,8 @@ async def test_gifts_that_cannot_be_shown_hold_up_nobody(site: Site, stores: Sto
     await bob.happened("gifts.sent", id=last)
 
 
-async def test_a_room_store_that_lost_its_tail_is_told_again(site: Site, stores: Stores) -> None:
-    """How far the rooms were told is in the room store: when that is emptied, so is this, and gifts are shown anew."""
+async def test_a_room_store_that_lost_everything(site: Site, stores: Stores) -> None:
+    """The room store keeps how far gifts were shown; if it is emptied, gifts are shown again."""
     id = await pay(site, "alice", 5)
     async with site.draining(ahead_s=5) as drain:
         await drain.retell_once()
@@ -116,14 +116,14 @@ async def test_a_room_store_that_lost_its_tail_is_told_again(site: Site, stores:
 async def test_the_log_is_trimmed_behind_the_journal(
     site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of what is journaled and shown a tail stays; what is neither is never cut."""
+    """Keep a tail of what is journaled and shown; never cut what is not."""
     monkeypatch.setattr(limits, "TRIM_EVERY_S", 0)
     log = keys.log(keys.partition_of("alice"))
     await asyncio.gather(*(pay(site, "alice", 1) for _ in range(400)))
     with stores.wallet.client() as look:
         async with site.draining(ahead_s=5, tail=50) as drain:
             await drained(drain)
-            assert look.xlen(log) == 402  # open and topup with them: journaled, not shown
+            assert look.xlen(log) == 402  # with the open and topup entries: journaled, but not shown
             await drain.retell_once()
             await drained(drain)
             await drain.drain_once()
@@ -138,7 +138,7 @@ async def test_the_log_is_trimmed_behind_the_journal(
 
 
 class Later:
-    """A clock's time that the test moves."""
+    """A clock that the test moves ahead."""
 
     def __init__(self) -> None:
         self.by_s = 0.0
@@ -148,31 +148,33 @@ class Later:
 
 
 def reads_of(stores: Stores) -> int:
-    """How many ranges of its logs the wallet store was asked for."""
+    """How many range reads of its logs the wallet store has served."""
     with stores.wallet.client() as look:
         return int(look.info("commandstats").get("cmdstat_xrange", {"calls": 0})["calls"])
 
 
 async def test_what_was_shown_is_read_once(site: Site, stores: Stores) -> None:
-    """The drain's reading is enough: neither for gifts that wait nor for those that were shown is a log read again."""
+    """The journal reuses what the drain has read: it reads no log again, for waiting or for shown gifts."""
     alice, later = await site.join("alice"), Later()
     reply = await alice.gift("coffee", 1)
     await alice.happened("gifts.sent", id=reply["id"])
     async with site.draining() as drain:
         drain._retell._clock = Clock(later)
-        await drain.retell_once()  # it has read for itself until now
+        await drain.retell_once()  # only the first round reads the logs itself
         await drain.drain_once()
         before = reads_of(stores)
         for later.by_s in (0, 0, 5, 5):
             await pay(site, "alice", 1)
             await drain.drain_once()
             await drain.retell_once()
-        assert reads_of(stores) - before == 4 * limits.WALLET_PARTITIONS + 2  # for the three to be shown, and the last
+        assert (
+            reads_of(stores) - before == 4 * limits.WALLET_PARTITIONS + 2
+        )  # one read for each: the three that waited, and the last
         assert drain.retold == 4
 
 
 async def test_more_gifts_than_are_remembered(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has no room in memory while it is young is read from the log later, and each is shown once."""
+    """Young gifts that do not fit into memory are read from the log later; each is shown once."""
     monkeypatch.setattr(limits, "RETELL_NOTED_MAX", 3)
     monkeypatch.setattr(limits, "DRAIN_BATCH", 2)
     bob, later = await site.join("bob"), Later()
@@ -194,7 +196,7 @@ async def test_more_gifts_than_are_remembered(site: Site, stores: Stores, monkey
 async def test_a_backlog_is_told_while_it_is_journaled(
     site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rooms do not wait for its end; and the journal does not wait for rooms that cannot be asked."""
+    """Rooms see gifts before the backlog ends, and the journal does not wait for a missing room store."""
     monkeypatch.setattr(limits, "DRAIN_BATCH", 2)
     bob = await site.join("bob")
     ids = [await pay(site, "alice", 1) for _ in range(20)]

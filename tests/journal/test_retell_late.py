@@ -1,4 +1,4 @@
-"""A gift counts in the broadcast in which it was sent, or in none: however late it is told, and whoever tells it."""
+"""A gift counts in the broadcast in which it was sent, or in none, however late it is shown and by whom."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from tests.journal.ledger import pay
 from tests.money import assert_conserved
 from tests.site import Site, Viewer
 
-pytestmark = pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # no SQL of its own in these
+pytestmark = pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # these tests run no SQL of their own
 
 
 async def another_broadcast(site: Site) -> None:
-    """The one that is on ends, and the next begins."""
+    """End the current broadcast and start the next."""
     for verb in ("end", "start"):
         (await site.http.post(f"/v1/rooms/demo/{verb}")).raise_for_status()
 
 
 async def unseen(viewer: Viewer, monkeypatch: pytest.MonkeyPatch, gift: str = "coffee", **fields: Any) -> str:
-    """A gift that is paid and that the viewer's node does not show: its id."""
+    """Send a gift that is paid, but that the viewer's node does not show. Returns its id."""
     with monkeypatch.context() as full:
         full.setattr(limits, "SHOW_QUEUE_MAX", 0)
         reply = await viewer.gift(gift, **fields)
@@ -31,21 +31,21 @@ async def unseen(viewer: Viewer, monkeypatch: pytest.MonkeyPatch, gift: str = "c
 
 
 async def retold(site: Site, ahead_s: float = 5) -> int:
-    """How many gifts a journal shows that begins now."""
+    """Start a journal. Returns how many gifts it shows."""
     async with site.draining(ahead_s=ahead_s) as drain:
         await drain.retell_once()
         return drain.retold
 
 
 def counted(stores: Stores) -> tuple[str | None, dict[str, float], int]:
-    """The room's coins, its board, and how many streaks run."""
+    """The room's coins, its board, and the number of running streaks."""
     with stores.room.client() as look:
         board = dict(look.zrange(keys.room("demo", "board"), 0, -1, withscores=True))
         return look.hget(keys.room("demo", keys.META), "coins"), board, look.hlen(keys.room("demo", "state"))
 
 
 async def test_a_gift_of_the_broadcast_before_is_not_counted(site: Site, stores: Stores) -> None:
-    """Its node died, and the journal comes to it after the next start: coins, board and streaks stay as they are."""
+    """Its node died, and the journal finds it in the next broadcast: coins, board and streaks stay."""
     late = await pay(site, "alice", 30, count=3, combo="c")
     await another_broadcast(site)
     bob = await site.join("bob")
@@ -55,7 +55,7 @@ async def test_a_gift_of_the_broadcast_before_is_not_counted(site: Site, stores:
         (late, "demo")
     ]
     assert counted(stores) == ("0", {}, 0)
-    assert await retold(site) == 0  # another journal need not look at it again
+    assert await retold(site) == 0  # another journal does not look at it again
     reply = await bob.gift("rose")
     await bob.happened("gifts.sent", id=reply["id"])
     assert len(bob.events("gifts.sent")) == 1
@@ -69,14 +69,14 @@ async def test_a_gift_of_the_broadcast_before_is_not_counted(site: Site, stores:
 async def test_a_sender_who_asks_again_in_the_next_broadcast(
     site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The retry is answered as ever; neither it nor the journal makes a gift of this broadcast of it."""
+    """The retry gets the usual reply; the gift does not count in the new broadcast."""
     id = await unseen(await site.join("alice"), monkeypatch)
     await another_broadcast(site)
     alice = await site.join("alice")
     again = await alice.gift("coffee", id=id)
     assert (again["type"], again["duplicate"], again["coins"]) == ("ok", True, 9_990)
     last = await alice.gift("rose")
-    await alice.happened("gifts.sent", id=last["id"])  # what waited to be shown came before it
+    await alice.happened("gifts.sent", id=last["id"])  # gifts that waited would have been shown first
     assert await retold(site) == 0
     assert [event["id"] for event in alice.events("gifts.sent")] == [last["id"]]
     assert counted(stores) == ("1", {"alice": 1}, 0)
@@ -86,7 +86,7 @@ async def test_a_sender_who_asks_again_in_the_next_broadcast(
 async def test_a_gift_told_late_in_its_own_broadcast(
     site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch, ended: bool
 ) -> None:
-    """It counts once, asked for again or not, and after the end as long as none has begun since."""
+    """It counts once, with or without a retry, even after the end, until the next broadcast begins."""
     alice, overlay = await site.join("alice"), await site.join("obs", "overlay")
     ids = [await unseen(alice, monkeypatch), await unseen(alice, monkeypatch)]
     assert (await alice.gift("coffee", id=ids[0]))["duplicate"]

@@ -1,4 +1,4 @@
-"""Refunds, chargebacks and freezes: what they take and give, once for ever, whatever was spent meanwhile."""
+"""Refunds, chargebacks and freezes: each takes and gives once, forever, whatever was spent in between."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ from tests.site import Site, Viewer, new_gift_id
 
 @pytest.fixture
 async def desk(site: Site, stores: Stores) -> AsyncIterator[Desk]:
-    """A desk of the host platform; after the test everything must be sound."""
+    """A desk of the host platform; everything must be sound after the test."""
     async with a_desk(site, f"unix://{stores.wallet.socket}") as made:
         yield made
 
@@ -78,7 +78,7 @@ CHARGEBACKS: list[tuple[str, Story, str, int, list[tuple[str, str, int, int]], i
 
 
 class Teller:
-    """Tells a story at a desk; gifts have names in it."""
+    """Plays a story at a desk; gifts have names in it."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
@@ -106,7 +106,7 @@ class Teller:
 async def test_chargeback(
     desk: Desk, story: Story, topup: str, taken: int, reversed_: list[tuple[str, str, int, int]], left: int
 ) -> None:
-    """What is left of the top-up goes from the wallet, the rest from the creators whom it paid; gifts are frozen."""
+    """The rest of the top-up leaves the wallet, creators give back what it paid for, and the wallet is frozen."""
     teller = Teller(desk)
     await teller.tell(story)
     await desk.journal()
@@ -126,7 +126,7 @@ async def test_chargeback(
 
 
 async def test_chargebacks_of_two_top_ups_at_once(desk: Desk) -> None:
-    """Two top-ups that paid for one gift are charged back at the same moment: each takes its own share."""
+    """Two top-ups that paid for one gift are charged back together: each takes its own share."""
     await Teller(desk).tell([T1, T2, ("give", "g1", 130, 65, "ann")])
     await desk.journal()
     async with desk.journaling():
@@ -137,7 +137,7 @@ async def test_chargebacks_of_two_top_ups_at_once(desk: Desk) -> None:
 
 
 async def test_the_same_chargeback_at_once(desk: Desk, another_site: Callable[[], Awaitable[Site]]) -> None:
-    """An order that comes many times at once, at two nodes, is carried out once; all are told the same."""
+    """One order comes many times at two nodes: it is carried out once, and all get the same answer."""
     other = await another_site()
     await Teller(desk).tell([T1, ("give", "g1", 30, 15, "ann")])
     await desk.journal()
@@ -149,7 +149,7 @@ async def test_the_same_chargeback_at_once(desk: Desk, another_site: Callable[[]
 
 
 @pytest.mark.parametrize("topup", ["never-sold", "demo-alic", "T1"])
-async def test_chargeback_of_what_was_never_sold(desk: Desk, topup: str) -> None:
+async def test_chargeback_of_an_unknown_top_up(desk: Desk, topup: str) -> None:
     """An id that the journal does not know freezes nobody and leaves no order."""
     await desk.buy("cleo", 100, "t1")
     await desk.journal()
@@ -159,7 +159,7 @@ async def test_chargeback_of_what_was_never_sold(desk: Desk, topup: str) -> None
 
 
 async def test_chargeback_while_gifts_are_sent(desk: Desk) -> None:
-    """Gifts that were acked before the freeze are reversed to the last coin; those after it are refused."""
+    """Gifts acked before the freeze are reversed to the last coin; later gifts are refused."""
     old, bad = await desk.buy("cleo", 5), await desk.buy("cleo", 1_000)
     await desk.journal()
     viewer, acked, reasons, some = await desk.site.join("cleo"), set[str](), set[str](), asyncio.Event()
@@ -179,7 +179,7 @@ async def test_chargeback_while_gifts_are_sent(desk: Desk) -> None:
         givers = [tasks.create_task(keep_giving()) for _ in range(4)]
         await some.wait()
         charging = tasks.create_task(desk.site.node.chargebacks.charge_back(bad, ""))
-        await asyncio.wait(givers)  # none of their gifts is journaled yet
+        await asyncio.wait(givers)  # their gifts are not journaled yet
         async with desk.journaling():
             done = await charging
     assert reasons <= {"wallet_frozen"}
@@ -194,7 +194,7 @@ async def test_chargeback_while_gifts_are_sent(desk: Desk) -> None:
 
 # --- refunds ---------------------------------------------------------------------------------------------------------
 async def test_refund(desk: Desk) -> None:
-    """The coins of a gift go back, the creator loses its diamonds; other gifts stand."""
+    """The gift's coins go back and the creator loses its diamonds; other gifts stay."""
     await desk.buy("cleo", 100)
     gift, other = await desk.give("cleo", 30, 15), await desk.give("cleo", 20, 10)
     await desk.journal()
@@ -209,7 +209,7 @@ async def test_refund(desk: Desk) -> None:
 
 
 async def test_a_refund_counts_once(desk: Desk, another_site: Callable[[], Awaitable[Site]]) -> None:
-    """However often it is ordered, at once and later, at two nodes, journaled or not: the coins go back once."""
+    """Ordered many times, together or later, at two nodes, journaled or not: the coins go back once."""
     other = await another_site()
     await desk.buy("cleo", 100)
     gift = await desk.give("cleo", 30)
@@ -226,7 +226,7 @@ async def test_a_refund_counts_once(desk: Desk, another_site: Callable[[], Await
 
 
 async def test_refund_of_a_gift_that_is_not_journaled(desk: Desk) -> None:
-    """The journal decides what there is to be refunded: before the drain has passed the gift it is not found."""
+    """Only a journaled gift can be refunded: before the drain has read it, it is not found."""
     await desk.buy("cleo", 100)
     await desk.journal()
     gift = await desk.give("cleo", 30)
@@ -240,7 +240,7 @@ async def test_refund_of_a_gift_that_is_not_journaled(desk: Desk) -> None:
 
 
 async def test_a_refund_to_a_frozen_wallet(desk: Desk) -> None:
-    """A frozen wallet spends nothing, but what was given is given back to it."""
+    """A frozen wallet cannot spend, but it gets its refunds."""
     await desk.buy("cleo", 100)
     gift = await desk.give("cleo", 30)
     await desk.journal()
@@ -250,7 +250,7 @@ async def test_a_refund_to_a_frozen_wallet(desk: Desk) -> None:
 
 
 async def test_texts_that_not_every_database_takes(desk: Desk) -> None:
-    """A reason or a source with a NUL is taken or refused, the same in every database; no store is away by it."""
+    """A NUL in a reason or source is taken or refused cleanly by each database, never a 503."""
     await desk.buy("cleo", 100)
     gift = await desk.give("cleo", 30)
     await desk.journal()
@@ -262,7 +262,7 @@ async def test_texts_that_not_every_database_takes(desk: Desk) -> None:
 
 @pytest.mark.parametrize("topup", ["t1", "t2"])
 async def test_refund_after_a_chargeback(desk: Desk, topup: str) -> None:
-    """A gift whose top-up was charged back, wholly or in part, is not refunded on top; others are."""
+    """A gift whose top-up was charged back, even in part, is not refunded as well; others are."""
     teller = Teller(desk)
     await teller.tell([T1, T2, ("give", "g1", 60, 30, "ann"), ("give", "g2", 60, 30, "ben")])
     await desk.charge_back(topup)
@@ -275,7 +275,7 @@ async def test_refund_after_a_chargeback(desk: Desk, topup: str) -> None:
 
 # --- frozen wallets --------------------------------------------------------------------------------------------------
 async def test_freeze_and_unfreeze(desk: Desk) -> None:
-    """A frozen wallet gives nothing, not even what it holds, and still takes top-ups; unfrozen it gives again."""
+    """A frozen wallet cannot spend its coins but takes top-ups; unfrozen, it can spend again."""
     node = desk.site.node
     await desk.buy("cleo", 100)
     viewer, gift = await desk.site.join("cleo"), a_gift("cleo", 30)
@@ -293,15 +293,15 @@ async def test_freeze_and_unfreeze(desk: Desk) -> None:
     assert await desk.status("cleo") == "ok"
 
 
-async def test_freezing_a_wallet_that_is_none(desk: Desk) -> None:
-    """A user without coins can be frozen before the first top-up."""
+async def test_freezing_a_wallet_before_its_first_top_up(desk: Desk) -> None:
+    """A user without a wallet can be frozen."""
     await desk.site.node.freezes.freeze("newcomer", "f1")
     await desk.buy("newcomer", 100)
     with pytest.raises(Refused, match="wallet_frozen"):
         await desk.give("newcomer", 1)
 
 
-# --- once for ever ---------------------------------------------------------------------------------------------------
+# --- once, forever ---------------------------------------------------------------------------------------------------
 async def _again(desk: Desk, order: str, gift: str) -> Any:
     node = desk.site.node
     match order:
@@ -316,8 +316,8 @@ async def _again(desk: Desk, order: str, gift: str) -> Any:
 
 
 @pytest.mark.parametrize("order", ["topup", "refund", "chargeback", "freeze", "unfreeze"])
-async def test_for_ever(desk: Desk, order: str) -> None:
-    """An order that is repeated after the store has forgotten it moves nothing, whatever has happened since."""
+async def test_an_order_counts_once_forever(desk: Desk, order: str) -> None:
+    """An order repeated after the store has forgotten it moves nothing, whatever happened since."""
     teller = Teller(desk)
     await teller.tell([T1, ("give", "g1", 30, 15, "ann"), T2])
     await desk.journal()
@@ -350,13 +350,13 @@ async def test_another_order_under_a_top_ups_id(desk: Desk) -> None:
 
 # --- who is told -----------------------------------------------------------------------------------------------------
 def changes(viewer: Viewer) -> list[tuple[int, str, str]]:
-    """What a socket was told of its user's wallet; the same told again is nothing new."""
+    """Each different wallet change that a socket was told about, in order."""
     told = [m for m in viewer.told if m["type"] == "wallet.changed"]
     return [key for key, _ in itertools.groupby((m["coins"], m["cause"], m["ref"]) for m in told)]
 
 
 async def test_every_socket_is_told(desk: Desk, another_site: Callable[[], Awaitable[Site]]) -> None:
-    """A reversal is told to every socket of that user, on any node, and to nobody else."""
+    """A reversal is sent to every socket of that user, on any node, and to nobody else."""
     other = await another_site()
     await desk.buy("cleo", 100, "t1")
     gift = await desk.give("cleo", 30)

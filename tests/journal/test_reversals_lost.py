@@ -1,4 +1,4 @@
-"""Reversals that are cut off half-way, and orders that cross each other: every gift is reversed once, whoever wins."""
+"""Reversals cut off half-way, and orders that compete: each gift is reversed once, whichever order wins."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,13 +24,13 @@ def wire(money_wire: LossyWire) -> LossyWire:
 
 @pytest.fixture
 async def desk(far_site: Site, stores: Stores) -> AsyncIterator[Desk]:
-    """A desk at that node; after the test everything must be sound."""
+    """A desk at that node; everything must be sound after the test."""
     async with a_desk(far_site, f"unix://{stores.wallet.socket}") as made:
         yield made
 
 
 async def gave_60_of_100(desk: Desk) -> str:
-    """cleo bought t1 and spent 60 of its 100 coins on one gift; its id."""
+    """cleo bought t1 and spent 60 of its 100 coins on one gift. Returns the gift's id."""
     await desk.buy("cleo", 100, "t1")
     gift = await desk.give("cleo", 60, 30)
     await desk.journal()
@@ -38,7 +38,7 @@ async def gave_60_of_100(desk: Desk) -> str:
 
 
 async def lose(desk: Desk, wire: LossyWire, what: str, word: str, order: Awaitable[object]) -> None:
-    """Carry out an order whose step with this word is lost; the desk is told that the outcome is not known."""
+    """Lose the step with this word while the order is carried out: the desk must hear `wallet_unavailable`."""
     (wire.lose_request if what == "request" else wire.lose_reply)(word)
     assert await desk.outcome(order) == "wallet_unavailable"
     assert wire.lost
@@ -46,7 +46,7 @@ async def lose(desk: Desk, wire: LossyWire, what: str, word: str, order: Awaitab
 
 
 # --- cut off half-way ------------------------------------------------------------------------------------------------
-# (what is lost, of which step, the order, what the same order is answered at another node)
+# (what is lost, in which step, the order, the outcome of the same order at another node)
 LOSSES = [
     ("request", REFUND, "refund", "done"),
     ("reply", REFUND, "refund", "duplicate"),
@@ -67,7 +67,7 @@ async def test_an_order_is_cut_off(
     order: str,
     again: str,
 ) -> None:
-    """A request or a reply is lost, or the node with it: the same order at any other node ends what was begun."""
+    """A request or reply is lost, or the whole node: the same order at another node completes it."""
     gift = await gave_60_of_100(desk)
     subject = gift if order == "refund" else "t1"
     carry_out = getattr(desk, order)
@@ -82,7 +82,7 @@ async def test_an_order_is_cut_off(
 
 @pytest.mark.parametrize("what", ["request", "reply"])
 async def test_sockets_are_told_after_a_lost_answer(desk: Desk, wire: LossyWire, what: str) -> None:
-    """The balance is told to the user's sockets, as it is now, even when the answer to the first order was lost."""
+    """The user's sockets get the current balance, even if the first order's answer was lost."""
     gift = await gave_60_of_100(desk)
     viewer = await desk.site.join("cleo")
     await lose(desk, wire, what, REFUND, desk.refund(gift))
@@ -91,10 +91,10 @@ async def test_sockets_are_told_after_a_lost_answer(desk: Desk, wire: LossyWire,
     await viewer.happened("wallet.changed", coins=99, cause="refund", ref=gift)
 
 
-async def test_the_journal_stands_still(
+async def test_the_journal_is_stopped(
     desk: Desk, another_site: Callable[[], Awaitable[Site]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Frozen, and then the node dies before the journal has caught up: the order goes on at another node."""
+    """The wallet is frozen, and the node dies before the journal catches up: another node completes the order."""
     gift = await gave_60_of_100(desk)
     last = await desk.give("cleo", 10, 5, to="ben")
     monkeypatch.setattr(limits, "JOURNALED_POLLS", 2)
@@ -110,7 +110,7 @@ async def test_the_journal_stands_still(
 
 
 async def test_a_top_up_that_never_arrived(desk: Desk, wire: LossyWire) -> None:
-    """A top-up that is ordered and not in the wallet cannot be charged back; once it is there it can."""
+    """A top-up that was ordered but never reached the wallet can be charged back only once it has."""
     buying = desk.site.node.purchases.top_up("cleo", TopUp("t1", 100, "test"))
     await lose(desk, wire, "request", '"kind":"topup"', buying)
     await desk.journal()
@@ -121,7 +121,7 @@ async def test_a_top_up_that_never_arrived(desk: Desk, wire: LossyWire) -> None:
 
 
 async def test_the_store_lost_everything(desk: Desk, another_site: Callable[[], Awaitable[Site]]) -> None:
-    """What was reversed and frozen is so in a store that is filled from the journal, and is not done again."""
+    """Filled from the journal, the store has all reversals and freezes, and none is done again."""
     gift = await gave_60_of_100(desk)
     await desk.refund(gift)
     await desk.buy("dan", 100, "t2")
@@ -142,9 +142,9 @@ async def test_the_store_lost_everything(desk: Desk, another_site: Callable[[], 
     assert not (await site.node.freezes.unfreeze("eve", "u1")).duplicate
 
 
-# --- orders that cross -----------------------------------------------------------------------------------------------
+# --- orders that compete ---------------------------------------------------------------------------------------------
 async def settle(desk: Desk, gift: str) -> None:
-    """Both orders again, when all is journaled: each has an answer that stays, and the gift was reversed once."""
+    """Repeat both orders once all is journaled: each answer is final, and the gift was reversed once."""
     await desk.journal()
     assert await desk.outcome(desk.charge_back("t1")) in ("done", "duplicate")
     await desk.journal()
@@ -154,7 +154,7 @@ async def settle(desk: Desk, gift: str) -> None:
 
 
 async def test_refund_right_after_a_chargeback(desk: Desk) -> None:
-    """A gift that was charged back is not refunded either while the journal does not know of it yet."""
+    """A gift that was charged back is not refunded, even before the journal has the chargeback."""
     gift = await gave_60_of_100(desk)
     async with desk.journaling():
         await desk.site.node.freezes.freeze("cleo", "f1")
@@ -165,7 +165,7 @@ async def test_refund_right_after_a_chargeback(desk: Desk) -> None:
 
 
 async def test_refund_amid_a_chargeback(desk: Desk, wire: LossyWire) -> None:
-    """A gift that a chargeback is about to take back is not refunded meanwhile."""
+    """A gift that a chargeback is about to take back cannot be refunded."""
     gift = await gave_60_of_100(desk)
     await lose(desk, wire, "request", CHARGEBACK, desk.charge_back("t1"))
     assert await desk.outcome(desk.refund(gift)) in ("CannotReverse", "NotYet")
@@ -173,7 +173,7 @@ async def test_refund_amid_a_chargeback(desk: Desk, wire: LossyWire) -> None:
 
 
 async def test_refund_amid_two_chargebacks(desk: Desk, wire: LossyWire) -> None:
-    """Nor is it refunded when the other top-up that paid for it is charged back meanwhile."""
+    """Nor can it be refunded while the other top-up that paid for it is charged back."""
     await desk.buy("cleo", 50, "t1")
     await desk.buy("cleo", 100, "t2")
     gift = await desk.give("cleo", 80, 40)
@@ -186,7 +186,7 @@ async def test_refund_amid_two_chargebacks(desk: Desk, wire: LossyWire) -> None:
 
 
 async def test_chargeback_amid_a_refund(desk: Desk, wire: LossyWire) -> None:
-    """A refund that was ordered and never reached the wallet is carried out before the chargeback, not on top of it."""
+    """A refund that never reached the wallet is completed before the chargeback, not in addition to it."""
     gift = await gave_60_of_100(desk)
     await lose(desk, wire, "request", REFUND, desk.refund(gift))
     done = await desk.charge_back("t1")
@@ -196,7 +196,7 @@ async def test_chargeback_amid_a_refund(desk: Desk, wire: LossyWire) -> None:
 
 
 async def test_a_borrowed_gift_id_amid_a_refund(desk: Desk, wire: LossyWire) -> None:
-    """A gift under the id of another that is being refunded does not stop that top-up's chargeback."""
+    """Somebody copies the id of a gift that is being refunded: its top-up can still be charged back."""
     gift = await gave_60_of_100(desk)
     await lose(desk, wire, "request", REFUND, desk.refund(gift))
     await desk.buy("mallory", 100, "t2")
@@ -207,7 +207,7 @@ async def test_a_borrowed_gift_id_amid_a_refund(desk: Desk, wire: LossyWire) -> 
 
 
 async def test_refunds_while_a_chargeback_runs(desk: Desk) -> None:
-    """Refunds of its gifts, one after the other, while a top-up is charged back: each gift is reversed once."""
+    """Gifts are refunded one by one while their top-up is charged back: each is reversed once."""
     await desk.buy("cleo", 100, "t1")
     gifts = [await desk.give("cleo", 2, 1) for _ in range(40)]
     await desk.journal()
@@ -218,13 +218,18 @@ async def test_refunds_while_a_chargeback_runs(desk: Desk) -> None:
             outcomes.append(await desk.outcome(desk.refund(gift)))
 
     await asyncio.gather(desk.outcome(desk.charge_back("t1")), refund_all())
-    assert set(outcomes) <= {"done", "duplicate", "CannotReverse", "NotYet"}  # the chargeback ends refunds itself
+    assert set(outcomes) <= {
+        "done",
+        "duplicate",
+        "CannotReverse",
+        "NotYet",
+    }  # the chargeback completes pending refunds itself
     for gift in (gifts[0], gifts[-1]):
         await settle(desk, gift)
 
 
 async def test_unfrozen_amid_a_chargeback(desk: Desk, wire: LossyWire) -> None:
-    """A wallet that is unfrozen while a chargeback is under way cannot spend it into the void: the order still ends."""
+    """Unfreezing the wallet during a chargeback does not let its user escape: the order still completes."""
     gift = await gave_60_of_100(desk)
     await lose(desk, wire, "request", CHARGEBACK, desk.charge_back("t1"))
     await desk.outcome(desk.site.node.freezes.unfreeze("cleo", "u1"))
@@ -233,7 +238,7 @@ async def test_unfrozen_amid_a_chargeback(desk: Desk, wire: LossyWire) -> None:
 
 
 async def test_unfrozen_before_the_decision(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same when it is unfrozen before the chargeback has looked at what was spent: it is frozen again."""
+    """Unfrozen before the chargeback has looked at what was spent, the wallet is frozen again."""
     gift = await gave_60_of_100(desk)
     await desk.give("cleo", 1)
     monkeypatch.setattr(limits, "JOURNALED_POLLS", 1)
@@ -248,7 +253,7 @@ async def test_unfrozen_before_the_decision(desk: Desk, monkeypatch: pytest.Monk
 
 
 async def test_ids_that_are_long_and_alike(desk: Desk) -> None:
-    """Two top-ups whose ids differ in their last letter only: each chargeback freezes the wallet."""
+    """Two long top-up ids differ only in their last letter: each chargeback freezes the wallet."""
     ids = [f"{'x' * 63}{last}" for last in "ab"]
     for id in ids:
         await desk.buy("cleo", 100, id)

@@ -32,13 +32,13 @@ OUTCOMES = {
 
 @pytest.fixture
 async def desk(site: Site, stores: Stores) -> AsyncIterator[Desk]:
-    """A desk of the host platform; after the test everything must be sound."""
+    """A desk of the host platform; everything must be sound after the test."""
     async with a_desk(site, f"unix://{stores.wallet.socket}") as made:
         yield made
 
 
 class Clerk:
-    """One of many who order at random, now at this node, now at that, the same things again and again."""
+    """Gives random orders at random nodes, and often repeats them."""
 
     def __init__(self, desk: Desk, sites: list[Site], chance: random.Random, ids: "itertools.count[int]") -> None:
         self.desk = desk
@@ -73,7 +73,7 @@ class Clerk:
 
 
 async def settle(desk: Desk, node: Node) -> None:
-    """Repeat what is pending, as a host platform does, until nothing is; then each order has its last answer."""
+    """Repeat pending orders, as a host platform does, until there are none; then every answer is final."""
     verbs: dict[str, Callable[[str, str], Awaitable[object]]] = {
         "refund": node.refunds.refund,
         "chargeback": node.chargebacks.charge_back,
@@ -90,7 +90,7 @@ async def settle(desk: Desk, node: Node) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_everything_at_once(desk: Desk, another_site: Callable[[], Awaitable[Site]], seed: int) -> None:
-    """Whatever crosses whatever: no coin is lost or made, and no order stays without an end."""
+    """Whatever competes, no coin is lost or invented, and every order ends."""
     sites, ids = [desk.site, await another_site()], itertools.count()
     topups = [await desk.buy(user, 100, f"{user}-1") for user in PEOPLE]
     gifts = [await desk.give(user, 10) for user in PEOPLE]
@@ -104,7 +104,7 @@ async def test_everything_at_once(desk: Desk, another_site: Callable[[], Awaitab
 
 
 async def test_a_gift_id_of_two_viewers(desk: Desk) -> None:
-    """A gift that another viewer's gift shares its id with (ids are seen in the room) is not refunded by guess."""
+    """Two viewers' gifts share an id (a room can see ids): a refund does not guess which is meant."""
     refund = desk.site.node.refunds.refund
     await desk.buy("cleo", 100)
     await desk.buy("mallory", 100, "t1")

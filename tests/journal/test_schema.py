@@ -1,4 +1,4 @@
-"""The journal's schema: made by migrations on both databases, and what databases are refused."""
+"""The journal's schema: migrations make it on both databases, and some databases are refused."""
 
 import threading
 
@@ -15,7 +15,7 @@ from tests.journal.ledger import rows
 
 
 async def test_migrations_make_the_tables(journal: str) -> None:
-    """What the migrations make is what tables.py says, in every column, index and constraint."""
+    """Migrations make exactly what tables.py says: columns, indexes and constraints."""
     engine = database.connect(journal)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
@@ -27,7 +27,7 @@ async def test_migrations_make_the_tables(journal: str) -> None:
 
 
 async def test_rows_of_an_older_schema(empty_database: str) -> None:
-    """Orders that were written before a table was changed are still there afterwards."""
+    """Orders written under an older schema survive its migration."""
     engine = database.connect(empty_database)
     database.migrate(engine, "0002")
     row = {"kind": "refund", "ref": "g1", "user_id": "cleo", "reason": "r", "body": None, "state": "posted", "at_ms": 7}
@@ -43,7 +43,7 @@ async def test_rows_of_an_older_schema(empty_database: str) -> None:
 
 
 async def test_migrating_keeps_what_is_journaled(empty_database: str) -> None:
-    """Rows of an older schema are there after it, still insert-only, and each is journaled once."""
+    """Rows of an older schema survive, are still insert-only, and are journaled once."""
     engine = database.connect(empty_database)
     database.migrate(engine, "0003")
     entry = {"epoch": 1, "n": 1, "kind": "gift", "user_id": "alice", "ref": "g", "coins": 2, "diamonds": 1}
@@ -68,7 +68,7 @@ async def test_migrating_keeps_what_is_journaled(empty_database: str) -> None:
 
 
 async def test_migrating_again_and_at_once(journal: str) -> None:
-    """Nodes and journal may all begin with it: a schema that is up to date stays as it is."""
+    """All nodes and the journal may migrate as they start: an up-to-date schema does not change."""
     failed: list[BaseException] = []
 
     def migrate() -> None:
@@ -91,8 +91,8 @@ async def test_migrating_again_and_at_once(journal: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "nonsense", "mysql://host/db", "redis://host", "postgresql+asyncpg://host/db", "://"]
 )
-async def test_addresses_that_are_none(journal: str, url: str) -> None:
-    """A database that we do not serve is refused in one sentence, without a password in it."""
+async def test_invalid_addresses(journal: str, url: str) -> None:
+    """An unsupported database is refused in one sentence that contains no password."""
     with pytest.raises(Unusable, match=r"\.$"):
         database.connect(url)
     with pytest.raises(Unusable) as error:

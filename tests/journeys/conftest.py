@@ -1,4 +1,4 @@
-"""Fixtures: a program that a module's tests share, and ones that a test has for itself, to stop and to kill."""
+"""Fixtures: a program that a module's tests share, and programs of one's own to stop and to kill."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -12,7 +12,7 @@ RSS_BYTES_MORE = 20 * 1024 * 1024
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[Program]:
-    """A running program, one for the module."""
+    """A running program, one per module."""
     program = Program()
     try:
         await program.start()
@@ -23,14 +23,14 @@ async def running() -> AsyncIterator[Program]:
 
 @pytest.fixture
 async def program(running: Program) -> AsyncIterator[Program]:
-    """The module's program, without this test's sockets afterwards."""
+    """The module's program; this test's sockets are closed afterwards."""
     yield running
     await running.everybody_leaves()
 
 
 @pytest.fixture
 async def new_program() -> AsyncIterator[Callable[..., Program]]:
-    """Make programs that are not started yet; whatever is left of them ends with the test."""
+    """Make programs that are not started yet; what is left of them ends with the test."""
     made: list[Program] = []
 
     def make(**environ: str) -> Program:
@@ -44,8 +44,8 @@ async def new_program() -> AsyncIterator[Callable[..., Program]]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def unshaken(running: Program) -> AsyncIterator[None]:
-    """After the module's tests the same processes serve, hold no more memory, logged no accident, moved no coin."""
-    for codec in ("json", "msgpack"):  # what is made at first use is there before the measure
+    """After the module's tests the same processes serve, use no more memory, logged no error and moved no coin."""
+    for codec in ("json", "msgpack"):  # what is created at first use must be there before the measurement
         viewer = await running.join("warm", codec=codec)
         await viewer.ask("chat.send", text="warm")
         await viewer.gift("rose")

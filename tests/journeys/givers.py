@@ -1,4 +1,4 @@
-"""People who send gifts while things break, and keep book: what was answered, and what must be sent again."""
+"""People who send gifts while things break, and record what was answered and what must be sent again."""
 
 import asyncio
 from collections import Counter
@@ -31,7 +31,7 @@ class Giver:
         self._tries = 0
 
     async def join(self) -> None:
-        """A new socket; the balance is told to be what it must be."""
+        """Open a new socket; the balance must be right."""
         self.viewer = await self.program.join(self.user, "bot", room=self.room)
 
     @property
@@ -44,7 +44,7 @@ class Giver:
         return self.viewer is not None and connected(self.viewer)
 
     async def give(self, count: int) -> None:
-        """So many new gifts, until the socket is lost."""
+        """Send this many new gifts, until the socket is lost."""
         for first in range(0, count, TOGETHER):
             if not self.connected:
                 return
@@ -53,7 +53,7 @@ class Giver:
             await self._send(ids)
 
     async def give_again(self) -> None:
-        """Everything that was never answered, with the same ids, until all of it is."""
+        """Send everything unanswered again, with the same ids, until all of it is answered."""
         async with asyncio.timeout(WAIT_S):
             while self.pending:
                 if not self.connected:
@@ -70,11 +70,11 @@ class Giver:
             if reply["type"] == "ok":
                 self.acked[refs[ref]] = reply
             else:
-                assert reply["reason"] in ("wallet_unavailable", "rate_limited"), reply  # the second: asked too often
+                assert reply["reason"] in ("wallet_unavailable", "rate_limited"), reply  # the second: too many commands
                 self.refused[reply["reason"]] += 1
 
     async def assert_paid_once(self) -> None:
-        """Every gift was taken from the balance once, and its id still gives the first outcome."""
+        """Every gift was taken from the balance once, and its id still gets the first outcome."""
         assert not self.pending
         left = self.start - len(self.sent)
         assert await self.program.coins(self.user) == left
@@ -83,7 +83,7 @@ class Giver:
             await self.join()
         assert self.viewer is not None
         told = self.viewer.welcome["you"]["coins"]
-        if told is None:  # welcomed while the wallet store was away: told when it is back, or with the first gift
+        if told is None:  # welcomed while the wallet store was away: it comes later, or with the first gift
             told = (await self.viewer.happened("wallet.changed"))["coins"]
         assert told >= left
         again = await self.viewer.gift("rose", id=self.sent[0])
@@ -99,7 +99,7 @@ class Giver:
 
 
 async def givers(program: Program, room: str, count: int) -> list[Giver]:
-    """So many people with a thousand coins each, in a room of their own."""
+    """This many people with a thousand coins each, in a room of their own."""
     await program.put_room(room)
     made = [Giver(program, f"{room}-{n}", room) for n in range(count)]
     for giver in made:
@@ -123,7 +123,7 @@ async def assert_shown_once(program: Program, room: str, gift_ids: Sequence[str]
 
 
 async def whole_history(program: Program, room: str) -> Viewer:
-    """A listener who is told everything from the room's first event on."""
+    """A listener who gets everything from the room's first event on."""
     async with asyncio.timeout(WAIT_S):
         while True:
             epoch = (await program.get(f"/v1/rooms/{room}"))["epoch"]
@@ -135,7 +135,7 @@ async def whole_history(program: Program, room: str) -> Viewer:
 
 
 def _rooms_were_told(program: Program) -> bool:
-    """Whether the journal has looked at every gift in the ledger log: later it shows none of them again."""
+    """Whether the journal has checked every gift in the ledger log: later it shows none of them again."""
     with (
         redis.Redis(unix_socket_path=str(program.data / "wallet.sock"), decode_responses=True) as wallet,
         redis.Redis(unix_socket_path=str(program.data / "room.sock"), decode_responses=True) as room,

@@ -1,4 +1,4 @@
-"""A websocket client of bytes: it says what no library would, and says nothing when it is told not to."""
+"""A websocket client of raw bytes: it sends what no library would, and can stay silent."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ WAIT_S = 20.0
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True, mask: bool = True, bits: int = 0) -> bytes:
-    """One client frame; without a mask or with reserved bits it is against RFC 6455."""
+    """One client frame; without a mask or with reserved bits it violates RFC 6455."""
     size, masked = len(payload), 0x80 if mask else 0
     head = bytes(((0x80 if final else 0) | bits | opcode,))
     if size < 126:
@@ -52,17 +52,17 @@ class RawSocket:
         self._writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Write; a peer that has hung up is no error here."""
+        """Write; ignore that a peer has hung up."""
         with contextlib.suppress(ConnectionError):
             await self.write(data)
 
     async def write(self, data: bytes) -> None:
-        """Write; raises ConnectionError when the peer has hung up, TimeoutError when it takes no more."""
+        """Write. Raises ConnectionError when the peer has hung up, TimeoutError when it takes no more."""
         self._writer.write(data)
         await asyncio.wait_for(self._writer.drain(), WAIT_S)
 
     async def status(self) -> int:
-        """The status of the answer to the upgrade; its headers are read, too."""
+        """The status of the answer to the upgrade; the headers are read as well."""
         head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), WAIT_S)
         return int(head.split(b" ", 2)[1])
 
@@ -84,7 +84,7 @@ class RawSocket:
             return first & 0x0F, await self._reader.readexactly(size)
 
     async def read_until(self, words: bytes) -> bytes:
-        """Read on until a frame has these words: its payload. The pong of a ping has its words."""
+        """Read on until a frame contains these bytes; return its payload. A pong contains the bytes of its ping."""
         while True:
             opcode, payload = await self.read_frame()
             assert opcode != CLOSE, payload
@@ -92,7 +92,7 @@ class RawSocket:
                 return payload
 
     async def told_until(self, seq: int) -> list[dict[str, Any]]:
-        """Everything of JSON frames, up to the one with this seq; behind it may stand how many were hidden."""
+        """The messages of JSON frames, up to the one with this seq; a notice of hidden chats may follow it."""
         told: list[dict[str, Any]] = []
         while not any(message.get("seq", 0) >= seq for message in told):
             opcode, payload = await self.read_frame()
@@ -110,20 +110,20 @@ class RawSocket:
         return None
 
     async def close(self) -> None:
-        """Hang up without a word."""
+        """Hang up without a close frame."""
         self._writer.transport.abort()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
 
 
 class Peers:
-    """The raw sockets of a test, to be closed together."""
+    """The raw sockets of a test, closed together."""
 
     def __init__(self) -> None:
         self._made: list[RawSocket] = []
 
     async def connect(self, port: int, *, receive_bytes: int | None = None) -> RawSocket:
-        """Connect; with a small buffer in the kernel when `receive_bytes` says so."""
+        """Connect; `receive_bytes` sets a small buffer in the kernel."""
         sock = socket.socket()
         if receive_bytes is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -143,6 +143,6 @@ class Peers:
         return peer
 
     async def close(self) -> None:
-        """Hang up everywhere."""
+        """Hang up all of them."""
         for peer in self._made:
             await peer.close()

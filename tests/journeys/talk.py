@@ -1,4 +1,4 @@
-"""Many commands at a time, as fast as the server takes them."""
+"""Many commands at a time, as fast as the server accepts them."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def connected(viewer: Viewer) -> bool:
 
 
 async def ask_together(viewer: Viewer, frame: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Send commands, each with its ref, in one frame; their replies by ref, fewer when the socket is lost."""
+    """Send commands, each with its ref, in one frame; return their replies by ref, fewer when the socket is lost."""
     refs = {command["ref"] for command in frame}
     seen, found = len(viewer.told), dict[str, dict[str, Any]]()
     try:
@@ -39,7 +39,7 @@ async def ask_together(viewer: Viewer, frame: list[dict[str, Any]]) -> dict[str,
 
 
 async def chat(viewer: Viewer, count: int, *, size: int = 20) -> int:
-    """So many messages of so many characters from a bot, a bite at a time; the seq of the last."""
+    """Send this many messages of this many characters from a bot, a batch at a time; return the seq of the last."""
     last = 0
     for first in range(0, count, BITE):
         lines = {f"line {last} {first} {n}": "x" * (size - 20) for n in range(min(BITE, count - first))}

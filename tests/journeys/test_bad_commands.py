@@ -1,4 +1,4 @@
-"""Commands that are none, and gifts that must not be: each is refused with its reason, and the socket stays."""
+"""Malformed commands and forbidden gifts: each is refused with its reason, and the socket stays."""
 
 import uuid
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ CODECS = ("json", "msgpack")
 
 
 def nested(depth: int) -> Any:
-    """A value so many lists deep."""
+    """A value nested this many lists deep."""
     value: Any = 1
     for _ in range(depth):
         value = [value]
@@ -34,7 +34,7 @@ def chat(text: Any) -> dict[str, Any]:
 
 
 def rose(**fields: Any) -> dict[str, Any]:
-    """One rose, but for these fields; a field of ... is left out."""
+    """One rose, with these fields changed; a field of ... is omitted."""
     command = {"type": "gifts.send", "id": new_gift_id(), "gift": "rose", "count": 1, **fields}
     return {key: value for key, value in command.items() if value is not ...}
 
@@ -106,7 +106,7 @@ GIFTS = [
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("row", SHAPES + GIFTS, ids=lambda row: row.name)
 async def test_refused(program: Program, row: Row, codec: str) -> None:
-    """The one reply is the refusal, with the command's ref and a sentence; the socket and the balance stay."""
+    """The one reply is the refusal, with the command's ref and a message; the socket and the balance stay."""
     alice = await program.join("alice", codec=codec)
     command = row.command
     if isinstance(command, dict) and "ref" not in command:
@@ -126,7 +126,7 @@ async def test_refused(program: Program, row: Row, codec: str) -> None:
 
 @pytest.mark.parametrize("codec", CODECS)
 async def test_reused_id_with_another_payload(program: Program, codec: str) -> None:
-    """The same id for another gift, count, combo or message is a conflict and moves nothing; the first one stands."""
+    """The same id for another gift, count, combo or message is a conflict and moves nothing; the first gift stays."""
     await program.give_coins("carol", 100)
     carol = await program.join("carol", codec=codec)
     first = await carol.gift("rose", 2, message="hello")
@@ -148,7 +148,7 @@ async def test_reused_id_with_another_payload(program: Program, codec: str) -> N
 
 
 async def test_same_id_of_two_people(program: Program) -> None:
-    """An id is its sender's: somebody else's use of it is a gift of their own."""
+    """An id belongs to its sender: somebody else's use of it is a gift of their own."""
     for user in ("dora", "emil"):
         await program.give_coins(user, 10)
     dora, emil = await program.join("dora"), await program.join("emil")
@@ -157,14 +157,14 @@ async def test_same_id_of_two_people(program: Program) -> None:
     assert [(reply["type"], reply["duplicate"], reply["coins"]) for reply in replies] == [("ok", False, 5)] * 2
 
 
-async def test_host_gives_to_oneself(program: Program) -> None:
+async def test_host_gives_to_themselves(program: Program) -> None:
     """The default receiver is the host, so the host's own gift is refused."""
     host = await program.join("creator", "host")
     assert (await host.gift("rose"))["reason"] == "self_gift"
 
 
 async def test_bounds_are_allowed(program: Program) -> None:
-    """The longest chat, the largest count and the oldest and newest ids that the protocol allows are taken."""
+    """The longest chat, the largest count and the oldest and newest ids that the protocol allows are accepted."""
     await program.give_coins("rich", 20_000)
     rich = await program.join("rich", codec="msgpack")
     for text in ("x" * 500, "\N{ROSE}" * 500, "\0\x1b[31m\u202e"):
@@ -178,7 +178,7 @@ async def test_bounds_are_allowed(program: Program) -> None:
 
 
 async def test_more_gifts_than_coins_at_once(program: Program) -> None:
-    """Of gifts that together cost more than one has, those are paid that can be; no balance falls below 0."""
+    """When gifts together cost more than the sender has, the affordable ones are paid; no balance falls below 0."""
     await program.give_coins("thrift", 10)
     sockets = [await program.join("thrift", "bot", codec=codec) for codec in CODECS]
     for viewer in sockets:

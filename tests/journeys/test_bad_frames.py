@@ -1,4 +1,4 @@
-"""Frames that are none: the socket is closed with 4502, and nobody else notices."""
+"""Malformed frames: the socket is closed with 4502, and nobody else notices."""
 
 import asyncio
 import json
@@ -102,7 +102,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_malformed_frame_closes(program: Program, peers: Peers, row: Row) -> None:
-    """A frame that the protocol does not know ends its socket with 4502, whatever stands before and after it."""
+    """A frame that the protocol does not allow ends its socket with 4502, whatever comes before and after it."""
     path = program.path(await program.token("alice"))
     alice = await peers.join(program.port, path, row.codec)
     good = msgpack_frame(MSGPACK_PING) if row.codec == "msgpack" else json_frame(PING_JSON)
@@ -112,7 +112,7 @@ async def test_malformed_frame_closes(program: Program, peers: Peers, row: Row) 
 
 @pytest.mark.parametrize("payload", ["", "03", "03e8", "03e8627965", "03ed", "0001", "0fa1ff"])
 async def test_close_frame_ends_it(program: Program, peers: Peers, payload: str) -> None:
-    """A close frame, a bad one too, is answered with a close frame of no code that may not be sent, and the end."""
+    """A close frame, even a bad one, gets a close frame with a permitted code, and the connection ends."""
     alice = await peers.join(program.port, program.path(await program.token("alice")))
     await alice.send(frame(bytes.fromhex(payload), CLOSE))
     code = await alice.closed()
@@ -120,8 +120,8 @@ async def test_close_frame_ends_it(program: Program, peers: Peers, payload: str)
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
-async def test_strange_frames_that_are_right(program: Program, peers: Peers, codec: str) -> None:
-    """A command in pieces with a ping between them, or byte by byte, is carried out; a ping is answered in kind."""
+async def test_unusual_valid_frames(program: Program, peers: Peers, codec: str) -> None:
+    """A command in pieces with a ping between them, or byte by byte, is carried out; a ping gets its pong."""
     alice = await peers.join(program.port, program.path(await program.token("alice")), codec)
     payload, opcode = (PING_JSON, TEXT) if codec == "json" else (MSGPACK_PING, BINARY)
     pieces = frame(payload[:3], opcode, final=False) + frame(b"are you there", PING)
@@ -151,7 +151,7 @@ async def test_flood_is_slowed_then_ended(program: Program, peers: Peers) -> Non
 
 @pytest.mark.parametrize("extra", [frame(PING_JSON), frame(PING_JSON)[:7], bytes(64)], ids=["whole", "half", "zeros"])
 async def test_frames_sent_with_the_request(program: Program, peers: Peers, extra: bytes) -> None:
-    """Bytes that come with the upgrade request, against RFC 6455, hang nothing: an answer comes, others are served."""
+    """Bytes sent with the upgrade request, against RFC 6455, block nothing: an answer comes, and others are served."""
     path = program.path(await program.token("alice"))
     peer = await peers.connect(program.port)
     await peer.send(upgrade(path) + extra)

@@ -1,4 +1,4 @@
-"""Who may not come in: every refusal of an upgrade is an HTTP answer with its status, reason and sentence."""
+"""Refused upgrades: each is an HTTP answer with its status, reason and message."""
 
 import base64
 import hmac
@@ -19,7 +19,7 @@ OTHER_SECRET = "a-secret-that-is-not-this-server's-own-one"
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Claims that are good for longer than the tests run, but for these; a claim of ... is left out."""
+    """Claims that are valid for longer than the tests run, with these changed; a claim of ... is omitted."""
     made = {"sub": "alice", "name": "Alice", "role": "viewer", "exp": int(time.time()) + 86_400, **changes}
     return {key: value for key, value in made.items() if value is not ...}
 
@@ -29,7 +29,7 @@ def signed(secret: str = DEV_SECRET, **changes: Any) -> str:
 
 
 def by_hand(algorithm: str, digest: str) -> str:
-    """Good claims, signed with this server's secret by an algorithm that a library would warn of."""
+    """Valid claims, signed with this server's secret by an algorithm that a library would warn about."""
     parts = [json.dumps(part).encode() for part in ({"alg": algorithm, "typ": "JWT"}, claims())]
     text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
     signature = base64.urlsafe_b64encode(hmac.digest(DEV_SECRET.encode(), text, digest)).rstrip(b"=")
@@ -37,13 +37,13 @@ def by_hand(algorithm: str, digest: str) -> str:
 
 
 def tampered() -> str:
-    """A good token whose payload is another's."""
+    """A valid token with another token's payload."""
     head, _, signature = signed().split(".")
     return ".".join((head, signed(sub="bob").split(".")[1], signature))
 
 
 class Row(NamedTuple):
-    """A token for a room, and how it is answered."""
+    """A token for a room, and the expected answer."""
 
     name: str
     token: str
@@ -88,7 +88,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_not_admitted(program: Program, row: Row) -> None:
-    """The upgrade is answered with the status, and an error that has a reason and a sentence."""
+    """The upgrade gets this status, and an error with a reason and a message."""
     path = program.path(row.token, room=row.room)
     with pytest.raises(websockets.InvalidStatus) as refused:
         await websockets.connect(f"ws://127.0.0.1:{program.port}{path}", proxy=None)
@@ -102,7 +102,7 @@ async def test_not_admitted(program: Program, row: Row) -> None:
 
 @pytest.mark.parametrize("how", ["query", "header", "header in another case"])
 async def test_token_in_query_or_header(program: Program, how: str) -> None:
-    """A good token may stand in the address or in the Authorization header, with or without a room that is this one."""
+    """A valid token may be in the address or in the Authorization header; it may name this room or none."""
     token = signed(room="demo")
     scheme = "bearer" if "case" in how else "Bearer"
     headers = {} if how == "query" else {"Authorization": f"{scheme} {token}"}
@@ -125,7 +125,7 @@ async def test_token_in_query_or_header(program: Program, how: str) -> None:
     ],
 )
 async def test_subprotocol_is_the_first_known(program: Program, offered: list[str], chosen: str | None) -> None:
-    """The first offered subprotocol that is known is chosen; when none is, JSON is spoken."""
+    """The first offered subprotocol that is known is chosen; without one, JSON is used."""
     address = f"ws://127.0.0.1:{program.port}{program.path(signed())}"
     names = [websockets.Subprotocol(name) for name in offered]
     async with websockets.connect(address, subprotocols=names, proxy=None) as connection:
@@ -151,8 +151,8 @@ async def test_subprotocol_is_the_first_known(program: Program, offered: list[st
     ],
     ids=lambda sent: sent[0],
 )
-async def test_request_that_is_none(program: Program, peers: Peers, sent: tuple[str, bytes]) -> None:
-    """A request that is no upgrade gets an HTTP error or is hung up on; it is never answered with 101 or by a fault."""
+async def test_malformed_request(program: Program, peers: Peers, sent: tuple[str, bytes]) -> None:
+    """A request that is not an upgrade gets an HTTP error or is hung up on: never a 101, never a crash."""
     peer = await peers.connect(program.port)
     await peer.send(sent[1])
     status = await peer.status_or_end()
@@ -161,12 +161,12 @@ async def test_request_that_is_none(program: Program, peers: Peers, sent: tuple[
 
 
 async def test_a_head_without_an_end(program: Program, peers: Peers) -> None:
-    """431 long before its 60 MB have come; they cost the node no memory (`unshaken` looks)."""
+    """431 long before its 60 MB have arrived; they cost the node no memory (`unshaken` checks that)."""
     peer = await peers.connect(program.port)
     await peer.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ")
     for _ in range(60):
         await peer.send(b"x" * 1_000_000)
-    assert await peer.status_or_end() in (431, None)  # who writes on may find the connection reset
+    assert await peer.status_or_end() in (431, None)  # a client that keeps writing may find the connection reset
     other = await peers.connect(program.port)
     await other.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000)
     assert await other.status() == 431

@@ -1,4 +1,4 @@
-"""What cannot begin says so in one sentence that names the thing, and ends with code 2."""
+"""A program that cannot start says so in one sentence that names the cause, and ends with code 2."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ MakeProgram = Callable[..., Program]
 
 
 class Refusal(NamedTuple):
-    """An environment that is none, and the words that the sentence must have."""
+    """An invalid environment, and the words that the sentence must have."""
 
     name: str
     environ: dict[str, str]
@@ -65,7 +65,7 @@ TABLE = [
 
 
 async def assert_cannot_start(program: Program, *words: str) -> None:
-    """The program ends by itself with code 2 and one line, and leaves no process behind."""
+    """The program ends on its own with code 2 and one line, and leaves no process behind."""
     program.spawn()
     ended = await program.ended()
     lines = program.stderr().splitlines()
@@ -78,8 +78,8 @@ async def assert_cannot_start(program: Program, *words: str) -> None:
 
 
 @pytest.mark.parametrize("refusal", TABLE, ids=[refusal.name for refusal in TABLE])
-async def test_environment_that_is_none(new_program: MakeProgram, refusal: Refusal) -> None:
-    """Each setting that cannot be used is named in the one line."""
+async def test_bad_environment(new_program: MakeProgram, refusal: Refusal) -> None:
+    """The one line names each setting that cannot be used."""
     await assert_cannot_start(new_program(**{"LIVEROOM_PORT": str(free_port()), **refusal.environ}), *refusal.words)
 
 
@@ -97,7 +97,7 @@ async def test_environment_that_is_none(new_program: MakeProgram, refusal: Refus
     ids=["empty", "cut off", "no list", "no coins", "no text", "free of charge"],
 )
 async def test_bad_catalogue(new_program: MakeProgram, content: str | bytes) -> None:
-    """A catalogue that is none is named with its path."""
+    """An invalid catalogue is named with its path."""
     program = new_program()
     file = program.folder / "catalogue.json"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -106,7 +106,7 @@ async def test_bad_catalogue(new_program: MakeProgram, content: str | bytes) -> 
 
 
 async def test_port_in_use(new_program: MakeProgram) -> None:
-    """A taken port is told before anything is started."""
+    """A taken port is reported before anything is started."""
     program = new_program()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", program.port))
@@ -116,7 +116,7 @@ async def test_port_in_use(new_program: MakeProgram) -> None:
 
 
 async def test_data_folder_in_use(program: Program, new_program: MakeProgram) -> None:
-    """A second run on the same folder is refused, and the first goes on undisturbed."""
+    """A second program on the same folder is refused, and the first goes on undisturbed."""
     alice = await program.join("alice")
     second = new_program(LIVEROOM_DATA=str(program.data))
     before = program.processes()
@@ -128,12 +128,12 @@ async def test_data_folder_in_use(program: Program, new_program: MakeProgram) ->
     assert "use" in lines[0]
     assert program.processes() == before
     assert (await alice.gift("rose"))["type"] == "ok"
-    second.environ["LIVEROOM_DATA"] = str(second.folder / "data")  # nothing of the first one's is to be discarded
+    second.environ["LIVEROOM_DATA"] = str(second.folder / "data")  # nothing of the first program may be discarded
     second.data = second.folder / "data"
 
 
 @pytest.mark.parametrize("below", ["", "/data"])
-async def test_data_folder_that_is_none(new_program: MakeProgram, below: str) -> None:
+async def test_bad_data_folder(new_program: MakeProgram, below: str) -> None:
     """A data folder that is a file, or would be below one, is named."""
     program = new_program()
     (program.folder / "file").write_text("I am a file.")
@@ -143,7 +143,7 @@ async def test_data_folder_that_is_none(new_program: MakeProgram, below: str) ->
 
 
 async def test_production_with_secrets_starts(new_program: MakeProgram) -> None:
-    """With secrets of its own production mode serves, without the demo room and without tokens for everybody."""
+    """With its own secrets production mode serves, without the demo room and without tokens for everybody."""
     environ = PRODUCTION | {"LIVEROOM_TOKEN_SECRET": LONG, "LIVEROOM_SERVICE_KEY": LONG + "!"}
     program = new_program(**environ)
     await program.start()

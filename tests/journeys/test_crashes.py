@@ -1,4 +1,4 @@
-"""Processes that are killed while people chat and give: nothing that was answered is lost, nothing is done twice."""
+"""Processes killed while people chat and give: nothing that was answered is lost, nothing is done twice."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from tests.site import Viewer, new_gift_id
 
 @pytest.fixture
 async def no_restarts(program: Program) -> AsyncIterator[Callable[[], None]]:
-    """Stop the supervisor's clock: what is killed stays away until the fixture's value is called, or the test ends."""
+    """Stop the supervisor's clock: what is killed stays down until the fixture's value is called, or the test ends."""
 
     def go_on() -> None:
         os.kill(program.pid, signal.SIGCONT)
@@ -33,7 +33,7 @@ async def test_node_is_killed(program: Program) -> None:
     before = [await program.join("alice", codec=codec, room="node") for codec in codecs]
     said = [await before[0].ask("chat.send", text=f"before {n}") for n in range(20)]
     gift = await before[0].gift("heart")
-    await before[1].happened("chat.sent", id=said[9]["id"])  # the other may have been told less when it ends
+    await before[1].happened("chat.sent", id=said[9]["id"])  # the other may have got less when it ends
 
     old = await program.kill_child("node")
     assert [await viewer.closed() for viewer in before] == [1006, 1006]
@@ -56,7 +56,10 @@ async def test_node_is_killed(program: Program) -> None:
 
 @pytest.mark.parametrize("child", CHILDREN)
 async def test_child_is_killed_while_gifts_fly(program: Program, child: str) -> None:
-    """A killed child is started again; gifts are refused or answered meanwhile, and with the same ids paid once."""
+    """A killed child is restarted.
+
+    Meanwhile gifts are refused or answered; sent again with their ids, each is paid once.
+    """
     room = f"killed-{child.replace(' ', '-')}"
     people = await givers(program, room, 3)
     giving = asyncio.gather(*(giver.give(160) for giver in people))
@@ -77,7 +80,7 @@ def answered(people: list[Giver]) -> int:
 
 
 async def assert_all_once(program: Program, room: str, people: list[Giver]) -> None:
-    """Paid once, journaled once, shown once."""
+    """Each is paid once, journaled once and shown once."""
     for giver in people:
         await giver.assert_paid_once()
         await giver.assert_journaled_once()
@@ -116,7 +119,7 @@ async def ok_at_last(viewer: Viewer, type_: str, **fields: Any) -> dict[str, Any
     async with asyncio.timeout(40):
         while (reply := await viewer.ask(type_, **fields))["type"] != "ok":
             assert reply["reason"] in ("wallet_unavailable", "unavailable")
-            await asyncio.sleep(reply["retry_after_ms"] / 1000)  # as the reply asks its clients to
+            await asyncio.sleep(reply["retry_after_ms"] / 1000)  # the reply asks its clients to do so
     return reply
 
 
@@ -155,7 +158,7 @@ async def test_gifts_go_on_without_the_room_store(program: Program, no_restarts:
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
 async def test_everything_ends_while_gifts_fly(new_program: Callable[..., Program], how: str) -> None:
-    """After SIGKILL to all processes, or a stop, in the midst of gifts, each answered one stands and none is twice."""
+    """After SIGKILL to all processes, or a stop, in the midst of gifts, each answered one stays and none is doubled."""
     program = new_program()
     await program.start()
     people = await givers(program, "demo", 4)
@@ -172,7 +175,7 @@ async def test_everything_ends_while_gifts_fly(new_program: Callable[..., Progra
 
 
 async def test_supervisor_is_killed(new_program: Callable[..., Program]) -> None:
-    """SIGKILL of the supervisor alone leaves no process behind, and a start at once after it works, with everything."""
+    """SIGKILL of the supervisor alone leaves no process behind, and a start right after it works, with all the data."""
     program = new_program()
     await program.start()
     (giver,) = await givers(program, "demo", 1)
@@ -198,7 +201,7 @@ async def test_start_beside_what_a_killed_supervisor_left(new_program: Callable[
 
 
 async def test_room_store_lost_its_tail(new_program: Callable[..., Program]) -> None:
-    """When a crash takes the room's last second, who saw it comes back to a gap, and never to a hole without a word."""
+    """When a crash loses the room's last second, everybody who saw it comes back to a gap, never to a silent hole."""
     program = new_program()
     await program.start()
     await program.put_room("tail")
@@ -222,7 +225,7 @@ async def test_room_store_lost_its_tail(new_program: Callable[..., Program]) -> 
 
 
 def cut_tail(program: Program, before: bytes) -> None:
-    """What a power cut may take: the end of the room store's file, from the transaction that has these words."""
+    """What a power cut may lose: the end of the room store's file, from the transaction that contains these words."""
     (file,) = (program.data / "room" / "appendonlydir").glob("*.incr.aof")
     whole = file.read_bytes()
     file.write_bytes(whole[: whole.rindex(b"*1\r\n$5\r\nMULTI", 0, whole.index(before))])

@@ -1,4 +1,4 @@
-"""Two nodes on the same stores: whoever sits where, it is one room and one wallet."""
+"""Two nodes on the same stores are one room and one wallet."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def pair(program: Program, other_node: Served) -> AsyncIterator[tuple[Prog
 
 
 async def test_one_order_on_both_nodes(pair: tuple[Program, Served]) -> None:
-    """Everybody on either node is told the same events with the same seq in the same order, none missing."""
+    """Everybody on either node gets the same events with the same seq in the same order, none missing."""
     program, node = pair
     here = [await program.join(user) for user in ("alice", "bob")]
     there = [await program.join("bob", codec="msgpack", node=node), await program.join("obs", "overlay", node=node)]
@@ -47,7 +47,7 @@ async def test_one_order_on_both_nodes(pair: tuple[Program, Served]) -> None:
 
 
 async def all_told(viewer: Viewer, start: int, *, gifts: int, chats: int) -> list[dict]:
-    """The viewer's events after `start`, once so many gifts and chats are among them."""
+    """The viewer's events after `start`, once this many gifts and chats are among them."""
 
     def enough(_: object) -> list[dict] | None:
         events = [event for event in viewer.events() if event["seq"] > start]
@@ -59,7 +59,7 @@ async def all_told(viewer: Viewer, start: int, *, gifts: int, chats: int) -> lis
 
 
 async def test_balance_reaches_the_user_on_both_nodes(pair: tuple[Program, Served]) -> None:
-    """What one's gift or top-up moves is told on every socket of that user on any node, and on no other's."""
+    """A change by gift or top-up is sent to every socket of that user on any node, and to nobody else."""
     program, node = pair
     alice, there = await program.join("alice"), await program.join("alice", codec="msgpack", node=node)
     bob = await program.join("bob", node=node)
@@ -76,7 +76,7 @@ async def test_balance_reaches_the_user_on_both_nodes(pair: tuple[Program, Serve
 
 
 async def test_viewers_are_people_over_both_nodes(pair: tuple[Program, Served]) -> None:
-    """A person on two nodes counts once, and until the last of the sockets is closed."""
+    """A person on two nodes counts once, until the last of the sockets is closed."""
     program, node = pair
     await program.put_room("both")
     alice = await program.join("alice", room="both")
@@ -98,7 +98,7 @@ async def test_viewers_are_people_over_both_nodes(pair: tuple[Program, Served]) 
 
 
 async def test_room_settings_hold_on_both_nodes(pair: tuple[Program, Served]) -> None:
-    """A setting that was changed through one node is told and kept by the other; an end closes all with 4501."""
+    """A setting changed through one node is announced and kept by the other; an end closes all with 4501."""
     program, node = pair
     await program.put_room("set")
     here, there = await program.join("alice", room="set"), await program.join("bob", room="set", node=node)
@@ -111,7 +111,7 @@ async def test_room_settings_hold_on_both_nodes(pair: tuple[Program, Served]) ->
             return str((await viewer.ask("chat.send", text="hello?")).get("reason"))
 
         async with asyncio.timeout(10):
-            while await refused() != "chat_off":  # the room reads its settings again beside the event
+            while await refused() != "chat_off":  # the room reads its settings again, parallel to the event
                 pass
     await program.post("/v1/rooms/set/end")
     for viewer in (here, there):

@@ -1,4 +1,4 @@
-"""Coming back with `since`: what was missed is told, or that it cannot be told is told."""
+"""Coming back with `since`: a viewer gets what was missed, or learns that it cannot."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from tests.site import Viewer
 
 
 def position(viewer: Viewer) -> str:
-    """Where this viewer would go on."""
+    """Where this viewer would resume."""
     events = viewer.events()
     return f"{viewer.welcome['epoch']}:{events[-1]['seq'] if events else viewer.welcome['seq']}"
 
 
 async def snapshot_of(program: Program, room: str, seq: int) -> None:
-    """Wait until newcomers get a snapshot that is not older than `seq`: one is shared for a second."""
+    """Wait until newcomers get a snapshot that is not older than `seq`; snapshots are shared for a second."""
     async with asyncio.timeout(20):
         while (newcomer := await program.join("new", "overlay", room=room)).welcome["seq"] < seq:
             await newcomer.leave()
@@ -58,7 +58,7 @@ async def test_missed_events_are_replayed_in_order(program: Program, codec: str)
 
 
 async def test_nothing_missed(program: Program) -> None:
-    """Coming back at the newest seq is a resume with nothing to replay."""
+    """A return at the newest seq is a resume with nothing to replay."""
     await program.put_room("still")
     alice = await program.join("alice", "overlay", room="still")
     back = await program.join("alice", "overlay", room="still", since=position(alice))
@@ -69,7 +69,7 @@ async def test_nothing_missed(program: Program) -> None:
 
 
 @pytest.mark.parametrize(("epoch", "ahead"), [("another-epoch", 0), ("another-epoch", -1), ("", 1_000), ("", 1)])
-async def test_since_of_nowhere_is_a_gap(program: Program, epoch: str, ahead: int) -> None:
+async def test_an_unknown_since_is_a_gap(program: Program, epoch: str, ahead: int) -> None:
     """Another epoch or a seq from the future is a gap up to the snapshot's seq, and the events after it are live."""
     room = f"gap{ahead}"
     await program.put_room(room)  # no viewers and no gifts: nothing but chat gets a seq in this room
@@ -88,7 +88,7 @@ async def test_since_of_nowhere_is_a_gap(program: Program, epoch: str, ahead: in
 
 
 async def test_too_long_away_is_a_gap(program: Program) -> None:
-    """Who missed more than is replayed gets the gap and the room as it is; who missed as much is told all of it."""
+    """A viewer who missed more than is replayed gets a gap and the room as it is; up to the bound all is replayed."""
     await program.put_room("long")  # no viewers and no gifts: nothing but chat gets a seq in this room
     away, bot = await program.join("alice", "overlay", room="long"), await program.join("bot", "bot", room="long")
     start = away.welcome["seq"]
@@ -111,7 +111,7 @@ async def test_too_long_away_is_a_gap(program: Program) -> None:
     "since", ["7", ":7", "epoch:", "epoch:-1", "epoch:x", "epoch:1.5", "epoch:9999999999999999", "e" * 65 + ":1"]
 )
 async def test_malformed_since_is_refused(program: Program, since: str) -> None:
-    """A `since` that is none is HTTP 400 before the upgrade, with a reason."""
+    """A malformed `since` is HTTP 400 before the upgrade, with a reason."""
     path = program.path(await program.token("alice"), since=str(httpx.QueryParams({"s": since}))[2:])
     with pytest.raises(websockets.InvalidStatus) as refused:
         await websockets.connect(f"ws://127.0.0.1:{program.port}{path}", proxy=None)
@@ -123,7 +123,7 @@ STORM = 150
 
 
 async def test_a_storm_reads_the_history_once(new_program: Callable[..., Program]) -> None:
-    """Everybody comes back at once, from different places in the room: one read of the history for all of them."""
+    """Everybody comes back at once, from different positions, and one read of the history serves all of them."""
     program = new_program()
     await program.start()
     await program.put_room("storm")

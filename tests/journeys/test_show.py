@@ -1,4 +1,4 @@
-"""A room with people in it: what one does, everybody sees, on every codec and page."""
+"""A room with people in it: everybody sees what one does, in every codec and on every page."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tests.site import Viewer
 
 
 async def test_gift_is_paid_shown_and_journaled(program: Program) -> None:
-    """A gift answers its sender, moves the balance on every socket, and is told to all with the same seq."""
+    """A gift answers its sender, moves the balance on every socket, and reaches everybody with the same seq."""
     await program.put_room("gifts")
     alice, other = [await program.join("alice", codec=codec, room="gifts") for codec in ("json", "msgpack")]
     bob = await program.join("bob", codec="msgpack", room="gifts")
@@ -40,7 +40,7 @@ async def test_gift_is_paid_shown_and_journaled(program: Program) -> None:
 
 
 async def assert_balloons(program: Program, event: dict[str, Any]) -> None:
-    """The event is that of two balloons, with the catalogue's words."""
+    """The event shows two balloons, with the catalogue's text."""
     balloon = next(gift for gift in await program.get("/v1/gifts") if gift["id"] == "balloon")
     shown = {key: balloon[key] for key in ("id", "name", "coins", "tier", "animation")}
     assert (event["from"]["user_id"], event["to"]["user_id"]) == ("alice", "creator")
@@ -51,7 +51,7 @@ async def assert_balloons(program: Program, event: dict[str, Any]) -> None:
 
 
 async def test_same_gift_id_is_paid_once(program: Program) -> None:
-    """The same id again answers as a duplicate with the first balance, and nobody sees the gift twice."""
+    """The same id again is answered as a duplicate with the first balance, and nobody sees the gift twice."""
     alice, bob = await program.join("alice"), await program.join("bob")
     first = await alice.gift("heart")
     again = await alice.gift("heart", id=first["id"])
@@ -63,8 +63,8 @@ async def test_same_gift_id_is_paid_once(program: Program) -> None:
     assert await program.coins("alice") == first["coins"]
 
 
-async def test_likes_are_counted_and_told(program: Program) -> None:
-    """Likes of several people become totals in which each is named; a newcomer is told them, too."""
+async def test_likes_are_counted_and_announced(program: Program) -> None:
+    """Likes of several people become totals in which each is named; a newcomer gets them, too."""
     await program.put_room("likes")
     alice = await program.join("alice", room="likes")
     bob = await program.join("bob", codec="msgpack", room="likes")
@@ -79,12 +79,12 @@ async def test_likes_are_counted_and_told(program: Program) -> None:
     assert {(row["user"]["user_id"], row["count"]) for row in last["top"]} == {("alice", 30), ("bob", 12)}
     assert sum(event["added"] for event in alice.events("likes.counted")) == 42
     carol = await program.join("carol", room="likes")
-    if carol.welcome["room"]["likes"] != 42:  # a snapshot of the last second: what came after its seq follows it
+    if carol.welcome["room"]["likes"] != 42:  # a snapshot of the last second: events after its seq follow it
         assert (await carol.happened("likes.counted", total=42))["seq"] > carol.welcome["seq"]
 
 
 async def test_viewers_are_people(program: Program) -> None:
-    """Two sockets of a person count once; overlays, bots and moderators are no viewers; who leaves is gone."""
+    """Two sockets of a person count once; overlays, bots and moderators do not count; a leaver no longer counts."""
     await program.put_room("people")
     alice = await program.join("alice", room="people")
     for user, role in (("alice", "viewer"), ("mod", "moderator"), ("obs", "overlay"), ("bot", "bot")):
@@ -100,7 +100,7 @@ async def test_viewers_are_people(program: Program) -> None:
 
 
 async def test_commands_of_one_frame_are_all_answered(program: Program) -> None:
-    """An array of commands is carried out, each with its reply; one that is bad spoils none of the others."""
+    """An array of commands is carried out, each with its reply; a bad one does not affect the others."""
     for codec in ("json", "msgpack"):
         alice = await program.join("alice", codec=codec)
         await alice.tell(
@@ -119,7 +119,7 @@ async def test_commands_of_one_frame_are_all_answered(program: Program) -> None:
 
 
 async def test_overlay_only_listens(program: Program) -> None:
-    """An overlay's commands are refused, it is told no balance, and it hears everything."""
+    """An overlay's commands are refused, it gets no balance, and it gets every event."""
     overlay, alice = await program.join("obs", "overlay"), await program.join("alice")
     assert overlay.welcome["you"]["coins"] is None
     for command in ({"type": "chat.send", "text": "no"}, {"type": "likes.send", "count": 1}):

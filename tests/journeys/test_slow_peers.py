@@ -16,7 +16,7 @@ SLOW_READER = 4002
 
 
 async def test_reader_that_does_not_read(program: Program, peers: Peers) -> None:
-    """While somebody reads nothing everybody else gets all; whoever is too far behind is told to come back."""
+    """While somebody reads nothing everybody else gets all; a reader too far behind is asked to come back."""
     await program.put_room("flow")
     bot, bob = await program.join("bot", "bot", room="flow"), await program.join("bob", codec="msgpack", room="flow")
     path = program.path(await program.token("slow"), room="flow")
@@ -38,13 +38,13 @@ async def test_reader_that_does_not_read(program: Program, peers: Peers) -> None
 
 
 async def read_to_the_end(peer: RawSocket) -> int | None:
-    """Read what still comes: the close code, or None when the connection just ends."""
+    """Read what still comes; the close code, or None when the connection just ends."""
     assert await peer.status_or_end() in (101, None)
     return await peer.closed()
 
 
 async def test_slow_reader_catches_up(program: Program, peers: Peers) -> None:
-    """Who reads on within what the node still has is caught up in order: every gift, and every chat or how many not."""
+    """A reader within what the node still has catches up in order, with every gift and a count of hidden chats."""
     await program.put_room("catch")
     bot = await program.join("alice", "bot", room="catch")
     late = await peers.connect(program.port, receive_bytes=4_096)
@@ -68,8 +68,8 @@ async def test_slow_reader_catches_up(program: Program, peers: Peers) -> None:
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
 
 
-async def test_asks_and_does_not_read(program: Program, peers: Peers) -> None:
-    """Who sends commands and never reads the replies is cut off, and the node holds no more for it than its bound."""
+async def test_peer_that_asks_and_does_not_read(program: Program, peers: Peers) -> None:
+    """A peer that sends commands but never reads is cut off, and the node keeps only a bounded amount for it."""
     path = program.path(await program.token("greedy", "bot"))
     peer = await peers.connect(program.port, receive_bytes=4_096)
     await peer.send(upgrade(path))
@@ -83,7 +83,7 @@ async def test_asks_and_does_not_read(program: Program, peers: Peers) -> None:
 
 
 async def ask_until_cut_off(peer: RawSocket) -> None:
-    """Ping within a bot's budget, so that it is no flood, until the server has hung up."""
+    """Ping within a bot's budget, to stay below a flood, until the server has hung up."""
     some = frame(b'{"type":"ping","ref":"%b"}' % (b"r" * 60)) * 8
     with contextlib.suppress(ConnectionError):
         while True:
@@ -105,7 +105,7 @@ PING = frame(b'{"type":"ping"}')
     ids=["a byte", "a head", "all but a byte", "a fragment"],
 )
 async def test_half_a_frame(program: Program, peers: Peers, half: bytes, rest: bytes) -> None:
-    """Half a frame waits without harm: the room's events still come, and the rest of it makes it whole."""
+    """Half a frame waits without harm: the room's events still come, and the rest completes it."""
     await program.put_room("half")
     peer = await peers.join(program.port, program.path(await program.token("slow"), room="half"))
     await peer.send(half)
@@ -118,7 +118,7 @@ async def test_half_a_frame(program: Program, peers: Peers, half: bytes, rest: b
 
 
 async def test_half_a_request(program: Program, peers: Peers) -> None:
-    """Hundreds of half upgrade requests keep nobody from joining, and all of them can be finished."""
+    """Hundreds of half upgrade requests keep nobody from joining, and all of them can be completed."""
     whole = upgrade(program.path(await program.token("late")))
     waiting = [await peers.connect(program.port) for _ in range(200)]
     for number, peer in enumerate(waiting):
@@ -134,7 +134,7 @@ async def test_half_a_request(program: Program, peers: Peers) -> None:
 
 
 async def test_vanished_peers_are_forgotten(program: Program, peers: Peers) -> None:
-    """Sockets that are hung up without a word are gone from the node's count, and their people from the room."""
+    """Sockets that disappear silently leave the node's count, and their people leave the room."""
     await program.put_room("gone")
     alice = await program.join("alice", room="gone")
     before = (await metrics(program))["liveroom_connections"]

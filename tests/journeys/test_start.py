@@ -25,7 +25,7 @@ SNAPSHOT_FIELDS = {
 
 
 async def test_demo_room_is_live(program: Program) -> None:
-    """A first start has a live room `demo` of host `creator`, and alice and bob with 10,000 coins each."""
+    """The first start has a live room `demo` with host `creator`, and alice and bob with 10,000 coins each."""
     room = await program.get("/v1/rooms/demo")
     assert (room["status"], room["host"]) == ("live", {"user_id": "creator", "name": "Creator"})
     assert [await program.coins(user) for user in ("alice", "bob", "carol")] == [10_000, 10_000, 0]
@@ -87,7 +87,7 @@ async def test_second_start_has_everything(new_program: Callable[..., Program]) 
     """After a stop and a start on the same folder balances, history, likes and board are as they were."""
     program = new_program()
     await program.start()
-    before = await told_before_the_stop(program)
+    before = await before_the_stop(program)
     assert (await program.stop()).code == 0
 
     assert await program.start() < 8
@@ -106,8 +106,8 @@ async def test_second_start_has_everything(new_program: Callable[..., Program]) 
     assert await program.coins("alice") == 9_950
 
 
-async def told_before_the_stop(program: Program) -> dict[str, Any]:
-    """A chat and two gifts; where somebody who then left would go on."""
+async def before_the_stop(program: Program) -> dict[str, Any]:
+    """A chat and two gifts; returns where a viewer who then left would resume."""
     alice, bob = await program.join("alice"), await program.join("bob")
     since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
     await alice.ask("chat.send", text="before the stop")

@@ -1,4 +1,4 @@
-"""Stopping: within its time, with a word to every socket, and nothing left behind."""
+"""Stopping: in time, with a notice to every socket, and nothing left behind."""
 
 import asyncio
 import os
@@ -19,8 +19,8 @@ STOP_S_PROMISED = 5.0
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
-async def test_stop_tells_everybody_and_ends(new_program: Callable[..., Program], sig: signal.Signals) -> None:
-    """A signal ends it within five seconds with code 0: each socket is told to come back, and is closed with 4001."""
+async def test_stop_notifies_everybody_and_ends(new_program: Callable[..., Program], sig: signal.Signals) -> None:
+    """A signal ends it within five seconds with code 0: each socket is asked to come back, and closed with 4001."""
     program = new_program()
     await program.start()
     viewers = [
@@ -40,7 +40,7 @@ async def test_stop_tells_everybody_and_ends(new_program: Callable[..., Program]
 
 
 async def closed_draining(viewer: Viewer) -> int:
-    """Wait for the close; its code, after the notice that says when to come back."""
+    """Wait for the close; return its code. The notice before it says when to come back."""
     code = await viewer.closed(20)
     notice = viewer.told[-1]
     assert (notice["type"], notice["kind"]) == ("notice", "draining")
@@ -48,8 +48,8 @@ async def closed_draining(viewer: Viewer) -> int:
     return code
 
 
-async def test_peers_that_hang_do_not_hold_it(new_program: Callable[..., Program], peers: Peers) -> None:
-    """Half a request, half a frame, a reader that reads nothing and an idle keep-alive cannot keep it from its end."""
+async def test_peers_that_hang_do_not_delay_it(new_program: Callable[..., Program], peers: Peers) -> None:
+    """Half a request, half a frame, a reader that reads nothing and an idle keep-alive cannot delay the end."""
     program = new_program()
     await program.start()
     path = program.path(await program.token("slow"))
@@ -69,7 +69,7 @@ async def test_peers_that_hang_do_not_hold_it(new_program: Callable[..., Program
 
 
 async def test_impatient_ctrl_c(new_program: Callable[..., Program]) -> None:
-    """Ctrl-C again and again still ends everything in order, with code 0."""
+    """Repeated Ctrl-C still ends everything in order, with code 0."""
     program = new_program()
     await program.start()
     alice = await program.join("alice")
@@ -83,7 +83,7 @@ async def test_impatient_ctrl_c(new_program: Callable[..., Program]) -> None:
 
 @pytest.mark.parametrize("child", ["wallet store", "journal", "node"])
 async def test_stop_while_starting(new_program: Callable[..., Program], child: str) -> None:
-    """A signal before it is ready ends it as well: code 0, and nothing is left."""
+    """A signal before it is ready ends it as well, with code 0, and nothing is left."""
     program = new_program()
     program.spawn()
     await eventually(lambda: child in program.children(), what=child)
@@ -95,7 +95,7 @@ async def test_stop_while_starting(new_program: Callable[..., Program], child: s
 
 
 async def test_stop_with_a_dead_child(new_program: Callable[..., Program]) -> None:
-    """A stop while the wallet store is away, and while it is being started again, is a stop like any other."""
+    """A stop while the wallet store is away, or is being restarted, is a stop like any other."""
     program = new_program()
     await program.start()
     alice = await program.join("alice")
@@ -107,7 +107,7 @@ async def test_stop_with_a_dead_child(new_program: Callable[..., Program]) -> No
 
 
 async def test_as_process_one(new_program: Callable[..., Program]) -> None:
-    """As the first process of a container it starts, serves and ends like anywhere else."""
+    """As the first process of a container it starts, serves and ends as usual."""
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.call([unshare, "--pid", "--fork", "true"], stderr=subprocess.DEVNULL):
         pytest.skip("this machine makes no process namespaces")

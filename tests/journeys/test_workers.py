@@ -1,4 +1,4 @@
-"""Several nodes on one machine, behind one port: one room, one wallet, and a restart of each in turn loses nothing."""
+"""Several nodes on one machine, behind one port: one room, one wallet, and restarting each in turn loses nothing."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ UNUSABLE = 2
 
 @pytest.fixture
 async def shared() -> AsyncIterator[Program]:
-    """A program of two workers, both ready: it says so when the last one is."""
+    """A program of two workers, both ready: it reports when the last one is."""
     program = Program(LIVEROOM_WORKERS=str(WORKERS))
     try:
         await program.start()
@@ -38,7 +38,7 @@ async def shared() -> AsyncIterator[Program]:
 
 
 class Doorman:
-    """Looks at a crowd until all of it is in."""
+    """Watches a crowd until all of it is in."""
 
     def __init__(self) -> None:
         self.all_in = asyncio.Event()
@@ -49,7 +49,7 @@ class Doorman:
 
 
 def workers(program: Program) -> dict[int, int]:
-    """The nodes' pids by the number of the worker."""
+    """The nodes' pids by worker number."""
     found = {}
     for pid, name in program.processes().items():
         if name == "node":
@@ -60,7 +60,7 @@ def workers(program: Program) -> dict[int, int]:
 
 
 async def metric(program: Program, worker: int, name: str) -> float:
-    """A worker's own figure, from its own port."""
+    """A worker's own metric, from its own port."""
     async with httpx.AsyncClient(trust_env=False) as client:
         text = (await client.get(f"http://127.0.0.1:{program.port + 1 + worker}/metrics")).text
     found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
@@ -69,7 +69,10 @@ async def metric(program: Program, worker: int, name: str) -> float:
 
 
 async def test_one_room_on_all_workers(shared: Program) -> None:
-    """Who comes is spread over the workers; all see one order, gifts are paid once, and balances reach every socket."""
+    """Newcomers are spread over the workers.
+
+    All see one order, gifts are paid once, and balances reach every socket.
+    """
     viewers = [await shared.join("alice" if n % 2 else "bob") for n in range(30)]
     held = [await metric(shared, worker, "liveroom_connections") for worker in range(WORKERS)]
     assert sum(held) == len(viewers)
@@ -87,7 +90,7 @@ async def test_one_room_on_all_workers(shared: Program) -> None:
 
 
 async def test_a_restart_of_each_in_turn(shared: Program) -> None:
-    """Under load each worker ends and comes again: whoever resumes has seen every event, and every gift is paid."""
+    """Under load each worker ends and is replaced: those who resume have seen every event, and every gift is paid."""
     plan = Plan(scenario="restarts", viewers=CROWD, seconds=6, ramp_s=0.5, chats_per_s=30, gifts_per_s=30)
     doorman = Doorman()
     running = asyncio.create_task(hammer(plan, Target(url=shared.url, service_key=DEV_SERVICE_KEY), doorman))
@@ -111,10 +114,10 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-async def test_a_killed_worker_comes_again(shared: Program) -> None:
-    """The others go on meanwhile, and what it leaves behind is nothing."""
+async def test_a_killed_worker_is_replaced(shared: Program) -> None:
+    """The others go on meanwhile, and it leaves nothing behind."""
     first = copy.copy(shared)
-    first.port = shared.port + 1  # the first worker's own
+    first.port = shared.port + 1  # the first worker's own metric
     alice = await shared.join("alice", node=first)
     before = workers(shared)
     assert sorted(before) == list(range(WORKERS))
@@ -129,7 +132,7 @@ async def test_a_killed_worker_comes_again(shared: Program) -> None:
 
 
 async def test_a_workers_port_that_is_taken() -> None:
-    """It is told in a sentence before anything starts."""
+    """It is reported in one sentence before anything starts."""
     program = Program(LIVEROOM_WORKERS="2")
     try:
         with socket.socket() as taken:

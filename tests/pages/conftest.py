@@ -22,7 +22,7 @@ QUICK_MS = 900
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """A Chromium; without one these tests fail, they are never left out."""
+    """A Chromium. Without one these tests fail; they are never skipped."""
     path = chromium.system_chromium() or chromium.playwright_chromium()
     assert path, "there is no Chromium: run `python -m tests.browser`"
     return path
@@ -30,7 +30,7 @@ def chromium_path() -> str:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium_path: str) -> AsyncIterator[Browser]:
-    """The run's one browser; whatever is to meet it lives in its event loop."""
+    """The run's one browser; everything that talks to it must use its event loop."""
     expect.set_options(timeout=WAIT_MS)
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=chromium_path, args=chromium.ARGS)
@@ -57,7 +57,7 @@ def of_a_node(stores: Stores, journal: str) -> dict[str, str]:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> dict[str, str]:
-    """The environment of a node whose gifts are shown for a moment only."""
+    """The environment of a node that shows gifts only for a moment."""
     gifts = json.loads(catalogue.OWN.read_text())
     for gift in gifts:
         gift["animation"]["duration_ms"] = QUICK_MS
@@ -90,7 +90,7 @@ async def site(another_site: Callable[..., Awaitable[Site]]) -> Site:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def node(of_a_node: dict[str, str], tmp_path: Path) -> AsyncIterator[Served]:
-    """A node in a process of its own on the same stores, to be killed and started again; ready."""
+    """A node in a process of its own on the same stores, ready, that a test can kill and start again."""
     served = Served(tmp_path, **of_a_node, LIVEROOM_DATA=str(tmp_path / "no-data"))
     await served.start()
     yield served

@@ -9,10 +9,10 @@ from playwright.async_api import Browser, ConsoleMessage, Error, Page, expect
 
 from tests.site import Viewer
 
-WAIT_MS = 15_000.0  # a deadline, not a measure: the machine may be busy
+WAIT_MS = 15_000.0  # a deadline, not a measurement: the machine may be busy
 
-# What every page of a test does from its first moment on: it says a breach of its policy as an error, and keeps on
-# <html> which alerts it showed (`shown`) and how many of them at once at most (`atOnce`).
+# Runs in every page of a test from its first moment on. It logs a breach of the page's policy as an error, and keeps
+# on <html> which alerts were shown (`shown`), and the most that were shown at once (`atOnce`).
 WATCH = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error("content security policy:", event.violatedDirective, event.blockedURI));
@@ -33,17 +33,17 @@ new MutationObserver((records) => {
 DESKTOP = {"viewport": {"width": 960, "height": 640}, "reduced_motion": "reduce"}
 PHONE = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True, "reduced_motion": "reduce"}
 
-# A browser says each connection that cannot be made as an error; a test in which that happens expects these.
+# A browser logs each failed connection as an error; a test in which that happens expects these.
 NODE_AWAY = (r"WebSocket connection to .* failed", r"net::ERR_")
 
 
 async def says_online(page: Page) -> None:
-    """What a browser says when its network is back: a page that waits to reconnect need not wait any longer."""
+    """Fire the event of a network that is back: a page that waits to reconnect need not wait any longer."""
     await page.evaluate("() => { dispatchEvent(new Event('online')); }")
 
 
 async def flood(bot: Viewer, first: int, end: int) -> None:
-    """Messages "line <n>", thirty to a frame, each frame when the one before is answered."""
+    """Messages "line <n>", thirty to a frame; each frame goes when the one before is answered."""
     for start in range(first, end, 30):
         texts = [f"line {n}" for n in range(start, min(end, start + 30))]
         await bot.tell([{"type": "chat.send", "text": text, "ref": text} for text in texts])
@@ -51,7 +51,7 @@ async def flood(bot: Viewer, first: int, end: int) -> None:
 
 
 class Windows:
-    """The run's windows, one tab in each: a tab in the background draws no frames, and one used again loads faster."""
+    """The run's windows, one tab in each: a tab in the background draws no frames, and a used one loads faster."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -73,7 +73,7 @@ class Windows:
         return await window.new_page()
 
     async def give_back(self, page: Page) -> None:
-        """Leave the page, and let others have the tab."""
+        """Leave the page, and free the tab for others."""
         await page.unroute_all()
         await page.emulate_media(reduced_motion="reduce")
         await page.goto("about:blank")
@@ -91,12 +91,12 @@ class Tabs:
         self._expected: list[str] = []
 
     def expect_errors(self, *patterns: str) -> None:
-        """Errors that this test brings about itself."""
+        """Expect errors that this test causes on purpose."""
         self._expected += patterns
 
     async def new(self, *, lively: bool = False, clock: bool = False, phone: bool = False) -> Page:
-        """An empty tab: one that shows motion, one whose clock can be put forward, or one on a phone."""
-        own = clock or phone  # no later test may have such a window
+        """An empty tab: one that shows motion, one with a clock that the test can advance, or one on a phone."""
+        own = clock or phone  # no later test may get such a window
         page = await (self._windows.new(PHONE if phone else DESKTOP) if own else self._windows.take())
         (self._own if own else self._shared).append(page)
         page.on("console", self._heard)
@@ -114,7 +114,7 @@ class Tabs:
         return page
 
     async def watch(self, url: str, user: str = "alice", room: str = "demo", **options: bool) -> Page:
-        """The watch page as this user, in the room and with its catalogue."""
+        """The watch page of this user, in the room and with its catalogue."""
         page = await self.open(f"{url}/watch/{room}?{urlencode({'user': user})}", **options)
         await expect(page.get_by_test_id("conn-state")).to_have_attribute("data-state", "live")
         await expect(page.get_by_test_id("gift-rose")).to_be_attached()
@@ -138,11 +138,11 @@ class Tabs:
         self._errors.append(str(error))
 
     def unexpected(self) -> list[str]:
-        """Errors that pages logged or threw, without the expected ones."""
+        """Errors that pages logged or threw, except the expected ones."""
         return [error for error in self._errors if not any(re.search(known, error) for known in self._expected)]
 
     async def close(self) -> None:
-        """Leave every page; nothing may have gone wrong in one."""
+        """Leave every page; nothing may have gone wrong in any."""
         for page in self._own:
             await page.context.close()
         for page in self._shared:

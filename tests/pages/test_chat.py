@@ -1,4 +1,4 @@
-"""The chat of the watch page: text stays text, refusals are said in words, and a flood stays bounded."""
+"""The chat of the watch page: text stays text, refusals are explained, and a flood stays bounded."""
 
 import pytest
 from playwright.async_api import Page, expect
@@ -18,7 +18,7 @@ async def say(page: Page, text: str) -> None:
 
 
 async def test_two_people_chat(site: Site, tabs: Tabs) -> None:
-    """What one says both see, in one order and as text, even when name and message are made of markup."""
+    """Both see each message, in one order and as text, even when name and message contain markup."""
     alice = await tabs.watch(site.url, "alice")
     token = site.node.tokens.sign(sub="eve", name="<u>Eve</u>", role="viewer", exp_s=4e9)
     eve = await tabs.open(f"{site.url}/watch/demo#token={token}")
@@ -60,8 +60,8 @@ async def test_refused_message_is_explained_and_kept(site: Site, tabs: Tabs) -> 
     await expect(text).to_have_value("Hello again")
 
 
-async def test_a_flood_is_bounded_and_does_not_move_who_reads(site: Site, tabs: Tabs) -> None:
-    """Only the last 200 lines are kept; who has scrolled up stays there and is told of new messages."""
+async def test_a_flood_is_bounded_and_does_not_move_a_reader(site: Site, tabs: Tabs) -> None:
+    """Only the last 200 lines are kept; a viewer who has scrolled up stays there and learns of new messages."""
     page = await tabs.watch(site.url)
     bot = await site.join("bot", "bot")
     lines, newer = page.get_by_test_id("chat-line"), page.get_by_test_id("chat-newer")
@@ -80,7 +80,7 @@ async def test_a_flood_is_bounded_and_does_not_move_who_reads(site: Site, tabs: 
 
 
 async def test_viewers_and_likes_are_counted(site: Site, tabs: Tabs) -> None:
-    """Who watches counts once and until the tab is closed, an overlay never; every tap on the heart counts."""
+    """A viewer counts once, until the tab is closed; an overlay never counts; every tap on the heart counts."""
     alice, bob = await tabs.alice_and_bob(site.url)
     await site.join("alice")
     await site.join("obs", "overlay")

@@ -1,4 +1,4 @@
-"""The watch page when its node goes away: it says so, comes back by itself, and misses nothing in silence."""
+"""The watch page when its node goes away: it says so, reconnects alone, and misses nothing silently."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ async def is_in_state(page: Page, state: str) -> None:
 
 
 async def test_what_was_missed_comes_after_the_reconnect(node: Served, site: Site, tabs: Tabs) -> None:
-    """The node is killed: the page says that it reconnects and takes no gifts; back again, it has what was said."""
+    """The node is killed: the page shows that it reconnects and disables gifts; afterwards it has what was said."""
     tabs.expect_errors(*NODE_AWAY)
     page = await tabs.watch(node.url)
     bob = await site.join("bob")
@@ -50,7 +50,7 @@ async def test_what_was_missed_comes_after_the_reconnect(node: Served, site: Sit
 
 
 async def test_too_long_an_absence_is_marked(node: Served, site: Site, tabs: Tabs) -> None:
-    """When more was said than is told again, the chat shows that something is missing, and the figures are right."""
+    """When more was said than is replayed, the chat shows that something is missing, and the figures are right."""
     tabs.expect_errors(*NODE_AWAY)
     page = await tabs.watch(node.url)
     bot = await site.join("bot", "bot")
@@ -71,7 +71,7 @@ async def test_too_long_an_absence_is_marked(node: Served, site: Site, tabs: Tab
 
 
 async def test_a_gift_outlives_its_node(node: Served, site: Site, tabs: Tabs) -> None:
-    """A gift that the node took in its last moment goes out again after the reconnect, and is paid and shown once."""
+    """A gift that the node accepted in its last moment is sent again after the reconnect; it is paid and shown once."""
     tabs.expect_errors(*NODE_AWAY)
     page = await tabs.watch(node.url)
     os.kill(node.pid, signal.SIGSTOP)
@@ -90,7 +90,7 @@ async def test_a_gift_outlives_its_node(node: Served, site: Site, tabs: Tabs) ->
 
 
 async def test_a_page_that_was_loaded_too_early_gets_in(site: Site, tabs: Tabs) -> None:
-    """A page whose node goes away while it loads enters by itself later, with its catalogue."""
+    """A page whose node goes away while it loads enters later without help, with its catalogue."""
     tabs.expect_errors(*NODE_AWAY)
     page = await tabs.new()
     for address in ("/dev/token?*", "/v1/gifts"):
@@ -103,7 +103,7 @@ async def test_a_page_that_was_loaded_too_early_gets_in(site: Site, tabs: Tabs) 
 
 
 async def test_a_page_outlives_its_token(site: Site, tabs: Tabs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before its token runs out the page gets another and says so on the same socket, which stays."""
+    """Before its token expires the page gets another and sends it on the same socket, which stays open."""
     monkeypatch.setattr(limits, "WHEEL_S", 0.05)
     page = await tabs.new()
     short = site.token("alice", ttl_s=3)

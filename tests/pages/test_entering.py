@@ -1,4 +1,4 @@
-"""Who gets in: pages in production need a token, and say in words why they stay outside."""
+"""Who gets in: pages in production need a token, and explain why they are kept out."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,12 +16,12 @@ PRODUCTION = {
     "LIVEROOM_TOKEN_SECRET": "a secret that is only for this test",
     "LIVEROOM_SERVICE_KEY": "a service key that is only for this test",
 }
-NO_FREE_TOKEN = r"404 \(Not Found\) at .*/dev/token\?"  # how a page finds out that tokens are not given away
+NO_FREE_TOKEN = r"404 \(Not Found\) at .*/dev/token\?"  # the page asks this way whether the server gives out tokens
 SHUT_OUT = r"WebSocket connection to .* failed"
 
 
 async def test_production_pages_need_a_token(another_site: Callable[..., Awaitable[Site]], tabs: Tabs) -> None:
-    """Without a token both pages say what is missing; with one in the address they enter, as that person only."""
+    """Without a token both pages say what is missing; with one in the address they enter, only as that person."""
     tabs.expect_errors(NO_FREE_TOKEN)
     site = await another_site(**PRODUCTION)
     await site.put_room("stage")
@@ -44,7 +44,7 @@ async def test_production_pages_need_a_token(another_site: Callable[..., Awaitab
 
 
 async def test_a_page_that_is_kept_out_says_why(site: Site, tabs: Tabs) -> None:
-    """A bad token, a room that does not exist and one that is not live each have words of their own."""
+    """A bad token, a room that does not exist and one that is not live each have their own explanation."""
     tabs.expect_errors(SHUT_OUT, r"404 \(Not Found\) at .*/v1/rooms/nowhere")
     await site.put_room("later", live=False)
     page = await tabs.open(f"{site.url}/watch/demo#token=nonsense")
@@ -62,7 +62,7 @@ async def test_a_page_that_is_kept_out_says_why(site: Site, tabs: Tabs) -> None:
 
 
 async def test_nothing_foreign_runs(site: Site, tabs: Tabs) -> None:
-    """The pages' policy stops inline code and foreign addresses; these tests would see what it has to say."""
+    """The pages' policy stops inline code and foreign addresses; these tests would see its complaints."""
     page = await tabs.watch(site.url)
     overlay = await tabs.overlay(site.url)
     assert tabs.unexpected() == []

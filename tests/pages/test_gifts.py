@@ -58,7 +58,7 @@ async def test_a_gift_is_paid_and_seen_by_all(site: Site, tabs: Tabs) -> None:
 
 
 async def test_taps_of_a_combo_count_up_in_one_row(site: Site, tabs: Tabs) -> None:
-    """Every tap is paid; row, line and button have one growing count, for the giver and the others."""
+    """Every tap is paid; row, line and button show one growing count, for the giver and the others."""
     alice, bob = await asyncio.gather(tabs.watch(site.url, "alice", clock=True), tabs.watch(site.url, "bob"))
     send = alice.get_by_test_id("gift-send")
     await alice.get_by_test_id("gift-rose").click(click_count=3)  # chosen already: each tap gives
@@ -76,7 +76,7 @@ async def test_taps_of_a_combo_count_up_in_one_row(site: Site, tabs: Tabs) -> No
 
 
 async def test_what_cannot_be_paid_is_disabled(site: Site, tabs: Tabs) -> None:
-    """Cards above the balance and quantities beyond it cannot be sent; coins that come in open them again."""
+    """Cards above the balance and quantities beyond it are disabled; new coins enable them again."""
     await site.give_coins("carol", 120)
     carol = await tabs.watch(site.url, "carol")
     send, card = carol.get_by_test_id("gift-send"), carol.get_by_test_id
@@ -102,7 +102,7 @@ async def test_what_cannot_be_paid_is_disabled(site: Site, tabs: Tabs) -> None:
 async def test_coins_that_another_tab_has_spent(
     another_site: Callable[..., Awaitable[Site]], tabs: Tabs, stores: Stores
 ) -> None:
-    """A gift that the other tab's spending has made too dear is refused in words and not paid."""
+    """A gift that became too expensive through the other tab's spending is refused with an explanation and not paid."""
     here, there = await another_site(), await another_site()
     first, second = await asyncio.gather(tabs.watch(here.url, "alice"), tabs.watch(there.url, "alice"))
     await has_coins(first, 10_000)
@@ -125,7 +125,7 @@ async def test_coins_that_another_tab_has_spent(
     assert await here.coins("alice") == 4_800
 
 
-async def test_a_gift_whose_fate_is_unknown_is_sent_again_as_the_same(site: Site, tabs: Tabs, stores: Stores) -> None:
+async def test_a_gift_without_an_answer_is_sent_again_as_the_same(site: Site, tabs: Tabs, stores: Stores) -> None:
     """While the wallet is away the page says so; the next try is the same gift, with message and id, paid once."""
     page = await tabs.watch(site.url)
     sent: list[dict[str, object]] = []
@@ -147,20 +147,20 @@ async def test_a_gift_whose_fate_is_unknown_is_sent_again_as_the_same(site: Site
     assert await site.coins("alice") == 9_950
 
 
-async def test_a_double_click_is_one_dear_gift(site: Site, tabs: Tabs) -> None:
-    """Where taps make no combo, a double click on the card chooses and a double click on the button gives one."""
+async def test_a_double_click_is_one_expensive_gift(site: Site, tabs: Tabs) -> None:
+    """Where taps make no combo, a double click on the card selects, and a double click on the button gives one."""
     page = await tabs.watch(site.url)
     await page.get_by_test_id("gift-castle").dblclick()
     await page.get_by_test_id("gift-fireworks").click()
     await page.get_by_test_id("gift-send").dblclick()
     await expect(page.get_by_test_id("chat-gift")).to_have_count(1)
-    await page.get_by_test_id("gift-rose").dblclick()  # the first tap chooses, the second gives
+    await page.get_by_test_id("gift-rose").dblclick()  # the first tap selects, the second gives
     await expect(page.get_by_test_id("chat-gift")).to_have_count(2)
     await has_coins(page, 9_799)
 
 
-async def test_the_panel_is_shut_while_nothing_can_be_given(site: Site, tabs: Tabs) -> None:
-    """A pause and a room without gifts shut the panel, on the page as it stands."""
+async def test_the_panel_is_closed_while_nothing_can_be_given(site: Site, tabs: Tabs) -> None:
+    """A pause and a room without gifts close the panel, on the open page."""
     page = await tabs.watch(site.url)
     send, curtain = page.get_by_test_id("gift-send"), page.get_by_test_id("curtain")
     await expect(send).to_be_enabled()

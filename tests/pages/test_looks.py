@@ -10,7 +10,7 @@ from tests.site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-# What moves: an animation that takes time and changes where, how large or how turned something is.
+# Animations that take time and change something's place, size or rotation.
 MOVING = """() => document.getAnimations({ subtree: true }).filter((animation) => {
   const { duration, iterations } = animation.effect.getComputedTiming();
   const frames = animation.effect.getKeyframes();
@@ -20,7 +20,7 @@ MOVING = """() => document.getAnimations({ subtree: true }).filter((animation) =
 }).map(({ animationName, effect }) => `${animationName ?? "script"} of ${effect.target.className}`)"""
 
 
-# What can be read or used and is not within the width.
+# What can be read or used and lies beyond the width.
 OUTSIDE = """(width) => [...document.querySelectorAll("a, button, input, h1, p, b, li")]
   .filter((element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest("[aria-hidden=true]"))
   .filter((element) => element.getBoundingClientRect().left < 0 || element.getBoundingClientRect().right > width)
@@ -28,12 +28,12 @@ OUTSIDE = """(width) => [...document.querySelectorAll("a, button, input, h1, p, 
 
 
 async def focused(page: Page) -> str:
-    """The test id of what has the focus."""
+    """The test id of the focused element."""
     return str(await page.evaluate("document.activeElement?.dataset?.testid ?? ''"))
 
 
 async def tab_to(page: Page, testid: str) -> None:
-    """Press Tab until the focus is there."""
+    """Press Tab until this has the focus."""
     for _ in range(40):
         if await focused(page) == testid:
             return
@@ -42,7 +42,7 @@ async def tab_to(page: Page, testid: str) -> None:
 
 
 async def test_by_keyboard_alone(site: Site, tabs: Tabs) -> None:
-    """One reaches every part by Tab, sees where one is, chats, and chooses and sends a gift with a message."""
+    """Tab reaches every part, the focus is visible, and one can chat, choose a gift and send it with a message."""
     page = await tabs.watch(site.url)
     await tab_to(page, "gift-balloon")
     outline = await page.get_by_test_id("gift-balloon").evaluate("(card) => getComputedStyle(card).outlineStyle")
@@ -66,7 +66,7 @@ async def test_by_keyboard_alone(site: Site, tabs: Tabs) -> None:
 
 
 async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
-    """Nothing is wider than the phone; the gifts are a sheet that opens, gives, and closes again with its focus."""
+    """Nothing is wider than the phone; the gifts are a sheet that opens, gives, and on closing returns the focus."""
     page = await tabs.watch(site.url, phone=True)
     sheet, opener = page.get_by_test_id("gift-panel"), page.get_by_test_id("gift-open")
     await expect(sheet).to_be_hidden()
@@ -91,7 +91,7 @@ async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
 
 
 async def test_without_motion(site: Site, tabs: Tabs) -> None:
-    """Who asks for less motion gets gifts, combos and likes that stand still; the overlay too. Others see them move."""
+    """With reduced motion gifts, combos and likes do not move, nor does the overlay. Other people see them move."""
     calm, lively, overlay = await asyncio.gather(
         tabs.watch(site.url), tabs.watch(site.url, "bob", lively=True), tabs.overlay(site.url)
     )

@@ -16,12 +16,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def has_shown(page: Page, *alerts: str) -> None:
-    """These alerts were shown, in this order, and no others."""
+    """Exactly these alerts were shown, in this order."""
     await expect(page.locator("html")).to_have_js_property("shown", list(alerts))
 
 
 async def corner_alpha(page: Page) -> list[int]:
-    """How opaque the four corners of the window are, as a streamer's program gets it."""
+    """How opaque the four corners of the window are for a streaming program."""
     shot = base64.b64encode(await page.screenshot(omit_background=True)).decode()
     alphas: list[int] = await page.evaluate(
         """async (data) => {
@@ -59,8 +59,8 @@ async def test_alerts_come_one_after_the_other(
     await has_shown(page, "Alice balloon", "Bob rose", "Alice whale", "Bob crown")
 
 
-async def test_only_the_alert_is_seen(site: Site, tabs: Tabs) -> None:
-    """The page is transparent to its corners, also while an alert is shown; so is it while the connection is gone."""
+async def test_only_the_alert_is_visible(site: Site, tabs: Tabs) -> None:
+    """The page is transparent to its corners, also while an alert is shown and while the connection is gone."""
     page = await tabs.overlay(site.url)
     for element in ("html", "body"):
         await expect(page.locator(element)).to_have_css("background-color", "rgba(0, 0, 0, 0)")
@@ -74,7 +74,7 @@ async def test_only_the_alert_is_seen(site: Site, tabs: Tabs) -> None:
 async def test_an_alert_is_shown_once(
     node: Served, another_site: Callable[..., Awaitable[Site]], tabs: Tabs, quick: dict[str, str]
 ) -> None:
-    """Gifts shown before the node is stopped are not shown again after it, nor after a reload; the missed one is."""
+    """Alerts shown before the node stops are not shown again after it, nor after a reload; the missed one is."""
     tabs.expect_errors(*NODE_AWAY)
     site = await another_site(**quick)
     page = await tabs.overlay(node.url)
@@ -101,7 +101,7 @@ async def test_an_alert_is_shown_once(
 
 
 async def test_the_overlay_stays_for_the_next_broadcast(site: Site, tabs: Tabs) -> None:
-    """The end of a broadcast lets viewers go, not the overlay: gifts of the next one are shown at once."""
+    """The end of a broadcast closes viewers' sockets, not the overlay's: gifts of the next one are shown at once."""
     page, watch = await asyncio.gather(tabs.overlay(site.url), tabs.watch(site.url))
     await site.http.post("/v1/rooms/demo/end")
     state = watch.get_by_test_id("conn-state")

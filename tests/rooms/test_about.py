@@ -1,4 +1,4 @@
-"""What a room is to its nodes as it changes, and who somebody is in it: in sockets that are open, too."""
+"""A room's settings and host as its nodes see them change, and what role each open socket has then."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,12 +20,12 @@ RULES = {"slow_mode_s": 60, "blocked_words": ["darn"]}
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts are told soon after each other; the pause of life would only make these tests long."""
+    """Counts are announced soon after each other, because the real pause would only make these tests long."""
     monkeypatch.setattr(limits, "VIEWERS_EVERY_MS", 300)
 
 
 async def hand_over(site: Site, to: str, *heard: Viewer) -> None:
-    """Make somebody the demo room's host; until these have been told."""
+    """Make somebody the demo room's host; wait until these viewers know."""
     host = {"user_id": to, "name": to.capitalize()}
     response = await site.http.put("/v1/rooms/demo", json={"host": host, "title": "demo", "settings": RULES})
     response.raise_for_status()
@@ -34,7 +34,7 @@ async def hand_over(site: Site, to: str, *heard: Viewer) -> None:
 
 
 async def said(viewer: Viewer) -> list[str]:
-    """What becomes of a blocked word, and of two messages one after the other."""
+    """The outcome of a blocked word, and of two messages one after the other."""
     replies = [await viewer.ask("chat.send", text=text) for text in ("darn", "one", "two")]
     return [reply.get("reason", "ok") for reply in replies]
 
@@ -44,7 +44,7 @@ STAFF, VIEWER = ["ok"] * 3, ["blocked_words", "ok", "slow_mode"]
 
 @pytest.mark.parametrize("far", [False, True])
 async def test_another_host(site: Site, another_site: MakeSite, far: bool) -> None:
-    """Rules hold for the former host, not for the new one, and what they say is shown so; on either side of the bus."""
+    """Rules apply to the former host and not to the new one, and events show it, on either side of the bus."""
     there = await another_site() if far else site
     await site.put_room("demo", live=False, **RULES)
     old, new = await there.join("creator"), await there.join("zoe", codec="msgpack")
@@ -64,7 +64,7 @@ async def test_another_host(site: Site, another_site: MakeSite, far: bool) -> No
 
 @pytest.mark.parametrize("far", [False, True])
 async def test_the_former_host_is_one_of_the_viewers(site: Site, another_site: MakeSite, far: bool) -> None:
-    """Both are counted as what they are now, and whoever leaves then is gone."""
+    """Both are counted as what they are now; those who leave then are gone."""
     there = await another_site() if far else site
     watcher = await site.join("obs", "overlay")
     old, new = [await there.join("creator") for _ in range(2)], await there.join("zoe")
@@ -85,7 +85,7 @@ async def test_the_former_host_is_one_of_the_viewers(site: Site, another_site: M
 
 
 async def test_tokens_of_a_former_host(site: Site) -> None:
-    """A new token must make the person what the socket is now; what it makes of one later counts as well."""
+    """A new token must give the role that the socket has now; the role that it gives later counts as well."""
     old = await site.join("creator")
     own = site.token("creator", "host", room="demo")
     await hand_over(site, "zoe", old)
@@ -95,11 +95,11 @@ async def test_tokens_of_a_former_host(site: Site) -> None:
     await hand_over(site, "creator", old)
     assert (await old.ask("session.refresh", token=own))["type"] == "ok"
     await hand_over(site, "zoe", old)
-    assert await said(old) == STAFF  # by that token
+    assert await said(old) == STAFF  # the role that this token gives
 
 
-async def test_a_room_is_what_was_told_of_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With each event of its life, before the store is asked."""
+async def test_a_room_follows_its_events(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each event of its life updates the room, before the store is asked."""
     watcher = await site.join("obs", "overlay")
     room = await site.node.rooms.open("demo")
 
@@ -130,7 +130,7 @@ async def test_a_room_is_what_was_told_of_it(site: Site, monkeypatch: pytest.Mon
 
 
 async def test_an_event_of_a_newer_node(site: Site, stores: Stores) -> None:
-    """What it means is not known here; the room is read again, and goes on."""
+    """Its meaning is unknown here; the room is read again, and goes on."""
     alice = await site.join("alice")
     with stores.room.client() as look:
         look.hset(keys.room("demo", keys.META), "title", "Renamed")

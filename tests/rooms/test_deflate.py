@@ -1,4 +1,4 @@
-"""Compression on the wire: agreed without contexts, deflated once for everybody, and no way to blow the server up."""
+"""Compression on the wire: no contexts, one deflating for everybody, and no deflate bomb."""
 
 import asyncio
 import zlib
@@ -20,7 +20,7 @@ Join = Callable[..., Awaitable[tuple[Viewer, list[int]]]]
 
 @pytest.fixture
 def join(site: Site) -> Join:
-    """Join with the extension that is given; the viewer, and the sizes of what came over its wire."""
+    """Join with the given extension; the viewer, and the sizes of what came over its connection."""
 
     async def one(codec: str, factory: ClientPerMessageDeflateFactory | None, user: str = "bob") -> Any:
         connection = await websockets.connect(
@@ -47,7 +47,7 @@ def join(site: Site) -> Join:
 
 
 async def storm(site: Site, *viewers: Viewer) -> None:
-    """Many lines of chat, in frames of many: until all of these viewers have them."""
+    """Many lines of chat, in frames of many, until all of these viewers have them."""
     bot = await site.join("bot", "bot")
     lines = [f"line {n}: what a show this is, greetings from {n * 7919 % 1000}" for n in range(CHATS)]
     for first in range(0, CHATS, limits.COMMANDS_PER_FRAME_MAX):
@@ -59,7 +59,7 @@ async def storm(site: Site, *viewers: Viewer) -> None:
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
-async def test_a_storm_of_chat_takes_a_part_of_the_bytes(site: Site, join: Join, codec: str) -> None:
+async def test_a_storm_of_chat_is_compressed(site: Site, join: Join, codec: str) -> None:
     """At most 40 % of the bytes, and the very same events in the same order."""
     small, deflated = await join(codec, ClientPerMessageDeflateFactory())
     plain, whole = await join(codec, None, "alice")
@@ -86,7 +86,7 @@ async def test_what_is_agreed(join: Join) -> None:
 
 
 async def test_a_smaller_window_gets_plain_frames(site: Site, join: Join) -> None:
-    """What is deflated for everybody needs the whole window: who has less gets the plain bytes."""
+    """A frame deflated for everybody needs the whole window; a client with a smaller one gets the plain bytes."""
     narrow, sizes = await join("json", ClientPerMessageDeflateFactory(server_max_window_bits=10))
     plain, whole = await join("json", None, "alice")
     before = sum(sizes), sum(whole)
@@ -131,7 +131,7 @@ PING_COMMAND = deflated(b'{"type":"ping","ref":"deflated"}')
     ],
 )
 async def test_deflated_commands(site: Site, peers: Peers, frames: list[bytes], answered: bool) -> None:
-    """A deflated command is a command; what is none, or too large when unpacked, closes with the protocol's code."""
+    """A deflated command works. One that does not inflate, or is too large then, closes with the protocol's code."""
     peer = await peers.connect(site.port)
     path = site.address(token=site.token("bob")).partition(str(site.port))[2]
     await peer.send(upgrade(path, headers=["Sec-WebSocket-Extensions: permessage-deflate"]))
@@ -152,7 +152,7 @@ async def test_a_bit_that_was_not_agreed(site: Site, peers: Peers) -> None:
     assert await peer.closed() == PROTOCOL_ERROR
 
 
-async def test_bytes_come_through_as_they_are(site: Site, join: Join) -> None:
+async def test_bytes_arrive_unchanged(site: Site, join: Join) -> None:
     """Frames of every size around the bound from which deflating pays arrive whole, one after the other."""
     viewer, _ = await join("json", ClientPerMessageDeflateFactory())
     other = await site.join("alice")

@@ -1,4 +1,4 @@
-"""The fan-out: a bus that loses messages loses nobody an event, and a history that changed sends everybody back."""
+"""The fan-out: when the bus loses messages nobody loses an event, and a changed history makes everybody rejoin."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +20,7 @@ AnotherSite = Callable[[], Awaitable[Site]]
 
 
 def write_unheard(stores: Stores, *texts: str, room: str = "demo") -> list[int]:
-    """Chat that stands in the room's history and of which the bus said nothing; the seqs."""
+    """Write chat to the room's history without publishing it on the bus; the seqs."""
     seqs = []
     with stores.room.client() as store:
         for text in texts:
@@ -39,7 +39,7 @@ def write_unheard(stores: Stores, *texts: str, room: str = "demo") -> list[int]:
 
 
 def publish(stores: Stores, epoch: str, seq: int, body: dict[str, Any], room: str = "demo") -> None:
-    """Say something on the room's channel, as a script would."""
+    """Publish on the room's channel, as a script would."""
     with stores.room.client() as store:
         store.publish(keys.room(room, keys.LIVE), f"{epoch} {seq} 1 {json.dumps(body, separators=(',', ':'))}")
 
@@ -51,7 +51,7 @@ def assert_whole(viewer: Viewer) -> None:
 
 
 async def test_a_lost_message_is_filled_from_the_history(site: Site, stores: Stores) -> None:
-    """The next event shows that something is missing; it is read, and everybody gets all of it in order."""
+    """The next event shows that something is missing; the node reads it, and everybody gets all of it in order."""
     alice, bob = await site.join("alice"), await site.join("bob", codec="msgpack")
     write_unheard(stores, "one", "two", "three")
     await alice.ask("chat.send", text="four")
@@ -63,7 +63,7 @@ async def test_a_lost_message_is_filled_from_the_history(site: Site, stores: Sto
 
 
 async def test_a_bus_that_falls_silent_is_found_out(site: Site, stores: Stores) -> None:
-    """When nothing follows what was lost, the check of the position finds it."""
+    """When nothing follows the lost message, the check of the position finds it."""
     alice = await site.join("alice")
     write_unheard(stores, "the last word")
     site.node.fanout.check_position("demo")
@@ -74,7 +74,7 @@ async def test_a_bus_that_falls_silent_is_found_out(site: Site, stores: Stores) 
 async def test_the_position_is_checked_again_and_again(
     site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody has to ask for that check."""
+    """That check repeats without being asked for."""
     monkeypatch.setattr(limits, "POSITION_CHECK_S", 0.1)
     alice = await site.join("alice")
     write_unheard(stores, "the last word")
@@ -98,10 +98,10 @@ async def test_a_bus_connection_that_is_cut(site: Site, stores: Stores) -> None:
     assert_whole(bob)
 
 
-# --- a link that falls silent --------------------------------------------------------------------------------------
+# --- a link that goes silent ---------------------------------------------------------------------------------------
 @pytest.fixture
 async def wire(stores: Stores) -> AsyncIterator[LossyWire]:
-    """A wire to the room store."""
+    """A connection to the room store that the test can silence."""
     made = LossyWire(stores.room.socket.with_name("room-wire.sock"), stores.room.socket)
     await made.start()
     yield made
@@ -110,12 +110,15 @@ async def wire(stores: Stores) -> AsyncIterator[LossyWire]:
 
 @pytest.fixture
 async def far_site(another_site: Callable[..., Awaitable[Site]], wire: LossyWire) -> Site:
-    """A node whose room store is at the other end of that wire."""
+    """A node that reaches its room store through that connection."""
     return await another_site(LIVEROOM_ROOM_URL=f"unix://{wire.path}")
 
 
-async def test_a_bus_link_that_falls_silent(far_site: Site, wire: LossyWire, another_site: AnotherSite) -> None:
-    """Nothing comes and nothing ends: it is noticed in seconds. Open rooms miss nothing, and others can be opened."""
+async def test_a_bus_link_that_goes_silent(far_site: Site, wire: LossyWire, another_site: AnotherSite) -> None:
+    """Nothing comes and nothing ends: the node notices in seconds.
+
+    Open rooms miss nothing, and others can be opened.
+    """
     other = await another_site()
     await other.put_room("other")
     alice, bob = await far_site.join("alice"), await other.join("bob")
@@ -130,8 +133,8 @@ async def test_a_bus_link_that_falls_silent(far_site: Site, wire: LossyWire, ano
     await carol.happened("chat.sent", text="here I am")
 
 
-async def test_a_room_store_that_falls_silent(far_site: Site, wire: LossyWire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is sent to a node whose room store is gone without a word, though nothing is asked of it meanwhile."""
+async def test_a_room_store_that_goes_silent(far_site: Site, wire: LossyWire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node whose room store goes silent reports that it is not ready, though nothing uses the store meanwhile."""
     monkeypatch.setattr(limits, "STORE_CALL_S_MAX", 2.0)
     monkeypatch.setattr(limits, "BUS_SILENT_S", 1.0)
     wire.silence()
@@ -147,7 +150,7 @@ async def test_a_room_store_that_falls_silent(far_site: Site, wire: LossyWire, m
 async def test_a_subscription_that_is_not_answered(
     far_site: Site, wire: LossyWire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A link that does not do what it is told is no good, whatever else it answers: the next join has another one."""
+    """A link that ignores SUBSCRIBE is useless, whatever else it answers: the next join has another one."""
     await far_site.put_room("other")
     alice = await far_site.join("alice")
     monkeypatch.setattr(limits, "STORE_CALL_S_MAX", 0.3)
@@ -166,7 +169,7 @@ async def test_a_subscription_that_is_not_answered(
 
 # --- what the bus gets wrong ---------------------------------------------------------------------------------------
 async def test_twice_and_out_of_order(site: Site, stores: Stores) -> None:
-    """An event that comes twice is told once; one that comes before its time waits for those before it."""
+    """An event that comes twice is sent once; one that comes early waits for those before it."""
     alice = await site.join("alice")
     epoch = alice.welcome["epoch"]
     first, second, third = write_unheard(stores, "one", "two", "three")
@@ -184,7 +187,7 @@ async def test_twice_and_out_of_order(site: Site, stores: Stores) -> None:
 
 
 async def test_a_history_that_is_no_longer_whole(site: Site, stores: Stores) -> None:
-    """When what was lost is gone from the history too, everybody is sent back to a gap and a snapshot."""
+    """When the lost events have left the history too, everybody rejoins to a gap and a snapshot."""
     alice = await site.join("alice")
     since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
     seqs = write_unheard(stores, "one", "two", "three")
@@ -199,8 +202,8 @@ async def test_a_history_that_is_no_longer_whole(site: Site, stores: Stores) -> 
 
 
 @pytest.mark.parametrize("how", ["another epoch", "emptied"])
-async def test_a_room_that_is_another_one_now(another_site: AnotherSite, stores: Stores, how: str) -> None:
-    """A store that was restored or emptied: sockets on every node are told 4005, and come back to what there is."""
+async def test_a_room_whose_epoch_changed(another_site: AnotherSite, stores: Stores, how: str) -> None:
+    """After a store was restored or emptied, sockets on every node get 4005, and come back to what there is."""
     site, other = await another_site(), await another_site()
     viewers = [await site.join("alice"), await other.join("bob")]
     await viewers[0].ask("chat.send", text="before")
@@ -225,8 +228,8 @@ async def test_a_room_that_is_another_one_now(another_site: AnotherSite, stores:
     await back.happened("chat.sent", text="after")
 
 
-async def test_a_history_behind_what_was_told(site: Site, stores: Stores) -> None:
-    """A store that knows less than this node has told: everybody comes back."""
+async def test_a_history_behind_what_was_sent(site: Site, stores: Stores) -> None:
+    """When a store knows less than this node has sent, everybody comes back."""
     alice = await site.join("alice")
     for n in range(9):
         await alice.ask("chat.send", text=f"told {n}")
@@ -238,7 +241,7 @@ async def test_a_history_behind_what_was_told(site: Site, stores: Stores) -> Non
     assert await alice.closed() == Close.INTERNAL
 
 
-async def test_the_next_event_tells_of_another_epoch(site: Site, stores: Stores) -> None:
+async def test_the_next_event_shows_another_epoch(site: Site, stores: Stores) -> None:
     """Nobody has to wait for the position's check: an event of another epoch is enough."""
     alice = await site.join("alice")
     with stores.room.client() as store:
@@ -250,7 +253,7 @@ async def test_the_next_event_tells_of_another_epoch(site: Site, stores: Stores)
 async def test_a_room_that_restarted_and_that_nobody_came_back_to(
     site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is let go of like any empty room, with its subscription."""
+    """It is dropped like any empty room, with its subscription."""
     monkeypatch.setattr(limits, "ROOM_IDLE_S", 0.1)
     alice = await site.join("alice")
     with stores.room.client() as store:
@@ -262,7 +265,7 @@ async def test_a_room_that_restarted_and_that_nobody_came_back_to(
 
 
 async def test_what_came_early_of_another_epoch(site: Site, stores: Stores) -> None:
-    """A room that is being opened while its store is replaced takes nothing of the old one for its own."""
+    """A room that is being opened while its store is replaced keeps none of the old store's events."""
     await site.put_room("other")
     fanout, history = site.node.fanout, site.node.history
     await fanout.listen("other")
@@ -278,7 +281,7 @@ async def test_what_came_early_of_another_epoch(site: Site, stores: Stores) -> N
     await room.close()
 
 
-async def test_an_empty_room_is_let_go(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_empty_room_is_dropped(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while without members a room leaves the node; who comes later finds everything."""
     monkeypatch.setattr(limits, "ROOM_IDLE_S", 0.1)
     alice = await site.join("alice")
@@ -292,8 +295,8 @@ async def test_an_empty_room_is_let_go(site: Site, stores: Stores, monkeypatch: 
     assert [e["text"] for e in back.events("chat.sent")] == ["anybody here?"]
 
 
-async def test_two_nodes_tell_the_same(another_site: AnotherSite) -> None:
-    """Viewers on two nodes get the same events with the same seqs, whoever said them."""
+async def test_two_nodes_send_the_same(another_site: AnotherSite) -> None:
+    """Viewers on two nodes get the same events with the same seqs, from every sender."""
     sites = [await another_site(), await another_site()]
     viewers = [await sites[n % 2].join(f"viewer-{n}", codec=("json", "msgpack")[n // 2]) for n in range(4)]
     for n, viewer in enumerate(viewers * 5):

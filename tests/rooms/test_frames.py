@@ -1,4 +1,4 @@
-"""Frames: every length form, arrays of messages, what is marked as replayed, and one deflating for everybody."""
+"""Frames: every length form, arrays of messages, the mark of a replay, and one deflating for everybody."""
 
 import msgspec
 import pytest
@@ -29,14 +29,14 @@ def test_frames_of_every_length_form(opcode: int, size: int) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 255, 256, 65_535, 65_536])
 def test_an_array_of_messages(count: int) -> None:
-    """Messages encoded before are one array, in both codecs, however many they are."""
+    """Messages that were encoded before become one array, in both codecs, however many they are."""
     messages = [{"n": n} for n in range(count)]
     assert msgspec.json.decode(join_messages("json", [msgspec.json.encode(m) for m in messages])) == messages
     assert msgspec.msgpack.decode(join_messages("msgpack", [msgspec.msgpack.encode(m) for m in messages])) == messages
 
 
 def test_replayed_events_say_so() -> None:
-    """What a resume repeats is the same but for its mark, in both codecs."""
+    """What a resume repeats is the same except for its mark, in both codecs."""
     events = [event(1), event(2)]
     plain = [msgspec.json.decode(each) for each in encoded("json", events)]
     assert plain[0] == {"type": "chat.sent", "seq": 1, "at_ms": 1_001, "id": "e1", "text": "hi"}
@@ -47,7 +47,7 @@ def test_replayed_events_say_so() -> None:
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
-def test_a_tick_of_chat_is_deflated_to_a_part(codec: Codec) -> None:
+def test_a_tick_of_chat_is_compressed(codec: Codec) -> None:
     """Twenty lines of chat take at most 40 % of the bytes, once for everybody, and come out as they went in."""
     chats = [
         event(seq, f"line {seq * 7919 % 1000}: what a show, {'wow' * (seq % 3)} greetings") for seq in range(1, 21)

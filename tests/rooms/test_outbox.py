@@ -1,4 +1,4 @@
-"""The outbox: one frame for everybody, a ring to catch up from, and an end for who is too far behind."""
+"""The outbox: one frame for everybody, a ring to catch up from, and an end for those too far behind."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from server.rooms.pace import Pace
 
 
 def event(seq: int, text: str = "hi", type_: str = "chat.sent") -> Recorded:
-    """An event of the history, a chat message unless it is said otherwise."""
+    """An event of the history: a chat message by default."""
     body = msgspec.json.encode({"type": type_, "id": f"e{seq}", "text": text})
     return Recorded(seq, b"%d" % (1_000 + seq), body)
 
 
 class Socket:
-    """Somebody who reads: what was written, and whether more can be."""
+    """A reader: what was written to it, and whether more can be."""
 
     def __init__(self, codec: Codec = "json", *, paused: bool = False) -> None:
         self.codec: Codec = codec
@@ -34,7 +34,7 @@ class Socket:
         self.sink = self
         self.frames: list[Prepared] = []
         self.closed: Close | None = None
-        self.pauses_at = 1 << 62  # frames after which it is not writable any more
+        self.pauses_at = 1 << 62  # after this many frames it is no longer writable
 
     def send(self, prepared: Prepared) -> None:
         assert not self.paused
@@ -59,7 +59,7 @@ class Socket:
         return [message["seq"] for message in self.messages if message.get("replayed")]
 
     def assert_pieces(self) -> None:
-        """No frame is larger than a piece and its last event, and what came before it."""
+        """No frame is larger than a piece plus its last event."""
         assert all(len(frame.payload) < 2 * limits.PIECE_BYTES for frame in self.frames)
 
     @property
@@ -74,7 +74,7 @@ def outbox(*readers: Socket, seq: int = 0) -> Outbox:
 
 
 async def record(box: Outbox, *events: Recorded) -> None:
-    """Take events and wait until they were written."""
+    """Record events and wait until they were written."""
     for each in events:
         box.record(each)
     async with asyncio.timeout(10):
@@ -83,7 +83,7 @@ async def record(box: Outbox, *events: Recorded) -> None:
 
 # --- flushing ------------------------------------------------------------------------------------------------------
 async def test_everybody_gets_the_same_bytes() -> None:
-    """One frame is made per codec and given to every socket that stands at the same place."""
+    """One frame is made per codec and given to every socket at the same place."""
     readers = [Socket(), Socket(), Socket("msgpack"), Socket("msgpack")]
     await record(outbox(*readers), event(1), event(2))
     assert [reader.seqs for reader in readers] == [[1, 2]] * 4
@@ -95,7 +95,7 @@ async def test_everybody_gets_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("at", [0, limits.FLUSH_CHUNK - 1, limits.FLUSH_CHUNK], ids=["first", "last", "next chunk"])
 async def test_a_socket_that_cannot_be_written_to(at: int) -> None:
-    """It is closed; the others are told this flush and the next."""
+    """It is closed; the others get this flush and the next."""
 
     class Broken(Socket):
         def send(self, prepared: Prepared) -> None:
@@ -109,8 +109,8 @@ async def test_a_socket_that_cannot_be_written_to(at: int) -> None:
     assert {tuple(reader.seqs) for n, reader in enumerate(readers) if n != at} == {(1, 2)}
 
 
-async def test_an_event_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can be told it: all come back for the room as it is, and the next flush goes on."""
+async def test_an_event_that_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can get it, so all rejoin for the room as it is, and the next flush goes on."""
     reader, late = Socket(), Socket()
     readers = [reader]
     box = outbox(*readers)
@@ -125,7 +125,7 @@ async def test_an_event_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert late.seqs == [2]
 
 
-async def test_a_quiet_room_is_told_at_once_and_a_busy_one_by_ticks() -> None:
+async def test_a_quiet_room_sends_at_once_and_a_busy_one_by_ticks() -> None:
     """The first event leaves with the next turn of the loop; those right after it go together a tick later."""
     reader = Socket()
     box = outbox(reader)
@@ -143,7 +143,7 @@ async def test_a_quiet_room_is_told_at_once_and_a_busy_one_by_ticks() -> None:
 
 
 async def test_a_storm_does_not_wait_for_its_tick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More events in a tick than the ring holds: who reads is told all of them, and nobody is taken for slow."""
+    """More events in a tick than the ring holds: readers get all of them, and nobody counts as slow."""
     monkeypatch.setattr(limits, "TICK_MS_MIN", limits.TICK_MS_MAX)
     reader = Socket()
     box = outbox(reader)
@@ -158,8 +158,8 @@ async def test_a_storm_does_not_wait_for_its_tick(monkeypatch: pytest.MonkeyPatc
     assert len(reader.frames) <= last / limits.FLUSH_EVENTS_MAX + 2
 
 
-async def test_a_crowd_is_told_in_chunks() -> None:
-    """More sockets than one turn of the loop takes: all are told, each event once and in order."""
+async def test_a_crowd_is_served_in_chunks() -> None:
+    """More sockets than one turn of the loop serves: all get each event once and in order."""
     readers = [Socket() for _ in range(2 * limits.FLUSH_CHUNK + 1)]
     box = outbox(*readers)
     box.record(event(1))
@@ -175,7 +175,7 @@ async def test_a_crowd_is_told_in_chunks() -> None:
 
 @pytest.mark.timeout(10)
 async def test_waiting_for_an_event_that_came_between_two_chunks() -> None:
-    """Whoever waits for such an event lets the loop turn, and goes on when everybody has it."""
+    """Waiting for such an event gives way to the loop, and ends when everybody has it."""
     readers = [Socket() for _ in range(limits.FLUSH_CHUNK + 1)]
     box = outbox(*readers)
     box.record(event(1))
@@ -186,8 +186,8 @@ async def test_waiting_for_an_event_that_came_between_two_chunks() -> None:
     assert all(reader.seqs == [1, 2] for reader in readers)
 
 
-async def test_who_left_and_who_is_closing_gets_nothing() -> None:
-    """A socket that closes is not written to; one that is ahead is not told twice."""
+async def test_closing_and_ahead_sockets_get_nothing() -> None:
+    """Nothing is written to a socket that closes; one that is ahead gets nothing twice."""
     closing, ahead, reader = Socket(), Socket(), Socket()
     closing.closing = True
     ahead.cursor = 1
@@ -197,7 +197,7 @@ async def test_who_left_and_who_is_closing_gets_nothing() -> None:
 
 # --- slow readers --------------------------------------------------------------------------------------------------
 async def test_a_paused_socket_is_caught_up() -> None:
-    """One that is not writable gets nothing, and all that it missed when it is writable again."""
+    """A socket that is not writable gets nothing; when it is writable again it gets all that it missed."""
     slow, quick = Socket(paused=True), Socket("msgpack")
     box = outbox(slow, quick)
     await record(box, event(1))
@@ -211,7 +211,7 @@ async def test_a_paused_socket_is_caught_up() -> None:
 
 
 async def test_catching_up_goes_in_bounded_pieces() -> None:
-    """A long absence is not one large write, and stops where the socket pauses again."""
+    """Catching up after long is not one large write, and stops where the socket pauses again."""
     slow = Socket(paused=True)
     box = outbox(slow)
     large = "x" * (limits.PIECE_BYTES // 3)
@@ -228,7 +228,7 @@ async def test_catching_up_goes_in_bounded_pieces() -> None:
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_a_long_backlog_is_thinned(codec: Codec) -> None:
-    """All that is kept, the newest count, and of the chat how much there was: more would be old news."""
+    """Events that must be kept, the newest count, and how many chats there were: more would be old news."""
     slow = Socket(codec, paused=True)
     box = outbox(slow)
     kinds = ("chat.sent", "gifts.sent", "viewers.counted", "chat.sent")
@@ -242,9 +242,9 @@ async def test_a_long_backlog_is_thinned(codec: Codec) -> None:
     assert slow.seqs[-1] == 101
 
 
-# --- what is left out ----------------------------------------------------------------------------------------------
-async def test_counts_that_were_overtaken_are_left_out() -> None:
-    """When load must be shed, the newest count of a tick alone is told: nothing else is left out, the order stays."""
+# --- what is omitted -----------------------------------------------------------------------------------------------
+async def test_overtaken_counts_are_omitted() -> None:
+    """When load must be shed, only a tick's newest count is sent; nothing else is omitted, and the order stays."""
     kinds = ("viewers.counted", "gifts.sent", "likes.counted", "viewers.counted", "chat.sent", "board.changed")
     for late, told in ((False, [1, 2, 3, 4, 5, 6, 7]), (True, [1, 3, 4, 5, 6, 7])):
         reader, pace = Socket(), Pace()
@@ -257,8 +257,8 @@ async def test_counts_that_were_overtaken_are_left_out() -> None:
         assert reader.seqs == told
 
 
-async def test_what_never_got_a_place_is_counted() -> None:
-    """Everybody is told how many were left out, those too for whom there is nothing else."""
+async def test_hidden_chats_are_counted() -> None:
+    """Everybody learns how many were hidden, even those for whom there is nothing else."""
     reader, other = Socket(), Socket("msgpack")
     box = outbox(reader, other)
     await record(box, event(1))
@@ -274,8 +274,8 @@ async def test_what_never_got_a_place_is_counted() -> None:
 
 
 # --- the end of the ring -------------------------------------------------------------------------------------------
-async def test_behind_the_ring_is_told_to_come_back() -> None:
-    """A socket for which the ring no longer has everything is closed with the code that says so."""
+async def test_a_socket_behind_the_ring_must_come_back() -> None:
+    """A socket that needs more than the ring still has is closed with the code that says so."""
     slow, quick = Socket(paused=True), Socket()
     box = outbox(slow, quick)
     for seq in range(1, limits.RING_EVENTS_MAX + 2):
@@ -299,7 +299,7 @@ async def test_nothing_to_catch_up() -> None:
 
 # --- the ring ------------------------------------------------------------------------------------------------------
 async def test_the_ring_gives_what_is_after() -> None:
-    """Every span within the ring is given whole; what is not wholly there is None, never a part."""
+    """Every span within the ring is returned whole; otherwise the answer is None, never a part."""
     box = Outbox(asyncio.get_running_loop(), list, Pace())
     box.begin(10, [event(8), event(9), event(10)])
     box.record(event(11))
@@ -317,7 +317,7 @@ async def test_the_ring_gives_what_is_after() -> None:
 
 
 async def test_an_empty_ring() -> None:
-    """A room begun without a past has nothing to give, and knows it."""
+    """A room that began without a past has nothing to return, and knows it."""
     box = Outbox(asyncio.get_running_loop(), list, Pace())
     box.begin(10)
     assert box.after(10, 10) == []
@@ -341,7 +341,7 @@ async def test_the_ring_is_bounded_by_events() -> None:
 
 
 async def test_the_ring_is_bounded_by_bytes() -> None:
-    """A few huge events push old ones out too, and its count of bytes stays right."""
+    """A few huge events push old ones out too, and the ring's count of bytes stays right."""
     box = Outbox(asyncio.get_running_loop(), list, Pace())
     box.begin(0)
     for seq in range(1, 60):
@@ -352,7 +352,7 @@ async def test_the_ring_is_bounded_by_bytes() -> None:
 
 
 async def test_an_event_out_of_turn_is_our_bug() -> None:
-    """The fan-out gives every seq once and in order; anything else stops at once."""
+    """The fan-out records every seq once and in order; anything else raises at once."""
     box = outbox()
     box.record(event(1))
     for seq in (1, 3):

@@ -1,4 +1,4 @@
-"""The outbox, when there is much to say: flushes and replays in pieces, whole for who is due them."""
+"""The outbox when there is much to send: flushes and replays go in pieces, and all that is due arrives."""
 
 import asyncio
 
@@ -9,8 +9,8 @@ from protocol.wire import Codec
 from tests.rooms.test_outbox import Socket, event, outbox, record
 
 
-async def test_a_flush_of_much_goes_in_pieces() -> None:
-    """Everybody writable gets all of it at once, in frames that they share; who is paused after one goes on alone."""
+async def test_a_large_flush_goes_in_pieces() -> None:
+    """Every writable socket gets all of it at once, in shared frames; one that pauses after a piece continues alone."""
     quick, other, slow, slower = Socket(), Socket(), Socket(), Socket()
     slow.pauses_at = slower.pauses_at = 1
     box = outbox(quick, other, slow, slower)
@@ -31,8 +31,8 @@ async def test_a_flush_of_much_goes_in_pieces() -> None:
     assert len(asyncio.all_tasks()) == before
 
 
-async def test_what_comes_behind_a_large_flush_is_thinned_again() -> None:
-    """Who was with the others when it began is due all of that flush, and of what came since no more than ever."""
+async def test_events_after_a_large_flush_are_thinned_again() -> None:
+    """A socket that was with the others when it began gets all of that flush; what came since is thinned as usual."""
     slow, late = Socket(), Socket(paused=True)
     slow.pauses_at = 1
     box = outbox(slow, late)
@@ -45,11 +45,11 @@ async def test_what_comes_behind_a_large_flush_is_thinned_again() -> None:
     assert (late.seqs, late.hidden) == ([], [200])
 
 
-# --- who comes -----------------------------------------------------------------------------------------------------
+# --- newcomers -----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 @pytest.mark.parametrize("held", [False, True], ids=["in the ring", "of the history"])
 async def test_a_replay_goes_in_pieces(codec: Codec, held: bool) -> None:
-    """The welcome comes first, what was missed is whole and marked, what came since is whole; what follows is live."""
+    """The welcome comes first; what was missed is whole and marked, what came since is whole; what follows is live."""
     events = [event(seq, "x" * 2_000) for seq in range(1, 301)]
     box = outbox()
     if held:
@@ -78,7 +78,7 @@ async def test_a_replay_goes_in_pieces(codec: Codec, held: bool) -> None:
 
 
 async def test_a_snapshot_that_is_newer_than_the_room() -> None:
-    """Somebody who is told more than the others have is told the rest of it as it can, and nothing twice."""
+    """A newcomer whose snapshot is ahead of the others gets the rest as it can read it, and nothing twice."""
     events = [event(seq, "x" * 2_000) for seq in range(1, 101)]
     box = outbox()
     await record(box, *events[:50])

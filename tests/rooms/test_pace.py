@@ -1,4 +1,4 @@
-"""The pace: small rooms are quick, large and late ones wait longer, and nobody waits beyond the bound."""
+"""The pace: small rooms are quick, large and overloaded ones wait longer, and nobody waits beyond the bound."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ QUICK, LONG = limits.TICK_MS_MIN / 1000, limits.TICK_MS_MAX / 1000
 
 
 def test_a_small_room_is_quick() -> None:
-    """A room whose flush costs next to nothing waits the least there is."""
+    """A room whose flush costs next to nothing waits the shortest time."""
     assert Pace().tick_s(0) == Pace().tick_s(10) == QUICK
 
 
@@ -33,7 +33,7 @@ def test_a_tick_grows_with_the_members() -> None:
 
 
 def test_a_tick_follows_what_writing_costs() -> None:
-    """Writes that take ten times as long lengthen the tick; a handful of them says little."""
+    """Writes that take ten times as long lengthen the tick; a handful of them hardly does."""
     pace = Pace()
     before = pace.tick_s(1_000)
     pace.wrote(1, 1.0 / 1000)
@@ -45,7 +45,7 @@ def test_a_tick_follows_what_writing_costs() -> None:
 
 
 def test_a_late_loop_lengthens_every_tick_for_a_while() -> None:
-    """Lag sheds load in small rooms too, within the bound, and is over when the loop is in time again."""
+    """Lag sheds load in small rooms too, within the bound, and ends when the loop is on time again."""
     pace = Pace()
     for _ in range(100):
         pace.late(2 * limits.LAG_MS_HIGH / 1000)
@@ -58,7 +58,7 @@ def test_a_late_loop_lengthens_every_tick_for_a_while() -> None:
 
 
 def test_one_late_turn_is_no_trend() -> None:
-    """One long turn among many stands in the metrics, and changes the tick little."""
+    """One long turn among many shows in the metrics, and changes the tick little."""
     pace = Pace()
     for _ in range(200):
         pace.late(0.001)
@@ -68,7 +68,7 @@ def test_one_late_turn_is_no_trend() -> None:
 
 
 async def test_the_loop_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop that is held up is seen; stopping ends the watch."""
+    """A held-up loop is noticed; stopping ends the watch."""
     monkeypatch.setattr(limits, "LAG_EVERY_S", 0.005)
     pace = Pace()
     await pace.start()

@@ -1,4 +1,4 @@
-"""A room on a node: what a newcomer is told is exactly as of its seq, and what follows is told after it."""
+"""A room on a node: a newcomer's snapshot is exactly as of its seq, and what follows comes after it."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ AnotherSite = Callable[[], Awaitable[Site]]
 
 
 class Fold:
-    """A room as somebody has it who saw everything: the state after each event."""
+    """The room as somebody sees it who got every event: the state after each of them."""
 
     def __init__(self, viewer: Viewer) -> None:
         room = viewer.welcome["room"]
@@ -58,7 +58,7 @@ class Fold:
 
 
 def state_of(room: dict[str, Any]) -> dict[str, Any]:
-    """The same of a snapshot."""
+    """The same state, of a snapshot."""
     coins = [row["coins"] for row in room["top"]]
     assert coins == sorted(coins, reverse=True)
     assert [row["rank"] for row in room["top"]] == list(range(1, len(coins) + 1))
@@ -78,7 +78,7 @@ def state_of(room: dict[str, Any]) -> dict[str, Any]:
 async def test_a_snapshot_is_exactly_as_of_its_seq(
     another_site: AnotherSite, monkeypatch: pytest.MonkeyPatch, shared_ms: float
 ) -> None:
-    """Whoever comes in the middle of everything gets the room as it was at `seq`, and then all that followed."""
+    """A newcomer in the middle of everything gets the room as it was at `seq`, and then all that followed."""
     monkeypatch.setattr(limits, "SNAPSHOT_MS_MAX", shared_ms)
     monkeypatch.setattr(limits, "COMBO_GAP_MS", 300)
     monkeypatch.setattr(limits, "VIEWERS_EVERY_MS", 100)
@@ -114,7 +114,7 @@ async def test_a_snapshot_is_exactly_as_of_its_seq(
 
 
 async def test_the_welcome(site: Site) -> None:
-    """The first message says who one is, where one is, and everything about the room."""
+    """The first message says who you are, where you are, and everything about the room."""
     alice = await site.join("alice")
     welcome = alice.welcome
     assert (welcome["type"], welcome["protocol"], welcome["resumed"], welcome["gap"]) == ("welcome", 1, False, None)
@@ -132,7 +132,7 @@ async def test_the_welcome(site: Site) -> None:
     assert overlay.welcome["you"]["coins"] is None
 
 
-async def test_msgpack_tells_the_same(site: Site) -> None:
+async def test_msgpack_has_the_same_shape(site: Site) -> None:
     """Both codecs have one shape."""
     plain, packed = await site.join("alice"), await site.join("alice", codec="msgpack")
     assert plain.welcome.keys() == packed.welcome.keys()
@@ -142,8 +142,8 @@ async def test_msgpack_tells_the_same(site: Site) -> None:
     assert events[0] == events[1]
 
 
-async def test_a_balance_that_moves_while_one_is_welcomed(site: Site) -> None:
-    """Between the welcome's balance and what is told after it no change is lost: the last word is the truth."""
+async def test_a_balance_that_moves_during_the_welcome(site: Site) -> None:
+    """No change is lost between the welcome's balance and the messages after it: the last one is right."""
     alice = await site.join("alice")
     for _ in range(10):
         gifts = [asyncio.create_task(alice.gift("rose", 1)) for _ in range(3)]

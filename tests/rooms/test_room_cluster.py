@@ -1,4 +1,4 @@
-"""The rooms on a cluster of three primaries: spread, a slot that moves under load, a primary that dies."""
+"""Rooms on a cluster of three primaries: spread, a slot that moves under load, a primary that dies."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ async def test_rooms_are_spread_and_whole(cluster: Cluster, on_cluster: MakeSite
 
 
 async def test_a_rooms_slot_moves_while_it_is_used(cluster: Cluster, on_cluster: MakeSite) -> None:
-    """To another primary and back: everybody on both nodes has every event once, in one order."""
+    """To another primary and back: everybody on both nodes gets every event once, in one order."""
     site, other = await on_cluster(), await on_cluster()
     room = ROOMS[0]
     await site.put_room(room)
@@ -91,7 +91,10 @@ async def test_a_rooms_slot_moves_while_it_is_used(cluster: Cluster, on_cluster:
 
 
 async def test_a_primary_dies_and_comes_back(cluster: Cluster, on_cluster: MakeSite) -> None:
-    """Its rooms refuse chat and keep their sockets, others go on; when it is back everybody is told all or of a gap."""
+    """Its rooms refuse chat and keep their sockets, others go on.
+
+    When it is back everybody gets everything, or a gap.
+    """
     site = await on_cluster()
     victim = owner(cluster, ROOMS[0])
     room, elsewhere = ROOMS[0], next(each for each in ROOMS if owner(cluster, each) is not victim)
@@ -104,7 +107,7 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, on_cluster: MakeS
     assert (refused["reason"], refused["retry_after_ms"] > 0) == ("unavailable", True)
     await says(bob, "we go on")
     gift = await alice.gift("rose")
-    assert gift["type"] == "ok"  # money is elsewhere: it settles, and is shown when the room is back
+    assert gift["type"] == "ok"  # money is elsewhere: the gift is paid, and is shown when the room is back
     victim.start()  # from this thread: it would end with another
     carol = None
     while carol is None:
@@ -119,7 +122,7 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, on_cluster: MakeS
 
 
 async def test_the_bus_finds_another_node(cluster: Cluster, on_cluster: MakeSite) -> None:
-    """Whichever primary a node listens at: when it dies, events of the others' rooms come through, none missing."""
+    """When any primary dies that a node listens to, events of the others' rooms still arrive, none missing."""
     site, other = await on_cluster(), await on_cluster()
     for victim in cluster.nodes:
         room = next(each for each in ROOMS if owner(cluster, each) is not victim)
@@ -137,7 +140,7 @@ async def test_the_bus_finds_another_node(cluster: Cluster, on_cluster: MakeSite
 
 
 async def test_the_bus_leaves_a_silent_node(cluster: Cluster, on_cluster: MakeSite) -> None:
-    """A primary that says nothing any more, and whose connections do not end: the bus goes on at another one."""
+    """When a primary goes silent without closing its connections, the bus moves to another one."""
     site, other = await on_cluster(), await on_cluster()
     fanout = site.node.fanout
     link = fanout._bus.link

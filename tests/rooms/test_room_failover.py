@@ -1,4 +1,4 @@
-"""A replica takes the room store's place: nothing is told twice or by halves, and every paid gift is shown once."""
+"""A replica takes over the room store: no event arrives twice or in part, and every paid gift is shown once."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -20,7 +20,7 @@ async def pair() -> AsyncIterator[Pair]:
 
 @pytest.fixture
 async def hall(pair: Pair, another_site: Callable[..., Awaitable[Site]]) -> Hall:
-    """The demo room on two nodes whose room store is whoever is the pair's primary."""
+    """The demo room on two nodes whose room store is the pair's current primary."""
     made = await Hall.opened([await another_site(LIVEROOM_ROOM_URL=pair.address) for _ in range(2)])
     await made.says("hello")
     await pair.until_in_step()
@@ -28,7 +28,7 @@ async def hall(pair: Pair, another_site: Callable[..., Awaitable[Site]]) -> Hall
 
 
 async def test_a_replica_in_step_takes_over(pair: Pair, hall: Hall) -> None:
-    """Chat is refused and gifts are paid while nobody is primary; then everybody comes back and all gifts are shown."""
+    """Without a primary chat is refused and gifts are paid; then everybody comes back and all gifts are shown."""
     chats, gifts = await hall.says("before"), await hall.gives()
     await hall.is_shown(gifts)
     await pair.until_in_step()
@@ -51,7 +51,7 @@ async def test_a_replica_in_step_takes_over(pair: Pair, hall: Hall) -> None:
 
 
 async def test_a_replica_that_lags_takes_over(pair: Pair, hall: Hall) -> None:
-    """What only the dead primary had is told as a gap, its seqs are those of a new epoch, its gifts are shown again."""
+    """What only the dead primary had becomes a gap, new seqs have a new epoch, and lost gifts are shown again."""
     async with hall.sites[0].draining(ahead_s=10) as drain:
         pair.replication.freeze()
         await hall.says("lost", "lost too", "lost as well")
@@ -91,7 +91,7 @@ async def test_a_primary_that_was_a_replica_for_a_moment(pair: Pair, hall: Hall)
 
 
 async def test_an_address_that_leads_to_a_replica_first(pair: Pair, hall: Hall) -> None:
-    """Nodes that come before it is promoted wait for that: nothing is said in the old epoch."""
+    """Nodes that reach it before it is promoted wait for the promotion; nothing is written in the old epoch."""
     pair.replication.freeze()
     await hall.says("lost", "lost too", "lost as well")
     pair.primary.kill()
@@ -106,7 +106,10 @@ async def test_an_address_that_leads_to_a_replica_first(pair: Pair, hall: Hall) 
 
 
 async def test_a_primary_that_becomes_the_replica(pair: Pair, hall: Hall) -> None:
-    """Nobody cuts its connections: nodes see by its answer that it takes no writes, and ask at the address again."""
+    """Its connections stay open.
+
+    Its answers show nodes that it accepts no writes, and they connect to the address again.
+    """
     chats = await hall.says("before")
     await pair.until_in_step()
     with pair.primary.client() as primary, pair.replica.client() as replica:

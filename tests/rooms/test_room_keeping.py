@@ -1,4 +1,4 @@
-"""Housekeeping: rooms that come and go while another is being closed, and features that fail, stop none of it."""
+"""Housekeeping goes on when rooms come and go while another is being closed, and when features fail."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,13 +20,13 @@ QUICK_S = 0.01
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Housekeeping comes round often, and an empty room is let go of soon."""
+    """Housekeeping runs often, and an empty room is closed soon."""
     monkeypatch.setattr(limits, "HOUSEKEEPING_S", QUICK_S)
     monkeypatch.setattr(limits, "ROOM_IDLE_S", 0.1)
 
 
 class Slow:
-    """A feature that takes its time for its last word in the room `slow`."""
+    """A feature that takes its time over the last work for the room `slow`."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -40,7 +40,7 @@ class Slow:
 
 @pytest.fixture
 async def slow(quick: None, site: Site) -> AsyncIterator[Slow]:
-    """The room `slow`, that is on its way to being let go of: everybody has left it."""
+    """The room `slow`, which is about to be closed: everybody has left it."""
     made = Slow()
     registry.CLOSING.append(made.last_word)
     await site.put_room("slow")
@@ -51,21 +51,21 @@ async def slow(quick: None, site: Site) -> AsyncIterator[Slow]:
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """What a test registers goes with it."""
+    """Undo what a test registers."""
     before = list(registry.CLOSING), list(registry.PERIODICS)
     yield
     registry.CLOSING[:], registry.PERIODICS[:] = before
 
 
 async def still_kept(site: Site) -> None:
-    """An empty room is let go of: the keeper lives."""
+    """An empty room is still closed: the keeper lives."""
     await site.put_room("another")
     await (await site.join("carol", room="another")).leave()
     await eventually(lambda: "another" not in {room.id for room in site.node.rooms.here()}, 5, "letting go")
 
 
 async def test_a_room_that_is_replaced_while_another_is_closed(site: Site, slow: Slow) -> None:
-    """The new one stays, and hears what is said."""
+    """The new one stays, and gets what is said."""
     alice = await site.join("alice")
     await slow.begun.wait()
     [old] = [room for room in site.node.rooms.here() if room.id == "demo"]
@@ -81,7 +81,7 @@ async def test_a_room_that_is_replaced_while_another_is_closed(site: Site, slow:
 
 
 async def test_a_room_that_is_gone_while_another_is_closed(site: Site, slow: Slow, stores: Stores) -> None:
-    """Somebody else has let go of it already: the keeper goes on."""
+    """Something else has closed it already: the keeper goes on."""
     alice = await site.join("alice")
     await slow.begun.wait()
     [old] = [room for room in site.node.rooms.here() if room.id == "demo"]
@@ -96,8 +96,8 @@ async def test_a_room_that_is_gone_while_another_is_closed(site: Site, slow: Slo
     await still_kept(site)
 
 
-async def test_a_room_is_opened_again_behind_its_last_word(site: Site, slow: Slow) -> None:
-    """Whoever comes while it is being closed waits: what the old one says last must not undo what the new one says."""
+async def test_a_room_is_opened_again_after_its_last_work(site: Site, slow: Slow) -> None:
+    """A newcomer waits until it is closed: the old room's last work must not undo what the new one does."""
     await slow.begun.wait()
     coming = asyncio.create_task(site.join("bob", room="slow"))
     carol = await site.join("carol")  # other rooms do not wait
@@ -109,7 +109,7 @@ async def test_a_room_is_opened_again_behind_its_last_word(site: Site, slow: Slo
     await bob.happened("viewers.counted", now=1)
 
 
-async def test_a_feature_is_not_called_for_its_last_word_while_it_is_at_one(site: Site, quick: None) -> None:
+async def test_a_features_last_work_waits_for_its_call(site: Site, quick: None) -> None:
     """One room's calls never overlap, not even the last."""
     begun, may_end, said = asyncio.Event(), asyncio.Event(), list[str]()
 
@@ -134,10 +134,10 @@ async def test_a_feature_is_not_called_for_its_last_word_while_it_is_at_one(site
     assert said == ["word", "last word"]
 
 
-async def test_a_bus_that_goes_away_while_a_room_is_let_go(
+async def test_a_bus_that_goes_away_while_a_room_is_closed(
     site: Site, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is nobody to unsubscribe at, and the subscription has gone with the connection."""
+    """There is nothing to unsubscribe from, because the subscription has gone with the connection."""
     fanout = site.node.fanout
     forget, forgotten = fanout.forget, []
     link = fanout._bus.link
@@ -155,8 +155,8 @@ async def test_a_bus_that_goes_away_while_a_room_is_let_go(
     await still_kept(site)
 
 
-async def test_whatever_letting_go_raises(site: Site, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One room that cannot be kept stops no other."""
+async def test_whatever_closing_raises(site: Site, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One room that cannot be closed does not keep the others open."""
     fanout = site.node.fanout
     forget: Callable[[str], None] = fanout.forget
 

@@ -1,4 +1,4 @@
-"""Hooks: what a feature does in another's script, in the same step, found by being there."""
+"""Hooks: a feature's Lua that runs inside another feature's script, found by its file name."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ redis.call('INCRBY', also, twice(by) + most)
 
 @pytest.fixture
 def lua(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a host, and values of nobody."""
+    """A folder with a host script, and no supplied values."""
     (tmp_path / "include").mkdir()
     (tmp_path / "include" / "twice.lua").write_text("local function twice(n) return 2 * n end\n")
     (tmp_path / "host_add.lua").write_text(HOST)
@@ -51,7 +51,7 @@ def lua(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_moment_without_hooks_costs_nothing(lua: Path) -> None:
-    """The host's text is the very one that it would be without the moment."""
+    """Without hooks, the host's text is the same as without the moment."""
     hooked = scripts.load("host_add").text
     (lua / "host_add.lua").write_text(
         HOST.replace("  added(step, user_id)\n", "").replace("-- HOOK added by user_id\n", "")
@@ -60,7 +60,7 @@ def test_a_moment_without_hooks_costs_nothing(lua: Path) -> None:
 
 
 def test_hooks_run_in_the_step_of_their_host(lua: Path, stores: Stores) -> None:
-    """Each gets its own keys, its own values and what the host tells; two may have the same names."""
+    """Each hook gets its own keys and values, and the host's; two hooks may use the same names."""
     (lua / "counts_on_added.lua").write_text(COUNTS)
     (lua / "sums_on_added.lua").write_text(SUMS)
     hooks.supply("counts_on_added", most=2)
@@ -77,7 +77,7 @@ def test_hooks_run_in_the_step_of_their_host(lua: Path, stores: Stores) -> None:
 
 
 def test_a_host_without_its_moment_is_not_loaded(lua: Path) -> None:
-    """A header that promises one, and a body that has none: its hooks would never run."""
+    """The header promises a moment that the body does not have, so its hooks would never run."""
     (lua / "host_add.lua").write_text(HOST.replace("  added(step, user_id)\n", ""))
     with pytest.raises(ValueError, match="one line"):
         scripts.load("host_add")
@@ -94,14 +94,14 @@ def test_a_host_without_its_moment_is_not_loaded(lua: Path) -> None:
     ],
 )
 def test_a_broken_hook_is_not_loaded(lua: Path, source: str, says: str) -> None:
-    """Its contract is a script's, but for groups and what comes back."""
+    """A hook's header follows the rules of a script's, but has no groups and no return value."""
     (lua / "bad_on_added.lua").write_text(source)
     with pytest.raises(ValueError, match=says):
         scripts.load("host_add")
 
 
 def test_values_that_do_not_fit_stop_the_start(lua: Path) -> None:
-    """One that is missing, or that no argument has the name of; and no call is made without it."""
+    """Refuse a missing value, and one that no argument is named after; without its values no call is made."""
     (lua / "counts_on_added.lua").write_text(COUNTS)
     with pytest.raises(ValueError, match="differ in most"):
         hooks.check(lua)

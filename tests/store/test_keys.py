@@ -1,4 +1,4 @@
-"""Redis keys: slots that spread, partitions that never change, and one hash tag for what one script touches."""
+"""Redis keys: slots that spread, partitions that never change, and one hash tag for all keys of one script call."""
 
 import hashlib
 import re
@@ -23,12 +23,12 @@ def tag_of(key: str) -> str:
 
 @pytest.mark.parametrize(("text", "slot"), [("123456789", 12739), ("foo", 12182), ("bar", 5061), ("somekey", 11058)])
 def test_slots_are_those_of_the_cluster_specification(text: str, slot: int) -> None:
-    """CRC16 of the specification's own examples."""
+    """The examples of CRC16 in the cluster specification."""
     assert keys.slot(text) == slot
 
 
 def test_partitions_never_change() -> None:
-    """Where a wallet is was decided once: these values stay, whatever else changes."""
+    """A wallet never changes its partition, so these values must stay as they are."""
     assert limits.WALLET_PARTITIONS == 64
     pinned = {"alice": 7, "bob": 0, "creator": 35, "a": 3, "user-1": 20, "user-2": 46, "A.b_c-9": 50, "x" * 64: 18}
     assert {name: keys.partition_of(name) for name in pinned} == pinned
@@ -40,14 +40,14 @@ def test_partitions_never_change() -> None:
 
 @pytest.mark.parametrize("shards", range(1, 65))
 def test_partitions_spread_evenly_over_a_cluster(shards: int) -> None:
-    """On a cluster of any size that splits the slots evenly no shard holds two partitions more than another."""
+    """On a cluster of any size that splits the slots evenly, shards differ by one partition at most."""
     held = Counter({shard: 0 for shard in range(shards)})
     held.update(keys.slot(tag) * shards // 16384 for tag in keys.PARTITION_TAGS)
     assert max(held.values()) - min(held.values()) <= 1
 
 
 def test_viewers_spread_over_partitions() -> None:
-    """10,000 names of one pattern fill every partition about equally."""
+    """10,000 names of one pattern fill all partitions about equally."""
     held = Counter(keys.partition_of(f"viewer-{n}") for n in range(10_000))
     assert set(held) == set(range(64))
     assert max(held.values()) < 2 * 10_000 / 64
@@ -55,7 +55,7 @@ def test_viewers_spread_over_partitions() -> None:
 
 @given(viewer=NAMES, creator=NAMES)
 def test_a_gift_is_in_one_slot(viewer: str, creator: str) -> None:
-    """All that one gift reads and writes has one hash tag."""
+    """All keys that one gift reads and writes have the same hash tag."""
     gift_id = "01890a5d-ac96-774b-bcce-b302099a8057"
     partition, touched = keys.spend_keys(viewer, creator, gift_id, "c")
     assert partition == keys.partition_of(viewer)
@@ -68,7 +68,7 @@ def test_a_gift_is_in_one_slot(viewer: str, creator: str) -> None:
 
 @given(room=NAMES, other=NAMES, user=NAMES)
 def test_a_room_is_in_one_slot(room: str, other: str, user: str) -> None:
-    """All keys of a room share its tag, none of them is another room's."""
+    """All keys of a room share its hash tag, and no other room has any of them."""
     made = [
         keys.room(room, keys.META),
         keys.room(room, keys.EVENTS),
@@ -91,5 +91,5 @@ def test_a_room_is_in_one_slot(room: str, other: str, user: str) -> None:
 
 
 def test_a_node_set_is_named_by_its_prefix() -> None:
-    """viewers_count.lua puts a node's id behind the prefix that it is given."""
+    """viewers_count.lua appends a node's id to the prefix that it gets."""
     assert keys.room("demo", "node", "") + "n1" == keys.room("demo", "node", "n1")

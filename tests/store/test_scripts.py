@@ -1,4 +1,4 @@
-"""The loader of Lua scripts: the header is the contract, and what breaks it is not loaded or not called."""
+"""The loader of Lua scripts: the header is the contract, and a script or call that breaks it is refused."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ return sums
 
 @pytest.fixture
 def lua(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of scripts of its own."""
+    """An empty folder for scripts."""
     (tmp_path / "include").mkdir()
     monkeypatch.setattr(scripts, "FOLDER", tmp_path)
     return tmp_path
@@ -38,7 +38,7 @@ def loaded(lua: Path, source: str, name: str = "test_add") -> scripts.Script:
 
 
 def test_the_header_names_everything(lua: Path) -> None:
-    """Names of keys, arguments and groups come from the header, and so does what it returns."""
+    """Names of keys, arguments and groups come from the header, and so does the return value."""
     script = loaded(lua, GOOD)
     assert (script.name, script.keys, script.args) == ("test_add", ("total",), ("step",))
     assert (script.each_keys, script.each_args) == (("counter",), ("name", "factor"))
@@ -57,7 +57,7 @@ def test_a_script_runs_with_its_names(lua: Path, stores: Stores) -> None:
 
 
 def test_a_call_by_names_is_in_the_headers_order(lua: Path) -> None:
-    """Whatever the order of the names; two swapped numbers cannot pass."""
+    """The caller may name them in any order, so two numbers cannot be swapped by mistake."""
     script = loaded(lua, GOOD)
     groups = [{"factor": 1, "counter": "c1", "name": "a"}, {"name": "b", "factor": 3, "counter": "c2"}]
     call = script(step=10, total="t", each=groups)
@@ -76,19 +76,19 @@ def test_a_call_by_names_is_in_the_headers_order(lua: Path) -> None:
 def test_a_call_with_other_names_is_refused(
     lua: Path, named: dict[str, str | int], group: dict[str, str | int], wrong: str
 ) -> None:
-    """A missing name, or one that the header does not have."""
+    """Refuse a missing name, and a name that the header does not have."""
     with pytest.raises(scripts.WrongCall, match=rf"unknown: {wrong}$"):
         loaded(lua, GOOD)(each=[group] if group else [], **named)  # type: ignore[arg-type]
 
 
 def test_a_name_stands_once_in_a_header(lua: Path) -> None:
-    """A key and an argument of one name could not be told apart."""
+    """A key and an argument with the same name could not be told apart."""
     with pytest.raises(ValueError, match="stands twice"):
         loaded(lua, GOOD.replace("-- ARGV step", "-- ARGV step total"))
 
 
-def test_groups_may_be_none_and_may_have_no_keys(lua: Path, stores: Stores) -> None:
-    """No item at all is a call too, and items may consist of arguments alone."""
+def test_groups_may_be_empty_or_without_keys(lua: Path, stores: Stores) -> None:
+    """A call may have no items, and items may have arguments but no keys."""
     header = "-- Counts.\n-- KEYS -\n-- ARGV -\n-- EACH / name\n-- Returns how many, and the last\n"
     source = header + "return {items, items > 0 and args_of(items) or ''}\n"
     script = loaded(lua, source)
@@ -98,7 +98,7 @@ def test_groups_may_be_none_and_may_have_no_keys(lua: Path, stores: Stores) -> N
 
 
 def test_includes_come_before_the_body(lua: Path, stores: Stores) -> None:
-    """An included function is there for the body, and a changed include is another script."""
+    """The body can call an included function, and a changed include makes another script."""
     (lua / "include" / "twice.lua").write_text("local function twice(n) return 2 * n end\n")
     source = "-- Doubles.\n-- KEYS -\n-- ARGV number\n-- INCLUDE twice\n-- Returns it\nreturn twice(tonumber(number))\n"
     script = loaded(lua, source)
@@ -136,7 +136,7 @@ def test_a_script_may_not_use_an_undeclared_global(lua: Path, stores: Stores) ->
     ],
 )
 def test_a_broken_contract_is_not_loaded(lua: Path, source: str, says: str) -> None:
-    """A header that lacks something, or a body that goes around it, is refused when it is loaded."""
+    """A script whose header is incomplete, or whose body bypasses it, is refused when loaded."""
     with pytest.raises(ValueError, match=says):
         loaded(lua, source)
 
@@ -149,7 +149,7 @@ def test_a_script_that_is_not_there(lua: Path, name: str) -> None:
 
 
 def test_a_missing_include(lua: Path) -> None:
-    """So is an include that is not there."""
+    """A missing include is an error at import, too."""
     with pytest.raises(FileNotFoundError):
         loaded(lua, "-- Does.\n-- KEYS -\n-- ARGV -\n-- INCLUDE nothing\n-- Returns ok\nreturn 1\n")
 
@@ -167,7 +167,7 @@ def test_a_missing_include(lua: Path) -> None:
     ],
 )
 def test_a_call_of_another_shape_is_refused(lua: Path, keys: list[str], args: list[str]) -> None:
-    """Keys and arguments must be those of the header, and whole groups."""
+    """Keys and arguments must match the header, and groups must be complete."""
     with pytest.raises(AssertionError, match="test_add takes"):
         loaded(lua, GOOD).check(keys, args)
 

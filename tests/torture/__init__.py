@@ -9,5 +9,5 @@ T = TypeVar("T")
 
 
 def rounds(short: T, long: T) -> T:
-    """How often, how many or how long: `short` in every run of the tests, `long` when it is asked for."""
+    """How often, how many or how long: `short` in normal test runs, `long` with LIVEROOM_TORTURE=1."""
     return long if LONG else short

@@ -1,4 +1,4 @@
-"""The append-only file as the store wrote it: where its commands and their arguments lie, byte by byte."""
+"""Reads the append-only file: where each command and argument is, byte by byte."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Arg(NamedTuple):
-    """One argument of a command and where its bytes are in the file."""
+    """One argument of a command, and where its bytes are in the file."""
 
     start: int
     value: bytes
@@ -17,12 +17,12 @@ class Arg(NamedTuple):
 
 
 def newest(data: Path) -> Path:
-    """The file that is appended to."""
+    """The file that the store appends to."""
     return max(data.glob("appendonlydir/*.incr.aof"), key=lambda path: int(path.name.split(".")[2]))
 
 
 def commands(file: bytes) -> Iterator[list[Arg]]:
-    """Each command in order: `*<n>` and then `$<length>` and bytes, n times."""
+    """Each command in order. The file has `*<n>`, then n times `$<length>` and the bytes."""
     at = 0
     while at < len(file):
         end = file.index(b"\r\n", at)
@@ -37,7 +37,7 @@ def commands(file: bytes) -> Iterator[list[Arg]]:
 
 
 def last_transaction(file: bytes) -> tuple[int, list[list[Arg]]]:
-    """Where the last MULTI begins, and its commands."""
+    """Where the last MULTI begins, and the commands after it."""
     begin, found, within = 0, [], []
     at = 0
     for args in commands(file):

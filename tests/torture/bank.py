@@ -1,4 +1,4 @@
-"""A bank to be tortured: people who send gifts, the book of what was sent and answered, what must hold at the end."""
+"""A bank to torture: people who send gifts, a book of what was sent and answered, and checks of the result."""
 
 import asyncio
 import contextlib
@@ -45,12 +45,12 @@ from tests.site import new_gift_id
 from tests.stores import ValkeyProcess, settings
 from tests.torture.shim import PowerCut
 
-WAIT_S = 40.0  # deadlines, not measures: the machine may be busy
+WAIT_S = 40.0  # a deadline only: the machine may be busy
 CLOCK = Clock(time.time)
 
 
 class Book:
-    """What the senders know: the other half of every check."""
+    """What the senders know; every check compares the stores with it."""
 
     def __init__(self) -> None:
         self.bought: Counter[str] = Counter()
@@ -62,11 +62,11 @@ class Book:
 
     @property
     def unknown(self) -> list[Spend]:
-        """Gifts that were never answered with an outcome."""
+        """Gifts that never got an outcome."""
         return list(self.open.values())
 
     def forget(self, gift_id: str) -> Paid:
-        """As if the answer had never come: the gift is unknown again. What the answer was."""
+        """Pretend that the answer never came, so the gift is unknown again. Returns that answer."""
         self.open[gift_id] = self.sent[gift_id]
         return self.acked.pop(gift_id)
 
@@ -91,7 +91,7 @@ class Node:
         self.engine.dispose()
 
     async def send(self, spend: Spend) -> Paid | Refused:
-        """Send a gift, new or again, and book what is answered."""
+        """Send a gift, new or again, and write the answer into the book."""
         book = self._book
         book.sent[spend.gift_id] = spend
         if spend.gift_id not in book.acked:
@@ -111,7 +111,7 @@ class Node:
         return paid
 
     async def buy(self, user: str, coins: int) -> None:
-        """Coins for a user: the same order again until it is done."""
+        """Sell coins to a user: repeat the order until it succeeds."""
         order = TopUp(f"t-{new_gift_id()}", coins, "test")
         async with asyncio.timeout(WAIT_S):
             while True:
@@ -123,7 +123,7 @@ class Node:
         self._book.bought[user] += coins
 
     async def reconnected(self) -> None:
-        """Wait until the loss of a store that is gone was noticed, and then until there is one again."""
+        """Wait until the node notices that its store is gone, and then until it has a store again."""
         await eventually(lambda: not self.store.up, WAIT_S, "a lost connection")
         await self.until_usable()
 
@@ -132,7 +132,7 @@ class Node:
 
 
 class Bank:
-    """A wallet store, a journal and one node in a folder, seeded; more nodes and stores when a test makes them."""
+    """A wallet store, a journal and one node in a folder, with seeded randomness. Tests may add nodes and stores."""
 
     def __init__(self, folder: Path, empty_journal: Path, room: ValkeyProcess, seed: int, **environ: str) -> None:
         self.folder = folder
@@ -150,7 +150,7 @@ class Bank:
 
     @property
     def data(self) -> Path:
-        """Where the wallet store keeps its files."""
+        """The folder of the wallet store's files."""
         return self.folder / WALLET.name
 
     @property
@@ -160,7 +160,7 @@ class Bank:
         return self._power
 
     def stand_between(self, library: Path, options: Sequence[str]) -> None:
-        """The store gets a disk and a clock that do as the test says, and more options."""
+        """Put a disk and a clock that the test controls under the store, and add options."""
         self._power = PowerCut(library, self.folder)
         self.store.environ.update(self._power.environ)
         self.store.options = tuple(options)
@@ -175,14 +175,14 @@ class Bank:
         await self.open_node(coins)
 
     async def open_node(self, coins: int = 100_000) -> None:
-        """The same on a store that runs already; one viewer is poor."""
+        """Start the node on a store that runs already, and sell coins; one viewer stays poor."""
         await self.node.start()
         for viewer in self.viewers[:-1]:
             await self.node.buy(viewer, coins)
         await self.node.buy(self.viewers[-1], 40)
 
     def use_address(self, wallet: str) -> None:
-        """The node goes to the store by another way, before it is started."""
+        """Give the node another address of the store, before it is started."""
         self.environ["LIVEROOM_WALLET_URL"] = wallet
         self.node = Node(settings(self.folder, **self.environ), self.book)
 
@@ -206,7 +206,7 @@ class Bank:
 
     @contextlib.asynccontextmanager
     async def giving(self, givers: int = 24, *nodes: Node) -> AsyncIterator[None]:
-        """People who send one gift after the other, now and then an old one again, until the block ends."""
+        """Until the block ends, people send one gift after the other, and sometimes repeat an unknown one."""
         stopping = asyncio.Event()
         tasks = [
             asyncio.create_task(self._give(node, stopping)) for node in nodes or [self.node] for _ in range(givers)
@@ -226,20 +226,20 @@ class Bank:
                 await eventually(lambda: node.store.usable or stopping.is_set(), WAIT_S, "a wallet that can be used")
 
     async def give(self, count: int) -> list[Spend]:
-        """So many gifts, all at once."""
+        """Send this many gifts at once."""
         gifts = [self.gift() for _ in range(count)]
         await asyncio.gather(*map(self.node.send, gifts))
         return gifts
 
     async def one_more(self, viewer: str, **fields: Any) -> Spend:
-        """A gift of this viewer that is paid."""
+        """Send a gift of this viewer, which must be paid."""
         gift = self.gift(viewer=viewer, combo=None, **fields)
         outcome = await self.node.send(gift)
         assert isinstance(outcome, Paid), outcome
         return gift
 
     async def more(self, acks: int) -> None:
-        """Wait until so many more gifts were answered with ok."""
+        """Wait until this many more gifts are answered with ok."""
         wanted = len(self.book.acked) + acks
         async with asyncio.timeout(WAIT_S):
             while len(self.book.acked) < wanted:
@@ -247,7 +247,7 @@ class Bank:
                 await self.book.news.wait()
 
     async def resolve(self) -> None:
-        """Send every gift whose outcome is not known again, with its id, until there is one."""
+        """Repeat each gift whose outcome is unknown, under its id, until it has one."""
         async with asyncio.timeout(WAIT_S):
             while unknown := self.book.unknown:
                 await self.node.until_usable()
@@ -255,7 +255,7 @@ class Bank:
 
     # --- breaking ----------------------------------------------------------------------------------------------
     async def kill_soon(self, process: subprocess.Popen[bytes], within_s: float = 0.03) -> None:
-        """SIGKILL at a moment that nobody here has chosen; then it is gone."""
+        """SIGKILL at a random moment, and wait for the process to be gone."""
         timer = threading.Timer(self.random.uniform(0, within_s), os.kill, (process.pid, signal.SIGKILL))
         timer.start()
         await eventually(lambda: process.poll() is not None, WAIT_S, "the end of a killed process")
@@ -266,7 +266,7 @@ class Bank:
         await self.kill_soon(self.store.process)
 
     def journal_process(self) -> subprocess.Popen[bytes]:
-        """`python -m server journal` on this bank; it ends with the bank."""
+        """Run `python -m server journal` on this bank; it ends with the bank."""
         return self.run_program("journal")
 
     def run_program(self, *command: str) -> subprocess.Popen[bytes]:
@@ -282,19 +282,19 @@ class Bank:
         return self.folder / f"program-{number}.log"
 
     async def end(self, process: subprocess.Popen[bytes]) -> None:
-        """Ask a program to end, and see that it does so in order."""
+        """Ask a program to end, and check that it exits with 0."""
         process.terminate()
         await eventually(lambda: process.poll() is not None, WAIT_S, "the end of a program")
         assert process.returncode == 0
 
     def said_by(self, process: subprocess.Popen[bytes]) -> str:
-        """What a program told people."""
+        """What a program wrote to its log."""
         return self._log_of(self.processes.index(process)).read_text()
 
     # --- journaling --------------------------------------------------------------------------------------------
     @contextlib.asynccontextmanager
     async def draining(self, address: str | None = None) -> AsyncIterator[Drain]:
-        """A drain in this process, of this bank's store or another; the test takes its steps."""
+        """A drain in this process, on this bank's store or another; the test calls its steps."""
         wallet = Store("wallet", address or self.settings.wallet_address, scripts=AUDIT_SCRIPTS)
         rooms = Store("room", self.settings.room_address, scripts=[*HISTORY_SCRIPTS, *GIFT_SCRIPTS])
         await wallet.start()
@@ -307,7 +307,7 @@ class Bank:
             await rooms.stop()
 
     async def drain(self, address: str | None = None) -> int:
-        """Journal everything that is in the log; how many entries that were."""
+        """Journal everything in the log. Returns the number of entries."""
         moved = 0
         async with self.draining(address) as drain:
             while count := await drain.drain_once():
@@ -315,7 +315,7 @@ class Bank:
         return moved
 
     async def until_journaled(self) -> None:
-        """Wait until a journal process has taken all there is."""
+        """Wait until a journal process has journaled everything."""
         with self.look() as look:
             await eventually(lambda: marks_of(self.engine) == last_ids(look), WAIT_S, "a journal that has all")
 
@@ -333,7 +333,7 @@ class Bank:
         return self.store.client()
 
     def lost(self, gift_ids: Iterable[str]) -> list[str]:
-        """Those of these gifts that the store does not know."""
+        """Those of these gifts that the store does not have."""
         with self.look() as look:
             return [id for id in gift_ids if not look.exists(keys.receipt(self.book.sent[id].viewer, id))]
 
@@ -346,12 +346,12 @@ class Bank:
         return by_id
 
     def set_aside(self) -> dict[int, str]:
-        """The partitions that stand still, and why."""
+        """The frozen partitions, and why."""
         with database.reading(self.engine).connect() as connection:
             return {row.partition: row.reason for row in connection.execute(select(quarantine))}
 
     async def check(self) -> None:
-        """After everything was resolved: each gift once, in store and journal, and every sum is right."""
+        """At the end: each gift is in store and journal once, and every sum is right."""
         assert self.book.unknown == []
         await self.drain()
         assert self.set_aside() == {}

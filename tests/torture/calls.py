@@ -1,4 +1,4 @@
-"""What a node hands to the scripts that move money, by name, so that a test can change any of it."""
+"""The named values that a node hands to the money scripts, so that a test can change any of them."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Call = tuple[Script, list[str], list[Any]]
 
 
 def spend_call(spend: Spend, **changed: Any) -> Call:
-    """What a node of the first epoch hands to the script for a gift, some of it changed."""
+    """What a node of the first epoch hands to the script for a gift, with changes."""
     _, names = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
     given = {
         "epoch": "1",
@@ -30,7 +30,7 @@ def spend_call(spend: Spend, **changed: Any) -> Call:
 
 
 def adjust_call(user: str, **changed: Any) -> Call:
-    """What it hands over for a top-up."""
+    """What it hands over for a top-up, with changes."""
     partition = keys.partition_of(user)
     names = [keys.wallet(user), keys.receipt(user, "topup:1"), keys.log(partition), keys.wallet_meta(partition)]
     given = {
@@ -48,7 +48,7 @@ def adjust_call(user: str, **changed: Any) -> Call:
 
 
 def run(bank: Bank, call: Call) -> tuple[Any, bool]:
-    """What the store answers, and whether anything in it has changed."""
+    """Returns the store's answer, and whether the call changed anything in the store."""
     script, names, args = call
     with bank.look() as look:
         before = {key: look.dump(key) for key in look.scan_iter(count=10_000)}

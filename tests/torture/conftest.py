@@ -1,4 +1,4 @@
-"""Fixtures: banks of a test's own, and the shim that stands between a store and its disk."""
+"""Fixtures: banks that belong to one test, and the shim that stands between a store and its disk."""
 
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +15,7 @@ SEED = 20_260_801
 
 @pytest.fixture
 async def new_bank(stores: Stores, empty_journal: Path) -> AsyncIterator[Callable[..., Bank]]:
-    """Make banks that are not open yet; they are closed with the test."""
+    """Make banks that are not open yet; they are closed after the test."""
     made: list[tuple[Bank, tempfile.TemporaryDirectory[str]]] = []
 
     def make(**environ: str) -> Bank:
@@ -44,7 +44,7 @@ def shim_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def cut_bank(new_bank: Callable[..., Bank], shim_library: Path) -> Callable[..., Awaitable[Bank]]:
-    """Make open banks whose power can be cut."""
+    """Make open banks with a power supply that can be cut."""
 
     async def make(*options: str, **environ: str) -> Bank:
         bank = new_bank(**environ)

@@ -1,4 +1,4 @@
-"""Drains in children that die at a chosen moment: a process of its own that is told on its standard input what to do.
+"""Drains in children that die at a chosen moment. This process reads on its standard input what to do.
 
 A line is `<wallet address> <journal address> <moment> ...`: one child per moment, all at once. The answer is how each
 ended. Moments: `never`, `begin:<n>`, `commit:<n>`, `committed:<n>` (before the n-th transaction, before and after its
@@ -29,7 +29,7 @@ ROUNDS_MAX = 10_000
 
 def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    limits.DRAIN_BATCH = 2  # so that there are many transactions to die in
+    limits.DRAIN_BATCH = 2  # small, so that there are many transactions to die in
     for line in sys.stdin:
         wallet, journal, *moments = line.split()
         children = [_fork(wallet, journal, moment) for moment in moments]
@@ -57,7 +57,7 @@ async def _drain(wallet: str, journal: str, moment: str) -> None:
         try:
             if not await drain.drain_once():
                 return
-        except SQLAlchemyError:  # another drain was quicker
+        except SQLAlchemyError:  # another drain was faster
             await asyncio.sleep(0)
 
 
@@ -82,7 +82,7 @@ def _die_at(engine: Engine, moment: str) -> None:
     event.listen(engine, "commit", lambda connection: reach("commit"))
     event.listen(engine, "checkin", checkin)
     if what == "after":
-        signal.setitimer(signal.ITIMER_REAL, int(number) / 1_000_000)  # SIGALRM ends a process like SIGKILL does
+        signal.setitimer(signal.ITIMER_REAL, int(number) / 1_000_000)  # SIGALRM ends the process as SIGKILL would
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tests.torture import shim
 from tests.torture.bank import Bank
 
 TICK_S = 0.01
-SILENT_S = 1.0  # for so long nothing has reached the replica when it is promoted
+SILENT_S = 1.0  # how long the replica has received nothing when it is promoted
 
 SEEDS = itertools.count(1)
 
@@ -42,7 +42,7 @@ FAULTS = {
 
 @dataclasses.dataclass
 class Cost:
-    """Gifts that were acknowledged when it happened, and those of them that nobody knows afterwards."""
+    """Gifts that were acknowledged before the fault, and how many of them the store no longer has."""
 
     acked: int = 0
     lost: int = 0
@@ -57,7 +57,7 @@ class Cost:
 
 @contextlib.asynccontextmanager
 async def bank_on_a_pair(library: Path, level: str) -> AsyncIterator[tuple[Bank, Pair, shim.PowerCut]]:
-    """An open bank at this level. Its store is the pair's primary, whose power can be cut."""
+    """An open bank at this level. Its store is the primary of a pair, and its power can be cut."""
     options, environ = LEVELS[level]
     with tempfile.TemporaryDirectory(prefix="lrt-", dir="/tmp") as name:
         folder = Path(name)
@@ -87,7 +87,7 @@ async def bank_on_a_pair(library: Path, level: str) -> AsyncIterator[tuple[Bank,
 
 
 async def happen(fault: str, bank: Bank, pair: Pair, power: shim.PowerCut) -> set[str]:
-    """Let it happen to the store; the gifts that were acknowledged by then. Afterwards there is a store again."""
+    """Let the fault happen, and have a store again. Returns the gifts that were acknowledged before."""
     if fault == "promoted":
         pair.replication.freeze()
         await asyncio.sleep(SILENT_S)
@@ -106,7 +106,7 @@ async def happen(fault: str, bank: Bank, pair: Pair, power: shim.PowerCut) -> se
 
 @contextlib.asynccontextmanager
 async def giving(bank: Bank, per_s: float) -> AsyncIterator[None]:
-    """So many gifts a second, whatever becomes of those before, until the block ends."""
+    """Send this many gifts a second until the block ends, even if earlier ones fail or wait."""
     sent: set[asyncio.Task[object]] = set()
 
     async def send() -> None:
@@ -129,19 +129,21 @@ async def giving(bank: Bank, per_s: float) -> AsyncIterator[None]:
 
 
 async def cost(library: Path, level: str, fault: str, *, plan: argparse.Namespace, journal: bool) -> Cost:
-    """What this costs at this level, with the journal running or away."""
+    """What this fault costs at this level, with the journal running or stopped."""
     async with bank_on_a_pair(library, level) as (bank, pair, power):
         if journal:
             bank.journal_process()
             await bank.until_journaled()
         async with giving(bank, plan.gifts_per_s):
-            await asyncio.sleep(plan.seconds * bank.random.uniform(1, 2))  # not always as long after an fsync
+            await asyncio.sleep(
+                plan.seconds * bank.random.uniform(1, 2)
+            )  # so that the last fsync is not always equally long ago
             acked = await happen(fault, bank, pair, power)
         return Cost(len(acked), len(bank.lost(acked)))
 
 
 async def measure(library: Path, plan: argparse.Namespace) -> None:
-    """The table, row by row."""
+    """Print the table, row by row."""
     print("| | " + " | ".join(FAULTS.values()) + " |")
     print("|---" * (len(FAULTS) + 1) + "|", flush=True)
     for level in LEVELS:

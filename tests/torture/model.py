@@ -1,4 +1,4 @@
-"""What the bank ought to do, in plain Python: no store, no SQL, one thing after the other."""
+"""What the bank should do, in plain Python: no store, no SQL, one thing after the other."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Row(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What a sender is told of a paid gift."""
+    """What the sender of a paid gift is told."""
 
     balance: int
     combo_count: int
@@ -31,7 +31,7 @@ class Told(NamedTuple):
 
 @dataclass
 class Model:
-    """Wallets, counters and journal as they must be."""
+    """Wallets, counters and journal as they should be."""
 
     coins: Counter[str] = field(default_factory=Counter)
     frozen: set[str] = field(default_factory=set)
@@ -45,7 +45,7 @@ class Model:
     journal: dict[int, list[Row]] = field(default_factory=dict)
 
     def gift(self, spend: Spend, today: int) -> Told | str:
-        """Pay a gift on a day, or say why not."""
+        """Pay a gift on this day, or return why not."""
         if spend.gift_id in self.paid:
             before, told = self.paid[spend.gift_id]
             return told._replace(duplicate=True) if before.fingerprint == spend.fingerprint else "conflict"
@@ -71,7 +71,7 @@ class Model:
         return told
 
     def top_up(self, user: str, id: str, coins: int) -> tuple[int, bool] | str:
-        """Sell coins: the balance after it, and whether that was known."""
+        """Sell coins. Returns the balance after it, and whether the order was a duplicate."""
         if id in self.bought:
             same = self.bought[id][:2] == (user, coins)
             return (self.bought[id][2], True) if same else "conflict"
@@ -81,7 +81,7 @@ class Model:
         return self.coins[user], False
 
     def refund(self, gift_id: str) -> bool:
-        """Give a gift back; whether that had been done."""
+        """Give a gift back. Returns whether that was a duplicate."""
         if gift_id in self.refunded:
             return True
         self.refunded.add(gift_id)
@@ -97,12 +97,12 @@ class Model:
         self._write(Row("freeze" if frozen else "unfreeze", user, order, 0, 0, self.coins[user], None, 0))
 
     def limit_on(self, user: str, day: int) -> int:
-        """The limit that holds on a day, 0 for none."""
+        """The limit that applies on a day; 0 for none."""
         now, later, from_day = self.limits.get(user, (0, None, None))
         return later if later is not None and from_day is not None and day >= from_day else now
 
     def set_limit(self, user: str, order: str, coins: int, today: int) -> None:
-        """Lower holds at once, higher or none from tomorrow on."""
+        """A lower limit applies at once; a higher one, or none, from tomorrow."""
         own = self.limit_on(user, today)
         lower = own == 0 or 0 < coins <= own
         self.limits[user] = (coins, None, None) if lower else (own, coins, today + 1)

@@ -1,4 +1,4 @@
-"""The power cut from the side of a test: compiled once per run, and told through a mapped file what to do."""
+"""The test's side of powercut.c: compiles it once per run, and controls it through a mapped file."""
 
 import ctypes
 import mmap
@@ -32,7 +32,7 @@ class Control(ctypes.Structure):
 
 
 def build(folder: Path) -> Path:
-    """The shared library; a machine without a C compiler is told so."""
+    """Compile the shared library; without a C compiler, say so."""
     compiler = shutil.which("cc")
     assert compiler is not None, "The power-cut tests need a C compiler called `cc` (on Debian: the package gcc)."
     library = folder / "powercut.so"
@@ -54,11 +54,11 @@ class PowerCut:
         self.environ: Mapping[str, str] = {"LD_PRELOAD": str(library), "POWERCUT": str(path)}
 
     def safe(self) -> int:
-        """How many bytes of append-only files a power cut would leave."""
+        """How many bytes of append-only files would survive a power cut."""
         return sum(file.synced for file in self.control.file)
 
     def cut(self, data: Path) -> int:
-        """What a power cut does to a store that is not running any more: the bytes that were never synced are gone."""
+        """Cut the power of a store that has ended: drop all bytes that were never synced. Returns how many."""
         synced = {file.inode: file.synced for file in self.control.file if file.inode}
         lost = 0
         for path in data.glob("**/*.incr.aof"):

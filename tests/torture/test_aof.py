@@ -1,4 +1,4 @@
-"""What is left of an append-only file: a gift is there wholly or not at all, and a changed digit is found."""
+"""Damaged append-only files: a gift is there completely or not at all, and a changed digit is found."""
 
 import asyncio
 import re
@@ -21,14 +21,14 @@ STREAK = re.compile(r"\{[^}]+\}:c:")
 
 
 def everything(store: ValkeyProcess) -> dict[str, Any]:
-    """All that a store holds, but for streaks' counters, which end by themselves while many stores are looked at."""
+    """Everything a store holds, except streak counters, which expire while the test looks at many stores."""
     with store.client() as look:
         found = {key: look.dump(key) for key in look.scan_iter(count=10_000)}
     return {key: content for key, content in found.items() if not STREAK.match(key)}
 
 
 def damaged(bank: Bank, name: str, content: bytes) -> ValkeyProcess:
-    """A store that starts from the bank's files, its newest append-only file with this content."""
+    """A store that starts from the bank's files, with this content in its newest append-only file."""
     folder = bank.folder / name
     shutil.copytree(bank.data, folder / WALLET.name)
     aof.newest(folder / WALLET.name).write_bytes(content)
@@ -37,7 +37,7 @@ def damaged(bank: Bank, name: str, content: bytes) -> ValkeyProcess:
 
 @pytest.mark.timeout(rounds(60, 600))
 async def test_a_gift_is_there_wholly_or_not_at_all(bank: Bank) -> None:
-    """Cut at any byte of the last gift, the store starts as it was before it, and only the whole file has it."""
+    """Cut off at any byte of the last gift, the store starts as it was before; only the whole file has the gift."""
     await bank.give(20)
     before = everything(bank.store)
     gift = bank.gift(viewer="viewer1", combo="combo")
@@ -63,7 +63,7 @@ async def test_a_gift_is_there_wholly_or_not_at_all(bank: Bank) -> None:
 
 
 async def test_a_torn_gift_is_sent_again(bank: Bank) -> None:
-    """The end of the file is torn, the sender asks with the same id: it is paid once."""
+    """The end of the file is torn, and the sender asks with the same id: it is paid once."""
     await bank.give(20)
     await bank.drain()
     gift = bank.gift(viewer="viewer1")
@@ -81,14 +81,14 @@ async def test_a_torn_gift_is_sent_again(bank: Bank) -> None:
 
 
 def flipped(content: bytes, arg: aof.Arg) -> bytes:
-    """The same with the last digit of an argument changed."""
+    """The same bytes with the last digit of an argument changed."""
     digit = content[arg.end - 1 : arg.end]
     assert digit.isdigit()
     return content[: arg.end - 1] + (b"8" if digit != b"8" else b"3") + content[arg.end :]
 
 
 async def change_a_digit(bank: Bank, command: bytes, place: int, *, of: bytes) -> None:
-    """Kill the store, change the digit of the last such command of the last gift, and start it again."""
+    """Kill the store, change a digit in the last such command of the last gift, and start the store again."""
     await bank.kill_store()
     file = aof.newest(bank.data)
     content = file.read_bytes()
@@ -110,13 +110,13 @@ FLIPS = {
 
 @pytest.mark.parametrize("what", FLIPS)
 async def test_a_changed_digit_is_found(bank: Bank, what: str) -> None:
-    """A digit of money that changed on disk stops its partition, at the latest with the next gift, and no other."""
+    """If a digit of money changes on disk, its partition stops with the next gift at the latest; no other does."""
     command, of, place = FLIPS[what]
     await bank.give(30)
     changed = await bank.one_more("viewer1")
     partition = keys.partition_of("viewer1")
     await change_a_digit(bank, command, place, of=of)
-    if what == "counter":  # the audit does not read every counter: the next gift to this creator tells it
+    if what == "counter":  # no audit reads each counter: the next gift shows it
         await bank.drain()
         await bank.one_more("viewer1", creator=changed.creator)
     await bank.drain()
@@ -136,7 +136,7 @@ async def test_a_changed_digit_is_found(bank: Bank, what: str) -> None:
 
 
 async def test_the_programs_find_a_changed_digit(bank: Bank) -> None:
-    """`server audit --freeze` names the partition, `server journal` freezes it and goes on with the others."""
+    """`server audit --freeze` names the partition; `server journal` freezes it and goes on with the others."""
     await bank.give(30)
     await bank.one_more("viewer1")
     await change_a_digit(bank, *FLIPS["wallet"][::2], of=FLIPS["wallet"][1])
@@ -155,8 +155,8 @@ async def test_the_programs_find_a_changed_digit(bank: Bank) -> None:
     await bank.end(journal)
 
 
-async def test_the_audit_names_a_partition_that_stands_still(bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
-    """An entry that was set aside is told with its partition too, and the exit code is 1."""
+async def test_the_audit_names_a_frozen_partition(bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
+    """The audit names the partition of an entry that was set aside, and exits with 1."""
     await bank.give(30)
     await bank.one_more("viewer1")
     await change_a_digit(bank, *FLIPS["balance"][::2], of=FLIPS["balance"][1])
@@ -166,7 +166,7 @@ async def test_the_audit_names_a_partition_that_stands_still(bank: Bank, capsys:
 
 
 async def test_one_wrong_partition_hides_no_other(bank: Bank) -> None:
-    """However much is wrong in one partition, every other that is wrong is set aside and frozen too."""
+    """Even if one partition has many errors, every other wrong partition is frozen, too."""
     users = [f"user{n}" for n in range(20_000) if keys.partition_of(f"user{n}") == 0][: limits.AUDIT_WRONG_MAX + 5]
     for user in users:
         await bank.node.buy(user, 5)

@@ -1,4 +1,4 @@
-"""The journal is away: gifts go on up to the bound of the log, wait above it, and go on when it has caught up."""
+"""While the journal is away, gifts go on until the log is full. They go on again when the journal catches up."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from tests.torture.bank import WAIT_S, Bank
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is done every few seconds is done many times a second."""
+    """Periodic work runs many times a second."""
     monkeypatch.setattr("server.limits.LOG_LOOK_S", 0.05)
     monkeypatch.setattr("server.limits.TRIM_EVERY_S", 0.05)
     monkeypatch.setattr("server.limits.RETELL_AFTER_MS", 0)
 
 
 async def test_a_log_that_is_full(quick: None, new_bank: Callable[..., Bank]) -> None:
-    """Above LIVEROOM_LOG_ENTRIES_MAX gifts are refused and chat goes on; a journal that comes back clears it."""
+    """Above LIVEROOM_LOG_ENTRIES_MAX gifts are refused and chat goes on, until the journal is back."""
     bank = new_bank(LIVEROOM_LOG_ENTRIES_MAX="500")
     await bank.open()
     site = Site(bank.settings)
@@ -45,7 +45,7 @@ async def test_a_log_that_is_full(quick: None, new_bank: Callable[..., Bank]) ->
 
 
 async def journal_runs_until(bank: Bank, well: Callable[[], bool]) -> None:
-    """The journal's drain runs until all is well."""
+    """Run the journal's drain until this is true."""
     stopping = asyncio.Event()
     async with bank.draining() as drain:
         running = asyncio.create_task(drain.run(stopping))

@@ -1,4 +1,4 @@
-"""Clocks that are wrong, a sender's or the store's: an id that does not fit the store's time is never paid."""
+"""Wrong clocks, a sender's or the store's: an id that does not fit the store's time is never paid."""
 
 import shutil
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ MakeBank = Callable[..., Awaitable[Bank]]
 
 @pytest.mark.parametrize("shift_ms", [-DAY_MS, -7_230_000, 630_000, DAY_MS])
 async def test_an_id_of_a_wrong_clock(bank: Bank, shift_ms: int) -> None:
-    """Made too long ago or in the future: refused as expired, nothing is paid; a little off is good."""
+    """An id from long ago or from the future has expired and is not paid; a small difference is fine."""
     await bank.give(10)
     for _ in range(3):
         outcome = await bank.node.send(bank.gift(id=new_gift_id(shift_ms)))
@@ -31,7 +31,7 @@ async def test_an_id_of_a_wrong_clock(bank: Bank, shift_ms: int) -> None:
 
 @pytest.mark.parametrize("days", [-1, 1])
 async def test_a_store_whose_clock_jumps(cut_bank: MakeBank, days: int) -> None:
-    """While the store's clock is wrong gifts are refused as expired; the next ones are paid when it is right."""
+    """Gifts are refused as expired while the store's clock is wrong, and paid when it is right."""
     bank = await cut_bank()
     await bank.give(50)
     bank.power.control.clock_us = days * DAY_MS * 1000
@@ -43,8 +43,8 @@ async def test_a_store_whose_clock_jumps(cut_bank: MakeBank, days: int) -> None:
     await bank.check()
 
 
-async def test_ids_of_before_a_jump_there_and_back(cut_bank: MakeBank) -> None:
-    """A day ahead for a moment, and the receipts are gone: an id that is paid again stops its partition."""
+async def test_ids_from_before_a_jump(cut_bank: MakeBank) -> None:
+    """A jump of a day and back deletes the receipts: paying an id again stops its partition."""
     bank = await cut_bank()
     paid = [await bank.one_more(viewer) for viewer in bank.viewers[:-1]]
     await bank.drain()
@@ -60,11 +60,11 @@ async def test_ids_of_before_a_jump_there_and_back(cut_bank: MakeBank) -> None:
 
 
 async def test_limits_of_yesterday(cut_bank: MakeBank) -> None:
-    """A limit that was raised yesterday holds raised in a store that lost everything; what was given then is past."""
+    """Yesterday's raised limit applies in a store that lost everything; yesterday's spending does not count."""
     bank = await cut_bank()
     with bank.look() as look:
         today = look.time()[0] // 86_400
-        bank.power.control.clock_us = -DAY_MS * 1000  # a store reads its clock about once in a millisecond
+        bank.power.control.clock_us = -DAY_MS * 1000  # a store reads its clock about once a millisecond
         await eventually(lambda: look.time()[0] // 86_400 < today, WAIT_S, "yesterday")
     raised, kept = "viewer1", "viewer2"
     for user, order in ((raised, 50), (raised, 100), (kept, 50), (kept, 20)):

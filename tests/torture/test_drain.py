@@ -1,4 +1,4 @@
-"""Drains that are killed at any moment, drains in each other's way, entries that no drain can read."""
+"""Drains that are killed at any moment, drains that compete, and entries that no drain can read."""
 
 import asyncio
 import sys
@@ -17,7 +17,7 @@ Drains = Callable[..., Awaitable[list[int]]]
 
 @pytest.fixture
 async def drains(bank: Bank) -> AsyncIterator[Drains]:
-    """Run drains in processes of their own, each with the moment of its death; how they ended."""
+    """Run drains in processes of their own, each with the moment of its death. Returns how they ended."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -42,10 +42,10 @@ async def drains(bank: Bank) -> AsyncIterator[Drains]:
 
 @pytest.mark.timeout(rounds(60, 600))
 async def test_a_drain_that_dies_doubles_and_loses_nothing(bank: Bank, drains: Drains) -> None:
-    """Before a transaction, before its commit, after it, or anywhere: the next drain goes on where the journal ends."""
+    """Wherever a drain dies, even around a commit, the next one goes on where the journal ends."""
     moments = [f"{what}:{n}" for n in range(1, rounds(3, 12)) for what in ("begin", "commit", "committed")]
     for moment in moments:
-        await bank.give(rounds(60, 240))  # enough transactions to die in
+        await bank.give(rounds(60, 240))  # enough for many transactions to die in
         assert await drains(moment) == [KILLED], moment
     for _ in range(rounds(6, 100)):
         await bank.give(40)
@@ -56,7 +56,7 @@ async def test_a_drain_that_dies_doubles_and_loses_nothing(bank: Bank, drains: D
 
 @pytest.mark.timeout(rounds(60, 600))
 async def test_drains_in_each_others_way(bank: Bank, drains: Drains) -> None:
-    """Several at once while gifts are sent, some of them dying: every entry once, and nothing is taken for wrong."""
+    """Several drain while gifts are sent, and some die: every entry is journaled once, none is set aside."""
     for _ in range(rounds(4, 40)):
         _, codes = await asyncio.gather(bank.give(300), drains("never", "never", f"commit:{bank.random.randint(1, 4)}"))
         assert codes[:2] == [0, 0]
@@ -83,21 +83,21 @@ GARBAGE = {
 
 
 async def test_entries_that_cannot_be_read_stop_their_partitions_alone(bank: Bank) -> None:
-    """Whatever stands in the log, the drain sets it aside; the other partitions go on, and so does telling rooms."""
+    """The drain sets them aside; other partitions go on, and rooms are still shown their gifts."""
     busy = {keys.partition_of(viewer) for viewer in bank.viewers}
-    spoilt = dict(zip((p for p in range(64) if p not in busy), GARBAGE, strict=False))
-    assert len(spoilt) == len(GARBAGE)
+    corrupt = dict(zip((p for p in range(64) if p not in busy), GARBAGE, strict=False))
+    assert len(corrupt) == len(GARBAGE)
     with bank.look() as look:
-        for partition, name in spoilt.items():
+        for partition, name in corrupt.items():
             look.xadd(keys.log(partition), GARBAGE[name], id="1-*")
     await bank.give(50)
     stopping = asyncio.Event()
     async with bank.draining() as drain:
         running = asyncio.create_task(drain.run(stopping))
-        await eventually(lambda: running.done() or spoilt.keys() <= bank.set_aside().keys(), WAIT_S, "all set aside")
+        await eventually(lambda: running.done() or corrupt.keys() <= bank.set_aside().keys(), WAIT_S, "all set aside")
         stopping.set()
         await running
-    assert bank.set_aside().keys() == spoilt.keys()
+    assert bank.set_aside().keys() == corrupt.keys()
     assert bank.gift_rows().keys() == bank.book.acked.keys()
     with bank.look() as look:
-        assert all(look.hget(keys.wallet_meta(partition), "frozen") for partition in spoilt)
+        assert all(look.hget(keys.wallet_meta(partition), "frozen") for partition in corrupt)

@@ -1,4 +1,4 @@
-"""A replica takes over: what each durability level loses by it, and what it never does."""
+"""A replica takes over: what each durability level may lose, and what it never loses."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -23,7 +23,7 @@ async def pair() -> AsyncIterator[Pair]:
 
 @pytest.fixture
 async def replicated_bank(new_bank: Callable[..., Bank], pair: Pair) -> MakeBank:
-    """Make a bank on the pair; its store is whoever is the primary."""
+    """Make a bank on the pair; its store is the pair's current primary."""
 
     async def make(durability: str) -> Bank:
         bank = new_bank(LIVEROOM_WALLET_URL=pair.address, LIVEROOM_DURABILITY=durability)
@@ -36,14 +36,14 @@ async def replicated_bank(new_bank: Callable[..., Bank], pair: Pair) -> MakeBank
 
 
 async def take_over(pair: Pair, bank: Bank) -> None:
-    """The replica becomes the primary, and the node goes on with it."""
+    """Promote the replica, and wait until the node uses it."""
     pair.promote()
     bank.store = pair.primary
     await bank.node.reconnected()
 
 
 async def test_local_gifts_of_a_frozen_link_are_lost_with_the_primary(pair: Pair, replicated_bank: MakeBank) -> None:
-    """The control, and what `local` says: a gift that only the dead primary had is lost, unless it was journaled."""
+    """The control, for `local`: a gift that only the dead primary had is lost, unless it was journaled."""
     bank = await replicated_bank("local")
     pair.replication.freeze()
     await bank.give(100)
@@ -63,7 +63,7 @@ async def test_local_gifts_of_a_frozen_link_are_lost_with_the_primary(pair: Pair
 
 @pytest.mark.timeout(rounds(60, 300))
 async def test_replicated_gifts_survive_the_primary(pair: Pair, replicated_bank: MakeBank) -> None:
-    """The link freezes, the primary dies, the replica takes over: no answered gift is lost, none is paid twice."""
+    """The link freezes, the primary dies, the replica takes over: each answered gift is there, once."""
     bank = await replicated_bank("replicated")
     for _ in range(rounds(1, 8)):
         async with bank.giving(24):
@@ -82,7 +82,7 @@ async def test_replicated_gifts_survive_the_primary(pair: Pair, replicated_bank:
 
 
 async def test_replicated_gifts_wait_for_a_link_that_thaws(pair: Pair, replicated_bank: MakeBank) -> None:
-    """While no replica answers gifts are refused, paid or not; when one does the same ids have their outcome."""
+    """While no replica answers, gifts are refused, paid or not; later the same ids get their outcome."""
     bank = await replicated_bank("replicated")
     await bank.give(50)
     assert bank.book.unknown == []
@@ -95,7 +95,7 @@ async def test_replicated_gifts_wait_for_a_link_that_thaws(pair: Pair, replicate
 
 
 async def test_a_primary_that_was_a_replica_for_a_moment(pair: Pair, replicated_bank: MakeBank) -> None:
-    """It is the same process, yet it has lost what its own primary never had: the journal gives it back."""
+    """The same process lost data by copying another store: the journal gives it back."""
     bank = await replicated_bank("local")
     pair.replication.freeze()
     await bank.give(100)
@@ -117,7 +117,7 @@ async def test_a_primary_that_was_a_replica_for_a_moment(pair: Pair, replicated_
 
 
 async def test_a_drain_that_still_reads_the_old_primary(pair: Pair, replicated_bank: MakeBank) -> None:
-    """Two stores with the same past: a gift of the new one is journaled, or its partition is known to be wrong."""
+    """Two stores with the same past: a new store's gift is journaled, or its partition is known to be wrong."""
     bank = await replicated_bank("local")
     await bank.drain()
     pair.replication.freeze()
@@ -127,7 +127,7 @@ async def test_a_drain_that_still_reads_the_old_primary(pair: Pair, replicated_b
     await bank.give(40)
     await bank.resolve()
     of_new = bank.book.acked.keys() - of_old
-    await bank.drain(pair.replica.address)  # a primary once, and nobody told this drain that it is none any more
+    await bank.drain(pair.replica.address)  # the former primary: this drain was not told of the change
     await bank.drain()
     rows = bank.gift_rows()
     assert of_old <= rows.keys()

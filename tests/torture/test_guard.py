@@ -1,4 +1,4 @@
-"""A wallet store that may not be trusted: no money moves, it is said why, all is well again when put right."""
+"""A wallet store that cannot be trusted moves no money and says why; once it is repaired, all goes on."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def assert_refused(bank: Bank, why: str) -> None:
-    """No gift and no top-up moves anything, and the reason can be read."""
+    """No gift is paid, and the reason can be read."""
     await eventually(lambda: why in (bank.node.store.trouble or ""), WAIT_S, f"{why} in {bank.node.store.trouble}")
     gift = bank.gift()
     outcome = await bank.node.send(gift)
@@ -34,7 +34,7 @@ async def assert_refused(bank: Bank, why: str) -> None:
 
 
 async def test_settings_that_break_the_promise(watchful: None, bank: Bank) -> None:
-    """A setting is changed while the store runs: refused, and taken again when it is set back."""
+    """A wrong setting on a running store: gifts are refused until it is set back."""
     with bank.look() as look:
         for name, (wrong, right) in UNTRUSTED.items():
             look.config_set(name, wrong)
@@ -46,7 +46,7 @@ async def test_settings_that_break_the_promise(watchful: None, bank: Bank) -> No
 
 
 async def test_a_store_that_is_wrong_from_the_start(watchful: None, new_bank: Callable[..., Bank]) -> None:
-    """A node never opens such a store, and opens it by itself when it is put right."""
+    """A node does not open such a store until it is put right."""
     bank = new_bank()
     bank.store.options = ("--appendfsync", "everysec")
     bank.store.start()
@@ -61,7 +61,7 @@ async def test_a_store_that_is_wrong_from_the_start(watchful: None, new_bank: Ca
 
 
 async def test_a_relaxed_guard_lets_it_through(new_bank: Callable[..., Bank]) -> None:
-    """LIVEROOM_WALLET_GUARD=relaxed: gifts are taken all the same."""
+    """With LIVEROOM_WALLET_GUARD=relaxed such a store takes gifts."""
     bank = new_bank(LIVEROOM_WALLET_GUARD="relaxed")
     bank.store.options = ("--appendfsync", "everysec", "--maxmemory-policy", "allkeys-lru")
     await bank.open()
@@ -70,7 +70,7 @@ async def test_a_relaxed_guard_lets_it_through(new_bank: Callable[..., Bank]) ->
 
 
 async def test_a_replica_takes_no_money(watchful: None, bank: Bank) -> None:
-    """A store that has become a replica is refused, and taken again when it is a primary."""
+    """A store that becomes a replica is refused until it is a primary again."""
     with bank.look() as look:
         look.replicaof("127.0.0.1", 1)
         await assert_refused(bank, "role is slave")
@@ -81,7 +81,7 @@ async def test_a_replica_takes_no_money(watchful: None, bank: Bank) -> None:
 
 
 async def a_bank_of_a_user(new_bank: Callable[..., Bank], *rules: str) -> Bank:
-    """A bank whose node has a user of its own at the store."""
+    """A bank whose node logs in to the store as a user of its own."""
     bank = new_bank()
     bank.store.start()
     with bank.look() as look:
@@ -91,7 +91,7 @@ async def a_bank_of_a_user(new_bank: Callable[..., Bank], *rules: str) -> Bank:
 
 
 async def test_a_user_that_may_not_run_a_command(watchful: None, new_bank: Callable[..., Bank]) -> None:
-    """Each command of the scripts that the store's user may not run is named before any gift can stop half-way."""
+    """Each command that the scripts need and the user may not run is named before a gift can stop half-way."""
     bank = await a_bank_of_a_user(new_bank, "~*", "&*", "+@all")
     await bank.open_node()
     with bank.look() as look:
@@ -106,7 +106,7 @@ async def test_a_user_that_may_not_run_a_command(watchful: None, new_bank: Calla
 
 
 async def test_a_user_of_the_wallets_keys_alone(watchful: None, new_bank: Callable[..., Bank]) -> None:
-    """A user that may touch nothing but wallets is enough; one that may not touch them is refused."""
+    """Access to the wallet's keys is enough; without it the store is refused."""
     bank = await a_bank_of_a_user(new_bank, "~{w*", "&*", "+@all")
     await bank.open_node()
     await bank.give(20)

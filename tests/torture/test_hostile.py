@@ -1,4 +1,4 @@
-"""Amounts and ids as nobody should send them, straight into the scripts that move money: refused, nothing changed."""
+"""Hostile amounts and ids, sent directly to the money scripts: they are refused and change nothing."""
 
 import pytest
 
@@ -31,20 +31,20 @@ NOBODY = b"\xff\xfe"
 
 @pytest.mark.parametrize("field", ["coins", "diamonds", "count", "id_ms"])
 async def test_a_gift_of_a_hostile_amount(bank: Bank, field: str) -> None:
-    """Whatever is no plain whole number within its bounds is refused as that."""
+    """Refuse everything that is not a plain whole number within its bounds."""
     for value in (*HOSTILE, NOBODY):
         if (field, value) == ("diamonds", "0"):
-            continue  # a gift that earns nothing is a gift
+            continue  # a gift may earn nothing
         answer, changed = run(bank, spend_call(bank.gift(viewer="viewer1", combo=None), **{field: value}))
         assert not changed, (field, value, answer)
         assert answer == [["bad_amount"]] or (field, answer) == ("id_ms", [["expired_id"]]), (field, value, answer)
 
 
 async def test_a_top_up_of_a_hostile_amount(bank: Bank) -> None:
-    """The same for what is bought, and for what is taken."""
+    """The same for coins that are bought or taken."""
     for value in (*HOSTILE, NOBODY):
         if value in ("0", "-1", "-5"):
-            continue  # what freezes, and what takes back
+            continue  # freezes move 0 coins, chargebacks a negative number
         answer, changed = run(bank, adjust_call("viewer1", delta=value))
         assert (answer, changed) == (["bad_amount"], False), value
     answer, changed = run(bank, adjust_call("viewer1", delta="-999999999"))
@@ -52,7 +52,7 @@ async def test_a_top_up_of_a_hostile_amount(bank: Bank) -> None:
 
 
 async def test_a_call_with_the_right_amounts(bank: Bank) -> None:
-    """The control: the same calls with nothing changed in them move money."""
+    """The control: the same calls without changes move money."""
     answer, changed = run(bank, spend_call(bank.gift(viewer="viewer1", combo=None)))
     assert (answer[0][0], changed) == ("ok", True)
     answer, changed = run(bank, adjust_call("viewer1"))
@@ -60,7 +60,7 @@ async def test_a_call_with_the_right_amounts(bank: Bank) -> None:
 
 
 async def test_hostile_gifts_among_good_ones(bank: Bank) -> None:
-    """In one call each gift has its own answer: the good ones are paid as if the others were not there."""
+    """Each gift of a call has its own answer: the good ones are paid as if they were alone."""
     good = [bank.gift(viewer="viewer1", combo=None) for _ in range(3)]
     calls = [spend_call(good[0]), spend_call(bank.gift(viewer="viewer1"), coins="nan"), spend_call(good[1])]
     calls += [spend_call(bank.gift(viewer="viewer1"), diamonds="1e3"), spend_call(good[2])]

@@ -1,4 +1,4 @@
-"""Gifts while the wallet store and the journal are killed again and again: none is lost, none is paid twice."""
+"""The wallet store and the journal are killed again and again: no gift is lost, none is paid twice."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.torture.bank import Bank
 
 @pytest.mark.timeout(rounds(60, 600))
 async def test_every_gift_is_paid_once_whatever_is_killed(bank: Bank) -> None:
-    """Store and journal die at any moment; what was answered is journaled, what was not is resolved by its id."""
+    """Store and journal die at any moment: answered gifts are journaled, others get their outcome by id."""
     journal = bank.journal_process()
     async with bank.giving(24):
         for cycle in range(rounds(4, 20)):

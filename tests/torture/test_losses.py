@@ -1,4 +1,4 @@
-"""The command that measures what a crash costs: its figures are those of the tests beside it."""
+"""The command that measures what a crash costs: it agrees with the other tests here."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ PLAN = argparse.Namespace(seconds=0.3, gifts_per_s=400)
 async def test_what_a_crash_costs(
     shim_library: Path, monkeypatch: pytest.MonkeyPatch, level: str, fault: str, costs: bool
 ) -> None:
-    """A power cut costs nothing of what is synced before it is acknowledged; a silent replica costs that."""
+    """A power cut takes no gift that is synced before its ack; a silent replica costs gifts."""
     monkeypatch.setattr(losses, "SILENT_S", 0.3)
     found = await losses.cost(shim_library, level, fault, plan=PLAN, journal=False)
     assert found.acked > 0

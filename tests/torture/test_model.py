@@ -1,4 +1,4 @@
-"""Anything in any order against a plain model: every wallet, every counter and every journal row must agree."""
+"""Everything in any order against a plain model: every wallet, counter and journal row must agree."""
 
 import asyncio
 import shutil
@@ -45,7 +45,7 @@ PICK = st.integers(0, 1_000)
 
 
 class BankAgainstModel(RuleBasedStateMachine):
-    """One bank per run of rules; `room` and `empty_journal` are given by the test."""
+    """One bank per run of rules; the test supplies `room` and `empty_journal`."""
 
     room: ValkeyProcess
     empty_journal: Path
@@ -99,14 +99,14 @@ class BankAgainstModel(RuleBasedStateMachine):
     @rule(pick=PICK, coins=st.integers(1, 40))
     @precondition(lambda self: self.model.paid)
     def send_altered(self, pick: int, coins: int) -> None:
-        """A paid gift's id for something else, beside the gift itself."""
+        """Reuse a paid gift's id for something else, together with the gift itself."""
         paid = self.a_paid_one(pick)
         self.pay([a_gift(paid.viewer, coins + paid.coins, creator=paid.creator, id=paid.gift_id), paid])
 
     @rule(pick=PICK)
     @precondition(lambda self: self.refused)
     def send_refused_one(self, pick: int) -> None:
-        """One that was refused before, under its id: it may be paid by now."""
+        """Repeat a refused gift under its id: it may be paid by now."""
         self.pay([self.refused[pick % len(self.refused)]])
 
     @rule(user=st.sampled_from(USERS), coins=st.integers(1, 60))
@@ -115,7 +115,7 @@ class BankAgainstModel(RuleBasedStateMachine):
 
     @rule(pick=PICK, user=st.sampled_from(USERS), coins=st.integers(1, 60))
     def sell_again(self, pick: int, user: str, coins: int) -> None:
-        """An order's id again, most often for something else."""
+        """Repeat an order's id, usually for something else."""
         id = list(self.model.bought)[pick % len(self.model.bought)]
         self.buy(*((user, id, coins) if pick % 2 else (self.model.bought[id][0], id, self.model.bought[id][1])))
 
@@ -123,7 +123,7 @@ class BankAgainstModel(RuleBasedStateMachine):
     @precondition(lambda self: self.model.paid)
     def refund(self, pick: int) -> None:
         gift = self.a_paid_one(pick)
-        self.run(self.bank.drain())  # only what is journaled can be given back
+        self.run(self.bank.drain())  # only a journaled gift can be refunded
         done = self.run(Refunds(self.bank.engine, self.bank.node.wallet, CLOCK).refund(gift.gift_id, "a test"))
         assert done.duplicate is self.model.refund(gift.gift_id)
 
@@ -136,7 +136,7 @@ class BankAgainstModel(RuleBasedStateMachine):
 
     @rule(user=st.sampled_from(USERS), coins=st.integers(0, 80))
     def limit(self, user: str, coins: int) -> None:
-        """A viewer's own limit for the day; 0 lifts it from tomorrow on."""
+        """Set a viewer's own daily limit; 0 removes it from tomorrow."""
         order = f"order-{self.number()}"
         done = self.run(self.bank.node.wallet.order(LimitEntry(id=order, viewer=user, coins_per_day=coins))).limit
         self.model.set_limit(user, order, coins, self.today())
@@ -158,7 +158,7 @@ class BankAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def the_store_is_lost(self) -> None:
-        """All is journaled, nothing comes back of the store but what the journal gives it; streaks begin anew."""
+        """Everything is journaled, then the store is replaced by an empty one; streaks begin again."""
         self.run(self.bank.drain())
         self.bank.store.kill()
         shutil.rmtree(self.bank.data)
@@ -167,18 +167,18 @@ class BankAgainstModel(RuleBasedStateMachine):
         self.model.combos.clear()
 
     @rule()
-    def the_node_is_started_anew(self) -> None:
+    def the_node_is_restarted(self) -> None:
         self.run(self.bank.node.stop())
         self.bank.node = Node(self.bank.settings, self.bank.book)
         self.run(self.bank.node.start())
 
     @rule()
     def audit(self) -> None:
-        """Whatever is journaled by now, nothing of it is wrong."""
+        """The audit finds nothing wrong with what is journaled by now."""
         report = self.run(self.bank.audit())
         assert report.ok, report
 
-    # --- what must hold ----------------------------------------------------------------------------------------
+    # --- what must be true -------------------------------------------------------------------------------------
     @invariant()
     def wallets_agree(self) -> None:
         if self.bank.store.process is None:
@@ -199,7 +199,7 @@ class BankAgainstModel(RuleBasedStateMachine):
                 assert int(self.look.get(keys.credit(*counter)) or 0) == self.model.credits[counter]
 
     def journal_agrees(self) -> None:
-        """At the end of every run: the journal has the model's rows in the model's order, and the audit is content."""
+        """At the end of a run the journal has the model's rows, in order, and the audit is clean."""
         self.run(self.bank.drain())
         found: dict[int, list[Row]] = {}
         with reading(self.bank.engine).connect() as connection:
@@ -223,7 +223,7 @@ class BankAgainstModel(RuleBasedStateMachine):
         return list(self.model.paid.values())[pick % len(self.model.paid)][0]
 
     def pay(self, gifts: list[Spend]) -> None:
-        """Hand gifts to the wallet at once, and compare what it says with the model, in order."""
+        """Send gifts to the wallet at once, and compare its answers with the model's, in order."""
         said = self.run(self._pay(gifts))
         for gift, one in zip(gifts, said, strict=True):
             expected = self.model.gift(gift, self.today())
@@ -254,7 +254,7 @@ class BankAgainstModel(RuleBasedStateMachine):
 
 @pytest.mark.timeout(rounds(60, 1_800))
 def test_the_bank_agrees_with_its_model(run_stores: Stores, empty_journal: Path) -> None:
-    """Gifts, sales, refunds, freezes, limits, repeats, alterations, crashes, losses and audits in any order."""
+    """Gifts, sales, refunds, freezes, limits, repeats, changes, crashes, losses and audits in any order."""
     machine = type("Machine", (BankAgainstModel,), {"room": run_stores.room, "empty_journal": empty_journal})
     run_state_machine_as_test(
         machine,
@@ -270,7 +270,7 @@ def test_the_bank_agrees_with_its_model(run_stores: Stores, empty_journal: Path)
 
 
 def test_a_story_with_every_order_before_a_loss(run_stores: Stores, empty_journal: Path) -> None:
-    """What the short form above meets too seldom: limits, freezes and refunds, then the store is lost, twice."""
+    """The short form above rarely has limits, freezes and refunds before a lost store; this has them twice."""
     machine: Any = type("Machine", (BankAgainstModel,), {"room": run_stores.room, "empty_journal": empty_journal})()
     try:
         machine.open()

@@ -1,4 +1,4 @@
-"""The power goes, the disk fails: what was answered is on disk, and what is not on disk was not answered."""
+"""Power cuts and disk failures: what was answered is on disk, and what is not on disk was not answered."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ MakeBank = Callable[..., Awaitable[Bank]]
 
 
 async def power_cut(bank: Bank) -> int:
-    """The store and what it never synced are gone at once; it starts from what is left. How many bytes that cost."""
+    """Drop the store and what it never synced, and start it from the rest. Returns the number of lost bytes."""
     await bank.kill_store()
     lost = bank.power.cut(bank.data)
     bank.store.start()
@@ -25,7 +25,7 @@ async def power_cut(bank: Bank) -> int:
 
 @pytest.mark.timeout(rounds(60, 300))
 async def test_a_power_cut_takes_no_answered_gift(cut_bank: MakeBank) -> None:
-    """At every cut each gift that was answered is on disk, and the bank's sums are right in the end."""
+    """At every cut all answered gifts are on disk, and the bank's sums are right at the end."""
     bank = await cut_bank()
     lost = 0
     async with bank.giving(24):
@@ -40,7 +40,7 @@ async def test_a_power_cut_takes_no_answered_gift(cut_bank: MakeBank) -> None:
 
 
 async def test_a_power_cut_takes_answered_gifts_of_a_store_that_syncs_later(cut_bank: MakeBank) -> None:
-    """The control: with `everysec`, which the guard refuses, answered gifts are lost, and the shim shows it."""
+    """The control: with `everysec`, which the guard refuses, answered gifts are lost and the shim shows it."""
     bank = await cut_bank("--appendfsync", "everysec", LIVEROOM_WALLET_GUARD="relaxed")
     await eventually(bank.power.safe, WAIT_S, "a first sync")
     bank.power.control.hold = 1
@@ -52,7 +52,7 @@ async def test_a_power_cut_takes_answered_gifts_of_a_store_that_syncs_later(cut_
 
 
 async def test_a_power_cut_in_a_rewrite_takes_nothing(cut_bank: MakeBank) -> None:
-    """While the store rewrites its append-only file, two of them are under way: both count."""
+    """While the store rewrites its append-only file it writes two of them: both count."""
     bank = await cut_bank("--rdb-key-save-delay", "200")
     async with bank.giving(24):
         await bank.more(100)
@@ -69,7 +69,7 @@ async def test_a_power_cut_in_a_rewrite_takes_nothing(cut_bank: MakeBank) -> Non
 
 
 async def test_no_gift_is_answered_before_it_is_synced(cut_bank: MakeBank, journal: str) -> None:
-    """While the disk does not answer, neither does the wallet; chat on the room store goes on meanwhile."""
+    """While the disk hangs, the wallet does not answer; chat on the room store goes on."""
     bank = await cut_bank()
     site = Site(settings(bank.folder, LIVEROOM_JOURNAL_URL=journal, **bank.environ))
     await site.start()
@@ -89,7 +89,7 @@ async def test_no_gift_is_answered_before_it_is_synced(cut_bank: MakeBank, journ
 
 
 async def test_a_slow_disk_slows_gifts_and_loses_none(cut_bank: MakeBank) -> None:
-    """With every fsync half a second long gifts share the fsyncs there are, and a cut takes none."""
+    """With fsyncs of half a second, gifts share a few of them, and a power cut takes none."""
     bank = await cut_bank()
     bank.power.control.slow_us = 500_000
     before = bank.power.control.fsyncs
@@ -103,11 +103,11 @@ async def test_a_slow_disk_slows_gifts_and_loses_none(cut_bank: MakeBank) -> Non
 
 @pytest.mark.parametrize("trouble", ["eio_at", "full_at"])
 async def test_a_disk_that_fails(cut_bank: MakeBank, trouble: str) -> None:
-    """An fsync that fails, a disk that is full: the store ends, nothing unsynced was answered, gifts go on later."""
+    """An fsync fails or the disk is full: the store ends, no unsynced gift was answered, and gifts go on later."""
     bank = await cut_bank()
     control, store = bank.power.control, bank.store.process
     assert store is not None
-    control.full_at = 1_000_000  # from here on writes are counted
+    control.full_at = 1_000_000  # count writes from here on
     async with bank.giving(24):
         for _ in range(rounds(2, 10)):
             counted = control.fsyncs if trouble == "eio_at" else control.writes
@@ -127,7 +127,7 @@ async def test_a_disk_that_fails(cut_bank: MakeBank, trouble: str) -> None:
 async def test_a_wallet_whose_disk_hangs_refuses_after_a_while(
     cut_bank: MakeBank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A gift that waits for a disk in vain is told that its outcome is unknown, and has it when the disk is back."""
+    """A gift that waits too long is refused as wallet_unavailable, and has its outcome once the disk is back."""
     monkeypatch.setattr("server.limits.STORE_CALL_S_MAX", 1.0)
     monkeypatch.setattr("server.limits.SPEND_WAIT_S", 1.0)
     bank = await cut_bank()

@@ -1,4 +1,4 @@
-"""A store or a journal that comes back from an older copy: nothing is spent twice, nothing answered is forgotten."""
+"""A store or a journal comes back from an older copy: nothing is spent twice, no answered gift is forgotten."""
 
 import shutil
 import sqlite3
@@ -19,7 +19,7 @@ from tests.torture.calls import run, spend_call
 
 
 async def restore(bank: Bank, copy: Path | None) -> None:
-    """The store's machine is lost; what comes back is a copy, or nothing."""
+    """Lose the store's machine; a copy comes back, or an empty store."""
     await bank.kill_store()
     shutil.rmtree(bank.data)
     if copy is not None:
@@ -34,7 +34,7 @@ def copy_of(bank: Bank, name: str) -> Path:
 
 
 async def send_all_again(bank: Bank, spends: Iterable[Spend]) -> int:
-    """Send gifts again that were answered before; how many were not known any more and were paid now."""
+    """Repeat gifts that were answered before. Returns how many had been forgotten and were paid now."""
     anew = 0
     for spend in spends:
         first = bank.book.forget(spend.gift_id)
@@ -47,7 +47,7 @@ async def send_all_again(bank: Bank, spends: Iterable[Spend]) -> int:
 
 
 async def test_an_older_copy_of_the_store_gets_back_what_was_journaled(bank: Bank) -> None:
-    """Balances and receipts come back from SQL, an OPEN marker begins a later epoch, no journaled id is paid again."""
+    """SQL gives back balances and receipts, an OPEN marker begins a later epoch, no journaled id is paid again."""
     await bank.give(300)
     await bank.drain()
     old = copy_of(bank, "copy")
@@ -72,7 +72,7 @@ async def test_an_older_copy_of_the_store_gets_back_what_was_journaled(bank: Ban
 
 @pytest.mark.timeout(rounds(60, 300))
 async def test_an_empty_store_is_filled_from_the_journal(bank: Bank) -> None:
-    """Again and again nothing comes back of the store: everything journaled is replayed, and the sums hold."""
+    """The store comes back empty, again and again: all that was journaled is replayed, and the sums are right."""
     for _ in range(rounds(2, 10)):
         await bank.give(200)
         await bank.drain()
@@ -84,7 +84,7 @@ async def test_an_empty_store_is_filled_from_the_journal(bank: Bank) -> None:
 
 
 async def test_a_node_of_the_old_epoch_is_fenced(bank: Bank, new_node: Callable[..., Awaitable[Node]]) -> None:
-    """Whoever still writes in the epoch before a restore changes nothing, and opens anew."""
+    """A node that still uses the epoch before a restore changes nothing, and opens again."""
     await bank.give(100)
     await bank.drain()
     gift, old = bank.gift(viewer="viewer0", combo=None), dict(bank.node.store.epochs)
@@ -101,7 +101,7 @@ async def test_a_node_of_the_old_epoch_is_fenced(bank: Bank, new_node: Callable[
 
 
 async def test_two_nodes_open_a_restored_store_at_once(bank: Bank, new_node: Callable[..., Awaitable[Node]]) -> None:
-    """Both replay and open, rows are put back once, and both go on in the same epoch."""
+    """Both replay and open: rows are restored once, and both go on in the same epoch."""
     other = await new_node(bank)
     for _ in range(rounds(2, 10)):
         async with bank.giving(8, bank.node, other):
@@ -117,7 +117,7 @@ async def test_two_nodes_open_a_restored_store_at_once(bank: Bank, new_node: Cal
 
 
 async def test_an_older_copy_of_the_journal_takes_the_rest_from_the_log(bank: Bank) -> None:
-    """The log keeps a tail of what is journaled: a journal from a backup goes on from there, to the same rows."""
+    """The log keeps a tail of journaled entries: a restored journal goes on from there, to the same rows."""
     journal = bank.folder / "journal.sqlite3"
     await bank.give(200)
     await bank.drain()
@@ -141,13 +141,13 @@ async def test_an_older_copy_of_the_journal_takes_the_rest_from_the_log(bank: Ba
 
 
 async def test_a_frozen_partition_stays_frozen_in_a_restored_store(bank: Bank) -> None:
-    """An entry that does not fit stops its partition for good: a store without the freeze gets it again."""
+    """An entry that does not fit stops its partition for good: a restored store is frozen again."""
     await bank.give(100)
     await bank.drain()
     partition = keys.partition_of("viewer0")
     async with bank.draining() as drain:
         with bank.look() as look:
-            look.hincrby(keys.wallet("viewer0"), "c", 7)  # out of thin air
+            look.hincrby(keys.wallet("viewer0"), "c", 7)  # coins from nowhere
             await bank.node.send(bank.gift(viewer="viewer0"))
             await drain.drain_once()
             assert list(bank.set_aside()) == [partition]
@@ -163,7 +163,7 @@ async def test_a_frozen_partition_stays_frozen_in_a_restored_store(bank: Bank) -
 
 
 async def test_the_journal_fails_while_a_store_is_filled(bank: Bank) -> None:
-    """Gifts wait as long as the journal cannot tell what is missing, and go on by themselves when it can."""
+    """Gifts wait while the journal cannot say what is missing, and then go on without help."""
     await bank.give(50)
     await bank.drain()
     with bank.engine.begin() as connection:

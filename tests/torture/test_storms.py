@@ -1,4 +1,4 @@
-"""Callers that go away by the thousand, a store that stands still: no answer ever reaches another caller."""
+"""Callers that cancel by the thousand, and a store that freezes: no caller ever gets another's answer."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from tests.torture.bank import WAIT_S, Bank
 
 @pytest.mark.timeout(rounds(60, 300))
 async def test_cancelled_senders_shift_no_answer(bank: Bank) -> None:
-    """Thousands cancel at any moment; who stays gets the balance of the own gift, as the journal has it."""
+    """Thousands cancel at any moment; the others get the balance of their own gift, as the journal has it."""
     for _ in range(rounds(3, 40)):
         tasks = [asyncio.create_task(bank.node.send(bank.gift())) for _ in range(1_000)]
         cancelled = 0
@@ -30,7 +30,7 @@ async def test_cancelled_senders_shift_no_answer(bank: Bank) -> None:
 
 
 async def test_cancelled_readers_shift_no_answer(bank: Bank) -> None:
-    """The same for those who ask for a balance."""
+    """The same for callers that ask for a balance."""
     users = {f"rich{n}": 1_000 + n for n in range(40)}
     for user, coins in users.items():
         await bank.node.buy(user, coins)
@@ -48,8 +48,8 @@ async def test_cancelled_readers_shift_no_answer(bank: Bank) -> None:
 
 
 @pytest.mark.timeout(rounds(60, 300))
-async def test_a_store_that_stands_still_while_callers_go(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stopped store is let go of; what it still carries out when it goes on is found by the ids, once."""
+async def test_a_store_that_freezes_while_callers_cancel(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen store is dropped; what it does when it goes on is found by the ids, once."""
     monkeypatch.setattr("server.limits.STORE_CALL_S_MAX", 1.0)
     monkeypatch.setattr("server.limits.SPEND_WAIT_S", 1.0)
     for _ in range(rounds(1, 10)):
@@ -64,7 +64,7 @@ async def test_a_store_that_stands_still_while_callers_go(bank: Bank, monkeypatc
                 outcomes = await asyncio.gather(*tasks, return_exceptions=True)
                 refused = [each for each in outcomes if isinstance(each, Refused)]
                 assert {each.reason for each in refused} == {Refusal.WALLET_UNAVAILABLE}
-                await eventually(lambda: not bank.node.store.usable, WAIT_S, "a connection that was let go of")
+                await eventually(lambda: not bank.node.store.usable, WAIT_S, "a dropped connection")
             finally:
                 os.kill(bank.store.process.pid, signal.SIGCONT)
             await bank.node.until_usable()

@@ -1,4 +1,4 @@
-"""The whole program while the disk of its wallet store fails: it gets up again by itself and owes nobody anything."""
+"""The whole program while the disk of its wallet store fails: it recovers without help and loses no money."""
 
 import asyncio
 import tempfile
@@ -28,7 +28,7 @@ async def failing(shim_library: Path) -> AsyncIterator[tuple[Program, PowerCut]]
 
 @pytest.mark.timeout(rounds(120, 600))
 async def test_the_program_survives_its_disk(failing: tuple[Program, PowerCut]) -> None:
-    """An fsync fails: the store ends and is started again, chat goes on meanwhile, every answered gift stands once."""
+    """An fsync fails: the store is restarted, chat goes on meanwhile, every answered gift counts once."""
     program, power = failing
     people = await givers(program, "disk", 3)
     talker = await program.join("talker", "bot", room="disk")

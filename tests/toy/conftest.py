@@ -1,4 +1,4 @@
-"""Fixtures: the program with a feature more, whose files were put into a copy of ours."""
+"""Fixtures: a copy of the program to which one feature's files were added."""
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -11,20 +11,20 @@ from tests.program import ROOT, Program
 
 TOY = Path(__file__).parent / "applause"
 COPIED = ("server", "protocol")
-BESIDE = ("tests", "loadtest", "docs")  # what our tests need to look at the copy
+BESIDE = ("tests", "loadtest", "docs")  # what the repository's tests need to check the copy
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "node_modules", "toy")
-collect_ignore = ["applause"]  # which is tested where it is put in
+collect_ignore = ["applause"]  # the toy is tested in the copy
 
 
 def files(root: Path) -> dict[str, bytes]:
-    """What stands below a folder in the trees that are copied; compiled modules do not count."""
+    """The files below a folder in the trees that are copied; compiled modules do not count."""
     found = (path for top in COPIED for path in (root / top).rglob("*"))
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in found if p.is_file() and p.suffix != ".pyc"}
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the program with the toy's files in it, among which none takes another's place."""
+    """A copy of the program plus the toy's files, none of which replaces another."""
     house = tmp_path_factory.mktemp("house")
     for top in (*COPIED, *BESIDE):
         shutil.copytree(ROOT / top, house / top, ignore=LEFT_OUT)
@@ -39,7 +39,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(house: Path) -> AsyncIterator[Program]:
-    """The program of that house."""
+    """The program of that copy."""
     program = Program(root=house)
     try:
         await program.start()
@@ -50,6 +50,6 @@ async def running(house: Path) -> AsyncIterator[Program]:
 
 @pytest.fixture
 async def program(running: Program) -> AsyncIterator[Program]:
-    """The same, without this test's sockets afterwards."""
+    """The same program; this test's sockets are closed afterwards."""
     yield running
     await running.everybody_leaves()

@@ -1,4 +1,4 @@
-"""A feature brings all of its own: the toy `applause` works in a copy of the program where no other file changed."""
+"""A feature is a set of new files: the toy `applause` works in a copy of the program where no other file changed."""
 
 import asyncio
 import json
@@ -14,19 +14,19 @@ from tests.program import ROOT, Program, eventually
 from tests.site import WAIT_S
 from tests.toy.conftest import TOY, files
 
-WELCOME, PER_GIFT, MOST = 3, 5, 120  # as the toy says
+WELCOME, PER_GIFT, MOST = 3, 5, 120  # as the toy defines them
 
 
 @pytest.fixture
 async def room(program: Program, request: pytest.FixtureRequest) -> str:
-    """A live room of the test's own."""
+    """A live room only for the test."""
     name = request.node.name.replace("[", ".").replace("]", "")[:60]
     await program.put_room(name)
     return str(name)
 
 
 async def snapshot(program: Program, room: str) -> dict[str, Any]:
-    """What a newcomer is told of the room as it is now: snapshots are shared for a moment."""
+    """A newcomer's snapshot of the room as it is now; snapshots are shared for a moment."""
     seq = (await program.get(f"/v1/rooms/{room}"))["seq"]
 
     async def told() -> Any:
@@ -39,7 +39,7 @@ async def snapshot(program: Program, room: str) -> dict[str, Any]:
 
 
 async def test_its_command_and_its_event(program: Program, room: str) -> None:
-    """Somebody claps, everybody hears it, and newcomers find the sum."""
+    """Somebody claps, everybody gets the event, and newcomers find the sum."""
     alice, bob = [await program.join(user, room=room) for user in ("alice", "bob")]
     reply = await alice.ask("applause.clap", count=7)
     assert (reply["type"], reply["left"]) == ("ok", MOST - 7)
@@ -48,7 +48,7 @@ async def test_its_command_and_its_event(program: Program, room: str) -> None:
 
 
 async def test_its_part_of_a_gift(program: Program, room: str) -> None:
-    """The count moves in the step that shows the gift: one who comes between them sees both or none."""
+    """The count moves in the step that shows the gift: a newcomer sees both or neither."""
     alice = await program.join("alice", room=room)
     for _ in range(2):
         await alice.gift("rose")
@@ -59,7 +59,7 @@ async def test_its_part_of_a_gift(program: Program, room: str) -> None:
 
 
 async def test_its_part_of_a_new_broadcast(program: Program, room: str) -> None:
-    """Its keys begin anew with the next broadcast, and so does what was there before it."""
+    """Its keys are cleared with the next broadcast, as those of the program are."""
     alice = await program.join("alice", room=room)
     await alice.ask("applause.clap", count=10)
     await alice.gift("rose")
@@ -73,7 +73,7 @@ async def test_its_part_of_a_new_broadcast(program: Program, room: str) -> None:
 
 
 async def test_its_limit_and_its_refusal(program: Program, room: str) -> None:
-    """What is over it is refused with a reason of its own, and counts nothing."""
+    """A clap above its limit is refused with a reason of its own, and does not count."""
     alice = await program.join("alice", room=room)
     for _ in range(MOST // 10):
         await alice.ask("applause.clap", count=10)
@@ -84,7 +84,7 @@ async def test_its_limit_and_its_refusal(program: Program, room: str) -> None:
 
 
 async def test_its_routes(program: Program, room: str) -> None:
-    """They are guarded, checked, done once per key, and described as all others are."""
+    """They need the key, check their input, act once per Idempotency-Key, and are described like all others."""
     alice, path = await program.join("alice", room=room), f"/v1/rooms/{room}/applause"
     async with program.client() as client:
         body = {"user_id": "bob", "count": MOST}
@@ -114,7 +114,7 @@ for frame in json.loads(sys.argv[1]):
 
 
 async def test_its_folds_in_python(house: Path, program: Program, room: str) -> None:
-    """The same for the Python client, of what a socket was told."""
+    """The Python client computes the toy's field from the messages that a socket got."""
     alice, bob = await program.join("alice", room=room), await program.join("bob", "overlay", room=room)
     await alice.ask("applause.clap", count=4)
     await alice.gift("rose")
@@ -137,7 +137,7 @@ JOIN = """async ([room, token]) => {
 
 
 async def shows(page: Page, **fields: int) -> None:
-    """Wait until the page's client has folded the room to this."""
+    """Wait until the page's client has folded the room to this state."""
 
     async def told() -> bool:
         room = await page.evaluate("() => client.room") or {}
@@ -147,7 +147,7 @@ async def shows(page: Page, **fields: int) -> None:
 
 
 async def test_its_folds_in_a_browser(program: Program, room: str) -> None:
-    """The client of the house has the toy's field from the snapshot and from events, over gifts and broadcasts."""
+    """The browser's client has the toy's field from the snapshot and from events, over gifts and broadcasts."""
     alice = await program.join("alice", room=room)
     path = browser.system_chromium() or browser.playwright_chromium()
     async with async_playwright() as playwright:
@@ -167,7 +167,7 @@ async def test_its_folds_in_a_browser(program: Program, room: str) -> None:
 
 @pytest.mark.timeout(180)
 async def test_its_page_and_its_tests(house: Path) -> None:
-    """Our own tests of documents and house rules pass in its house, and so does the toy's."""
+    """The repository's tests of documents and house rules pass in the copy, and so do the toy's."""
     ours = ("tests/test_docs.py", "tests/test_tidy.py", "tests/test_tidy_places.py")
     slow = "not example_gives and not links and not decision"
     ran = await asyncio.create_subprocess_exec(
@@ -181,5 +181,5 @@ async def test_its_page_and_its_tests(house: Path) -> None:
 
 
 def test_no_other_file_changed(house: Path) -> None:
-    """The copy is our tree and the toy's files: each of ours is byte for byte what it was."""
+    """The copy is our tree plus the toy's files: each of our files is unchanged."""
     assert files(house) == files(ROOT) | files(TOY)

@@ -1,4 +1,4 @@
-"""The money path on a cluster of three primaries: spread, a slot that moves under load, a primary that dies."""
+"""The money path on a cluster of three primaries: how it spreads, a slot that moves under load, a primary that dies."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ VIEWERS = [f"viewer-{n}" for n in range(48)]
 
 @pytest.fixture
 async def site(cluster: Cluster, stores: Stores, tmp_path: Path) -> AsyncIterator[Site]:
-    """A node whose wallet is the cluster, empty."""
+    """A node with an empty cluster as its wallet store."""
     for node in cluster.nodes:
         node.client.flushall()
     journal = f"sqlite:///{tmp_path / 'journal.sqlite3'}"
@@ -41,7 +41,7 @@ async def site(cluster: Cluster, stores: Stores, tmp_path: Path) -> AsyncIterato
 
 
 async def give(site: Site, viewers: list[str], until: asyncio.Event) -> dict[str, tuple[str, int]]:
-    """Each viewer sends gifts of one coin, one after the other; what was acked, by gift id."""
+    """Each viewer sends gifts of one coin, one after the other. Returns the acked gifts by id."""
     acked: dict[str, tuple[str, int]] = {}
 
     async def one(user: str) -> None:
@@ -60,7 +60,7 @@ async def give(site: Site, viewers: list[str], until: asyncio.Event) -> dict[str
 
 
 async def test_partitions_are_spread(cluster: Cluster, site: Site) -> None:
-    """Every primary has 21 or 22 of the 64 partitions, and gifts of all of them are paid and conserved."""
+    """Every primary has 21 or 22 of the 64 partitions, and gifts in all of them are paid."""
     for user in VIEWERS:
         await site.give_coins(user, 100)
     acked = []
@@ -74,7 +74,7 @@ async def test_partitions_are_spread(cluster: Cluster, site: Site) -> None:
 
 
 async def test_a_slot_moves_under_load(cluster: Cluster, site: Site) -> None:
-    """While gifts are sent a slot moves to another primary and back: each acked gift is paid once, none is lost."""
+    """A slot moves away and back while gifts are sent: each acked gift is paid once, none is lost."""
     user = VIEWERS[0]
     slot = keys.slot(keys.PARTITION_TAGS[keys.partition_of(user)])
     viewers = VIEWERS[:12]
@@ -90,14 +90,14 @@ async def test_a_slot_moves_under_load(cluster: Cluster, site: Site) -> None:
     done.set()
     acked = await asyncio.wait_for(giving, 30)
     assert any(user == who for who, _ in acked.values())
-    extra = 2  # the gifts between the moves
+    extra = 2  # the gifts sent between the two moves
     spent = sum([100_000 - await site.coins(each) for each in viewers])
     assert spent == len(acked) + extra
     await site.settled()
 
 
 async def test_a_primary_dies_and_comes_back(cluster: Cluster, site: Site) -> None:
-    """Its gifts are refused meanwhile, those of the others go on; afterwards the same ids are paid once."""
+    """Its gifts are refused while it is away; the other primaries go on. Then the same ids are paid once."""
     for user in VIEWERS[:8]:
         await site.give_coins(user, 100)
     victim = cluster.owner(keys.slot(keys.PARTITION_TAGS[keys.partition_of(VIEWERS[0])]))
@@ -113,7 +113,7 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, site: Site) -> No
     sent = [asyncio.create_task((await site.join(user)).gift("rose", id=ids[user])) for user in hers]
     for user in others:
         assert (await (await site.join(user)).gift("rose"))["type"] == "ok"
-    victim.start()  # from this thread: it would end with another
+    victim.start()  # in this thread: the process dies with the thread that started it
     for user, task in zip(hers, sent, strict=True):
         reply = await task
         if reply["type"] == "refused":
@@ -125,8 +125,8 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, site: Site) -> No
     await site.settled()
 
 
-async def test_a_map_that_could_not_be_followed(cluster: Cluster) -> None:
-    """Whoever hears of it may fail: it is told the same map again, until it was followed."""
+async def test_a_failed_callback_is_called_again(cluster: Cluster) -> None:
+    """The callback may fail: it is called with the same map again until it succeeds."""
     followed = asyncio.Event()
 
     def follow() -> None:

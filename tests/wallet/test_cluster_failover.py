@@ -1,4 +1,4 @@
-"""A primary of a cluster dies and its replica takes its slots: rooms and wallets of those, and all the others'."""
+"""A primary of a cluster dies and its replica takes over: its rooms and wallets, and those of the other primaries."""
 
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -34,7 +34,7 @@ def replicated() -> Iterator[Cluster]:
 
 @pytest.fixture
 async def two(replicated: Cluster) -> tuple[Primary, Primary]:
-    """The primary that has a replica, and that replica: in step, and everything empty."""
+    """The primary that has a replica, and that replica: in step, and all nodes empty."""
     one, other = replicated.nodes[0], replicated.nodes[3]
     primary, replica = (one, other) if other.client.info("replication")["role"] == "slave" else (other, one)
     for node in (primary, *replicated.nodes[1:3]):
@@ -44,18 +44,18 @@ async def two(replicated: Cluster) -> tuple[Primary, Primary]:
 
 
 def room_at(cluster: Cluster, primary: Primary, *, there: bool = True) -> str:
-    """A room that this primary has, or one that it has not."""
+    """A room that this primary has, or (`there=False`) one that it does not have."""
     return next(room for room in ROOMS if (cluster.owner(keys.slot_of(keys.room(room, keys.META))) is primary) is there)
 
 
 def user_at(cluster: Cluster, primary: Primary, *, there: bool = True) -> str:
-    """Somebody whose partition this primary has, or has not."""
+    """A user whose partition this primary has, or (`there=False`) does not have."""
     slots = {user: keys.slot(keys.PARTITION_TAGS[keys.partition_of(user)]) for user in PEOPLE}
     return next(user for user, slot in slots.items() if (cluster.owner(slot) is primary) is there)
 
 
 async def gives_until_paid(viewer: Viewer, gift: str, id: str) -> int:
-    """Send one gift, with the same id while the wallet is away; the balance then."""
+    """Send one gift, again under the same id while the wallet is away. Returns the balance."""
     while (reply := await viewer.gift(gift, id=id))["type"] == "refused":
         assert reply["reason"] in ("wallet_unavailable", "rate_limited"), reply
         assert reply["retry_after_ms"] > 0
@@ -63,7 +63,7 @@ async def gives_until_paid(viewer: Viewer, gift: str, id: str) -> int:
 
 
 async def test_a_replica_takes_over(replicated: Cluster, two: tuple[Primary, Primary], another_site: MakeSite) -> None:
-    """Its rooms and partitions wait and go on, in a new epoch each; those of the others never stop."""
+    """Its rooms and partitions wait, then go on in a new epoch; those of other primaries never stop."""
     victim, replica = two
     urls = {"LIVEROOM_ROOM_URL": replicated.url, "LIVEROOM_WALLET_URL": replicated.url}
     sites = [await another_site(**urls), await another_site(**urls)]
@@ -88,13 +88,11 @@ async def test_a_replica_takes_over(replicated: Cluster, two: tuple[Primary, Pri
     victim.kill()
     await hers.is_refused()
     during = await others.says("we go on")
-    gifts.append((await in_hers.gift("heart"))["id"])  # money is elsewhere: paid at once
+    gifts.append((await in_hers.gift("heart"))["id"])  # this sender's wallet is on another primary: paid at once
     late = [new_gift_id() for _ in range(3)]
-    for viewer, id in zip(
-        hers.here, late, strict=False
-    ):  # money is away, too: answered later or, should one leave, never
+    for viewer, id in zip(hers.here, late, strict=False):  # this wallet is away, too: the answer comes late, or never
         await viewer.tell({"type": "gifts.send", "id": id, "gift": "heart", "count": 1})
-    assert await gives_until_paid(giver, "rose", late[2]) == 96  # 3 s later
+    assert await gives_until_paid(giver, "rose", late[2]) == 96  # after about 3 s
     await hers.comes_back()
     assert len(hers.epochs()) == 2
     for viewer, id in zip(hers.here, late, strict=False):
@@ -111,19 +109,19 @@ async def test_a_replica_takes_over(replicated: Cluster, two: tuple[Primary, Pri
     async with sites[0].draining(ahead_s=10) as drain:
         await drain.drain_once()
         await drain.retell_once()
-    await hers.is_shown(gifts[2:3])  # the others maybe before anybody was back
+    await hers.is_shown(gifts[2:3])  # the others may have been shown before anybody was back
     hers.assert_history(replica.client, chats, gifts)
     booked = [list(fields.values()) for _, fields in replica.client.xrange(log)]
     assert all(sum(f'"id":"{id}"' in str(entry) for entry in booked) == 1 for id in (*acked, late[2]))
     await sites[0].settled()
-    victim.start()  # from this thread: it would end with another
+    victim.start()  # in this thread: the process dies with the thread that started it
     await eventually(lambda: in_step(replica.client, victim.client), WAIT_S, "a replica in step")
 
 
-async def test_a_replica_that_lags_takes_over_at_an_address_that_is_known(
+async def test_a_lagging_replica_takes_over_at_a_known_address(
     replicated: Cluster, two: tuple[Primary, Primary], another_site: MakeSite
 ) -> None:
-    """It was the primary before: nodes open it anew, its rooms are in a new epoch, its gifts are shown again."""
+    """It was primary before: nodes open it again, its rooms get a new epoch, and its gifts are shown again."""
     primary, replica = two
     sites = [await another_site(LIVEROOM_ROOM_URL=replicated.url) for _ in range(2)]
     room = room_at(replicated, primary)
@@ -142,7 +140,7 @@ async def test_a_replica_that_lags_takes_over_at_an_address_that_is_known(
             await drain.retell_once()
             new.client.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
             old.client.execute_command("ACL", "SETUSER", "default", "+psync", "+sync", "+replconf")
-            for viewer in hall.here:  # who talks finds out at once; else a node does by what it tells of its viewers
+            for viewer in hall.here:  # a command notices at once; else the next viewer count does
                 await viewer.tell({"type": "chat.send", "text": "anybody there?"})
             await hall.comes_back()
             await hall.says("after")

@@ -1,4 +1,4 @@
-"""Daily spend limits: the viewer's own and the site's."""
+"""Daily spend limits: the viewer's own limit and the site's."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from tests.site import Site, new_gift_id
 
 
 async def test_own_limit_holds_at_once(site: Site) -> None:
-    """A gift over today's limit is refused with the time of its end; one within it is paid."""
+    """A gift over today's limit is refused, and told when the limit ends; a gift within it is paid."""
     alice = await site.join("alice")
     answer = await site.http.put("/v1/wallets/alice/limit", json={"coins_per_day": 25})
     assert answer.json()["coins_per_day"] == 25
@@ -46,7 +46,7 @@ async def test_gifts_of_one_batch_share_the_limit(site: Site) -> None:
 
 
 async def test_raising_waits_for_tomorrow(site: Site, stores: Stores) -> None:
-    """A lower limit holds at once, a higher one or none from tomorrow on."""
+    """A lower limit applies at once; a higher one, or none, applies from tomorrow."""
     await site.http.put("/v1/wallets/alice/limit", json={"coins_per_day": 20})
     raised = (await site.http.put("/v1/wallets/alice/limit", json={"coins_per_day": 100})).json()
     assert (raised["coins_per_day"], raised["next"]) == (20, 100)
@@ -55,14 +55,14 @@ async def test_raising_waits_for_tomorrow(site: Site, stores: Stores) -> None:
     assert lifted["next_from_ms"] % 86_400_000 == 0
     lowered = (await site.http.put("/v1/wallets/alice/limit", json={"coins_per_day": 10})).json()
     assert (lowered["coins_per_day"], lowered["next"], lowered["next_from_ms"]) == (10, None, None)
-    with stores.wallet.client() as client:  # as if it had been raised yesterday
+    with stores.wallet.client() as client:  # as if the limit had been raised yesterday
         client.hset(keys.wallet("alice"), mapping={"next_limit": "100", "next_day": "1"})
     alice = await site.join("alice")
     assert (await alice.gift("coffee", 9))["type"] == "ok"
 
 
-async def test_what_was_given_before_counts(site: Site) -> None:
-    """A limit is for the whole day: what was given before it was set is part of it."""
+async def test_earlier_gifts_of_the_day_count(site: Site) -> None:
+    """A limit covers the whole day, so gifts sent before it was set count, too."""
     alice = await site.join("alice")
     assert (await alice.gift("coffee", 3))["type"] == "ok"
     await site.http.put("/v1/wallets/alice/limit", json={"coins_per_day": 35})
@@ -70,8 +70,8 @@ async def test_what_was_given_before_counts(site: Site) -> None:
     assert (await alice.gift("heart", 1))["type"] == "ok"
 
 
-async def test_a_limit_stands_in_the_ledger(site: Site) -> None:
-    """Each order is an entry that moves no coins and tells the balance; a stuck partition takes none."""
+async def test_a_limit_is_in_the_ledger(site: Site) -> None:
+    """Each order is an entry that moves no coins and has the balance; a frozen partition takes no order."""
     for coins in (20, 20, None):
         await site.http.put("/v1/wallets/alice/limit", json={"coins_per_day": coins})
     partition = keys.partition_of("alice")
@@ -87,14 +87,14 @@ async def test_a_limit_stands_in_the_ledger(site: Site) -> None:
 
 
 async def set_limit(purse: Purse, id: str, coins: int) -> SpendLimit:
-    """Alice's own; what holds then."""
+    """Set Alice's own limit. Returns the limit that applies then."""
     done = await purse.wallet.order(LimitEntry(id=id, viewer="alice", coins_per_day=coins))
     assert done.limit is not None
     return done.limit
 
 
 async def test_a_lost_answer(far_purse: Purse, wire: LossyWire) -> None:
-    """The order is repeated, and the newest holds."""
+    """The order is repeated, and the newest limit applies."""
     await far_purse.buy("alice", 100)
     for coins in (30, 20):
         wire.lose_reply('"kind":"limit"')

@@ -1,4 +1,4 @@
-"""The wallet: every outcome in its order, many gifts in one call, and nothing lost or made on the way."""
+"""The wallet: every outcome in order of precedence, many gifts in one call, and no coin lost or invented."""
 
 import asyncio
 import json
@@ -17,8 +17,8 @@ from tests.site import new_gift_id
 HOUR_MS = 3600 * 1000
 OLD, AHEAD = -(2 * HOUR_MS + 60_000), 11 * 60_000
 
-# What is looked at first decides: each row could be refused for every reason of the rows below it, too.
-# (name, coins held, the wallet is frozen, the id's time from now, what was paid under this id before, outcome)
+# In order of precedence: each row could also be refused for the reasons of all rows below it.
+# (name, coins held, is the wallet frozen, age of the id, what was paid under this id before, outcome)
 ORDER: list[tuple[str, int, bool, int, str | None, str]] = [
     ("the same again, when all is gone and frozen", 10, True, 0, "the same", "duplicate 0"),
     ("the same again, when all is gone", 10, False, 0, "the same", "duplicate 0"),
@@ -46,7 +46,7 @@ ORDER: list[tuple[str, int, bool, int, str | None, str]] = [
 async def test_one_gift(
     purse: Purse, coins: int, frozen: bool, shift_ms: int, before: str | None, outcome: str
 ) -> None:
-    """A gift has one outcome, by the first thing that decides it; a refused one changes nothing."""
+    """A gift has one outcome: the first check that fails decides. A refused gift changes nothing."""
     id = new_gift_id(shift_ms)
     if coins:
         await purse.buy("alice", coins)
@@ -63,7 +63,7 @@ async def test_one_gift(
 
 
 async def test_what_a_refusal_says(purse: Purse) -> None:
-    """Too few coins: what is needed and what is there. Nothing else about the wallet."""
+    """A refusal for too few coins says how many are needed and how many there are, and nothing else."""
     await purse.buy("alice", 30)
     refused = await purse.pay(a_gift(coins=31))
     assert isinstance(refused, Refused)
@@ -72,13 +72,13 @@ async def test_what_a_refusal_says(purse: Purse) -> None:
 
 
 async def test_an_id_is_known_as_long_as_it_is_good(purse: Purse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same gift is a duplicate while its receipt stands, and expired ever after: never paid twice."""
+    """The same gift is a duplicate while its receipt exists and expired afterwards: it is never paid twice."""
     await purse.buy("alice", 100)
     gift = a_gift(id=new_gift_id(-HOUR_MS))
     assert await purse.outcome(gift) == "ok 90"
     life_ms = purse.look.pttl(keys.receipt("alice", gift.gift_id))
     assert HOUR_MS - 60_000 < life_ms - limits.RECEIPT_MARGIN_MS <= HOUR_MS
-    monkeypatch.setattr(limits, "GIFT_ID_LIFE_MS", 1_000)  # as if its time were over, and the receipt not yet
+    monkeypatch.setattr(limits, "GIFT_ID_LIFE_MS", 1_000)  # as if the id had expired before its receipt
     assert await purse.outcome(gift) == "duplicate 90"
     purse.look.delete(keys.receipt("alice", gift.gift_id))
     assert await purse.outcome(gift) == "expired_id"
@@ -90,7 +90,7 @@ async def test_an_id_is_known_as_long_as_it_is_good(purse: Purse, monkeypatch: p
     ids=lambda changed: next(iter(changed)),
 )
 async def test_the_same_id_for_something_else(purse: Purse, changed: dict[str, Any]) -> None:
-    """Whatever differs from what was paid under this id is a conflict, and costs nothing."""
+    """A gift that differs from the one paid under its id is a conflict, and costs nothing."""
     await purse.buy("alice", 100)
     id = new_gift_id()
     assert await purse.outcome(a_gift(id=id)) == "ok 90"
@@ -99,7 +99,7 @@ async def test_the_same_id_for_something_else(purse: Purse, changed: dict[str, A
 
 
 async def test_an_id_belongs_to_its_sender(purse: Purse) -> None:
-    """Two people may use one id: they neither see nor disturb each other's gifts."""
+    """Two people may use the same id: neither sees or affects the other's gift."""
     await purse.buy("alice", 100)
     await purse.buy("bob", 100)
     id = new_gift_id()
@@ -111,8 +111,8 @@ async def test_an_id_belongs_to_its_sender(purse: Purse) -> None:
 
 
 @pytest.mark.parametrize(("coins", "diamonds"), [(0, 0), (-5, 0), (1_000_000_000, 0), (5, -1), (5, 1_000_000_000)])
-async def test_amounts_that_are_none(purse: Purse, coins: int, diamonds: int) -> None:
-    """The script checks amounts again: nothing, less than nothing and ten digits are refused whoever asks."""
+async def test_invalid_amounts(purse: Purse, coins: int, diamonds: int) -> None:
+    """The script checks amounts, too: it refuses zero, negative numbers and ten digits, whatever the caller checked."""
     await purse.buy("alice", 100)
     assert await purse.outcome(a_gift(coins=coins, diamonds=diamonds)) == "wallet_unavailable"
     assert await purse.holds("alice") == 100
@@ -120,7 +120,7 @@ async def test_amounts_that_are_none(purse: Purse, coins: int, diamonds: int) ->
 
 # --- group commit --------------------------------------------------------------------------------------------------
 async def test_gifts_that_come_together_go_together(purse: Purse) -> None:
-    """500 gifts of 50 people share a few calls; each has its own outcome, in the order of each sender."""
+    """500 gifts of 50 people share a few calls. Each has its own outcome, in its sender's order."""
     people = [f"viewer-{n}" for n in range(50)]
     await asyncio.gather(*(purse.buy(person, 1_000) for person in people))
     before = purse.wallet.batches
@@ -135,7 +135,7 @@ async def test_gifts_that_come_together_go_together(purse: Purse) -> None:
 
 
 async def test_two_gifts_that_one_wallet_cannot_pay(purse: Purse) -> None:
-    """In one call the first is paid, and the second sees what is left."""
+    """In one call the first gift is paid, and the second sees the coins that are left."""
     await purse.buy("alice", 100)
     batches = purse.wallet.batches
     first, second, third = await asyncio.gather(*(purse.pay(a_gift(coins=coins)) for coins in (60, 60, 40)))
@@ -147,7 +147,7 @@ async def test_two_gifts_that_one_wallet_cannot_pay(purse: Purse) -> None:
 
 
 async def test_one_id_twice_in_one_call(purse: Purse) -> None:
-    """A client that sends twice at once pays once; another payload under that id is a conflict in the same call."""
+    """A client that sends an id twice at once pays once; a different gift under that id is a conflict."""
     await purse.buy("alice", 100)
     id = new_gift_id()
     batches = purse.wallet.batches
@@ -157,7 +157,7 @@ async def test_one_id_twice_in_one_call(purse: Purse) -> None:
 
 
 async def test_streaks_are_counted(purse: Purse) -> None:
-    """A streak's count runs through one call and many, is one viewer's own, and a duplicate says the first count."""
+    """A streak counts within one call and across calls, for one viewer alone; a duplicate gets the first count."""
     await purse.buy("alice", 1_000)
     await purse.buy("bob", 1_000)
 
@@ -178,7 +178,7 @@ async def test_streaks_are_counted(purse: Purse) -> None:
 
 
 async def test_random_gifts_of_many(purse: Purse) -> None:
-    """Hundreds of gifts, repeats and conflicts at once come out as if one after the other."""
+    """Hundreds of concurrent gifts, repeats and conflicts end as if they had come one after the other."""
     chance = random.Random(7)
     people = [f"viewer-{n}" for n in range(8)]
     for person in people:
@@ -204,7 +204,7 @@ async def test_random_gifts_of_many(purse: Purse) -> None:
 
 
 async def test_who_is_told(purse: Purse) -> None:
-    """Each balance that moved is told once with its ledger entry; a duplicate and a refusal tell nothing."""
+    """Each changed balance is announced once with its ledger entry; duplicates and refusals announce nothing."""
     await purse.buy("alice", 100, "t-1")
     gift = a_gift(coins=30)
     paid = await purse.pay(gift)
@@ -217,7 +217,7 @@ async def test_who_is_told(purse: Purse) -> None:
 
 
 async def test_the_ledger_entry(purse: Purse) -> None:
-    """Gift and entry are one: the log has the gift's own bytes with the balances after it."""
+    """Gift and entry are written together: the log has the gift's own bytes and the balances after it."""
     await purse.buy("alice", 100)
     gift = a_gift(coins=30, diamonds=12, count=3, combo="c")
     paid = await purse.pay(gift)
@@ -232,7 +232,7 @@ async def test_the_ledger_entry(purse: Purse) -> None:
     assert first == {"kind": "open", "partition": partition}
 
 
-# --- spoilt keys ---------------------------------------------------------------------------------------------------
+# --- corrupt keys --------------------------------------------------------------------------------------------------
 def of_mallory(gift_id: str) -> dict[str, str]:
     """The keys that a gift of mallory touches."""
     _, names = keys.spend_keys("mallory", "creator", gift_id, "c")
@@ -240,7 +240,7 @@ def of_mallory(gift_id: str) -> dict[str, str]:
 
 
 def everything(purse: Purse) -> dict[str, Any]:
-    """Every key with its value, whatever its type."""
+    """Every key with its value, of every type."""
     found: dict[str, Any] = {}
     for key in purse.look.scan_iter(count=10_000):
         kind = purse.look.type(key)
@@ -254,17 +254,17 @@ def everything(purse: Purse) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("spoilt", ["wallet", "credit", "receipt", "combo", "meta"])
-async def test_a_key_of_a_wrong_type(purse: Purse, spoilt: str) -> None:
-    """Only that viewer's gift is refused, and nothing of it is done; the others in the same call are paid."""
+@pytest.mark.parametrize("corrupt", ["wallet", "credit", "receipt", "combo", "meta"])
+async def test_a_key_of_a_wrong_type(purse: Purse, corrupt: str) -> None:
+    """Only this viewer's gift is refused, and it changes nothing; the others in the same call are paid."""
     assert len({keys.partition_of(name) for name in ("alice", "bob", "mallory")}) == 3
     for person in ("alice", "bob", "mallory"):
         await purse.buy(person, 100)
     gift = a_gift("mallory", 10, combo="c")
-    key = of_mallory(gift.gift_id)[spoilt]
+    key = of_mallory(gift.gift_id)[corrupt]
     held = purse.look.hgetall(key) if purse.look.type(key) == "hash" else {}
     purse.look.delete(key)
-    purse.look.rpush(key, "spoilt")
+    purse.look.rpush(key, "corrupt")
     was = everything(purse)
     assert await purse.outcome(gift) == "wallet_unavailable"
     assert everything(purse) == was
@@ -275,15 +275,15 @@ async def test_a_key_of_a_wrong_type(purse: Purse, spoilt: str) -> None:
     assert await purse.outcome(gift) == "ok 90"
 
 
-@pytest.mark.parametrize("spoilt", ["wallet", "credit", "meta"])
+@pytest.mark.parametrize("corrupt", ["wallet", "credit", "meta"])
 @pytest.mark.parametrize("value", ["abc", "-5", "1.5", "", "00100", "9" * 20])
-async def test_a_number_that_is_none(purse: Purse, spoilt: str, value: str) -> None:
-    """The same for a counter whose text is not a whole number that can be counted on."""
+async def test_a_counter_that_is_not_a_number(purse: Purse, corrupt: str, value: str) -> None:
+    """The same for a counter whose text is not a whole number within bounds."""
     for person in ("alice", "mallory"):
         await purse.buy(person, 100)
     gift = a_gift("mallory", 10, combo="c")
-    key = of_mallory(gift.gift_id)[spoilt]
-    field = {"wallet": "c", "meta": "coins"}.get(spoilt)
+    key = of_mallory(gift.gift_id)[corrupt]
+    field = {"wallet": "c", "meta": "coins"}.get(corrupt)
     held = purse.look.hget(key, field) if field else None
     purse.look.hset(key, field, value) if field else purse.look.set(key, value)
     was = everything(purse)
@@ -299,7 +299,7 @@ async def test_a_number_that_is_none(purse: Purse, spoilt: str, value: str) -> N
 
 
 async def test_a_frozen_partition(purse: Purse) -> None:
-    """A partition that the journal has frozen takes neither gifts nor top-ups; a paid gift is still a duplicate."""
+    """A partition that the journal has frozen takes no gifts or top-ups; a paid gift is still a duplicate."""
     for person in ("alice", "bob"):
         await purse.buy(person, 100)
     paid = a_gift("alice")
@@ -312,7 +312,7 @@ async def test_a_frozen_partition(purse: Purse) -> None:
 
 # --- top-ups -------------------------------------------------------------------------------------------------------
 async def test_a_top_up_counts_once(purse: Purse) -> None:
-    """The same order again is a duplicate with the first balance; under its id nothing else can be bought."""
+    """The same order again is a duplicate with the first balance; another order under its id is a conflict."""
     first = await purse.buy("alice", 100, "order-1")
     assert (first.balance, first.duplicate) == (100, False)
     await purse.outcome(a_gift(coins=40))
@@ -325,29 +325,29 @@ async def test_a_top_up_counts_once(purse: Purse) -> None:
 
 
 async def test_the_same_order_many_times_at_once(purse: Purse) -> None:
-    """A shop that repeats itself credits once."""
+    """A shop that repeats an order credits it once."""
     done = await asyncio.gather(*(purse.buy("alice", 100, "order-1") for _ in range(20)))
     assert sum(not one.duplicate for one in done) == 1
     assert {one.balance for one in done} == {100}
     assert await purse.holds("alice") == 100
 
 
-@pytest.mark.parametrize("spoilt", ["wallet", "receipt", "log", "meta", "meta.bought"])
-async def test_a_top_up_on_a_spoilt_key(purse: Purse, spoilt: str) -> None:
-    """A top-up that cannot be written wholly changes nothing, and counts once when the key is good again."""
+@pytest.mark.parametrize("corrupt", ["wallet", "receipt", "log", "meta", "meta.bought"])
+async def test_a_top_up_on_a_corrupt_key(purse: Purse, corrupt: str) -> None:
+    """A top-up that cannot be written completely changes nothing, and counts once when the key is repaired."""
     await purse.buy("mallory", 100)
     partition = keys.partition_of("mallory")
     name = {
         "wallet": keys.wallet("mallory"),
         "receipt": keys.receipt("mallory", "topup:order-2"),
         "log": keys.log(partition),
-    }.get(spoilt, keys.wallet_meta(partition))
+    }.get(corrupt, keys.wallet_meta(partition))
     purse.look.copy(name, "spare")
-    if spoilt == "meta.bought":
+    if corrupt == "meta.bought":
         purse.look.hset(name, "bought", "many")
     else:
         purse.look.delete(name)
-        purse.look.rpush(name, "spoilt")
+        purse.look.rpush(name, "corrupt")
     was = everything(purse)
     with pytest.raises(Refused, match="wallet_unavailable"):
         await purse.buy("mallory", 50, "order-2")
@@ -362,7 +362,7 @@ async def test_a_top_up_on_a_spoilt_key(purse: Purse, spoilt: str) -> None:
 
 
 async def test_a_wallet_has_a_bound(purse: Purse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than doubles count exactly is not taken in; up to the bound it is."""
+    """A wallet takes coins up to the largest number that a double holds exactly, and none above it."""
     monkeypatch.setattr(limits, "BALANCE_MAX", 150)
     await purse.buy("alice", 100)
     with pytest.raises(Refused):

@@ -19,13 +19,13 @@ from tests.stores import ValkeyProcess
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wallet that waits less long for a store that is away: for its tests' sake alone."""
+    """A wallet that gives up on a missing store sooner, to keep these tests short."""
     monkeypatch.setattr(limits, "SPEND_WAIT_S", 0.2)
     monkeypatch.setattr(limits, "STORE_CALL_S_MAX", 1.0)
 
 
 async def test_a_lost_reply_is_found_by_the_gifts_id(far_purse: Purse, wire: LossyWire) -> None:
-    """The call was carried out and its answer lost: the sender is told `ok` as if nothing had been."""
+    """The call was carried out but its reply was lost: the sender still gets `ok`."""
     await far_purse.buy("alice", 100)
     gift = a_gift(combo="c")
     wire.lose_reply(SPEND.sha)
@@ -37,8 +37,8 @@ async def test_a_lost_reply_is_found_by_the_gifts_id(far_purse: Purse, wire: Los
     assert [change.coins for change in far_purse.changes if change.cause == "gift"] == [90]
 
 
-async def test_whose_entry_is_the_ledgers(far_purse: Purse, wire: LossyWire) -> None:
-    """The one of the try that paid, and only a reply says which that was: a lost one may be another try's payment."""
+async def test_which_try_paid(far_purse: Purse, wire: LossyWire) -> None:
+    """Only a reply says which try paid; if that reply is lost, another try may have paid."""
     await far_purse.buy("alice", 100)
     gift, first = a_gift(), list[bool]()
     for lost in (False, False, True):
@@ -52,7 +52,7 @@ async def test_whose_entry_is_the_ledgers(far_purse: Purse, wire: LossyWire) -> 
 
 
 async def test_a_lost_reply_of_many_gifts(far_purse: Purse, wire: LossyWire) -> None:
-    """Each gift of the call gets its own outcome; what was not paid is unknown to its sender until it asks again."""
+    """Each gift of the call gets its own outcome; an unpaid one is unknown until its sender asks again."""
     for person in ("alice", "bob", "carol"):
         await far_purse.buy(person, 100)
     known = a_gift("carol", 5)
@@ -64,7 +64,7 @@ async def test_a_lost_reply_of_many_gifts(far_purse: Purse, wire: LossyWire) -> 
 
 
 async def test_a_lost_request_costs_nothing(far_purse: Purse, wire: LossyWire) -> None:
-    """The call never came to the store: refused for the moment, and paid when the same id comes again."""
+    """The call never reached the store: the gift is refused for now, and paid when the same id comes again."""
     await far_purse.buy("alice", 100)
     gift = a_gift()
     wire.lose_request(SPEND.sha)
@@ -77,7 +77,7 @@ async def test_a_lost_request_costs_nothing(far_purse: Purse, wire: LossyWire) -
 
 
 async def test_a_lost_reply_of_a_top_up(far_purse: Purse, wire: LossyWire) -> None:
-    """The order is repeated under its id and credits once."""
+    """The order is repeated under its id and credited once."""
     wire.lose_reply("order-1")
     with pytest.raises(Refused, match="wallet_unavailable"):
         await far_purse.buy("alice", 100, "order-1")
@@ -87,7 +87,7 @@ async def test_a_lost_reply_of_a_top_up(far_purse: Purse, wire: LossyWire) -> No
 
 
 async def test_the_queue_has_a_bound(far_purse: Purse, wire: LossyWire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a call is in flight gifts wait, up to the bound; above it they are refused at once, not after a wait."""
+    """Gifts wait while a call is under way, up to a bound; above it they are refused immediately."""
     monkeypatch.setattr(limits, "SPEND_QUEUE_MAX", 10)
     await far_purse.buy("alice", 1_000)
     wire.hold()
@@ -110,7 +110,7 @@ def _sent(purse: Purse) -> bool:
 
 
 async def test_a_caller_that_goes_away(far_purse: Purse, wire: LossyWire) -> None:
-    """Cancelling a sender cancels its waiting, never the gift, and no other sender gets its answer."""
+    """Cancelling a sender does not cancel its gift, and no other sender gets its answer."""
     await far_purse.buy("alice", 100)
     await far_purse.buy("bob", 100)
     wire.hold()
@@ -126,7 +126,7 @@ async def test_a_caller_that_goes_away(far_purse: Purse, wire: LossyWire) -> Non
 
 
 async def test_a_store_that_is_killed(far_purse: Purse, own_store: ValkeyProcess, impatient: None) -> None:
-    """Without its store the wallet refuses at once; the next one on its disk has all that was said to be paid."""
+    """Without a store the wallet refuses at once; a new store on the same disk has every acked gift."""
     await far_purse.buy("alice", 1_000)
     paid = [a_gift() for _ in range(20)]
     assert all(outcome.startswith("ok") for outcome in await far_purse.outcomes(*paid))
@@ -146,7 +146,7 @@ async def test_a_store_that_is_killed(far_purse: Purse, own_store: ValkeyProcess
 
 
 async def test_gifts_while_the_store_is_killed(far_purse: Purse, own_store: ValkeyProcess, impatient: None) -> None:
-    """Whatever the store was doing when it died: an `ok` is on disk, and the same ids again pay each gift once."""
+    """Whenever the store dies, each `ok` is on disk, and sending the same ids again pays each gift once."""
     await far_purse.buy("alice", 10_000)
     sent = [a_gift(coins=1) for _ in range(1_000)]
     tasks = [asyncio.create_task(far_purse.outcome(gift)) for gift in sent]
@@ -163,8 +163,8 @@ async def test_gifts_while_the_store_is_killed(far_purse: Purse, own_store: Valk
     assert await far_purse.holds("alice") == 9_000
 
 
-async def test_a_store_that_stands_still(far_purse: Purse, own_store: ValkeyProcess, impatient: None) -> None:
-    """A store that stops answering is let go of in bounded time; what it does when it goes on is done once."""
+async def test_a_store_that_is_frozen(far_purse: Purse, own_store: ValkeyProcess, impatient: None) -> None:
+    """A store that stops answering is dropped in bounded time; what it still does when it goes on counts once."""
     await far_purse.buy("alice", 100)
     assert own_store.process is not None
     own_store.process.send_signal(signal.SIGSTOP)
@@ -180,7 +180,7 @@ async def test_a_store_that_stands_still(far_purse: Purse, own_store: ValkeyProc
 
 
 async def test_stopping_finishes_what_was_taken(far_purse: Purse, wire: LossyWire) -> None:
-    """A node that stops pays the gifts that it has taken and takes no more."""
+    """A node that stops pays the gifts it has taken and takes no more."""
     await far_purse.buy("alice", 1_000)
     wire.hold()
     tasks = [asyncio.create_task(far_purse.outcome(a_gift(coins=1))) for _ in range(250)]
@@ -195,7 +195,7 @@ async def test_stopping_finishes_what_was_taken(far_purse: Purse, wire: LossyWir
 
 
 async def test_a_store_that_forgot_its_scripts(purse: Purse) -> None:
-    """SCRIPT FLUSH on a running store goes unnoticed."""
+    """Nobody notices a SCRIPT FLUSH on a running store."""
     await purse.buy("alice", 100)
     purse.look.script_flush()
     assert await purse.outcomes(a_gift(), a_gift()) == ["ok 90", "ok 80"]
@@ -204,7 +204,7 @@ async def test_a_store_that_forgot_its_scripts(purse: Purse) -> None:
 
 
 async def test_a_later_epoch_fences_this_node(purse: Purse) -> None:
-    """When another node has opened a later epoch, gifts of the old one are refused, and this node opens again."""
+    """When another node has opened a later epoch, this node's gifts are refused until it opens again."""
     await purse.buy("alice", 100)
     await purse.buy("bob", 100)
     partition = keys.partition_of("alice")
@@ -221,7 +221,7 @@ async def test_a_later_epoch_fences_this_node(purse: Purse) -> None:
 
 
 async def test_two_nodes_on_one_wallet(purse: Purse, another_purse: Purse) -> None:
-    """Nodes share the store: a wallet is spent once, whichever node takes the gift, and an id is known to both."""
+    """Nodes share the store: coins are spent once, whichever node takes the gift, and both know its id."""
     await purse.buy("alice", 100)
     gifts = [a_gift(coins=30) for _ in range(4)]
     done = await asyncio.gather(*(node.outcome(gift) for gift in gifts for node in (purse, another_purse)))

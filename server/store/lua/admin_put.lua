@@ -1,9 +1,9 @@
--- Creates a room, or changes its host, title and settings; a change is told to the room.
+-- Creates a room, or changes its host, title and settings and publishes the change.
 -- KEYS meta events live
 -- ARGV keep epoch identity host_id host_name title settings shown_settings updated new_host new_title new_settings
 -- INCLUDE append_event
 -- Returns {created} | {updated} | {unchanged}
--- `updated` is the event with nothing in it; `new_*` are its fields, each as `,"name":value`.
+-- `updated` is the event without fields. `new_*` are fields to add to it, each as `,"name":value`.
 local old = redis.call('HMGET', meta, 'epoch', 'host_id', 'host_name', 'title', 'settings', 'shown_settings')
 if not old[1] then
   redis.call('HSET', meta, 'epoch', epoch, 'store', identity, 'seq', '0', 'status', 'offline', 'host_id', host_id,

@@ -1,4 +1,4 @@
--- Moves a room to another status when its present one is among those allowed; a start begins a new broadcast at zero.
+-- Moves a room to another status if its current one is among `allowed`. A new broadcast starts its counts at zero.
 -- KEYS meta events live state
 -- ARGV keep allowed status broadcast started_at_ms body
 -- INCLUDE append_event

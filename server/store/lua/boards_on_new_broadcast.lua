@@ -1,4 +1,4 @@
--- A new broadcast has an empty board, and nothing to tell of it.
+-- Empties the board for a new broadcast.
 -- KEYS meta board names
 -- ARGV -
 redis.call('DEL', board, names)

@@ -1,4 +1,4 @@
--- Tells every node how many chat messages of a room were left out. This is not an event, so it has no seq.
+-- Tells every node how many chat messages of a room were hidden. This is not an event, so it has no seq.
 -- KEYS meta live
 -- ARGV count
 -- Returns {ok} | {no_room}

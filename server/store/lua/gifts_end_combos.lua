@@ -1,8 +1,8 @@
--- Ends the streaks whose time is over: each leaves the state and is told once, whoever of the nodes comes first.
+-- Ends the streaks whose time is over. Each leaves the state and is published once, by the first node that calls.
 -- KEYS meta events live state
 -- ARGV keep ended_id event
 -- INCLUDE append_event fill
--- Returns {open}: how many still run
+-- Returns {open}: how many streaks still run
 local now, ended, open = now_ms(), 0, 0
 local all = redis.call('HGETALL', state)
 for i = 1, #all, 2 do

@@ -1,16 +1,16 @@
--- Shows paid gifts in their room, each once: board, total, streak and event move together.
+-- Shows paid gifts in their room, each only once: board, total, streak and event change together.
 -- KEYS meta events live board names state
 -- ARGV keep once_s gap_ms combos_max
 -- EACH once / broadcast user_id user_name coins combo_field combo_head combo_count body
 -- INCLUDE append_event
 -- HOOK gift_shown user_id user_name coins body
--- Returns per gift {ok, seq} | {seen, seq} | {other_broadcast, the room's} | {no_room}
--- A gift counts in its own broadcast, also after its end, or in none: once another has begun it is noted as seen at 0.
+-- Returns per gift {ok, seq} | {seen, seq} | {other_broadcast, the current one} | {no_room}
+-- A gift counts only in its own broadcast, also after its end. When another has begun, the gift is marked as seen at 0.
 local there = redis.call('EXISTS', meta) == 1
 local current = redis.call('HGET', meta, 'broadcast') or ''
 
 local function run_combo(field, head, coins, combo_count)
-  -- "<ends_at_ms> <coins> <count> <head>": head is the JSON of combo_ended up to its numbers
+  -- Stored as "<ends_at_ms> <coins> <count> <head>". `head` is the part of the combo_ended JSON before its numbers.
   local open = redis.call('HGET', state, field)
   local paid, count = tonumber(coins), tonumber(combo_count)
   if open then

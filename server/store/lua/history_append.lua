@@ -1,4 +1,4 @@
--- Appends one event to a room's history and tells every node.
+-- Appends one event to a room's history and publishes it to every node.
 -- KEYS meta events live
 -- ARGV keep body
 -- INCLUDE append_event

@@ -7,8 +7,8 @@ if #about == 0 then
   return {'no_room'}
 end
 local ranks = redis.call('ZREVRANGE', board, 0, tonumber(rows) - 1, 'WITHSCORES')
-local shown = {}
+local display_names = {}
 for i = 1, #ranks, 2 do
-  shown[#shown + 1] = redis.call('HGET', names, ranks[i]) or ranks[i]
+  display_names[#display_names + 1] = redis.call('HGET', names, ranks[i]) or ranks[i]
 end
-return {'ok', about, ranks, shown, redis.call('HGETALL', state)}
+return {'ok', about, ranks, display_names, redis.call('HGETALL', state)}

@@ -1,4 +1,4 @@
--- Gives a room a new epoch, once, when the room store restarted or was replaced and may have lost the end of its history.
+-- Gives a room a new epoch, once, when the room store was restarted or replaced and may have lost its latest events.
 -- KEYS meta
 -- ARGV identity whole epoch
 -- Returns renewed | known | whole | no_room

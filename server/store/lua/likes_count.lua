@@ -1,9 +1,9 @@
--- Adds a node's latest likes to the room's total, and shows the room the total and the names of the top likers.
+-- Adds a node's latest likes to the room's total, and publishes the total and the names of the top likers.
 -- KEYS meta events live likers names
 -- ARGV keep per_user_max top_rows event row broadcast
 -- EACH / user_id user_name count
 -- INCLUDE append_event fill
--- Returns {ok, total} | {other_broadcast}: another has begun, and these likes are not of it | {no_room}
+-- Returns {ok, total} | {other_broadcast}: these likes belong to an earlier broadcast | {no_room}
 if redis.call('EXISTS', meta) == 0 then
   return {'no_room'}
 end

@@ -1,4 +1,4 @@
--- A new broadcast has no likes yet.
+-- Resets the likes for a new broadcast.
 -- KEYS meta likers
 -- ARGV -
 redis.call('DEL', likers)

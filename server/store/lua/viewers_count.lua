@@ -1,10 +1,10 @@
--- Updates a node's viewers of a room, removes dead nodes, and shows the room its count at most every `every_ms`.
+-- Updates a node's viewers of a room, removes dead nodes, and publishes the count at most every `every_ms`.
 -- KEYS meta events live present nodes mine seen
 -- ARGV keep node_id node_prefix gone_ms every_ms event count_in
 -- EACH / change user_id
 -- INCLUDE append_event fill
--- Returns {ok, told | later | same, known | new}: whether the count was shown, whether the store knew this node | {no_room}
--- A node's set is named node_prefix .. node_id; `change` is + or -; count_in is 0 when the node leaves the room for good.
+-- Returns {ok, published | later | same, known | new}: `known` if the store already counted this node | {no_room}
+-- A node's set is named node_prefix .. node_id. `change` is + or -. `count_in` is 0 when the node closes the room.
 if redis.call('EXISTS', meta) == 0 then
   return {'no_room', 'same', 'known'}
 end
@@ -49,4 +49,4 @@ end
 local peak = math.max(tonumber(about[2] or '0'), here)
 redis.call('HSET', meta, 'now', here, 'peak', peak, 'unique', unique, 'viewers_at', string.format('%d', now))
 append_event(meta, events, live, keep, fill(event, {now = here, peak = string.format('%d', peak), unique = unique}))
-return {'ok', 'told', known}
+return {'ok', 'published', known}

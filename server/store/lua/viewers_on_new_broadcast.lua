@@ -1,4 +1,4 @@
--- Those who are here as a broadcast begins are its first viewers.
+-- Counts the viewers who are here when a broadcast begins as its first.
 -- KEYS meta present seen
 -- ARGV -
 local here = redis.call('HKEYS', present)

@@ -1,4 +1,4 @@
-"""Applause: claps reach the store at once, where gifts and new broadcasts move the count as well."""
+"""Applause: claps reach the store at once, where gifts and new broadcasts change the count as well."""
 
 from typing import Annotated
 
@@ -17,9 +17,9 @@ from server.rooms.room import Member, Room, Services
 from server.store import hooks, keys, scripts
 from server.store.scripts import hole
 
-CLAPS_MAX = 120  # of one person in one broadcast: hands need a rest
-WELCOME = 3  # a new broadcast begins with our own
-CLAPS_PER_GIFT = 5  # in the house there is always somebody who claps
+CLAPS_MAX = 120  # per person and broadcast: hands need a rest
+WELCOME = 3  # a new broadcast begins with the program's own claps
+CLAPS_PER_GIFT = 5  # somebody always claps for a gift
 
 CLAP = scripts.load("applause_clap")
 keys.of_room("clappers", "Hash: claps in this broadcast, by user.")
@@ -30,12 +30,12 @@ SCRIPTS = (CLAP,)
 
 @handles(Clap)
 async def clap(room: Room, member: Member, command: Clap) -> ClapOk:
-    """Whoever is here may clap."""
+    """Everybody in the room may clap."""
     return ClapOk(left=await _clap(room.services, room.id, member.user_id, command.count))
 
 
 async def _clap(services: Services, room_id: str, user_id: str, count: int) -> int:
-    """How many claps this person has left. Raises Refused, NoSuchRoom, StoreError."""
+    """Count the claps; return how many this person has left. Raises Refused, NoSuchRoom, StoreError."""
     outcome = await services.history.change(
         room_id,
         CLAP,
@@ -55,14 +55,14 @@ def applause(state: dict[str, str]) -> int:
 
 
 class ClapFor(Struct, frozen=True, forbid_unknown_fields=True):
-    """Claps of somebody who is not here."""
+    """Claps on behalf of somebody who is not connected."""
 
     user_id: UserId
     count: Annotated[int, Meta(ge=1, le=CLAPS_MAX)]
 
 
 def routes(services: Services) -> list[Route]:
-    """What a platform may ask of a room's applause."""
+    """What a platform may ask about a room's applause."""
 
     async def show(request: Request) -> Response:
         raw = await services.history.snapshot(room_id_of(request))

@@ -1,4 +1,4 @@
--- Shows the room its board, unless another node has just done so.
+-- Publishes the board in its room, unless a node did so less than `every_ms` ago.
 -- KEYS meta events live board names
 -- ARGV keep every_ms rows event row
 -- INCLUDE append_event fill
