@@ -140,6 +140,11 @@ AUDIT_EVERY_S = 60.0
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed
 AUDIT_WALLETS = 1_000  # per partition and audit: one short script
+AUDIT_REMAINDER = 1_000_000_007  # balances and times are summed by it, within 64 bits; a prime: round numbers show
+AUDIT_AGAIN_S = 86_400.0  # in which every row below a verified head is verified again
+AUDIT_AGAIN_MIN = 100  # rows per audit: a small journal has its turn in minutes
+AUDIT_AGAIN_MAX = 20_000  # a larger journal than 28 M rows takes longer, and the report says since when
+ANCHORS_BYTES_MAX = 64 * 1024 * 1024  # of one file of anchors: three months of them; the one before is kept, too
 AUDITS_KEPT_MS = 7 * 86_400_000
 
 # --- stores ------------------------------------------------------------------------------------------------------

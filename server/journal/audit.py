@@ -16,8 +16,9 @@ from server.journal.books import LogEntry
 from server.journal.compare import SCRIPTS, StoreSide, differences, is_behind
 from server.journal.database import reading
 from server.journal.findings import Report, Wrong, latest
+from server.journal.memory import Memory
 from server.journal.sums import Sums, total_of, with_waiting
-from server.journal.verify import START, Head, Verified, verify, window
+from server.journal.verify import Verified, verify, window
 from server.store.client import Store
 from server.store.cluster import ClusterStore
 
@@ -40,11 +41,14 @@ class _Journaled(NamedTuple):
 class Audit:
     """Audits journal and store. Between runs it remembers how far each hash chain is verified."""
 
-    def __init__(self, engine: Engine, wallet: Store | ClusterStore, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, wallet: Store | ClusterStore, clock: Clock, memory: Memory | None = None
+    ) -> None:
         self._engine = engine
         self._store = StoreSide(wallet, clock)
         self._clock = clock
-        self._heads: dict[int, Head] = {}
+        self._memory = memory or Memory(engine, wallet, clock)
+        self._heads = self._memory.heads
         self._last_wallet: dict[int, str] = {}  # where the next window of wallets begins
         self._behind: set[int] = set()
 
@@ -53,7 +57,7 @@ class Audit:
 
         Raises StoreError, SQLAlchemyError.
         """
-        wrong: list[Wrong] = []
+        wrong = await self._memory.begin()
         sums: dict[int, Sums] = {}
         compared = moving = 0
         behind: set[int] = set()
@@ -78,10 +82,12 @@ class Audit:
             for partition in sorted(behind & self._behind)
         ]
         self._behind = behind
+        wrong += await self._memory.end()
+        kept = await self._memory.keep()
         frozen = await asyncio.to_thread(findings.frozen, self._engine)
         total = total_of(sums.values())
         report = Report(
-            ok=not wrong and not frozen and not behind,
+            ok=not wrong and not frozen and not behind and not kept.doubts,
             at_ms=self._clock.now_ms(),
             entries=total.entries,
             coins_sold=total.bought,
@@ -96,6 +102,10 @@ class Audit:
             oldest_unverified_ms=oldest_ms,
             quarantined=sum(len(reasons) for reasons in frozen.values()),
             wrong=findings.first_of_each(wrong),
+            counter=kept.counter,
+            anchor=kept.anchor,
+            verified_again_ms=kept.again_ms,
+            doubts=kept.doubts,
             stuck={partition: reasons[0] for partition, reasons in frozen.items()},
         )
         await asyncio.to_thread(findings.keep, self._engine, report, freeze=freeze)
@@ -107,7 +117,7 @@ class Audit:
         `waiting` holds the log's entries that are not journaled yet: only the store has their effect.
         Raises StillMoving when the store's last entry is another one, StoreError, SQLAlchemyError.
         """
-        self._heads.pop(partition, None)
+        self._heads.forget(partition)
         self._last_wallet.pop(partition, None)
         while True:
             journaled = await asyncio.to_thread(self._journal_side, partition)
@@ -123,9 +133,9 @@ class Audit:
 
     def _journal_side(self, partition: int) -> _Journaled:
         with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
-            found = verify(connection, partition, self._heads.get(partition, START))
+            found = verify(connection, partition, self._heads.head(partition))
             if not found.wrong and found.head is not None:
-                self._heads[partition] = found.head
+                self._heads.advance(partition, found.head, self._clock.now_ms())
             return _Journaled(found, [] if found.head is None else self._next_window(connection, partition))
 
     def _next_window(self, connection: Connection, partition: int) -> list[tuple[str, int]]:

@@ -73,6 +73,9 @@ def wallet_meta(partition: int) -> str:
     return f"{{{PARTITION_TAGS[partition]}}}:m"
 
 
+AUDIT_NEWEST = "audit:newest"  # string: the journal's identity and the number of its newest audit
+
+
 # --- room store ----------------------------------------------------------------------------------------------------
 ROOMS = "rooms"  # set of room ids
 ROOM_STORE_WHOLE = "store:whole"  # identity of a store that was started after a clean stop
