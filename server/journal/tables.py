@@ -4,6 +4,9 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Tab
 
 metadata = MetaData()
 
+# The few entries that set a wallet's status or limit: the audit reads them without its many gifts.
+OF_SETTINGS = "kind IN ('chargeback', 'freeze', 'unfreeze', 'limit')"
+
 # One row for each entry of a partition's ledger log; `hash` chains it to the one before.
 entries = Table(
     "entries",
@@ -27,6 +30,12 @@ entries = Table(
     UniqueConstraint("ref", "kind", "user_id", name="entries_once"),  # in this order new gifts are next to each other
     Index("entries_by_user", "user_id", "at_ms"),
     Index("entries_by_creator", "creator_id", "at_ms"),
+    Index(
+        "entries_of_settings",
+        *("partition", "user_id", "epoch", "n"),
+        sqlite_where=text(OF_SETTINGS),
+        postgresql_where=text(OF_SETTINGS),
+    ),
 )
 
 # The postings that are looked up by account: diamonds that somebody lost, without those that the house gives for gifts.
