@@ -20,6 +20,10 @@ class Misfit(Exception):
     """An entry's balance does not follow from the one before, for instance because an entry was applied twice."""
 
 
+class WrongRow(Exception):
+    """A row of the journal whose columns do not follow from its body. The text names the row."""
+
+
 class LogEntry(Struct, frozen=True, gc=False):
     """One entry of a partition's log. `epoch` and `n` are its log id; `about` is its parsed body."""
 
@@ -170,13 +174,7 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
         partition,
         epoch,
         n,
-        about.kind,
-        about.viewer,
-        about.id if kind is not OPEN else f"{about.kind}-{partition}-{epoch}",
-        about.room,
-        about.creator,
-        about.coins,
-        about.diamonds,
+        *_columns(partition, epoch, about),
         entry.balance,
         entry.credited,
         entry.combo_count,
@@ -185,6 +183,32 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
         digest,
     )
     return Mark(epoch, n, digest)
+
+
+# What a body says a second time in columns of its row, so that SQL can find it.
+DERIVED = ("kind", "user_id", "ref", "room_id", "creator_id", "coins", "diamonds")
+
+
+def _columns(partition: int, epoch: int, about: Body) -> tuple[Any, ...]:
+    ref = about.id if about.kind != OPEN.name else f"{OPEN.name}-{partition}-{epoch}"
+    return about.kind, about.viewer, ref, about.room, about.creator, about.coins, about.diamonds
+
+
+def derived(row: Any) -> Body:
+    """Read a row's body, and check its columns against it: one UPDATE can change a column. Raises WrongRow.
+
+    `row` has the columns `partition`, `epoch`, `n`, `body`, and those of DERIVED.
+    """
+    name = f"partition {row.partition}, {row.epoch}-{row.n}"
+    try:
+        about = _BODY.decode(row.body)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise WrongRow(f"{name}: its body cannot be read: {error}") from None
+    for column, ours in zip(DERIVED, _columns(row.partition, row.epoch, about), strict=True):
+        theirs = getattr(row, column)
+        if theirs != ours:
+            raise WrongRow(f"{name}: {column} is {theirs}, but its body says {ours}")
+    return about
 
 
 def chain(last: str, partition: int, entry: Any, body: bytes) -> str:
