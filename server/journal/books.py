@@ -8,8 +8,10 @@ from msgspec import Struct
 
 from server.entries import KINDS, NUMBER_MAX, OPEN, Body, Kind
 from server.journal.tables import entries, postings
+from server.journal.texts import split
 
 FIRST_HASH = "0" * 64
+VERSION = 2  # of the chain: 1 leaves out `combo_count` and the version itself, and has personal text in the body
 
 
 class Gap(Exception):
@@ -33,12 +35,14 @@ class LogEntry(Struct, frozen=True, gc=False):
     balance: int | None
     credited: int | None
     combo_count: int
-    body: bytes
-    text: str  # the body, decoded
+    entry: bytes  # as the log has it
+    body: bytes  # what is chained of it
+    text: str | None  # its personal text
     about: Body
     kind: Kind | None  # None when a newer program wrote it
     viewer: str  # account names, made once for all their uses
     creator: str
+    version: int = VERSION
 
 
 class Positions:
@@ -84,7 +88,7 @@ class Unreadable(Struct, frozen=True, kw_only=True):
 
     epoch: int
     n: int
-    body: bytes
+    entry: bytes
     reason: str
 
 
@@ -94,10 +98,10 @@ def parse(row: Any) -> "LogEntry | Unreadable":
     epoch_text, n_text = log_id.split(b"-")
     epoch, n = int(epoch_text), int(n_text)  # without `map`, which costs 0.2 us per entry
     try:
-        at, balance, credited, combo, body = _values(fields)
-        text = body.decode()
-        if "\0" in text:
+        at, balance, credited, combo, entry = _values(fields)
+        if b"\0" in entry:
             raise ValueError("a NUL in the text")
+        body, text = split(entry)
         about = _BODY.decode(body)
         return LogEntry(
             epoch,
@@ -106,15 +110,16 @@ def parse(row: Any) -> "LogEntry | Unreadable":
             None if balance is None else _number(balance),
             None if credited is None else _number(credited),
             _number(combo),
+            entry,
             body,
-            text,
+            None if text is None else text.decode(),
             about,
             KINDS.get(about.kind),
             f"viewer:{about.viewer}",
             f"creator:{about.creator}",
         )
     except (ValueError, msgspec.DecodeError) as error:
-        return Unreadable(epoch=epoch, n=n, body=repr(fields).encode(), reason=f"cannot be read: {error!r}")
+        return Unreadable(epoch=epoch, n=n, entry=repr(fields).encode(), reason=f"cannot be read: {error!r}")
 
 
 def _values(fields: list[bytes]) -> tuple[bytes, bytes | None, bytes | None, bytes, bytes]:
@@ -139,7 +144,7 @@ def _number(text: bytes) -> int:
 
 assert entries.columns.keys() == [
     *("partition", "epoch", "n", "kind", "user_id", "ref", "room_id", "creator_id", "coins", "diamonds"),
-    *("balance", "credited", "combo_count", "at_ms", "body", "hash"),
+    *("balance", "credited", "combo_count", "at_ms", "body", "hash", "version", "text"),
 ]
 assert postings.columns.keys() == ["partition", "epoch", "n", "leg", "asset", "account", "amount"]
 
@@ -179,8 +184,10 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
         entry.credited,
         entry.combo_count,
         entry.at_ms,
-        entry.text,
+        entry.body.decode(),
         digest,
+        entry.version,
+        entry.text,
     )
     return Mark(epoch, n, digest)
 
@@ -214,6 +221,8 @@ def derived(row: Any) -> Body:
 def chain(last: str, partition: int, entry: Any, body: bytes) -> str:
     """Hash an entry, or its row, with the hash before it: a changed, missing or inserted row breaks the chain."""
     link = f"{last} {partition} {entry.epoch}-{entry.n} {entry.at_ms} {entry.balance} {entry.credited} "
+    if entry.version != 1:
+        link = f"{entry.version} {link}{entry.combo_count} "
     return hashlib.sha256(link.encode() + body).hexdigest()
 
 

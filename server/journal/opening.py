@@ -19,6 +19,7 @@ from server import limits
 from server.entries import KINDS, Also, Kind, OpenEntry, Receipt
 from server.journal.database import ask, reading
 from server.journal.tables import entries, quarantine, watermarks
+from server.journal.texts import join
 from server.store import keys, scripts
 from server.store.client import Arg, Link, StoreDown
 from server.store.scripts import Call
@@ -52,6 +53,7 @@ class Row(msgspec.Struct, frozen=True):
     combo_count: int
     at_ms: int
     body: str
+    text: str | None
 
 
 _COLUMNS = [entries.c[name] for name in Row.__struct_fields__]
@@ -200,7 +202,8 @@ def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
 
 
 def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
-    body = msgspec.json.decode(row.body, type=_Body)
+    entry = join(row.body, row.text)
+    body = msgspec.json.decode(entry, type=_Body)
     also: dict[Also, Arg] = {
         Also.NOTHING: "",
         Also.DAY: row.coins,
@@ -214,7 +217,7 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         "balance": "" if row.balance is None else row.balance,
         "credited": "" if row.credited is None else row.credited,
         "combo": row.combo_count,
-        "entry": row.body,
+        "entry": entry,
         "receipt_text": receipt_text,
         "expires_ms": expires_ms,
         "coins": row.coins,
