@@ -87,7 +87,7 @@ class Audit:
             await asyncio.to_thread(self._settle, [part], waiting)
             if part.why_not and not part.wrong:
                 raise StillMoving(f"partition {partition}: {part.why_not}")
-        return part.wrong
+        return [*dict.fromkeys(part.wrong)]
 
     # --- the steps of a run --------------------------------------------------------------------------------------
     async def _begin(self, everything: bool) -> int:
@@ -181,7 +181,7 @@ class Audit:
 
     def _report(self, now_ms: int, frozen: dict[int, list[str]]) -> Report:
         parts = self._parts
-        wrong = [wrong for part in parts for wrong in part.wrong]
+        wrong = [*dict.fromkeys(wrong for part in parts for wrong in part.wrong)]
         total = total_of(part.sums for part in parts)
         checked = [
             self._scan.turn.verified_ms,

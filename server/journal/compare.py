@@ -16,7 +16,7 @@ from server.store import keys, scripts
 from server.store.client import Store, StoreRefused
 from server.store.cluster import ClusterStore
 
-LOOK = scripts.load("audit_look")
+LOOK = scripts.load("compare_look")
 SCRIPTS = (LOOK,)
 _META = ("epoch", "opened", "frozen", *(total.counter for total in TOTALS))
 NOTHING: Position = (0, -1)  # before the first log id

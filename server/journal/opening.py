@@ -19,6 +19,7 @@ from server.entries import KINDS, Also, Kind, OpenEntry, Receipt
 from server.journal import receipts
 from server.journal.database import ask, reading
 from server.journal.tables import entries, quarantine, watermarks
+from server.journal.texts import join
 from server.store import keys, scripts
 from server.store.client import Arg, Link, StoreDown
 from server.store.scripts import Call
@@ -52,6 +53,7 @@ class Row(msgspec.Struct, frozen=True):
     combo_count: int
     at_ms: int
     body: str
+    text: str | None
 
 
 _COLUMNS = [entries.c[name] for name in Row.__struct_fields__]
@@ -199,6 +201,7 @@ def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
 
 
 def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
+    entry = join(row.body, row.text)
     body = msgspec.json.decode(row.body, type=_Body)
     also: dict[Also, Arg] = {
         Also.NOTHING: "",
@@ -213,7 +216,7 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         "balance": "" if row.balance is None else row.balance,
         "credited": "" if row.credited is None else row.credited,
         "combo": row.combo_count,
-        "entry": row.body,
+        "entry": entry,
         "receipt_text": left.text if left else "",
         "expires_ms": left.expires_ms if left else 0,
         "coins": row.coins,

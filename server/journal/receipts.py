@@ -9,6 +9,7 @@ from protocol.ids import uuid7_ms
 from server import limits
 from server.entries import KINDS, Receipt
 from server.journal.log import Position
+from server.journal.texts import join
 
 
 class Left(NamedTuple):
@@ -17,6 +18,10 @@ class Left(NamedTuple):
     operation: str
     text: str
     expires_ms: int
+
+    def agrees(self, held: str) -> bool:
+        """Whether a receipt is this one. The fingerprint is not known any more when the entry's text is erased."""
+        return held == self.text or (self.text[0] == " " and held.partition(" ")[2] == self.text[1:])
 
 
 class Entry(Protocol):
@@ -38,6 +43,8 @@ class Entry(Protocol):
     def combo_count(self) -> int: ...
     @property
     def body(self) -> str: ...
+    @property
+    def text(self) -> str | None: ...
 
 
 class _Body(Struct, frozen=True):
@@ -53,10 +60,10 @@ def of(row: Entry) -> Left | None:
     match kind.receipt:
         case Receipt.GIFT:
             expires_ms = _made_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
-            text = f"{_BODY.decode(row.body).fp} {row.balance} {row.combo_count} {log_id}"
+            text = f"{_fingerprint(row)} {row.balance} {row.combo_count} {log_id}"
             return Left(kind.operation(row.ref), text, expires_ms)
         case Receipt.ORDER:
-            text = f"{_BODY.decode(row.body).fp} {row.balance} {log_id}"
+            text = f"{_fingerprint(row)} {row.balance} {log_id}"
             return Left(kind.operation(row.ref), text, row.at_ms + limits.TOPUP_RECEIPT_S * 1000)
         case Receipt.NONE:
             return None
@@ -64,8 +71,12 @@ def of(row: Entry) -> Left | None:
             assert_never(other)
 
 
+def _fingerprint(row: Entry) -> str:
+    return _BODY.decode(join(row.body, row.text)).fp
+
+
 def _made_ms(gift_id: str) -> int:
-    """When a gift id was made; 0 for one that no sender of ours makes."""
+    """When a gift id was made; 0 for an id of another form."""
     try:
         return uuid7_ms(gift_id)
     except ValueError:

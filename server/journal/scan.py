@@ -97,12 +97,11 @@ class KeyScan:
 
 async def of_partition(wallet: Store | ClusterStore, partition: int) -> Names:
     """All keys of one partition. Raises StoreError."""
-    tag = f"{{{keys.PARTITION_TAGS[partition]}}}:*"
     found: dict[int, Names] = {}
     for store in wallet.primaries().values():
         cursor = b"0"
         while True:
-            reply: Any = await store.call("SCAN", cursor, "MATCH", tag, "COUNT", limits.AUDIT_SCAN)
+            reply: Any = await store.call("SCAN", cursor, "MATCH", keys.all_of(partition), "COUNT", limits.AUDIT_SCAN)
             cursor = reply[0]
             sort(reply[1], found)
             if cursor == b"0":

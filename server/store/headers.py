@@ -32,7 +32,7 @@ def names(header: dict[str, str], word: str) -> tuple[str, ...]:
     found = tuple(part for part in header[word].split() if part != "-")
     for each in found:
         if not _NAME.match(each):
-            raise ValueError(f"{each!r} is not a valid name for {word}")
+            raise ValueError(f"{each!r} is no name for {word}")
     return found
 
 
@@ -50,7 +50,7 @@ def all_differ(name: str, *lists: tuple[str, ...]) -> None:
     """Raises ValueError if one of these lists has a name twice."""
     for found in lists:
         if len(set(found)) < len(found):
-            raise ValueError(f"{name}.lua: a name appears twice in its header")
+            raise ValueError(f"{name}.lua: a name stands twice in its header")
 
 
 def locals_of(named: dict[str, str]) -> str:

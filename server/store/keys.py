@@ -95,6 +95,11 @@ def found(key: bytes) -> Found | None:
     return Found(partition, kind, whose)
 
 
+def all_of(partition: int) -> str:
+    """The pattern of all keys of a partition."""
+    return f"{{{PARTITION_TAGS[partition]}}}:*"
+
+
 WALLETS, CREDITS, RECEIPTS = "w", "s", "k"  # the kinds of keys that the audit looks for
 
 
