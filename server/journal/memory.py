@@ -72,7 +72,7 @@ class Memory:
             self.heads.known.clear()  # they are checked, and not believed
         return wrong + await asyncio.to_thread(self.heads.count)
 
-    async def end(self) -> list[Wrong]:
+    async def verify_slice(self) -> list[Wrong]:
         """Verify a slice again. Raises SQLAlchemyError."""
         now_ms = self._clock.now_ms()
         passed_s = 0.0 if self._passed_ms is None else max(0, now_ms - self._passed_ms) / 1000

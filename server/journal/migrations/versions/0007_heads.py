@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005_heads"
-down_revision = "0004"
+revision = "0007_heads"
+down_revision = "0006_store"
 branch_labels = None
 depends_on = None
 
