@@ -74,13 +74,14 @@ def _chain(
         .order_by(entries.c.epoch, entries.c.n)
         .limit(most)
     )
-    for row in connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)):
-        follows = row.n == n + 1 if row.epoch == epoch else row.n == 0
-        digest = chain(last, partition, row, row.body.encode())
-        if not follows or digest != row.hash:
-            what = "the hash does not follow" if follows else f"follows {epoch}-{n}"
-            return [Wrong(partition, f"{row.epoch}-{row.n}", what)], Head(epoch, n, last)
-        epoch, n, last = row.epoch, row.n, digest
+    with connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)) as rows:
+        for row in rows:
+            follows = row.n == n + 1 if row.epoch == epoch else row.n == 0
+            digest = chain(last, partition, row, row.body.encode())
+            if not follows or digest != row.hash:
+                what = "the hash does not follow" if follows else f"follows {epoch}-{n}"
+                return [Wrong(partition, f"{row.epoch}-{row.n}", what)], Head(epoch, n, last)
+            epoch, n, last = row.epoch, row.n, digest
     return [], Head(epoch, n, last)
 
 
