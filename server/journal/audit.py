@@ -16,6 +16,7 @@ from server.journal.books import LogEntry
 from server.journal.compare import SCRIPTS, StoreSide, differences, is_behind
 from server.journal.database import reading
 from server.journal.findings import Report, Wrong, latest
+from server.journal.ordered import verify_orders
 from server.journal.sums import Sums, total_of, with_waiting
 from server.journal.verify import START, Head, Verified, verify, window
 from server.store.client import Store
@@ -78,6 +79,7 @@ class Audit:
             for partition in sorted(behind & self._behind)
         ]
         self._behind = behind
+        wrong += await asyncio.to_thread(self._orders)
         frozen = await asyncio.to_thread(findings.frozen, self._engine)
         total = total_of(sums.values())
         report = Report(
@@ -118,6 +120,7 @@ class Audit:
             if stored[0] != last:
                 raise StillMoving(f"partition {partition}: the store's last entry is {stored[0]}, not {last}")
             found = journaled.verified.wrong + differences(partition, sums, expected, stored)
+            found += [wrong for wrong in await asyncio.to_thread(self._orders) if wrong.partition == partition]
             if found or partition not in self._last_wallet:
                 return found
 
@@ -127,6 +130,10 @@ class Audit:
             if not found.wrong and found.head is not None:
                 self._heads[partition] = found.head
             return _Journaled(found, [] if found.head is None else self._next_window(connection, partition))
+
+    def _orders(self) -> list[Wrong]:
+        with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
+            return verify_orders(connection)
 
     def _next_window(self, connection: Connection, partition: int) -> list[tuple[str, int]]:
         """The wallets to compare in this run. Their number is bounded; all wallets have their turn."""

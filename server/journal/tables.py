@@ -1,6 +1,19 @@
 """The journal's tables. The migrations make the schema; a test checks that both agree."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    inspect,
+    text,
+)
 
 metadata = MetaData()
 
@@ -116,3 +129,9 @@ topups = Table(
     Column("balance", BigInteger),  # after this top-up, once it is posted
     Index("topups_by_state", "state", "at_ms"),
 )
+
+
+def missing(connection: Connection) -> list[str]:
+    """The tables that the database does not have."""
+    there = set(inspect(connection).get_table_names())
+    return [name for name in metadata.tables if name not in there]

@@ -1,30 +1,18 @@
 """The audit's journal side: verifies the SQL rows of a partition against themselves, in one transaction."""
 
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, case, exists, func, select
+from sqlalchemy.exc import DBAPIError
 
 from server import limits
 from server.entries import KINDS
-from server.journal.books import FIRST_HASH, chain
 from server.journal.findings import Wrong
+from server.journal.rederive import START, Head, rederive
 from server.journal.sums import Sums, add_kind, held_by
-from server.journal.tables import entries, positions, postings, watermarks
-
-
-class Head(Struct, frozen=True):
-    """How far a partition's chain is verified: its last entry, and the hash there."""
-
-    epoch: int
-    n: int
-    hash: str
-
-    def __str__(self) -> str:
-        return f"{self.epoch}-{self.n}"
-
-
-START = Head(0, 0, FIRST_HASH)
+from server.journal.tables import entries, missing, positions, postings, watermarks
 
 
 class Verified(Struct, frozen=True):
@@ -36,40 +24,65 @@ class Verified(Struct, frozen=True):
 
 
 def verify(connection: Connection, partition: int, start: Head = START) -> Verified:
-    """Verify the rows after `start`, and everything that is derived from all rows. Raises SQLAlchemyError."""
+    """Derive the rows after `start` again, and check what all rows must have in common. Raises SQLAlchemyError."""
+    try:
+        return _verify(connection, partition, start)
+    except DBAPIError:
+        connection.rollback()
+        if not (tables := missing(connection)):
+            raise
+        return Verified([Wrong(partition, table, "the table is missing") for table in tables], Sums(), None)
+
+
+def _verify(connection: Connection, partition: int, start: Head) -> Verified:
     row = connection.execute(select(watermarks).where(watermarks.c.partition == partition)).one_or_none()
-    if row is None:
-        return Verified([], Sums(), None)
-    mark = Head(row.epoch, row.n, row.hash)
-    wrong = _chain(connection, partition, start, mark) + _unbalanced(connection, partition)
+    mark = START if row is None else Head(row.epoch, row.n, row.hash)
+    wrong, head = rederive(connection, partition, start)
+    if not wrong and head != mark:
+        wrong.append(Wrong(partition, str(head), f"the watermark is {mark}, not at this last entry"))
+    wrong += _gaps(connection, partition, mark) + _unbalanced(connection, partition)
     sums = _sums(connection, partition)
-    wrong += _drifted(connection, partition)
+    wrong += _misplaced(connection, partition)
     sums.held = _held(connection, partition)
     expected, formula = held_by(sums)
     if expected != sums.held:
         wrong.append(Wrong(partition, "coins", f"{formula} is not held {sums.held}"))
-    return Verified(wrong, sums, mark)
+    return Verified(wrong, sums, None if row is None else mark)
 
 
-def _chain(connection: Connection, partition: int, start: Head, mark: Head) -> list[Wrong]:
-    """Recompute the hashes from where the last run verified them."""
-    epoch, n, last = start.epoch, start.n, start.hash
+def _gaps(connection: Connection, partition: int, mark: Head) -> list[Wrong]:
+    """Find epochs whose entries are not numbered from 0 without a gap, and a last entry that is not the watermark's."""
+    count, first, last = func.count(), func.min(entries.c.n), func.max(entries.c.n)
+    query = select(entries.c.epoch, count, first, last).where(entries.c.partition == partition)
+    wrong = []
+    for epoch, found, low, high in connection.execute(query.group_by(entries.c.epoch).order_by(entries.c.epoch)):
+        if (low, high) != (0, found - 1):
+            n = _first_gap(connection, partition, epoch)
+            wrong.append(Wrong(partition, f"{epoch}-{n}", f"{found} entries of epoch {epoch} go from {low} to {high}"))
+    if (end := _last(connection, partition)) != mark:
+        wrong.append(
+            Wrong(partition, str(end), f"the watermark is {mark}, not at this last entry or with another hash")
+        )
+    return wrong
+
+
+def _last(connection: Connection, partition: int) -> Head:
+    query = select(entries.c.epoch, entries.c.n, entries.c.hash).where(entries.c.partition == partition)
+    row = connection.execute(query.order_by(entries.c.epoch.desc(), entries.c.n.desc()).limit(1)).one_or_none()
+    return START if row is None else Head(*row)
+
+
+def _first_gap(connection: Connection, partition: int, epoch: int) -> int:
+    """The first number that an epoch does not have."""
+    before = entries.alias()
+    of = and_(before.c.partition == entries.c.partition, before.c.epoch == epoch, before.c.n == entries.c.n - 1)
     query = (
-        select(entries)
-        .where(entries.c.partition == partition)
-        .where(or_(entries.c.epoch > epoch, and_(entries.c.epoch == epoch, entries.c.n > n)))
-        .order_by(entries.c.epoch, entries.c.n)
+        select(entries.c.n)
+        .where(entries.c.partition == partition, entries.c.epoch == epoch, entries.c.n > 0)
+        .where(~exists().where(of))
     )
-    for row in connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)):
-        follows = row.n == n + 1 if row.epoch == epoch else row.n == 0
-        digest = chain(last, partition, row, row.body.encode())
-        if not follows or digest != row.hash:
-            what = "the hash does not follow" if follows else f"follows {epoch}-{n}"
-            return [Wrong(partition, f"{row.epoch}-{row.n}", what)]
-        epoch, n, last = row.epoch, row.n, digest
-    if Head(epoch, n, last) != mark:
-        return [Wrong(partition, str(mark), f"the watermark is not the last entry {epoch}-{n}")]
-    return []
+    found = connection.execute(query.order_by(entries.c.n).limit(1)).scalar()
+    return 0 if found is None else int(found) - 1
 
 
 def _unbalanced(connection: Connection, partition: int) -> list[Wrong]:
@@ -109,25 +122,51 @@ def _viewers_of(partition: int) -> Any:
     return and_(positions.c.partition == partition, positions.c.account.like("viewer:%"))
 
 
-def _drifted(connection: Connection, partition: int) -> list[Wrong]:
-    """Find wallets whose position is not the sum of their postings."""
-    posted = (
-        select(postings.c.account, func.sum(postings.c.amount).label("total"))
-        .where(postings.c.partition == partition)
-        .group_by(postings.c.account)
-        .subquery()
-    )
-    total = func.coalesce(posted.c.total, 0)
+def _misplaced(connection: Connection, partition: int) -> list[Wrong]:
+    """Find positions that do not follow from the postings, or for creators from the entries that credit them."""
+    query = select(positions.c.account, positions.c.balance).where(positions.c.partition == partition)
+    held = _by_account(connection, query)
+    posted, earned = _posted(connection, partition), _earned(connection, partition)
+    found = (_about_position(account, held, posted, earned) for account in sorted({*held, *posted, *earned}))
+    return list(islice((Wrong(partition, *wrong) for wrong in found if wrong), limits.AUDIT_WRONG_MAX))
+
+
+def _about_position(
+    account: str, held: dict[str, int], posted: dict[str, int], earned: dict[str, int]
+) -> tuple[str, str] | None:
+    balance, total = held.get(account), posted.get(account, 0)
+    if account.startswith("house:"):
+        return None if balance is None else (account, "has a position")
+    if balance is None:
+        return account, f"has no position, but its postings sum to {total}"
+    if balance != total:
+        return account, f"has a position of {balance}, but its postings sum to {total}"
+    if account.startswith("creator:") and balance != earned.get(account, 0):
+        return account, f"has a position of {balance}, but its gifts brought {earned.get(account, 0)}"
+    return None
+
+
+def _posted(connection: Connection, partition: int) -> dict[str, int]:
+    """Each account's sum of postings as its position counts it: a creator's without what was taken back."""
+    amount = postings.c.amount
+    counted = case((and_(postings.c.account.like("creator:%"), amount < 0), 0), else_=amount)
+    query = select(postings.c.account, func.sum(counted)).where(postings.c.partition == partition)
+    return _by_account(connection, query.group_by(postings.c.account))
+
+
+def _earned(connection: Connection, partition: int) -> dict[str, int]:
+    """The diamonds of each creator's gifts."""
+    crediting = [kind.name for kind in KINDS.values() if kind.credits]
     query = (
-        select(positions.c.account, positions.c.balance, total)
-        .outerjoin(posted, posted.c.account == positions.c.account)
-        .where(_viewers_of(partition), total != positions.c.balance)
-        .limit(limits.AUDIT_WRONG_MAX)
+        select("creator:" + func.coalesce(entries.c.creator_id, ""), func.sum(entries.c.diamonds))
+        .where(entries.c.partition == partition, entries.c.kind.in_(crediting))
+        .group_by(entries.c.creator_id)
     )
-    return [
-        Wrong(partition, account, f"holds {balance}, its postings sum to {sum_}")
-        for account, balance, sum_ in connection.execute(query)
-    ]
+    return _by_account(connection, query)
+
+
+def _by_account(connection: Connection, query: Select[Any]) -> dict[str, int]:
+    return {row[0]: int(row[1]) for row in connection.execute(query)}
 
 
 def window(connection: Connection, partition: int, after: str) -> list[tuple[str, int]]:
@@ -135,3 +174,6 @@ def window(connection: Connection, partition: int, after: str) -> list[tuple[str
     query = select(positions).where(_viewers_of(partition), positions.c.account > f"viewer:{after}")
     rows = connection.execute(query.order_by(positions.c.account).limit(limits.AUDIT_WALLETS))
     return [(row.account[7:], row.balance) for row in rows]
+
+
+__all__ = ["START", "Head", "Verified", "verify", "window"]
