@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help run test torture check js types mutants-js bench lock clean browser
+.PHONY: help run test torture check js types mutants mutants-js bench lock clean browser
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ js: $(NODE_TOOLS)  ## the unit tests of the pages and of the client
 
 types: .venv/dev.stamp $(NODE_TOOLS)  ## write what is generated in protocol/web
 	@$(PY) -m tests.wire_types && node $(JS)/generate.mjs
+
+mutants: .venv/dev.stamp  ## small mistakes in the money path, which its tests must find: an hour
+	@$(PY) -m tests.mutants
 
 mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: two minutes
 	@node $(JS)/mutants.mjs

@@ -1,4 +1,4 @@
-"""The commands: scenarios (hammer a server and judge it), bench, curves and peers (figures), --compare (two runs)."""
+"""The commands: scenarios (load a server and judge it), bench, curves and peers (figures), --compare (two runs)."""
 
 import argparse
 import contextlib
@@ -34,57 +34,57 @@ RATES = (
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
-    made.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="draw two runs in one page")
-    made.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="of --compare: the page")
+    made.add_argument("--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="show two runs on one page")
+    made.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="--compare: the page to write")
     commands = made.add_subparsers(dest="command")
     for name, scenario in scenarios.ALL.items():
         _add_scenario(commands.add_parser(name, help=scenario.__doc__))
-    curves.add_arguments(commands.add_parser("curves", help="how cost grows, and what a million viewers need"))
-    peers.add_arguments(commands.add_parser("peers", help="what one would use instead, under the same load"))
-    bench.add_arguments(commands.add_parser("bench", help="the figures of loadtest/README.md"))
+    curves.add_arguments(
+        commands.add_parser("curves", help="how cost grows with load, and what a million viewers need")
+    )
+    peers.add_arguments(commands.add_parser("peers", help="other servers under the same load"))
+    bench.add_arguments(commands.add_parser("bench", help="the measurements of loadtest/README.md"))
     return made
 
 
 def _add_scenario(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", help="of the server; without it one is started here for the run")
+    parser.add_argument("--url", help="the server; without it, one is started here for the run")
     parser.add_argument("--service-key", default="dev-service-key")
     parser.add_argument("--viewers", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--processes", type=int, default=1, help="of the crowd")
+    parser.add_argument("--processes", type=int, default=1, help="processes that the crowd runs in")
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same load")
-    parser.add_argument("--kill-node", metavar="COMMAND", help="how a node of that server is killed")
-    parser.add_argument("--kill-store", metavar="COMMAND", help="how its wallet store is killed")
-    parser.add_argument("--folder", type=Path, help="where a server that is started here writes")
+    parser.add_argument("--kill-node", metavar="COMMAND", help="kills a node of that server")
+    parser.add_argument("--kill-store", metavar="COMMAND", help="kills its wallet store")
+    parser.add_argument("--folder", type=Path, help="where a server started here writes")
     parser.add_argument("-o", "--output", type=Path, default=Path(), help="folder for the report (default: here)")
     for name in RATES:
         kind = int if name in ("rooms", "hostile", "talkers") else float
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="instead of the scenario's own")
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="replaces the scenario's value")
 
 
 def main(argv: list[str] | None = None) -> int:
-    made = parser()
-    args = made.parse_args(argv)
+    command_line = parser()
+    args = command_line.parse_args(argv)
     measuring = {"bench": bench.run, "curves": curves.run, "peers": peers.run}
     if args.command in measuring:
         return measuring[args.command](args)
     if args.compare:
         return page.main([*map(str, args.compare), "--output", str(args.output)])
     if args.command is None:
-        made.error("say which scenario, bench, or --compare A.json B.json")
+        command_line.error("name a scenario, bench, curves or peers, or give --compare A.json B.json")
     return run(args)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when everything is as it must be, 1 when something is not, 2 when it could not begin."""
+    """Returns 0 if every check holds, 1 if one does not, 2 if the run could not start."""
     plan = plan_of(args)
     report.describe_machine()
     try:
         with _target(args) as target:
             missing = [phase.kill for phase in plan.phases if phase.kill and target.means(phase.kill) is None]
             if missing:
-                CONSOLE.print(
-                    f"{plan.scenario} kills a {missing[0]}: say how with --kill-{missing[0]}, or leave out --url"
-                )
+                CONSOLE.print(f"{plan.scenario} kills a {missing[0]}: give --kill-{missing[0]}, or leave out --url")
                 return 2
             with LiveView((0 if plan.drift else plan.ramp_s) + plan.seconds) as view:
                 found = uvloop.run(crowd.hammer(plan, target, view))
@@ -111,7 +111,7 @@ def _target(args: argparse.Namespace) -> Iterator[Target]:
 
 
 def tell(found: Result, folder: Path) -> int:
-    """Print the figures and the verdict, write both files."""
+    """Print the figures and the verdict, and write the JSON file and the page."""
     file = folder / f"{found.scenario}-{time.strftime('%H%M%S', time.gmtime(found.began_ms / 1000))}.json"
     results.write(found, file)
     rows: dict[str, object] = {

@@ -1,7 +1,7 @@
-"""What is done when: the load of one process, made from the seed before the run. Nothing in it waits for the server.
+"""The acts of one process: what its viewers do, and when. They are drawn from the seed before the run.
 
-Arrivals are open-loop: an act is due at its time whether or not the last one was answered, and its latency counts from
-then, so a slow server is not asked less (no coordinated omission).
+Arrivals are open-loop: an act is due at its time, even if the server has not answered the last one. Its latency counts
+from then, so a slow server does not get less load (no coordinated omission).
 """
 
 import itertools
@@ -13,23 +13,23 @@ from msgspec import Struct
 from loadtest.scenarios import Plan
 
 ACTS_MAX = 2_000_000
-STREAK = 8  # gifts of one streak
-THINK_LEAST = 0.2  # of the mean
+STREAK = 8  # at most so many gifts in one streak
+THINK_LEAST = 0.2  # the shortest thinking time, as a part of the mean
 
 
 class Act(Struct, frozen=True):
-    """`who` is a number that chooses among those who can: the same for the same seed, whoever that is."""
+    """One act. `who` picks a viewer among those who can do it; the same seed gives the same number."""
 
     at_s: float
     kind: str  # chat, gift, like, churn, wave
     who: int
-    what: int = 0  # which gift, or of how many viewers in a million a wave is
+    what: int = 0  # which gift; of a wave, how many viewers in a million
     count: int = 1
     streak: int = 0  # gifts of the same streak have the same number
 
 
 def make(plan: Plan, process: int, gift_share: float) -> list[Act]:
-    """This process's part of the plan, in order; of the gifts so many. Raises ValueError when it is too much."""
+    """This process's acts, in order of time. `gift_share` is its part of the gifts. Raises ValueError if too many."""
     chance = Random(f"{plan.seed} {process}")
     acts = [*_waves(plan)]
     acts += _at_rate(plan, "gift", plan.gifts_per_s * gift_share, chance)
@@ -37,12 +37,14 @@ def make(plan: Plan, process: int, gift_share: float) -> list[Act]:
         acts += _at_rate(plan, kind, per_s / plan.processes, chance)
     acts += _thinking(plan, process, chance)
     if len(acts) > ACTS_MAX:
-        raise ValueError(f"{len(acts)} acts are more than {ACTS_MAX}: a shorter run, a lower rate or more processes")
+        raise ValueError(
+            f"{len(acts)} acts are more than {ACTS_MAX}: shorten the run, lower the rates or add processes"
+        )
     return sorted(acts, key=lambda act: act.at_s)
 
 
 def _spans(plan: Plan) -> Iterator[tuple[float, float, int]]:
-    """Where each phase begins and ends."""
+    """Start, end and number of each phase."""
     whole, at = sum(phase.share for phase in plan.phases), 0.0
     for number, phase in enumerate(plan.phases):
         until = at + plan.seconds * phase.share / whole
@@ -55,12 +57,11 @@ def phase_at(plan: Plan, at_s: float) -> int:
 
 
 def starts(plan: Plan) -> list[float]:
-    """When each phase begins."""
     return [began for began, *_ in _spans(plan)]
 
 
 def _at_rate(plan: Plan, kind: str, per_s: float, chance: Random) -> Iterator[Act]:
-    """A Poisson process whose rate is that of the phase."""
+    """A Poisson process at the rate of each phase."""
     streaks = itertools.count(1)
     streak, left, giver = 0, 0, 0
     for began, until, number in _spans(plan):

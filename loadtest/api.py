@@ -1,4 +1,4 @@
-"""The few HTTP calls that a crowd needs: tokens, a room, coins."""
+"""The few HTTP calls that a crowd needs: tokens, rooms, coins."""
 
 import http.client
 import json
@@ -20,7 +20,7 @@ class ApiError(RuntimeError):
 
 
 class Api:
-    """A server's HTTP API with the service key. Blocking: call it before the crowd comes, or in a thread."""
+    """A server's HTTP API, with the service key. It blocks: call it before the crowd joins, or in a thread."""
 
     def __init__(self, url: str, service_key: str) -> None:
         self.address = Address.of(url)
@@ -30,7 +30,7 @@ class Api:
         self._called_at = time.monotonic()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON. Raises ApiError with what the server said, ConnectionError."""
+        """Returns the decoded answer. Raises ApiError (the server refused), ConnectionError."""
         if time.monotonic() - self._called_at > IDLE_S_MAX:
             self._connection.close()  # servers drop idle connections; the next call opens a new one
         self._called_at = time.monotonic()
@@ -40,7 +40,7 @@ class Api:
             response = self._connection.getresponse()
             answer = response.read()
         except (OSError, http.client.HTTPException) as error:
-            self._connection.close()  # the next call begins anew
+            self._connection.close()  # the next call opens a new one
             raise ConnectionError(f"{method} {path}: {error}") from error
         if response.status >= 400:
             raise ApiError(f"{method} {path}", response.status, answer.decode(errors="replace")[:300])
@@ -51,7 +51,7 @@ class Api:
         return str(self.call("POST", "/v1/tokens", asked | ({"room": room} if room else {}))["token"])
 
     def open_room(self, room: str) -> None:
-        """A live room of host `creator`."""
+        """Create a room of host `creator`, and start it."""
         self.call("PUT", f"/v1/rooms/{room}", {"host": {"user_id": "creator", "name": "Creator"}, "title": "Load test"})
         self.call("POST", f"/v1/rooms/{room}/start")
 

@@ -1,7 +1,7 @@
-"""An audience in a process of its own, on a core of its own: opens connections and counts what they are told.
+"""An audience in its own process, on its own core: it opens connections and counts the messages that they receive.
 
-The built-in one is Python on epoll and reads nothing but the mark `@T` + 16 hex digits (nanoseconds when it was said).
-WSFAN names a compiled program with the same arguments and the same line of figures, for which a core does more.
+The built-in audience is Python on epoll. Of a message it reads only the mark: `@T` and 16 hex digits, the time of
+sending in nanoseconds. WSFAN may name a faster, compiled program with the same arguments and the same line of figures.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from loadtest.processes import raise_file_limit
 from loadtest.wire import Address, upgrade
 
 MARKED = re.compile(rb"@T([0-9a-f]{16})")
-TAIL = 17  # a mark may be cut in two by a read
+TAIL = 17  # bytes of a mark that a read may have cut
 LATENCIES_MAX = 2_000_000
-SLOW_BYTES = 4_096  # of the kernel, for a reader that never reads
+SLOW_BYTES = 4_096  # receive buffer of a slow reader
 
 
 class Heard(Struct, frozen=True):
@@ -40,7 +40,7 @@ class Heard(Struct, frozen=True):
 
 
 class Audience:
-    """The process: `ready` when all are connected, `heard` when its time is over."""
+    """The audience's process. `wait_ready` returns when all are connected, `heard` when its time is over."""
 
     def __init__(
         self, url: str, paths: Path | str, number: int, seconds: float, *, cpu: int, folder: Path, slow: int = 0
@@ -70,17 +70,17 @@ class Audience:
         while not self._ready.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.end()
-                raise RuntimeError("the audience did not come in")
+                raise RuntimeError("the audience could not connect")
             time.sleep(0.02)
 
     def heard(self) -> Heard:
-        """Wait for its line of figures."""
+        """Wait for the end, and read its line of figures."""
         line, _ = self._process.communicate()
         found = dict(part.split("=") for part in line.split() if "=" in part)
         return msgspec.convert(found, Heard, strict=False)
 
     def end(self) -> None:
-        """Leave, if it is still there."""
+        """Kill the process if it still runs."""
         if self._process.returncode is None:
             self._process.kill()
             self._process.communicate()
@@ -88,7 +88,7 @@ class Audience:
 
 # --- the built-in audience -----------------------------------------------------------------------------------------
 class Counted:
-    """Marks seen, and their latencies."""
+    """The marks seen so far, and their latencies."""
 
     def __init__(self) -> None:
         self.messages = self.closed = 0
@@ -96,7 +96,7 @@ class Counted:
         self.waited_ns: list[int] = []
 
     def read(self, data: bytes) -> bytes:
-        """Count the marks; what may be the beginning of one is to stand before the next data."""
+        """Count the marks. Returns the beginning of a cut mark: put it before the next data."""
         now_ns = time.time_ns()
         found = MARKED.findall(data)
         if found:
@@ -118,7 +118,7 @@ class Counted:
 
 
 def _connect(address: Address, path: str, *, slow: bool) -> socket.socket:
-    """Through the handshake, blocking: what follows it is counted by whoever reads. A slow one has little room."""
+    """Connect and finish the handshake, blocking. A slow reader gets a small receive buffer."""
     opened = socket.socket()
     if slow:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BYTES)
@@ -145,7 +145,7 @@ def main() -> int:
     parser.add_argument("paths", help="one path for all, or a file with a path per line")
     parser.add_argument("number", type=int)
     parser.add_argument("seconds", type=float)
-    parser.add_argument("-slow", type=int, default=0, help="so many of them never read")
+    parser.add_argument("-slow", type=int, default=0, help="how many of them never read")
     parser.add_argument("-w", dest="ready", type=Path, required=True)
     args = parser.parse_args()
     raise_file_limit()

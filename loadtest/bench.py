@@ -1,4 +1,4 @@
-"""The figures, by hand, on a server that is started for them: fan-out, gifts, memory, joins. Writes nothing."""
+"""The benchmarks: fan-out, gifts, memory, joins, on a server started for each. They print figures and write no file."""
 
 import argparse
 import os
@@ -29,19 +29,21 @@ SETTLE_S = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="*", default=list(_BENCHES), help=f"of {', '.join(_BENCHES)}; all without it")
+    parser.add_argument(
+        "what", nargs="*", default=list(_BENCHES), help=f"one or more of {', '.join(_BENCHES)}; default: all"
+    )
     rates, ways = [30.0, 60.0, 200.0, 1000.0], list(naive.WAYS)
     parser.add_argument("--viewers", type=int, default=1000, help="fanout, slow, floods, quiet: sockets in the room")
     parser.add_argument("--events-per-s", type=float, nargs="+", default=rates, help="fanout: chat messages per second")
-    parser.add_argument("--beside", nargs="*", choices=ways, default=ways, help="fanout: the plain ways to measure too")
+    parser.add_argument("--beside", nargs="*", choices=ways, default=ways, help="fanout: plain servers to compare with")
     parser.add_argument("--flooders", type=int, default=8, help="floods: sockets of each kind")
     parser.add_argument("--hall", type=int, default=9000, help="hall: sockets in the room")
-    parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=10, help="length of each measurement")
     parser.add_argument("--connections", type=int, default=5000, help="memory: idle sockets")
-    parser.add_argument("--joins", type=int, default=5000, help="joins, storm: how many")
-    parser.add_argument("--givers", type=int, default=50, help="gifts: sockets that give")
-    parser.add_argument("--gifts", type=int, default=200_000, help="drain: how many")
-    parser.add_argument("--folder", type=Path, help="where the server writes: its disk is measured too")
+    parser.add_argument("--joins", type=int, default=5000, help="joins, storm: number of people")
+    parser.add_argument("--givers", type=int, default=50, help="gifts: sockets that send gifts")
+    parser.add_argument("--gifts", type=int, default=200_000, help="drain: number of gifts")
+    parser.add_argument("--folder", type=Path, help="where the server writes; its disk is part of the measurement")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 # --- gifts ---------------------------------------------------------------------------------------------------------
 def _gifts(args: argparse.Namespace) -> None:
-    """The whole way: sockets that give as fast as their oks come, each in a room of its own."""
+    """Gifts over websockets: each socket has its own room, and always some gifts in flight."""
     pin(os.getpid(), OTHER_CPU)
     with Served(args.folder) as served:
         api = Api(served.url, SERVICE_KEY)
@@ -74,8 +76,8 @@ def _gifts(args: argparse.Namespace) -> None:
 
 # --- memory ----------------------------------------------------------------------------------------------
 def _memory(args: argparse.Namespace) -> None:
-    """Resident memory of the node: idle, and what each further idle viewer adds."""
-    some = min(1000, args.connections)  # what every node needs once is in these
+    """Resident memory of the node: idle, and what each additional idle viewer costs."""
+    some = min(1000, args.connections)  # they fill caches and load code, which a node pays for once
     with Served(args.folder) as served, tempfile.TemporaryDirectory() as folder:
         Api(served.url, SERVICE_KEY).open_room(ROOM)
         served.spread(NODE_CPU, OTHER_CPU)
@@ -83,7 +85,7 @@ def _memory(args: argparse.Namespace) -> None:
         idle = rss_kib(served.node)
         paths = Path(folder) / "paths"
         held, audiences = [], []
-        for first, count in ((0, some), (some, args.connections)):  # the first warm caches and code paths up
+        for first, count in ((0, some), (some, args.connections)):
             paths.write_text("\n".join(socket_path(ROOM, f"viewer-{first + n}") for n in range(count)))
             audience = Audience(served.url, paths, count, 3600, cpu=OTHER_CPU, folder=Path(folder))
             audiences.append(audience)
@@ -95,12 +97,12 @@ def _memory(args: argparse.Namespace) -> None:
         time.sleep(2 * SETTLE_S)
         after = rss_kib(served.node)
     report.table(
-        f"memory of the node: {args.connections} further idle viewers, all different people",
+        f"memory of the node: {args.connections} more idle viewers, all different people",
         {
             "idle": f"{idle / 1024:.1f} MiB RSS  (target <= 90 MB)",
             f"with {some}": f"{held[0] / 1024:.1f} MiB",
             f"with {some + args.connections}": f"{held[1] / 1024:.1f} MiB",
-            "per further idle viewer": f"{(held[1] - held[0]) / args.connections:.2f} KiB  (target <= 4)",
+            "per additional idle viewer": f"{(held[1] - held[0]) / args.connections:.2f} KiB  (target <= 4)",
             "after all have left": f"{after / 1024:.1f} MiB",
         },
     )

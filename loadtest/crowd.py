@@ -1,4 +1,4 @@
-"""A scenario on a server: processes full of viewers, what they tell each second, and the verdict on all of it."""
+"""Runs a scenario on a server: starts processes full of viewers, collects their reports each second, and judges all."""
 
 import asyncio
 import contextlib
@@ -29,21 +29,21 @@ from loadtest.verdict import Verdict, audit, audit_of
 from loadtest.watch import Watch
 from loadtest.worker import Account, Gift, Guest, Job, Line
 
-COINS = 100_000_000  # of each giver
+COINS = 100_000_000  # for each giver
 SPAWN_S = 2.0
-LATE_S = 180.0  # a process may tell its account so long after its time
+LATE_S = 180.0  # a process may deliver its account so long after the run
 LINE_BYTES_MAX = 1 << 22
 STORE_TITLE = "wallet.sock"
 
 
 class View(Protocol):
-    """Whoever shows the run while it goes on."""
+    """Shows the run while it goes on."""
 
     def update(self, second: Second, phase: str, totals: dict[str, int], wrong: list[str]) -> None: ...
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """The server, and how its parts are killed: its own child's, or by a command of whoever runs this."""
+    """The server under load, and how to kill its parts: by a signal (`served`) or by a command of the caller."""
 
     url: str
     service_key: str
@@ -62,7 +62,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 class Cast(Struct, frozen=True, kw_only=True):
-    """Who takes part, by process."""
+    """Who takes part in the run, and the gifts they may send."""
 
     rooms: list[str]
     guests: list[Guest]
@@ -72,7 +72,7 @@ class Cast(Struct, frozen=True, kw_only=True):
 
 
 def prepare(plan: Plan, api: Api) -> Cast:
-    """Rooms, tokens and coins, through the public API."""
+    """Create rooms, tokens and coins through the public API."""
     name, chance = f"load-{secrets.token_hex(4)}", Random(plan.seed)
     gifts = [Gift(g["id"], g["coins"], g["streakable"]) for g in api.call("GET", "/v1/gifts")]
     rooms = [f"{name}-{number}" for number in range(plan.rooms)]
@@ -117,13 +117,13 @@ class Run:
         self._watch = Watch(target.served) if target.served is not None else None
 
     async def run(self, cast: Cast) -> list[Account]:
-        """Raises RuntimeError when a process did not do its part."""
+        """Returns the account of each process. Raises RuntimeError if one failed."""
         with tempfile.TemporaryDirectory(prefix="liveroom-crowd-") as name:
             folder, start_ms = Path(name), int((time.time() + SPAWN_S) * 1000)
             jobs = [self._job(cast, number, start_ms) for number in range(self.plan.processes)]
-            told = await asyncio.gather(*(self._process(job, folder) for job in jobs))
+            accounts = await asyncio.gather(*(self._process(job, folder) for job in jobs))
         await asyncio.gather(*self._killing)
-        return list(told)
+        return list(accounts)
 
     def _job(self, cast: Cast, process: int, start_ms: int) -> Job:
         def own(guests: list[Guest]) -> list[Guest]:
@@ -142,27 +142,27 @@ class Run:
         )
 
     async def _process(self, job: Job, folder: Path) -> Account:
-        given, account = folder / f"job-{job.process}", folder / f"account-{job.process}"
-        given.write_bytes(msgspec.msgpack.encode(job))
-        command = [sys.executable, "-m", "loadtest.worker", str(given), str(account)]
+        job_file, account_file = folder / f"job-{job.process}", folder / f"account-{job.process}"
+        job_file.write_bytes(msgspec.msgpack.encode(job))
+        command = [sys.executable, "-m", "loadtest.worker", str(job_file), str(account_file)]
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdout=pipe, limit=LINE_BYTES_MAX, cwd=report.ROOT)
         try:
             async with asyncio.timeout(SPAWN_S + self.plan.ramp_s + self.plan.seconds + LATE_S):
                 assert process.stdout is not None
                 async for text in process.stdout:
-                    await self._hear(msgspec.json.decode(text, type=Line))
+                    await self._take(msgspec.json.decode(text, type=Line))
                 await process.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
         if process.returncode != 0:
-            raise RuntimeError(f"process {job.process} of the crowd ended with {process.returncode}")
-        return msgspec.msgpack.decode(account.read_bytes(), type=Account)
+            raise RuntimeError(f"process {job.process} of the crowd exited with status {process.returncode}")
+        return msgspec.msgpack.decode(account_file.read_bytes(), type=Account)
 
-    async def _hear(self, line: Line) -> None:
-        """A line of one process; a second is told when all have told theirs."""
+    async def _take(self, line: Line) -> None:
+        """Add a line of one process. The second is complete when every process has sent its line."""
         self._last[line.process] = line
         self.wrong += line.wrong
         lines = self._lines.setdefault(line.second, [])
@@ -199,7 +199,7 @@ class Run:
             if phase.name == name and phase.kill is not None and name not in self._killed:
                 self._killed.add(name)
                 kill = self.target.means(phase.kill)
-                assert kill is not None, "the command has looked for it"
+                assert kill is not None, "__main__.run checks this before the start"
                 self._killing.add(asyncio.create_task(asyncio.to_thread(kill)))
 
     def result(self, checks: list[Check], began_ms: int, cpu_s: float) -> Result:
@@ -219,27 +219,27 @@ class Run:
 
 
 def judge(plan: Plan, cast: Cast, accounts: list[Account], api: Api, served: Served | None) -> list[Check]:
-    """Every question of the verdict."""
+    """Make every check."""
     verdict = Verdict(accounts)
     checks = [verdict.order(), verdict.losses(), verdict.sums(), verdict.shown()]
     checks += _asked("journal", lambda: verdict.journal(api, cast.givers, COINS))
     checks += _asked("rooms' sums", lambda: [verdict.rooms_say(api, cast.rooms)])
     checks += [audit_of(served)] if served is not None else _asked("the server's audit", lambda: [audit(api)])
     if plan.gifts_per_s and plan.viewers and not verdict.acked:
-        checks.append(Check("gifts", "none was acknowledged", ["there were to be gifts, and none was acknowledged"]))
+        checks.append(Check("gifts", "none was acknowledged", ["the plan has gifts, but none was acknowledged"]))
     return checks
 
 
 def _asked(name: str, ask: Callable[[], list[Check]]) -> list[Check]:
-    """A server that does not say is no reason to lose what was measured; it is wrong all the same."""
+    """A server that does not answer fails its check, but the measurements are kept."""
     try:
         return ask()
     except (ApiError, ConnectionError) as error:
-        return [Check(name, "the server does not say", [str(error)])]
+        return [Check(name, "the server does not answer", [str(error)])]
 
 
 async def hammer(plan: Plan, target: Target, view: View) -> Result:
-    """Prepare, run, judge. Raises RuntimeError, OSError where the server does not let it begin."""
+    """Prepare, run, judge. Raises RuntimeError, OSError if the run cannot start."""
     raise_file_limit()
     api, began_ms = Api(target.url, target.service_key), time.time_ns() // 1_000_000
     try:
@@ -247,7 +247,7 @@ async def hammer(plan: Plan, target: Target, view: View) -> Result:
         run = Run(plan, target, view)
         accounts = await run.run(cast)
         checks = await asyncio.to_thread(judge, plan, cast, accounts, api, target.served)
-        with contextlib.suppress(ApiError, ConnectionError):  # the verdict has said so
+        with contextlib.suppress(ApiError, ConnectionError):  # the verdict reports a server that is gone
             for room in cast.rooms:
                 await asyncio.to_thread(api.end_room, room)
     finally:

@@ -1,4 +1,4 @@
-"""How cost grows with viewers, events, rooms, nodes and primaries, and the line that says what a million needs."""
+"""How cost grows with viewers, events, rooms, nodes and primaries, and a model of what a million viewers need."""
 
 import argparse
 import json
@@ -32,12 +32,12 @@ NODES_VIEWERS, NODES_CHATS_PER_S = 1000, 100.0
 PRIMARIES = (1, 3)
 SETTLE_S = 1.0
 MILLION = 1_000_000
-SLOWEST_PER_S = 4.0  # flushes of a room whose tick is at its longest: 250 ms
-CORE_SHARE = 0.7  # of a core that a node is given to do: the rest is for what comes at once
+SLOWEST_PER_S = 4.0  # flushes per second of a room at its longest tick: 250 ms
+CORE_SHARE = 0.7  # part of a core that a node uses; the rest is for bursts
 
 
 class Point(Struct, frozen=True, kw_only=True):
-    """One measurement: `x` of its curve, and what it cost."""
+    """One measurement: its place `x` on the curve, and the cost there."""
 
     curve: str
     x: float
@@ -57,10 +57,10 @@ class Model(Struct, frozen=True):
     idle: float
     per_write_us: float
     per_event_us: float
-    error: float  # root of the mean square of what the line misses, in cores
+    error: float  # root mean square error of the fit, in cores
 
     def million(self, events_per_s: float) -> tuple[float, int]:
-        """Cores for a million viewers in rooms flushed four times a second, and nodes of one core each."""
+        """Cores and one-core nodes for a million viewers, in rooms that flush four times a second."""
         writing = MILLION * SLOWEST_PER_S * self.per_write_us / 1e6
         each = CORE_SHARE - self.idle - events_per_s * self.per_event_us / 1e6
         nodes = writing / max(0.01, each)
@@ -71,12 +71,12 @@ def run(args: argparse.Namespace) -> int:
     report.describe_machine()
     points: list[Point] = []
     wanted = set(args.only or _CURVES)
-    for name, measured in _CURVES.items():
+    for name, measure in _CURVES.items():
         if name in wanted:
-            points += _shown(measured(args))
+            points += _print_points(measure(args))
     found: dict[str, Any] = {"machine": report.machine(), "points": msgspec.to_builtins(points)}
     if {"viewers", "events"} <= wanted:
-        found["model"] = msgspec.to_builtins(_tell(fit([p for p in points if p.curve in ("viewers", "events")])))
+        found["model"] = msgspec.to_builtins(_print_model(fit([p for p in points if p.curve in ("viewers", "events")])))
     args.output.mkdir(parents=True, exist_ok=True)
     (args.output / "curves.json").write_text(json.dumps(found, indent=1))
     draw(points, args.output / "curves.svg")
@@ -85,23 +85,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", nargs="+", choices=list(_CURVES), help="these curves alone")
-    parser.add_argument("--seconds", type=float, default=5, help="of each point")
+    parser.add_argument("--only", nargs="+", choices=list(_CURVES), help="measure only these curves")
+    parser.add_argument("--seconds", type=float, default=5, help="length of each measurement")
     parser.add_argument("--folder", type=Path, help="where the server writes")
     parser.add_argument("-o", "--output", type=Path, default=Path(), help="folder for curves.json and curves.svg")
 
 
-def _shown(points: list[Point]) -> list[Point]:
+def _print_points(points: list[Point]) -> list[Point]:
     for point in points:
         latency = f"p50 {point.p50_ms:7.1f}  p99 {point.p99_ms:7.1f} ms"
-        writes = f"{point.writes_per_s:8.0f} writes/s" if point.writes_per_s else ""  # else nobody counted them
+        writes = f"{point.writes_per_s:8.0f} writes/s" if point.writes_per_s else ""  # only rooms count them
         rates = f"{point.delivered_per_s:10.0f} delivered/s  {writes:17}"
         cost = f"{point.us_each:7.2f} us  {point.cores:5.2f} cores"
         report.CONSOLE.print(f"{point.curve:10} {point.x:7g}  {cost} {rates}  {latency}")
     return points
 
 
-# --- one room, by an audience ----------------------------------------------------------------------------------------
+# --- one room, heard by an audience ----------------------------------------------------------------------------------
 def _room(args: argparse.Namespace, curve: str, x: float, viewers: int, per_s: float) -> Point:
     pin(os.getpid(), OTHER_CPU)
     with delivery.liveroom(args.folder) as program, tempfile.TemporaryDirectory() as folder:
@@ -136,15 +136,15 @@ def by_events(args: argparse.Namespace) -> list[Point]:
     return [_room(args, "events", per_s, EVENTS_VIEWERS, per_s) for per_s in EVENTS_PER_S]
 
 
-# --- many rooms and nodes, by a crowd --------------------------------------------------------------------------------
+# --- many rooms and nodes, heard by a crowd --------------------------------------------------------------------------
 class _Quiet:
-    """Who only waits for the end."""
+    """A view that shows nothing."""
 
     def update(self, second: Second, phase: str, totals: dict[str, int], wrong: list[str]) -> None: ...
 
 
 def _crowd(args: argparse.Namespace, curve: str, x: int, plan: Plan, workers: int = 1) -> Point:
-    """Raises RuntimeError when the verdict is not that all is well: then the figures say nothing."""
+    """Raises RuntimeError if a check fails, because the figures then mean nothing."""
     with Served(args.folder, workers) as served:
         target = Target(url=served.url, service_key=SERVICE_KEY, served=served)
         found = uvloop.run(crowd.hammer(plan, target, _Quiet()))
@@ -169,7 +169,7 @@ def _crowd(args: argparse.Namespace, curve: str, x: int, plan: Plan, workers: in
 
 
 def by_rooms(args: argparse.Namespace) -> list[Point]:
-    """The same people and the same chats a second, in more and more rooms."""
+    """The same viewers and chats per second, in more and more rooms."""
     whole = Plan(scenario="rooms", viewers=ROOMS_VIEWERS, seconds=args.seconds + 2, chats_per_s=ROOMS_CHATS_PER_S)
     return [_crowd(args, "rooms", rooms, msgspec.structs.replace(whole, rooms=rooms)) for rooms in ROOMS]
 
@@ -181,13 +181,13 @@ def by_nodes(args: argparse.Namespace) -> list[Point]:
 
 # --- gifts -----------------------------------------------------------------------------------------------------------
 def by_primaries(args: argparse.Namespace) -> list[Point]:
-    """Gifts through `Wallet.spend`: one store, and a cluster of three primaries that share its core."""
+    """Gifts through `Wallet.spend`: on one store, and on a cluster of three primaries that share its core."""
     points = []
     for number in PRIMARIES:
         more = ["--primaries", str(number)] if number > 1 else ["--alone"]
         command = [sys.executable, "-m", "server.bench", "spend", "--json", "--seconds", str(args.seconds), *more]
-        said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
-        found = next(each for each in json.loads(said).values() if isinstance(each, dict))
+        output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
+        found = next(each for each in json.loads(output).values() if isinstance(each, dict))
         points.append(
             Point(
                 curve="primaries",
@@ -211,10 +211,10 @@ _CURVES = {
 }
 
 
-# --- the line --------------------------------------------------------------------------------------------------------
+# --- the model -------------------------------------------------------------------------------------------------------
 def fit(points: list[Point]) -> Model:
-    """Least squares over the points; a part that would cost less than nothing is not seen among the others: 0."""
-    import numpy as np  # noqa: PLC0415  # of the load test's own group, and slow to import
+    """Fit the model by least squares. A part whose cost would be negative is set to 0, and the rest is fitted again."""
+    import numpy as np  # noqa: PLC0415  # only in the load test's group, and slow to import
 
     rows = np.array([[1.0, point.writes_per_s / 1e6, point.events_per_s / 1e6] for point in points])
     cores = np.array([point.cores for point in points])
@@ -230,17 +230,17 @@ def fit(points: list[Point]) -> Model:
     return Model(idle, per_write, per_event, round(error, 4))
 
 
-def _tell(model: Model) -> Model:
+def _print_model(model: Model) -> Model:
     line = f"{model.idle} + {model.per_write_us} us x writes/s + {model.per_event_us} us x events/s"
     cores, nodes = model.million(EVENTS_PER_S[3])
-    report.CONSOLE.print(f"model     cores of a node = {line}  (misses {model.error} cores)")
-    said = f"a million viewers, {EVENTS_PER_S[3]:g} events/s, {SLOWEST_PER_S:g} flushes a second"
-    report.CONSOLE.print(f"          {said}: {cores:.0f} cores, {nodes} nodes with {CORE_SHARE:.0%} of a core in use")
+    report.CONSOLE.print(f"model     cores of a node = {line}  (error {model.error} cores)")
+    title = f"a million viewers, {EVENTS_PER_S[3]:g} events/s, {SLOWEST_PER_S:g} flushes a second"
+    report.CONSOLE.print(f"          {title}: {cores:.0f} cores, {nodes} nodes with {CORE_SHARE:.0%} of a core in use")
     return model
 
 
 def draw(points: list[Point], path: Path) -> None:
-    """A panel for each curve: cost per delivery or gift, and the 99th percentile."""
+    """Draw a panel for each curve: cost per delivery or gift, and the 99th percentile."""
     import matplotlib as mpl  # noqa: PLC0415
 
     mpl.use("svg")

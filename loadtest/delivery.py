@@ -1,4 +1,4 @@
-"""Delivery's figures: what a delivered message costs, beside two plain ways; a full hall; readers that do not read."""
+"""Delivery benchmarks: CPU per delivered message beside two plain servers, a full hall, slow readers, a quiet room."""
 
 import argparse
 import asyncio
@@ -24,13 +24,13 @@ from protocol.client import Answered, Frame, RoomClient
 
 LIVEROOM, ROOM = "liveroom", "bench"
 SETTLE_S = 1.0
-ANSWERS_S = 2.0  # the audience stays a little longer
-TARGETS = {  # by events per second: us per delivered message, ms of the 99th percentile
+ANSWERS_S = 2.0  # to wait for the last replies; the audience stays a little longer
+TARGETS = {  # by events per second: us per delivered message, p99 in ms
     30: (10.0, None),
     200: (2.0, 100),
     1000: (0.5, 120),
 }
-TIMES_TARGET = 5  # better than the plain ways, at this rate
+TIMES_TARGET = 5  # times less CPU than the plain servers, at TIMES_RATE
 TIMES_RATE = 200
 HALL_P99_MS, HALL_LAG_MS = 400, 20
 SLOW_MORE = 1.1
@@ -51,7 +51,7 @@ Say = Callable[[RoomClient], Frame]
 
 
 class Program(Struct, frozen=True):
-    """A server to be measured: `node` is the process whose CPU counts."""
+    """A server to measure. `node` is the pid of the process whose CPU counts."""
 
     name: str
     url: str
@@ -61,7 +61,7 @@ class Program(Struct, frozen=True):
 
 
 class Figures(Struct, frozen=True):
-    """What one measurement found."""
+    """The result of one measurement."""
 
     name: str
     audience: str
@@ -70,7 +70,7 @@ class Figures(Struct, frozen=True):
     used_s: float  # CPU of the node
     took_s: float
     rss_kib: int
-    lag_ms: float  # the bound under which 99 of 100 samples of the loop's lag are
+    lag_ms: float  # 99 of 100 samples of the loop's lag are at most this
 
     @property
     def each_us(self) -> float:
@@ -88,7 +88,7 @@ class Figures(Struct, frozen=True):
 
 # --- the measurements ----------------------------------------------------------------------------------------------
 def fanout(args: argparse.Namespace) -> None:
-    """What a delivered message costs at each rate, ours and in the plain ways."""
+    """CPU per delivered message at each rate, for our node and for the plain servers."""
     for per_s in args.events_per_s:
         ours = measure(liveroom(args.folder), args.viewers, per_s, args.seconds)
         plain = [measure(_naive(way), args.viewers, per_s, args.seconds) for way in args.beside]
@@ -96,26 +96,26 @@ def fanout(args: argparse.Namespace) -> None:
         rows: dict[str, object] = {
             "audience": ours.audience,
             "liveroom": f"{ours.each_us:.2f} us CPU per delivered{_target(each_us, 'us')}",
-            "- said to received": ours.waited + _target(p99_ms, "ms p99"),
+            "- sent to received": ours.waited + _target(p99_ms, "ms p99"),
             "- delivered": f"{ours.arrived}, {ours.heard.closed} closed, loop lag p99 <= {ours.lag_ms:g} ms",
         }
         aim = f"  (target >= {TIMES_TARGET})" if per_s == TIMES_RATE else ""
         for number, each in enumerate(plain, 1):
             rows[f"{number}: {each.name}"] = f"{each.each_us:.2f} us, {each.each_us / ours.each_us:.1f} times{aim}"
-            rows[f"{number}: said to received"] = each.waited
+            rows[f"{number}: sent to received"] = each.waited
             rows[f"{number}: delivered"] = each.arrived
         report.table(f"fan-out: {args.viewers} viewers, {per_s:g} events/s, {args.seconds:g} s", rows)
 
 
 def hall(args: argparse.Namespace) -> None:
-    """Very many viewers in one room of one node."""
+    """A great many viewers in one room of one node."""
     found = measure(liveroom(args.folder), args.hall, 100, args.seconds)
     report.table(
         f"a full hall: {args.hall} viewers, 100 events/s, {args.seconds:g} s",
         {
             "audience": found.audience,
             "node CPU per delivered": f"{found.each_us:.2f} us",
-            "said to received": f"{found.waited}  (target <= {HALL_P99_MS} ms p99)",
+            "sent to received": f"{found.waited}  (target <= {HALL_P99_MS} ms p99)",
             "loop lag": f"p99 <= {found.lag_ms:g} ms  (target <= {HALL_LAG_MS})",
             "delivered": f"{found.arrived}, {found.heard.closed} closed",
         },
@@ -123,10 +123,10 @@ def hall(args: argparse.Namespace) -> None:
 
 
 def slow(args: argparse.Namespace) -> None:
-    """A tenth of the viewers never reads: what the others and the node's memory notice."""
+    """A tenth of the viewers never reads: how this affects the others, and the node's memory."""
     few = args.viewers // 10
     pairs = []
-    for _ in range(SLOW_PAIRS):  # in turn: a minute of this machine differs from the next by more than what is sought
+    for _ in range(SLOW_PAIRS):  # alternate: the machine varies more from minute to minute than the effect we look for
         without = measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds)
         pairs.append((without, measure(liveroom(args.folder), args.viewers, TIMES_RATE, args.seconds, slow=few)))
     pairs.sort(key=lambda pair: pair[1].heard.p99_ms / max(0.001, pair[0].heard.p99_ms))
@@ -135,20 +135,20 @@ def slow(args: argparse.Namespace) -> None:
     aim = f"(target <= {SLOW_MORE:g} times)"
     report.table(
         f"slow readers: {few} of {args.viewers} viewers never read, {TIMES_RATE} events/s, {args.seconds:g} s, "
-        f"the middle one of {SLOW_PAIRS} pairs",
+        f"median of {SLOW_PAIRS} pairs",
         {
             "audience": with_.audience,
-            "the others wait without them": without.waited,
-            "the others wait with them": f"{with_.waited}: p99 {more:.2f} times  {aim}",
+            "the others wait, no slow readers": without.waited,
+            "the others wait, with slow readers": f"{with_.waited}: p99 {more:.2f} times  {aim}",
             "delivered to the others": with_.arrived,
-            "memory of the node without them": f"{without.rss_kib / 1024:.1f} MiB",
-            "memory of the node with them": f"{with_.rss_kib / 1024:.1f} MiB: {held:.2f} times  {aim}",
+            "memory of the node, no slow readers": f"{without.rss_kib / 1024:.1f} MiB",
+            "memory of the node, with slow readers": f"{with_.rss_kib / 1024:.1f} MiB: {held:.2f} times  {aim}",
         },
     )
 
 
 def quiet(args: argparse.Namespace) -> None:
-    """Now and then a gift, from its sending to the last viewer: paid, on disk, shown."""
+    """A gift now and then, timed from sending until the last viewer has it: paid, on disk, shown."""
     found = measure(liveroom(args.folder), args.viewers, QUIET_PER_S, args.seconds, say=_rose)
     report.table(
         f"a quiet room: {args.viewers} viewers, {QUIET_PER_S:g} gifts/s, {args.seconds:g} s",
@@ -167,7 +167,7 @@ def _target(value: float | None, unit: str) -> str:
 # --- measuring -----------------------------------------------------------------------------------------------------
 @contextlib.contextmanager
 def liveroom(folder: Path | None) -> Iterator[Program]:
-    """Ours, with a room: the node on a core of its own, stores and journal on the other."""
+    """Our server with a room. The node has one core, stores and journal the other."""
     with Served(folder) as served:
         api = Api(served.url, SERVICE_KEY)
         api.open_room(ROOM)
@@ -194,7 +194,7 @@ def measure(
     say: Say = _chat,
     beside: Callable[[Program], AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Figures:
-    """One bot says (or gives) so much a second to so many viewers, of whom some never read, `beside` something."""
+    """A bot sends `per_s` messages or gifts to the viewers, `slow` of whom never read; `beside` runs meanwhile."""
     pin(os.getpid(), OTHER_CPU)
     with started as program, tempfile.TemporaryDirectory() as folder:
         stays_s = seconds + 3 * SETTLE_S
@@ -206,16 +206,16 @@ def measure(
         lags_before = _lags(program)
         began, used_s = time.monotonic(), cpu_s(program.node)
         with beside(program):
-            said = uvloop.run(publish(program, per_s, seconds, say))
+            sent = uvloop.run(publish(program, per_s, seconds, say))
             held = rss_kib(program.node)
         lags_after = _lags(program)
-        heard = audience.heard()  # an overloaded server delivers to the end: its CPU counts as long as it does
+        heard = audience.heard()  # an overloaded server still delivers: its CPU counts to the end
         used_s = cpu_s(program.node) - used_s
         took_s = time.monotonic() - began
         return Figures(
             name=program.name,
             audience=audience.name,
-            expected=said * (viewers - slow),
+            expected=sent * (viewers - slow),
             heard=heard,
             used_s=used_s,
             took_s=took_s,
@@ -225,21 +225,21 @@ def measure(
 
 
 async def publish(program: Program, per_s: float, seconds: float, say: Say = _chat) -> int:
-    """How many a bot has said (or given) and was not refused; all have their ok unless the server is far behind."""
+    """Send, then wait up to ANSWERS_S for the replies. Returns how many commands were not refused."""
     bot, news = RoomClient(lambda: time.time_ns() // 1_000_000), asyncio.Event()
     refused = 0
 
     def hear(frame: str | bytes) -> None:
         nonlocal refused
-        refused += sum(isinstance(told, Answered) and not told.ok for told in bot.receive(frame))
+        refused += sum(isinstance(each, Answered) and not each.ok for each in bot.receive(frame))
         news.set()
 
     socket = await Socket.connect(Address.of(program.url), program.bot_path, hear)
-    began, said = time.perf_counter(), 0
+    began, sent = time.perf_counter(), 0
     while (passed := time.perf_counter() - began) < seconds:
-        while said < passed * per_s:
+        while sent < passed * per_s:
             socket.send(say(bot))
-            said += 1
+            sent += 1
         await asyncio.sleep(min(0.01, 1 / per_s))
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ANSWERS_S):
@@ -247,7 +247,7 @@ async def publish(program: Program, per_s: float, seconds: float, say: Say = _ch
                 news.clear()
                 await news.wait()
     socket.abort()
-    return said - refused
+    return sent - refused
 
 
 def _lags(program: Program) -> dict[float, float]:

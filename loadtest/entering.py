@@ -1,4 +1,4 @@
-"""Joins, by themselves and as a storm: many come, or come back at once after their node has died."""
+"""Join benchmarks: many people join, or all come back at once after their node was killed."""
 
 import argparse
 import asyncio
@@ -21,13 +21,13 @@ from protocol.client import Frame
 
 ROOM = "bench"
 AT_A_TIME = 100
-STORM_AT_A_TIME = 2_000  # what a listening socket holds
-STORM_EVENTS = 500  # said before the node dies; everybody has missed another part of them
+STORM_AT_A_TIME = 2_000  # as many as a listening socket queues
+STORM_EVENTS = 500  # sent before the node is killed; each person has missed a different part of them
 WAIT_S = 60.0
 
 
-class _Told(Struct):
-    """All that a newcomer looks at."""
+class _Message(Struct):
+    """The fields of a message that a visitor reads."""
 
     type: str
     resumed: bool = False
@@ -36,14 +36,14 @@ class _Told(Struct):
     replayed: bool = False
 
 
-_TOLD = msgspec.json.Decoder(list[_Told])
+_DECODER = msgspec.json.Decoder(list[_Message])
 
 
 class Visitor:
-    """Comes in and stays; `welcome` is what it was told first, `replayed` how many missed events came after it."""
+    """Joins and stays. `welcome` is its first message, `replayed` the number of missed events that followed."""
 
     def __init__(self) -> None:
-        self.welcome: asyncio.Future[_Told] = asyncio.get_running_loop().create_future()
+        self.welcome: asyncio.Future[_Message] = asyncio.get_running_loop().create_future()
         self.replayed = 0
         self._socket: Socket
 
@@ -56,14 +56,14 @@ class Visitor:
         self._socket.abort()
 
     def _hear(self, frame: Frame) -> None:
-        for told in _TOLD.decode(frame):
-            if told.type == "welcome":
-                self.welcome.set_result(told)
-            self.replayed += told.replayed
+        for message in _DECODER.decode(frame):
+            if message.type == "welcome":
+                self.welcome.set_result(message)
+            self.replayed += message.replayed
 
 
 async def come_all(address: Address, paths: list[str], at_a_time: int) -> list[Visitor]:
-    """Everybody, so many at a time, until each has its welcome."""
+    """Let everybody join, `at_a_time` at once, and wait until each has its welcome."""
     door, visitors = asyncio.Semaphore(at_a_time), list[Visitor]()
 
     async def enter(path: str) -> None:
@@ -76,7 +76,7 @@ async def come_all(address: Address, paths: list[str], at_a_time: int) -> list[V
 
 
 def joins(args: argparse.Namespace) -> None:
-    """People who come and stay, 100 at a time, until the welcome has come."""
+    """People join and stay, 100 at a time. A join ends with the welcome."""
     pin(os.getpid(), OTHER_CPU)
     with Served(args.folder) as served:
         api = Api(served.url, SERVICE_KEY)
@@ -97,7 +97,7 @@ def joins(args: argparse.Namespace) -> None:
 
 # --- a storm -------------------------------------------------------------------------------------------------------
 def storm(args: argparse.Namespace) -> None:
-    """The node is killed; everybody comes back at once, each from another place in what was said."""
+    """Kill the node. Everybody comes back at once, each from a different place in the history."""
     pin(os.getpid(), OTHER_CPU)
     with Served(args.folder) as served:
         api = Api(served.url, SERVICE_KEY)
@@ -119,7 +119,7 @@ def storm(args: argparse.Namespace) -> None:
         {
             "all are back after": f"{took_s:.1f} s, {args.joins / took_s:.0f} per s",
             "resumed": f"{resumed} of {args.joins}",
-            "missed events told again": f"{replayed}, at least {missed} were missed",
+            "missed events replayed": f"{replayed}, at least {missed} were missed",
             "reads of the history": f"{reads}  (target 1 per room and node)",
             "node CPU per return": f"{used_s / args.joins * 1e6:.0f} us",
         },
@@ -127,14 +127,14 @@ def storm(args: argparse.Namespace) -> None:
 
 
 async def _talk(address: Address) -> tuple[str, int, int]:
-    """Say what will have been missed: the room's epoch, and its seq before and after."""
+    """Send the messages that will be missed. Returns the room's epoch, and its seq before and after."""
     early, oks, newest = Visitor(), asyncio.Semaphore(0), 0
 
     def hear(frame: Frame) -> None:
         nonlocal newest
-        for told in _TOLD.decode(frame):
-            newest = max(newest, told.seq)
-            if told.type == "ok":
+        for message in _DECODER.decode(frame):
+            newest = max(newest, message.seq)
+            if message.type == "ok":
                 oks.release()
 
     await early.come(address, socket_path(ROOM, "early", "bot"))
@@ -142,7 +142,7 @@ async def _talk(address: Address) -> tuple[str, int, int]:
     speaker = await Socket.connect(address, socket_path(ROOM, "speaker", "bot"), hear)
     async with asyncio.timeout(WAIT_S):
         for n in range(STORM_EVENTS):
-            speaker.send(f'{{"type":"chat.send","ref":"{n}","text":"said before the storm, number {n}"}}')
+            speaker.send(f'{{"type":"chat.send","ref":"{n}","text":"sent before the storm, number {n}"}}')
             await oks.acquire()
         while newest < welcome.seq + STORM_EVENTS:
             await asyncio.sleep(0.01)
@@ -152,12 +152,12 @@ async def _talk(address: Address) -> tuple[str, int, int]:
 
 
 def _history_reads(room_store: str) -> int:
-    """How often the room store was asked for a room's history (INFO commandstats)."""
+    """How often the room store has read a room's history (XRANGE in INFO commandstats)."""
     reader = hiredis.Reader()
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as asked:
-        asked.connect(room_store)
-        asked.sendall(b"INFO commandstats\r\n")
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as store:
+        store.connect(room_store)
+        store.sendall(b"INFO commandstats\r\n")
         while (answer := reader.gets()) is False:
-            reader.feed(asked.recv(65536))
+            reader.feed(store.recv(65536))
     counted = [line for line in answer.decode().splitlines() if line.startswith("cmdstat_xrange:")]
     return sum(int(line.partition("calls=")[2].partition(",")[0]) for line in counted)

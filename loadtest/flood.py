@@ -1,4 +1,4 @@
-"""Gifts as fast as their oks come, over many sockets, and what they cost the node."""
+"""Gifts over many sockets, each sent as soon as an earlier one has its ok, and the CPU that they cost."""
 
 import asyncio
 import time
@@ -12,12 +12,12 @@ from loadtest.wire import Address, Socket
 from protocol.client import Frame
 from protocol.ids import uuid7
 
-IN_FLIGHT = 16  # gifts of one socket that wait for their ok
+IN_FLIGHT = 16  # gifts per socket that await their ok
 WARM_UP_S = 1.0
 
 
 class _Head(msgspec.Struct):
-    """All that the flood looks at in a message."""
+    """The fields of a message that the flood reads."""
 
     type: str
     ref: str | None = None
@@ -25,7 +25,7 @@ class _Head(msgspec.Struct):
 
 
 class Giver:
-    """One socket that always has some gifts on their way."""
+    """One socket that always has IN_FLIGHT gifts on their way."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -77,7 +77,7 @@ class Giver:
 
 
 async def flood(served: Served, givers: int, seconds: float) -> dict[str, object]:
-    """Rows for the report."""
+    """Measure for `seconds`, and return the rows of the report."""
     address = Api(served.url, SERVICE_KEY).address
     people = [Giver(number) for number in range(givers)]
     for giver in people:

@@ -1,6 +1,6 @@
-"""Sockets that flood the node with what is no command: what the viewers beside them notice, and how each flood ends.
+"""Sockets that flood the node with junk: how this affects the viewers, and how each flood ends.
 
-Run as a program it is the flooders, in a process of their own: `python -m loadtest.floods HOST PORT PATHS SOCKETS`.
+The flooders run in their own process: `python -m loadtest.floods HOST PORT PATHS SOCKETS`.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from loadtest.processes import OTHER_CPU, pin, socket_path
 from loadtest.wire import CLOSE, NO_MASK, PING, PONG, TEXT, Address, upgrade
 
 CONTINUATION, FINAL, DEFLATED = 0x0, 0x80, 0x40
-BYTES_PER_S = 2_000_000  # of each socket, while the server takes them
+BYTES_PER_S = 2_000_000  # that each socket sends, while the server reads them
 CHUNK_BYTES = 64 * 1024
-PAUSE_S = 1.0  # before one that was hung up on comes back: half of it at least, one and a half times at most
+PAUSE_S = 1.0  # mean pause before a flooder comes back: at least half of it, at most one and a half times
 WAIT_S = 20.0
 MESSAGE_BYTES = 16 * 1024
 EVENTS_PER_S = 60.0
@@ -39,7 +39,7 @@ EXTENSION = b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_ta
 
 
 class Kind(Struct, frozen=True):
-    """A frame that is sent again and again, and what begins it."""
+    """A frame to send again and again; `before` is sent once, first."""
 
     frame: bytes
     before: bytes = b""
@@ -69,7 +69,7 @@ KINDS = {
 
 # --- the measurement -----------------------------------------------------------------------------------------------
 def floods(args: argparse.Namespace) -> None:
-    """Some sockets of each kind: what the viewers and the node's memory notice, and how they were ended."""
+    """Some flooders of each kind: how they affect the viewers and the node's memory, and how the server ends them."""
     ends: dict[str, Counter[str]] = {name: Counter() for name in KINDS}
 
     @contextlib.contextmanager
@@ -84,14 +84,14 @@ def floods(args: argparse.Namespace) -> None:
         beside = flooders if flooded else contextlib.nullcontext
         return measure(liveroom(args.folder), args.viewers, EVENTS_PER_S, args.seconds, beside=beside)
 
-    pairs = [(one(flooded=False), one(flooded=True)) for _ in range(PAIRS)]  # in turn, as the slow readers
+    pairs = [(one(flooded=False), one(flooded=True)) for _ in range(PAIRS)]  # alternate, as in delivery.slow
     pairs.sort(key=lambda pair: pair[1].heard.p99_ms / max(0.001, pair[0].heard.p99_ms))
     without, with_ = pairs[PAIRS // 2]
     more, held = with_.heard.p99_ms / max(0.001, without.heard.p99_ms), with_.rss_kib / without.rss_kib
     rows: dict[str, object] = {
         "audience": with_.audience,
-        "the viewers wait without them": f"{without.waited}, loop lag p99 <= {without.lag_ms:g} ms",
-        "the viewers wait with them": f"{with_.waited}, loop lag p99 <= {with_.lag_ms:g} ms",
+        "the viewers wait, no flooders": f"{without.waited}, loop lag p99 <= {without.lag_ms:g} ms",
+        "the viewers wait, with flooders": f"{with_.waited}, loop lag p99 <= {with_.lag_ms:g} ms",
         "- p99": f"{more:.2f} times  (target <= {TIMES_MORE:g} times)",
         "delivered": f"{with_.arrived}, {with_.heard.closed} closed",
         "CPU of the node": f"{without.used_s / without.took_s:.2f} and {with_.used_s / with_.took_s:.2f} cores",
@@ -101,31 +101,31 @@ def floods(args: argparse.Namespace) -> None:
     rows |= {f"ends of {name}": ", ".join(f"{end}: {n}" for end, n in ends[name].most_common()) for name in KINDS}
     report.table(
         f"floods: {args.flooders} sockets of each kind, {args.viewers} viewers, {EVENTS_PER_S:g} events/s, "
-        f"{args.seconds:g} s, the middle one of {PAIRS} pairs (the ends of all)",
+        f"{args.seconds:g} s, median of {PAIRS} pairs (ends: of all pairs)",
         rows,
     )
 
 
 def _flooders(program: Program, paths: Path, sockets: int, ends: dict[str, Counter[str]]) -> Iterator[None]:
-    """Their process, until the block ends; then how many of each kind ended how."""
+    """Run the flooders' process until the block ends, then add its counts to `ends`."""
     address = Address.of(program.url)
     command = [sys.executable, "-m", "loadtest.floods", address.host, str(address.port), str(paths), str(sockets)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     pin(process.pid, OTHER_CPU)
     assert process.stdout is not None
-    process.stdout.readline()  # it has begun: starting it would take the audience's core away
+    process.stdout.readline()  # wait until it has started, which takes CPU from the audience's core
     try:
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=WAIT_S)
-    for name, counts in msgspec.json.decode(said, type=dict[str, dict[str, int]]).items():
+        output, _ = process.communicate(timeout=WAIT_S)
+    for name, counts in msgspec.json.decode(output, type=dict[str, dict[str, int]]).items():
         ends[name].update(counts)
 
 
 # --- the flooders --------------------------------------------------------------------------------------------------
 async def one_flood(address: Address, path: str, kind: Kind) -> str:
-    """Come in, and send until the server hangs up: its close code, or what else ended it."""
+    """Join, and send until the server hangs up. Returns the close code, or the HTTP status if it refused to connect."""
     reader, writer = await asyncio.open_connection(address.host, address.port)
     sending: asyncio.Task[None] | None = None
     try:
@@ -164,12 +164,12 @@ async def _read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 async def _keep_flooding(address: Address, path: str, kind: Kind, ends: Counter[str]) -> None:
     chance = Random(path)
-    await asyncio.sleep(PAUSE_S * chance.uniform(0, 1.5))  # floods are measured here, not how many come at once
+    await asyncio.sleep(PAUSE_S * chance.uniform(0, 1.5))  # do not all join at once: the floods are measured here
     while True:
         try:
             ends[await one_flood(address, path, kind)] += 1
         except (OSError, asyncio.IncompleteReadError):
-            ends["without a word"] += 1
+            ends["no close frame"] += 1
         except asyncio.CancelledError:
             ends["by us"] += 1
             raise
@@ -177,7 +177,7 @@ async def _keep_flooding(address: Address, path: str, kind: Kind, ends: Counter[
 
 
 async def _run(address: Address, paths: list[str], sockets: int) -> dict[str, Counter[str]]:
-    """So many of each kind, until SIGTERM."""
+    """Run `sockets` flooders of each kind until SIGTERM."""
     stopping = asyncio.Event()
     os.write(sys.stdout.fileno(), b"begun\n")
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)

@@ -1,7 +1,7 @@
-"""Frames as a crowd hears them: each decoded once for all its sockets, and one account of what each room told.
+"""The frames that a crowd receives: each is decoded once for all sockets, and logged once for its room.
 
-A room's frames are the same bytes for everybody, so a process with thousands of viewers decodes each of them once and
-then only compares bytes. Arrivals are counted in steps of 2**17 ns (0.13 ms) and become latencies once a second.
+A room's frames are the same bytes for everybody. So a process with thousands of viewers decodes each frame once, and
+then only compares bytes. Arrivals are counted in steps of 2**17 ns (0.13 ms), and become latencies once a second.
 """
 
 import time
@@ -17,19 +17,19 @@ from protocol import boards, chat, gifts, likes, rooms, viewers
 from protocol.client import Frame
 from protocol.wire import Codec, Delivery, Event
 
-MARK = "@T"  # and 16 hex digits: when it was said, in nanoseconds
+MARK = "@T"  # followed by 16 hex digits: the time of sending in nanoseconds
 STEP_BITS = 17
-MARKS_MAX = 20  # of one frame: more would say the same
-EVENTS_MAX = 2_000_000  # of one room and epoch, that a process remembers: some 200 MB
+MARKS_MAX = 20  # latencies taken from one frame: more would add nothing
+EVENTS_MAX = 2_000_000  # that a process remembers of one room and epoch: some 200 MB
 KEPT, DROPPABLE, LATEST = 0, 1, 2
 PRIVATE = frozenset(("welcome", "ok", "refused", "notice", "wallet.changed", "heartbeat"))
 _CLASSES = {Delivery.KEPT: KEPT, Delivery.DROPPABLE: DROPPABLE, Delivery.LATEST: LATEST}
-EVENT_MODULES = (boards, chat, gifts, likes, rooms, viewers)  # importing them makes their events known
+EVENT_MODULES = (boards, chat, gifts, likes, rooms, viewers)  # importing them registers their events
 CLASS_OF: dict[str, int] = {str(each.__struct_config__.tag): _CLASSES[each.delivery] for each in Event.__subclasses__()}
 
 
 class Item(Struct, frozen=True):
-    """What a crowd looks at in a message, of whatever type."""
+    """The fields of a message, of any type, that a crowd reads."""
 
     type: str
     seq: int = 0
@@ -58,7 +58,7 @@ _DECODE: dict[Codec, Callable[[Frame], list[Item]]] = {
 
 
 class Heard:
-    """One frame: its items, and of its events the sums that a socket needs."""
+    """One decoded frame: its items, and the sums over its events that a viewer needs."""
 
     __slots__ = (
         "arrivals",
@@ -81,15 +81,15 @@ class Heard:
         seqs = [item.seq for item in items if item.type not in PRIVATE]
         self.first, self.last = (seqs[0], seqs[-1]) if seqs else (0, 0)
         in_a_row = bool(seqs) and seqs == list(range(self.first, self.last + 1))
-        self.plain = in_a_row and len(seqs) == len(items)  # events alone, without a gap
-        self.shared = self.plain and not items[0].replayed  # others get the same bytes
+        self.plain = in_a_row and len(seqs) == len(items)  # only events, without a gap
+        self.shared = self.plain and not items[0].replayed  # other viewers get the same bytes
         self.epoch = next((item.epoch for item in items if item.type == "welcome"), "")
         gifts = [item for item in items if item.type == "gifts.sent"]
         self.gifts, self.coins = len(gifts), sum(item.coins or 0 for item in gifts)
         live = [item for item in items if not item.replayed]
         self.said = _marks(item.text for item in live if item.type == "chat.sent")
         self.shown = _marks(item.message for item in live if item.type == "gifts.sent")
-        self.arrivals: dict[int, int] = {}  # viewers, by when it reached them
+        self.arrivals: dict[int, int] = {}  # number of viewers, by time of arrival
 
 
 def _marks(texts: Iterable[str | None]) -> list[int]:
@@ -102,15 +102,15 @@ def _marks(texts: Iterable[str | None]) -> list[int]:
 
 
 def mark(at_ns: int | None = None) -> str:
-    """For a text: when it was said."""
+    """A mark to put into a text: the time of sending."""
     return f"{MARK}{time.time_ns() if at_ns is None else at_ns:016x}"
 
 
 class Log:
-    """What a room told in one epoch, to anybody of this process: seq by seq, and each gift."""
+    """What a room sent in one epoch to any viewer of this process: each event by seq, and each gift."""
 
     def __init__(self) -> None:
-        self.prints: dict[int, int] = {}  # by seq: a print of the event's id and its class
+        self.prints: dict[int, int] = {}  # by seq: a hash of the event's id, and its class
         self.gifts: dict[str, tuple[int, int]] = {}  # by gift id: seq, coins
         self.coins_at: dict[int, int] = {}  # by seq of a gift
         self.wrong: list[str] = []
@@ -120,7 +120,7 @@ class Log:
             if item.type in PRIVATE:
                 continue
             if len(self.prints) >= EVENTS_MAX:
-                self.wrong = [f"more than {EVENTS_MAX} events: nothing can be said of the later ones"]
+                self.wrong = [f"more than {EVENTS_MAX} events: the later ones are not checked"]
                 return
             print_ = zlib.crc32(item.id.encode()) << 2 | CLASS_OF.get(item.type, KEPT)
             if self.prints.setdefault(item.seq, print_) != print_:
@@ -133,7 +133,7 @@ class Log:
 
 
 class Hall:
-    """A room as this process hears it: its frames of the last two seconds, and a log for each epoch."""
+    """A room as this process sees it: its frames of the last two seconds, and a log for each epoch."""
 
     frames_kept_max: ClassVar[int] = 4_000
 
@@ -148,7 +148,7 @@ class Hall:
         return self.logs.setdefault(epoch, Log())
 
     def hear(self, frame: Frame, epoch: str, codec: Codec, now_ns: int) -> Heard:
-        """The frame, decoded now or before. `epoch` is what the socket was welcomed with: '' before that."""
+        """Returns the frame, decoded now or before. `epoch` is from the socket's welcome, '' before it."""
         heard = self._new.get((epoch, frame)) or self._old.get((epoch, frame))
         if heard is None:
             heard = Heard(_DECODE[codec](frame))
@@ -164,7 +164,7 @@ class Hall:
         return heard
 
     def turn(self) -> None:
-        """Once a second: arrivals become latencies, and what nobody hears any more is forgotten."""
+        """Once a second: turn arrivals into latencies, and forget frames that no longer arrive."""
         for heard in (*self._old.values(), *self._new.values()):
             for step, times in heard.arrivals.items():
                 self._record(heard, (step << STEP_BITS) + (1 << (STEP_BITS - 1)), times)

@@ -1,4 +1,4 @@
-"""Connections that break every rule: each thing that may be sent has an end that it must come to."""
+"""Connections that break every rule. The server must end each attack in its own way."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ REFUSED = '"type":"refused"'
 
 
 class Guest(Struct, frozen=True):
-    """Where one of them goes."""
+    """A hostile connection: where it connects, and its token."""
 
     url: str
     room: str
@@ -23,7 +23,7 @@ class Guest(Struct, frozen=True):
 
 
 class Attack(Struct, frozen=True):
-    """What is sent, and how it must end: with a close code, a refusal, or an HTTP status."""
+    """What to send, and how the server must end it: with a close code, an HTTP status, or else a refusal."""
 
     name: str
     frames: tuple[Frame, ...] = ()
@@ -33,32 +33,32 @@ class Attack(Struct, frozen=True):
 
 
 ATTACKS = (
-    Attack("half of a JSON text", ('{"type":"chat.send","ref":"1"',), code=4502),
+    Attack("half a JSON text", ('{"type":"chat.send","ref":"1"',), code=4502),
     Attack("a number", ("12345678901234567890123456789",)),
     Attack("binary on the json protocol", (b"\x81\xa4type\xa4ping",), code=4502),
     Attack("a frame of 40 KiB", ("x" * 40_000,), code=4502),
-    Attack("ten thousand commands in a frame", ("[" + ",".join(['{"type":"ping"}'] * 900) + "]",), code=4502),
+    Attack("900 commands in a frame", ("[" + ",".join(['{"type":"ping"}'] * 900) + "]",), code=4502),
     Attack("an unknown command", ('{"type":"coins.make","ref":"1","coins":1000000}',)),
     Attack("an unknown field", ('{"type":"chat.send","ref":"1","text":"hello","as":"creator"}',)),
     Attack("minus one gift", ('{"type":"gifts.send","ref":"1","id":"no","gift":"rose","count":-1}',)),
     Attack("a flood", tuple(f'{{"type":"ping","ref":"{n}"}}' for n in range(3_000)), code=4502),
-    Attack("a token that is none", status=401, path="/v1/rooms/{room}/ws?token=a.b.c"),
-    Attack("a room that is none", status=404, path="/v1/rooms/nowhere-at-all/ws?token={token}"),
-    Attack("a since that is none", status=400, path="/v1/rooms/{room}/ws?token={token}&since=yesterday"),
+    Attack("a bad token", status=401, path="/v1/rooms/{room}/ws?token=a.b.c"),
+    Attack("an unknown room", status=404, path="/v1/rooms/nowhere-at-all/ws?token={token}"),
+    Attack("a bad since", status=400, path="/v1/rooms/{room}/ws?token={token}&since=yesterday"),
 )
 
 
 async def keep_breaking(guest: Guest, chance: Random, tell: Callable[[str | None], None]) -> None:
-    """One attack after the other, until it is cancelled; `tell` hears of each what was wrong with its end."""
+    """Attack until cancelled. After each attack calls `tell`: with what went wrong, or None."""
     while True:
         attack = chance.choice(ATTACKS)
         try:
             async with asyncio.timeout(WAIT_S):
                 came = await _try(guest, attack)
         except TimeoutError:
-            came = "no end at all"
+            came = "no answer"
         except OSError:
-            came = ""  # the server is away for a moment: nothing to judge
+            came = ""  # the server is away for a moment: there is nothing to judge
         if came in ("HTTP 503", "HTTP 429", "4001", "1006"):
             came = ""
         wanted = _wanted(attack)
@@ -81,8 +81,8 @@ async def _try(guest: Guest, attack: Attack) -> str:
     path = attack.path.format(room=guest.room, token=guest.token)
     try:
         socket = await Socket.connect(Address.of(guest.url), path, hear)
-    except NotAdmitted as no:
-        return f"HTTP {no.status}" if no.status else ""
+    except NotAdmitted as error:
+        return f"HTTP {error.status}" if error.status else ""
     try:
         await welcomed.wait()
         for frame in attack.frames:

@@ -1,4 +1,4 @@
-"""What is seen while a run goes on: in a terminal one picture that changes, elsewhere a line every few seconds."""
+"""Shows a run while it goes on: a live table in a terminal, elsewhere a line every few seconds."""
 
 from types import TracebackType
 
@@ -23,7 +23,7 @@ class LiveView:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._line_at_s = float("-inf")
-        self._told = 0  # of the violations
+        self._wrong_said = 0  # violations printed so far
 
     def __enter__(self) -> "LiveView":
         if self._live is not None:
@@ -40,15 +40,15 @@ class LiveView:
         if self._live is not None:
             self._live.update(self._picture(second, phase, totals, wrong), refresh=True)
             return
-        for sentence in wrong[self._told : SHOWN_WRONG]:
+        for sentence in wrong[self._wrong_said : SHOWN_WRONG]:
             self._say(f"WRONG {sentence}")
-        self._told = len(wrong)
+        self._wrong_said = len(wrong)
         if second.at_s - self._line_at_s >= LINE_EVERY_S:
             self._line_at_s = second.at_s
             self._say(self._line(second, phase, wrong))
 
     def _say(self, line: str) -> None:
-        self._console.print(line, markup=False)  # a name may look like markup
+        self._console.print(line, markup=False)  # a name may contain what looks like markup
 
     # --- elsewhere -----------------------------------------------------------------------------------------------
     def _line(self, second: Second, phase: str, wrong: list[str]) -> str:
@@ -78,7 +78,7 @@ class LiveView:
 
 
 def _wrong(wrong: list[str]) -> list[Text]:
-    """Above the tables: what is below a small terminal's end is not seen."""
+    """The violations, above the tables: a small terminal cuts off the bottom."""
     shown = [f"WRONG {sentence}" for sentence in wrong[:SHOWN_WRONG]]
     if len(wrong) > SHOWN_WRONG:
         shown.append(f"and {len(wrong) - SHOWN_WRONG:,} more")

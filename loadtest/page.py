@@ -1,4 +1,4 @@
-"""A run, or one beside another, as one HTML file: `python -m loadtest.page A.json [B.json] -o report.html`."""
+"""One run, or two compared, as an HTML page: `python -m loadtest.page A.json [B.json] -o report.html`."""
 
 import argparse
 import math
@@ -14,18 +14,18 @@ from loadtest import plots, results
 from loadtest.plots import Line, Mark
 from loadtest.results import Check, Result, Second
 
-NAMES = "AB"  # of the runs, as many as a page compares
-SHOWN_WRONG = 10  # of each check
+NAMES = "AB"  # the letters of the runs: a page compares at most two
+SHOWN_WRONG = 10  # violations of each check
 COLUMNS = ("p50", "p90", "p99", "p999", "max")
 HEADS = ("p50", "p90", "p99", "p99.9", "max")
 OVER_TIME = ("p50", "p99", "max")
-WORSE, BETTER = 1.1, 0.9  # of latencies: less than a tenth more or less is not worth a colour
+WORSE, BETTER = 1.1, 0.9  # ratio of latencies from which a cell is coloured
 
-Value = Callable[[Second], float | None]  # of one second, for a plot
+Value = Callable[[Second], float | None]  # a value of one second, for a plot
 
 
 def write_page(runs: list[Result], path: Path) -> None:
-    """One file that needs no other: the first run, and how the second differs from it."""
+    """Write a page that loads no other file: the first run, and how the second differs from it."""
     path.write_text(page(runs), encoding="utf-8")
 
 
@@ -51,7 +51,7 @@ def _head(title: str, runs: list[Result]) -> str:
 
 
 def _chip(n: int, runs: Sequence[Result]) -> str:
-    """A run's letter in its colour, where there are two."""
+    """A run's letter in its colour; empty if there is only one run."""
     return f'<span class="run {NAMES[n].lower()}">{NAMES[n]}</span> ' if len(runs) > 1 else ""
 
 
@@ -89,7 +89,7 @@ def _about(runs: list[Result]) -> str:
 
 
 def _table(title: str, runs: list[Result], of: Callable[[Result], Mapping[str, object]], *, ratio: bool = False) -> str:
-    """Names and their values in each run; sums say how much more the second has."""
+    """A row for each name, a column for each run; with `ratio`, also the second value over the first."""
     columns = [of(run) for run in runs]
     names = list(dict.fromkeys(name for column in columns for name in column))
     if not names:
@@ -195,7 +195,7 @@ def _rates(runs: list[Result]) -> str:
 
 
 def _rate(name: str) -> Value:
-    return lambda second: second.rates.get(name, 0)  # a second names only what happened in it
+    return lambda second: second.rates.get(name, 0)  # a second has only the rates that are not 0
 
 
 def _server(runs: list[Result]) -> str:
@@ -219,7 +219,7 @@ def _grid(figures: list[str], kind: str) -> str:
 
 
 def _lines(runs: list[Result], title: str, unit: str, of: Value) -> str:
-    """One value over time, a line for each run."""
+    """A plot of one value over time, with a line for each run."""
     lines = [Line(n, NAMES[n], _over(run, of)) for n, run in enumerate(runs)]
     return _figure(title, unit, plots.over_time(lines, _marks(runs)))
 
@@ -230,7 +230,7 @@ def _over(run: Result, of: Value) -> list[tuple[float, float]]:
 
 
 def _marks(runs: list[Result]) -> list[Mark]:
-    """Where another phase began; two runs that went through them at different times have no marks in common."""
+    """Where each phase begins; empty if the phases of two runs begin at different times."""
     of_each = []
     for run in runs:
         began: dict[str, float] = {}
@@ -242,7 +242,7 @@ def _marks(runs: list[Result]) -> list[Mark]:
 
 
 def _figure(title: str, about: str, svg: str | None) -> str:
-    """Nothing, where there was nothing to draw."""
+    """A figure; empty if there is nothing to draw."""
     if svg is None:
         return ""
     said = f'<figcaption>{escape(title)} <span class="soft">{escape(about)}</span></figcaption>'
@@ -250,16 +250,18 @@ def _figure(title: str, about: str, svg: str | None) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    asked = argparse.ArgumentParser(prog="python -m loadtest.page", description=__doc__)
-    asked.add_argument("runs", type=Path, nargs="+", metavar="RUN.json", help="a run, and another to compare with it")
-    asked.add_argument("-o", "--output", type=Path, default=Path("report.html"))
-    args = asked.parse_args(argv)
+    command_line = argparse.ArgumentParser(prog="python -m loadtest.page", description=__doc__)
+    command_line.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN.json", help="a run, and optionally one to compare with it"
+    )
+    command_line.add_argument("-o", "--output", type=Path, default=Path("report.html"))
+    args = command_line.parse_args(argv)
     if len(args.runs) > len(NAMES):
-        asked.error(f"a page compares {len(NAMES)} runs")
+        command_line.error(f"a page compares at most {len(NAMES)} runs")
     try:
         write_page([results.read(path) for path in args.runs], args.output)
     except (OSError, msgspec.MsgspecError) as error:
-        asked.error(str(error))
+        command_line.error(str(error))
     return 0
 
 

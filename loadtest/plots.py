@@ -1,4 +1,4 @@
-"""Plots as SVG to stand inside a page: lines over time, latencies by quantile; their colours are the page's own."""
+"""Plots as SVG for a page: lines over time, latencies by quantile. They take their colours from the page."""
 
 import io
 import math
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 LARGE_IN, SMALL_IN = (5.2, 2.5), (3.5, 1.7)
 FONT_PT = 9
-LETTER = 0.0125  # of a large plot's width: what a letter of a mark's name takes
+LETTER = 0.0125  # width of a letter of a mark's name, as a part of a large plot's width
 QUANTILES = (50, 90, 99, 99.9, 99.99, 99.999)
 POINTS_PER_DECADE = 24
-LEAST_MS = 0.001  # a logarithm has no place for 0, and the histograms count in microseconds
+LEAST_MS = 0.001  # a logarithmic axis has no 0, and the histograms count microseconds
 TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_200)
 TICKS = 7
 LADDER_TICKS = 10
 MINUTES_FROM_S = 120
-DOTS_UP_TO = 45  # points: then each is marked, for one alone between two gaps is no line
+DOTS_UP_TO = 45  # points: each gets a dot, because a single point between two gaps has no line
 
-# What is drawn in these colours takes the page's, light or dark: matplotlib must have a colour, the page a variable.
+# Placeholders: matplotlib needs a colour, and _inline replaces each by a variable of the page (light or dark).
 INK, SOFT, GRID, CARD = "#010a01", "#010a02", "#010a03", "#010a04"
 RUNS = ("#010a0a", "#010a0b")
 VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--grid", CARD: "--card", RUNS[0]: "--a", RUNS[1]: "--b"}
@@ -37,7 +37,7 @@ STYLES: dict[str, dict[str, Any]] = {
 
 
 class Line(Struct, frozen=True):
-    """Points of one run in the order of x; a y that is not a number is a gap."""
+    """Points of one run, in the order of x. A NaN as y is a gap."""
 
     run: int
     label: str
@@ -50,14 +50,14 @@ class Line(Struct, frozen=True):
 
 
 class Mark(Struct, frozen=True):
-    """Something began here."""
+    """The place where something began."""
 
     at_s: float
     name: str
 
 
 def over_time(lines: Sequence[Line], marks: Sequence[Mark], *, large: bool = False) -> str | None:
-    """One SVG, or None where there is nothing to draw. A large one is logarithmic and names its marks."""
+    """An SVG, or None if there is nothing to draw. A large one is logarithmic and names its marks."""
     lines = [line for line in lines if line.found]
     if not lines:
         return None
@@ -71,7 +71,7 @@ def over_time(lines: Sequence[Line], marks: Sequence[Mark], *, large: bool = Fal
 
 
 def by_quantile(lines: Sequence[Line]) -> str | None:
-    """As HdrHistogram's own plots: every nine of the quantile takes as much of the axis as the one before."""
+    """Latency by quantile, as HdrHistogram plots it: each further nine takes the same part of the axis."""
     lines = [line for line in lines if line.found]
     if not lines:
         return None
@@ -82,8 +82,8 @@ def by_quantile(lines: Sequence[Line]) -> str | None:
 
 
 def quantile_points(encoded: str) -> list[tuple[float, float]]:
-    """The places and values in ms of a histogram, up to the quantile that its count can tell."""
-    from hdrh.histogram import HdrHistogram  # noqa: PLC0415  # with matplotlib: only who draws waits for them
+    """Places and values in ms of a histogram, up to the highest quantile that its count can show."""
+    from hdrh.histogram import HdrHistogram  # noqa: PLC0415  # slow to import, and only needed here
 
     histogram = HdrHistogram.decode(encoded)
     count = histogram.get_total_count()
@@ -108,10 +108,10 @@ def _draw(
     *,
     large: bool,
 ) -> str:
-    import matplotlib as mpl  # noqa: PLC0415  # half a second, and only who wants a page waits for it
+    import matplotlib as mpl  # noqa: PLC0415  # its import takes half a second
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    look: Any = _look() | {"svg.hashsalt": repr((lines, span))}  # ids that are alike only where plots are
+    look: Any = _look() | {"svg.hashsalt": repr((lines, span))}  # equal plots get equal ids, others do not
     with mpl.rc_context(look):
         figure = Figure(figsize=LARGE_IN if large else SMALL_IN, layout="constrained")
         axes = figure.subplots()
@@ -119,7 +119,7 @@ def _draw(
             xs, ys = zip(*line.points, strict=True)
             dots = "." if len(xs) <= DOTS_UP_TO else ""
             if large:
-                ys = tuple(max(y, LEAST_MS) for y in ys)  # a gap stays one: max keeps a NaN that comes first
+                ys = tuple(max(y, LEAST_MS) for y in ys)  # a gap remains: max returns a NaN that comes first
             axes.plot(xs, ys, color=RUNS[line.run], label=line.label, marker=dots, **STYLES[line.style])
         _scale(axes, [y for line in lines for y in line.found], log=large)
         axes.set(xlim=span)
@@ -128,13 +128,15 @@ def _draw(
         if len(lines) > 1:
             figure.legend(loc="outside upper right", ncols=len(lines))
         drawn = io.StringIO()
-        nothing: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # the same input gives the same bytes
+        nothing: Any = dict.fromkeys(
+            ("Date", "Creator", "Format", "Type")
+        )  # leave them out: the same input gives the same bytes
         figure.savefig(drawn, format="svg", metadata=nothing, transparent=True)
     return _inline(drawn.getvalue())
 
 
 def _mark(axes: "Axes", marks: Sequence[Mark], span: tuple[float, float], *, named: bool) -> None:
-    """Names stand above the plot, in a second row where the first is taken."""
+    """Draw the marks. Names go above the plot, in a second row if the first is taken."""
     taken = [-math.inf, -math.inf]
     for mark in marks:
         axes.axvline(mark.at_s, color=SOFT, alpha=0.6, linewidth=0.7, linestyle=(0, (2, 2)), zorder=0)
@@ -148,7 +150,7 @@ def _mark(axes: "Axes", marks: Sequence[Mark], span: tuple[float, float], *, nam
 
 
 def _scale(axes: "Axes", values: list[float], *, log: bool) -> None:
-    """Ticks at 1, 2 and 5 of each decade, or at each decade where they are many; from 0 where it is linear."""
+    """Set the y axis: linear from 0, or logarithmic with ticks at 1, 2 and 5 of each decade (or only decades)."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator  # noqa: PLC0415
 
     if not log:
@@ -171,7 +173,7 @@ def _scale(axes: "Axes", values: list[float], *, log: bool) -> None:
 
 
 def short(value: float) -> str:
-    """A number for the side of a plot."""
+    """A number as a label of an axis."""
     for least, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
             return f"{value / unit:g}{letter}"
@@ -180,8 +182,8 @@ def short(value: float) -> str:
 
 def _look() -> dict[str, Any]:
     return {
-        "svg.fonttype": "none",  # text stays text: readable, searchable, in the page's own type
-        "text.parse_math": False,  # a $ in a name is a $
+        "svg.fonttype": "none",  # keep text as text: searchable, and in the page's font
+        "text.parse_math": False,  # show a $ in a name as it is
         "font.family": ["DejaVu Sans"],
         "font.size": FONT_PT,
         "text.color": INK,
@@ -208,7 +210,7 @@ def _look() -> dict[str, Any]:
 
 
 def _inline(svg: str) -> str:
-    """Without what only a file of its own may have: the prologue, a style of everything, ids that would repeat."""
+    """Remove what only a file of its own may have: the prologue, global styles, ids that would repeat."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
@@ -220,5 +222,5 @@ def _inline(svg: str) -> str:
 
 
 def _rounded(path: str) -> str:
-    """A tenth of a point is as fine as anybody sees, and half as long."""
+    """Round to a tenth of a point: nobody sees more, and the text is half as long."""
     return re.sub(r"\s+", " ", re.sub(r"(\d\.\d)\d+", r"\1", path))

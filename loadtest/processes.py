@@ -1,4 +1,4 @@
-"""A server started to be measured, in a folder of its own: its processes, their cores, CPU time and memory (Linux)."""
+"""Starts a server to measure, in its own folder; finds its processes, their cores, CPU time and memory (Linux)."""
 
 import contextlib
 import os
@@ -58,7 +58,7 @@ class Served:
         }
 
     def audit(self) -> tuple[int, str]:
-        """Its own command that audits everything: the status, and what it said."""
+        """Run `python -m server audit` on it. Returns the status and the output."""
         command = [sys.executable, "-m", "server", "audit"]
         done = subprocess.run(
             command, cwd=ROOT, env=self._environ, capture_output=True, text=True, timeout=120, check=False
@@ -75,7 +75,7 @@ class Served:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def until_ready(self) -> None:
-        """Wait until there is a node that takes sockets: the first, or the next after one was killed."""
+        """Wait until a node accepts sockets: the first, or the next after one was killed."""
         deadline = time.monotonic() + START_S
         while True:
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -87,16 +87,16 @@ class Served:
 
     # --- processes ---------------------------------------------------------------------------------------------
     def pids_of(self, name: str) -> list[int]:
-        """The children whose command line has this name: node, journal, wallet.sock, room.sock."""
+        """The children with this name in their command line: node, journal, wallet.sock, room.sock."""
         pid, found = self._process.pid, []
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            with contextlib.suppress(OSError):  # it ends while we look
+            with contextlib.suppress(OSError):  # it may end meanwhile
                 if name in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " "):
                     found.append(int(child))
         return found
 
     def pid_of(self, name: str) -> int:
-        """The first of them. Raises RuntimeError."""
+        """The first of them. Raises RuntimeError if there is none."""
         for pid in self.pids_of(name):
             return pid
         raise RuntimeError(f"there is no process {name}")
@@ -107,19 +107,19 @@ class Served:
 
     @property
     def room_store(self) -> str:
-        """The path of its socket: Valkey tells it as its process's title."""
+        """The path of its socket, which Valkey shows in its process title."""
         title = Path(f"/proc/{self.pid_of('room.sock')}/cmdline").read_text()
         return title.partition("unixsocket:")[2].strip("\0 ")
 
     def spread(self, node_cpu: int, other_cpu: int) -> None:
-        """The node alone on one core, everything else on another."""
+        """Pin the node to one core and everything else to another."""
         for name in ("server journal", "wallet.sock", "room.sock"):
             pin(self.pid_of(name), other_cpu)
         pin(self.node, node_cpu)
 
 
 def pin(pid: int, cpu: int) -> None:
-    """Every thread of a process to one core; a machine without that core is measured as it is."""
+    """Pin every thread of a process to one core; on a machine without that core, do nothing."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):
             os.sched_setaffinity(int(task.name), {cpu})
@@ -138,7 +138,7 @@ def rss_kib(pid: int) -> int:
 
 
 def raise_file_limit() -> None:
-    """As many sockets as the system allows."""
+    """Allow as many open sockets as the system permits."""
     import resource  # noqa: PLC0415  # not on every platform, and only the bench needs it
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -147,7 +147,7 @@ def raise_file_limit() -> None:
 
 
 def token(user: str, role: Role = "viewer") -> str:
-    """Signed here: thousands of them cost the server nothing before it is measured."""
+    """Sign a token here, so that thousands of them cost the server nothing before the measurement."""
     claims = {"sub": user, "name": user.capitalize(), "role": role, "exp": int(time.time()) + 3600}
     return jwt.encode(claims, SECRET, algorithm="HS256")
 
@@ -163,7 +163,7 @@ def free_port() -> int:
 
 
 def until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until somebody answers on a port."""
+    """Wait until the process accepts connections on a port."""
     deadline = time.monotonic() + START_S
     while True:
         if process.poll() is not None or time.monotonic() > deadline:

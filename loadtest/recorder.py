@@ -1,4 +1,4 @@
-"""Latencies by name, in HdrHistograms: one for the whole run and one for the present second."""
+"""Latencies by name, in HdrHistograms: one for the whole run and one for the current second."""
 
 from hdrh.histogram import HdrHistogram
 
@@ -13,7 +13,7 @@ def empty() -> HdrHistogram:
 
 
 def quantiles(histogram: HdrHistogram, *, whole: bool) -> Quantiles:
-    """Its figures in ms; with the histogram itself when `whole`."""
+    """Its quantiles in ms; with the histogram itself if `whole`."""
 
     def at(percentile: float) -> float:
         return round(float(histogram.get_value_at_percentile(percentile)) / 1000, 3)
@@ -30,7 +30,7 @@ def quantiles(histogram: HdrHistogram, *, whole: bool) -> Quantiles:
 
 
 class Recorder:
-    """What one process measures in one second; the parent adds them up."""
+    """The latencies of one process in one second; the parent adds them up."""
 
     def __init__(self) -> None:
         self._of = {name: empty() for name in NAMES}
@@ -39,7 +39,7 @@ class Recorder:
         self._of[name].record_value(min(max(LEAST_US, ns // 1000), MOST_US), times)
 
     def take(self) -> dict[str, str]:
-        """What was recorded since the last time, encoded."""
+        """Returns the histograms since the last call, encoded, and resets them."""
         found = {}
         for name, histogram in self._of.items():
             if histogram.get_total_count():
@@ -49,19 +49,19 @@ class Recorder:
 
 
 class Recorded:
-    """Latencies of all processes: of the run, and of a second while it is being told."""
+    """The latencies of all processes, added up."""
 
     def __init__(self) -> None:
         self.total = {name: empty() for name in NAMES}
 
-    def add(self, told: list[dict[str, str]]) -> dict[str, Quantiles]:
-        """One second of every process: its quantiles."""
+    def add(self, parts: list[dict[str, str]]) -> dict[str, Quantiles]:
+        """Add one second of every process. Returns the quantiles of that second."""
         second: dict[str, HdrHistogram] = {}
-        for each in told:
-            for name, encoded in each.items():
-                part = HdrHistogram.decode(encoded)
-                second.setdefault(name, empty()).add(part)
-                self.total[name].add(part)
+        for part in parts:
+            for name, encoded in part.items():
+                histogram = HdrHistogram.decode(encoded)
+                second.setdefault(name, empty()).add(histogram)
+                self.total[name].add(histogram)
         return {name: quantiles(histogram, whole=False) for name, histogram in second.items()}
 
     def quantiles(self) -> dict[str, Quantiles]:

@@ -1,4 +1,4 @@
-"""What is printed: the machine and the program that were measured, and latencies as quantiles."""
+"""Prints results: the machine and versions measured, tables of figures, latencies as quantiles."""
 
 import os
 import platform
@@ -34,7 +34,7 @@ class Latency:
 
 
 def machine() -> dict[str, str]:
-    """Where and what: figures without this say nothing."""
+    """The machine, the versions and the commit: figures mean nothing without them."""
     load = "/".join(f"{part:.2f}" for part in os.getloadavg())
     packages = "  ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     return {
@@ -59,7 +59,7 @@ def _cpu_name() -> str:
 
 
 def commit() -> str:
-    """The commit, with a mark when files differ from it."""
+    """The commit, marked `-dirty` if files differ from it."""
     try:
         asked = [
             "git",
@@ -78,7 +78,7 @@ def commit() -> str:
 
 
 def table(title: str, rows: dict[str, object]) -> None:
-    """Named figures, one a line."""
+    """Print named figures, one per line."""
     made = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
     made.add_column(no_wrap=True)
     made.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""What a run found, as it stands in its JSON file: the report draws it, `--compare` draws two, programs read it."""
+"""The result of a run, as stored in its JSON file. The report draws one, `--compare` two."""
 
 from pathlib import Path
 
@@ -26,19 +26,19 @@ class Usage(Struct, frozen=True):
 
 
 class Second(Struct, frozen=True, kw_only=True):
-    """One second of the run. `rates` are counts in it (received, chats, gifts, joins, ...)."""
+    """One second of the run. `rates` counts what happened in it (received, chats, gifts, joins, ...)."""
 
     at_s: float
     rates: dict[str, float]
     open: int  # sockets
     latencies: dict[str, Quantiles] = {}  # without `hdr`
-    processes: dict[str, Usage] = {}  # node, journal, wallet store, room store: where they run on this machine
+    processes: dict[str, Usage] = {}  # node, journal, wallet store, room store, if they run on this machine
     loop_lag_p99_ms: float | None = None
-    phase: str = ""  # what the run was at: the page marks where another begins
+    phase: str = ""  # the page marks where each begins
 
 
 class Check(Struct, frozen=True):
-    """One of the verdict's questions: `wrong` has the first violations as sentences."""
+    """One check of the verdict. `wrong` holds the first violations, as sentences."""
 
     name: str
     found: str  # what was compared, in numbers

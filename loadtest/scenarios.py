@@ -1,4 +1,4 @@
-"""What a crowd does: each scenario is a plan, made from a few numbers. Rates are of the whole crowd, per second."""
+"""The scenarios. Each is a plan of what a crowd does, made from a few numbers. Rates are per second, of all viewers."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -9,36 +9,36 @@ Means = Literal["node", "store"]
 
 
 class Phase(Struct, frozen=True):
-    """A part of the run, by its share of the time: how lively it is, and what happens at its beginning."""
+    """A part of the run: its share of the time, how lively it is, and what happens at its start."""
 
     name: str
     share: float
-    chats: float = 1.0  # times the plan's rate
+    chats: float = 1.0  # a factor on the plan's rate
     gifts: float = 1.0
-    wave: float = 0.0  # so many of the viewers lose their connection and come back at once
+    wave: float = 0.0  # this part of the viewers lose their connection and come back at once
     kill: Means | None = None
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Everything that a run needs; the same plan and seed make the same load."""
+    """Everything that defines a run. The same plan and seed make the same load."""
 
     scenario: str
     viewers: int
     seconds: float
     rooms: int = 1
     ramp_s: float = 5.0  # over which everybody joins
-    drift: bool = False  # the ramp is a part of the run, not before it
+    drift: bool = False  # the ramp is part of the run, not before it
     chats_per_s: float = 0.0
     gifts_per_s: float = 0.0
     likes_per_s: float = 0.0
-    givers: float = 0.2  # of the viewers
+    givers: float = 0.2  # part of the viewers
     combos: bool = True
-    tiers: bool = True  # gifts of every price, else the cheapest alone
-    churn_per_s: float = 0.0  # who leave and come again as newcomers
-    talkers: int = 0  # above 0 so many chat, each thinking in between, instead of anybody at a rate
+    tiers: bool = True  # gifts of every price, otherwise only the cheapest
+    churn_per_s: float = 0.0  # viewers who leave and return as newcomers
+    talkers: int = 0  # viewers who chat and think in between, besides chats_per_s
     think_s: float = 0.0
-    slow: float = 0.0  # of the viewers: they read nothing until the last phase is over
-    hostile: int = 0  # more connections, which break every rule
+    slow: float = 0.0  # part of the viewers: they never read after their welcome
+    hostile: int = 0  # additional connections that break every rule
     phases: tuple[Phase, ...] = (Phase("steady", 1.0),)
     seed: int = 1
     processes: int = 1
@@ -48,23 +48,23 @@ Made = Callable[[int, float], Plan]
 
 
 def chat_storm(viewers: int, seconds: float) -> Plan:
-    """Everybody in one room talks over everybody else, and a few give."""
+    """Everybody in one room chats at once, and a few send gifts."""
     return Plan(scenario="chat_storm", viewers=viewers, seconds=seconds, chats_per_s=200, gifts_per_s=2, likes_per_s=20)
 
 
 def gift_rain(viewers: int, seconds: float) -> Plan:
-    """Many give at once: streaks, every tier."""
+    """Many send gifts at once: streaks, every tier."""
     return Plan(scenario="gift_rain", viewers=viewers, seconds=seconds, chats_per_s=5, gifts_per_s=200, givers=0.5)
 
 
 def whale(viewers: int, seconds: float) -> Plan:
-    """One viewer gives as fast as one may."""
+    """One viewer sends gifts as fast as the rules allow."""
     one = 1 / max(1, viewers)
     return Plan(scenario="whale", viewers=viewers, seconds=seconds, chats_per_s=5, gifts_per_s=40, givers=one)
 
 
 def reconnect_wave(viewers: int, seconds: float) -> Plan:
-    """Half of them, then all of them, lose their connection and come back at once."""
+    """Half of the viewers, then all of them, lose their connection and come back at once."""
     phases = (
         Phase("before", 0.25),
         Phase("half of them come back", 0.25, wave=0.5),
@@ -76,17 +76,17 @@ def reconnect_wave(viewers: int, seconds: float) -> Plan:
 
 
 def slow_readers(viewers: int, seconds: float) -> Plan:
-    """A tenth reads nothing: nobody else may notice."""
+    """A tenth of the viewers never reads: nobody else may notice."""
     return Plan(scenario="slow_readers", viewers=viewers, seconds=seconds, chats_per_s=100, gifts_per_s=5, slow=0.1)
 
 
 def hostile(viewers: int, seconds: float) -> Plan:
-    """Besides the viewers, twenty who break every rule."""
+    """Beside the viewers, twenty connections that break every rule."""
     return Plan(scenario="hostile", viewers=viewers, seconds=seconds, chats_per_s=20, gifts_per_s=5, hostile=20)
 
 
 def big_room(viewers: int, seconds: float) -> Plan:
-    """All in one room that is lively, not wild."""
+    """Everybody in one lively room; people come and go."""
     return Plan(
         scenario="big_room",
         viewers=viewers,
@@ -100,7 +100,7 @@ def big_room(viewers: int, seconds: float) -> Plan:
 
 
 def many_rooms(viewers: int, seconds: float) -> Plan:
-    """Ten viewers a room."""
+    """Ten viewers in each room."""
     return Plan(
         scenario="many_rooms",
         viewers=viewers,
@@ -146,12 +146,12 @@ def _killing(scenario: str, what: Means, viewers: int, seconds: float) -> Plan:
 
 
 def node_kill(viewers: int, seconds: float) -> Plan:
-    """The node dies while gifts fly; everybody comes back to the next."""
+    """The node is killed while gifts are under way; everybody comes back to the next node."""
     return _killing("node_kill", "node", viewers, seconds)
 
 
 def store_kill(viewers: int, seconds: float) -> Plan:
-    """The wallet store dies while gifts fly, and comes back."""
+    """The wallet store is killed while gifts are under way, and restarts."""
     return _killing("store_kill", "store", viewers, seconds)
 
 

@@ -1,4 +1,4 @@
-"""The verdict: what all processes heard and paid, held against each other, the rooms, the wallets and the journal."""
+"""The verdict: compares what all processes saw and paid with each other, the rooms, the wallets and the journal."""
 
 import bisect
 import json
@@ -13,12 +13,12 @@ from loadtest.results import Check
 from loadtest.worker import Account, Heard, Paid
 
 JOURNAL_S = 60.0
-WRONG_MAX = 20  # of each check
+WRONG_MAX = 20  # violations of each check
 NOT_FOUND = 404
 
 
 class Room:
-    """What one room told in one epoch, by all processes."""
+    """What one room sent in one epoch, merged from all processes."""
 
     def __init__(self) -> None:
         self.prints: dict[int, int] = {}
@@ -27,7 +27,7 @@ class Room:
         self._sums: list[tuple[int, int]] = []
 
     def close(self) -> None:
-        """Everything is in: make the running sums."""
+        """Call it when everything is merged: it makes the running sums."""
         rows = sorted(self.gifts.values())
         self._seqs = [seq for seq, _ in rows]
         self._sums = [(0, 0)]
@@ -36,13 +36,13 @@ class Room:
             self._sums.append((gifts + 1, before + coins))
 
     def paid(self, after: int, to: int) -> tuple[int, int]:
-        """Gifts and coins of the events from `after` (not in it) up to `to`."""
+        """Gifts and coins of the events after seq `after`, up to and including `to`."""
         first, last = bisect.bisect_right(self._seqs, after), bisect.bisect_right(self._seqs, to)
         return self._sums[last][0] - self._sums[first][0], self._sums[last][1] - self._sums[first][1]
 
 
 class Verdict:
-    """All accounts together. The checks need no order among them."""
+    """Checks the accounts of all processes. The checks may run in any order."""
 
     def __init__(self, accounts: list[Account]) -> None:
         self.accounts = accounts
@@ -51,10 +51,10 @@ class Verdict:
         self.acked = {id_: gift for id_, gift in self.sent.items() if gift.acked}
         self._merging: list[str] = []
         for account in accounts:
-            for told in account.told:
-                room = self.rooms.setdefault((told.room, told.epoch), Room())
-                self._merge(f"{told.room} {told.epoch}", room.prints, told.prints)
-                self._merge(f"{told.room} {told.epoch}", room.gifts, told.gifts)
+            for log in account.told:
+                room = self.rooms.setdefault((log.room, log.epoch), Room())
+                self._merge(f"{log.room} {log.epoch}", room.prints, log.prints)
+                self._merge(f"{log.room} {log.epoch}", room.gifts, log.gifts)
         for room in self.rooms.values():
             room.close()
 
@@ -63,15 +63,15 @@ class Verdict:
             if into.setdefault(key, value) != value:
                 self._merging.append(f"{where}: {key} is {into[key]} in one process and {value} in another")
 
-    # --- what was heard ----------------------------------------------------------------------------------------
+    # --- what was seen -----------------------------------------------------------------------------------------
     def order(self) -> Check:
-        """Every socket by rising seq, and one seq is one event for all."""
+        """Every socket gets events by rising seq, and one seq is the same event for all."""
         wrong = [*self._merging, *(sentence for account in self.accounts for sentence in account.wrong)]
         events = sum(len(room.prints) for room in self.rooms.values())
         return _check("order", f"{events} events, {sum(len(a.heard) for a in self.accounts)} stretches heard", wrong)
 
     def losses(self) -> Check:
-        """What a viewer was not told was overtaken by newer counts, or told as hidden; never a gift."""
+        """An event that a viewer missed was replaced by newer counts, or reported as hidden. It is never a gift."""
         wrong, missing = [], 0
         for account in self.accounts:
             for heard in account.heard:
@@ -90,7 +90,7 @@ class Verdict:
         return _check("nothing lost", f"{missing} events were overtaken or hidden", wrong)
 
     def sums(self) -> Check:
-        """The coins that each viewer saw are those of the gifts between its first and last seq."""
+        """Each viewer saw exactly the coins of the gifts between its first and last seq."""
         wrong, sums = [], 0
         for account in self.accounts:
             for heard in account.heard:
@@ -113,7 +113,7 @@ class Verdict:
 
     # --- money -------------------------------------------------------------------------------------------------
     def shown(self) -> Check:
-        """Every acknowledged gift was shown once, in its room, with its coins; nothing else was."""
+        """Every acknowledged gift was shown once, in its room, with its coins; no other gift was."""
         wrong, seen = [], dict[str, str]()
         for (name, epoch), room in self.rooms.items():
             for id_, (seq, coins) in room.gifts.items():
@@ -132,7 +132,7 @@ class Verdict:
         return [] if (sent.room, sent.coins) == (room, coins) else [f"gift {id_} was shown otherwise than it was sent"]
 
     def journal(self, api: Api, givers: list[str], bought: int) -> list[Check]:
-        """Every acknowledged gift is in the journal once, nothing else is, and wallets hold what is left."""
+        """Every acknowledged gift is in the journal once, no other gift is, and the wallets hold what is left."""
         wrong, wallets = [], []
         gifts: dict[str, list[Paid]] = {user: [] for user in givers}
         for gift in self.sent.values():
@@ -166,15 +166,15 @@ class Verdict:
         return wrong
 
     def rooms_say(self, api: Api, names: list[str]) -> Check:
-        """A room's own sum is that of the gifts it showed."""
+        """The total that each room reports is the sum of the gifts it showed."""
         wrong, total = [], 0
         for name in names:
-            told = sum(c for (room, _), each in self.rooms.items() if room == name for _, c in each.gifts.values())
-            said = int(api.call("GET", f"/v1/rooms/{name}")["coins"])
-            total += said
-            if said != told:
-                wrong.append(f"{name} says {said} coins, {told} were shown in it")
-        return _check("rooms' sums", f"{len(names)} rooms say {total} coins", wrong)
+            shown = sum(c for (room, _), each in self.rooms.items() if room == name for _, c in each.gifts.values())
+            reported = int(api.call("GET", f"/v1/rooms/{name}")["coins"])
+            total += reported
+            if reported != shown:
+                wrong.append(f"{name} reports {reported} coins, but {shown} were shown in it")
+        return _check("rooms' sums", f"{len(names)} rooms report {total} coins", wrong)
 
 
 def _journaled(api: Api, user: str, wanted: set[str], until: float) -> list[tuple[str, int]]:
@@ -198,21 +198,21 @@ def _check(name: str, found: str, wrong: list[str]) -> Check:
 
 
 def audit(api: Api) -> Check:
-    """What the server's own newest audit says. Raises ApiError, ConnectionError."""
+    """The result of the server's newest audit. Raises ApiError, ConnectionError."""
     try:
         said = api.call("GET", "/v1/audit")
     except ApiError as error:
         if error.status != NOT_FOUND:
             raise
-        return _check("the server's audit", "none was made yet", [])
-    wrong = [] if said["ok"] else [f"the server's audit: {each}" for each in said["wrong"]] or ["it is not ok"]
+        return _check("the server's audit", "the server has made none yet", [])
+    wrong = [] if said["ok"] else [f"the server's audit: {each}" for each in said["wrong"]] or ["the audit is not ok"]
     return _check("the server's audit", f"{said['entries']} entries, {said['coins_held']} coins held", wrong)
 
 
 def audit_of(served: Served) -> Check:
-    """The server's own audit of everything, made now."""
+    """Run the server's audit of everything now."""
     code, said = served.audit()
     if code != 0:
-        return _check("the server's audit", f"ended with {code}", [said[-1000:]])
+        return _check("the server's audit", f"exited with status {code}", [said[-1000:]])
     figures = json.loads(said)
     return _check("the server's audit", f"{figures['entries']} entries, {figures['coins_held']} coins held", [])

@@ -1,4 +1,4 @@
-"""One viewer of a crowd: comes, comes back as the protocol says, sends, and keeps an account of what it was told."""
+"""One viewer of a crowd: it joins, reconnects as the protocol says, sends commands, and records what it receives."""
 
 import asyncio
 import time
@@ -24,12 +24,12 @@ class Sent(Struct):
     kind: str
     ref: str
     body: dict[str, object]
-    due_ns: int  # when it was to be sent, whether or not it could be
+    due_ns: int  # when it was due, even if it was sent later
     gift_id: str = ""
 
 
 class Counts(Struct):
-    """What all viewers of a process count together."""
+    """Counters of all viewers of a process together."""
 
     received: int = 0  # messages
     frames: int = 0
@@ -41,7 +41,7 @@ class Counts(Struct):
     gifts: int = 0
     likes: int = 0
     acked_gifts: int = 0
-    not_sent: int = 0  # whoever was to send it was away
+    not_sent: int = 0  # its sender was away
     hidden: int = 0
     replies: dict[str, int] = msgspec.field(default_factory=dict)
     closes: dict[str, int] = msgspec.field(default_factory=dict)
@@ -52,7 +52,7 @@ def count(found: dict[str, int], name: str) -> None:
 
 
 class Stretch(Struct):
-    """What one viewer heard without an interruption that it was told of: after seq `start` up to `seq`."""
+    """What one viewer received without an announced gap: the events after seq `start`, up to `seq`."""
 
     epoch: str
     start: int
@@ -60,11 +60,11 @@ class Stretch(Struct):
     coins: int = 0
     gifts: int = 0
     hidden: int = 0
-    missing: list[tuple[int, int]] = msgspec.field(default_factory=list)  # not told: from seq to seq
+    missing: list[tuple[int, int]] = msgspec.field(default_factory=list)  # first and last seq of each hole
 
 
 class Viewer:
-    """`answered` hears of each reply with its command. What must never be goes to `wrong`."""
+    """Calls `answered` with each reply and its command, and `wrong` with each violation, as a sentence."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Viewer:
             self._task = asyncio.create_task(self._stay())
 
     async def go(self) -> None:
-        """Leave for good or for a while; who comes again afterwards is a newcomer."""
+        """Leave, for good or for a while. A viewer who joins again is a newcomer."""
         self._staying = False
         if self._socket is not None:
             self._socket.close()
@@ -129,10 +129,10 @@ class Viewer:
                     return
             except OSError:
                 count(self._counts.closes, "no connection")
-            except NotAdmitted as no:
-                count(self._counts.closes, f"HTTP {no.status}")
-                if no.status not in (0, 429, 503):
-                    self._wrong(f"viewer {self.number} was not let in: {no}")
+            except NotAdmitted as error:
+                count(self._counts.closes, f"HTTP {error.status}")
+                if error.status not in (0, 429, 503):
+                    self._wrong(f"viewer {self.number} was not let in: {error}")
                     return
             wait_s, self._wait_s = self._wait_s, None
             await asyncio.sleep(self._chance.uniform(0, pause_s) if wait_s is None else wait_s)
@@ -159,12 +159,12 @@ class Viewer:
 
     @property
     def seq(self) -> tuple[str, int]:
-        """How far it has heard."""
+        """The epoch and seq that it has reached."""
         return (self._now.epoch, self._now.seq) if self._now is not None else ("", 0)
 
     # --- sending -----------------------------------------------------------------------------------------------
     def send(self, sent: Sent) -> bool:
-        """Now, or when it is back: a gift of somebody who has not left is not given up, anything else is."""
+        """Send now; a gift waits for the reconnect. Returns False if the command was given up: its sender is away."""
         if not self.open and not (self._staying and sent.gift_id):
             self._counts.not_sent += 1
             return False
@@ -182,7 +182,7 @@ class Viewer:
         text = msgspec.json.encode(message).decode() if self.codec == "json" else msgspec.msgpack.encode(message)
         self._socket.send(text)
 
-    # --- hearing -----------------------------------------------------------------------------------------------
+    # --- receiving ---------------------------------------------------------------------------------------------
     def _receive(self, frame: Frame) -> None:
         counts = self._counts
         heard = self.hall.hear(frame, self._epoch, self.codec, time.time_ns())
@@ -230,7 +230,7 @@ class Viewer:
         self._counts.joins += 1
         before = self._now
         if item.resumed and (before is None or before.epoch != item.epoch):
-            self._wrong(f"viewer {self.number} was resumed in epoch {item.epoch}, where it never was")
+            self._wrong(f"viewer {self.number} was resumed in epoch {item.epoch}, which it never joined")
         if not item.resumed or before is None:
             self._now = Stretch(item.epoch, item.seq, item.seq)
             self.stretches.append(self._now)

@@ -1,4 +1,4 @@
-"""What the server's processes use while it is measured: cores, memory, how late its loop is. On this machine only."""
+"""What the server's processes use during a run: cores, memory, lag of the event loop. Only on this machine."""
 
 import contextlib
 import re
@@ -13,7 +13,7 @@ LAG = re.compile(r'^liveroom_loop_lag_seconds_bucket{le="(\S+)"} (\S+)$', re.MUL
 
 
 class Watch:
-    """Asked once a second."""
+    """Call `look` once a second."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
@@ -22,14 +22,14 @@ class Watch:
         self._lags: dict[float, float] = {}
 
     def look(self) -> tuple[dict[str, Usage], float | None]:
-        """What each process used since the last look, and the bound under which 99 of 100 samples of lag are, in ms."""
+        """What each process used since the last call, and the p99 of the loop's lag in ms."""
         now = time.monotonic()
         passed_s, self._at = max(0.001, now - self._at), now
         found, used = {}, dict[int, float]()
         for name, title in NAMES.items():
             pids, rss = self._served.pids_of(title), 0
             for pid in pids:
-                with contextlib.suppress(OSError, StopIteration):  # it has just ended
+                with contextlib.suppress(OSError, StopIteration):  # it may just have ended
                     used[pid] = cpu_s(pid)
                     rss += rss_kib(pid)
             more_s = sum(used[pid] - self._before.get(pid, used[pid]) for pid in pids if pid in used)
@@ -47,20 +47,20 @@ class Watch:
 
 
 def counter(url: str, name: str) -> float:
-    """A counter of the node's metrics."""
+    """The value of a counter in the node's metrics."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
         found = re.search(rf"^{name} (\S+)$", answer.read().decode(), re.MULTILINE)
     return float(found[1]) if found is not None else 0.0
 
 
 def lags(url: str) -> dict[float, float]:
-    """How often the node's loop was late, by its own account: samples so far up to each bound in seconds."""
+    """The lag of the node's loop, from its metrics: number of samples so far up to each bound in seconds."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
         return {float(bound): float(count) for bound, count in LAG.findall(answer.read().decode())}
 
 
 def p99_ms(before: dict[float, float], after: dict[float, float]) -> float | None:
-    """The least bound that holds 99 of 100 samples in between."""
+    """The smallest bound that covers 99 of 100 samples between the two readings; None without samples."""
     counts = {bound: count - before.get(bound, 0.0) for bound, count in after.items()}
     most = max(counts.values(), default=0)
     if most <= 0:

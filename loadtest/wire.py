@@ -1,4 +1,4 @@
-"""A websocket client as lean as the server's side, so that a thousand fit beside it on one core: RFC 6455, asyncio."""
+"""A websocket client (RFC 6455, asyncio), lean enough that a core carries thousands of them."""
 
 import asyncio
 import base64
@@ -13,13 +13,13 @@ from msgspec import Struct
 from protocol.client import Frame
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
-NO_MASK = bytes(4)  # a mask of zeros leaves the payload as it is: only our own server hears it
+NO_MASK = bytes(4)  # zeros leave the payload as it is: safe, because only the measured server reads it
 CLOSED_WITHOUT_CODE = 1006
 SLOW_BYTES = 4_096
 
 
 class NotAdmitted(Exception):
-    """The upgrade was answered with an HTTP error."""
+    """The server answered the upgrade with an HTTP error."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(f"{status} {body.decode(errors='replace')[:200]}")
@@ -27,7 +27,7 @@ class NotAdmitted(Exception):
 
 
 class Address(Struct, frozen=True):
-    """Where a server is, from its http address."""
+    """Host and port of a server, from its URL."""
 
     host: str
     port: int
@@ -41,7 +41,7 @@ class Address(Struct, frozen=True):
 
 
 def upgrade(address: Address, path: str, subprotocol: str) -> bytes:
-    """The request that asks for a websocket; an empty subprotocol is not offered."""
+    """The HTTP request for a websocket. An empty subprotocol is left out."""
     key = base64.b64encode(os.urandom(16)).decode()
     offered = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     return (
@@ -51,7 +51,7 @@ def upgrade(address: Address, path: str, subprotocol: str) -> bytes:
 
 
 def masked(frame: Frame) -> bytes:
-    """A client's frame."""
+    """The bytes of a client's frame, masked."""
     payload = frame.encode() if isinstance(frame, str) else frame
     return _head(TEXT if isinstance(frame, str) else BINARY, len(payload)) + NO_MASK + payload
 
@@ -64,7 +64,7 @@ def _head(opcode: int, size: int) -> bytes:
 
 
 class Socket(asyncio.Protocol):
-    """One open connection: `on_frame` gets what comes, `closed` the close code."""
+    """One connection. `on_frame` gets each message, `closed` the close code."""
 
     def __init__(self, on_frame: Callable[[Frame], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -84,7 +84,7 @@ class Socket(asyncio.Protocol):
         subprotocol: str = "liveroom.v1.json",
         on_made: "Callable[[Socket], None]" = lambda _socket: None,
     ) -> "Socket":
-        """`on_made` has the socket before the first frame can come. Raises NotAdmitted, OSError."""
+        """Calls `on_made` before the first frame can arrive. Raises NotAdmitted, OSError."""
         loop = asyncio.get_running_loop()
         made = lambda: cls(on_frame)  # noqa: E731  # a factory in place reads better than a name for it
         _, made_socket = await loop.create_connection(made, address.host, address.port, ssl=address.tls or None)
@@ -97,19 +97,19 @@ class Socket(asyncio.Protocol):
         self._write(masked(frame))
 
     def close(self) -> None:
-        """Say goodbye; `closed` has the code when the server has answered."""
+        """Start the closing handshake; `closed` gets the code when the server has answered."""
         self._code = 1000
         self._write(_head(CLOSE, 2) + NO_MASK + (1000).to_bytes(2))
 
     def _write(self, data: bytes) -> None:
-        if not self._transport.is_closing():  # uvloop raises for one that is closed
+        if not self._transport.is_closing():  # uvloop raises if it is closed
             self._transport.write(data)
 
     def abort(self) -> None:
         self._transport.abort()
 
     def stop_reading(self) -> None:
-        """As somebody whose phone sleeps: the kernel takes a few KiB more, then the server must wait."""
+        """Like a sleeping phone: the kernel still takes a few KiB, then the server cannot write."""
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BYTES)
         self._transport.pause_reading()
 
@@ -146,7 +146,7 @@ class Socket(asyncio.Protocol):
         return False
 
     def _frames(self, data: bytes) -> int:
-        """Handle every whole frame; how many bytes were used. The server neither masks nor fragments."""
+        """Handle every whole frame. Returns the number of bytes used. The server neither masks nor fragments."""
         at, size = 0, len(data)
         while size - at >= 2:
             opcode, length, body = data[at] & 0x0F, data[at + 1], at + 2

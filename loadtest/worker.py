@@ -1,6 +1,6 @@
-"""One process of a crowd, on one event loop: its viewers, their acts at their times, and its account at the end.
+"""One process of a crowd, on one event loop: it runs its viewers and their acts, and writes its account at the end.
 
-`python -m loadtest.worker JOB ACCOUNT`: told in files, for they are large; a line of JSON a second goes to stdout.
+`python -m loadtest.worker JOB ACCOUNT`: both are files, because they are large. It prints a line of JSON each second.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from protocol.wire import Codec
 
 SETTLE_S = 30.0
 WRONG_MAX = 1_000
-ACTS_AT_ONCE = 200  # then the loop gets its turn
+ACTS_AT_ONCE = 200  # then other tasks of the loop get their turn
 CODECS: tuple[Codec, Codec] = ("json", "msgpack")
 
 
 class Guest(Struct, frozen=True):
-    """Somebody of the crowd."""
+    """A member of the crowd."""
 
     number: int
     user: str
@@ -43,7 +43,7 @@ class Guest(Struct, frozen=True):
 
 
 class Gift(Struct, frozen=True):
-    """What may be given."""
+    """A gift of the catalogue."""
 
     id: str
     coins: int
@@ -51,7 +51,7 @@ class Gift(Struct, frozen=True):
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """What a process is told."""
+    """What a process has to do."""
 
     plan: Plan
     process: int
@@ -64,7 +64,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Line(Struct, frozen=True, kw_only=True):
-    """What it tells each second. `counts` are since the beginning."""
+    """Its report of one second. `counts` are since the start."""
 
     process: int
     second: int
@@ -76,7 +76,7 @@ class Line(Struct, frozen=True, kw_only=True):
 
 
 class Paid(Struct, frozen=True):
-    """A gift that was sent: acknowledged, or nobody knows."""
+    """A gift that was sent. If it is not `acked`, its outcome is unknown."""
 
     id: str
     user: str
@@ -86,7 +86,7 @@ class Paid(Struct, frozen=True):
 
 
 class Heard(Struct, frozen=True):
-    """What one viewer heard in one stretch."""
+    """What one viewer received in one stretch (viewer.Stretch)."""
 
     number: int
     room: str
@@ -100,7 +100,7 @@ class Heard(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """What a room told in one epoch: a print of each event by seq, and each gift's seq and coins."""
+    """What a room sent in one epoch: a hash of each event by seq, and each gift's seq and coins (hearing.Log)."""
 
     room: str
     epoch: str
@@ -109,7 +109,7 @@ class Told(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True, kw_only=True):
-    """What a process says in the end."""
+    """What a process reports at the end."""
 
     told: list[Told]
     heard: list[Heard]
@@ -127,7 +127,7 @@ class Crowd:
         self.counts, self.recorder, self.wrong = Counts(), Recorder(), list[str]()
         self.halls = {room: Hall(room, self.recorder) for room in {guest.room for guest in job.guests}}
         self.gifts: dict[str, Paid] = {}
-        self.attacks = 0  # of hostile guests
+        self.attacks = 0  # made by hostile guests
         self.phase = "joining"
         self._chance = Random(f"{job.plan.seed} {job.process} people")
         address = Address.of(job.url)
@@ -136,7 +136,7 @@ class Crowd:
         self._givers = [v for v, guest in zip(self.viewers, job.guests, strict=True) if guest.gives and not v.slow]
         self._user = {guest.number: guest.user for guest in job.guests}
         self._away: set[asyncio.Task[None]] = set()
-        self._told_wrong = 0
+        self._reported_wrong = 0
 
     def _viewer(self, guest: Guest, address: Address) -> Viewer:
         return Viewer(
@@ -161,13 +161,13 @@ class Crowd:
         plan = self.job.plan
         todo = acts.make(plan, self.job.process, self.job.gift_share)
         await asyncio.sleep(max(0.0, self.job.start_ms / 1000 - time.time()))
-        telling = asyncio.create_task(self._tell_seconds())
+        reporting = asyncio.create_task(self._report_seconds())
         joining = asyncio.create_task(self._join())
         guests = [hostile.Guest(self.job.url, guest.room, guest.token) for guest in self.job.hostile]
         breaking = [asyncio.create_task(hostile.keep_breaking(each, self._chance, self._hostile)) for each in guests]
         if not plan.drift:
             await joining
-        gc.freeze()  # as the server does: nothing of what is there will be garbage before the end
+        gc.freeze()  # as the server does: everything here lives until the end
         await self._act(todo)
         for task in breaking:
             task.cancel()
@@ -176,9 +176,9 @@ class Crowd:
         await self._settle()
         self.phase = "leaving"
         await asyncio.gather(*(viewer.go() for viewer in self.viewers), *self._away)
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
-        self._tell(int(time.time() - self.job.start_ms / 1000) + 1)
+        reporting.cancel()
+        await asyncio.gather(reporting, return_exceptions=True)
+        self._report(int(time.time() - self.job.start_ms / 1000) + 1)
 
     async def _join(self) -> None:
         ramp_s, began = self.job.plan.ramp_s, time.perf_counter()
@@ -240,7 +240,7 @@ class Crowd:
             self.gifts[id_] = Paid(id_, self._user[giver.number], giver.hall.room, coins, False)
 
     async def _leave_for_a_while(self, viewer: Viewer) -> None:
-        """Whoever waits for a reply stays."""
+        """The viewer leaves and returns, unless it waits for a reply."""
         if viewer.unanswered or not viewer.open:
             return
         await viewer.go()
@@ -248,7 +248,7 @@ class Crowd:
         if self.phase != "leaving":
             viewer.come()
 
-    # --- what comes back ---------------------------------------------------------------------------------------
+    # --- replies -----------------------------------------------------------------------------------------------
     def _answered(self, viewer: Viewer, sent: Sent, item: Item) -> None:
         if item.type == "ok":
             self.recorder.record("command to reply", time.time_ns() - sent.due_ns)
@@ -261,7 +261,7 @@ class Crowd:
             delay_s = (item.retry_after_ms or RETRY_S * 1000) / 1000
             asyncio.get_running_loop().call_later(delay_s, viewer.send, sent)
         elif sent.gift_id:
-            del self.gifts[sent.gift_id]  # refused for good: it must not appear
+            del self.gifts[sent.gift_id]  # refused for good: it must not be shown
 
     def _hostile(self, wrong: str | None) -> None:
         self.attacks += 1
@@ -270,7 +270,7 @@ class Crowd:
 
     # --- the end -----------------------------------------------------------------------------------------------
     async def _settle(self) -> None:
-        """Until every gift has its answer and was shown, and all who read have heard what anybody here heard."""
+        """Wait until every gift is answered and shown, and all viewers who read have received the same events."""
         until = time.perf_counter() + SETTLE_S
         while time.perf_counter() < until:
             newest = {hall.room: self._newest(hall) for hall in self.halls.values()}
@@ -289,22 +289,22 @@ class Crowd:
         return all(any(paid.id in gifts for gifts in shown[paid.room]) for paid in self.gifts.values() if paid.acked)
 
     def _newest(self, hall: Hall) -> tuple[str, int]:
-        """The seq that everybody has to reach, in the epoch in which most were at last."""
+        """The epoch and seq that every viewer of the hall must reach."""
         at = [viewer.seq for viewer in self._speakers if viewer.hall is hall]
         epoch = max(at, key=lambda each: each[1])[0] if at else ""
         return epoch, max((seq for e, seq in at if e == epoch), default=0)
 
-    async def _tell_seconds(self) -> None:
+    async def _report_seconds(self) -> None:
         second = 0
         while True:
             second += 1
             await asyncio.sleep(max(0.0, self.job.start_ms / 1000 + second - time.time()))
-            self._tell(second)
+            self._report(second)
 
-    def _tell(self, second: int) -> None:
+    def _report(self, second: int) -> None:
         for hall in self.halls.values():
             hall.turn()
-        wrong, self._told_wrong = self.wrong[self._told_wrong :], len(self.wrong)
+        wrong, self._reported_wrong = self.wrong[self._reported_wrong :], len(self.wrong)
         line = Line(
             process=self.job.process,
             second=second,

@@ -17,9 +17,9 @@ from protocol.rooms import Snapshot  # noqa: E402
 
 
 def _tagged(base: type[Struct]) -> dict[str, type[Any]]:
-    """Every class below `base` that has a tag of its own, by tag. A tag used twice is a bug."""
+    """Every subclass of `base` with its own tag, by tag. A tag used twice is a bug."""
     found: dict[str, type[Any]] = {}
-    for cls in sorted(base.__subclasses__(), key=lambda each: each.__module__):  # whatever was imported first
+    for cls in sorted(base.__subclasses__(), key=lambda each: each.__module__):  # independent of the order of imports
         tag = cls.__struct_config__.tag
         if isinstance(tag, str) and tag not in ("ok", cls.__name__):
             assert tag not in found, f"the tag {tag} is used by {found[tag]} and {cls}"
@@ -34,11 +34,11 @@ MESSAGES: dict[str, type[Message]] = _tagged(Message)
 
 
 def _reasons() -> dict[str, Reason]:
-    """Every reason by its name. One that two have is a bug."""
+    """Every reason by its name. A name used twice is a bug."""
     found: dict[str, Reason] = {}
     for kind in Reason.__subclasses__():
         for reason in kind:
-            assert reason.value not in found, f"two have the reason {reason.value}"
+            assert reason.value not in found, f"the reason {reason.value} is defined twice"
             found[reason.value] = reason
     return found
 
@@ -47,13 +47,13 @@ REASONS: dict[str, Reason] = _reasons()
 
 
 def _whole_snapshot() -> type[Snapshot]:
-    """The snapshot with the parts of every feature, which stand behind its own fields in the order of their modules."""
+    """The snapshot: its own fields, then the parts of every feature in the order of their modules."""
     parts = sorted(SnapshotPart.__subclasses__(), key=lambda part: part.__module__)
     fields: list[Any] = [
         (field.name, field.type, _default_of(part, field)) for part in parts for field in msgspec.structs.fields(part)
     ]
     names = [*Snapshot.__struct_fields__, *(field[0] for field in fields)]
-    assert len(names) == len(set(names)), f"two have the same field in the snapshot: {names}"
+    assert len(names) == len(set(names)), f"a field of the snapshot is defined twice: {names}"
     whole: Any = msgspec.defstruct("Snapshot", fields, bases=(Snapshot,), frozen=True, kw_only=True)
     whole.__doc__ = Snapshot.__doc__
     return cast(type[Snapshot], whole)

@@ -25,7 +25,7 @@ from protocol.rooms import Snapshot
 from protocol.session import Heartbeat, Notice, RefreshSession, WalletChanged, Welcome, You
 from protocol.wire import Codec, Command, Event
 
-GIFT_IDS_REMEMBERED = 100_000  # distinct gifts that were counted; an older one cannot be replayed any more
+GIFT_IDS_REMEMBERED = 100_000  # distinct gifts that were counted; an older one is no longer replayed
 
 Frame: TypeAlias = str | bytes  # text for JSON, binary for msgpack, as in websocket libraries
 
@@ -70,7 +70,7 @@ class RoomClient:
         self.you: You | None = None
         self.gift_coins = 0  # coins of all gifts seen, over distinct ids
         self.gifts = 0
-        self.skipped = 0  # seqs that a live connection left out: hidden chat, counts overtaken by newer ones
+        self.skipped = 0  # seqs that a live connection left out: hidden chat, counts replaced by newer ones
         self.missed = 0  # events behind the `gap` of a welcome
         self.unknown = 0  # messages of types or shapes unknown here
         self._clock_ms = clock_ms
@@ -82,7 +82,7 @@ class RoomClient:
         self._unanswered: dict[str, Command] = {}
         self._refs = 0
 
-    # --- where we are ------------------------------------------------------------------------------------------
+    # --- position ----------------------------------------------------------------------------------------------
     @property
     def seq(self) -> int:
         """The last seq that we have seen, as an event or in the snapshot."""
@@ -93,10 +93,10 @@ class RoomClient:
         return f"since={self.epoch}:{self._seq}" if self.epoch else ""
 
     def server_now_ms(self) -> int:
-        """The server's clock, estimated from the latest message that had it."""
+        """The server's clock, estimated from the last message that contained it."""
         return self._clock_ms() + self._clock_ahead_ms
 
-    # --- what comes in -----------------------------------------------------------------------------------------
+    # --- receiving ----------------------------------------------------------------------------------------------
     def receive(self, frame: Frame) -> list[Told]:
         """The news in one frame, in order, without repeated and unknown messages. Raises msgspec.DecodeError."""
         messages = msgspec.json.decode(frame) if isinstance(frame, str) else self._decode(frame)
@@ -209,7 +209,7 @@ class RoomClient:
             del self._unanswered[ref]
         return Lost(code=code, comes_back=comes_back(code), unanswered=tuple(given_up.values()))
 
-    # --- what goes out -----------------------------------------------------------------------------------------
+    # --- sending ------------------------------------------------------------------------------------------------
     @property
     def unanswered(self) -> tuple[Command, ...]:
         """The commands that were sent and have no reply yet."""

@@ -1,4 +1,4 @@
-"""Folding for the Python client: a room and an event after it make the next room. Features register theirs (folds/)."""
+"""Folding for the Python client: applies an event to a room. Each feature registers its own folds (folds/)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -10,14 +10,14 @@ from protocol.rooms import RoomUpdated, Snapshot
 from protocol.wire import Event
 
 E = TypeVar("E", bound=Event)
-Changed = Mapping[str, Any]  # fields of the snapshot that are other ones now
+Changed = Mapping[str, Any]  # the fields of the snapshot that changed
 
 _FOLDS: dict[type[Event], list[Callable[[Snapshot, Any], Changed]]] = {}
 _BEGINS: list[Callable[[Snapshot], Changed]] = []
 
 
 def folds(*events: type[E]) -> Callable[[Callable[[Snapshot, E], Changed]], Callable[[Snapshot, E], Changed]]:
-    """Make a function say what these events change of a room. Several may fold one event, each its own fields."""
+    """Register a function that returns what these events change. Several may fold one event, each its own fields."""
 
     def register(fold_: Callable[[Snapshot, E], Changed]) -> Callable[[Snapshot, E], Changed]:
         for event in events:
@@ -28,7 +28,7 @@ def folds(*events: type[E]) -> Callable[[Callable[[Snapshot, E], Changed]], Call
 
 
 def begins(begin: Callable[[Snapshot], Changed]) -> Callable[[Snapshot], Changed]:
-    """Make a function say what is of one broadcast, as the next one begins."""
+    """Register a function that returns the fields to reset when the next broadcast begins."""
     _BEGINS.append(begin)
     return begin
 

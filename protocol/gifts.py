@@ -110,6 +110,6 @@ class OpenCombo(Struct, frozen=True, kw_only=True):
 
 
 class GiftsPart(SnapshotPart, frozen=True, kw_only=True):
-    """The streaks that a newcomer sees run."""
+    """The running streaks, for newcomers."""
 
     open_combos: tuple[OpenCombo, ...] = ()

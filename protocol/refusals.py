@@ -7,7 +7,7 @@ from typing import Any
 class Reason(StrEnum):
     """Reasons, each with a sentence for people. Names never change; new ones may be added.
 
-    A feature's own are a class below this one, in its module: `protocol.REASONS` has those of all.
+    A feature defines its own in a subclass, in its module. `protocol.REASONS` has all of them.
     """
 
     sentence: str

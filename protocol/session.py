@@ -60,7 +60,7 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
 
 
 class Cause(StrEnum):
-    """Why a balance has changed. A newer server has more of them."""
+    """Why a balance has changed. A newer server may have more causes."""
 
     GIFT = "gift"
     TOPUP = "topup"
@@ -70,7 +70,7 @@ class Cause(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "Cause":
-        """One that is not known here, as it is."""
+        """Keep an unknown cause as it is."""
         other = str.__new__(cls, value)
         other._name_ = other._value_ = str(value)
         return other

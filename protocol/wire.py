@@ -65,7 +65,7 @@ class Named(Struct, frozen=True):
 
 
 class SnapshotPart(Struct, frozen=True, kw_only=True):
-    """What a feature adds to the snapshot: its fields stand there beside the room's own. Each has a default."""
+    """The fields that a feature adds to the snapshot, beside the room's own. Each has a default."""
 
 
 class Rank(Struct, frozen=True):

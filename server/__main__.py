@@ -13,7 +13,7 @@ from server.settings import Settings, Unusable
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Carry out one command; 2 with one sentence when it cannot begin."""
+    """Carry out one command. If it cannot start, print one sentence and return 2."""
     args = _parser().parse_args(argv)
     try:
         settings = configuration.load()
@@ -32,17 +32,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="liveroom", description="A self-hosted live room.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="everything on this machine: stores, journal, a node")
-    node = commands.add_parser("node", help="sockets and HTTP, on stores that are given or already run")
+    node = commands.add_parser("node", help="sockets and HTTP, on stores that already run")
     node.add_argument(
-        "--worker", type=int, help="one of several on this machine: they share the port, and each has its own"
+        "--worker",
+        type=int,
+        help="number of this node among several on this machine: they share the port, and each has its own, too",
     )
     commands.add_parser("journal", help="the drain from the ledger log to SQL")
     audit = commands.add_parser(
-        "audit", help="check journal and store; exit code 1 and the first wrong thing when they differ"
+        "audit", help="check journal and store; if they differ, print the first differences and exit with 1"
     )
-    audit.add_argument("--freeze", action="store_true", help="let the partitions that are wrong stand still")
-    repair = commands.add_parser("repair", help="say why partitions stand still, and what ends that; changes nothing")
-    repair.add_argument("--thaw", type=int, metavar="N", help="let partition N go on, if nothing is wrong with it now")
+    audit.add_argument("--freeze", action="store_true", help="freeze the partitions that are wrong")
+    repair = commands.add_parser(
+        "repair", help="say why partitions are frozen, and what would thaw them; changes nothing"
+    )
+    repair.add_argument("--thaw", type=int, metavar="N", help="thaw partition N, if nothing is wrong with it now")
     commands.add_parser("migrate", help="bring the journal's schema up to date")
     token = commands.add_parser("token", help="print a token")
     token.add_argument("user")
@@ -54,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(settings: Settings, _args: argparse.Namespace) -> int:
-    from server.processes import supervisor  # noqa: PLC0415  # each command imports what it needs alone
+    from server.processes import supervisor  # noqa: PLC0415  # each command imports only what it needs
 
     return supervisor.run(settings)
 
@@ -113,7 +117,7 @@ _COMMANDS = {
 
 
 def _set_up_logging(settings: Settings) -> None:
-    """JSON lines in production, readable ones in development; to stderr, so that stdout stays what a command prints."""
+    """Log JSON lines in production, readable lines in development. To stderr: stdout is for what a command prints."""
     level = logging.getLevelNamesMapping().get(settings.log_level.upper())
     if level is None:
         raise Unusable(f"LIVEROOM_LOG is {settings.log_level!r}; it must be debug, info, warning or error.")

@@ -1,4 +1,4 @@
-"""The one composition root: how a node is put together, started and stopped."""
+"""The composition root: builds a node, starts it and stops it."""
 
 import contextlib
 import functools
@@ -55,7 +55,7 @@ def feature_scripts() -> list[Script]:
 
 
 def feature_routes(services: Services) -> list[Route]:
-    """What features answer over HTTP: `routes(services)` of those modules that have it."""
+    """The HTTP routes of features: `routes(services)` of each module that defines it."""
     modules = [module for name, module in sorted(vars(all_features).items()) if hasattr(module, "routes")]
     return [route for module in modules for route in module.routes(services)]
 
@@ -69,7 +69,7 @@ def make_wallet(settings: Settings, opening: Opening, on_change: Callable[[Seque
 
 
 def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletStore:
-    """One wallet store, or one primary of a cluster, as these settings have it."""
+    """One wallet store, or one primary of a cluster."""
     return WalletStore(
         url,
         scripts=WALLET_SCRIPTS,
@@ -84,12 +84,12 @@ def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletS
 
 
 class Node:
-    """Sockets and HTTP over the stores; stateless apart from its sockets."""
+    """Serves sockets and HTTP on top of the stores. It has no state besides its sockets."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         node_id = _node_id(settings)
-        self.clock = Clock(time.time)  # noqa: TID251  # the one place where the clock is taken
+        self.clock = Clock(time.time)  # noqa: TID251  # the only place that reads the clock
         self.catalogue = catalogue.load(settings.catalogue)
         self.tokens = Tokens(settings.token_secret)
         self.history = open_history(settings.room_address, [*ADMIN_SCRIPTS, *feature_scripts()], self.clock)
@@ -144,7 +144,7 @@ class Node:
         read.counter("gifts", "Gifts that this node took.", lambda: self.wallet.gifts)
         read.counter(
             "gifts_of_another_broadcast",
-            "Gifts that were not shown, for the next broadcast had begun.",
+            "Gifts that were not shown because the next broadcast had begun.",
             lambda: self.history.other_broadcast,
         )
         read.counter("wallet_batches", "Calls that those gifts shared.", lambda: self.wallet.batches)
@@ -157,11 +157,11 @@ class Node:
         return read
 
     def parts(self) -> dict[str, bool]:
-        """What this node stands on, and whether it answers."""
+        """The stores and the bus, and whether each is up."""
         return {"room_store": self.room_store.up, "bus": self.fanout.up, "wallet_store": self.wallet.up}
 
     async def start(self) -> None:
-        """Connect; raises StoreError when a store does not answer in time."""
+        """Connect and start. Raises StoreError if a store does not answer in time."""
         await self.room_store.start()
         await self.fanout.start()
         await self.wallet.start()
@@ -187,7 +187,7 @@ class Node:
         self.engine.dispose()
 
     async def _make_demo(self) -> None:
-        """Development: a live room, and two people with coins; again is nothing new."""
+        """In development, make a live room and two people with coins. A second call changes nothing."""
         if DEMO not in await self.history.room_ids():
             host = Host("creator", "Creator")
             await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
@@ -197,7 +197,7 @@ class Node:
 
 
 def _node_id(settings: Settings) -> str:
-    """A name that differs from the other nodes'."""
+    """A name that no other node has."""
     name = settings.node_id or secrets.token_hex(6)
     return name if settings.worker is None else f"{name}-{settings.worker}"
 
@@ -219,7 +219,7 @@ def create_app(node: Node) -> Starlette:
             WebSocketRoute("/v1/rooms/{room_id}/ws", node.sessions.endpoint),
             *health.routes(node.parts, lambda: node.sessions.draining, node.registry),
             *tokens.routes(node.tokens, node.clock, development),
-            *feature_routes(node.services),  # before those of rooms, which take any last part
+            *feature_routes(node.services),  # before the routes of rooms, which match any last part
             *rooms.routes(node.rooms_admin, node.history),
             *gifts.routes(node.catalogue),
             *wallets.routes(node.wallet, node.purchases, node.clock),

@@ -1,7 +1,7 @@
-"""Loops and tasks beside the others: none dies silently, and none is lost while it runs.
+"""Background loops and tasks: none dies silently, and none is lost while it runs.
 
-A task that nobody waits for keeps what it raised to itself, and the event loop holds it by a weak reference alone.
-So tasks are made here and nowhere else (tests/test_tidy.py holds that).
+An exception in a task that nobody awaits is not reported, and the event loop holds tasks only by weak references.
+So all tasks are made here (tests/test_tidy.py checks that).
 """
 
 import asyncio
@@ -17,21 +17,21 @@ from server import limits
 log = structlog.get_logger()
 T = TypeVar("T")
 
-# Of this process; a node shows them with its metrics.
+# A node shows them with its metrics.
 FAILURES = Counter(
     "liveroom_task_failures",
-    "Times that something in the background raised what it should not.",
+    "Unexpected exceptions in background loops and tasks.",
     ["task"],
     registry=None,
 )
-_loops: set[asyncio.Task[None]] = set()  # as many as there are calls of `forever`
-_logged: dict[str, tuple[float, int]] = {}  # by name, when it was logged last, and how often it failed since
+_loops: set[asyncio.Task[None]] = set()  # held here: the event loop has only weak references
+_logged: dict[str, tuple[float, int]] = {}  # by name: when it was last logged, and how often it has failed since
 
 
 def failed(name: str, error: BaseException, **about: Any) -> None:
-    """Count an error that ends here, and log it with its traceback: of each name one in a while, it may be a storm.
+    """Count an error, and log its traceback, at most once per FAILURE_LOG_S for each name: errors may come in storms.
 
-    `name` is of a fixed few: it is a label in the metrics.
+    `name` must be one of a fixed few, because it is a label in the metrics.
     """
     FAILURES.labels(name).inc()
     now = time.monotonic()
@@ -44,9 +44,9 @@ def failed(name: str, error: BaseException, **about: Any) -> None:
 
 
 def forever(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-    """Run a loop until it returns or is cancelled; when it raises, log and count that, and begin it again.
+    """Run a loop until it returns or is cancelled. If it raises, log and count that, and start it again.
 
-    The pause before grows while it goes on failing, up to LOOP_AGAIN_S_MAX.
+    The pause before the restart grows with each failure, up to LOOP_AGAIN_S_MAX.
     """
     FAILURES.labels(name)  # export 0 too: a rise from no value at all would not show
     task = asyncio.get_running_loop().create_task(_again(name, run), name=name)
@@ -66,7 +66,7 @@ async def _again(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> Non
         except asyncio.CancelledError as error:
             if current is None or current.cancelling():
                 raise
-            failed(name, error)  # something that it waited for was cancelled, not the loop
+            failed(name, error)  # not the loop itself was cancelled, but something that it awaited
         except Exception as error:
             failed(name, error)
         if loop.time() - began > limits.LOOP_AGAIN_S_MAX:
@@ -76,7 +76,7 @@ async def _again(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> Non
 
 
 async def end(task: "asyncio.Task[Any] | None") -> None:
-    """Cancel a task, if there is one, and wait until it has ended. Raises nothing of the task's."""
+    """Cancel a task, if there is one, and wait for its end. Does not raise the task's exception."""
     if task is not None:
         task.cancel()
         await asyncio.wait({task})
@@ -84,7 +84,7 @@ async def end(task: "asyncio.Task[Any] | None") -> None:
 
 
 class Tasks:
-    """What an owner has under way: each is held until it has ended."""
+    """The running tasks of an owner. Each is held until it has ended."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -92,19 +92,19 @@ class Tasks:
         self.running: set[asyncio.Task[Any]] = set()
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run something that nobody waits for: what it raises is logged and counted."""
+        """Run a coroutine that nobody awaits: its exception is logged and counted."""
         task = self._begin(coroutine)
         task.add_done_callback(self._ended)
         return task
 
     def share(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run something for those who wait for it: what it raises is theirs, and nobody's when they are gone."""
+        """Run a coroutine for those who await the task: they get its exception. If they are gone, nobody does."""
         task = self._begin(coroutine)
         task.add_done_callback(self._shared)
         return task
 
     def _begin(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        if self._loop is None:  # kept: until Python 3.12 each look for it is a system call, getpid
+        if self._loop is None:  # cached: until Python 3.12 each call makes a system call, getpid
             self._loop = asyncio.get_running_loop()
         task = self._loop.create_task(coroutine, name=self._name)
         self.running.add(task)
@@ -120,18 +120,18 @@ class Tasks:
         _retrieve(task)
 
     async def wait(self) -> None:
-        """Until nothing is under way, nor what that has begun."""
+        """Wait until no task runs, including those that they start."""
         while self.running:
             await asyncio.wait(self.running)
 
     async def end(self) -> None:
-        """Cancel what is under way, and wait until it has ended."""
+        """Cancel all tasks, and wait until they have ended."""
         for task in self.running:
             task.cancel()
         await self.wait()
 
 
 def _retrieve(task: "asyncio.Task[Any]") -> None:
-    """Take the outcome, so that no warning says that nobody did."""
+    """Retrieve the exception, so that asyncio does not warn about it."""
     if not task.cancelled():
         task.exception()

@@ -1,6 +1,6 @@
-"""The kinds of ledger entries: what each says, moves, posts and leaves behind. A kind stands here and nowhere else.
+"""The kinds of ledger entries: their fields, postings, totals and receipts. Kinds are defined only here.
 
-An entry's JSON never changes: fields may be added, but keep their name and meaning.
+The JSON of an entry never changes: fields may be added, but each keeps its name and meaning.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from protocol.session import Cause
 NUMBER_MAX = 2**53  # exact in JSON, Lua and SQL alike
 
 
-# --- what entries say ------------------------------------------------------------------------------------------------
+# --- fields of entries -----------------------------------------------------------------------------------------------
 class Share(Struct, frozen=True):
     """What one creator loses by a chargeback: the sum of that creator's parts."""
 
@@ -37,7 +37,7 @@ class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift")
     coins: int
     diamonds: int
     combo: str | None
-    fp: str  # the payload's fingerprint, for the receipt should it have to be put back
+    fp: str  # the payload's fingerprint, to restore the receipt if needed
     show: Raw
 
 
@@ -83,23 +83,23 @@ class ReversalEntry(AdjustEntry, frozen=True, kw_only=True):
 
 
 class RefundEntry(ReversalEntry, frozen=True, kw_only=True, tag="refund"):
-    """A gift that was given back: `id` is its own."""
+    """A gift that was refunded. `id` is the gift's."""
 
 
 class ChargebackEntry(ReversalEntry, frozen=True, kw_only=True, tag="chargeback"):
-    """A top-up that was taken back: `id` is its own, `coins` were left of it."""
+    """A top-up that was charged back. `id` is the top-up's; `coins` were left of it."""
 
 
 class FreezeEntry(AdjustEntry, frozen=True, kw_only=True, tag="freeze"):
-    """No gifts from a wallet."""
+    """The wallet may not send gifts."""
 
 
 class UnfreezeEntry(AdjustEntry, frozen=True, kw_only=True, tag="unfreeze"):
-    """Gifts again."""
+    """The wallet may send gifts again."""
 
 
 class LimitEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="limit"):
-    """A viewer's own daily limit, as it was ordered; 0 lifts it."""
+    """A viewer's own daily limit. 0 removes it."""
 
     id: str
     viewer: str
@@ -119,7 +119,7 @@ Amount = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 
 
 class Body(Struct, frozen=True, kw_only=True, gc=False):
-    """An entry of any kind as the journal reads it: what it books, no longer than its column."""
+    """An entry of any kind as the journal reads it: the fields that it books. No text is longer than its column."""
 
     kind: Annotated[str, Meta(max_length=16)]
     id: Short = ""
@@ -132,9 +132,9 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     reversed: tuple[Share, ...] = ()
 
 
-# --- what they move --------------------------------------------------------------------------------------------------
+# --- postings --------------------------------------------------------------------------------------------------------
 class Total(Struct, frozen=True):
-    """A sum over a partition's entries: the store counts it, the journal adds it up, the audit compares the two."""
+    """A sum over a partition's entries. The store counts it, the journal adds it up, the audit compares both."""
 
     counter: str  # in the partition's meta hash
     sum: str  # in the audit's Sums
@@ -156,7 +156,7 @@ def _no_postings(_body: Body, _viewer: str, _creator: str) -> tuple[Posting, ...
 
 
 def _gift(body: Body, viewer: str, creator: str) -> tuple[Posting, ...]:
-    """Zero in each asset (TigerBeetle's recipe for an exchange of currencies), as everywhere below."""
+    """Amounts sum to zero in each asset, as in all postings below (TigerBeetle's recipe for currency exchange)."""
     coins, diamonds = body.coins, body.diamonds
     return (
         ("coins", viewer, -coins),
@@ -180,7 +180,7 @@ def _refund(body: Body, viewer: str, creator: str) -> tuple[Posting, ...]:
 
 
 def _chargeback(body: Body, viewer: str, _creator: str) -> tuple[Posting, ...]:
-    """The sale is undone: what is left of it from the wallet, what was spent of it from the gifts it paid for."""
+    """Undo the sale: take what is left of it from the wallet, and what was spent of it from the gifts it paid for."""
     spent = sum(share.coins for share in body.reversed)
     found = [
         ("coins", viewer, -body.coins),
@@ -193,7 +193,7 @@ def _chargeback(body: Body, viewer: str, _creator: str) -> tuple[Posting, ...]:
     return tuple(found)
 
 
-# --- what they leave behind ------------------------------------------------------------------------------------------
+# --- receipts and effects --------------------------------------------------------------------------------------------
 class Receipt(Enum):
     """What the wallet store keeps so that an entry is written once."""
 
@@ -203,7 +203,7 @@ class Receipt(Enum):
 
 
 class Also(Enum):
-    """What an entry changes besides balances, status and totals: to be put back with it."""
+    """What an entry changes besides balances, status and totals. A restore must put it back, too."""
 
     NOTHING = "nothing"
     DAY = "day"  # what the viewer has spent that day
@@ -222,21 +222,21 @@ class LotMove(Enum):
 
 
 class Kind(Struct, frozen=True, kw_only=True):
-    """All that there is to know of a kind of entry."""
+    """Everything about a kind of entry."""
 
     name: str
     body: type[Struct]
-    writer: str  # the wallet store's script that writes it to the log; or `books`, the journal itself: none does yet
-    coins: int | None  # the sign with which the viewer's coins change by the body's; None is of no wallet
+    writer: str  # the wallet store's script that writes it to the log; or `books`, the journal itself (unused so far)
+    coins: int | None  # sign with which the viewer's coins change; None if the entry has no wallet
     credits: bool = False  # the creator's counter in the store grows by its diamonds; it never falls
     postings: Postings = _no_postings
     total: Total | None = None  # grows by its coins
     total_diamonds: Total | None = None  # grows by its diamonds
     lot: LotMove = LotMove.NOTHING
-    status: str = ""  # of the wallet after it; '' keeps it
+    status: str = ""  # the wallet's status afterwards; '' keeps it
     receipt: Receipt = Receipt.NONE
-    cause: Cause | None = None  # of `wallet.changed`; None tells nobody
-    order: str = ""  # the SQL table in which its order stands until it is journaled; '' for none
+    cause: Cause | None = None  # of `wallet.changed`; None sends none
+    order: str = ""  # the SQL table of its order until it is journaled; '' for none
     also: Also = Also.NOTHING
 
     @property
@@ -245,7 +245,7 @@ class Kind(Struct, frozen=True, kw_only=True):
         return self.lot in (LotMove.GIVES_BACK, LotMove.TAKES_BACK)
 
     def operation(self, id: str) -> str:
-        """What the receipt of an entry is kept under."""
+        """The operation under which the receipt of an entry is kept."""
         return id if self.receipt is Receipt.GIFT else f"{self.name}:{id}"
 
 

@@ -2,66 +2,66 @@
 
 # --- the background ----------------------------------------------------------------------------------------------
 LOOP_AGAIN_S = 0.1  # pause before a loop that raised begins again; doubles
-LOOP_AGAIN_S_MAX = 5.0  # and is short again after a run as long as this
-FAILURE_LOG_S = 1.0  # between two tracebacks of one name: what fails for every socket must not fill the disk
+LOOP_AGAIN_S_MAX = 5.0  # the longest pause; after a run of this length it is short again
+FAILURE_LOG_S = 1.0  # between two tracebacks of one name: a failure of every socket must not fill the disk
 
 # --- sockets -----------------------------------------------------------------------------------------------------
 FRAME_BYTES_MAX = 16 * 1024  # a command is under 2 KiB; uWebSockets' default for one message is the same
 COMMANDS_PER_FRAME_MAX = 32  # a client that batches sends a few taps; more is a flood
-COMMANDS_IN_FLIGHT_MAX = 64  # per socket: what waits for a store is bounded before the store is
+COMMANDS_IN_FLIGHT_MAX = 64  # per socket: commands that wait for a store
 COMMANDS_PER_S = 50.0  # per socket, sustained; people and their overlays stay far below
 COMMANDS_BURST = 200.0
 BOT_COMMANDS_PER_S = 2_000.0  # a bot's token is made with the service key: load tests and bridges
 BOT_COMMANDS_BURST = 5_000.0
-MESSAGE_BYTES_PER_COMMAND = 2 * 1024  # so much of a message, packed or inflated, costs as much as a command
-READ_TURN_S = 0.002  # of a turn of the loop, for the frames of all sockets: as long as a chunk of a flush
-READ_FRAMES_MAX = 64  # of one socket before others have their slice: some 0.3 ms
-CLOSING_BYTES_MAX = 64 * 1024  # looked through for the peer's close after ours: what may have been under way
+MESSAGE_BYTES_PER_COMMAND = 2 * 1024  # a message of this size, packed or inflated, costs as much as a command
+READ_TURN_S = 0.002  # per turn of the loop, for the frames of all sockets: as long as a chunk of a flush
+READ_FRAMES_MAX = 64  # of one socket, before others get their turn: some 0.3 ms
+CLOSING_BYTES_MAX = 64 * 1024  # read after our close frame, to find the peer's: so much may have been under way
 WRITE_HIGH_BYTES = 64 * 1024  # above it a socket counts as not writable and gets nothing more
 WRITE_LOW_BYTES = 16 * 1024  # uvloop's own default is 16 bytes by a slip: always set
 WRITE_BYTES_MAX = 1024 * 1024  # only replies pile up beyond the high mark, a bot's burst of them too: more is 4002
-PIECE_BYTES = 64 * 1024  # of events in one write: the next one waits until the socket is writable
-PIECES_KEPT = 32  # per room: those who read the same flush share its pieces
-# A socket above the high mark that takes nothing for so long is closed with 4002. The kernel tells of bytes some 40 KB
-# at a time, an ASGI server when a whole piece is gone: who reads 4.5 KB a second is never taken for dead.
+PIECE_BYTES = 64 * 1024  # of events per write: the next write waits until the socket is writable
+PIECES_KEPT = 32  # per room: sockets that read the same flush share its pieces
+# A socket above the high mark that reads nothing for so long is closed with 4002. The kernel reports progress in steps
+# of some 40 KB, an ASGI server after a whole piece: a reader of 4.5 KB a second is never mistaken for dead.
 STALLED_S_MAX = 15.0
 assert PIECE_BYTES <= WRITE_HIGH_BYTES
 KERNEL_SEND_BYTES = 64 * 1024  # SO_SNDBUF: a slow reader shows early and the kernel's part is bounded
-KERNEL_RECEIVE_BYTES = 64 * 1024  # SO_RCVBUF: what a socket that waits for its turn holds, here and in the kernel
-DEFLATE_BYTES_MIN = 256  # a smaller frame gains less than its deflating costs
-DEFLATE_LEVEL = 6  # 20 chats: 26 us per room and tick, to a third (measured)
+KERNEL_RECEIVE_BYTES = 64 * 1024  # SO_RCVBUF: the most that a waiting socket holds, here and in the kernel
+DEFLATE_BYTES_MIN = 256  # deflating a smaller frame costs more than it saves
+DEFLATE_LEVEL = 6  # 20 chats: 26 us per room and tick, to a third of the size (measured)
 HANDSHAKE_S_MAX = 10.0  # from the upgrade request to the welcome
 REQUEST_S_MAX = 10.0  # for a whole HTTP request, from its first byte (or the connection) to the end of its body
 REAP_EVERY_S = 1.0
 CONNECTIONS_MAX = 50_000  # per node: some 2 KiB here and 4 KiB in the kernel each
-ADDRESS_CONNECTIONS = 1_000  # per node, in production: a carrier's or an office's many share one address
+ADDRESS_CONNECTIONS = 1_000  # per node, in production: many people of a carrier or an office share one address
 USER_CONNECTIONS = 20  # per node, in production: a person's tabs, phones and overlays
 CLOSE_LINGER_S = 2.0  # for the peer's close frame before the transport is dropped
 
 HEARTBEAT_S = 25
-UNRESPONSIVE_S = 70  # nothing at all came, not even a pong to our ping
-WHEEL_S = 5  # how often each connection is looked at: expiry and silence are noticed this late at most
+UNRESPONSIVE_S = 70  # without any data, not even a pong to our ping
+WHEEL_S = 5  # how often each connection is checked: expiry and silence are noticed at most this late
 assert HEARTBEAT_S * 2 + WHEEL_S < UNRESPONSIVE_S
 
 # --- rooms -------------------------------------------------------------------------------------------------------
 HISTORY_EVENTS_MAX = 5_000  # per room in the room store: a minute of a very busy room, a day of a quiet one
 RING_EVENTS_MAX = 2_000  # per room and node, for resumes and slow readers
 RING_BYTES_MAX = 4 * 1024 * 1024
-REPLAY_BYTES_MAX = RING_BYTES_MAX  # of the missed events that one socket holds because no ring has them
-FLUSH_EVENTS_MAX = 500  # a flush that takes more does not wait for its tick: readers must not fall out of the ring
+REPLAY_BYTES_MAX = RING_BYTES_MAX  # of missed events that one socket holds because no ring has them
+FLUSH_EVENTS_MAX = 500  # with more events, a flush does not wait for its tick: readers must not fall out of the ring
 assert FLUSH_EVENTS_MAX * 2 < RING_EVENTS_MAX
 REPLAY_EVENTS_MAX = 1_000  # a longer absence gets a gap and the snapshot: a newcomer reads it faster
 assert REPLAY_EVENTS_MAX <= RING_EVENTS_MAX <= HISTORY_EVENTS_MAX
 TICK_MS_MIN = 20.0  # all events of a tick in one write per socket; a quiet room flushes at once
-TICK_MS_MAX = 250.0  # no later, however many watch
-FLUSH_SHARE = 0.2  # of the loop's time for one room's writing: the tick is as long as that takes
-FLUSH_SOCKET_S = 9e-6  # what a write costs before it was measured here (8.4 us, of which 7.9 are the kernel's)
-FLUSH_COST_WEIGHT = 0.1  # of a full chunk's measure in the running mean
-LAG_EVERY_S = 0.1  # how often the loop's lag is looked at
+TICK_MS_MAX = 250.0  # the longest tick, with any number of viewers
+FLUSH_SHARE = 0.2  # part of the loop's time that one room's writes may take: this sets the tick
+FLUSH_SOCKET_S = 9e-6  # cost of a write, until this node has measured it (8.4 us, of which 7.9 are the kernel's)
+FLUSH_COST_WEIGHT = 0.1  # weight of a full chunk's cost in the running mean
+LAG_EVERY_S = 0.1  # how often the loop's lag is measured
 LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # 20 ms is the aim of a full hall
-LAG_MS_HIGH = 10.0  # above it every tick becomes longer, until the loop is in time again
+LAG_MS_HIGH = 10.0  # above it all ticks become longer, until the loop is on time again
 FLUSH_CHUNK = 250  # sockets per loop turn: unchunked, 9,000 sockets stall the loop for 114-142 ms (measured)
-SNAPSHOT_MS_MAX = 1_000.0  # how old a shared snapshot may be; the events after it follow it
+SNAPSHOT_MS_MAX = 1_000.0  # the age of a shared snapshot; later events are sent after it
 ROOM_IDLE_S = 60.0  # an empty room leaves the node's memory and its subscription
 POSITION_CHECK_S = 40.0  # catches a bus that lost messages silently (Centrifuge's figure)
 HOUSEKEEPING_S = 0.25
@@ -74,7 +74,7 @@ LIKES_PER_USER_MAX = 100_000  # per broadcast: a like is free, the board of like
 LIKERS_PER_TELL_MAX = 500
 VIEWERS_EVERY_MS = 2_000
 JOINED_SAMPLE = 5
-JOINED_KEPT = 50  # of those who came since the last telling: some will have left again
+JOINED_KEPT = 50  # of those who joined since the last event: some will have left again
 PRESENCE_BEAT_S = 8.0
 PRESENCE_GONE_S = 25.0  # a killed node's viewers disappear: asserted below 30 s
 assert PRESENCE_BEAT_S * 2 < PRESENCE_GONE_S < 30
@@ -88,39 +88,39 @@ ROOMS_LISTED_MAX = 500
 
 # --- money -------------------------------------------------------------------------------------------------------
 WALLET_PARTITIONS = 64  # never changes: a viewer's partition is a hash modulo this
-SPEND_BATCH_MAX = 100  # gifts per script call: some 1 ms of the store
-SPEND_CALLS_MAX = 2  # in flight: the store works on one while we make the next (one alone: half the gifts, measured)
+SPEND_BATCH_MAX = 100  # gifts per script call: some 1 ms of the store's time
+SPEND_CALLS_MAX = 2  # in flight: the store works on one while we build the next (with one: half the gifts, measured)
 SPEND_QUEUE_MAX = 5_000  # gifts that wait on a node; above it `wallet_unavailable` at once
 SPEND_WAIT_S = 5.0  # after this the sender gets that the outcome is unknown
 SPEND_RETRY_MS = 1_000
 TOPUP_COINS_MAX = 100_000_000
 DAY_MS = 86_400_000
-REPLAY_BATCH = 200  # journal rows per script call when a store is brought up to the journal
+REPLAY_BATCH = 200  # journal rows per script call when a store is restored from the journal
 GUARD_EVERY_S = 30.0  # a setting of the store may be changed while it runs
 LOG_LOOK_S = 1.0
 LOG_ENTRIES_MAX = 2_000_000  # in the store, all partitions: some 1.5 GB; above it gifts wait for the journal
-DISK_FREE_BYTES_MIN = 256 * 1024 * 1024  # of the wallet store's disk, where that is ours to see
+DISK_FREE_BYTES_MIN = 256 * 1024 * 1024  # on the wallet store's disk, if the store is embedded
 REPLICATION_MS = 1_000  # WAIT: a replica that has not answered by then leaves the outcome unknown
-BALANCE_MAX = 2**52  # exact in Lua's doubles with room to add
+BALANCE_MAX = 2**52  # exact in Lua's doubles, with room for additions
 GIFT_ID_LIFE_MS = 2 * 3600 * 1000  # an older id is refused, so its receipt may be forgotten
-GIFT_ID_AHEAD_MS = 10 * 60 * 1000  # a sender's clock may be this much ahead; receipts live longer by it
+GIFT_ID_AHEAD_MS = 10 * 60 * 1000  # a sender's clock may be this much ahead; receipts are kept longer by the same time
 RECEIPT_MARGIN_MS = 10 * 60 * 1000
 TOPUP_RECEIPT_S = 30 * 86_400  # the journal's unique key is the permanent authority
 COMBO_COUNT_S = 60
 ONCE_S = 24 * 3600  # how long the room store remembers which gifts a room has shown
-RETELL_AFTER_MS = 2_000  # the node that took the gift tells the room; the journal steps in after this
-RETELL_UNTIL_MS = (ONCE_S - 3600) * 1000  # later than that nobody knows any more whether it was shown
+RETELL_AFTER_MS = 2_000  # the node that took the gift shows it; after this time the journal does
+RETELL_UNTIL_MS = (ONCE_S - 3600) * 1000  # after that nobody knows whether it was shown
 assert RETELL_UNTIL_MS < ONCE_S * 1000
-RETELL_NOTED_MAX = 2_000  # entries per partition that wait for that moment in memory: some 300 bytes each
-RETELL_ASKED = 500  # once-keys per MGET: the room store is not held up
+RETELL_NOTED_MAX = 2_000  # entries per partition that wait in memory for RETELL_AFTER_MS: some 300 bytes each
+RETELL_ASKED = 500  # once-keys per MGET: more would hold up the room store
 DRAIN_BATCH = 500  # entries per partition and transaction: of a backlog 32,000, which SQLite writes in 0.4 - 0.55 s
 POSITIONS_KEPT_MAX = 100_000  # balances that the drain begins with, 64,000 more per round: some 200 bytes each
-DRAIN_ROUNDS_MAX = 8  # transactions before it looks around again: positions forgotten, gifts retold, the log trimmed
-# Per statement on SQLite, which takes 32,766 parameters: a row of `postings` costs 0.7 us so, 1.15 us alone, and what
-# prepares the next round is interrupted less often.
+DRAIN_ROUNDS_MAX = 8  # transactions before it does its other work: forget positions, retell gifts, trim the log
+# Per statement on SQLite, which takes 32,766 parameters. A row of `postings` then costs 0.7 us instead of 1.15, and the
+# thread that prepares the next round is interrupted less often.
 SQLITE_ROWS = 512
-DRAIN_GARBAGE = 1_000_000  # tuples and lists made before one looks for garbage among them: most live for a round
-DRAIN_TURN_S = 0.0002  # of a thread, when the one that writes to SQL wants to go on
+DRAIN_GARBAGE = 1_000_000  # tuples and lists made between two garbage collections: most live for a round
+DRAIN_TURN_S = 0.0002  # switch interval of threads, when the one that writes to SQL waits
 DRAIN_IDLE_S = 0.05
 DRAIN_IDLE_S_MAX = 0.25
 LOG_TAIL = 10_000  # journaled entries that stay in the wallet store per partition: some 700 bytes each
@@ -133,13 +133,13 @@ FOLD_ROWS = 10_000  # entries of a wallet that are in memory at a time
 DECIDE_TRIES = 5  # rounds of a chargeback with refunds that come in between
 REASON_CHARS_MAX = 200
 RECOVER_EVERY_S = 10.0  # pending orders are looked for: two short queries
-RECOVER_AFTER_MS = 20_000  # an order as old as this has nobody who is at it still: it waits for the journal at most
-RECOVER_UNTIL_MS = (TOPUP_RECEIPT_S - 86_400) * 1000  # later the store might have done it and forgotten it
-RECOVER_STOP_S = 1.0  # a stopping node ends the order that it is at, unless that waits for the journal
+RECOVER_AFTER_MS = 20_000  # nobody works on an order of this age any longer; at most it waits for the journal
+RECOVER_UNTIL_MS = (TOPUP_RECEIPT_S - 86_400) * 1000  # later the store may have carried it out and forgotten it
+RECOVER_STOP_S = 1.0  # a stopping node finishes its current order, unless that waits for the journal
 RECOVER_BATCH = 100  # orders of a kind and round
-MATURITY_MS = 7 * 86_400_000  # credits ripen after a week: most chargebacks of a fraud come sooner
+MATURITY_MS = 7 * 86_400_000  # credits mature after a week: most chargebacks for fraud come sooner
 AUDIT_EVERY_S = 60.0
-AUDIT_WRONG_MAX = 20  # of what is wrong, the first few tell enough
+AUDIT_WRONG_MAX = 20  # findings: the first few say enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed
 AUDIT_WALLETS = 1_000  # per partition and audit: one short script
 AUDITS_KEPT_MS = 7 * 86_400_000
@@ -147,15 +147,15 @@ AUDITS_KEPT_MS = 7 * 86_400_000
 # --- stores ------------------------------------------------------------------------------------------------------
 STORE_CALL_S_MAX = 5.0  # an unanswered call: the connection is dropped, its outcome unknown
 assert STORE_CALL_S_MAX + JOURNALED_POLLS * DRAIN_IDLE_S < RECOVER_AFTER_MS / 1000
-STORE_PING_S = 1.0  # a connection over which nothing comes is asked for a sign of life so often
-BUS_SILENT_S = 3.0  # the bus only listens: shorter than a join waits for its subscription, so that it has a new link
+STORE_PING_S = 1.0  # how often a silent connection is pinged
+BUS_SILENT_S = 3.0  # the bus only listens. Shorter than a join waits for it, so that the join gets a new link
 assert STORE_PING_S + BUS_SILENT_S < STORE_CALL_S_MAX
 STORE_CONNECT_S = 2.0
 STORE_RETRY_S = 0.05  # first pause before connecting again; doubles
 STORE_RETRY_S_MAX = 1.0
-TOPOLOGY_S = 30.0  # how often a cluster's map is read without a reason
-FOLLOW_TRIES = 40  # 2 s: a slot's move is answered within one, a failover is not waited for
-MOVED_TRIES = 40  # some 40 s in all: a failover takes a few, and a gift's sender waits less
+TOPOLOGY_S = 30.0  # how often a cluster's map is read as a routine
+FOLLOW_TRIES = 40  # 2 s in all: a slot's move takes less than one; it does not wait for a failover
+MOVED_TRIES = 40  # some 40 s in all: a failover takes a few, and the sender of a gift waits less
 STORE_PENDING_MAX = 100_000  # calls under way on one connection
 STORE_START_S = 20.0  # a large append-only file takes its time to load
 STORE_STOP_S = 3.0
@@ -163,19 +163,19 @@ STORE_STOP_S = 3.0
 # --- SQL ---------------------------------------------------------------------------------------------------------
 # On PostgreSQL each transaction sets them; SQLite has a bound on its one lock (`busy_timeout`) and no server to stop.
 SQL_STATEMENT_S = 5.0  # a request's statement reads some rows by an index
-SQL_DRAIN_S = 30.0  # a round of the drain writes 32,000 entries in 0.6 s; thirty times that is an ill database
+SQL_DRAIN_S = 30.0  # a round of the drain writes 32,000 entries in 0.6 s; a database this slow is broken
 SQL_AUDIT_S = 600.0  # a statement of the audit looks at a whole partition
 SQL_MIGRATE_S = 3600.0  # a migration may rewrite a table, and other processes wait for it
 SQL_LOCK_S = 3.0  # for a lock: a person waits for the answer, and may ask again by the same id
 SQL_IDLE_S = 60.0  # a transaction that its process forgot, or whose process disappeared silently
-SQL_SLACK_S = 1.0  # the server says first that it took too long; after that the client stops listening
-SQL_PING_S = 2.0  # the pool asks whether a connection lives before it gives it away
+SQL_SLACK_S = 1.0  # the server reports the timeout first; after this the client stops waiting
+SQL_PING_S = 2.0  # the pool pings a connection before it hands it out
 SQL_CONNECT_S = 3  # psycopg takes whole seconds, 2 at least
-SQL_POOL_S = 5.0  # for one of the pool's connections
+SQL_POOL_S = 5.0  # wait for a connection of the pool
 SQL_OVERFLOW = 10  # connections beyond the five that stay
-SQL_ANSWER_S = 10.0  # what an endpoint waits for all of it: a ping, a connection, a lock
+SQL_ANSWER_S = 10.0  # the most that an endpoint waits in all: for a ping, a connection, a lock
 assert SQL_PING_S + SQL_CONNECT_S + SQL_LOCK_S < SQL_ANSWER_S
-SQL_FOLD_S = 60.0  # where all entries of a wallet are folded in Python, when nothing of it was kept yet
+SQL_FOLD_S = 60.0  # to fold all entries of a wallet in Python, when no snapshot of its lots is kept
 SQL_VALUES_MAX = 500  # of an IN list
 
 # --- http --------------------------------------------------------------------------------------------------------
@@ -183,25 +183,25 @@ BODY_BYTES_MAX = 64 * 1024
 HEAD_BYTES_MAX = 16 * 1024  # a token has 4 KiB at most; nginx and Apache take 8 KiB a line
 HEAD_LINES_MAX = 100  # Apache's default, too
 IDEMPOTENCY_S = 86_400
-IDEMPOTENCY_BEGUN_S = 60  # a node that died over a request blocks its key no longer
+IDEMPOTENCY_BEGUN_S = 60  # the key of a request is free again this long after its node died
 IDEMPOTENCY_KEY_CHARS_MAX = 200
 TOKEN_TTL_S_MAX = 30 * 86_400
 TOKEN_BYTES_MAX = 4_096
 ENTRIES_PAGE = 100
 RETRY_AFTER_S = 5
 
-LOGGED_CHARS_MAX = 300  # of another program's error in our log
+LOGGED_CHARS_MAX = 300  # of another program's error message in our log
 
 # --- processes ---------------------------------------------------------------------------------------------------
-# Freed memory chunks that our children keep, per size and thread. A call of 100 gifts frees some thousands of a size: a
+# Freed memory chunks that our children keep, per size and thread. A call of 100 gifts frees thousands of one size. A
 # gift costs the wallet store 32 us with glibc's own 7, 29 with 1,000, 25 - 27 with 4,000, and no less with 8,000.
 FREE_CHUNKS_KEPT = 4_000
 WORKERS_MAX = 64  # nodes that one supervisor starts: more cores than that are several machines
-DRAIN_SPREAD_MS = 2_000  # over which a stopping node asks its viewers to come back
-DRAIN_S_MAX = 2.5  # the whole of stopping a node
-STOP_S_MAX = 4.5  # of everything: `make run` promises 5 s
+DRAIN_SPREAD_MS = 2_000  # a stopping node asks its viewers to reconnect, spread over this time
+DRAIN_S_MAX = 2.5  # to stop a node
+STOP_S_MAX = 4.5  # to stop everything: `make run` promises 5 s
 assert DRAIN_S_MAX < STOP_S_MAX
-LEFTOVERS_S_MAX = 2 * STOP_S_MAX  # the children of a supervisor that was killed end by themselves, one after the other
+LEFTOVERS_S_MAX = 2 * STOP_S_MAX  # after the supervisor was killed, its children end on their own, one after the other
 RESTART_S = 0.1  # pause before a dead child is started again; doubles up to the next
 RESTART_S_MAX = 5.0
 READY_S = 20.0

@@ -1,4 +1,4 @@
-"""What a node tells Prometheus: read from the parts when asked, nothing is counted twice on a hot path."""
+"""A node's metrics for Prometheus. They are read from the parts on request, so hot paths count nothing twice."""
 
 from collections.abc import Callable, Iterator
 
@@ -28,7 +28,7 @@ class Readings(Collector):
 
 
 def registry(*collectors: Collector) -> CollectorRegistry:
-    """A registry of this node alone."""
+    """A registry with these collectors, and the process's own metrics."""
     made = CollectorRegistry()
     for collector in collectors:
         made.register(collector)

@@ -1,4 +1,4 @@
-"""The environment, read once and checked here only; what is wrong is one sentence and exit code 2."""
+"""The environment, read and checked only here. A wrong value is reported in one sentence, with exit code 2."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ DEV_SERVICE_KEY = "dev-service-key"
 
 
 class Unusable(Exception):
-    """The program cannot start like this; the text is the sentence to print."""
+    """The program cannot start. The text is the sentence to print."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     catalogue: Path | None
     node_id: str | None
     workers: int
-    worker: int | None  # of the workers, which one this process is
+    worker: int | None  # the number of this process among the workers
     log_level: str
 
     @property
@@ -48,7 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def sockets(self) -> Path:
-        """Where the embedded stores' unix sockets are: the data folder, or a short path when that is too deep."""
+        """The folder of the embedded stores' sockets: the data folder, or a short path if that is too long."""
         folder = self.data.resolve()
         if len(os.fsencode(folder / "wallet.sock")) <= limits.UNIX_PATH_BYTES_MAX:
             return folder
@@ -59,7 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def own_port(self) -> int | None:
-        """A worker listens on a port of its own, too: to be asked for its metrics, and whether it is ready."""
+        """A worker also listens on its own port, for its metrics and `/readyz`."""
         return None if self.worker is None else self.port + 1 + self.worker
 
     @property
@@ -113,8 +113,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 def child_environment(**extra: str) -> dict[str, str]:
     """This process's environment for a child, with `extra` on top.
 
-    Children keep more freed memory chunks at hand than glibc does by itself (ptmalloc's tcache, GNU C Library manual,
-    "Memory Allocation Tunables"); other C libraries do not look there.
+    Children keep more freed memory chunks than glibc does by default (ptmalloc's tcache; GNU C Library manual,
+    "Memory Allocation Tunables"). Other C libraries ignore the variable.
     """
     return {"GLIBC_TUNABLES": f"glibc.malloc.tcache_count={limits.FREE_CHUNKS_KEPT}", **os.environ, **extra}
 

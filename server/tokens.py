@@ -1,4 +1,4 @@
-"""Tokens: who somebody is, signed (JWT, RFC 7519; HS256 alone is accepted, so that no header can choose)."""
+"""Tokens say who somebody is, signed (JWT, RFC 7519). Only HS256 is accepted, so a header cannot choose another."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from server import limits
 
 
 class BadToken(Exception):
-    """The token was not issued by us, or has expired; the text says which."""
+    """The token was not issued by us, or has expired. The text says which."""
 
 
 class Claims(Struct, frozen=True):
@@ -26,7 +26,7 @@ class Claims(Struct, frozen=True):
 
 
 class Tokens:
-    """Signs and checks with one secret. `now_s` is the wall clock in seconds."""
+    """Signs and checks tokens with one secret. `now_s` is the wall clock in seconds."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret

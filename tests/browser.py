@@ -1,4 +1,4 @@
-"""Find a Chromium for the page tests, and install one where there is none: `python -m tests.browser`."""
+"""Find a Chromium for the page tests, or install one: `python -m tests.browser`."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
-# Without these a headless Chromium looks for its maker's hosts at every start; root needs --no-sandbox.
+# Without these a headless Chromium contacts Google at every start; root needs --no-sandbox.
 ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -26,7 +26,7 @@ def system_chromium() -> str | None:
 
 
 def playwright_chromium() -> str | None:
-    """Playwright's own Chromium, if it was downloaded."""
+    """Playwright's own Chromium, if it has been downloaded."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415  # starts a driver
 
     with sync_playwright() as playwright:
@@ -35,7 +35,7 @@ def playwright_chromium() -> str | None:
 
 
 def ensure() -> str:
-    """The path of a Chromium; raises RuntimeError when none can be had."""
+    """The path of a Chromium. Raises RuntimeError if there is none and none can be installed."""
     if path := system_chromium() or playwright_chromium():
         return path
     if os.geteuid() == 0 and shutil.which("apt-get"):

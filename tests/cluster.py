@@ -1,4 +1,4 @@
-"""A Valkey Cluster of three primaries, one maybe with a replica: the embedded store, durable as the wallet's."""
+"""A Valkey Cluster of three primaries, optionally with a replica: embedded stores, as durable as the wallet's."""
 
 import functools
 import os
@@ -14,7 +14,7 @@ from tests.pair import in_step
 
 
 def free_port() -> int:
-    """A port that is free, and its cluster bus port too (10,000 above)."""
+    """A port that is free, and whose cluster bus port (10,000 above) is free, too."""
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
@@ -59,7 +59,7 @@ class Primary:
         self.wait(self.client.ping)
 
     def wait(self, holds: object) -> None:
-        """Until the node answers as wanted."""
+        """Wait until `holds()` is true."""
         deadline = time.monotonic() + 20
         while True:
             assert self.process is not None
@@ -84,11 +84,11 @@ class Primary:
     def stop(self) -> None:
         self.client.close()
         if self.process is not None and self.process.poll() is None:
-            self.kill()  # asked to end, a primary would wait for its replica
+            self.kill()  # a primary that is asked to end waits for its replica
 
 
 class Cluster:
-    """Three primaries with a third of the slots each; the first may have a replica, which is the last node then."""
+    """Three primaries with a third of the slots each; the first may have a replica, which is then the last node."""
 
     def __init__(self, folder: Path, *, replicated: bool = False) -> None:
         self.nodes = [Primary(folder / f"n{n}") for n in range(3 + replicated)]
@@ -114,11 +114,11 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """A seed that nobody answers at, and the one that stays, for of those that may have a replica it is none."""
+        """Two seeds: one that nobody answers at, and a primary that no test kills."""
         return f"cluster://127.0.0.1:1,127.0.0.1:{self.nodes[2].port}"
 
     def owner(self, slot: int) -> Primary:
-        """Who has the slot, by its own word."""
+        """The primary that has this slot, as the first node sees it."""
         for first, last, primary, *_ in self.nodes[0].client.execute_command("CLUSTER", "SLOTS"):
             if first <= slot <= last:
                 return next(node for node in self.nodes if node.port == primary[1])

@@ -18,13 +18,13 @@ from tests.money import Purse, assert_conserved
 from tests.site import Site
 from tests.stores import ValkeyProcess, settings
 
-# A busy machine is no failure, a run leaves no folder behind.
+# A busy machine must not fail a test, and a run must leave no folder behind.
 hypothesis.settings.register_profile("liveroom", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("liveroom")
 
 
 class Stores:
-    """The run's wallet and room store."""
+    """The wallet store and the room store of this test run."""
 
     def __init__(self, folder: Path) -> None:
         self.wallet = ValkeyProcess(WALLET, settings(folder))
@@ -38,7 +38,7 @@ class Stores:
 
 @pytest.fixture(scope="session")
 def run_stores() -> Iterator[Stores]:
-    """Both stores, started once per run, in a short path: unix sockets have room for 108 bytes."""
+    """Both stores, started once per run. Their path is short: unix sockets have room for 108 bytes."""
     with tempfile.TemporaryDirectory(prefix="liveroom-test-") as folder:
         stores = Stores(Path(folder))
         stores.wallet.start()
@@ -50,14 +50,14 @@ def run_stores() -> Iterator[Stores]:
 
 @pytest.fixture
 def stores(run_stores: Stores) -> Stores:
-    """Both stores, empty."""
+    """Both stores, emptied."""
     run_stores.empty()
     return run_stores
 
 
 @pytest.fixture(scope="session")
 def empty_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite journal with its schema and nothing in it, to be copied."""
+    """An empty SQLite journal with its schema, to be copied."""
     path = tmp_path_factory.mktemp("journal") / "empty.sqlite3"
     engine = database.connect(f"sqlite:///{path}")
     database.migrate(engine)
@@ -67,7 +67,7 @@ def empty_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def journal(empty_journal: Path, tmp_path: Path) -> str:
-    """The address of a journal that is empty."""
+    """The address of an empty journal."""
     path = tmp_path / "journal.sqlite3"
     shutil.copyfile(empty_journal, path)
     return f"sqlite:///{path}"
@@ -75,7 +75,7 @@ def journal(empty_journal: Path, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def another_site(stores: Stores, journal: str, tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Site]]]:
-    """Make sites (nodes) on the same stores and journal, with more settings when they are given."""
+    """Make more sites (nodes) on the same stores and journal, optionally with other settings."""
     made: list[Site] = []
 
     async def make(**environ: str) -> Site:
@@ -108,7 +108,7 @@ def _with_wallet(tmp_path: Path, journal: str, socket: Path) -> Settings:
 
 @pytest.fixture
 async def purse(stores: Stores, journal: str, tmp_path: Path) -> AsyncIterator[Purse]:
-    """A wallet on the run's store; after the test its books must balance."""
+    """A wallet on the run's store; its books must balance after the test."""
     made = Purse(_with_wallet(tmp_path, journal, stores.wallet.socket), stores.wallet)
     await made.start()
     yield made
@@ -129,7 +129,7 @@ async def another_purse(purse: Purse) -> AsyncIterator[Purse]:
 
 @pytest.fixture
 def own_store() -> Iterator[ValkeyProcess]:
-    """A wallet store of this test alone: to be killed, stopped and changed."""
+    """A wallet store that belongs to one test, which may kill, stop or change it."""
     with tempfile.TemporaryDirectory(prefix="liveroom-own-") as folder:
         store = ValkeyProcess(WALLET, settings(Path(folder)))
         store.start()
@@ -139,7 +139,7 @@ def own_store() -> Iterator[ValkeyProcess]:
 
 @pytest.fixture
 async def wire(own_store: ValkeyProcess) -> AsyncIterator[LossyWire]:
-    """A wire to that store that can lose what passes."""
+    """A wire to that store that can lose requests and replies."""
     made = LossyWire(own_store.socket.with_name("wire.sock"), own_store.socket)
     await made.start()
     yield made
@@ -148,7 +148,7 @@ async def wire(own_store: ValkeyProcess) -> AsyncIterator[LossyWire]:
 
 @pytest.fixture
 async def far_purse(own_store: ValkeyProcess, wire: LossyWire, journal: str, tmp_path: Path) -> AsyncIterator[Purse]:
-    """A wallet at the other end of that wire; after the test its books must balance."""
+    """A wallet at the other end of that wire; its books must balance after the test."""
     made = Purse(_with_wallet(tmp_path, journal, wire.path), own_store)
     await made.start()
     yield made
@@ -160,7 +160,7 @@ async def far_purse(own_store: ValkeyProcess, wire: LossyWire, journal: str, tmp
 
 @pytest.fixture
 async def peers() -> AsyncIterator[Peers]:
-    """Raw sockets to any server; they are closed with the test."""
+    """Raw sockets to any server; they are closed after the test."""
     made = Peers()
     yield made
     await made.close()
@@ -168,7 +168,7 @@ async def peers() -> AsyncIterator[Peers]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Three primaries, one cluster for the module."""
+    """A cluster of three primaries, shared by a module."""
     with tempfile.TemporaryDirectory(prefix="liveroom-cluster-") as folder:
         made = Cluster(Path(folder))
         try:

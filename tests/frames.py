@@ -1,4 +1,4 @@
-"""Frames as a client sends them, or must not, and the two sides of a connection that is fed with them."""
+"""Frames that a client may or must not send, and fakes for both sides of a connection."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 def masked(
     opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes | None = MASK, form: int = 0
 ) -> bytes:
-    """One frame. `form` 126 or 127 takes a longer length than is needed, without a mask it is a server's."""
+    """One frame. `form` 126 or 127 uses a longer length field than needed; without a mask it is a server's frame."""
     size = len(payload)
     head = bytes(((0x80 if fin else 0) | rsv << 4 | opcode,))
     bit = 0 if mask is None else 0x80
@@ -29,7 +29,7 @@ def masked(
 
 
 class Wire(asyncio.Transport):
-    """A transport that keeps what is written."""
+    """A transport that keeps what is written to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Wire(asyncio.Transport):
 
 
 class Heard:
-    """Who hears of what comes in."""
+    """A receiver that keeps what a connection passes on."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[int, bytes]] = []
@@ -80,7 +80,7 @@ class Heard:
 
 
 def feed(connection: Connection, heard: Heard, chunks: list[bytes]) -> None:
-    """The peer sends these, each when the one before has been read."""
+    """The peer sends these chunks; each is read before the next one comes."""
     for chunk in chunks:
         connection.data_received(chunk)
         heard.turns.turn()
@@ -89,7 +89,7 @@ def feed(connection: Connection, heard: Heard, chunks: list[bytes]) -> None:
 
 
 def written_frames(data: bytes) -> list[tuple[int, bytes]]:
-    """Unmasked control frames, taken apart."""
+    """Splits unmasked control frames into opcode and payload."""
     frames = []
     while data:
         assert data[0] & 0xF0 == 0x80

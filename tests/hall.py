@@ -1,4 +1,4 @@
-"""A room full of people on two nodes: they talk, give, lose the room store, come back; and what must hold of it all."""
+"""Viewers of one room on two nodes talk, give, lose the room store and come back; then everything is checked."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ HEART_COINS = 5
 
 
 async def says(viewer: Viewer, text: str) -> dict[str, Any]:
-    """Say something, again when the refusal says so while the room's store is away; the reply."""
+    """Say something, again if the room's store is away for a moment. Returns the reply."""
     while (reply := await viewer.ask("chat.send", text=text))["type"] == "refused":
         assert reply["reason"] in ("unavailable", "rate_limited"), reply
         await asyncio.sleep(reply["retry_after_ms"] / 1000)
@@ -26,7 +26,7 @@ async def says(viewer: Viewer, text: str) -> dict[str, Any]:
 
 
 class Hall:
-    """One viewer of a room per node, in both codecs, and all that anybody was ever told in it."""
+    """A viewer of the room on each node, one per codec, and everything that any of them was told."""
 
     def __init__(self, room: str, sites: list[Site]) -> None:
         self.room = room
@@ -43,7 +43,7 @@ class Hall:
         return hall
 
     async def says(self, *lines: str) -> list[str]:
-        """Each line by everybody in turn, until all have heard all of it; the ids."""
+        """Everybody says each line, and waits until all have heard it. Returns the ids."""
         replies = [await says(viewer, f"{line} in {viewer.codec}") for line in lines for viewer in self.here]
         for viewer in self.here:
             for reply in replies:
@@ -51,26 +51,26 @@ class Hall:
         return [reply["id"] for reply in replies]
 
     async def gives(self) -> list[str]:
-        """A gift of everybody, paid whether or not the room can show it; their ids."""
+        """Everybody sends a gift, which is paid even if the room cannot show it. Returns the ids."""
         replies = [await viewer.gift("heart") for viewer in self.here]
         assert [reply["type"] for reply in replies] == ["ok", "ok"]
         return [reply["id"] for reply in replies]
 
     async def is_shown(self, gifts: list[str]) -> None:
-        """Everybody is told of these gifts."""
+        """Wait until everybody has been shown these gifts."""
         for viewer in self.here:
             for id in gifts:
                 await viewer.happened("gifts.sent", id=id)
 
     async def is_refused(self) -> None:
-        """Chat is refused with when to try again, and every socket stays."""
+        """Chat is refused with a time to try again, and no socket is closed."""
         for viewer in self.here:
             refused = await viewer.ask("chat.send", text="anybody there?")
             assert (refused["type"], refused["reason"]) == ("refused", "unavailable")
             assert refused["retry_after_ms"] > 0
 
     async def comes_back(self) -> None:
-        """Everybody is told to come back, does so, and is told all that was missed or that some of it is lost."""
+        """Everybody is asked to come back and does; they get all they missed, or hear that some of it is lost."""
         left, self.here = self.here, []
         for site, viewer in zip(self.sites, left, strict=True):
             assert Close(await viewer.closed()).comes_back
@@ -87,7 +87,7 @@ class Hall:
         self.everybody += self.here
 
     async def _joins(self, site: Site, viewer: Viewer, since: str) -> Viewer:
-        """Comes back as often as it takes."""
+        """Join, and try again while the node refuses."""
         user = viewer.welcome["you"]["user_id"]
         async with asyncio.timeout(WAIT_S):
             while True:
@@ -95,12 +95,12 @@ class Hall:
                     return await site.join(user, room=self.room, codec=viewer.codec, since=since)
 
     def epoch(self) -> str:
-        """The one that everybody is in."""
+        """The epoch that everybody is in."""
         [epoch] = {viewer.welcome["epoch"] for viewer in self.here}
         return str(epoch)
 
     def assert_one_order(self) -> dict[tuple[str, int], str]:
-        """No seq of an epoch is two events, and between two that a socket was told it misses none; ids by place."""
+        """In an epoch a seq is one event, and no socket misses one between two. Returns ids by epoch and seq."""
         told: dict[tuple[str, int], dict[str, Any]] = {}
         for viewer in self.everybody:
             seqs = _seqs(viewer)
@@ -112,7 +112,7 @@ class Hall:
         return {place: event["id"] for place, event in told.items()}
 
     def assert_seqs_again(self) -> None:
-        """The last two epochs have gone over some seqs with different events: what this was about did happen."""
+        """The last two epochs use some seqs for different events, so the test did lose a tail."""
         told = self.assert_one_order()
         before, now = ({seq for epoch, seq in told if epoch == each} for each in self.epochs()[-2:])
         assert before & now
@@ -121,7 +121,7 @@ class Hall:
         return list(dict.fromkeys(viewer.welcome["epoch"] for viewer in self.everybody))
 
     def assert_history(self, look: redis.Redis, chats: list[str], gifts: list[str]) -> None:
-        """The surviving store has each of these once, and the gifts, if any, are the room's total."""
+        """The surviving store has each of these once; if there are gifts, they make up the room's total."""
         bodies = [row[1]["b"] for row in look.xrange(keys.room(self.room, keys.EVENTS))]
         counts = Counter({id: sum(f'"id":"{id}"' in body for body in bodies) for id in chats + gifts})
         assert set(counts.values()) == {1}, counts

@@ -1,4 +1,4 @@
-"""A wire between us and a store that loses what a test tells it to: a request, a reply, or time."""
+"""A wire between us and a store that loses or delays what a test chooses: a request, a reply, or everything."""
 
 import asyncio
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import cast
 
 
 class LossyWire:
-    """A unix socket in front of a store's. What passes is whole until a test says otherwise."""
+    """A unix socket in front of a store's. It passes everything until a test says otherwise."""
 
     def __init__(self, path: Path, store: Path) -> None:
         self.path = path
@@ -34,41 +34,41 @@ class LossyWire:
         self._lose, self._word = "request", word.encode()
 
     def lose_reply(self, word: str) -> None:
-        """The next request with this word is carried out, and its connection ends instead of the reply."""
+        """The next request with this word is carried out, but its connection ends instead of a reply."""
         self._lose, self._word = "reply", word.encode()
 
     def swallow(self, word: str) -> None:
-        """The next request with this word vanishes, and its connection goes on."""
+        """The next request with this word disappears, and its connection goes on."""
         self._lose, self._word = "word", word.encode()
 
     def silence(self) -> None:
-        """The store's host is gone without a word: nothing passes and nothing ends, on new connections too."""
+        """The store's host is suddenly gone: nothing passes and nothing ends, on new connections too."""
         self.silent = True
         self.silence_links()
 
     def silence_links(self, word: str = "") -> None:
-        """The same for the connections that there are, or those of them over which this word was said."""
+        """The same for existing connections, or only for those that have sent this word."""
         for joint in self.joints:
             joint.silent = joint.silent or word.encode() in joint.said
 
     def heal(self) -> None:
-        """New connections are good ones; those that were silenced stay so."""
+        """New connections work; silenced ones stay silent."""
         self.silent = False
 
     @property
     def lost(self) -> bool:
-        """Whether that has happened."""
+        """Has the wire lost what it was told to lose?"""
         return not self._lose
 
     def loses(self, request: bytes) -> str:
-        """What is lost: the request or the reply, and the connection with it, the `word` alone, or nothing."""
+        """What to lose: `request` or `reply` (and the connection), only the `word`, or nothing."""
         if not self._lose or self._word not in request:
             return ""
         lose, self._lose = self._lose, ""
         return lose
 
     def hold(self) -> None:
-        """Replies wait until `release`."""
+        """Hold replies back until `release`."""
         self.held = True
 
     def release(self) -> None:
@@ -78,7 +78,7 @@ class LossyWire:
 
 
 class _Joint(asyncio.Protocol):
-    """One connection of ours and its connection to the store."""
+    """A connection from us, and the connection to the store behind it."""
 
     def __init__(self, wire: LossyWire) -> None:
         self._wire = wire
@@ -99,7 +99,7 @@ class _Joint(asyncio.Protocol):
     async def _connect(self) -> None:
         try:
             far, _ = await asyncio.get_running_loop().create_unix_connection(lambda: _Far(self), self._wire.store)
-        except OSError:  # the store is away: so are we
+        except OSError:  # the store is away, so this side closes, too
             self.cut()
             return
         self._far = far

@@ -1,4 +1,4 @@
-"""A wallet as a node has it, on a real store and journal; and the sums that must come out right after every test."""
+"""A node's wallet on a real store and journal, and the sums that must be right after every test."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def a_gift(
     room: str = "demo",
     broadcast: str | None = None,
 ) -> Spend:
-    """A gift as the feature hands it to the wallet, its ledger entry with it."""
+    """A gift as the gifts feature hands it to the wallet, with its ledger entry."""
     id, diamonds = id or new_gift_id(), coins // 2 if diamonds is None else diamonds
     animation = Animation("float", "/web/gifts/rose.svg", 1_000)
     shown = GiftSent(
@@ -82,7 +82,7 @@ def a_gift(
 
 
 class Purse:
-    """One node's wallet, and another client to look with."""
+    """One node's wallet, and another client to look at the store."""
 
     def __init__(self, settings: Settings, store: ValkeyProcess) -> None:
         self.settings = settings
@@ -104,17 +104,17 @@ class Purse:
         self.look.close()
 
     async def settled(self) -> None:
-        """Until the wallet is up, should it just have dropped its connection."""
+        """Wait until the wallet is up, in case it has just dropped its connection."""
         for _ in range(5):
             await asyncio.sleep(0)
         await self.wallet.wait_up(WAIT_S)
 
     async def buy(self, user: str, coins: int, id: str | None = None) -> Adjusted:
-        """Coins that a person bought."""
+        """A person buys coins."""
         return await self.purchases.top_up(user, TopUp(id or f"t-{new_gift_id()}", coins, "test"))
 
     async def pay(self, spend: Spend) -> Paid | Refused:
-        """Pay a gift; what came of it, in bounded time."""
+        """Pay a gift, in bounded time. Returns the result."""
         async with asyncio.timeout(WAIT_S * 2):
             try:
                 return await self.wallet.spend(spend)
@@ -122,7 +122,7 @@ class Purse:
                 return refused
 
     async def outcome(self, spend: Spend) -> str:
-        """`ok <balance>`, `duplicate <balance>`, or the refusal's name."""
+        """`ok <balance>`, `duplicate <balance>`, or the reason for refusal."""
         done = await self.pay(spend)
         if isinstance(done, Refused):
             return done.reason.value
@@ -137,7 +137,7 @@ class Purse:
 
 
 def books(look: redis.Redis) -> Counter[str]:
-    """Everything that the wallet store says about money, summed: by balances, by totals, and by its log."""
+    """All money in the wallet store, summed by balances, by totals, and by its log."""
     sums: Counter[str] = Counter()
     for key in look.scan_iter(count=10_000):
         _, _, rest = key.partition("}:")
@@ -154,7 +154,7 @@ def books(look: redis.Redis) -> Counter[str]:
 
 
 def _logged(rows: Any) -> Counter[str]:
-    """What a log's entries add up to; each one's balances must follow from those before."""
+    """The sum of a log's entries; each entry's balances must follow from those before it."""
     sums: Counter[str] = Counter()
     balances: Counter[str] = Counter()
     for id, fields in rows:
@@ -172,7 +172,7 @@ def _logged(rows: Any) -> Counter[str]:
 
 
 def assert_conserved(look: redis.Redis) -> None:
-    """Coins bought are held or spent, diamonds credited are those of the gifts, and the log says the same."""
+    """Coins bought are held or spent, diamonds come from gifts, and the log agrees."""
     sums = books(look)
     assert sums["bought"] == sums["held"] + sums["coins"], sums
     assert sums["credited"] == sums["diamonds"], sums

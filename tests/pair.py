@@ -1,4 +1,4 @@
-"""A primary and its replica with a link between them that freezes, and one address for whoever is the primary."""
+"""A primary and its replica, a link between them that can freeze, and one address for the current primary."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ WAIT_S = 40.0
 
 
 class Link:
-    """A TCP proxy on 127.0.0.1: what passes can be held, and where it goes can change for those who come later."""
+    """A TCP proxy on 127.0.0.1. It can hold back what passes, and its target can change for new connections."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -38,7 +38,7 @@ class Link:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def freeze(self) -> None:
-        """Nothing passes any more, in either direction, and nobody is told."""
+        """Nothing passes in either direction, and no connection ends."""
         self._flows.clear()
 
     def thaw(self) -> None:
@@ -62,7 +62,7 @@ class Link:
             finally:
                 for pump in pumps:
                     pump.cancel()
-                far_writer.transport.abort()  # before anything that `cut` may end
+                far_writer.transport.abort()  # before the first await that `cut` may cancel
                 await asyncio.gather(*pumps, return_exceptions=True)
         writer.transport.abort()
 
@@ -73,7 +73,7 @@ class Link:
 
 
 class Pair:
-    """The two stores. Nodes connect to `address`, which leads to whoever is the primary."""
+    """The two stores. Nodes connect to `address`, which leads to the current primary."""
 
     def __init__(self, kind: StoreKind, folder: Path) -> None:
         self.primary, self.replica = _Member(kind, folder / "a"), _Member(kind, folder / "b")
@@ -83,7 +83,7 @@ class Pair:
     @classmethod
     @contextlib.asynccontextmanager
     async def running(cls, kind: StoreKind) -> AsyncIterator["Pair"]:
-        """Two stores of this kind, in step, until the block ends."""
+        """Run two stores of this kind, in step, until the block ends."""
         with tempfile.TemporaryDirectory(prefix="lrt-pair-", dir="/tmp") as folder:
             made = cls(kind, Path(folder))
             try:
@@ -109,10 +109,10 @@ class Pair:
         await self.replication.stop()
         for store in (self.primary, self.replica):
             if store.process is not None:
-                store.kill()  # asked to end, a primary would wait for its replica
+                store.kill()  # a primary that is asked to end waits for its replica
 
     def follow(self) -> None:
-        """The replica copies the primary over a link that flows."""
+        """The replica copies the primary over a link that works."""
         self.replication.cut()
         self.replication.target = self.primary.port
         self.replication.thaw()
@@ -122,13 +122,13 @@ class Pair:
     async def until_in_step(self) -> None:
         """Wait until the replica has everything.
 
-        Asked in a thread: while it loads, a replica answers nobody, and what it loads comes through this loop.
+        It asks in a thread: a loading replica does not answer, and its data comes through this event loop.
         """
         with self.primary.client() as primary, self.replica.client() as replica:
             await eventually(lambda: asyncio.to_thread(in_step, primary, replica), WAIT_S, "a replica in step")
 
     def promote(self) -> None:
-        """The replica takes the primary's place, whatever becomes of that; who is connected is cut off."""
+        """The replica takes the place of the primary, which may be dead; clients are disconnected."""
         with self.replica.client() as replica:
             replica.replicaof("NO", "ONE")
         self.primary, self.replica = self.replica, self.primary
@@ -136,7 +136,7 @@ class Pair:
         self.front.cut()
 
     async def rejoin(self) -> None:
-        """What was the primary comes back empty and follows the new one."""
+        """The former primary comes back empty and follows the new one."""
         shutil.rmtree(self.replica.settings.data)
         self.replica.start()
         self.follow()
@@ -144,12 +144,12 @@ class Pair:
 
 
 class _Member(ValkeyProcess):
-    """A store that listens on a port too."""
+    """A store that also listens on a port."""
 
     def __init__(self, kind: StoreKind, folder: Path) -> None:
         self.port = free_port()
         options = ("--port", str(self.port), "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0")
-        # In step within 20 ms: the defaults wait for a timer of one second, on either side.
+        # In step within 20 ms: with the defaults both sides wait for a timer of one second.
         options += ("--repl-diskless-load", "flush-before-load", "--repl-diskless-sync", "no")
         super().__init__(kind, settings(folder), options=options)
 
@@ -159,7 +159,7 @@ class _Member(ValkeyProcess):
 
 
 def in_step(primary: redis.Redis, replica: redis.Redis) -> bool:
-    """Whether the replica has everything."""
+    """Does the replica have everything?"""
     return _offset(replica, "slave") == _offset(primary, "master")
 
 

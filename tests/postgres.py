@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: with the journal's schema, quick because nothing of it has to survive."""
+"""A real PostgreSQL for the tests, with the journal's schema; fast, because its data need not survive."""
 
 import functools
 import os
@@ -9,7 +9,7 @@ from server.store import embedded
 
 
 class Journals(PostgresProcess):
-    """One server; every database is a copy of one that has the journal's schema."""
+    """One server; each database is a copy of a template with the journal's schema."""
 
     def __init__(self) -> None:
         super().__init__({"fsync": "off"}, functools.partial(embedded.die_with_parent, os.getpid()))
@@ -23,7 +23,7 @@ class Journals(PostgresProcess):
         engine.dispose()
 
     def journal(self, template: str = "empty_journal") -> str:
-        """The address of a new journal with nothing in it; without a schema either from `template1`."""
+        """The address of a new, empty journal; copied from `template1` it has no schema either."""
         self._made += 1
         name = f"journal_{self._made}"
         self.run(f"CREATE DATABASE {name} TEMPLATE {template}")

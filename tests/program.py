@@ -1,4 +1,4 @@
-"""The program as people start it: `python -m server run` in processes of its own, watched, and ended by pid."""
+"""Runs the program as people do: `python -m server run` in its own processes, watched, and ended by pid."""
 
 import asyncio
 import contextlib
@@ -25,13 +25,13 @@ from server.store import embedded
 from tests.site import NO_TLS, Viewer, new_gift_id
 
 ROOT = Path(__file__).parents[1]
-START_S = 40.0  # deadlines, not measures: the machine may be busy
+START_S = 40.0  # a deadline only: the machine may be busy
 STOP_S = 20.0
 CHILDREN = ("wallet store", "room store", "journal", "node")
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that the system gives to outgoing connections."""
+    """A port that nobody listens on, below the range that the system uses for outgoing connections."""
     for _ in range(100):
         port = random.randint(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -42,7 +42,7 @@ def free_port() -> int:
 
 
 async def eventually(found: Callable[[], Any], wait_s: float = START_S, what: str = "it") -> Any:
-    """Look again and again until `found()` is true, or what it awaits; its value. For what sends no event."""
+    """Poll until `found()` (or what it awaits) is true; returns its value. Only for what sends no event."""
     deadline = time.monotonic() + wait_s
     while True:
         value = found()
@@ -62,14 +62,14 @@ class Ended(NamedTuple):
 
 
 class Served:
-    """One process that serves a port: its output is kept and shown when a wait fails."""
+    """A process that serves a port. Its output is kept, and shown when a wait fails."""
 
     command = "node"
-    prefix: tuple[str, ...] = ()  # what starts it
+    prefix: tuple[str, ...] = ()  # goes in front of the command line
 
     def __init__(self, folder: Path, root: Path = ROOT, **environ: str) -> None:
         self.folder = folder
-        self.root = root  # whose `server` it is
+        self.root = root  # the folder whose `server` it runs
         asked = environ.get("LIVEROOM_PORT", "")
         self.port = int(asked) if asked.isdecimal() else free_port()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")}
@@ -92,12 +92,14 @@ class Served:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),  # a killed test run leaves nothing
+                preexec_fn=functools.partial(
+                    embedded.die_with_parent, os.getpid()
+                ),  # the process dies with the test run
             )
         return self.process
 
     async def start(self) -> float:
-        """Start, and wait until newcomers are taken; how many seconds that took."""
+        """Start, and wait until it takes connections. Returns the seconds that this took."""
         began = time.monotonic()
         self.spawn()
         await self.until_ready()
@@ -121,25 +123,25 @@ class Served:
         return self.process.pid
 
     async def ended(self, wait_s: float = STOP_S) -> Ended:
-        """Wait for its end."""
+        """Wait for the process to end."""
         process, began = self.process, time.monotonic()
         assert process is not None
         code = await eventually(lambda: process.poll() is not None and (process.returncode,), wait_s, "the end")
         return Ended(code[0], time.monotonic() - began)
 
     async def stop(self, sig: signal.Signals = signal.SIGTERM) -> Ended:
-        """Ask it to end; its exit code and how long it took."""
+        """Ask it to end. Returns its exit code and how long it took."""
         assert self.running, self.output()
         self.process.send_signal(sig)  # type: ignore[union-attr]
         return await self.ended()
 
     async def kill(self) -> None:
-        """SIGKILL to this one process."""
+        """SIGKILL this one process."""
         if self.running:
             os.kill(self.pid, signal.SIGKILL)
             await self.ended()
 
-    # --- what it said ------------------------------------------------------------------------------------------
+    # --- its output --------------------------------------------------------------------------------------------
     def _output(self, stream: str) -> Path:
         return self.folder / f"{self.command}-{self.port}-{self._runs}.{stream}"
 
@@ -150,7 +152,7 @@ class Served:
         return self._output("stderr").read_text()
 
     def output(self) -> str:
-        """The last of what it wrote, for a failure's message."""
+        """The last part of its output, for failure messages."""
         return f"it wrote:\n{self.stdout()[-2_000:]}\n{self.stderr()[-6_000:]}"
 
     # --- talking to it -----------------------------------------------------------------------------------------
@@ -163,14 +165,14 @@ class Served:
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=10, trust_env=False, verify=NO_TLS)
 
     async def get(self, path: str) -> Any:
-        """The JSON of a GET that must succeed."""
+        """The JSON of a GET, which must succeed."""
         async with self.client() as client:
             response = await client.get(path)
         assert response.status_code == 200, f"{path}: {response.status_code} {response.text[:500]}; {self.output()}"
         return response.json()
 
     async def post(self, path: str, body: Any = None, *, put: bool = False) -> Any:
-        """The JSON of a POST (or PUT) that must succeed."""
+        """The JSON of a POST (or PUT), which must succeed."""
         async with self.client() as client:
             response = await client.request("PUT" if put else "POST", path, json=body)
         assert response.status_code in (200, 201), (
@@ -179,7 +181,7 @@ class Served:
         return response.json()
 
     async def coins(self, user: str) -> int:
-        """A balance; asks again while the wallet store is away, as its answer says."""
+        """A balance; asks again while the wallet store is away, as the answer says."""
         deadline = time.monotonic() + START_S
         async with self.client() as client:
             while (response := await client.get(f"/v1/wallets/{user}")).status_code == 503:
@@ -191,7 +193,7 @@ class Served:
         await self.post(f"/v1/wallets/{user}/topups", {"id": f"t-{new_gift_id()}", "coins": coins, "source": "test"})
 
     async def put_room(self, room: str, *, live: bool = True, **settings: Any) -> None:
-        """Make a room of host `creator`."""
+        """Create a room of host `creator`."""
         host = {"user_id": "creator", "name": "Creator"}
         await self.post(f"/v1/rooms/{room}", {"host": host, "title": room, "settings": settings}, put=True)
         if live:
@@ -202,7 +204,7 @@ class Served:
         return str((await self.get(f"/dev/token?{query}"))["token"])
 
     def path(self, token: str, *, room: str = "demo", since: str | None = None) -> str:
-        """The address of a room's socket on this process, without scheme and host."""
+        """The path of a room's socket on this process, without scheme and host."""
         return f"/v1/rooms/{room}/ws?token={token}" + ("" if since is None else f"&since={since}")
 
     async def join(
@@ -215,7 +217,7 @@ class Served:
         *,
         room: str = "demo",
     ) -> Viewer:
-        """A socket that was welcomed; on `node` when one is given."""
+        """Join a room and read the welcome; on `node`, if one is given."""
         at = node or self
         path = self.path(await at.token(user, role), room=room, since=since)
         connection = await websockets.connect(
@@ -231,7 +233,7 @@ class Served:
         return viewer
 
     async def everybody_leaves(self) -> None:
-        """Close every socket that was joined through here."""
+        """Close every socket that was joined here."""
         viewers, self.viewers = self.viewers, []
         for viewer in viewers:
             await viewer.leave()
@@ -248,7 +250,7 @@ class Program(Served):
         self._nodes: list[Served] = []
 
     def processes(self) -> dict[int, str]:
-        """Every process of this data folder by pid, whoever its parent is by now; `run` is the supervisor."""
+        """Every process of this data folder by pid, even orphans; the supervisor is called `run`."""
         return {pid: name for pid in _pids() if (name := _name_of(pid, self.data)) is not None}
 
     def children(self) -> dict[str, int]:
@@ -256,23 +258,23 @@ class Program(Served):
         return {name: pid for pid, name in self.processes().items() if name != "run"}
 
     async def kill_child(self, name: str) -> int:
-        """SIGKILL one of CHILDREN and see that it is gone; the pid that it had."""
+        """SIGKILL one of CHILDREN, and wait until it is gone. Returns its old pid."""
         pid = self.children()[name]
         os.kill(pid, signal.SIGKILL)
         await eventually(lambda: pid not in self.processes(), what=f"the end of {name}")
         return pid
 
     async def child_again(self, name: str, old_pid: int) -> int:
-        """Wait until the supervisor has started this child anew; its pid."""
+        """Wait until the supervisor has restarted this child. Returns its pid."""
 
-        def anew() -> int | None:
+        def restarted() -> int | None:
             pid = self.children().get(name)
             return pid if pid != old_pid else None
 
-        return int(await eventually(anew, what=f"a new {name}; {self.output()}"))
+        return int(await eventually(restarted, what=f"a new {name}; {self.output()}"))
 
     async def kill_tree(self) -> None:
-        """SIGKILL to the supervisor and to everything below it, at once."""
+        """SIGKILL the supervisor and everything below it at once."""
         pids = list(self.processes())
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -286,7 +288,7 @@ class Program(Served):
         await eventually(lambda: not self.processes(), wait_s, f"the end of all ({self.processes()})")
 
     async def second_node(self) -> Served:
-        """`python -m server node` on the same stores and journal, with a port of its own; ready."""
+        """Run `python -m server node` on the same stores and journal, on its own port, and wait until it is ready."""
         node = Served(
             self.folder,
             self.root,
@@ -300,7 +302,7 @@ class Program(Served):
         return node
 
     async def journaled(self, user: str, refs: set[str], wait_s: float = START_S) -> list[dict[str, Any]]:
-        """Wait until the journal has these gifts and top-ups of a user; all entries there are, newest first."""
+        """Wait until the journal has these gifts and top-ups of a user. Returns all entries, newest first."""
         deadline = time.monotonic() + wait_s
         while True:
             entries = await self.entries(user)
@@ -310,7 +312,7 @@ class Program(Served):
             await asyncio.sleep(0.1)
 
     async def entries(self, user: str) -> list[dict[str, Any]]:
-        """A wallet's journal entries, every page."""
+        """All journal entries of a wallet."""
         found: list[dict[str, Any]] = []
         before = ""
         for _ in range(100):
@@ -322,7 +324,7 @@ class Program(Served):
         raise AssertionError("more pages than a test makes")
 
     async def discard(self) -> None:
-        """End everything that is left, and the folder."""
+        """End everything that still runs, and delete the folder."""
         await self.everybody_leaves()
         for node in self._nodes:
             await node.kill()
@@ -342,7 +344,7 @@ def _pids() -> Iterator[int]:
 
 
 def _name_of(pid: int, data: Path) -> str | None:
-    """What a living process of this data folder is; None for one of somebody else."""
+    """What a living process of this data folder is; None for other processes."""
     proc = Path(f"/proc/{pid}")
     try:
         if (proc / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
@@ -352,17 +354,17 @@ def _name_of(pid: int, data: Path) -> str | None:
         at = Path(os.readlink(proc / "cwd"))
     except OSError:
         return None
-    if at.parent == data:  # a store: its title has overwritten its environment
+    if at.parent == data:  # a store: its process title overwrites its environment
         return f"{at.name} store"
     if f"LIVEROOM_DATA={data}".encode() not in environ:
         return None
     if "server" in words:
         return words[words.index("server") + 1]
-    return words[0].rpartition("/")[2]  # just forked, or not a part of the program at all
+    return words[0].rpartition("/")[2]  # just forked, or not part of the program
 
 
 def rss_bytes(pid: int) -> int:
-    """The memory that a process holds."""
+    """The memory that a process uses."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""A site in this process: a node on real stores behind a real port, and viewers on real sockets."""
+"""A site in this process: a node on real stores and a real port, and viewers on real sockets."""
 
 import asyncio
 import contextlib
@@ -28,17 +28,17 @@ from server.processes.retell import drain_and_retell
 from server.settings import Settings
 from server.store.cluster import open_store
 
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # all is plain HTTP: reading certificates takes 20 ms and more
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # plain HTTP only: reading certificates takes 20 ms or more
 WAIT_S = 10.0
 
 
 def new_gift_id(shift_ms: int = 0) -> str:
-    """A gift id made now, or so many milliseconds from now."""
+    """A gift id of now, or of this many milliseconds from now."""
     return uuid7(int(time.time() * 1000) + shift_ms)
 
 
 class Viewer:
-    """One socket in a room; keeps everything it was told, in order."""
+    """One socket in a room; it keeps everything it was told, in order."""
 
     def __init__(self, connection: ClientConnection, codec: str) -> None:
         self.connection = connection
@@ -58,7 +58,7 @@ class Viewer:
         self._news.set()
 
     async def until(self, found: Any, wait_s: float = WAIT_S) -> Any:
-        """Wait until `found(self.told)` is true; its value."""
+        """Wait until `found(self.told)` is true; returns its value."""
         async with asyncio.timeout(wait_s):
             while not (value := found(self.told)):
                 assert not self._task.done() or self._news.is_set(), f"closed with {self.connection.close_code}"
@@ -69,7 +69,7 @@ class Viewer:
             return value
 
     async def happened(self, type_: str, wait_s: float = WAIT_S, **fields: Any) -> dict[str, Any]:
-        """The first message of this type with these fields, told already or to come."""
+        """The first message of this type with these fields, waiting for it if it has not come yet."""
 
         def first(told: list[dict[str, Any]]) -> dict[str, Any] | None:
             for message in told:
@@ -81,12 +81,12 @@ class Viewer:
         return found
 
     async def tell(self, frame: Any) -> None:
-        """Send a command or a list of them without waiting."""
+        """Send a command or a list of commands without waiting."""
         data = json.dumps(frame) if self.codec == "json" else msgspec.msgpack.encode(frame)
         await self.connection.send(data)
 
     async def ask(self, type_: str, **fields: Any) -> dict[str, Any]:
-        """Send one command and wait for its one reply."""
+        """Send one command and wait for its reply."""
         self._refs += 1
         ref = fields.pop("ref", f"ref-{self._refs}")
         await self.tell({"type": type_, "ref": ref, **fields})
@@ -96,13 +96,13 @@ class Viewer:
         return reply
 
     async def gift(self, gift: str = "rose", count: int = 1, **fields: Any) -> dict[str, Any]:
-        """Send a gift with a fresh id unless one is given."""
+        """Send a gift, with a new id unless one is given."""
         return await self.ask("gifts.send", **{"id": new_gift_id(), "gift": gift, "count": count, **fields})
 
     async def closed(self, wait_s: float = WAIT_S) -> int:
-        """Wait for the close; its code."""
+        """Wait until the socket is closed. Returns the close code."""
         async with asyncio.timeout(wait_s):
-            await asyncio.shield(self._task)  # a wait that fails must not end the listening: `leave` waits for it
+            await asyncio.shield(self._task)  # shielded: `leave` still needs the task if this wait fails
         return self.connection.close_code or 0
 
     def events(self, type_: str | None = None) -> list[dict[str, Any]]:
@@ -116,14 +116,14 @@ class Viewer:
         return self.told[0]
 
     async def leave(self) -> None:
-        """Close, whatever the test has done: an error here would leave its fixtures to the next tests."""
-        if not self._task.done():  # whoever has left may have lived on another test's loop
+        """Close the socket even if the test has failed; an error here would break later tests."""
+        if not self._task.done():  # a viewer that has left may belong to another test's loop
             await self.connection.close()
             await asyncio.gather(self._task, return_exceptions=True)
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which ends as soon as it is told to; its own loop looks ten times a second."""
+    """uvicorn's server, which stops immediately; the original looks ten times a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -133,7 +133,7 @@ class Server(uvicorn.Server):
         await self.stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """uvicorn's, without its tenth of a second for connections to close: the viewers have left before."""
+        """uvicorn's shutdown without its tenth of a second for connections: the viewers have left already."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
@@ -147,7 +147,9 @@ class Site:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.node = Node(settings)
-        self.listener = socket.socket(proto=socket.IPPROTO_TCP)  # else asyncio sets no TCP_NODELAY: 40 ms a request
+        self.listener = socket.socket(
+            proto=socket.IPPROTO_TCP
+        )  # without this asyncio does not set TCP_NODELAY: 40 ms a request
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(1000)
         self.port: int = self.listener.getsockname()[1]
@@ -204,7 +206,7 @@ class Site:
         token: str | None = None,
         since: str | None = None,
     ) -> Viewer:
-        """A socket that was welcomed."""
+        """Join a room and read the welcome."""
         connection = await websockets.connect(
             self.address(room, token=token or self.token(user, role), since=since),
             subprotocols=[websockets.Subprotocol(f"liveroom.v1.{codec}")],
@@ -217,7 +219,7 @@ class Site:
         return viewer
 
     async def put_room(self, room: str, *, live: bool = True, **settings: Any) -> None:
-        """Make a room of host `creator`, live unless told otherwise."""
+        """Create a room of host `creator`, live unless told otherwise."""
         body = {"host": {"user_id": "creator", "name": "Creator"}, "title": room, "settings": settings}
         (await self.http.put(f"/v1/rooms/{room}", json=body)).raise_for_status()
         if live:
@@ -231,7 +233,7 @@ class Site:
         return int((await self.http.get(f"/v1/wallets/{user}")).json()["coins"])
 
     async def settled(self) -> None:
-        """Drain everything, and see that the audit finds nothing wrong anywhere."""
+        """Drain everything, and check that the audit finds nothing wrong."""
         wallet = open_store("wallet", self.settings.wallet_address, AUDIT_SCRIPTS)
         await wallet.start()
         await wallet.wait_up(WAIT_S)
@@ -246,7 +248,7 @@ class Site:
 
     @contextlib.asynccontextmanager
     async def draining(self, ahead_s: float = 0, **options: Any) -> AsyncIterator[Drain]:
-        """A drain on this site's stores, its clock maybe ahead, as the journal runs it; the test calls its steps."""
+        """A drain on this site's stores, with its clock ahead if wanted; the test calls its steps."""
         wallet = open_store("wallet", self.settings.wallet_address, AUDIT_SCRIPTS)
         await wallet.start()
         await wallet.wait_up(WAIT_S)

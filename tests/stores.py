@@ -1,4 +1,4 @@
-"""Real Valkey processes for the tests: on unix sockets, in a folder of the run."""
+"""Real Valkey processes for the tests, on unix sockets in a folder of this run."""
 
 import functools
 import os
@@ -15,12 +15,12 @@ from server.store.embedded import StoreKind
 
 
 def settings(data: Path, **environ: str) -> Settings:
-    """Settings for a data folder, as the program would read them."""
+    """The settings that the program would read for a data folder."""
     return load({"LIVEROOM_DATA": str(data), **environ})
 
 
 class ValkeyProcess:
-    """One embedded store, started as the program starts it; `options` and `environ` are added to that."""
+    """One embedded store, started as the program starts it, with extra `options` and `environ`."""
 
     def __init__(
         self, kind: StoreKind, of: Settings, *, options: Sequence[str] = (), environ: Mapping[str, str] | None = None
@@ -50,7 +50,7 @@ class ValkeyProcess:
                 time.sleep(0.01)
 
     def client(self) -> redis.Redis:
-        """A client of another make than ours, to look with."""
+        """Another library's client, to look at the store."""
         return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""The background: a loop that raises is told of and begins again, and a task is held and heard of whatever it does."""
+"""Background work: a loop that raises is logged and restarted, and every task is held and its failure logged."""
 
 import asyncio
 import gc
@@ -32,13 +32,13 @@ def logs() -> Iterator[Logs]:
 
 
 def failures(name: str) -> int:
-    """How often this failed, as the metrics have it."""
+    """How often this task has failed, by the metrics."""
     (metric,) = FAILURES.collect()
     return int(sum(s.value for s in metric.samples if s.labels["task"] == name and s.name.endswith("_total")))
 
 
 class Loop:
-    """A loop that fails so many times, then goes on until it is told to return."""
+    """A loop that fails a number of times, then runs until the test lets it return."""
 
     def __init__(self, *errors: BaseException) -> None:
         self.errors = list(errors)
@@ -55,7 +55,7 @@ class Loop:
 
 
 async def test_a_loop_that_raises_begins_again(logs: Logs) -> None:
-    """Each time is counted by its name, and logged with its traceback."""
+    """Each failure is counted by the loop's name, and logged with its traceback."""
     before, loop = failures("raises"), Loop(RuntimeError("one"), KeyError("two"))
     task = background.forever("raises", loop.run)
     await loop.lives.wait()
@@ -69,7 +69,7 @@ async def test_a_loop_that_raises_begins_again(logs: Logs) -> None:
 
 
 async def test_cancelling_ends_a_loop(logs: Logs) -> None:
-    """At once, also in a pause, and that is no failure."""
+    """It ends immediately, even in a pause, and does not count as a failure."""
     running, pausing = Loop(), Loop(RuntimeError("and a long pause"))
     first = background.forever("running", running.run)
     await running.lives.wait()
@@ -82,12 +82,12 @@ async def test_cancelling_ends_a_loop(logs: Logs) -> None:
         assert task.cancelled()
     assert (len(running.begun), len(pausing.begun)) == (1, 1)
     assert [entry["task"] for entry in logs] == ["pausing"]
-    await background.end(first)  # again is nothing
+    await background.end(first)  # ending it twice does no harm
     await background.end(None)
 
 
 async def test_a_loop_that_returns_has_ended(logs: Logs) -> None:
-    """It had a reason to: it is stopping."""
+    """A loop that returns is not restarted: it is stopping."""
     loop = Loop()
     task = background.forever("returns", loop.run)
     loop.may_return.set()
@@ -97,7 +97,7 @@ async def test_a_loop_that_returns_has_ended(logs: Logs) -> None:
 
 
 async def test_what_a_loop_waits_for_may_be_cancelled(logs: Logs) -> None:
-    """That is not the loop's own cancellation: it goes on."""
+    """Cancelling what a loop waits for does not cancel the loop."""
     loop = Loop(asyncio.CancelledError())
     task = background.forever("waits", loop.run)
     await loop.lives.wait()
@@ -106,7 +106,7 @@ async def test_what_a_loop_waits_for_may_be_cancelled(logs: Logs) -> None:
 
 
 async def test_the_pause_is_bounded(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It doubles up to a bound, and a loop that fails all the time leaves the others their turns."""
+    """The pause doubles up to a bound, so a loop that always fails leaves time for others."""
     monkeypatch.setattr(limits, "LOOP_AGAIN_S", 0.01)
     monkeypatch.setattr(limits, "LOOP_AGAIN_S_MAX", 0.04)
     loop = Loop(*(RuntimeError(str(n)) for n in range(6)))
@@ -119,7 +119,7 @@ async def test_the_pause_is_bounded(logs: Logs, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_storm_is_logged_once_in_a_while(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All are counted; the log has one of a name, and then how many it left out."""
+    """All failures are counted; the log has one per name, later with the number left out."""
     monkeypatch.setattr(limits, "FAILURE_LOG_S", 60.0)
     for n in range(100):
         background.failed("storm", RuntimeError(str(n)), socket=n)
@@ -132,8 +132,8 @@ async def test_a_storm_is_logged_once_in_a_while(logs: Logs, monkeypatch: pytest
     assert logs[-1]["unlogged"] == 99
 
 
-async def test_a_task_that_raises_is_heard_of(logs: Logs) -> None:
-    """Though nobody waits for it; and it is let go of."""
+async def test_a_task_that_raises_is_logged(logs: Logs) -> None:
+    """A failure is logged even if nobody waits for the task, and the task is dropped."""
     tasks, before = Tasks("spawned"), failures("spawned")
 
     async def raises() -> None:
@@ -149,7 +149,7 @@ async def test_a_task_that_raises_is_heard_of(logs: Logs) -> None:
 
 
 async def test_a_shared_task_is_for_those_who_wait(logs: Logs) -> None:
-    """They get what it raises; when nobody waits any more, it is nobody's, and no warning is due."""
+    """Everybody who waits gets the exception; if nobody waits, nothing is logged."""
     tasks = Tasks("shared")
 
     async def raises() -> int:
@@ -165,7 +165,7 @@ async def test_a_shared_task_is_for_those_who_wait(logs: Logs) -> None:
 
 
 async def test_nobody_has_to_hold_a_task() -> None:
-    """What waits for something that only it knows would be garbage otherwise."""
+    """A task that nothing else refers to is kept, or it would be garbage-collected."""
     ended: list[str] = []
     tasks = Tasks("held")
 
@@ -191,7 +191,7 @@ async def test_nobody_has_to_hold_a_task() -> None:
 
 
 async def test_a_child_that_cannot_be_started_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system may have no process to give: the supervisor tries again."""
+    """If the system cannot start a process, the supervisor tries again."""
     monkeypatch.setattr(limits, "RESTART_S", 0.001)
     again, tries = asyncio.Event(), list[str]()
 
@@ -212,7 +212,7 @@ async def test_a_child_that_cannot_be_started_for_a_while(monkeypatch: pytest.Mo
 
 
 async def test_the_metrics_show_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By name on the node's page: every loop from the start, and what failed."""
+    """The node's metrics list every loop by name from the start, and count failures."""
 
     def at() -> dict[str, float]:
         found = re.findall(r'^liveroom_task_failures_total\{task="([^"]+)"\} (\S+)$', page, re.M)
@@ -230,6 +230,6 @@ async def test_the_metrics_show_it(site: Site, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(site.node.pace, "late", late)
     await raised.wait()
     raised.clear()
-    await raised.wait()  # it has begun again
+    await raised.wait()  # the loop has been restarted
     page = (await site.http.get("/metrics")).text
     assert at()["pace"] >= before + 1

@@ -1,4 +1,4 @@
-"""Clients behind wires that stall, delay and break at any byte: who comes back knows all, or what was missed."""
+"""Clients behind wires that stall, delay and break at any byte: all learn what they missed, or that it is lost."""
 
 import asyncio
 import itertools
@@ -30,7 +30,7 @@ LOST = (websockets.ConnectionClosed, websockets.InvalidMessage, OSError, EOFErro
 
 
 class Told(NamedTuple):
-    """An event as a client was told it."""
+    """An event as a client received it."""
 
     seq: int
     id: str
@@ -38,7 +38,7 @@ class Told(NamedTuple):
 
 
 class Wanderer:
-    """A person behind an unsteady wire, who comes back at once and for ever, and keeps an account."""
+    """A person behind an unsteady wire, who always reconnects immediately and records everything."""
 
     def __init__(self, sites: tuple[Site, ...], room: str, user: str, codec: Codec, compression: str | None) -> None:
         nodes = itertools.cycle(sites)
@@ -110,7 +110,7 @@ class Wanderer:
         if isinstance(told, Welcome):
             assert told.resumed == (self.began_at is not None and told.gap is None)
             self.began_at = told.seq if self.began_at is None else self.began_at
-        elif isinstance(told, Missed):  # it begins where we were, and the snapshot's events are not told again
+        elif isinstance(told, Missed):  # a gap starts where we were; the snapshot's events do not come again
             assert told.from_ == before + 1
             self.gaps.append(told)
         elif isinstance(told, Event):
@@ -138,7 +138,7 @@ class Wanderer:
             await self._send(self.client.chat(text))
 
     async def give(self, gift: str, count: int) -> None:
-        """Now, or when there is a connection again."""
+        """Send a gift now, or once there is a connection again."""
         frame = self.client.gift(gift, count)
         command = self.client.unanswered[-1]
         assert isinstance(command, SendGift)
@@ -174,7 +174,7 @@ STEP = st.one_of(
 
 
 async def take(step: Any, people: list[Wanderer], bot: Viewer) -> None:
-    """One step of the plan."""
+    """Take one step of the plan."""
     match step:
         case "talk", count:
             for number in range(count):
@@ -203,9 +203,9 @@ async def take(step: Any, people: list[Wanderer], bot: Viewer) -> None:
             raise AssertionError(step)
 
 
-# --- what must hold ------------------------------------------------------------------------------------------------
+# --- what must be true ---------------------------------------------------------------------------------------------
 def check_order(person: Wanderer, history: dict[int, dict[str, Any]], end: int) -> None:
-    """What is told is the history, in its order; what is not told is in a gap, overtaken, or hidden and counted."""
+    """What a client got is the history, in order; the rest was in a gap, superseded, or hidden and counted."""
     seqs = [event.seq for event in person.told]
     assert seqs == sorted(set(seqs))
     for event in person.told:
@@ -224,7 +224,7 @@ def check_order(person: Wanderer, history: dict[int, dict[str, Any]], end: int) 
 
 
 def check_sums(person: Wanderer, history: dict[int, dict[str, Any]]) -> None:
-    """Coins over distinct gifts are what was told; the folded room holds every coin up to where the client is."""
+    """The coins of distinct gifts match what was received; the folded room has the coins of all gifts."""
     gifts = {seq: event for seq, event in history.items() if event["type"] == "gifts.sent"}
     told = {event.seq for event in person.told if event.type == "gifts.sent"}
     assert person.client.gift_coins == sum(gifts[seq]["coins"] for seq in told)
@@ -241,7 +241,7 @@ def check_sums(person: Wanderer, history: dict[int, dict[str, Any]]) -> None:
 
 @pytest.fixture
 async def sites(another_site: AnotherSite, monkeypatch: pytest.MonkeyPatch) -> tuple[Site, Site]:
-    """Two nodes on the same stores, which keep little for those who come back: gaps have their turn."""
+    """Two nodes on the same stores, which replay so few events that gaps occur."""
     monkeypatch.setattr(limits, "REPLAY_EVENTS_MAX", 12)
     monkeypatch.setattr(limits, "RING_EVENTS_MAX", 150)
     return await another_site(), await another_site()
@@ -249,7 +249,7 @@ async def sites(another_site: AnotherSite, monkeypatch: pytest.MonkeyPatch) -> t
 
 @pytest.fixture
 def tally(caplog: pytest.LogCaptureFixture) -> Iterator[Counter[str]]:
-    """What became of all plans together: they must break connections, make gaps, and be no accident to a node."""
+    """All plans together must break connections and make gaps, and no node may log an error."""
     counted = Counter[str]()
     yield counted
     assert counted["joins"] > 2 * counted["people"]
@@ -263,14 +263,14 @@ ROOMS = (f"chaos-{number}" for number in itertools.count(1))
 @settings(
     max_examples=40,
     derandomize=True,
-    phases=[Phase.explicit, Phase.generate],  # a plan that fails may wait long: it is not made smaller
+    phases=[Phase.explicit, Phase.generate],  # no shrinking: a failing plan may wait for a long time
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(plan=st.lists(STEP, min_size=30, max_size=80))
-async def test_whoever_comes_back_knows_all_or_what_was_missed(
+async def test_a_client_that_comes_back_knows_what_it_missed(
     sites: tuple[Site, Site], tally: Counter[str], plan: list[Any]
 ) -> None:
-    """Chats and gifts flow while wires break: order and sums are the history's for everybody, and gaps are told."""
+    """Wires break while chats and gifts flow: order and sums match the history for all, and gaps are announced."""
     room = next(ROOMS)
     await sites[0].put_room(room)
     people = [
@@ -304,7 +304,7 @@ async def test_whoever_comes_back_knows_all_or_what_was_missed(
 
 
 async def settle(people: list[Wanderer], bot: Viewer) -> int:
-    """Let every wire heal and everybody hear one last gift: its seq."""
+    """Heal every wire, and wait until everybody has one last gift. Returns its seq."""
     for person in people:
         person.wire.heal()
         await person.until(lambda person=person: person.paid == person.given)
@@ -312,7 +312,7 @@ async def settle(people: list[Wanderer], bot: Viewer) -> int:
     await bot.until(lambda _: given <= {event["id"] for event in bot.events("gifts.sent")})
     last = (await bot.gift("rose"))["id"]
     end = int((await bot.happened("gifts.sent", id=last))["seq"])
-    for person in people:  # it may be in a snapshot instead
+    for person in people:  # it may have come in a snapshot instead
         await person.until(lambda person=person: person.client.seq >= end)
     return end
 

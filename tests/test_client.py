@@ -1,4 +1,4 @@
-"""Our connection to a store: replies in the order of calls, no call made twice, and the truth about what was lost."""
+"""Our connection to a store: replies in order, no call made twice, and a clear answer about lost calls."""
 
 import asyncio
 import signal
@@ -33,7 +33,7 @@ Connect = Callable[..., Awaitable[Store]]
 
 @pytest.fixture
 async def connect(stores: Stores) -> AsyncIterator[Connect]:
-    """Make stores that are up; without an address, of the run's room store."""
+    """Make stores that are up: the run's room store, unless there is an address."""
     made: list[Store] = []
 
     async def one(url: str | None = None, *, wait: bool = True, **kwargs: Any) -> Store:
@@ -66,15 +66,15 @@ async def connect(stores: Stores) -> AsyncIterator[Connect]:
     ],
 )
 def test_addresses(url: str, address: Address) -> None:
-    """unix, redis, rediss and their valkey names, with user, password and database."""
+    """The schemes unix, redis, rediss and their valkey names, with user, password and database."""
     assert parse_address(url) == address
 
 
 @pytest.mark.parametrize(
     "url", ["", "store:6379", "http://store", "redis://store/one", "redis://store:port", "redis://store:99999"]
 )
-def test_addresses_that_are_none(url: str) -> None:
-    """Anything else is a ValueError, which does not repeat a password."""
+def test_invalid_addresses(url: str) -> None:
+    """Anything else is a ValueError that does not contain the password."""
     with pytest.raises(ValueError, match=r".+"):
         parse_address(url)
     with pytest.raises(ValueError, match=r".+") as error:
@@ -84,7 +84,7 @@ def test_addresses_that_are_none(url: str) -> None:
 
 # --- order ---------------------------------------------------------------------------------------------------------
 async def test_replies_come_in_the_order_of_the_calls(connect: Connect) -> None:
-    """A thousand calls are on their way at once, and each caller gets its own reply."""
+    """A thousand calls are under way at once, and each caller gets its own reply."""
     store = await connect()
     replies = await asyncio.gather(*(store.call("ECHO", f"call {n}") for n in range(1_000)))
     assert replies == [b"call %d" % n for n in range(1_000)]
@@ -93,7 +93,7 @@ async def test_replies_come_in_the_order_of_the_calls(connect: Connect) -> None:
 
 
 async def test_every_kind_of_reply(connect: Connect) -> None:
-    """Nothing, numbers, bytes that are no text, lists and maps come as they are."""
+    """Null, numbers, bytes that are not text, lists and maps arrive unchanged."""
     store = await connect()
     assert await store.call("GET", "nothing") is None
     assert await store.call("SET", "k", b"\x00\xff\r\n") == b"OK"
@@ -107,7 +107,7 @@ async def test_every_kind_of_reply(connect: Connect) -> None:
 
 
 async def test_a_refused_call_refuses_its_caller_alone(connect: Connect) -> None:
-    """The store's error goes to whoever made the mistake; the calls around it have their replies."""
+    """The store's error goes to the caller that made the mistake; others get their replies."""
     store = await connect()
     await store.call("SET", "k", "text")
     calls = [store.send("ECHO", "before"), store.send("LPUSH", "k", "x"), store.send("ECHO", "after")]
@@ -118,7 +118,7 @@ async def test_a_refused_call_refuses_its_caller_alone(connect: Connect) -> None
 
 
 async def test_a_call_that_cannot_be_sent_misaligns_no_replies(connect: Connect) -> None:
-    """What is no argument is its caller's mistake; the others get their own replies."""
+    """An invalid argument raises for its caller; the others get their own replies."""
     store = await connect()
     with pytest.raises(TypeError):
         store.send("ECHO", None)  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ async def test_a_call_that_cannot_be_sent_misaligns_no_replies(connect: Connect)
 
 
 async def test_a_cancelled_caller_never_misaligns_replies(connect: Connect, stores: Stores) -> None:
-    """Whoever gives up leaves a reply that nobody gets; the next caller gets its own."""
+    """A cancelled caller's reply is dropped; the next caller gets its own."""
     store = await connect()
     blocked = asyncio.create_task(store.call("BLPOP", "queue", 0))
     behind = [asyncio.create_task(store.call("ECHO", f"call {n}")) for n in range(10)]
@@ -144,7 +144,7 @@ async def test_a_cancelled_caller_never_misaligns_replies(connect: Connect, stor
 
 
 async def test_cancelling_at_any_moment(connect: Connect) -> None:
-    """Callers that give up before, while and after their call is on its way disturb no other."""
+    """Callers that cancel before, while and after their call is sent do not disturb others."""
     store = await connect()
 
     async def echo(n: int) -> None:
@@ -172,7 +172,7 @@ async def test_calls_under_way_have_a_bound(connect: Connect, monkeypatch: pytes
 
 # --- losing the connection -----------------------------------------------------------------------------------------
 async def test_what_was_sent_is_unknown_and_what_was_not_is_down(connect: Connect, stores: Stores) -> None:
-    """A cut connection makes every unanswered call unknown; then, until it is up again, nothing is sent."""
+    """A cut connection makes every unanswered call unknown; nothing is sent until it is up again."""
     down = asyncio.Event()
     store = await connect(on_down=down.set)
     calls = [store.send("BLPOP", "queue", 0), store.send("ECHO", "behind it")]
@@ -191,7 +191,7 @@ async def test_what_was_sent_is_unknown_and_what_was_not_is_down(connect: Connec
 
 
 async def test_no_call_is_made_twice(connect: Connect, own_store: ValkeyProcess, wire: LossyWire) -> None:
-    """A lost reply is told as unknown, and the call counted once."""
+    """After a lost reply the outcome is unknown, and the call counts once."""
     store = await connect(f"unix://{wire.path}")
     wire.lose_reply("counter")
     with pytest.raises(StoreUnknown):
@@ -201,7 +201,7 @@ async def test_no_call_is_made_twice(connect: Connect, own_store: ValkeyProcess,
 
 
 async def test_a_store_that_is_killed_and_comes_back(connect: Connect, own_store: ValkeyProcess) -> None:
-    """The connection is made again by itself, to another process that it knows as another."""
+    """The client reconnects without help, and knows that the store is another process."""
     store = await connect(f"unix://{own_store.socket}")
     first = store.identity
     assert len(first) == 81  # run id and replication id
@@ -217,7 +217,7 @@ async def test_a_store_that_is_killed_and_comes_back(connect: Connect, own_store
 
 
 async def test_a_store_that_is_not_there_yet(connect: Connect) -> None:
-    """Who starts before its store waits for it."""
+    """A client that starts before its store waits for it."""
     with tempfile.TemporaryDirectory(prefix="liveroom-own-") as folder:
         process = ValkeyProcess(ROOM, settings(Path(folder)))
         store = await connect(f"unix://{process.socket}", wait=False)
@@ -229,10 +229,8 @@ async def test_a_store_that_is_not_there_yet(connect: Connect) -> None:
         process.stop()
 
 
-async def test_a_store_that_stands_still(
-    connect: Connect, own_store: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A call without an answer ends in bounded time, and the connection with it."""
+async def test_a_frozen_store(connect: Connect, own_store: ValkeyProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call without an answer ends in bounded time, and so does its connection."""
     monkeypatch.setattr(limits, "STORE_CALL_S_MAX", 1.0)
     store = await connect(f"unix://{own_store.socket}")
     assert own_store.process is not None
@@ -248,7 +246,7 @@ async def test_a_store_that_stands_still(
 
 
 async def test_stopping(connect: Connect) -> None:
-    """A stopped store answers nobody any more, and what was under way is unknown."""
+    """A stopped store takes no calls, and calls under way end as unknown."""
     store = await connect()
     call = store.send("BLPOP", "queue", 0)
     await asyncio.sleep(0)
@@ -260,7 +258,7 @@ async def test_stopping(connect: Connect) -> None:
 
 
 async def test_stopping_while_it_connects(stores: Stores) -> None:
-    """A store that is stopped ends, in whatever turn of the loop its connecting is."""
+    """A store can be stopped at any point while it connects."""
     for turns in range(60):
         store = Store("test", f"unix://{stores.room.socket}")
         await store.start()
@@ -272,7 +270,7 @@ async def test_stopping_while_it_connects(stores: Stores) -> None:
 
 @pytest.mark.parametrize("turns", range(8))
 async def test_stopping_while_the_connection_is_lost(connect: Connect, own_store: ValkeyProcess, turns: int) -> None:
-    """A node may stop in the very moment in which its store dies: it stops."""
+    """A node can stop at the very moment its store dies."""
     store = await connect(f"unix://{own_store.socket}")
     own_store.kill()
     for _ in range(turns):
@@ -288,7 +286,7 @@ ADD = scripts.load("history_append")
 
 
 async def test_a_store_that_forgot_its_scripts(connect: Connect, stores: Stores) -> None:
-    """Scripts are loaded with the connection; after SCRIPT FLUSH the text is sent once more."""
+    """Scripts are loaded on connecting; after a SCRIPT FLUSH the text is sent again."""
     store = await connect(scripts=[ADD])
     with stores.room.client() as other:
         assert other.script_exists(ADD.sha) == [True]
@@ -300,14 +298,14 @@ async def test_a_store_that_forgot_its_scripts(connect: Connect, stores: Stores)
 
 
 async def test_a_call_that_breaks_the_scripts_contract(connect: Connect) -> None:
-    """It is refused here, before anything is sent."""
+    """It is refused before anything is sent."""
     store = await connect(scripts=[ADD])
     with pytest.raises(AssertionError):
         await store.run(ADD, ["m"], [10, "{}"])
 
 
 async def test_nobody_may_call_before_it_is_opened(connect: Connect) -> None:
-    """`on_up` has the connection first; when it fails the store is not up, and it is tried again."""
+    """`on_up` uses the connection first; if it fails, the store stays down and tries again."""
     seen: list[str] = []
     store: Store | None = None
 
@@ -323,7 +321,7 @@ async def test_nobody_may_call_before_it_is_opened(connect: Connect) -> None:
 
 
 async def test_an_opening_that_fails_otherwise(connect: Connect) -> None:
-    """A bug in the opening does not end the trying."""
+    """A bug in `on_up` does not end the attempts."""
     tries = 0
 
     async def open_it(_link: Link) -> None:
@@ -337,7 +335,7 @@ async def test_an_opening_that_fails_otherwise(connect: Connect) -> None:
 
 
 async def test_pushes_go_their_own_way(connect: Connect, stores: Stores) -> None:
-    """Messages of a subscription are no replies, and disturb none."""
+    """Messages of a subscription are not taken for replies."""
     heard: list[list[Any]] = []
     news = asyncio.Event()
 
@@ -361,7 +359,7 @@ async def test_pushes_go_their_own_way(connect: Connect, stores: Stores) -> None
 async def test_password_database_and_tcp(
     connect: Connect, own_store: ValkeyProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store behind a password is reached with it over TCP, in the database of the address, and not without it."""
+    """The client uses the address's password and database over TCP; without the password it is refused."""
     port = free_port()
     with own_store.client() as other:
         other.config_set("bind", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""The Python client on a real node: it knows what a newcomer is told, resumes, and gives once."""
+"""The Python client on a real node: it holds the room as a newcomer sees it, resumes, and gives once."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ class Person:
         self.told: list[Any] = []
 
     async def join(self) -> "Person":
-        """Connect, resuming where we were, and send again what has no reply."""
+        """Connect and resume, and send again what has no reply."""
         address = self.site.address(token=self.site.token(self.user, self.role)) + "&" + self.client.resume_query()
         codec = websockets.Subprotocol(f"liveroom.v1.{self.client.codec}")
         self.socket = await websockets.connect(address, subprotocols=[codec], compression=None, proxy=None)
@@ -39,7 +39,7 @@ class Person:
         return self
 
     async def until(self, kind: type[Any], *, fresh: bool = False, **fields: Any) -> Any:
-        """The first told of this kind with these fields; `fresh` looks only at what comes now."""
+        """The first message of this kind with these fields; with `fresh` only if it comes after this call."""
         start = len(self.told) if fresh else 0
         while True:
             for told in self.told[start:]:
@@ -49,13 +49,13 @@ class Person:
                 self.told += self.client.receive(await self.socket.recv())
 
     async def ask(self, frame: str | bytes) -> Answered:
-        """Send a command; its reply."""
+        """Send a command. Returns its reply."""
         command = self.client.unanswered[-1]
         await self.socket.send(frame)
         return cast(Answered, await self.until(Answered, command=command))
 
     async def ended(self) -> None:
-        """Read what is left until the server has closed."""
+        """Read until the server has closed the socket."""
         async with asyncio.timeout(WAIT_S):
             with contextlib.suppress(websockets.ConnectionClosed):
                 async for frame in self.socket:
@@ -67,7 +67,7 @@ class Person:
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_a_folded_room_is_what_a_newcomer_is_told(site: Site, codec: Codec) -> None:
-    """After chat, gifts, a streak, likes and new settings the client holds the very snapshot of that seq."""
+    """After chat, gifts, a streak, likes and new settings, the client's room equals the snapshot of that seq."""
     alice = await Person(site, "alice", codec).join()
     bob = await Person(site, "bob").join()
     assert (await alice.ask(alice.client.chat("hello"))).ok
@@ -98,12 +98,12 @@ async def test_a_folded_room_is_what_a_newcomer_is_told(site: Site, codec: Codec
 
 
 async def test_a_gift_whose_reply_was_lost_is_paid_once(site: Site) -> None:
-    """The socket breaks behind the gift; after the reconnect it goes out under its id and is answered, paid once."""
+    """The socket breaks after the gift is sent; the client reconnects and repeats it: it is paid once."""
     alice = await Person(site, "alice").join()
     bob = await Person(site, "bob").join()
     await alice.socket.send(alice.client.gift("heart"))
     gift_id = cast(SendGift, alice.client.unanswered[0]).id
-    await bob.until(GiftSent, id=gift_id)  # it was paid; alice reads nothing any more
+    await bob.until(GiftSent, id=gift_id)  # it was paid, but alice no longer reads
     alice.socket.transport.abort()
     await alice.socket.wait_closed()
     assert alice.client.lost(alice.socket.close_code or 1006).comes_back
@@ -120,7 +120,7 @@ async def test_a_gift_whose_reply_was_lost_is_paid_once(site: Site) -> None:
 
 
 async def test_a_resumed_client_has_seen_every_event_once(site: Site) -> None:
-    """What was said while away is replayed; nothing is missing and nothing comes twice."""
+    """Events of its absence are replayed; none is missing and none comes twice."""
     alice = await Person(site, "alice", "msgpack").join()
     bob = await Person(site, "bob").join()
     await bob.ask(bob.client.chat("one"))
@@ -140,7 +140,7 @@ async def test_a_resumed_client_has_seen_every_event_once(site: Site) -> None:
 
 
 async def test_the_end_of_a_broadcast_is_no_reason_to_come_back(site: Site) -> None:
-    """The host ends the room: the event is told, and the close code says stay away."""
+    """The host ends the room: the client gets the event, and a close code that says to stay away."""
     alice = await Person(site, "alice").join()
     (await site.http.post("/v1/rooms/demo/end")).raise_for_status()
     await alice.until(RoomEnded)

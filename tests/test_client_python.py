@@ -1,4 +1,4 @@
-"""The Python client: what it makes of frames of either codec, and that it knows what a newcomer is told."""
+"""The Python client reads frames of both codecs, and its room equals the one that a newcomer gets."""
 
 import time
 from typing import Any, cast
@@ -15,7 +15,7 @@ from protocol.session import Heartbeat, Notice, WalletChanged, Welcome
 from protocol.wire import Codec
 
 SERVER_MS = 1_750_000_000_000
-LOCAL_MS = SERVER_MS - 90_000  # our clock is a minute and a half late
+LOCAL_MS = SERVER_MS - 90_000  # our clock is a minute and a half slow
 
 
 def now_ms() -> int:
@@ -30,7 +30,7 @@ class Wire:
         self.codec = codec
 
     def told(self, *messages: dict[str, Any]) -> list[Any]:
-        """What the client makes of one frame with these messages."""
+        """What the client returns for one frame with these messages."""
         if self.codec == "json":
             return cast(list[Any], self.client.receive(msgspec.json.encode(messages).decode()))
         return cast(list[Any], self.client.receive(msgspec.msgpack.encode(messages)))
@@ -117,7 +117,7 @@ def gift(seq: int, id_: str = "gift-1", count: int = 3, **changed: Any) -> dict[
 
 # --- frames in -----------------------------------------------------------------------------------------------------
 def test_events_come_typed_and_in_order(wire: Wire) -> None:
-    """A frame becomes the welcome and typed events; beats and notices among them."""
+    """A frame becomes the welcome and typed events, with heartbeats and notices among them."""
     told = wire.told(
         welcome(7), chat(8), {"type": "heartbeat"}, {"type": "notice", "kind": "hidden", "count": 4}, gift(9)
     )
@@ -129,7 +129,7 @@ def test_events_come_typed_and_in_order(wire: Wire) -> None:
 
 
 def test_what_is_unknown_is_ignored_and_passed_by(wire: Wire) -> None:
-    """Unknown types, fields and shapes of a newer server cost nothing, and resuming goes on behind them."""
+    """Unknown types, fields and shapes of a newer server are ignored, and the client resumes after them."""
     wire.welcomed(7)
     newer = {"type": "polls.opened", "seq": 8, "id": "p", "question": "?"}
     odd = {"type": "likes.counted", "seq": 9, "id": "l", "added": "many", "total": 1, "top": []}
@@ -140,7 +140,7 @@ def test_what_is_unknown_is_ignored_and_passed_by(wire: Wire) -> None:
 
 
 def test_an_event_counts_once(wire: Wire) -> None:
-    """What was told before by its seq is left out, and so is a gift under another seq."""
+    """An event with a known seq is left out, and so is a known gift under another seq."""
     wire.welcomed(7)
     assert len(wire.told(chat(8), chat(8), gift(9))) == 2
     assert wire.told(chat(8), gift(9)) == []
@@ -150,17 +150,17 @@ def test_an_event_counts_once(wire: Wire) -> None:
 
 
 def test_sums_are_over_distinct_real_gifts(wire: Wire) -> None:
-    """Coins of distinct ids add up; a test alert is shown and not counted."""
+    """Coins of distinct ids add up; a test alert is shown but not counted."""
     wire.welcomed(0)
     told = wire.told(gift(1, "a", 3), gift(2, "b", 4), gift(3, "c", 50, test=True))
     assert [each.id for each in told] == ["a", "b", "c"]
     assert wire.client.gift_coins == 7
     assert wire.client.room is not None
-    assert wire.client.room.coins == 12  # 5 of the snapshot
+    assert wire.client.room.coins == 12  # 5 are from the snapshot
 
 
 def test_before_the_welcome_nothing_is_known(wire: Wire) -> None:
-    """There is nothing to resume from, and events without a room are none."""
+    """There is nothing to resume from, and events before the welcome are ignored."""
     assert wire.client.resume_query() == ""
     assert wire.told(chat(1)) == []
     assert wire.client.room is None
@@ -189,7 +189,7 @@ def test_the_room_is_folded(wire: Wire) -> None:
 
 
 def test_a_new_broadcast_starts_at_zero(wire: Wire) -> None:
-    """Totals belong to one broadcast; the people are still there."""
+    """Totals belong to one broadcast; the viewers stay."""
     wire.welcomed(0, room={"status": "ended"})
     start = {"status": "live", "broadcast_id": "b2", "started_at_ms": SERVER_MS + 1}
     wire.told(gift(1), {"type": "room.updated", "seq": 2, "id": "u", **start})
@@ -200,12 +200,12 @@ def test_a_new_broadcast_starts_at_zero(wire: Wire) -> None:
 
 
 def test_a_streak_runs_and_ends(wire: Wire) -> None:
-    """An open combo has the highest count and the sum of its coins, until it ends; others stay."""
+    """An open combo has its highest count and all its coins until it ends; other combos stay."""
     wire.welcomed(0)
     wire.told(
         gift(1, "a", 3, combo={"id": "x", "count": 3}),
         gift(2, "b", 2, combo={"id": "x", "count": 7}),
-        gift(3, "c", 2, combo={"id": "x", "count": 5}),  # shown late
+        gift(3, "c", 2, combo={"id": "x", "count": 5}),  # a gift that is shown late
         gift(4, "d", 1, combo={"id": "y", "count": 1}),
     )
     room = wire.client.room
@@ -221,7 +221,7 @@ def test_a_streak_runs_and_ends(wire: Wire) -> None:
 
 # --- resuming ------------------------------------------------------------------------------------------------------
 def test_what_is_replayed_is_told_but_in_the_totals_already(wire: Wire) -> None:
-    """After a resume the missed events come, marked; the snapshot has counted them."""
+    """After a resume the missed events come, marked as replayed; the snapshot has counted them already."""
     wire.welcomed(7)
     wire.told(gift(8, "a"))
     wire.client.lost(4001)
@@ -241,14 +241,14 @@ def test_what_is_replayed_is_told_but_in_the_totals_already(wire: Wire) -> None:
 
 
 def test_a_connection_lost_in_the_middle_of_a_replay_resumes_there(wire: Wire) -> None:
-    """The position is what was told, not what the snapshot holds."""
+    """The client resumes after the last event it got, not at the snapshot's seq."""
     wire.welcomed(7)
     wire.told(welcome(20, resumed=True), chat(8, replayed=True))
     assert wire.client.resume_query() == "since=e1:8"
 
 
 def test_a_gap_is_told_and_the_snapshot_replaces_the_room(wire: Wire) -> None:
-    """When the events are gone, or the epoch is another, the client says which were missed and goes on."""
+    """If the events are gone or the epoch is new, the client says which it missed and goes on."""
     wire.welcomed(7)
     told = wire.told(welcome(3, epoch="e2", gap={"from": 1, "to": 3}, room={"coins": 50}), chat(4))
     assert told[1] == Missed(from_=1, to=3)
@@ -260,7 +260,7 @@ def test_a_gap_is_told_and_the_snapshot_replaces_the_room(wire: Wire) -> None:
 
 
 def test_left_out_events_are_noted(wire: Wire) -> None:
-    """A seq that a live connection jumps over is counted: hidden chat, or a count that a newer one overtook."""
+    """A seq that a live connection skips is counted: hidden chat, or a superseded count."""
     wire.welcomed(7)
     wire.told(chat(8), chat(11))
     assert wire.client.skipped == 2
@@ -268,7 +268,7 @@ def test_left_out_events_are_noted(wire: Wire) -> None:
 
 # --- the wallet ----------------------------------------------------------------------------------------------------
 def test_an_older_balance_is_no_news(wire: Wire) -> None:
-    """Balances are ordered by their ledger entries as numbers, epoch first."""
+    """Balances are ordered by the numbers in their ledger entries, epoch first."""
 
     def changed(coins: int, entry: str) -> dict[str, Any]:
         return {"type": "wallet.changed", "coins": coins, "cause": "gift", "ref": "g", "entry": entry}
@@ -283,7 +283,7 @@ def test_an_older_balance_is_no_news(wire: Wire) -> None:
 
 
 def test_a_balance_without_an_entry(wire: Wire) -> None:
-    """What the welcome could not tell is taken; a balance that is known is newer."""
+    """It is taken if the welcome had no balance; a known balance is newer."""
 
     def reopened(coins: int) -> dict[str, Any]:
         return {"type": "wallet.changed", "coins": coins, "cause": "reopened", "ref": None, "entry": None}
@@ -297,7 +297,7 @@ def test_a_balance_without_an_entry(wire: Wire) -> None:
 
 
 def test_a_gifts_reply_is_a_balance_too(wire: Wire) -> None:
-    """The reply is ordered among the changes by its entry: what was newer before it stays."""
+    """The reply's entry orders it among the changes: a newer balance stays."""
     wire.welcomed(0)
     for _ in range(2):
         wire.client.gift("rose")
@@ -311,7 +311,7 @@ def test_a_gifts_reply_is_a_balance_too(wire: Wire) -> None:
 
 # --- commands ------------------------------------------------------------------------------------------------------
 def test_commands_have_a_ref_and_get_their_reply(wire: Wire) -> None:
-    """Each reply finds its command, whatever the order; a stranger's reply is nobody's."""
+    """Each reply finds its command, in any order; an unknown ref belongs to none."""
     client = wire.client
     wire.welcomed(0)
     said = [wire.said(client.chat("hi")), wire.said(client.likes(3)), wire.said(client.ping())]
@@ -333,8 +333,8 @@ def test_commands_have_a_ref_and_get_their_reply(wire: Wire) -> None:
     assert client.server_now_ms() == SERVER_MS + 5
 
 
-def test_a_gift_id_bears_the_servers_time(wire: Wire) -> None:
-    """A clock that is wrong here does not make ids that the server refuses as expired."""
+def test_a_gift_id_has_the_servers_time(wire: Wire) -> None:
+    """A wrong clock here does not make ids that the server refuses as expired."""
     wire.welcomed(0)
     said = wire.said(wire.client.gift("rose", 5, message="for you"))
     assert uuid7_ms(said["id"]) == SERVER_MS
@@ -349,7 +349,7 @@ def test_a_gift_id_bears_the_servers_time(wire: Wire) -> None:
 
 
 def test_a_gift_without_reply_goes_out_again_with_its_id(wire: Wire) -> None:
-    """A lost connection gives up chat and keeps gifts: the same frame follows the next welcome, until answered."""
+    """A lost connection drops chat but keeps gifts: the same frame follows each welcome until answered."""
     client = wire.client
     wire.welcomed(0)
     first = client.gift("rose")
@@ -364,7 +364,7 @@ def test_a_gift_without_reply_goes_out_again_with_its_id(wire: Wire) -> None:
 
 
 def test_a_command_sent_again_keeps_all_but_its_ref(wire: Wire) -> None:
-    """A refused gift may be tried again under its id."""
+    """A refused gift can be tried again under its id."""
     wire.welcomed(0)
     first = wire.said(wire.client.gift("rose"))
     refusal = {"reason": "wallet_unavailable", "message": "Later.", "retry_after_ms": 1000}
@@ -375,7 +375,7 @@ def test_a_command_sent_again_keeps_all_but_its_ref(wire: Wire) -> None:
 
 @pytest.mark.parametrize("close", [*Close, 1006, 1011, 1012, 4100, 4600])
 def test_close_codes_say_whether_to_come_back(close: int) -> None:
-    """Known codes as `Close` says, others by their band; a normal end is one."""
+    """Known codes follow `Close`, others their band."""
     expected = close.comes_back if isinstance(close, Close) else close < 4500
     assert comes_back(close) is expected
     assert RoomClient(now_ms).lost(close) == Lost(code=close, comes_back=expected, unanswered=())

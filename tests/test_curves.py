@@ -1,4 +1,4 @@
-"""The line through a curve's points, and what it says of a million viewers."""
+"""The line through a curve's points, and its estimate for a million viewers."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ POINTS = [
 
 
 def with_cost(idle: float, per_write_us: float, per_event_us: float) -> list[Point]:
-    """The points as they would be if the model were exact."""
+    """The points if the model were exact."""
     found = []
     for point in POINTS:
         cores = idle + point.writes_per_s * per_write_us / 1e6 + point.events_per_s * per_event_us / 1e6
@@ -26,7 +26,7 @@ def with_cost(idle: float, per_write_us: float, per_event_us: float) -> list[Poi
 
 
 def test_the_line_is_found() -> None:
-    """Points that lie on a line give that line back, and nothing is missed by it."""
+    """Points on a line give that line, and the error is 0."""
     model = fit(with_cost(0.02, 8.5, 70.0))
     assert (model.idle, model.per_write_us, model.per_event_us, model.error) == pytest.approx(
         (0.02, 8.5, 70.0, 0.0), abs=1e-3
@@ -34,14 +34,14 @@ def test_the_line_is_found() -> None:
 
 
 def test_no_part_costs_less_than_nothing() -> None:
-    """What the points say nothing of is 0, and the rest is fitted without it."""
+    """A cost that would be negative is 0, and the rest is fitted without it."""
     model = fit(with_cost(0.02, 8.5, -0.5))
     assert model.per_event_us == 0
     assert model.per_write_us == pytest.approx(8.5, rel=0.01)
 
 
 def test_a_million_viewers() -> None:
-    """Writing is shared by the nodes, the events come to each of them."""
+    """The nodes share the writing, but each one gets all events."""
     model = Model(idle=0.01, per_write_us=8.0, per_event_us=100.0, error=0.0)
     cores, nodes = model.million(0)
     assert nodes == int(32 / (CORE_SHARE - 0.01)) + 1
@@ -50,7 +50,7 @@ def test_a_million_viewers() -> None:
 
 
 def test_the_curves_are_drawn(tmp_path: Path) -> None:
-    """A panel for each curve that there is, the same for the same points."""
+    """There is a panel for each curve, and the same points give the same picture."""
     points = [
         *with_cost(0.02, 8.5, 70.0),
         Point(curve="primaries", x=1, us_each=25.0),

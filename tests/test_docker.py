@@ -1,4 +1,4 @@
-"""The image and compose.yaml: the Dockerfile's steps carried out without Docker, and every name in both is real."""
+"""The image and compose.yaml: runs the Dockerfile's steps without Docker, and checks every name in both."""
 
 import fnmatch
 import json
@@ -32,7 +32,7 @@ class Step(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        """The exec form, or the shell form split."""
+        """The words of the exec form, or of the shell form."""
         text = self.text.strip()
         return json.loads(text) if text.startswith("[") else shlex.split(text)
 
@@ -60,7 +60,7 @@ def environment() -> dict[str, str]:
 
 
 def is_sent(path: str) -> bool:
-    """Whether .dockerignore lets a file go to the builder: the last pattern that fits decides."""
+    """Does .dockerignore let a file go to the builder? The last pattern that matches decides."""
     sent = True
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         if not line or line.startswith("#"):
@@ -87,11 +87,11 @@ class Image:
         self.app.mkdir()
 
     def path(self, name: str) -> str:
-        """A path of the image as one below the folder."""
+        """A path of the image as a path below the folder."""
         return str(self.folder / name.lstrip("/")) if name.startswith("/") else name
 
     def copy(self, step: Step) -> None:
-        """COPY from the build context what .dockerignore lets through."""
+        """COPY what .dockerignore lets through from the build context."""
         *sources, _ = step.words
         for source in sources:
             files = [path for path in (ROOT / source).rglob("*") if path.is_file()] or [ROOT / source]
@@ -103,7 +103,7 @@ class Image:
                 shutil.copyfile(path, to)
 
     def run(self, words: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
-        """Carry out a command in the image's folder, with the image's python where it says `python`."""
+        """Run a command in the image's folder; `python` is the image's python."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEROOM_", "PYTHON"))}
         path = f"{self.venv / 'bin'}:{os.environ['PATH']}"
         return subprocess.run(
@@ -113,7 +113,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """The image after the Dockerfile's COPY and RUN steps; what makes users or sets modes is left out."""
+    """The image after the Dockerfile's COPY and RUN steps, except those that make users or set modes."""
     made = Image(tmp_path_factory.mktemp("image"))
     for stage in dockerfile():
         for step in stage:
@@ -127,7 +127,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 def _carry_out(made: Image, step: Step) -> None:
     words = step.words
     assert Path(words[0]).name == "python", f"a step that this test cannot carry out: {step.text}"
-    python = sys.executable if words[0] == "python" else made.path(words[0])  # the base image's, or the venv's
+    python = sys.executable if words[0] == "python" else made.path(words[0])  # the base image's python, or the venv's
     done = made.run([python, *(made.path(word) for word in words[1:])])
     assert done.returncode == 0, done.stderr
 
@@ -135,7 +135,7 @@ def _carry_out(made: Image, step: Step) -> None:
 # --- the image -----------------------------------------------------------------------------------------------------
 @pytest.mark.timeout(600)
 def test_the_image_has_the_program(image: Image) -> None:
-    """In a clean environment, from copied files and pinned packages alone, the program starts and says its commands."""
+    """In a clean environment, with only copied files and pinned packages, the program lists its commands."""
     done = image.run([*of("ENTRYPOINT")[0].words, "--help"])
     assert done.returncode == 0, done.stderr
     for name in ("run", "node", "journal", "migrate"):
@@ -146,7 +146,7 @@ def test_the_image_has_the_program(image: Image) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_image_has_every_file_that_the_program_reads(image: Image) -> None:
-    """Lua, pages, catalogue and migrations are in the copied tree, and importing the application from it works."""
+    """Lua, pages, catalogue and migrations are in the copied tree, and the application can be imported from it."""
     for pattern in (
         "server/**/*.lua",
         "server/web/**/*",
@@ -165,7 +165,7 @@ def test_the_image_has_every_file_that_the_program_reads(image: Image) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_image_refuses_to_serve_development_secrets(image: Image) -> None:
-    """With the image's own environment and nothing else it says in one sentence what is missing, and ends."""
+    """With only the image's own environment it says in one sentence what is missing, and ends."""
     own = {name: value for name, value in environment().items() if name.startswith("LIVEROOM_")}
     done = image.run([*of("ENTRYPOINT")[0].words, *of("CMD")[0].words], **own)
     assert done.returncode == 2
@@ -176,7 +176,7 @@ def test_the_image_refuses_to_serve_development_secrets(image: Image) -> None:
 
 @pytest.mark.timeout(600)
 async def test_the_image_serves_and_tells_its_health(image: Image, tmp_path: Path) -> None:
-    """The image's command serves, HEALTHCHECK finds it well, and after SIGTERM finds it gone."""
+    """The image's command serves; HEALTHCHECK succeeds, and fails after SIGTERM."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEROOM_", "PYTHON"))}
     own = {name: value for name, value in environment().items() if name.startswith("LIVEROOM_")}
     here = {"LIVEROOM_HOST": "127.0.0.1", "LIVEROOM_PORT": str(free_port()), "LIVEROOM_DATA": str(tmp_path / "data")}
@@ -203,7 +203,7 @@ async def test_the_image_serves_and_tells_its_health(image: Image, tmp_path: Pat
 
 
 def test_the_image_is_not_run_by_root() -> None:
-    """The last stage makes a user, gives it the data folder, and is run by it."""
+    """The last stage makes a user that owns the data folder and runs the image."""
     (user,) = of("USER")
     assert user.text != "root"
     (made,) = (step for step in of("RUN") if step.text.startswith("useradd "))
@@ -212,7 +212,7 @@ def test_the_image_is_not_run_by_root() -> None:
 
 
 def test_the_image_installs_what_make_installs() -> None:
-    """The same pinned packages, checked by their hashes, as in the Makefile; nothing else is installed."""
+    """Like the Makefile, it installs the pinned packages with checked hashes, and nothing else."""
     installs = [step.text for stage in dockerfile() for step in stage if "pip" in step.text]
     assert len(installs) == 1
     made = re.search(r"pip (install .* --require-hashes -r requirements\.lock)", (ROOT / "Makefile").read_text())
@@ -223,7 +223,7 @@ def test_the_image_installs_what_make_installs() -> None:
 
 
 def test_the_image_names_only_real_settings() -> None:
-    """Every LIVEROOM_ variable of ENV is one that the program reads."""
+    """The program reads every LIVEROOM_ variable of ENV."""
     assert {name for name in environment() if name.startswith("LIVEROOM_")} <= known_settings()
 
 
@@ -234,7 +234,7 @@ def known_settings() -> set[str]:
 
 
 def scalar(text: str) -> Any:
-    """A YAML value as compose.yaml has them: flow style is read as JSON once its bare words are quoted."""
+    """A YAML value as compose.yaml has it: flow style becomes JSON once bare words are quoted."""
     if text.startswith(("[", "{")):
         quoted = re.sub(r"(?<=[\[{,:\s])([A-Za-z_][\w:/.-]*)(?=\s*[:,}\]])", r'"\1"', text) if text[0] == "{" else text
         return json.loads(quoted)
@@ -242,7 +242,7 @@ def scalar(text: str) -> Any:
 
 
 def compose() -> dict[str, Any]:
-    """compose.yaml, by a reader for as much of YAML as it uses."""
+    """Read compose.yaml, with a reader for the part of YAML that it uses."""
     text = re.sub(r"\s+#.*|^#.*", "", (ROOT / "compose.yaml").read_text(), flags=re.MULTILINE)
     text = re.sub(r"\n\s+(\[)", r" \1", text)
     text = re.sub(r'("|\d),\n\s+"', r'\1, "', text)
@@ -274,7 +274,7 @@ OURS = ("migrate", "journal", "node")
 
 
 def test_compose_has_the_whole_site() -> None:
-    """Two stores, a database, the journal and a node; whoever is depended on is there, and every volume is declared."""
+    """Two stores, a database, the journal and a node; all dependencies exist, and all volumes are declared."""
     assert set(services()) == {"wallet-store", "room-store", "database", *OURS}
     for name, service in services().items():
         assert set(service.get("depends_on", {})) <= set(services()), name
@@ -284,7 +284,7 @@ def test_compose_has_the_whole_site() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_compose_starts_real_commands_with_real_settings(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each process of ours is built here, its command exists, and the program accepts its environment."""
+    """Our services are built here, their commands exist, and the program accepts their environment."""
     service = services()[name]
     assert service["build"] == "."
     with pytest.raises(SystemExit) as ended:
@@ -305,7 +305,7 @@ def test_compose_starts_real_commands_with_real_settings(name: str, capsys: pyte
 
 @pytest.mark.parametrize(("name", "kind"), [("wallet-store", WALLET), ("room-store", ROOM)])
 async def test_compose_keeps_the_stores_as_the_program_does(name: str, kind: StoreKind, tmp_path: Path) -> None:
-    """The options are those of the embedded stores, a real server takes them, and the guard trusts the wallet's."""
+    """The options are those of the embedded stores; a real server takes them, and the guard trusts the wallet's."""
     options = services()[name]["command"][1:]
     given = _pairs(options)
     own = _pairs(command(kind, settings.load({"LIVEROOM_DATA": str(tmp_path)}))[1:])

@@ -1,4 +1,4 @@
-"""What the documents say is so: examples are decoded and run, tables compared with the code, links lead somewhere."""
+"""The documents are true: examples are decoded and run, tables match the code, links lead somewhere."""
 
 import asyncio
 import re
@@ -34,13 +34,13 @@ DOCUMENTS = (
     *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "protocol/docs").glob("*.md"))),
 )
 README = (ROOT / "README.md").read_text()
-# What features add to the language of the wire, each in a page of its own.
+# What features add to the wire; each has its own page.
 FEATURES = "\n".join(path.read_text() for path in sorted((ROOT / "protocol/docs").glob("*.md")))
 WIRE = (ROOT / "protocol/README.md").read_text() + "\n" + FEATURES
 
 
 class Example(NamedTuple):
-    """A fenced block: its language, the words behind it, its text."""
+    """A fenced block: its language, the words after it, and its text."""
 
     language: str
     about: str
@@ -57,7 +57,7 @@ def examples(document: str) -> list[Example]:
 
 
 def as_sent(value: Any) -> Any:
-    """A struct as JSON shows it."""
+    """A struct as it looks in JSON."""
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
@@ -66,7 +66,7 @@ def of_wire(kind: str) -> list[Example]:
 
 
 def rows(document: str, head: str) -> list[list[str]]:
-    """The cells of the tables whose first head is this."""
+    """The cells of the tables whose first column has this heading."""
     tables = re.findall(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", document, re.MULTILINE)
     assert tables, head
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in "".join(tables).splitlines()]
@@ -78,14 +78,14 @@ def code_in(cell: str) -> list[str]:
 
 # --- the wire ---------------------------------------------------------------------------------------------------------
 def test_every_example_is_of_a_known_kind() -> None:
-    """No json block of the wire's document is left out by the tests below."""
+    """The tests below cover every json block of the wire's document."""
     kinds = {each.about.split(" ")[0] for each in examples(WIRE) if each.language == "json"}
     assert kinds - {"part"} == {"command", "event", "message", "frame", "reply", "refusal", "error", "body", "gift"}
 
 
 @pytest.mark.parametrize("example", of_wire("command"), ids=lambda e: e.text.strip()[:40])
 def test_commands_are_what_the_server_takes(example: Example) -> None:
-    """Each example command is accepted from both codecs, with every one of its fields."""
+    """Both codecs accept each example command with all its fields."""
     for codec, data in (("json", example.text.encode()), ("msgpack", msgspec.msgpack.encode(example.value))):
         commands = protocol.decode_commands(codec, data)  # type: ignore[arg-type]
         assert not [each for each in commands if isinstance(each, protocol.BadCommand)]
@@ -96,7 +96,7 @@ def test_commands_are_what_the_server_takes(example: Example) -> None:
 
 @pytest.mark.parametrize("example", of_wire("event"), ids=lambda e: e.value["type"])
 def test_events_are_what_the_server_sends(example: Example) -> None:
-    """Each example event is decoded, and encoded again it is the example: no field is missing and none is made up."""
+    """Decoded and encoded again, each example event stays the same: no field is missing or invented."""
     assert as_sent(protocol.decode_event(example.text.encode())) == example.value
 
 
@@ -115,7 +115,7 @@ def test_messages_are_what_the_server_sends(example: Example) -> None:
 
 
 def test_parts_are_what_the_server_sends() -> None:
-    """Fields that a feature's page adds to the snapshot are all those of a part, as they are sent."""
+    """The fields that a feature's page adds to the snapshot are exactly those of its part."""
     for example in of_wire("part"):
         (part,) = (each for each in SnapshotPart.__subclasses__() if set(each.__struct_fields__) & set(example.value))
         assert as_sent(msgspec.convert(example.value, part)) == example.value
@@ -131,7 +131,7 @@ def test_replies_are_what_the_server_sends(example: Example) -> None:
 
 
 def test_refusals_and_frames_are_what_the_server_sends() -> None:
-    """A refusal's own fields stand beside those of all; a frame is an array of messages."""
+    """A refusal has the common fields and its own; a frame is an array of messages."""
     for example in of_wire("refusal"):
         decoded = msgspec.json.decode(example.text, type=Refuse)
         assert decoded.message == protocol.REASONS[decoded.reason].sentence
@@ -142,7 +142,7 @@ def test_refusals_and_frames_are_what_the_server_sends() -> None:
 
 
 def test_every_message_has_an_example() -> None:
-    """Whatever can be on the wire is in its document."""
+    """The document has everything that can be on the wire."""
 
     def types(kind: str) -> set[str]:
         return {value["type"] for e in of_wire(kind) for value in (e.value if isinstance(e.value, list) else [e.value])}
@@ -154,7 +154,7 @@ def test_every_message_has_an_example() -> None:
 
 
 def test_every_refusal_and_close_code_is_explained() -> None:
-    """The tables have all of them, and say rightly whether to come back."""
+    """The tables list all of them, and say correctly whether to come back."""
     assert {code_in(row[0])[0] for row in rows(WIRE, "`reason`")} == set(protocol.REASONS)
     closes = rows(WIRE, "code")
     assert [int(row[0]) for row in closes] == [int(code) for code in Close]
@@ -163,7 +163,7 @@ def test_every_refusal_and_close_code_is_explained() -> None:
 
 
 async def test_a_refused_upgrade_is_answered_as_the_document_says(site: Site) -> None:
-    """The example error is the very answer for a room that is not there; the statuses are those of the table."""
+    """The example error is the exact answer for an unknown room; the statuses are those of the table."""
     (example,) = of_wire("error")
     token = site.token("alice")
     answers = {
@@ -189,7 +189,7 @@ async def test_a_refused_upgrade_is_answered_as_the_document_says(site: Site) ->
 
 
 def test_bodies_are_what_the_server_takes() -> None:
-    """Example bodies and the catalogue's entry are decoded by the endpoints' types."""
+    """The endpoints' types decode the example bodies and the catalogue's entry."""
     for example in of_wire("body"):
         assert example.about == "body rooms.PutRoom"
         msgspec.json.decode(example.text, type=server.rooms.admin.PutRoom)
@@ -198,7 +198,7 @@ def test_bodies_are_what_the_server_takes() -> None:
 
 
 def test_the_numbers_of_the_wire_are_the_bounds() -> None:
-    """Where the document says a number, limits.py has it."""
+    """The document's numbers are those of limits.py."""
     for said, bound in (
         ("array of up to 32", limits.COMMANDS_PER_FRAME_MAX == 32),
         ("at most 16 KiB", limits.FRAME_BYTES_MAX == 16 * 1024),
@@ -220,7 +220,7 @@ def test_the_numbers_of_the_wire_are_the_bounds() -> None:
 # --- HTTP -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("document", [f"{README}\n{FEATURES}", WIRE], ids=["README.md", "protocol/README.md"])
 async def test_every_endpoint_is_documented(document: str, site: Site) -> None:
-    """The table of endpoints is the server's own list: none is missing, none is made up, open ones are marked."""
+    """The table lists exactly the server's endpoints, and marks the open ones."""
     assert site.node.settings.development
     told: dict[tuple[str, str], bool] = {}
     for row in rows(document, "endpoint"):
@@ -234,7 +234,7 @@ async def test_every_endpoint_is_documented(document: str, site: Site) -> None:
 
 # --- the front page ---------------------------------------------------------------------------------------------------
 def test_the_configuration_table_is_what_the_program_reads() -> None:
-    """Every variable is there with its default, and no other."""
+    """The table has exactly the variables that the program reads, with their defaults."""
     told = {code_in(row[0])[0]: row[1] for row in rows(README, "variable")}
     assert set(told) == set(re.findall(r"LIVEROOM_[A-Z_]+", Path(settings.__file__).read_text()))
     default = settings.load({})
@@ -256,12 +256,12 @@ def test_the_configuration_table_is_what_the_program_reads() -> None:
 
 
 def test_the_required_settings_are_those_of_the_guard() -> None:
-    """What the wallet store must have is what the node looks for."""
+    """The settings that the document requires are those that the guard checks."""
     assert {code_in(row[0])[0]: code_in(row[1])[0] for row in rows(README, "setting")} == guard.WANTED
 
 
 async def test_the_python_example_gives(site: Site) -> None:
-    """Fifteen lines, run as they stand but for the address: five roses are paid, and the room is told."""
+    """Its fifteen lines run as they are, except for the address: five roses are paid and shown."""
     (example,) = (each for each in examples(README) if each.language == "python")
     assert len(example.text.strip().splitlines()) <= 15
     bob = await site.join("bob")
@@ -284,12 +284,12 @@ async def test_the_python_example_gives(site: Site) -> None:
 
 
 async def test_the_javascript_example_gives(site: Site) -> None:
-    """Fifteen lines in a page of the node: five roses are paid, and the balance is told."""
+    """Its fifteen lines run in a page of the node: five roses are paid, and the balance is shown."""
     (example,) = (each for each in examples(README) if each.language == "js")
     assert len(example.text.strip().splitlines()) <= 15
     body = re.sub(r'^import (\{.*\}) from (".*");', r"const \1 = await import(\2);", example.text, flags=re.MULTILINE)
     body = body.replace("export const give", "const give")
-    # The page's own address stands for the client's default; a click comes when the connection is there.
+    # The client uses the page's own address; click once it is connected.
     code = (
         f"async () => {{ {body}\n"
         "while (!client.room) await new Promise((done) => setTimeout(done, 10));\n"
@@ -310,7 +310,7 @@ async def test_the_javascript_example_gives(site: Site) -> None:
 
 
 def test_the_commands_of_the_documents_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every `make` target, `python -m server` command and `python -m loadtest` line is a real one."""
+    """Every `make` target, `python -m server` command and `python -m loadtest` line exists."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     said = "\n".join((ROOT / name).read_text() for name in DOCUMENTS)
     assert set(re.findall(r"`make ([a-z-]+)`", said)) <= targets
@@ -328,14 +328,14 @@ def test_the_commands_of_the_documents_exist(capsys: pytest.CaptureFixture[str])
 
 
 def anchors(path: Path) -> set[str]:
-    """What a link can name of a document: its headings."""
+    """The anchors of a document's headings."""
     titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
     return {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name: str) -> None:
-    """Every relative link is a file, every anchor a heading of it."""
+    """Every relative link is a file, and every anchor one of its headings."""
     document = ROOT / name
     for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
         if "://" in target:
@@ -347,11 +347,11 @@ def test_links_lead_somewhere(name: str) -> None:
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
-WORDS_MAX = 30  # of a sentence
+WORDS_MAX = 30  # words in a sentence
 
 
 def test_every_decision_is_in_the_index() -> None:
-    """The index names each page by its number and title, in order; numbers have no holes."""
+    """The index lists every page by number and title, in order and without gaps."""
     index = (DECISIONS / "README.md").read_text()
     titles = {name: (DECISIONS / name).read_text().partition("\n")[0] for name in PAGES}
     told = re.findall(r"\[(\d+)\]\((.*)\) \| (.*) \|", index)
@@ -361,7 +361,7 @@ def test_every_decision_is_in_the_index() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_decision_says_why_and_what_was_measured(name: str) -> None:
-    """Half a page: decision, reasons, measurement, price; in sentences that one can follow; of files that are there."""
+    """Half a page with decision, reasons, measurement and price, in short sentences about files that exist."""
     text = (DECISIONS / name).read_text()
     parts = ["Decision", "Why", "Measured", "Price"]
     assert re.findall(rf"^\*\*({'|'.join(parts)})", text, re.MULTILINE) == parts

@@ -1,4 +1,4 @@
-"""The crowd on a real node, and that it would say so if order or sums were wrong."""
+"""The crowd on a real node; and the crowd notices when order or sums are wrong."""
 
 import asyncio
 from pathlib import Path
@@ -26,13 +26,13 @@ from tests.site import WAIT_S, Site
 
 
 class Nobody:
-    """Who does not look."""
+    """A view that shows nothing."""
 
     def update(self, *_: object) -> None: ...
 
 
 async def ran(site: Site, scenario: str, *more: str) -> Result:
-    """What the command does with these arguments, on this node: a small crowd for a moment, the journal beside it."""
+    """Run the command with these arguments on this node: a small crowd, briefly, with the journal beside it."""
     args = parser().parse_args([scenario, "--viewers", "12", "--seconds", "1", "--ramp-s", "0.2", *more])
     stopping = asyncio.Event()
     async with site.draining() as drain:
@@ -46,7 +46,7 @@ async def ran(site: Site, scenario: str, *more: str) -> Result:
 
 
 async def test_a_scenario_is_run_and_judged(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two processes full of viewers: everything is asked, everything holds, and the file says the same."""
+    """Two processes of viewers check everything, everything is right, and the file agrees."""
     found = await ran(site, "gift_rain", "--processes", "2", "--rooms", "2")
     assert tell(found, tmp_path) == 0
     said = capsys.readouterr().out
@@ -60,7 +60,7 @@ async def test_a_scenario_is_run_and_judged(site: Site, tmp_path: Path, capsys: 
 
 
 async def test_who_loses_the_connection_is_resumed(site: Site) -> None:
-    """A wave of reconnects: everybody is back, nobody has missed anything."""
+    """After a wave of reconnects everybody is back and has missed nothing."""
     found = await ran(site, "reconnect_wave")
     assert found.passed
     assert found.totals["resumed"] >= 12
@@ -68,7 +68,7 @@ async def test_who_loses_the_connection_is_resumed(site: Site) -> None:
 
 
 async def test_what_is_wrong_ends_with_1(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first violations are told, and the status says that there are some."""
+    """The first violations are printed, and the exit status shows that there are some."""
     found = await ran(site, "whale", "--gifts-per-s", "0")
     wrong = Check("sums", "2", ["viewer 1 saw [bold] too much"])
     assert tell(msgspec.structs.replace(found, checks=[*found.checks, wrong]), tmp_path) == 1
@@ -76,7 +76,7 @@ async def test_what_is_wrong_ends_with_1(site: Site, tmp_path: Path, capsys: pyt
 
 
 def test_a_server_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One sentence and 2, also where a scenario needs means that it was not given."""
+    """One sentence and status 2, also when a scenario lacks an option that it needs."""
     away = ["--url", "http://127.0.0.1:9", "--output", str(tmp_path)]
     assert main(["chat_storm", *away]) == 2
     assert "cannot run" in capsys.readouterr().out
@@ -85,7 +85,7 @@ def test_a_server_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_the_same_seed_makes_the_same_load() -> None:
-    """Whatever is random comes from the seed; each process has its own part of it."""
+    """All randomness comes from the seed; each process has its own share of it."""
     plan = scenarios.mixed_evening(100, 60)
     first = acts.make(plan, 0, 1.0)
     assert first == acts.make(plan, 0, 1.0)
@@ -97,7 +97,7 @@ def test_the_same_seed_makes_the_same_load() -> None:
 
 @pytest.mark.parametrize("attack", hostile.ATTACKS, ids=lambda attack: attack.name)
 async def test_hostile_guests_come_to_the_right_end(site: Site, attack: hostile.Attack) -> None:
-    """Each thing that may be sent ends as the crowd says that it must."""
+    """Each attack ends as the crowd expects."""
     chance, told = Random(1), list[str | None]()
     guest = hostile.Guest(site.url, "demo", site.token("mallory"))
     chance.choice = lambda _: attack  # type: ignore[assignment,method-assign]
@@ -116,8 +116,8 @@ async def test_hostile_guests_come_to_the_right_end(site: Site, attack: hostile.
 
 
 @pytest.mark.parametrize("name", floods.KINDS)
-async def test_flooders_are_hung_up_on(site: Site, name: str) -> None:
-    """Whatever `bench floods` sends is ended with 4502."""
+async def test_flooders_are_disconnected(site: Site, name: str) -> None:
+    """Each kind of flood of `bench floods` ends with 4502."""
     path = "/" + site.address(token=site.token("eve")).split("/", 3)[3]
     assert await floods.one_flood(Address.of(site.url), path, floods.KINDS[name]) == "4502"
 
@@ -127,7 +127,7 @@ KEPT_PRINT, CHAT_PRINT, COUNT_PRINT = 4 << 2, 5 << 2 | 1, 6 << 2 | 2
 
 
 def an_account(**changed: Any) -> Account:
-    """One process: a room told a chat, a gift of 5 coins, a count and another chat; two viewers heard all of it."""
+    """One process: a room was sent a chat, a gift of 5 coins, a count and a chat; two viewers got everything."""
     told = Told("r", "e", {1: CHAT_PRINT, 2: KEPT_PRINT, 3: COUNT_PRINT, 4: CHAT_PRINT}, {"g1": (2, 5)})
     heard = [Heard(n, "r", "e", 0, 4, 1, 5, 0, []) for n in range(2)]
     given = {"told": [told], "heard": heard, "gifts": [Paid("g1", "alice", "r", 5, True)], "counts": {}, "wrong": []}
@@ -141,7 +141,7 @@ def sentences(*accounts: Account) -> list[str]:
 
 
 def test_nothing_is_wrong_where_nothing_is() -> None:
-    """Two processes that heard the same; what is overtaken or told as hidden is no loss."""
+    """Two processes received the same; what is superseded or announced as hidden is not lost."""
     overtaken = Heard(3, "r", "e", 0, 4, 1, 5, 0, [(3, 3)])
     hidden = Heard(4, "r", "e", 1, 4, 1, 5, 1, [(4, 4)])
     late = Heard(5, "r", "e", 2, 4, 0, 0, 0, [])
@@ -170,14 +170,14 @@ WRONGS = {
 
 @pytest.mark.parametrize("what", WRONGS)
 def test_whatever_is_wrong_is_said(what: str) -> None:
-    """One account that differs, and the sentence that says so."""
+    """An account that differs gets the sentence that says how."""
     changed, sentence = WRONGS[what]
     nothing = {"told": [], "heard": [], "gifts": []}
     assert any(sentence in said for said in sentences(an_account(), an_account(**{**nothing, **changed})))
 
 
 class Desk:
-    """A server's answers about the money, as they might be."""
+    """A server with given answers about the money."""
 
     def __init__(self, held: int, *refs: tuple[str, int]) -> None:
         self.held, self.refs = held, refs
@@ -201,8 +201,8 @@ MONEY = {
 
 
 @pytest.mark.parametrize("what", MONEY)
-def test_the_journal_is_held_against_what_was_acknowledged(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each gift once, with its price, and the wallet holds the rest."""
+def test_the_journal_is_compared_with_the_acks(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gift is there once, with its price, and the wallet holds the rest."""
     monkeypatch.setattr("loadtest.verdict.JOURNAL_S", 0)
     desk, wanted = MONEY[what]
     wrong = [said for check in Verdict([an_account()]).journal(desk, ["alice"], 100) for said in check.wrong]  # type: ignore[arg-type]
@@ -227,13 +227,13 @@ def judged(api: Api) -> list[Check]:
 
 @pytest.mark.parametrize("error", [ConnectionError("refused"), ApiError("GET /v1/audit", 503, "busy")])
 def test_a_server_that_does_not_say_is_wrong(error: Exception) -> None:
-    """What was heard is judged all the same; what was to be asked is each a violation."""
+    """What viewers received is still judged; each failed question is a violation."""
     checks = judged(Silent(error))
     assert [check.name for check in checks if check.wrong] == ["journal", "rooms' sums", "the server's audit"]
 
 
 def test_an_audit_that_nobody_made_is_not_wrong() -> None:
-    """A server's first audit comes a minute after its start."""
+    """A server's first audit comes a minute after its start, so a missing one is fine."""
     assert audit(Silent(ApiError("GET /v1/audit", 404, "no_audit_yet"))).wrong == []
 
 
@@ -260,7 +260,7 @@ WELCOME = {"type": "welcome", "epoch": "e", "seq": 3, "resumed": False}
 
 
 def test_a_viewer_keeps_account_of_what_it_hears() -> None:
-    """In order and whole, with a hole, with sums; the same frame again is an event out of order."""
+    """It records order, gaps and sums; an event that comes twice is out of order."""
     wrong: list[str] = []
     viewer = a_viewer(wrong)
     frames = [[WELCOME, an_event(4)], [an_event(5), an_event(6, "gifts.sent", coins=7)], [an_event(9)]]
@@ -276,7 +276,7 @@ def test_a_viewer_keeps_account_of_what_it_hears() -> None:
 
 
 def test_two_viewers_are_told_different_things() -> None:
-    """One seq is one event in a room, a gift has one place in it."""
+    """In a room one seq is one event, and a gift has one seq."""
     wrong: list[str] = []
     one, other = a_viewer(wrong), a_viewer(wrong)
     other.hall = one.hall
@@ -289,7 +289,7 @@ def test_two_viewers_are_told_different_things() -> None:
 
 
 async def test_a_socket_reads_frames_however_they_are_cut(site: Site) -> None:
-    """Bytes that come one at a time are the same frames; a ping among them is answered."""
+    """Bytes that come one at a time make the same frames; a ping among them is answered."""
     heard: list[Frame] = []
     path = "/" + site.address(token=site.token("alice")).split("/", 3)[3]
     opened = await Socket.connect(Address.of(site.url), path, heard.append)
@@ -305,7 +305,7 @@ async def test_a_socket_reads_frames_however_they_are_cut(site: Site) -> None:
 
 
 async def test_a_refused_socket_says_with_what_status(site: Site) -> None:
-    """Who is not let in gets the HTTP status and what the server said."""
+    """A client that is not admitted gets the HTTP status and the server's answer."""
     with pytest.raises(NotAdmitted, match="bad_token") as no:
         await Socket.connect(Address.of(site.url), "/v1/rooms/demo/ws?token=x", lambda _frame: None)
     assert no.value.status == 401
@@ -313,7 +313,7 @@ async def test_a_refused_socket_says_with_what_status(site: Site) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_plain_ways_tell_everybody(way: str) -> None:
-    """Each event reaches every viewer of the servers that ours is measured beside, and whoever said it has a reply."""
+    """On the plain servers that we compare with, each event reaches every viewer, and its sender gets a reply."""
     with Naive(way) as naive:
         address, bot = Address.of(naive.url), RoomClient(lambda: 0)
         heard: asyncio.Queue[Frame] = asyncio.Queue()
@@ -330,7 +330,7 @@ async def test_the_plain_ways_tell_everybody(way: str) -> None:
 
 
 async def test_slow_readers_of_an_audience_count_nothing(site: Site, tmp_path: Path) -> None:
-    """Who never reads is there and hears nothing; the others' messages are counted."""
+    """A client that never reads is counted, but not its messages; the others' are."""
     path = "/" + site.address(token=site.token("fan")).split("/", 3)[3]
     audience = Audience(site.url, path, 5, 1.5, cpu=0, folder=tmp_path, slow=2)
     try:
@@ -345,7 +345,7 @@ async def test_slow_readers_of_an_audience_count_nothing(site: Site, tmp_path: P
 
 
 def test_an_audience_counts_a_mark_that_is_cut_in_two() -> None:
-    """Marks are found in whatever pieces the bytes come, each once."""
+    """Each mark is found once, wherever the bytes are split."""
     text = f"[{mark()},{mark()}]@ and @T is none, @{mark()}".encode()
     for cut in range(len(text) + 1):
         counted = Counted()

@@ -1,4 +1,4 @@
-"""What a load test shows: the page of one run and of two, the lines while it goes on."""
+"""What a load test shows: the page of one run or two, and the lines during a run."""
 
 import io
 import re
@@ -21,7 +21,7 @@ VOID = ("meta", "br")
 
 
 def quantiles(values_us: range, *, whole: bool = False) -> Quantiles:
-    """Of these values, with the histogram itself where it is the whole run's."""
+    """Quantiles of these values, with the histogram if they are the whole run's."""
     histogram = HdrHistogram(1, 120_000_000, 3)
     for value in values_us:
         histogram.record_value(value)
@@ -38,7 +38,7 @@ def quantiles(values_us: range, *, whole: bool = False) -> Quantiles:
 
 
 def second(at_s: int, slow: int = 1) -> Second:
-    """Joins in the first half; nothing is shown in the fifth second."""
+    """Joins happen in the first half; nothing is shown in the fifth second."""
     measured = {"command to reply": quantiles(range(1000, 9000 * slow, 500))}
     if at_s != 5:
         measured["gift to shown"] = quantiles(range(20_000, 90_000 * slow, 5000))
@@ -76,7 +76,7 @@ def run(slow: int = 1, wrong: tuple[str, ...] = ()) -> Result:
 
 
 class Read(HTMLParser):
-    """A page's tags, the text under each kind of tag, and that tags are closed in order."""
+    """A page's tags and the text in each kind of tag; it checks that tags are closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -122,12 +122,12 @@ def plots(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def both() -> str:
-    """The page of a run that passed and a slower one that failed."""
+    """The page of a run that passed and of a slower one that failed."""
     return page.page([run(), run(2, (f"viewer {HOSTILE} saw 6 of 7 gifts", *map(str, range(900, 930))))])
 
 
 def test_a_page_needs_no_other_file(both: str) -> None:
-    """Nothing is loaded: no script, link or image, and every reference is to a place in the page."""
+    """It loads no script, link or image, and each reference leads to a place in the page."""
     read = Read(both)
     assert {tag for tag, _ in read.tags} & {"script", "link", "img", "iframe", "object"} == set()
     led = [
@@ -141,7 +141,7 @@ def test_a_page_needs_no_other_file(both: str) -> None:
 
 
 def test_a_page_says_the_verdict_first(both: str) -> None:
-    """Each run's checks with their numbers; of a broken one the first violations, as text whatever they hold."""
+    """Each run's checks with their numbers; for a failed one the first violations, always as text."""
     read = Read(both)
     verdicts = [given["class"] for tag, given in read.tags if tag == "section" and "verdict" in (given["class"] or "")]
     assert verdicts == ["verdict passed", "verdict failed"]
@@ -156,7 +156,7 @@ def test_a_page_says_the_verdict_first(both: str) -> None:
 
 
 def test_a_comparison_has_both_runs_everywhere(both: str) -> None:
-    """Every plot has a line of each run, named in its legend; tables have both values and how they compare."""
+    """Every plot has a line and a legend for each run; tables have both values and their ratio."""
     read = Read(both)
     assert len(read.svgs) == read.titles() == 2 * 2 + 3 + 2 + 1 + 2  # latencies, rates, CPU, lag, memory
     for texts in read.svgs:
@@ -167,13 +167,13 @@ def test_a_comparison_has_both_runs_everywhere(both: str) -> None:
     drawn = plots(both)
     assert len(drawn) == len(read.svgs)
     assert [svg for svg in drawn if "stroke: var(--a)" not in svg or "stroke: var(--b)" not in svg] == []
-    assert not re.search("#010a", both)  # every colour is the page's, light or dark
+    assert not re.search("#010a", both)  # all colours are those of the page, light or dark
     assert "received 24,000 48,000 2.00" in read.said
-    assert re.search(r"B / A (2\.\d\d|1\.9\d) ", read.said)  # of latencies
+    assert re.search(r"B / A (2\.\d\d|1\.9\d) ", read.said)  # a ratio of latencies
 
 
 def test_a_page_of_one_run_has_no_letters() -> None:
-    """What is not compared has no legend of runs; phases are named where they began."""
+    """Without a comparison there is no legend of runs; phases are named where they begin."""
     read = Read(page.page([run()]))
     assert "B / A" not in read.said
     assert set(read.svgs[0]) >= {"p50", "p99", "max", "coming", "a node is killed"}
@@ -182,16 +182,16 @@ def test_a_page_of_one_run_has_no_letters() -> None:
 
 
 def test_a_second_without_a_latency_is_a_gap() -> None:
-    """A line is not drawn through what was not measured."""
+    """A line is interrupted where nothing was measured."""
     replies, _, shown, *_ = plots(page.page([run()]))
     lines = [[path for path in re.findall(r' d="(M[^"]*)"', svg) if path.count("L") > 6] for svg in (replies, shown)]
     assert [[path.count("M") for path in of_each] for of_each in lines] == [[1] * 3, [2] * 3]
-    heights = [set(re.findall(r"[ML] \S+ (\S+)", path)) for path in lines[1]]  # each second was like the others
+    heights = [set(re.findall(r"[ML] \S+ (\S+)", path)) for path in lines[1]]  # each second has the same latencies
     assert [len(found) for found in heights] == [1, 1, 1]
 
 
 def test_a_page_leaves_out_what_was_not_measured() -> None:
-    """A run without processes, lag, histograms or seconds has no plots of them, and no empty chapters."""
+    """A run without processes, lag, histograms or seconds has no such plots, and no empty chapters."""
     whole = run()
     bare = [msgspec.structs.replace(each, processes={}, loop_lag_p99_ms=None) for each in whole.series]
     without_hdr = {name: msgspec.structs.replace(found, hdr="") for name, found in whole.latencies.items()}
@@ -204,13 +204,13 @@ def test_a_page_leaves_out_what_was_not_measured() -> None:
     assert "Nothing was checked" in read.said
     for chapter in ("Latencies", "Rates", "Totals"):
         assert chapter not in read.said
-    assert Read(page.page([msgspec.structs.replace(whole, series=whole.series[:1])])).svgs  # cut short at once
+    assert Read(page.page([msgspec.structs.replace(whole, series=whole.series[:1])])).svgs  # a run of one second
 
 
 def test_the_same_runs_make_the_same_page(both: str, tmp_path: Path) -> None:
-    """The command reads the files of two runs and writes what the same runs gave before, to the byte."""
+    """The command reads the files of two runs and writes the same page again, byte for byte."""
     runs = [run(), run(2, (f"viewer {HOSTILE} saw 6 of 7 gifts", *map(str, range(900, 930))))]
-    files = [tmp_path / "of a run" / "a.json", tmp_path / "of a run" / "b.json"]  # the folder is made
+    files = [tmp_path / "of a run" / "a.json", tmp_path / "of a run" / "b.json"]  # `write` makes the folder
     for result, file in zip(runs, files, strict=True):
         results.write(result, file)
     assert page.main([*map(str, files), "-o", str(tmp_path / "report.html")]) == 0
@@ -221,7 +221,7 @@ def test_the_same_runs_make_the_same_page(both: str, tmp_path: Path) -> None:
 def test_the_command_says_what_it_cannot_read(
     given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No file, a torn one, one run too many: a sentence and status 2, and no page."""
+    """A missing file, a broken one, or too many: one sentence, status 2, and no page."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "torn.json").write_text('{"scenario":')
     with pytest.raises(SystemExit) as ended:
@@ -231,9 +231,9 @@ def test_the_command_says_what_it_cannot_read(
     assert not (tmp_path / "report.html").exists()
 
 
-# --- while it goes on ------------------------------------------------------------------------------------------------
+# --- during a run ----------------------------------------------------------------------------------------------------
 def watched(console: Console, wrong_from_s: int = 6) -> str:
-    """What a view wrote of a whole run."""
+    """What a view prints for a whole run."""
     assert isinstance(console.file, io.StringIO)
     wrong = [f"viewer {HOSTILE} {n}" for n in range(SHOWN_WRONG + 2)]
     with LiveView(SECONDS, console) as view:
@@ -242,8 +242,8 @@ def watched(console: Console, wrong_from_s: int = 6) -> str:
     return console.file.getvalue()
 
 
-def test_a_view_that_is_no_terminal_is_lines() -> None:
-    """A line every five seconds, and the first violations as soon as they are known, each once."""
+def test_a_view_without_a_terminal_prints_lines() -> None:
+    """A line every five seconds, and the first violations immediately, each once."""
     lines = watched(Console(file=io.StringIO(), soft_wrap=True)).splitlines()
     told = [line for line in lines if not line.startswith("WRONG")]
     assert [line.split("/")[0] for line in told] == [str(at) for at in range(1, SECONDS + 1, LINE_EVERY_S)]
@@ -256,7 +256,7 @@ def test_a_view_that_is_no_terminal_is_lines() -> None:
 
 
 def test_a_view_in_a_terminal_shows_now_and_so_far() -> None:
-    """Phase, time left, rates, latencies, processes, violations; markup in a name stays text."""
+    """Phase, time left, rates, latencies, processes and violations; markup in a name stays text."""
     shown = watched(Console(file=io.StringIO(), force_terminal=True, width=120, height=50, soft_wrap=True))
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     for said in (

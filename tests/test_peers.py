@@ -1,4 +1,4 @@
-"""The servers that ours is measured beside: each tells everybody everything, and is gone afterwards."""
+"""The servers that ours is compared with: each sends everybody everything, and leaves nothing behind."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ WHY_NOT = re.compile(r"^(there is no [\w-]+( and no [\w-]+)* on this machine|ngi
 
 
 async def heard_by_all(peer: Peer, viewers: int) -> list[list[bytes]]:
-    """What each viewer is told while a bot says SAID messages, in the order of its coming."""
+    """What each viewer receives, in order, while a bot sends SAID messages."""
     heard, news = [bytearray() for _ in range(viewers)], asyncio.Event()
 
     def hear(into: bytearray, data: bytes) -> None:
@@ -49,7 +49,7 @@ async def heard_by_all(peer: Peer, viewers: int) -> list[list[bytes]]:
 
 @pytest.mark.parametrize("make", [each for name, each in PEERS.items() if name != "liveroom"], ids=lambda e: e.name)
 async def test_a_peer_tells_everybody_in_order(make: type[Peer]) -> None:
-    """Each peer that can be started tells five viewers every message once, and leaves nothing; others say why not."""
+    """Each peer that can be started sends five viewers every message once and cleans up; others say why not."""
     peer = make()
     if why_not := peer.why_not():
         assert WHY_NOT.match(why_not)
@@ -64,7 +64,7 @@ async def test_a_peer_tells_everybody_in_order(make: type[Peer]) -> None:
 
 
 def test_a_peer_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its program on the path a peer is left out, with a sentence."""
+    """A peer whose program is not on the path is left out, with a sentence."""
     monkeypatch.setattr(shutil, "which", lambda *_args, **_kwargs: None)
     told = {name: make().why_not() for name, make in PEERS.items()}
     assert {name for name, why_not in told.items() if why_not} == {"socketio", "nchan", "nats", "mosquitto"}
@@ -74,12 +74,12 @@ def test_a_peer_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 # --- the audience in C ---------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The audience. Raises RuntimeError without a C compiler, which the power-cut tests need, too."""
+    """The compiled audience. Raises RuntimeError without a C compiler, which the power-cut tests need, too."""
     return compiled(tmp_path_factory.mktemp("audience"))
 
 
 async def test_the_audience_counts_what_a_peer_tells(program: Path) -> None:
-    """The measurement itself: everything that was said is heard by all, on time, and cost the server something."""
+    """A whole measurement: every message arrives everywhere, in time, and costs the server some CPU."""
     found = await asyncio.to_thread(measure.deliver, WebsocketsBroadcast(), program, 20, 100, 0.5, 0.1)
     assert found.said >= 25
     assert found.heard.messages == found.expected == found.said * 20
@@ -89,7 +89,7 @@ async def test_the_audience_counts_what_a_peer_tells(program: Path) -> None:
 
 
 async def test_the_audience_counts_a_mark_that_is_cut(program: Path, tmp_path: Path) -> None:
-    """Marks are found in whatever pieces they come, after a hello that was said and a greeting that was awaited."""
+    """Marks are found wherever the bytes are split, after the hello and the greeting."""
     text = b"\x81\x40[@T0123456789abcdef,@T0123456789abcdef]@ and @T is none, @@T0123456789abcdef"
     hellos = []
 
@@ -97,7 +97,7 @@ async def test_the_audience_counts_a_mark_that_is_cut(program: Path, tmp_path: P
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
         hellos.append(await reader.readexactly(len(peer.hello)))
-        writer.write(b"come in, @T0123456789abcdef")  # a greeting's marks are no messages
+        writer.write(b"come in, @T0123456789abcdef")  # marks in the greeting do not count
         await asyncio.to_thread(audience.wait_ready)
         for byte in text * 3:
             writer.write(bytes((byte,)))
@@ -117,7 +117,7 @@ async def test_the_audience_counts_a_mark_that_is_cut(program: Path, tmp_path: P
     assert (heard.conns, heard.messages, heard.closed) == (1, 9, 0)
 
 
-# --- what is told of it --------------------------------------------------------------------------------------------
+# --- the result ----------------------------------------------------------------------------------------------------
 def rung(per_s: float, part: float, p99_ms: float) -> Delivered:
     heard = Heard(conns=10, messages=int(1000 * part), per_s=1, p50_ms=1, p99_ms=p99_ms, max_ms=p99_ms, closed=0)
     return Delivered(per_s=per_s, said=100, expected=1000, heard=heard, cpu_s=1, store_cpu_s=0, audience_cores=0)
@@ -133,6 +133,6 @@ def rung(per_s: float, part: float, p99_ms: float) -> Delivered:
     ],
 )
 def test_the_rate_that_is_sustained_is_the_highest_rung_that_held(rungs: list[Delivered], sustained: str) -> None:
-    """Everything delivered, and 99 of 100 messages within a second."""
+    """A rung counts if everything arrives, and 99 of 100 messages within a second."""
     found = Found(name="x", title="X", version="1", why_not=None, rungs=rungs)
     assert found.sustained == sustained

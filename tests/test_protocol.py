@@ -1,4 +1,4 @@
-"""The wire's language: what is a command, what is refused with its ref, what is no protocol at all."""
+"""The wire's language: what is a command, what is refused with its ref, and what is not the protocol at all."""
 
 import json
 import math
@@ -24,7 +24,7 @@ both = pytest.mark.parametrize("codec", CODECS)
 
 
 def packed(codec: Codec, value: Any) -> bytes:
-    """A frame of this codec."""
+    """A frame in this codec."""
     return json.dumps(value).encode() if codec == "json" else msgspec.msgpack.encode(value)
 
 
@@ -35,7 +35,7 @@ def gift(**fields: Any) -> dict[str, Any]:
 # --- what is a command ---------------------------------------------------------------------------------------------
 @both
 def test_one_command_or_an_array_of_them(codec: Codec) -> None:
-    """A frame is one command or an array; their order stays."""
+    """A frame is one command or an array, whose order stays."""
     ping, chat = {"type": "ping", "ref": "a"}, {"type": "chat.send", "text": "hello"}
     assert decode_commands(codec, packed(codec, ping)) == [Ping(ref="a")]
     assert decode_commands(codec, packed(codec, [ping, chat, ping])) == [
@@ -47,7 +47,7 @@ def test_one_command_or_an_array_of_them(codec: Codec) -> None:
 
 
 @both
-def test_nothing_is_given_for_what_is_optional(codec: Codec) -> None:
+def test_optional_fields_may_be_absent_or_null(codec: Codec) -> None:
     """Absent and null are the same for `to`, `combo` and `message`."""
     bare = SendGift(id=GIFT_ID, gift="rose", count=1, ref="r")
     assert decode_commands(codec, packed(codec, gift())) == [bare]
@@ -56,7 +56,7 @@ def test_nothing_is_given_for_what_is_optional(codec: Codec) -> None:
 
 @both
 def test_good_and_bad_in_one_array(codec: Codec) -> None:
-    """What is no command is refused by itself, with its ref; the others are carried out in order."""
+    """Each item that is not a command is refused with its ref; the others are carried out in order."""
     frame = [{"type": "ping"}, {"type": "chat.shout", "ref": "x"}, 7, None, [], {"type": "likes.send", "count": 50}]
     decoded = decode_commands(codec, packed(codec, frame))
     assert decoded[0] == Ping()
@@ -117,8 +117,8 @@ def test_a_value_that_is_no_command(codec: Codec, value: dict[str, Any]) -> None
 
 @both
 @pytest.mark.parametrize("ref", ["", "x" * 65, 5, ["r"], {"r": 1}, True])
-def test_a_ref_that_is_none(codec: Codec, ref: Any) -> None:
-    """A ref of a wrong shape makes the command bad and is not echoed."""
+def test_an_invalid_ref(codec: Codec, ref: Any) -> None:
+    """A ref of a wrong shape makes the command bad, and is not echoed."""
     assert [type(b) for b in decode_commands(codec, packed(codec, {"type": "ping", "ref": ref}))] == [BadCommand]
     assert decode_commands(codec, packed(codec, {"type": "ping", "ref": ref}))[0].ref is None
 
@@ -126,12 +126,12 @@ def test_a_ref_that_is_none(codec: Codec, ref: Any) -> None:
 @both
 @pytest.mark.parametrize("ref", ["x", "x" * 64, "é ✓", "\x00", '"}'])
 def test_a_ref_is_any_short_text(codec: Codec, ref: str) -> None:
-    """1 to 64 characters, whatever they are, with good commands and bad ones."""
+    """It has 1 to 64 characters of any kind, in good commands and bad ones."""
     assert decode_commands(codec, packed(codec, {"type": "ping", "ref": ref})) == [Ping(ref=ref)]
     assert decode_commands(codec, packed(codec, {"type": "nope", "ref": ref}))[0].ref == ref
 
 
-# --- what is no protocol -------------------------------------------------------------------------------------------
+# --- what is not the protocol --------------------------------------------------------------------------------------
 NOT_JSON = {
     "empty": b"",
     "cut off": b'{"type":"ping"',
@@ -184,7 +184,7 @@ def test_a_frame_that_is_not_of_the_codec(codec: Codec, frame: bytes) -> None:
     ids=repr,
 )
 def test_values_that_only_msgpack_has(value: Any) -> None:
-    """NaN, bytes, extensions and maps with numbers for keys are no command's fields: refused, not malformed."""
+    """NaN, bytes, extensions and maps with number keys do not fit any field: refused, not malformed."""
     frame = msgspec.msgpack.encode([{"type": "likes.send", "count": value, "ref": "r"}, value, {"type": "ping"}])
     first, second, third = decode_commands("msgpack", frame)
     assert isinstance(first, BadCommand)
@@ -196,7 +196,7 @@ def test_values_that_only_msgpack_has(value: Any) -> None:
 @both
 @given(frame=st.binary(max_size=200))
 def test_any_bytes(codec: Codec, frame: bytes) -> None:
-    """Whatever comes is commands, bad commands or Malformed."""
+    """Any bytes give commands, bad commands or Malformed."""
     try:
         decoded = decode_commands(codec, frame)
     except Malformed:
@@ -218,7 +218,7 @@ LIKE_COMMANDS = st.fixed_dictionaries(
 @both
 @given(values=st.lists(LIKE_COMMANDS | PLAIN, max_size=5))
 def test_an_array_gives_one_answer_for_each_item(codec: Codec, values: list[Any]) -> None:
-    """A well-formed array of anything is as many commands and bad commands, each with its own ref or none."""
+    """Each item of a well-formed array is a command or a bad command, with its own ref or none."""
     if codec == "json" and not _is_json(values):
         return
     decoded = decode_commands(codec, packed(codec, values))
@@ -241,7 +241,7 @@ def _is_json(value: Any) -> bool:
     "kind", [UserId, RoomId, ComboId, TopUpId, CatalogueId], ids=["user", "room", "combo", "topup", "gift"]
 )
 def test_names(kind: Any) -> None:
-    """1-64 of A-Za-z0-9_.- and nothing around them."""
+    """1 to 64 characters of A-Za-z0-9_.- and nothing else."""
     for good in ("a", "A-z_0.9", "x" * 64, "-", "."):
         assert msgspec.convert(good, kind) == good
     for bad in ("", "x" * 65, "a b", "a\n", "\na", "a/b", "a:b", "{a}", "é", "a\x00", "１"):
@@ -250,8 +250,8 @@ def test_names(kind: Any) -> None:
 
 
 @given(now_ms=st.integers(0, 2**48 - 1))
-def test_a_uuid7_bears_its_time(now_ms: int) -> None:
-    """What `uuid7` makes is a gift id, and its time comes out as it went in."""
+def test_a_uuid7_contains_its_time(now_ms: int) -> None:
+    """What `uuid7` makes is a gift id, and its time can be read back."""
     made = uuid7(now_ms)
     assert msgspec.convert(made, GiftId) == made
     assert uuid7_ms(made) == now_ms
@@ -259,13 +259,13 @@ def test_a_uuid7_bears_its_time(now_ms: int) -> None:
 
 
 def test_uuid7_sorts_by_time() -> None:
-    """Later ids are greater as text."""
+    """Later ids sort after earlier ones as text."""
     made = [uuid7(1_700_000_000_000 + n) for n in range(100)]
     assert made == sorted(made)
 
 
 def test_the_time_of_an_id_of_another_maker() -> None:
-    """The example of RFC 9562, appendix A.6, is read as it says."""
+    """The example of RFC 9562, appendix A.6, has the time that the RFC says."""
     assert uuid7_ms("017f22e2-79b0-7cc3-98c4-dc0c0c07398f") == 1_645_557_742_000
 
 
@@ -282,7 +282,7 @@ def test_events_read_back() -> None:
 
 
 def test_a_newer_servers_fields_are_ignored() -> None:
-    """A client reads events that have more fields than it knows."""
+    """A client can read events with more fields than it knows."""
     event = decode_event(
         b'{"type":"chat.sent","id":"x","seq":1,"at_ms":2,"mood":"good","user":{"user_id":"a","name":"A","rank":9},"text":"t"}'
     )
@@ -291,7 +291,7 @@ def test_a_newer_servers_fields_are_ignored() -> None:
 
 
 def test_what_must_never_be_dropped() -> None:
-    """Gifts and room state are kept, chat may be dropped, of counts only the newest matters."""
+    """Gifts and room state are kept, chat may be dropped, and only the newest counts matter."""
     kept = {tag for tag, event in protocol.EVENTS.items() if event.delivery is Delivery.KEPT}
     assert {"gifts.sent", "gifts.combo_ended", "room.updated", "room.ended", "room.suspended"} <= kept
     assert {tag for tag, event in protocol.EVENTS.items() if event.delivery is Delivery.DROPPABLE} == {"chat.sent"}

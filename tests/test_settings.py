@@ -1,4 +1,4 @@
-"""The environment and the catalogue: good defaults, and one sentence for what cannot be used."""
+"""The environment and the catalogue: good defaults, and one sentence about anything that cannot be used."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def test_nothing_has_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_everything_can_be_set() -> None:
-    """Addresses, port, folder and names come from the environment; an empty value is as if unset."""
+    """Addresses, port, folder and names come from the environment; an empty value counts as unset."""
     settings = load(
         PRODUCTION
         | {
@@ -77,21 +77,21 @@ def test_everything_can_be_set() -> None:
     ids=lambda value: str(value)[:60],
 )
 def test_what_cannot_be_used_is_said(changed: dict[str, str], says: str) -> None:
-    """Production refuses development secrets and missing ones, and a value of a wrong shape is named."""
+    """Production refuses development secrets and missing ones; a value of a wrong shape is named."""
     load(PRODUCTION)
     with pytest.raises(Unusable, match=says):
         load(PRODUCTION | changed)
 
 
 def test_secrets_are_not_said() -> None:
-    """A sentence about a bad secret does not repeat it."""
+    """A sentence about a bad secret does not contain it."""
     with pytest.raises(Unusable) as error:
         load(PRODUCTION | {"LIVEROOM_TOKEN_SECRET": "hunter2"})
     assert "hunter2" not in str(error.value)
 
 
 def test_unix_sockets_of_a_deep_folder(tmp_path: Path) -> None:
-    """A data folder too deep for a unix socket has its sockets in a short path, always the same one, its own."""
+    """A data folder too deep for a unix socket has its sockets in its own short path, always the same."""
     deep, other = tmp_path / ("d" * 200), tmp_path / ("e" * 200)
     sockets = load({"LIVEROOM_DATA": str(deep)}).sockets
     assert len(os.fsencode(sockets / "wallet.sock")) <= limits.UNIX_PATH_BYTES_MAX
@@ -102,7 +102,7 @@ def test_unix_sockets_of_a_deep_folder(tmp_path: Path) -> None:
 
 
 def test_a_child_gets_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was set for the program is set for its children, with something on top."""
+    """Children get the program's settings, and more on top."""
     monkeypatch.setenv("LIVEROOM_PORT", "9001")
     environment = child_environment(LIVEROOM_NODE_ID="n1")
     assert (environment["LIVEROOM_PORT"], environment["LIVEROOM_NODE_ID"]) == ("9001", "n1")
@@ -110,7 +110,7 @@ def test_a_child_gets_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_child_keeps_freed_memory_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The C library is told so, unless whoever runs the program told it something else."""
+    """The C library keeps freed memory, unless the environment already says otherwise."""
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     assert child_environment()["GLIBC_TUNABLES"].startswith("glibc.malloc.tcache_count=")
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
@@ -133,7 +133,7 @@ def gift(**changed: Any) -> dict[str, Any]:
 
 
 def test_our_own_catalogue() -> None:
-    """It has gifts of every tier, dearer ones are of higher tiers, and every animation is a file of ours."""
+    """It has gifts of every tier, more expensive ones in higher tiers, and each animation is one of our files."""
     gifts = list(catalogue.load(None).values())
     assert {gift.tier for gift in gifts} == {1, 2, 3, 4}
     by_coins = sorted(gifts, key=lambda each: each.coins)
@@ -144,7 +144,7 @@ def test_our_own_catalogue() -> None:
 
 
 def test_a_catalogue_of_the_owner(tmp_path: Path) -> None:
-    """LIVEROOM_CATALOGUE's gifts are the catalogue, in its order."""
+    """The gifts of LIVEROOM_CATALOGUE are the catalogue, in the same order."""
     path = tmp_path / "gifts.json"
     path.write_text(json.dumps([gift(id="b", coins=100_000), gift(id="a", diamonds=0)]))
     loaded = catalogue.load(path)
@@ -172,7 +172,7 @@ def test_a_catalogue_of_the_owner(tmp_path: Path) -> None:
     ids=lambda written: written[:70],
 )
 def test_a_catalogue_that_cannot_be_used(tmp_path: Path, written: str) -> None:
-    """It is refused as a whole, by its path."""
+    """It is refused as a whole, with its path in the message."""
     path = tmp_path / "gifts.json"
     path.write_text(written)
     with pytest.raises(Unusable, match=r"gifts\.json"):
@@ -180,13 +180,13 @@ def test_a_catalogue_that_cannot_be_used(tmp_path: Path, written: str) -> None:
 
 
 def test_a_catalogue_that_is_not_there(tmp_path: Path) -> None:
-    """So is a path where nothing is."""
+    """A path without a file is refused in the same way."""
     with pytest.raises(Unusable, match=r"nothing\.json"):
         catalogue.load(tmp_path / "nothing.json")
 
 
-def test_no_gift_can_be_dearer_than_the_wallet_takes() -> None:
-    """The dearest gift, as often as a command may say, is within nine digits."""
+def test_no_gift_can_cost_more_than_the_wallet_takes() -> None:
+    """The most expensive gift times the largest count has at most nine digits."""
     (dearest,) = (each.type.le for each in type_info(Gift).fields if each.name == "coins")
     (most,) = (each.type.le for each in type_info(SendGift).fields if each.name == "count")
     assert len(str(dearest * most)) <= 9

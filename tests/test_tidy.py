@@ -1,4 +1,4 @@
-"""The house rules, held over the tree: first lines, sizes, layers, who owns a script, how commands are called."""
+"""The house rules, checked over the tree: first lines, sizes, layers, who owns a script, how commands are named."""
 
 import ast
 import graphlib
@@ -19,7 +19,7 @@ from tests.tree import MODULES, OURS, ROOT, imports, module_of, name_of, parsed,
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 
-# Lowest to highest: a row imports only rows above it. A package stands for its modules, which import each other in
+# From low to high: a row imports only rows above it. A package stands for its modules, which import each other in
 # no circle. CONTRIBUTING.md shows the same rows, the other way round, and says what each is for.
 LAYERS = (
     ("server.limits",),
@@ -45,7 +45,7 @@ ROWS = {name: row for row, names in enumerate(LAYERS) for name in names}
 
 
 def layer_name(module: str) -> str:
-    """The longest name of LAYERS that a module has: its package, or itself."""
+    """The longest name in LAYERS that a module has: its own or its package's."""
     while module not in ROWS:
         assert "." in module, f"{module} stands in no row of LAYERS"
         module = module.rpartition(".")[0]
@@ -53,7 +53,7 @@ def layer_name(module: str) -> str:
 
 
 def layer_of(module: str) -> int:
-    """The row of LAYERS in which a module stands."""
+    """The row of LAYERS that contains a module."""
     return ROWS[layer_name(module)]
 
 
@@ -65,14 +65,14 @@ SCRIPTS = [
 
 
 def test_a_python_file_begins_with_what_it_is_for() -> None:
-    """The first line is a docstring's sentence."""
+    """The first line is a docstring that says what the file is for."""
     firsts = {name_of(path): path.read_text().partition("\n")[0] for path in sources(*OURS) if path.read_text().strip()}
     sentence = re.compile(r'^"""(?!This module)[A-Z`].*[.?](""")?$')
     assert [(name, first) for name, first in firsts.items() if not sentence.match(first)] == []
 
 
 def test_a_script_begins_with_what_it_is_for() -> None:
-    """Lua and JavaScript files begin with a comment's sentence."""
+    """Lua and JavaScript files begin with a comment that says so."""
     firsts = {name_of(p): re.sub(r"^/\*\*\n \* ", "/** ", p.read_text()).partition("\n")[0] for p in SCRIPTS}
     sentence = re.compile(r"^(/\*\*|--) \S.*\.( \*/)?$")
     assert [(name, first) for name, first in firsts.items() if not sentence.match(first)] == []
@@ -97,7 +97,7 @@ def test_functions_stay_short() -> None:
 
 
 def test_the_protocol_needs_msgspec_and_nothing_else() -> None:
-    """protocol imports msgspec, the standard library and itself; its clients may use websockets."""
+    """protocol imports only msgspec, the standard library and itself; its clients may also use websockets."""
     foreign = {
         (name_of(path), module)
         for path in sources("protocol")
@@ -115,13 +115,13 @@ def _is_installed(module: str) -> bool:
 
 
 def test_the_load_test_knows_only_the_protocol() -> None:
-    """loadtest imports nothing of ours but protocol and itself."""
+    """Of our packages, loadtest imports only protocol and itself."""
     known = {(name_of(p), m) for p in sources("loadtest") for m in imports(p) if m.split(".")[0] in ("server", "tests")}
     assert known == set()
 
 
 def test_imports_go_up_the_layers() -> None:
-    """Every module of the server stands in a row, and imports only rows above its own, or its own package."""
+    """Every module of the server is in a row, and imports only rows above its own, or its own package."""
     within: dict[str, set[str]] = {}
     for path in sources("server"):
         if "migrations" in path.parts:
@@ -138,12 +138,12 @@ def test_imports_go_up_the_layers() -> None:
 
 
 def test_layers_name_only_what_exists() -> None:
-    """A row of LAYERS that names no module is out of date."""
+    """A row of LAYERS without a module is out of date."""
     assert [name for names in LAYERS for name in names if name not in MODULES] == []
 
 
 def test_features_never_import_each_other() -> None:
-    """Features meet through the protocol's events."""
+    """Features communicate through the protocol's events."""
     features = {module for module in MODULES if module.startswith("server.features.")}
     assert features
     assert [(a, b) for a in features for b in imports(MODULES[a]) if b in features or b == "server.features"] == []
@@ -161,7 +161,7 @@ def test_every_feature_has_its_three_files() -> None:
     assert missing == []
 
 
-# Modules that others' tests run as a whole, and which.
+# Modules that the tests of others cover, and which tests.
 TESTED_BY = {
     "app": "tests/http/test_http.py and every test with a site",
     "catalogue": "tests/test_settings.py",
@@ -182,11 +182,11 @@ TESTED_BY = {
     "rooms.history": "tests/rooms/test_fanout.py, tests/journeys/test_resume.py and the features",
     "rooms.registry": "tests/test_tidy.py and the features",
 }
-TESTS_OF = {"money": "wallet"}  # tests.money is the money of tests
+TESTS_OF = {"money": "wallet"}  # tests/money.py is a helper, not a folder of tests
 
 
 def test_every_spine_module_has_its_tests() -> None:
-    """server/<p>/<m>.py is tested by tests/<p>/test_<m>.py, but for those that others run as a whole."""
+    """server/<p>/<m>.py is tested by tests/<p>/test_<m>.py, unless other tests cover it."""
     folders = [(ROOT / "server", ROOT / "tests")]
     folders += [
         (ROOT / "server" / name, ROOT / "tests" / TESTS_OF.get(name, name)) for name in ("edge", "rooms", "money")
@@ -203,7 +203,7 @@ def test_every_spine_module_has_its_tests() -> None:
 
 # --- scripts -------------------------------------------------------------------------------------------------------
 def loaders() -> dict[str, set[str]]:
-    """By script: the modules that load it."""
+    """The modules that load each script."""
     found: dict[str, set[str]] = {}
     for path in sources("server"):
         for node in ast.walk(parsed(path)):
@@ -215,7 +215,7 @@ def loaders() -> dict[str, set[str]]:
 
 
 def test_a_script_belongs_to_the_module_that_it_is_named_after() -> None:
-    """`<owner>_<verb>.lua` keeps the loader's contract, and only a module called <owner> loads it."""
+    """`<owner>_<verb>.lua` follows the loader's contract, and only a module called <owner> loads it."""
     loaded = loaders()
     names = sorted(path.stem for path in (ROOT / "server/store/lua").glob("*.lua") if "_on_" not in path.stem)
     assert sorted(loaded) == names
@@ -225,7 +225,7 @@ def test_a_script_belongs_to_the_module_that_it_is_named_after() -> None:
 
 
 def test_a_hook_is_a_features_and_has_a_host() -> None:
-    """`<feature>_on_<moment>.lua` is of a module that is there, and one script says when its moment is."""
+    """`<feature>_on_<moment>.lua` belongs to an existing feature, and exactly one script has that moment."""
     folder = ROOT / "server/store/lua"
     said = (line for path in folder.glob("*.lua") for line in path.read_text().splitlines())
     moments = [line.split()[2] for line in said if line.startswith("-- HOOK ")]
@@ -237,7 +237,7 @@ def test_a_hook_is_a_features_and_has_a_host() -> None:
 
 
 def test_an_include_is_included() -> None:
-    """Every file of lua/include is used by a script."""
+    """A script uses each file of lua/include."""
     used = {
         name
         for path in (ROOT / "server/store/lua").glob("*.lua")
@@ -250,14 +250,14 @@ def test_an_include_is_included() -> None:
 
 # --- the language --------------------------------------------------------------------------------------------------
 def test_every_command_has_its_one_handler() -> None:
-    """Each command of the protocol is handled, and nothing else is."""
+    """Each command of the protocol has a handler, and nothing else has one."""
     assert server.features  # importing it registers the handlers
     assert set(HANDLERS) == set(protocol.COMMANDS.values())
 
 
-@pytest.mark.parametrize("tag", [tag for tag in protocol.COMMANDS if tag != "ping"])  # which has no module's name
+@pytest.mark.parametrize("tag", [tag for tag in protocol.COMMANDS if tag != "ping"])  # its tag names no module
 def test_a_command_is_an_imperative_of_its_module(tag: str) -> None:
-    """`<module>.<verb>` is the tag, and the class begins with the verb."""
+    """The tag is `<module>.<verb>`, and the class name begins with the verb."""
     command = protocol.COMMANDS[tag]
     module, _, verb = tag.partition(".")
     assert command.__module__ == f"protocol.{module}"
@@ -268,7 +268,7 @@ def test_a_command_is_an_imperative_of_its_module(tag: str) -> None:
 
 @pytest.mark.parametrize("tag", protocol.EVENTS)
 def test_an_event_is_a_past_participle_of_its_module(tag: str) -> None:
-    """`<noun>.<participle>` is the tag, and the noun is the module's, in either number."""
+    """The tag is `<noun>.<participle>`, and the noun is the module's, singular or plural."""
     noun, _, verb = tag.partition(".")
     assert re.search(r"(ed|sent)$", verb), tag
     module = protocol.EVENTS[tag].__module__.removeprefix("protocol.")
@@ -276,7 +276,7 @@ def test_an_event_is_a_past_participle_of_its_module(tag: str) -> None:
 
 
 def test_close_codes_say_whether_to_come_back() -> None:
-    """Ours are unique, 4000-4499 come back and 4500-4999 do not, and each has a short reason."""
+    """Codes are unique and have a short reason; come back after 4000-4499, not after 4500-4999."""
     values = [code.value for code in Close.__members__.values()]
     assert len(values) == len(set(values))
     assert all(low < high for low, high in pairwise(values))

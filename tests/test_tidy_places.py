@@ -1,4 +1,4 @@
-"""The house rules on places: where keys, bounds, the environment and waiting may stand."""
+"""The house rules about places: where keys, bounds, environment variables and waiting are allowed."""
 
 import ast
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.tree import ROOT, name_of, parsed, sources, texts
 
-# Numbers above 100 that are no bounds of ours, and why. What a file does not use any more goes from here.
+# Numbers above 100 that are not our bounds, and why. Remove what a file no longer uses.
 NUMBERS: dict[str, dict[float, str]] = {
     "server/__main__.py": {3600: "a default that --help shows"},
     "server/app.py": {10_000: "the demo's coins"},
@@ -48,7 +48,7 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/money/wallet.py": {200: "a logged text is cut"},
 }
 
-# Waiting by looking again and again is for what sends no event.
+# Polling is only for what sends no event.
 LOOKS_AGAIN = {
     "tests/site.py": "uvicorn says only by a flag that it has started",
     "tests/stores.py": "a store that starts can only be asked",
@@ -60,14 +60,14 @@ LOOKS_AGAIN = {
     "tests/program.py": "processes and files send no event",
 }
 
-# Tasks are begun in server/background.py; elsewhere only where somebody waits for them, and why that is sure.
+# Tasks start in server/background.py; elsewhere only if somebody surely waits for them, and why.
 OWN_TASKS = {
     "server/edge/plain.py": "the call that begins reader and writer waits for both, and raises what they raise"
 }
 
 
 def test_redis_keys_are_made_in_one_place() -> None:
-    """A hash tag or a key's literal stands in store/keys.py only."""
+    """Only store/keys.py contains hash tags and key literals."""
     key = re.compile(r"\{(r:|w\d\d|§)[^}]*\}:|^(shown|idem|wallets):")
     found = [
         f"{name_of(path)}:{line} {text!r}"
@@ -80,7 +80,7 @@ def test_redis_keys_are_made_in_one_place() -> None:
 
 
 def test_scripts_name_no_keys() -> None:
-    """Lua gets its keys from the caller: no hash tag and no key is written in a script."""
+    """Lua gets its keys from the caller: no script contains a hash tag or a key."""
     found = [
         name_of(path)
         for path in sources("server", suffix=".lua")
@@ -90,7 +90,7 @@ def test_scripts_name_no_keys() -> None:
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    """`os.environ` and `os.getenv` stand in server/settings.py only."""
+    """Only server/settings.py uses `os.environ` and `os.getenv`."""
     found = {
         name_of(path)
         for path in sources("protocol", "server", "loadtest")
@@ -100,13 +100,13 @@ def test_the_environment_is_read_in_one_place() -> None:
 
 
 def bounds_of(path: Path) -> set[int]:
-    """The lines of a module that name a bound of its own: `NAME = 120  # and the reason`."""
+    """The lines of a module that name its own bounds: `NAME = 120  # and the reason`."""
     bound = re.compile(r"^[A-Z][A-Z0-9_]+ = [0-9_.e* ]+  # \S")
     return {number for number, line in enumerate(path.read_text().splitlines(), 1) if bound.match(line)}
 
 
 def test_bounds_stand_in_limits() -> None:
-    """A number above 100 in the server is in limits.py, at the head of its feature, or listed as no bound."""
+    """A number above 100 in the server is in limits.py, at the head of its feature, or listed here."""
     statuses = {status.value for status in HTTPStatus}
     unused = {(name, number) for name, numbers in NUMBERS.items() for number in numbers}
     found = []
@@ -130,7 +130,7 @@ def test_bounds_stand_in_limits() -> None:
 
 
 def test_tasks_are_begun_in_one_place() -> None:
-    """A task that nobody waits for would die in silence, or be garbage: background.py begins them all."""
+    """Without background.py a task may fail silently, or be garbage-collected."""
     begins = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe", "Task"}
     found = {
         name_of(path)
@@ -142,34 +142,34 @@ def test_tasks_are_begun_in_one_place() -> None:
 
 
 def named_in(path: Path) -> set[str]:
-    """The functions and values that a module has."""
+    """The functions and values that a module defines."""
     found = {node.name for node in parsed(path).body if isinstance(node, ast.FunctionDef)}
     assigned = (node.targets[0] for node in parsed(path).body if isinstance(node, ast.Assign))
     return found | {target.id for target in assigned if isinstance(target, ast.Name)}
 
 
 def read_of(module: str) -> set[str]:
-    """What the server reads of a module, by `module.name`."""
+    """What the server uses of a module, as `module.name`."""
     reading = (node for path in sources("server") for node in ast.walk(parsed(path)) if isinstance(node, ast.Attribute))
     return {node.attr for node in reading if isinstance(node.value, ast.Name) and node.value.id == module}
 
 
 def test_every_bound_is_used() -> None:
-    """What stands in limits.py is read by the server: a bound that nothing holds to says what is not so."""
+    """The server reads every bound in limits.py; an unused bound would be a false statement."""
     bounds = named_in(ROOT / "server/limits.py")
     assert len(bounds) > 100
     assert bounds - read_of("limits") == set()
 
 
 def test_every_key_is_used() -> None:
-    """What store/keys.py names, the server reads, or keys.py itself."""
+    """The server, or keys.py itself, uses every name in store/keys.py."""
     path = ROOT / "server/store/keys.py"
     within = {n.id for n in ast.walk(parsed(path)) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     assert named_in(path) - read_of("keys") - within == set()
 
 
 def test_tests_wait_for_events() -> None:
-    """No test sleeps to wait for something."""
+    """No test sleeps in order to wait."""
     found = set()
     for path in sources("tests"):
         for node in ast.walk(parsed(path)):

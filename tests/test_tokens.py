@@ -1,4 +1,4 @@
-"""Tokens: what is signed comes back, and everything else is refused."""
+"""Tokens: a signed token gives its claims back, and everything else is refused."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ TOKENS = Tokens(SECRET)
 
 
 def claims(**changed: Any) -> dict[str, Any]:
-    """Good claims, but for these; None leaves one out."""
+    """Good claims with these changes; None leaves one out."""
     made = {"sub": "alice", "name": "Alice", "role": "viewer", "exp": int(NOW_S) + 60, **changed}
     return {name: value for name, value in made.items() if value is not None}
 
@@ -30,13 +30,13 @@ def signed(payload: dict[str, Any], *, secret: str = SECRET, algorithm: str = "H
 @pytest.mark.parametrize("role", ["viewer", "moderator", "host", "overlay", "bot"])
 @pytest.mark.parametrize("room", [None, "demo"])
 def test_what_is_signed_comes_back(role: Any, room: str | None) -> None:
-    """A signed token gives the claims that went in."""
+    """A signed token gives back its claims."""
     token = TOKENS.sign(sub="alice", name="Älice ✓", role=role, exp_s=NOW_S + 60, room=room)
     assert TOKENS.check(token, NOW_S) == Claims(sub="alice", name="Älice ✓", role=role, exp=NOW_S + 60, room=room)
 
 
 def test_a_token_ends_with_its_second() -> None:
-    """It is good before `exp` and not from `exp` on."""
+    """It is valid before `exp`, and no longer from `exp` on."""
     token = signed(claims(exp=NOW_S + 10))
     assert TOKENS.check(token, NOW_S + 9.99)
     for late_s in (10, 10.01, 1e6):
@@ -45,7 +45,7 @@ def test_a_token_ends_with_its_second() -> None:
 
 
 def test_a_sender_may_say_more() -> None:
-    """Claims that we do not know, an issue time ahead of our clock and an audience are no reason to refuse."""
+    """Unknown claims, an issue time ahead of our clock and an audience are accepted."""
     token = signed(claims(iat=NOW_S + 500, aud="somebody", iss="platform", locale="de"))
     assert TOKENS.check(token, NOW_S).sub == "alice"
 
@@ -84,13 +84,13 @@ def test_a_sender_may_say_more() -> None:
     ids=repr,
 )
 def test_claims_of_a_wrong_shape(changed: dict[str, Any]) -> None:
-    """A well-signed token whose claims are not ours is not valid."""
+    """A correctly signed token with wrong claims is not valid."""
     with pytest.raises(BadToken, match="not valid"):
         TOKENS.check(signed(claims(**changed)), NOW_S)
 
 
 def unsigned(algorithm: str) -> str:
-    """A token that says how it is signed, and is not."""
+    """A token that names a way of signing but has no signature."""
     head, body = ({"alg": algorithm, "typ": "JWT"}, claims())
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (head, body)]
     return ".".join([*parts, ""])
@@ -126,7 +126,7 @@ def test_what_we_did_not_sign(token: str) -> None:
 
 
 def test_other_claims_under_our_signature() -> None:
-    """A payload that was exchanged after signing is not valid."""
+    """A payload that was changed after signing is not valid."""
     head, _, signature = signed(claims()).split(".")
     _, payload, _ = signed(claims(role="host")).split(".")
     with pytest.raises(BadToken):
@@ -134,7 +134,7 @@ def test_other_claims_under_our_signature() -> None:
 
 
 def test_a_token_has_a_bound() -> None:
-    """Nobody makes us look at a long one, good as it may be."""
+    """A long token is refused unread, even a good one."""
     good = signed(claims(note="x" * 1_000))
     assert TOKENS.check(good, NOW_S)
     long = signed(claims(note="x" * limits.TOKEN_BYTES_MAX))
@@ -147,6 +147,6 @@ def test_a_token_has_a_bound() -> None:
     | st.from_regex(r"[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}\.[A-Za-z0-9_-]{0,20}", fullmatch=True)
 )
 def test_any_text(token: str) -> None:
-    """Whatever comes is refused as BadToken and by no other exception."""
+    """Any text is refused as BadToken, and by no other exception."""
     with pytest.raises(BadToken):
         TOKENS.check(token, NOW_S)

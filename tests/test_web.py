@@ -1,4 +1,4 @@
-"""The files of the pages: each is there, is served as what it is, and is sent again only when it has changed."""
+"""The files of the pages: all exist, have the right type, and are sent again only when they have changed."""
 
 import re
 from pathlib import Path
@@ -18,13 +18,13 @@ OPEN = {"Authorization": ""}
 
 
 def test_each_page_has_a_folder() -> None:
-    """server/web has nothing but a folder for each page, and what they share."""
+    """server/web contains only a folder for each page, and the shared one."""
     assert PAGES == ["overlay", "watch"]
     assert sorted(path.name for path in WEB.iterdir()) == sorted([*PAGES, "shared"])
 
 
 def test_pages_share_through_shared() -> None:
-    """No page imports from another page's folder, and `shared` imports from none."""
+    """No page imports from another page's folder, and `shared` imports from no page."""
     allowed = re.compile(r"\./\w+\.js|\.\./(shared/\w+|liveroom|wire)\.js")
     crossings = [
         f"{path.relative_to(WEB)} imports {other}"
@@ -36,14 +36,14 @@ def test_pages_share_through_shared() -> None:
 
 
 async def files_of(site: Site, page: str) -> dict[str, str]:
-    """Every file that a page asks for, by its path, as text; what files name in their turn as well."""
+    """Every file that a page asks for, by path, as text; also the files that those name."""
     answer = await site.http.get(f"/{page}/demo", headers=OPEN)
     assert answer.headers["content-type"].startswith("text/html")
     found: dict[str, str] = {}
     waiting = [(f"/{page}/demo", answer.text)]
     while waiting:
         at, text = waiting.pop()
-        text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)  # where types are imported, which no browser asks for
+        text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)  # an import of types, which no browser loads
         named = re.findall(r'(?:href|src)="([^"?{]+)"|(?:from|import\() ?"([^"]+)"', text)
         for name in {urljoin(at, "".join(each)).partition("#")[0] for each in named} - set(found):
             answer = await site.http.get(name, headers=OPEN)
@@ -56,7 +56,7 @@ async def files_of(site: Site, page: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_everything_that_a_page_names_is_there(page: str, site: Site) -> None:
-    """Styles, scripts, what these import, and icons: with the right type, from the page's folder or the shared one."""
+    """Styles, scripts, imports and icons have the right type, and come from the page's folder or `shared`."""
     found = await files_of(site, page)
     assert {f"/web/{page}/start.js", f"/web/{page}/{page}.css", "/web/shared/icon.svg"} <= set(found)
     client = {f"/web/{path.relative_to(CLIENT).as_posix()}" for path in CLIENT.rglob("*.js")}
@@ -66,7 +66,7 @@ async def test_everything_that_a_page_names_is_there(page: str, site: Site) -> N
 
 
 async def test_every_file_belongs_to_a_page(site: Site) -> None:
-    """Nothing lies in server/web that no page asks for; the gifts' pictures are asked for by the catalogue."""
+    """Every file in server/web is used by a page; the catalogue uses the gifts' pictures."""
     named = {name for page in PAGES for name in await files_of(site, page)}
     gifts = {gift["animation"]["url"] for gift in (await site.http.get("/v1/gifts")).json()}
     there = {f"/web/{path.relative_to(WEB).as_posix()}" for path in WEB.glob("*/*.*") if path.name != "index.html"}
@@ -78,7 +78,7 @@ async def test_every_file_belongs_to_a_page(site: Site) -> None:
 
 
 async def test_a_file_is_sent_again_only_when_it_has_changed(site: Site) -> None:
-    """Each file has an ETag, must be asked for again every time, and is then answered with 304; so is the client."""
+    """Each file has an ETag and is revalidated every time, with 304 as the answer; so is the client."""
     named = {name for page in PAGES for name in await files_of(site, page)}
     for name in named:
         first = await site.http.get(name, headers=OPEN)
@@ -89,12 +89,12 @@ async def test_a_file_is_sent_again_only_when_it_has_changed(site: Site) -> None
 
 
 def test_the_index_of_folds_is_made_as_it_is_written() -> None:
-    """The node makes it of the folds that are there; the file is for who takes the client elsewhere."""
+    """The node generates it from the existing folds; the file is for uses of the client elsewhere."""
     assert pages.folds_index() == (CLIENT / "liveroom/folds.js").read_text()
 
 
 async def test_the_types_of_the_client_are_served(site: Site) -> None:
-    """Beside liveroom.js, with whatever they import; as text, for the system takes .ts for a film."""
+    """They are next to liveroom.js with all their imports, as text: the system takes .ts for a video."""
     waiting, found = ["/web/liveroom.d.ts"], set()
     while waiting:
         name = waiting.pop()
@@ -110,7 +110,7 @@ async def test_the_types_of_the_client_are_served(site: Site) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_page_asks_for_all_its_modules_at_once(page: str, site: Site) -> None:
-    """The page names every module that it will import, and no other: a browser need not find them one by one."""
+    """The page names exactly the modules it will import, so a browser need not find them one by one."""
     answer = await site.http.get(f"/{page}/demo", headers=OPEN)
     named = re.findall(r"<(/web/[\w./]+)>; rel=modulepreload", answer.headers["link"])
     assert sorted(named) == sorted(name for name in await files_of(site, page) if name.endswith(".js"))

@@ -1,4 +1,4 @@
-"""The wire's types for TypeScript are those of the structs: what the examples of the wire hold is in them."""
+"""The wire's TypeScript types match the structs, and have everything that the examples contain."""
 
 import re
 
@@ -6,7 +6,7 @@ from tests.wire_types import TARGET, written
 
 
 def test_the_types_are_up_to_date() -> None:
-    """The file is what would be written now; otherwise run `make types`."""
+    """The file is what the generator writes now; otherwise run `make types`."""
     assert TARGET.read_text() == written()
 
 
@@ -18,7 +18,7 @@ def fields(interface: str) -> dict[str, str]:
 
 
 def test_what_may_be_absent_is_optional() -> None:
-    """Fields that are left out of messages are optional, those that are sent as null are not, by kind of struct."""
+    """A field that may be left out is optional; one that is sent as null is not. Each kind of struct is tested."""
     assert fields("ChatSent") == {
         "type": '"chat.sent"',
         "user": "User",
@@ -37,7 +37,7 @@ def test_what_may_be_absent_is_optional() -> None:
 
 
 def test_lists_of_values_are_open_where_the_server_speaks() -> None:
-    """A newer server may send another role or status; names of types and commands are closed."""
+    """A newer server may send a new role or status; the names of types and commands are fixed."""
     assert fields("User")["role"].startswith("Open<")
     assert fields("Snapshot")["status"].startswith("Open<")
     assert fields("Refuse")["reason"] == "Open<Refusal>"

@@ -1,4 +1,4 @@
-"""The source tree as the tidiness tests read it: files, modules, what they import, what strings they hold."""
+"""The source tree as the tidiness tests see it: files, modules, their imports and their strings."""
 
 import ast
 import functools
@@ -10,7 +10,7 @@ OURS = ("protocol", "server", "loadtest", "tests")
 
 
 def sources(*packages: str, suffix: str = ".py") -> list[Path]:
-    """Every source file below these packages; what npm installed there is not ours."""
+    """Every source file below these packages, without what npm installed there."""
     found = (path for package in packages for path in (ROOT / package).rglob(f"*{suffix}"))
     return sorted(path for path in found if "node_modules" not in path.parts)
 
@@ -33,7 +33,7 @@ MODULES = {module_of(path): path for path in sources("protocol", "server", "load
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports when it runs: what is for the type checker alone does not count."""
+    """The modules that a file imports when it runs, without those for the type checker alone."""
 
     def walk(node: ast.AST) -> Iterator[str]:
         for child in ast.iter_child_nodes(node):
@@ -52,7 +52,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """Every string of a file with its line; what an f-string puts in reads as `§`."""
+    """Every string of a file with its line; `§` stands for what an f-string inserts."""
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value

@@ -1,4 +1,4 @@
-"""A wire between a client and a node that stalls, delays and breaks when told to; what it carries is whole."""
+"""A wire between a client and a node that stalls, delays and breaks on command; it never changes a byte."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,15 +8,15 @@ Direction = Literal["up", "down"]  # to the node, to the client
 
 
 class UnsteadyWire:
-    """A port in front of a node's. Every connection goes to the port that `target` says next."""
+    """A port in front of a node's. Each new connection goes to the port that `target` returns."""
 
     def __init__(self, target: Callable[[], int]) -> None:
         self.target = target
         self.port = 0
-        self.delay_s = 0.0  # of each way, for connections to come
-        self.refusing = 0  # so many connections to come end at once
+        self.delay_s = 0.0  # per direction, for new connections
+        self.refusing = 0  # this many new connections end at once
         self.held: set[Direction] = set()
-        self.fuses: dict[Direction, int] = {}  # so many bytes later the connection breaks, maybe within a frame
+        self.fuses: dict[Direction, int] = {}  # the connection breaks after this many bytes, even within a frame
         self.links: set[_Link] = set()
         self.broken = 0
         self._server: asyncio.Server | None = None
@@ -34,12 +34,12 @@ class UnsteadyWire:
         await asyncio.gather(*connecting, return_exceptions=True)
 
     def cut(self) -> None:
-        """Break what is open."""
+        """Break all open connections."""
         for link in tuple(self.links):
             link.cut()
 
     def hold(self, direction: Direction) -> None:
-        """Nothing passes this way until `let_go`."""
+        """Let nothing pass in this direction until `let_go`."""
         self.held.add(direction)
 
     def let_go(self) -> None:
@@ -49,7 +49,7 @@ class UnsteadyWire:
             link.carry("down")
 
     def heal(self) -> None:
-        """From now on it is a good wire."""
+        """Work without faults from now on."""
         self.delay_s, self.refusing = 0.0, 0
         self.fuses.clear()
         self.let_go()
@@ -61,7 +61,7 @@ class _Link:
     def __init__(self, wire: UnsteadyWire) -> None:
         self._wire = wire
         self._delay_s = wire.delay_s
-        self._ends: dict[Direction, asyncio.Transport] = {}  # by the direction of what comes from there
+        self._ends: dict[Direction, asyncio.Transport] = {}  # by the direction of the bytes that come from there
         self._waiting: dict[Direction, bytes] = {"up": b"", "down": b""}
         self.connecting: asyncio.Task[None] | None = None
 
@@ -80,11 +80,11 @@ class _Link:
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         far, _ = await loop.create_connection(lambda: _End(self, "down"), "127.0.0.1", self._wire.target())
-        if self not in self._wire.links:  # cut meanwhile
+        if self not in self._wire.links:  # cut in the meantime
             far.abort()
 
     def carry(self, direction: Direction, data: bytes = b"") -> None:
-        """Pass on what waits and this, as far as the wire lets it."""
+        """Pass on what waits and these bytes, as far as the wire allows."""
         data, self._waiting[direction] = self._waiting[direction] + data, b""
         to = self._ends.get("down" if direction == "up" else "up")
         if to is None or direction in self._wire.held:
@@ -96,7 +96,7 @@ class _Link:
             if fuse <= len(data):
                 del self._wire.fuses[direction]
                 to.write(data[:fuse])
-                to.close()  # the part of a frame arrives, then the end
+                to.close()  # part of a frame arrives, then the connection ends
                 self.cut(besides=to)
                 return
         if data and self._delay_s:

@@ -1,4 +1,4 @@
-"""Write the wire's types for TypeScript, from the structs of `protocol`: `python -m tests.wire_types`."""
+"""Writes the wire's TypeScript types from the structs of `protocol`: `python -m tests.wire_types`."""
 
 import inspect as source
 from collections.abc import Iterable
@@ -33,13 +33,13 @@ SIMPLE = {
     inspect.StrType: "string",
     inspect.AnyType: "unknown",
 }
-# What a struct leaves open for speed, or because a subclass fills it.
+# Fields whose type a struct leaves open, for speed or for a subclass to fill.
 SPECIAL = {(Welcome, "gap"): "Gap | null", (Welcome, "room"): "Snapshot", (Refuse, "reason"): "Open<Refusal>"}
-GIVEN_BY_THE_STORE = ("seq", "at_ms")  # they have defaults, which no event keeps
+GIVEN_BY_THE_STORE = ("seq", "at_ms")  # they have defaults, but every event sets them
 
 
 class Writer:
-    """The interfaces of some structs and of whatever these hold, each once."""
+    """The interfaces of some structs, and of the structs in their fields, each once."""
 
     def __init__(self) -> None:
         self.interfaces: dict[str, str] = {}
@@ -48,7 +48,7 @@ class Writer:
         """The name of a struct's interface."""
         name = cls.__name__
         if name not in self.interfaces:
-            self.interfaces[name] = ""  # its place, before those that it holds
+            self.interfaces[name] = ""  # reserve its place before those of its fields
             self.interfaces[name] = self._written(cls)
         return name
 
@@ -103,7 +103,7 @@ def union(name: str, about: str, members: Iterable[str]) -> str:
 
 
 def reply_to(command: type[Command]) -> type[Ok]:
-    """The `ok` of a command: its module's `<Command>Ok`, or the plain one."""
+    """The type of a command's `ok`: its module's `<Command>Ok`, or the plain one."""
     found: type[Ok] = getattr(source.getmodule(command), f"{command.__name__}Ok", Ok)
     return found
 

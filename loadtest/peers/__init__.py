@@ -1,1 +1,1 @@
-"""Servers of others, started to be measured beside ours: the same audience, the same load, the same core."""
+"""Other servers, measured beside ours with the same audience, the same load and the same core."""

@@ -1,4 +1,4 @@
-"""The command: measures ours and every peer that is there, and prints one table. `--json` and `--plot` keep it."""
+"""The command: measures our server and every installed peer, and prints a table. `--json` and `--plot` save it."""
 
 import argparse
 import contextlib
@@ -27,20 +27,22 @@ from loadtest.wire import NotAdmitted
 PEERS: dict[str, type[Peer]] = {
     each.name: each for each in (Liveroom, StarletteLoop, WebsocketsBroadcast, SocketIo, Nchan, Nats, Mosquitto)
 }
-BUSY_MAX = 0.15  # of all cores, by others: more would be measured with it
+BUSY_MAX = 0.15  # part of all cores that other programs may use during a measurement
 T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--viewers", type=int, default=1000, help="sockets in the room")
     parser.add_argument("--events-per-s", type=float, nargs="+", default=[60.0, 200.0, 1000.0], help="messages per s")
-    parser.add_argument("--seconds", type=float, default=5, help="of each measurement")
-    parser.add_argument("--connections", type=int, default=3000, help="idle sockets that come, to be weighed")
-    parser.add_argument("--only", nargs="+", choices=[*PEERS, "money"], help="of all of them")
-    parser.add_argument("--repeat", type=int, default=1, help="each rate so often: the run with the least CPU counts")
-    parser.add_argument("--quiet-s", type=float, default=60, help="wait so long at most for a machine at rest")
-    parser.add_argument("--folder", type=Path, help="money: where the stores write, its disk is measured too")
-    parser.add_argument("--json", type=Path, help="write everything that was found to this file")
+    parser.add_argument("--seconds", type=float, default=5, help="length of each measurement")
+    parser.add_argument("--connections", type=int, default=3000, help="idle sockets, to measure memory and joins")
+    parser.add_argument("--only", nargs="+", choices=[*PEERS, "money"], help="measure only these")
+    parser.add_argument("--repeat", type=int, default=1, help="runs at each rate; the one with the least CPU counts")
+    parser.add_argument("--quiet-s", type=float, default=60, help="wait at most so long for an idle machine")
+    parser.add_argument(
+        "--folder", type=Path, help="money: where the stores write; its disk is part of the measurement"
+    )
+    parser.add_argument("--json", type=Path, help="write all results to this file")
     parser.add_argument("--plot", type=Path, help="draw it (.svg or .png; needs matplotlib)")
 
 
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measured(make: type[Peer], program: Path, args: argparse.Namespace) -> Found:
-    """Everything of one peer; what fails is said, and the others are measured all the same."""
+    """Measure everything of one peer. A measurement that fails is reported and skipped."""
     peer = make()
     with contextlib.suppress(OSError):
         peer.prepare()
@@ -101,7 +103,7 @@ def _measured(make: type[Peer], program: Path, args: argparse.Namespace) -> Foun
     rates = []
     for per_s in args.events_per_s:
         runs = [
-            tried(f"{per_s:g}/s", lambda: measure.deliver(make(), program, args.viewers, per_s, args.seconds))  # noqa: B023  # called here
+            tried(f"{per_s:g}/s", lambda: measure.deliver(make(), program, args.viewers, per_s, args.seconds))  # noqa: B023  # called at once
             for _ in range(args.repeat)
         ]
         rates += [min(done, key=lambda each: each.each_us)] if (done := [run for run in runs if run]) else []
@@ -113,7 +115,7 @@ def _measured(make: type[Peer], program: Path, args: argparse.Namespace) -> Foun
 
 
 def _quietly(seconds: float) -> None:
-    """Wait until others leave the cores alone, so long at most."""
+    """Wait until other programs leave the cores idle, at most `seconds`."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         busy, all_s = _busy()
@@ -124,7 +126,7 @@ def _quietly(seconds: float) -> None:
 
 
 def _busy() -> tuple[int, int]:
-    """Ticks that the cores worked, and all (proc(5): the first line of stat)."""
+    """Ticks in which the cores were busy, and all ticks (proc(5): the first line of stat)."""
     ticks = [int(part) for part in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 

@@ -1,11 +1,11 @@
-/* An audience in C for one core: joins websockets, so many at a time, and counts what they are told.
+/* An audience in C for one core: opens websockets, K at a time, and counts the messages that they receive.
  *
  *   audience HOST PORT PATH N SECONDS -w READY [-at K] [-protocol P] [-hello HEX] [-greeting HEX]
  *
- * PATH is one for all, or @FILE with a path per line. HELLO are the bytes (whole masked frames) that each sends after
- * the upgrade, GREETING the bytes of the answer by which it is in. When all are in, READY holds the seconds that it
- * took. From then on every mark `@T` + 16 hex digits (nanoseconds when it was said) is a message, in whatever frame.
- * At the end it prints one line of figures. Linux.
+ * PATH is one path for all, or @FILE with a path per line. Each viewer sends HELLO (whole masked frames) after the
+ * upgrade. It has joined when the bytes of GREETING arrive. When all have joined, the file READY gets the seconds that
+ * this took. From then on every mark counts as a message, in whatever frame: `@T` and 16 hex digits, the time of
+ * sending in nanoseconds. At the end it prints one line of figures. Linux only.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,11 +26,11 @@
 enum { MARK = 18, GREETING_MAX = 256 * 1024, READ = 256 * 1024, STEPS = 64 };
 
 typedef struct {
-    int fd, in;             /* in: greeted */
-    char *early;            /* what came before it was in */
+    int fd, in;             /* in: has joined */
+    char *early;            /* what arrived before it had joined */
     size_t early_n;
     unsigned char tail[MARK];
-    int tail_n;             /* the beginning of a mark that a read has cut */
+    int tail_n;             /* the beginning of a mark that a read cut */
 } Seat;
 
 static const char *host, *protocol = "";

@@ -1,4 +1,4 @@
-"""The audience of the peers: audience.c, compiled when it is needed; Python would be slower than what it measures."""
+"""The audience for peers: audience.c, compiled on use. Python would be slower than the servers it measures."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ SOURCE = Path(__file__).with_name("audience.c")
 
 
 def compiled(folder: Path) -> Path:
-    """The program. Raises RuntimeError where there is no C compiler."""
+    """Compile the program. Raises RuntimeError without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise RuntimeError("the audience is a C program, and there is no C compiler (cc) on this machine")
@@ -23,7 +23,7 @@ def compiled(folder: Path) -> Path:
 
 
 class PeerAudience(Audience):
-    """So many viewers of a peer, each as different as the peer can tell them apart; they stay for so many seconds."""
+    """One viewer of a peer for each path. They stay for `seconds`."""
 
     def __init__(
         self, program: Path, peer: Peer, paths: list[str], seconds: float, *, cpu: int, folder: Path, at_a_time: int
@@ -40,7 +40,7 @@ class PeerAudience(Audience):
 
     @property
     def joined_s(self) -> float:
-        """How long it took until all were in, once they are."""
+        """How long it took until all had joined. Call it after `wait_ready`."""
         return float(self._ready.read_text())
 
     @property

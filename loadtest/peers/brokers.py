@@ -1,4 +1,4 @@
-"""Message brokers that speak websocket themselves: NATS and Mosquitto; the bot makes the event, they pass it on."""
+"""Message brokers with a websocket listener: NATS and Mosquitto. The bot makes each event, and they pass it on."""
 
 import json
 
@@ -7,7 +7,7 @@ from loadtest.peers.peer import Peer, first_line, missing, program
 from protocol.client import Frame
 
 TOPIC = "room"
-QUEUED_MAX = 1_000_000  # its 0 for "no bound" drops everything in 2.0.11
+QUEUED_MAX = 1_000_000  # 0 should mean "no bound", but 2.0.11 then drops everything
 
 
 class Nats(Peer):
@@ -34,7 +34,7 @@ class Nats(Peer):
             'host: "127.0.0.1"\nport: -1\nping_interval: "10m"\n'
             f'websocket {{ host: "127.0.0.1", port: {self.port}, no_tls: true, compression: false }}\n'
         )
-        self.run([program("nats-server"), "-c", str(config)], GOMAXPROCS="1")  # it has one core
+        self.run([program("nats-server"), "-c", str(config)], GOMAXPROCS="1")  # it runs on one core
         self.until_listening()
 
     def said(self, text: str) -> Frame:
@@ -65,7 +65,7 @@ class Mosquitto(Peer):
     def start(self) -> None:
         config = self.folder / "mosquitto.conf"
         config.write_text(
-            f"listener 0 {self.folder}/socket\n"  # with a listener for websockets alone 2.0.11 does not start
+            f"listener 0 {self.folder}/socket\n"  # 2.0.11 does not start with only a websocket listener
             f"listener {self.port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\nuser root\npersistence false\n"
             f"set_tcp_nodelay true\nmax_queued_messages {QUEUED_MAX}\nsys_interval 0\nlog_type error\n"
             "log_dest stderr\n"
@@ -79,7 +79,7 @@ class Mosquitto(Peer):
 
 
 def _length(size: int) -> bytes:
-    """Seven bits a byte, the lowest first (MQTT 3.1.1, 2.2.3)."""
+    """Seven bits per byte, lowest first (MQTT 3.1.1, 2.2.3)."""
     found = bytearray()
     while size > 127:
         found.append(size & 127 | 128)

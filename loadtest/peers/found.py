@@ -1,4 +1,4 @@
-"""What a run over the peers found: as a table, as JSON, as a picture."""
+"""The results of a run over the peers: as a table, as JSON, as a plot."""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from loadtest.report import CONSOLE
 
 PAID_WAYS = {"liveroom": "Wallet.spend", "redis_py": "redis-py, one awaited call", "postgresql": "PostgreSQL"}
 
-WIDE = 190  # a file takes what a terminal may not
+WIDE = 190  # columns of the table; in a pipe nothing wraps it
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """One peer, or why it was left out."""
+    """The results of one peer, or why it was left out."""
 
     name: str
     title: str
@@ -29,7 +29,7 @@ class Found(Struct, frozen=True, kw_only=True):
 
     @property
     def sustained(self) -> str:
-        """The highest rung of the ladder that held."""
+        """The highest rate of the ladder that the peer sustained."""
         held = [each.per_s for each in self.rungs if each.sustained]
         if held:
             return f"{max(held):g}"
@@ -37,7 +37,7 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """All peers of a run, and where and when it was."""
+    """The results of all peers, with the machine and the date."""
 
     date: str
     commit: str
@@ -58,7 +58,7 @@ def show(run: Run) -> None:
 
 def _show_peers(run: Run) -> None:
     rates = sorted({each.per_s for peer in run.peers for each in peer.rates})
-    title = f"{run.viewers} viewers: CPU per delivery, p50 / p99 from said to received, delivered share"
+    title = f"{run.viewers} viewers: CPU per delivery, p50 / p99 from sent to received, share delivered"
     made = Table(title=title, title_justify="left")
     for head in ("", *(f"{rate:g}/s" for rate in rates), "idle viewer", "joins/s", "sustained/s"):
         made.add_column(head, no_wrap=True)
@@ -100,7 +100,7 @@ def _show_money(money: dict[str, Any]) -> None:
 
 
 def _wide(made: Table) -> None:
-    """Whole, also in a pipe."""
+    """Print the table unwrapped, even in a pipe."""
     Console(highlight=False, width=max(CONSOLE.width, WIDE)).print(made)
 
 
@@ -114,7 +114,7 @@ def read(path: Path) -> Run:
 
 
 def plot(run: Run, path: Path) -> None:
-    """CPU per delivery and p99 over the offered rate, a line for each peer."""
+    """Draw CPU per delivery and p99 over the offered rate, with a line for each peer."""
     import matplotlib as mpl  # noqa: PLC0415  # nothing else needs it
 
     mpl.use("Agg")

@@ -1,4 +1,4 @@
-"""What is measured of each peer: deliveries at a rate, the highest rate that it sustains, idle memory, joins."""
+"""The measurements of a peer: deliveries at a rate, the highest rate that it sustains, idle memory, joins."""
 
 import asyncio
 import math
@@ -20,18 +20,18 @@ from protocol.client import Frame
 
 SETTLE_S = 1.0
 ENTER_S = 10.0
-PER_BOT_S = 250  # messages that one bot says: ours refuses a socket of which 64 commands wait for the store
-P99_MS_MAX = 1000  # a room in which one of a hundred messages is later than that is behind
-SAID_PART = 0.98  # of what was to be said: less is the bot's own lateness
+PER_BOT_S = 250  # messages per bot: our server refuses a socket with 64 commands that wait for the store
+P99_MS_MAX = 1000  # a rate with a higher p99 does not count as sustained
+SENT_PART = 0.98  # of the planned messages; the rest may be missing because the bot itself was late
 RUNG_S = 3.0
 RUNG_FIRST_PER_S, RUNG_LAST_PER_S = 125, 64_000
-WARM = 500  # connections that fill what a server fills once
+WARM = 500  # connections that fill caches, which a server pays for once
 AT_A_TIME = 100
-IDLE_S = 120.0  # longer than the measurement: the audience is ended before
+IDLE_S = 120.0  # longer than the measurement, which ends the audience
 
 
 class Delivered(Struct, frozen=True, kw_only=True):
-    """A rate, and what became of it."""
+    """What was delivered at one rate, and its cost."""
 
     per_s: float
     said: int
@@ -39,7 +39,7 @@ class Delivered(Struct, frozen=True, kw_only=True):
     heard: Heard
     cpu_s: float
     store_cpu_s: float
-    audience_cores: float  # near 1 it is the audience that is measured
+    audience_cores: float  # near 1, the audience is the bottleneck
 
     @property
     def each_us(self) -> float:
@@ -55,7 +55,7 @@ class Delivered(Struct, frozen=True, kw_only=True):
 
 
 class Idle(Struct, frozen=True, kw_only=True):
-    """Connections that hear nothing, and how they came."""
+    """Memory of idle connections, and how fast they joined."""
 
     connections: int
     kib_each: float
@@ -66,7 +66,7 @@ class Idle(Struct, frozen=True, kw_only=True):
 def deliver(
     peer: Peer, program: Path, viewers: int, per_s: float, seconds: float, settle_s: float = SETTLE_S
 ) -> Delivered:
-    """One bot, or as many as it takes, says so much a second to so many viewers."""
+    """Bots send `per_s` messages per second to the viewers; as many bots as that takes."""
     with peer, tempfile.TemporaryDirectory() as folder:
         paths = [peer.viewer_path] * viewers
         stays_s = seconds + 4 * settle_s
@@ -75,11 +75,11 @@ def deliver(
             audience.wait_ready()
             time.sleep(settle_s)
             used_s, stores_s = _cpu_s(peer.pids), _cpu_s(peer.store_pids)
-            said, heard, heard_s = uvloop.run(_speak_and_hear(peer, per_s, seconds, audience))
+            said, heard, heard_s = uvloop.run(_send_and_count(peer, per_s, seconds, audience))
             return Delivered(
                 per_s=per_s,
                 said=said,
-                expected=max(said, int(per_s * seconds * SAID_PART)) * viewers,
+                expected=max(said, int(per_s * seconds * SENT_PART)) * viewers,
                 heard=heard,
                 cpu_s=_cpu_s(peer.pids) - used_s,
                 store_cpu_s=_cpu_s(peer.store_pids) - stores_s,
@@ -89,8 +89,8 @@ def deliver(
             audience.end()
 
 
-async def _speak_and_hear(peer: Peer, per_s: float, seconds: float, audience: PeerAudience) -> tuple[int, Heard, float]:
-    """How many messages were said, what the audience heard, and the CPU time that it took while they were said."""
+async def _send_and_count(peer: Peer, per_s: float, seconds: float, audience: PeerAudience) -> tuple[int, Heard, float]:
+    """Returns the messages sent, what the audience received, and its CPU time while they were sent."""
     bots = [await enter_bot(peer) for _ in range(math.ceil(per_s / PER_BOT_S))]
     heard_s = audience.cpu_s
     began, said = time.perf_counter(), 0
@@ -98,12 +98,12 @@ async def _speak_and_hear(peer: Peer, per_s: float, seconds: float, audience: Pe
         while said < passed * per_s:
             bot = bots[said % len(bots)]
             said += 1
-            if not bot.closed.done():  # by a server that had enough: what it is not told is not delivered
+            if not bot.closed.done():  # if the server has closed it, the message counts as not delivered
                 bot.send(peer.said(f"a message of the usual length {mark()}"))
         await asyncio.sleep(min(0.01, 1 / per_s))
     heard_s = audience.cpu_s - heard_s
-    # An overloaded server delivers to the end, and its CPU counts as long as it does; a bot that left before would take
-    # with it what the server has not read yet.
+    # An overloaded server still delivers, and its CPU counts to the end. The bots stay, because leaving would discard
+    # what the server has not read yet.
     heard = await asyncio.to_thread(audience.heard)
     for bot in bots:
         bot.abort()
@@ -113,7 +113,7 @@ async def _speak_and_hear(peer: Peer, per_s: float, seconds: float, audience: Pe
 async def enter(
     peer: Peer, path: str, hello: tuple[Frame, ...], greeting: bytes, hear: Callable[[bytes], None]
 ) -> Socket:
-    """A websocket that is in: it has said its hello and heard the greeting. What comes later is given to `hear`."""
+    """Connect, send the hello and wait for the greeting. Later data goes to `hear`."""
     early, greeted = bytearray(), asyncio.Event()
 
     def on_frame(frame: Frame) -> None:
@@ -136,12 +136,12 @@ async def enter(
 
 
 async def enter_bot(peer: Peer) -> Socket:
-    """Somebody who can speak to the room."""
+    """Connect a bot, which can send to the room."""
     return await enter(peer, peer.bot_path, peer.bot_hello, peer.bot_greeting, lambda _data: None)
 
 
 def climb(make: type[Peer], program: Path, viewers: int) -> list[Delivered]:
-    """Twice the rate until one is not sustained, twice in a row, or cannot be tried: all rungs."""
+    """Double the rate until it fails twice in a row. Returns the measurements at all rates."""
     rungs: list[Delivered] = []
     per_s = RUNG_FIRST_PER_S
     while per_s <= RUNG_LAST_PER_S:
@@ -158,7 +158,7 @@ def climb(make: type[Peer], program: Path, viewers: int) -> list[Delivered]:
 
 
 def idle(peer: Peer, program: Path, connections: int) -> Idle:
-    """Some come first, then so many more: what these take and how fast they come."""
+    """WARM connections join, then `connections` more: the memory of these, and how fast they join."""
     with peer, tempfile.TemporaryDirectory() as folder:
         paths = peer.paths(WARM + connections)
         audiences, held = [], []

@@ -45,7 +45,7 @@ http {{
 
 
 class Nchan(Peer):
-    """One nginx worker; messages are buffered in shared memory, as its documentation wants for fast publishing."""
+    """One nginx worker. It buffers messages in shared memory, as its documentation recommends for fast publishing."""
 
     name, title = "nchan", "nchan (nginx)"
     viewer_path, bot_path = "/view", "/say"
@@ -65,7 +65,7 @@ class Nchan(Peer):
 
     def start(self) -> None:
         config = self.folder / "nginx.conf"
-        user = "user root;" if os.geteuid() == 0 else ""  # the folder is ours
+        user = "user root;" if os.geteuid() == 0 else ""  # otherwise its worker could not use our folder
         config.write_text(CONFIG.format(folder=self.folder, module=MODULE, port=self.port, user=user))
         self.run([program("nginx"), "-p", str(self.folder), "-e", "stderr", "-c", str(config)])
         self.until_listening()

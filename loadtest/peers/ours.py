@@ -1,4 +1,4 @@
-"""Our own server as one of those that are measured."""
+"""Our own server as a peer."""
 
 import json
 
@@ -9,11 +9,11 @@ from loadtest.processes import NODE_CPU, OTHER_CPU, SERVICE_KEY, Served, socket_
 from protocol.client import Frame
 
 ROOM = "bench"
-CHAT_PER_S = 5_000  # the most that a host may set; above it chat is hidden on purpose
+CHAT_PER_S = 5_000  # the highest limit that a host may set; the server hides chats above it
 
 
 class Liveroom(Peer):
-    """`python -m server run`: every message is in the room store's history before it is told."""
+    """`python -m server run`. Every message is in the room store's history before it is sent to viewers."""
 
     name, title = "liveroom", "liveroom"
     subprotocol = "liveroom.v1.json"
@@ -54,7 +54,7 @@ class Liveroom(Peer):
         return [self._served.pid_of("room.sock"), self._served.pid_of("wallet.sock")]
 
     def paths(self, number: int) -> list[str]:
-        """Different people: each with a token of its own, which the node checks."""
+        """A path for each viewer, all different people: the node checks a token for each."""
         return [socket_path(ROOM, f"viewer-{n}") for n in range(number)]
 
     def said(self, text: str) -> Frame:

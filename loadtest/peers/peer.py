@@ -1,4 +1,4 @@
-"""What every measured server has: how it starts and ends, whose CPU counts, and what a viewer says to come in."""
+"""The base of every peer: how it starts and ends, whose CPU counts, and what a viewer sends to join."""
 
 import contextlib
 import ctypes
@@ -21,7 +21,7 @@ STOP_S = 10.0
 
 
 class Peer(ABC):
-    """A server on a core of its own, until the block ends. Its files are in a folder that ends with it."""
+    """A server on its own core, until the block ends. Its folder is removed with it."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -30,7 +30,7 @@ class Peer(ABC):
     subprotocol: str = ""
     viewer_hello: tuple[Frame, ...] = ()  # what a viewer sends after the upgrade
     bot_hello: tuple[Frame, ...] = ()
-    greeting: bytes = b""  # what tells a viewer that it is in
+    greeting: bytes = b""  # a viewer has joined when it receives this
     bot_greeting: bytes = b""
 
     def __init__(self) -> None:
@@ -39,9 +39,9 @@ class Peer(ABC):
         self.folder: Path
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    # --- of each peer ------------------------------------------------------------------------------------------
+    # --- each peer defines---------------------------------------------------------------------------------------
     def prepare(self) -> None:  # noqa: B027  # most have nothing to prepare
-        """What is to be done once, before the first start."""
+        """Called once, before the first start."""
 
     @abstractmethod
     def why_not(self) -> str | None:
@@ -49,17 +49,17 @@ class Peer(ABC):
 
     @abstractmethod
     def version(self) -> str:
-        """As the table shows it."""
+        """Its version, as the table shows it."""
 
     @abstractmethod
     def start(self) -> None:
-        """Start what it consists of, the server on `port` last; files go to `folder`."""
+        """Start its processes, last the server on `port`. Files go to `folder`."""
 
     @abstractmethod
     def said(self, text: str) -> Frame:
-        """What the bot sends to tell the room a text."""
+        """The frame with which a bot sends a text to the room."""
 
-    # --- of all ------------------------------------------------------------------------------------------------
+    # --- common ------------------------------------------------------------------------------------------------
     def __enter__(self) -> "Peer":
         self.folder = Path(tempfile.mkdtemp(prefix="liveroom-peer-"))
         try:
@@ -88,39 +88,39 @@ class Peer(ABC):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, command: Sequence[str], cpu: int = NODE_CPU, **environ: str) -> subprocess.Popen[bytes]:
-        """Start a process on a core; it ends with the block, and with us however we end."""
-        own = functools.partial(_of_ours, os.getpid(), cpu)
+        """Start a process on a core. It ends with the block, and when our process ends for any reason."""
+        in_child = functools.partial(_bind_child, os.getpid(), cpu)
         log = self.folder / f"log-{len(self._processes)}"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=os.environ | environ, stdout=out, stderr=out, preexec_fn=own
+                command, cwd=self.folder, env=os.environ | environ, stdout=out, stderr=out, preexec_fn=in_child
             )
         self._processes.append(process)
         return process
 
     @property
     def pids(self) -> list[int]:
-        """The processes that deliver: their CPU time and memory count."""
+        """The processes that deliver, whose CPU time and memory count."""
         return [self._processes[-1].pid]
 
     @property
     def store_pids(self) -> list[int]:
-        """What stands behind them on the other core: told, and not counted."""
+        """The stores behind them, on the other core: their CPU is reported separately."""
         return [process.pid for process in self._processes[:-1]]
 
     def paths(self, number: int) -> list[str]:
-        """Where so many viewers come in: one path for all, unless they are different people."""
+        """The path of each viewer: the same for all, unless the peer distinguishes people."""
         return [self.viewer_path] * number
 
     @property
     def hello(self) -> bytes:
-        """A viewer's first frames as they stand on the wire."""
+        """A viewer's first frames, as bytes on the wire."""
         return b"".join(masked(frame) for frame in self.viewer_hello)
 
 
-def _of_ours(parent_pid: int, cpu: int) -> None:
-    """In a child, before exec: to its core, and end when we end (Linux: prctl PR_SET_PDEATHSIG)."""
-    with contextlib.suppress(OSError):  # a machine without that core is measured as it is
+def _bind_child(parent_pid: int, cpu: int) -> None:
+    """In a child, before exec: pin it to its core, and end it when we end (Linux: prctl PR_SET_PDEATHSIG)."""
+    with contextlib.suppress(OSError):  # on a machine without that core, do not pin it
         os.sched_setaffinity(0, {cpu})
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)
     if os.getppid() != parent_pid:  # the parent ended between fork and here
@@ -128,19 +128,19 @@ def _of_ours(parent_pid: int, cpu: int) -> None:
 
 
 def first_line(*command: str) -> str:
-    """What a program says first, wherever it says it: most versions are told so."""
+    """The first line of a program's output, from stdout or stderr. Most programs print their version there."""
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=STOP_S)
     return next(iter((ran.stdout + ran.stderr).splitlines()), "")
 
 
 def missing(*programs: str) -> str | None:
-    """A sentence when one of the programs is not there."""
+    """A sentence that names the programs which are not installed, or None."""
     gone = [program for program in programs if shutil.which(program, path=search_path()) is None]
     return f"there is no {' and no '.join(gone)} on this machine" if gone else None
 
 
 def search_path() -> str:
-    """Debian's servers are in sbin, which is not in everybody's path."""
+    """PATH and the sbin folders: Debian installs servers there, and they are not in every user's PATH."""
     return os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
 
 

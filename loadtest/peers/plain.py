@@ -1,4 +1,4 @@
-"""The two plain ways of naive.py as peers: a loop of awaits in starlette, and websockets.broadcast."""
+"""The two plain servers of naive.py as peers: a loop of awaits in starlette, and websockets.broadcast."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ class StarletteLoop(_Plain):
 
 
 class WebsocketsBroadcast(_Plain):
-    """`broadcast(viewers, event)` of the package websockets."""
+    """`broadcast(viewers, event)` of the websockets package."""
 
     name, title = "websockets", WAYS["websockets"]
 

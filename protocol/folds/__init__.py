@@ -1,4 +1,4 @@
-"""What events change of a room, feature by feature, for the Python client. A module is found here by being there."""
+"""How events change a room, feature by feature, for the Python client. Every module in this folder is imported."""
 
 import importlib
 import pkgutil

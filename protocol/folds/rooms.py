@@ -7,7 +7,7 @@ from msgspec import UNSET
 from protocol.folding import Changed, begins, folds
 from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Snapshot
 
-_TOLD = ("title", "host", "settings", "status", "broadcast_id", "started_at_ms")
+_FIELDS = ("title", "host", "settings", "status", "broadcast_id", "started_at_ms")
 
 
 @begins
@@ -17,7 +17,7 @@ def room_begins(_room: Snapshot) -> Changed:
 
 @folds(RoomUpdated)
 def room_updated(_room: Snapshot, event: RoomUpdated) -> Changed:
-    return {name: value for name in _TOLD if (value := getattr(event, name)) is not UNSET}
+    return {name: value for name in _FIELDS if (value := getattr(event, name)) is not UNSET}
 
 
 @folds(RoomPaused, RoomResumed, RoomEnded, RoomSuspended)

@@ -7,7 +7,7 @@ from protocol.viewers import ViewersCounted
 
 @begins
 def viewers_begin(room: Snapshot) -> Changed:
-    """Those who are here are the first viewers of the new broadcast."""
+    """Those present are the first viewers of the new broadcast."""
     here = room.viewers.now
     return {"viewers": Viewers(here, here, here)}
 

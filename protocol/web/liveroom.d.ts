@@ -37,7 +37,7 @@ export type Options = {
     base?: string;
     url?: string;
     /**
-     * a fixed token; or `getToken`, which is asked again when the last token may be the trouble
+     * a fixed token; or `getToken`, which is called again when the last token may be the cause
      */
     token?: string;
     getToken?: () => (string | Promise<string>);
@@ -71,7 +71,7 @@ export type Options = {
      */
     onYou?: (you: You) => void;
     /**
-     * what to connect with, where it is not the browser's own
+     * the class to connect with, instead of the browser's own
      */
     WebSocket?: typeof WebSocket;
 };
@@ -89,11 +89,11 @@ export declare class RoomClient {
     /** @param {Options} options */
     constructor(options: Options);
     open(): this;
-    /** Leaves for good; what still waits for a reply is refused with `closed`. */
+    /** Leaves for good. Commands without a reply are refused with `closed`. */
     close(): void;
     /** The position to resume from, or null before the first welcome. */
     get since(): string | null;
-    /** What this client saw itself: the sum of coins over distinct gift ids, whatever was repeated on the way. */
+    /** Gifts and coins that this client saw, each gift id counted once. */
     get seen(): {
         gifts: number;
         coins: number;
@@ -122,8 +122,8 @@ export declare class RoomClient {
      * Any command.
      * @template {Command} C
      * @param {C} command
-     * @param {{again?: boolean, timeoutMs?: number}} [options] `again` says that it may be repeated safely: it waits for
-     *   a connection, and outlives one
+     * @param {{again?: boolean, timeoutMs?: number}} [options] `again`: it may be repeated safely, so it waits for a
+     *   connection, and survives the loss of one
      * @returns {Promise<Replies[C["type"]]>}
      */
     send<C extends Command>(command: C, { again, timeoutMs }?: {

@@ -30,7 +30,7 @@ import { uuid7 } from "./liveroom/uuid7.js";
  * @property {string} [room] room id, with `base` (default: this page's origin); or the whole socket address as `url`
  * @property {string} [base]
  * @property {string} [url]
- * @property {string} [token] a fixed token; or `getToken`, which is asked again when the last token may be the trouble
+ * @property {string} [token] a fixed token; or `getToken`, which is called again when the last token may be the cause
  * @property {() => (string|Promise<string>)} [getToken]
  * @property {string|null} [since] position "epoch:seq" to resume from (see `client.since`)
  * @property {number} [timeoutMs] how long a command waits for its reply (10 s); a gift waits two minutes
@@ -40,7 +40,7 @@ import { uuid7 } from "./liveroom/uuid7.js";
  * @property {(gap: Gap) => void} [onGap] events were missed for good; the snapshot replaced the room
  * @property {(notice: Notice) => void} [onNotice]
  * @property {(you: You) => void} [onYou] your coins, role or mute changed
- * @property {typeof WebSocket} [WebSocket] what to connect with, where it is not the browser's own
+ * @property {typeof WebSocket} [WebSocket] the class to connect with, instead of the browser's own
  */
 const OPEN_TIMEOUT_MS = 10_000;
 const REPLY_TIMEOUT_MS = 10_000;
@@ -126,11 +126,11 @@ export class RoomClient {
     this.#connect();
     return this;
   }
-  /** Leaves for good; what still waits for a reply is refused with `closed`. */
+  /** Leaves for good. Commands without a reply are refused with `closed`. */
   close() { this.#finish("left", 1000); }
   /** The position to resume from, or null before the first welcome. */
   get since() { return this.#position.since; }
-  /** What this client saw itself: the sum of coins over distinct gift ids, whatever was repeated on the way. */
+  /** Gifts and coins that this client saw, each gift id counted once. */
   get seen() { return { gifts: this.#seen.gifts, coins: this.#seen.coins }; }
   serverNow() { return Date.now() + this.#clockOffsetMs; }
 
@@ -158,15 +158,15 @@ export class RoomClient {
       ...(message && { message }) };
     const reply = await this.send(command, { again: true, timeoutMs: GIFT_TIMEOUT_MS })
       .catch((/** @type {Refused} */ refused) => { throw Object.assign(refused, { id }); });
-    if (!reply.duplicate) this.#setCoins(reply); // that of a duplicate is the balance of then
+    if (!reply.duplicate) this.#setCoins(reply); // a duplicate's reply has the old balance
     return reply;
   }
   /**
    * Any command.
    * @template {Command} C
    * @param {C} command
-   * @param {{again?: boolean, timeoutMs?: number}} [options] `again` says that it may be repeated safely: it waits for
-   *   a connection, and outlives one
+   * @param {{again?: boolean, timeoutMs?: number}} [options] `again`: it may be repeated safely, so it waits for a
+   *   connection, and survives the loss of one
    * @returns {Promise<Replies[C["type"]]>}
    */
   send(command, { again = false, timeoutMs = this.#options.timeoutMs ?? REPLY_TIMEOUT_MS } = {}) {
@@ -189,7 +189,7 @@ export class RoomClient {
     tell(this.#options.onState, state);
   }
   /**
-   * @param {string} name one timer of each
+   * @param {string} name there is one timer of each name
    * @param {number} ms
    * @param {() => void} action
    */
@@ -220,7 +220,7 @@ export class RoomClient {
     return address.href;
   }
 
-  /** What `getToken` gave is exchanged for a new one before it expires, on the same socket. */
+  /** Replaces the token of `getToken` before it expires, on the same socket. */
   #keepFresh() {
     const { getToken } = this.#options;
     const leftMs = expiresMs(this.#token ?? "") - this.serverNow();
@@ -232,7 +232,7 @@ export class RoomClient {
         await this.send({ type: "session.refresh", token });
         this.#token = token;
         this.#keepFresh();
-      } catch { /* then the socket is closed with 4003, and we come back with another token */ }
+      } catch { /* the server then closes the socket with 4003, and we reconnect with a new token */ }
     });
   }
 
@@ -240,7 +240,7 @@ export class RoomClient {
   #lost(code) {
     if (code === 1000 || (code >= 4500 && code <= 4999)) return this.#finish(REASONS[code] ?? "ended_by_server", code);
     const opened = this.state.name === "live";
-    // A browser does not say why an upgrade was refused; an old token is the one reason that we can mend.
+    // A browser does not say why an upgrade was refused; an old token is the only cause that we can fix.
     if (this.#options.getToken && (code === 4003 || !opened)) this.#token = null;
     if (opened) this.#backoff.lived(performance.now() - this.#liveSince);
     this.#comeBack(REASONS[code] ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
@@ -267,7 +267,7 @@ export class RoomClient {
   #dropSocket(code) {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     const socket = this.#socket;
-    this.#socket = null; // first, so that its late frames and its close are nobody's any more
+    this.#socket = null; // first, so that its late frames and its close are ignored
     socket?.close(code);
   }
   /**
@@ -286,7 +286,7 @@ export class RoomClient {
 
   /** @param {(Message | RoomEvent)[]} frame */
   #receive(frame) {
-    // TCP may take minutes to notice a dead link; the server's heartbeats make silence mean something.
+    // TCP may take minutes to notice a dead link; with the server's heartbeats, silence means a dead link.
     this.#after("silence", this.#heartbeatMs * 2 + HEARTBEAT_SLACK_MS, () => this.#lost(4004));
     for (const message of frame) this.#handle(message);
     if (this.room && frame.some(({ type }) => type !== "heartbeat")) tell(this.#options.onRoom, this.room);

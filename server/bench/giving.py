@@ -1,4 +1,4 @@
-"""Gifts to measure with: made before the clock runs, and people who each wait for theirs before they send the next."""
+"""Gifts for the benchmarks, and givers who each wait for one gift before they send the next."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ Pay = Callable[[Spend], Awaitable[object]]
 
 
 async def open_wallet(configured: Settings, engine: Engine) -> Money:
-    """As a node has it; everybody holds coins."""
+    """Open the wallet as a node does, and give every viewer coins."""
     wallet = make_wallet(configured, Opening(engine), lambda changes: None)
     await wallet.start()
     await wallet.wait_up(limits.STORE_START_S)
@@ -45,7 +45,7 @@ async def _top_up(wallet: Money, viewer: str) -> None:
 
 
 class Givers:
-    """`in_flight` people; each of the 1000 viewers pays in turn, for ten creators."""
+    """Keeps `in_flight` gifts under way. The viewers pay in turn, for the creators in turn."""
 
     def __init__(self, in_flight: int) -> None:
         self._in_flight = in_flight
@@ -53,20 +53,22 @@ class Givers:
         self._gift = next(iter(catalogue.load(None).values()))
 
     async def give(self, pay: Pay, seconds: float, store_pids: tuple[int, ...], per_s_max: int) -> dict[str, Any]:
-        """For so long; gifts per second, latency, and CPU per gift here and of the store with its children."""
-        made = [self.spend() for _ in range(int(seconds * per_s_max))]  # the sender's work, not what is measured
+        """Pay for `seconds`. Returns gifts per second, latency, and CPU per gift (driver; store with its children)."""
+        made = [
+            self.spend() for _ in range(int(seconds * per_s_max))
+        ]  # made in advance: this is the sender's work, not measured
         gc.collect()
-        gc.freeze()  # as the node does
+        gc.freeze()  # as a node does
         waited_s: list[float] = []
         began, own_s, store_s = time.perf_counter(), time.process_time(), machine.cpu_s(*store_pids)
         until = began + seconds
 
-        async def go_on() -> None:
+        async def keep_paying() -> None:
             while (since := time.perf_counter()) < until:
                 await pay(made.pop() if made else self.spend())
                 waited_s.append(time.perf_counter() - since)
 
-        await asyncio.gather(*(go_on() for _ in range(self._in_flight)))
+        await asyncio.gather(*(keep_paying() for _ in range(self._in_flight)))
         took_s, own_s = time.perf_counter() - began, time.process_time() - own_s
         store_s = machine.cpu_s(*store_pids) - store_s
         gc.unfreeze()
@@ -83,7 +85,7 @@ class Givers:
         }
 
     def spend(self) -> Spend:
-        """As features.gifts makes it, entry and animation included."""
+        """Make the next gift as features.gifts does, entry and animation included."""
         number, gift = next(self._numbers), self._gift
         viewer, creator = f"v{number % VIEWERS}", f"c{number % CREATORS}"
         gift_id = uuid7(int(time.time() * 1000))  # noqa: TID251  # there is no node here

@@ -1,4 +1,4 @@
-"""What every measurement needs: a store on a core of its own, CPU time of processes, the disk's rate at this minute."""
+"""What every benchmark needs: a store on its own core, CPU time of processes, the current speed of the disk."""
 
 import contextlib
 import functools
@@ -19,8 +19,8 @@ STORE_CPU, DRIVER_CPU = 0, 1
 
 @contextlib.contextmanager
 def store(kind: embedded.StoreKind, configured: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """A store as `run` starts it: for money with appendfsync always."""
-    # What rewrites the log beside the store has the other core, as on any server that has more than one.
+    """A store as `python -m server run` starts it; the wallet store has appendfsync always."""
+    # The child that rewrites the log gets the other core, as on any server with several cores.
     command = [*embedded.command(kind, configured), "--aof-rewrite-cpulist", str(DRIVER_CPU)]
     place = functools.partial(on_core, STORE_CPU, os.getpid())
     process = subprocess.Popen(command, env=child_environment(), preexec_fn=place)  # noqa: PLW1509, S603
@@ -34,8 +34,8 @@ def store(kind: embedded.StoreKind, configured: Settings) -> Iterator[subprocess
 @contextlib.contextmanager
 def postgresql(below: Path) -> Iterator[PostgresProcess]:
     """An empty PostgreSQL that commits to disk (synchronous_commit and fsync are on), on the store's core."""
-    on_ours = functools.partial(on_core, STORE_CPU, os.getpid())
-    server = PostgresProcess({"synchronous_commit": "on", "fsync": "on"}, on_ours, below)
+    in_child = functools.partial(on_core, STORE_CPU, os.getpid())
+    server = PostgresProcess({"synchronous_commit": "on", "fsync": "on"}, in_child, below)
     try:
         server.start()
         yield server
@@ -44,13 +44,13 @@ def postgresql(below: Path) -> Iterator[PostgresProcess]:
 
 
 def on_core(cpu: int, parent_pid: int) -> None:
-    """In a child, before exec: on one core with all that it will start, and no longer there than its parent."""
+    """In a child, before exec: pin it and its later children to one core, and end it with its parent."""
     pin(0, cpu)
     embedded.die_with_parent(parent_pid)
 
 
 def pin(pid: int, cpu: int) -> None:
-    """To one core; a machine without that core is measured unpinned."""
+    """Pin a process to one core; on a machine without that core, do nothing."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.sched_setaffinity(pid, {cpu})
@@ -71,7 +71,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def fdatasyncs_per_s(folder: Path) -> int:
-    """What the disk does at this minute: appends of a batch's size, each synced."""
+    """Measure the disk for a second: appends of a batch's size, each followed by fdatasync."""
     block = bytes(limits.SPEND_BATCH_MAX * 64)
     path, done, began = folder / "fdatasync", 0, time.perf_counter()
     with path.open("wb", buffering=0) as file:

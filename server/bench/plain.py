@@ -1,4 +1,4 @@
-"""The plain ways to pay a gift, to compare with: one awaited redis-py call each, one PostgreSQL transaction each."""
+"""The plain ways to pay a gift, for comparison: one awaited redis-py call, or one PostgreSQL transaction."""
 
 import asyncio
 import contextlib
@@ -19,8 +19,8 @@ from server.store import keys
 from server.store.client import Arg, parse_address
 
 Opened = contextlib.AbstractAsyncContextManager[Pay]
-TRY_S = 1.0  # for each size of the pool; the best one is measured
-REDIS_POOLS = (1, 50, 100, 200)  # with one, each gift is awaited before the next is sent
+TRY_S = 1.0  # a short run with each pool size; the best size is then measured
+REDIS_POOLS = (1, 50, 100, 200)  # with one connection, each gift is awaited before the next is sent
 POSTGRESQL_POOLS = (1, 8, 16, 32)
 PER_S_MAX = 12_000
 WAIT_S = 30.0
@@ -40,7 +40,7 @@ SCHEMA = """
 async def _best(
     pools: tuple[int, ...], opened: Callable[[int], Opened], givers: Givers, seconds: float, pid: int
 ) -> dict[str, Any]:
-    """The figures with the pool size that paid most in a short try."""
+    """Measure with the pool size that paid most gifts in a short run."""
     tried: dict[int, int] = {}
     for size in pools:
         async with opened(size) as pay:
@@ -52,7 +52,7 @@ async def _best(
 
 # --- redis-py --------------------------------------------------------------------------------------------------------
 async def redis_py(configured: Settings, seconds: float, in_flight: int, store_pid: int) -> dict[str, Any]:
-    """The same script on the same kind of store, one gift per call."""
+    """Our own script on the same kind of store, with one gift per call."""
     path = parse_address(configured.wallet_address).path
     async with redis.asyncio.Redis(unix_socket_path=path) as client:
         await _until_up(client)
@@ -64,7 +64,7 @@ async def redis_py(configured: Settings, seconds: float, in_flight: int, store_p
     async def opened(size: int) -> AsyncIterator[Pay]:
         socket: dict[str, Any] = {"connection_class": UnixDomainSocketConnection, "path": path}
         pool = redis.asyncio.ConnectionPool(max_connections=size, **socket)
-        turn = asyncio.Semaphore(size)  # first come, first served: redis-py's own blocking pool lets some starve
+        turn = asyncio.Semaphore(size)  # first come, first served: in redis-py's blocking pool some callers starve
         async with redis.asyncio.Redis.from_pool(pool) as client:
 
             async def pay(spend: Spend) -> None:
@@ -92,7 +92,7 @@ async def _until_up(client: "redis.asyncio.Redis") -> None:
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 async def postgresql(conninfo: str, seconds: float, in_flight: int, server_pid: int) -> dict[str, Any]:
-    """Receipt, debit with the check of the balance, ledger entry and credit in one transaction per gift."""
+    """One transaction per gift: receipt, debit with a check of the balance, ledger entry, credit."""
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
         await connection.execute(SCHEMA)
         row = "INSERT INTO wallets SELECT 'v' || n, %s FROM generate_series(0, %s) n"
@@ -121,7 +121,7 @@ async def postgresql(conninfo: str, seconds: float, in_flight: int, server_pid: 
 
 
 async def _pay(connection: "psycopg.AsyncConnection[Any]", spend: Spend) -> None:
-    """The creator's row last: it is the one that many transactions want, and is held for the shortest time so."""
+    """Update the creator's row last: many transactions want it, and this way each locks it for the shortest time."""
     receipt = "INSERT INTO receipts VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
     made = await connection.execute(receipt, (spend.viewer, spend.gift_id, spend.fingerprint))
     assert made.rowcount == 1, "paid before"

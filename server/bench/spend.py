@@ -1,4 +1,4 @@
-"""Durable gifts per second: through Wallet.spend, and beside it in the plain ways, on the same disk and cores."""
+"""Durable gifts per second: through Wallet.spend, and in the plain ways on the same disk and cores."""
 
 import asyncio
 import shutil
@@ -18,7 +18,7 @@ PER_S_MAX = 40_000
 
 
 def measure_cluster(below: Path, seconds: float, in_flight: int, number: int) -> dict[str, Any]:
-    """The same gifts where the partitions are spread over so many primaries, which share the store's core."""
+    """Measure `Wallet.spend` on a cluster: its primaries share the partitions and the store's core."""
     machine.pin(0, machine.DRIVER_CPU)
     with primaries.cluster(below, number) as (url, pids):
         configured = settings.load({"LIVEROOM_DATA": str(below / "data"), "LIVEROOM_WALLET_URL": url})
@@ -27,7 +27,7 @@ def measure_cluster(below: Path, seconds: float, in_flight: int, number: int) ->
 
 
 def measure(below: Path, seconds: float, in_flight: int, alone: bool) -> dict[str, Any]:
-    """Figures of each way by its name, and the disk's fdatasync rate before, between and after."""
+    """Returns the figures of each way by name, and the disk's fdatasync rate before, between and after."""
     machine.pin(0, machine.DRIVER_CPU)
     syncs = [machine.fdatasyncs_per_s(below)]
     found: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from server.store import keys, scripts
 from server.store.client import Store
 from server.store.cluster import ClusterStore
 
-LOOK = scripts.load("audit_look")
+LOOK = scripts.load("compare_look")
 SCRIPTS = (LOOK,)
 
 

@@ -1,4 +1,4 @@
-"""A cluster's primaries as one store. Each command goes to the node of its key's slot; the map follows slots' moves."""
+"""A cluster's primaries as one store. Each command goes to the node of its key's slot, even after a slot has moved."""
 
 import asyncio
 import contextlib
@@ -143,7 +143,7 @@ class ClusterStore:
 
     @property
     def identity(self) -> str:
-        """The identity of all primaries together. It changes when one of theirs does. Raises StoreDown."""
+        """The identity of all primaries together. It changes when one of them does. Raises StoreDown."""
         urls = sorted(self._topology.urls())
         if not urls or not all(url in self._nodes and self._nodes[url].up for url in urls):
             raise StoreDown("a primary is away")
@@ -223,7 +223,7 @@ def open_store(name: str, url: str, scripts: Sequence[Script] = (), on_up: OnUp 
 
 
 class AnyNode:
-    """A cluster's nodes, one after the other: for pub/sub, which a cluster passes on to all of its nodes."""
+    """Picks a cluster's nodes in turn: for pub/sub, which a cluster passes on to all of its nodes."""
 
     def __init__(self, url: str) -> None:
         self._seeds = seeds(url)

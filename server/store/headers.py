@@ -7,7 +7,7 @@ _WORDS = ("KEYS", "ARGV", "EACH", "INCLUDE", "HOOK", "Returns")
 
 
 def read(name: str, source: str, needs: tuple[str, ...]) -> dict[str, str]:
-    """What stands behind each word of a header. Raises ValueError for one that lacks what it needs."""
+    """Returns the text after each word of a header. Raises ValueError if a word of `needs` is missing."""
     lines = []
     for line in source.splitlines():
         if not line.startswith("--"):
@@ -28,7 +28,7 @@ def read(name: str, source: str, needs: tuple[str, ...]) -> dict[str, str]:
 
 
 def names(header: dict[str, str], word: str) -> tuple[str, ...]:
-    """The names behind a word; `-` is none."""
+    """The names after a word. `-` means none."""
     found = tuple(part for part in header[word].split() if part != "-")
     for each in found:
         if not _NAME.match(each):
@@ -47,12 +47,12 @@ def each(header: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def all_differ(name: str, *lists: tuple[str, ...]) -> None:
-    """Raises ValueError when one of these lists has a name twice."""
+    """Raises ValueError if one of these lists has a name twice."""
     for found in lists:
         if len(set(found)) < len(found):
             raise ValueError(f"{name}.lua: a name stands twice in its header")
 
 
 def locals_of(named: dict[str, str]) -> str:
-    """Lua that gives each of these its name."""
+    """Lua that defines a local variable for each of these."""
     return f"local {', '.join(named)} = {', '.join(named.values())}\n" if named else ""

@@ -1,9 +1,9 @@
-"""What features do in another's script, in its very step: files `<feature>_on_<moment>.lua`, found by being there.
+"""Hooks: parts that features add to another's script, in the same step. Each is a file `<feature>_on_<moment>.lua`.
 
-The host's header says `-- HOOK gift_shown user_id coins`: the moment, and a hook's arguments. In the host's body the
-line `gift_shown(user_id, coins)` is the moment: one call per hook stands there when the script is loaded, and nothing
-at all where there is none. A hook's header has KEYS, room keys by name, and ARGV, whose values its feature gives once
-(`supply`); `keep` is the host's. It may INCLUDE, and returns nothing. A hook that can fail looks before it writes.
+The host's header says `-- HOOK gift_shown user_id coins`: the moment, and a hook's arguments. In the host's body, the
+loader replaces the line `gift_shown(user_id, coins)` by one call per hook, or removes it if there is no hook. A hook's
+header has KEYS (room keys by name) and ARGV, whose values its feature gives once (`supply`); `keep` comes from the
+host. A hook may INCLUDE, and returns nothing. A hook that can fail checks everything before it writes.
 """
 
 import re
@@ -15,29 +15,29 @@ from msgspec import Struct
 from server.store import headers
 
 Value = str | bytes | int
-SHARED = ("keep",)  # arguments that a hook has from its host
+SHARED = ("keep",)  # arguments that a hook gets from its host
 _SUPPLIED: dict[str, dict[str, Value]] = {}
 
 
 class Hook(Struct, frozen=True):
-    """One feature's part of another's script. `told` are the names of what the host says at the moment."""
+    """One feature's part of another's script. `given` are the names of the values that the host passes."""
 
     name: str
     keys: tuple[str, ...]
     args: tuple[str, ...]
-    told: tuple[str, ...]
+    given: tuple[str, ...]
     includes: tuple[str, ...]
     body: str
 
     def argument(self, arg: str) -> str:
-        """The name of an argument among all of the host's."""
+        """The name of an argument among those of the host."""
         return arg if arg in SHARED else f"{self.name}.{arg}"
 
     def text(self, keys: tuple[str, ...], args: tuple[str, ...]) -> str:
-        """A Lua function of the hook's name, in a host that has these keys and arguments."""
+        """The hook as a Lua function, for a host that has these keys and arguments."""
         named = {key: f"KEYS[{keys.index(key) + 1}]" for key in self.keys}
         named |= {arg: f"ARGV[{args.index(self.argument(arg)) + 1}]" for arg in self.args}
-        function = f"function {self.name}({', '.join(self.told)})\n{self.body}\nend\n"
+        function = f"function {self.name}({', '.join(self.given)})\n{self.body}\nend\n"
         return f"local {self.name}\ndo\n{headers.locals_of(named)}{function}end\n"
 
 
@@ -45,16 +45,16 @@ def of(folder: Path, host: dict[str, str]) -> list[Hook]:
     """The hooks of a host's header, by name. Raises ValueError for a broken contract."""
     if "HOOK" not in host:
         return []
-    moment, *told = headers.names(host, "HOOK")
-    return [_load(path, tuple(told)) for path in sorted(folder.glob(f"*_on_{moment}.lua"))]
+    moment, *given = headers.names(host, "HOOK")
+    return [_load(path, tuple(given)) for path in sorted(folder.glob(f"*_on_{moment}.lua"))]
 
 
-def _load(path: Path, told: tuple[str, ...]) -> Hook:
+def _load(path: Path, given: tuple[str, ...]) -> Hook:
     name, source = path.stem, path.read_text()
     header = headers.read(name, source, ("KEYS", "ARGV"))
     keys, args = headers.names(header, "KEYS"), headers.names(header, "ARGV")
-    headers.all_differ(name, (*keys, *args, *told))
-    return Hook(name, keys, args, told, tuple(header.get("INCLUDE", "").split()), source)
+    headers.all_differ(name, (*keys, *args, *given))
+    return Hook(name, keys, args, given, tuple(header.get("INCLUDE", "").split()), source)
 
 
 def put_in(name: str, host: dict[str, str], body: str, hooks: Iterable[Hook]) -> str:
@@ -70,18 +70,18 @@ def put_in(name: str, host: dict[str, str], body: str, hooks: Iterable[Hook]) ->
 
 def supply(hook: str, **values: Value) -> None:
     """Give a hook's arguments their values, at the import of its feature."""
-    assert hook not in _SUPPLIED, f"{hook} has its values already"
+    assert hook not in _SUPPLIED, f"{hook} already has its values"
     _SUPPLIED[hook] = values
 
 
 def supplied(arguments: Iterable[str]) -> Mapping[str, Value]:
-    """The values of these arguments, by their names in the host; what nobody gave is missing."""
+    """The values of these arguments, by their names in the host. Those without a value are left out."""
     pairs = ((argument, *argument.split(".")) for argument in arguments)
     return {argument: _SUPPLIED[hook][arg] for argument, hook, arg in pairs if arg in _SUPPLIED.get(hook, {})}
 
 
 def check(folder: Path) -> None:
-    """That every hook's arguments have values, and no others are given: at the start, not at the first call.
+    """Check at the start, not at the first call, that exactly the arguments of every hook have values.
 
     Raises ValueError.
     """

@@ -85,8 +85,8 @@ _OF_ROOM: dict[str, str] = {}
 
 
 def of_room(name: str, what: str) -> str:
-    """Declare a key that every room has, and return its name. `what` says its type and what it holds."""
-    assert name not in _OF_ROOM, f"two declare the room's key {name}"
+    """Declare a key that every room has, and return its name. `what` describes its type and content."""
+    assert name not in _OF_ROOM, f"the room's key {name} is declared twice"
     _OF_ROOM[name] = what
     return name
 

@@ -5,7 +5,7 @@ The first line of a header says what the script does. Then:
     -- KEYS meta events          names for the first keys
     -- ARGV body                 names for the first arguments
     -- EACH wallet receipt / id  then groups, any number: keys / arguments of one item
-    -- HOOK gift_shown user_id   a moment at which features do their part in the same step (see hooks.py)
+    -- HOOK gift_shown user_id   a moment at which features add to the same step (see hooks.py)
     -- Returns ok | duplicate    what comes back
 
 The body never uses KEYS[n] or ARGV[n]. It uses the names, and `items`, `keys_of(i)` and `args_of(i)` for groups.
@@ -48,7 +48,7 @@ class Script(Struct, frozen=True):
     each_keys: tuple[str, ...]
     each_args: tuple[str, ...]
     returns: str
-    supplied: tuple[str, ...] = ()  # those of the arguments that are hooks': their features gave the values
+    supplied: tuple[str, ...] = ()  # the arguments of hooks, whose features supply the values
 
     def __call__(self, *, each: Iterable[Mapping[str, Value]] = (), **named: Value) -> Call:
         """The call with these keys and arguments; `each` has those of every group. Raises WrongCall."""
@@ -103,13 +103,13 @@ def load(name: str) -> Script:
     functions = "".join(hook.text(keys, args) for hook in found)
     body = functions + hooks.put_in(name, header, source, found)
     text = "\n".join((f"#!lua\n{prologue}", "\n".join(map(_include, includes)), body))
-    sha = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  # Redis names scripts so
+    sha = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324  # Redis identifies scripts by it
     supplied = tuple(arg for arg in args if arg not in own_args and arg not in hooks.SHARED)
     return Script(name, text, sha, keys, args, each_keys, each_args, header["Returns"], supplied)
 
 
 def _together(*lists: tuple[str, ...]) -> tuple[str, ...]:
-    """Every name once, in the order in which they come."""
+    """Every name once, in the order of the lists."""
     return tuple(dict.fromkeys(name for names in lists for name in names))
 
 

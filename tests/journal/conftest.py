@@ -35,7 +35,7 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def journal(request: pytest.FixtureRequest, empty_journal: Path, tmp_path: Path) -> str:
-    """The address of a journal that is empty."""
+    """The address of an empty journal."""
     if request.param == "postgresql":
         server: Journals = request.getfixturevalue("postgres")
         return server.journal()

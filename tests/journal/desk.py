@@ -24,7 +24,7 @@ from server.store.client import Store
 from tests.money import a_gift
 from tests.site import WAIT_S, Site, new_gift_id
 
-Gift = tuple[str, str]  # its viewer and its id
+Gift = tuple[str, str]  # (viewer, id)
 
 
 def drifts(engine: Engine) -> list[Drift]:

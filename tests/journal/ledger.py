@@ -1,4 +1,4 @@
-"""What the journal's tests share: gifts and top-ups, rows to look at, and entries that no script of ours writes."""
+"""What the journal's tests share: gifts and top-ups, rows to look at, and entries that no script writes."""
 
 import asyncio
 from typing import Any
@@ -61,7 +61,7 @@ def log_ids(stores: Stores) -> set[tuple[int, int, int]]:
 
 
 def forged(stores: Stores, viewer: str, fields: dict[str, Any], number: int | None = None) -> None:
-    """Write an entry that no script of ours would write."""
+    """Write an entry that none of our scripts would write."""
     partition = keys.partition_of(viewer)
     with stores.wallet.client() as look:
         id = "1-*" if number is None else f"1-{number}"

@@ -309,7 +309,7 @@ async def test_any_text_is_journaled_as_it_is(site: Site) -> None:
 
 
 async def test_draining_to_the_end(site: Site, stores: Stores) -> None:
-    """A drain that is told to stop first moves what is in the log."""
+    """A drain that has to stop first moves what is in the log."""
     stopping = asyncio.Event()
     async with site.draining() as drain:
         running = asyncio.create_task(drain.run(stopping))

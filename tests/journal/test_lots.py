@@ -128,7 +128,7 @@ def test_after_a_history(history: list[Any], left: dict[str, int], parts: dict[s
     assert {topup: lot.parts for topup, lot in lots.items()} == parts
 
 
-# (coins of the gift, its diamonds, coins that the first of two top-ups paid, diamonds of both parts)
+# (coins of the gift, its diamonds, coins paid by the first of two top-ups, diamonds of each part)
 SHARES = [
     (10, 5, 10, (5,)),
     (10, 5, 4, (2, 3)),
@@ -173,7 +173,7 @@ class Model:
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
-        self.held: list[tuple[int, int]] = []  # (number of its top-up, its own number)
+        self.held: list[tuple[int, int]] = []  # each coin is (number of its top-up, its own number)
         self.gifts: dict[str, list[tuple[int, int]]] = {}
         self.prices: dict[str, tuple[int, int]] = {}
         self.topups = 0
@@ -261,7 +261,7 @@ def test_lots_that_were_kept(steps: list[tuple[Any, ...]], kept_after: int) -> N
 
 @given(st.lists(STEPS, max_size=30), st.integers(1, 60), st.integers(0, 60))
 def test_a_refund_is_exact(steps: list[tuple[Any, ...]], coins: int, diamonds: int) -> None:
-    """A gift that is refunded at once leaves every lot as it was."""
+    """A gift that is refunded immediately leaves every lot as it was."""
     model = Model()
     for name, *args in steps:
         getattr(model, name)(*args)

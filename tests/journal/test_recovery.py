@@ -56,11 +56,11 @@ async def topup_row(desk: Desk, id: str, user: str = "cleo", coins: int = 100) -
 
 async def refund_row(desk: Desk, gift: str) -> None:
     paid = await asyncio.to_thread(rows.gift_of, desk.site.node.engine, gift)
-    assert await asyncio.to_thread(desk.site.node.refunds._write_down, paid, "a test")
+    assert await asyncio.to_thread(desk.site.node.refunds._record, paid, "a test")
 
 
 async def chargeback_row(desk: Desk, topup: str, user: str) -> None:
-    await asyncio.to_thread(desk.site.node.chargebacks._write_down, Bought(topup, user), "a test")
+    await asyncio.to_thread(desk.site.node.chargebacks._record, Bought(topup, user), "a test")
 
 
 def states(desk: Desk) -> dict[str, str]:
@@ -132,7 +132,7 @@ async def test_a_newer_order_decides(at_once: None, desk: Desk, newer: str) -> N
     await desk.buy("cleo", 100, "t1")
     await desk.journal()
     node, older = desk.site.node, FREEZE if newer == "unfreeze" else UNFREEZE
-    assert await asyncio.to_thread(node.freezes._write_down, older, "cleo", "o1")
+    assert await asyncio.to_thread(node.freezes._record, older, "cleo", "o1")
     if newer == "chargeback":
         await desk.charge_back("t1")
     else:

@@ -363,7 +363,7 @@ async def test_another_order_under_a_top_ups_id(desk: Desk) -> None:
         await desk.site.node.purchases.top_up("dan", TopUp("t1", 100, "test"))
 
 
-# --- who is told -----------------------------------------------------------------------------------------------------
+# --- who gets the news -----------------------------------------------------------------------------------------------
 def changes(viewer: Viewer) -> list[tuple[int, str, str]]:
     """Each different wallet change that a socket was told about, in order."""
     told = [m for m in viewer.told if m["type"] == "wallet.changed"]

@@ -1,4 +1,4 @@
-/** Every test in one process: `node --import ./support/register.js all.js`, or one of the files in this one's place. */
+/** Every test in one process: `node --import ./support/register.js all.js`. A test file in its place runs alone. */
 import { readdirSync } from "node:fs";
 
 for (const folder of ["client", "shared", "watch", "overlay"]) {

@@ -1,4 +1,4 @@
-/** What the linter holds: eslint's own recommendations, and rules that keep modules small and errors visible. */
+/** The rules of the linter: eslint's own recommendations, and rules that keep modules small and errors visible. */
 import js from "@eslint/js";
 import { defineConfig, globalIgnores } from "eslint/config";
 import globals from "globals";

@@ -1,4 +1,4 @@
-/** Writes what is generated in protocol/web: the index of folds, and the declarations of liveroom.js (`make types`). */
+/** Writes the generated files of protocol/web: folds.js and the declarations of liveroom.js (`make types`). */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ const TSC = fileURLToPath(new URL("node_modules/.bin/tsc", import.meta.url));
 const SETTINGS = ["--ignoreConfig", "--allowJs", "--checkJs", "--strict", "--target", "es2022", "--module", "esnext",
   "--moduleResolution", "bundler", "--lib", "es2022,dom,dom.iterable", "--declaration", "--emitDeclarationOnly"];
 
-/** The text of liveroom/folds.js: every module of folds/, found by being there. */
+/** The text of liveroom/folds.js: every module in the folder folds/. */
 function foldsIndex() {
   const names = readdirSync(join(WEB, "liveroom/folds")).map((file) => file.replace(/\.js$/, "")).sort();
   return [
@@ -24,13 +24,13 @@ function foldsIndex() {
 }
 
 /**
- * The declarations of liveroom.js and of whatever they import.
+ * The declarations of liveroom.js and of the modules that it imports.
  * @returns {Record<string, string>} by path below protocol/web
  */
 function declarations() {
   const folder = mkdtempSync(join(tmpdir(), "liveroom-types-"));
   try {
-    // Every module by name: where one has declarations already, its importers read only these.
+    // List every module: where one already has declarations, its importers would read only these.
     const modules = readdirSync(WEB, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".js"));
     execFileSync(TSC, [...modules, ...SETTINGS, "--rootDir", ".", "--outDir", folder], { cwd: WEB, stdio: "inherit" });
     return collect(folder, "liveroom.d.ts", {});
@@ -42,10 +42,10 @@ function declarations() {
 /**
  * @param {string} folder
  * @param {string} name of a declaration in it
- * @param {Record<string, string>} found it and those that it imports are put in here
+ * @param {Record<string, string>} found collects it and those that it imports
  */
 function collect(folder, name, found) {
-  if (name in found || name === "wire.d.ts") return found; // which is made from the protocol's structs
+  if (name in found || name === "wire.d.ts") return found; // made from the protocol's structs
   const text = readFileSync(join(folder, name), "utf8");
   found[name] = `// Generated from ${name.replace(".d.ts", ".js")} by \`make types\`. Do not edit.\n${text}`;
   for (const [, other] of text.matchAll(/"(\.[^"]+)\.js"/g)) collect(folder, join(name, "..", `${other}.d.ts`), found);
@@ -56,6 +56,6 @@ function collect(folder, name, found) {
 export const generated = () => ({ "liveroom/folds.js": foldsIndex(), ...declarations() });
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  writeFileSync(join(WEB, "liveroom/folds.js"), foldsIndex()); // first, for the declarations are made with it
+  writeFileSync(join(WEB, "liveroom/folds.js"), foldsIndex()); // first, because the declarations depend on it
   for (const [path, text] of Object.entries(generated())) writeFileSync(join(WEB, path), text);
 }

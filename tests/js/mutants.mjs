@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const NODE = ["--disable-warning=ExperimentalWarning", "--import", "./support/register.js", "all.js"];
-const TIMEOUT_MS = 60_000; // a mistake may be an endless loop
+const TIMEOUT_MS = 60_000; // a mistake may cause an endless loop
 const WANTED = 0.9;
 
 const [SHARED, WATCH, OVERLAY] = ["server/web/shared/", "server/web/watch/", "server/web/overlay/"];
@@ -83,7 +83,7 @@ const MUTANTS = [
 ];
 
 /**
- * @param {string} tree a copy of ours
+ * @param {string} tree a copy of the repository
  * @param {string} file
  * @param {string} right
  * @param {string} wrong

@@ -1,4 +1,4 @@
-"""The money path under kills, power cuts, failovers and lies; LIVEROOM_TORTURE=1 runs the long form, minutes of it."""
+"""The money path under kills, power cuts, failovers and false data; LIVEROOM_TORTURE=1 runs it for minutes."""
 
 import os
 from typing import TypeVar

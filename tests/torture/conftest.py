@@ -57,7 +57,7 @@ async def cut_bank(new_bank: Callable[..., Bank], shim_library: Path) -> Callabl
 
 @pytest.fixture
 async def new_node() -> AsyncIterator[Callable[[Bank], Awaitable[Node]]]:
-    """Make more nodes on a bank."""
+    """Start more nodes on a bank."""
     made: list[Node] = []
 
     async def make(bank: Bank) -> Node:

@@ -1,8 +1,8 @@
 """Drains in children that die at a chosen moment. This process reads on its standard input what to do.
 
-A line is `<wallet address> <journal address> <moment> ...`: one child per moment, all at once. The answer is how each
-ended. Moments: `never`, `begin:<n>`, `commit:<n>`, `committed:<n>` (before the n-th transaction, before and after its
-commit), `after:<us>` (whenever that is).
+A line is `<wallet address> <journal address> <moment> ...`: it starts one child per moment, all at once. The answer
+says how each ended. Moments: `never`, `begin:<n>`, `commit:<n>`, `committed:<n>` (before the n-th transaction, before
+and after its commit), `after:<us>` (after so many microseconds).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""What a crash can cost: acknowledged gifts that are lost, by durability level and by what happens; run by hand.
+"""What a crash can cost: acknowledged gifts that are lost, by durability level and fault. It is run by hand.
 
-`python -m tests.torture.losses` prints the table of README.md. Every cell is a wallet store and its replica, a room
-store, SQLite and people who give at a steady rate, until something happens to the store.
+`python -m tests.torture.losses` prints the table of README.md. Each cell runs a wallet store with a replica, a room
+store, SQLite, and people who give at a steady rate until the fault happens to the store.
 """
 
 import argparse

@@ -22,7 +22,7 @@ class Row(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What the sender of a paid gift is told."""
+    """The reply to a paid gift."""
 
     balance: int
     combo_count: int

@@ -1,6 +1,6 @@
-/* Stands between a store and its disk and clock: notes what an fsync has made safe, and fails when it is told to.
+/* Stands between a store and its disk and clock: records what fsync has made safe, and fails on command.
  *
- * Loaded with LD_PRELOAD; POWERCUT names the file of `struct control`, which the test has mapped too (shim.py has the
+ * Loaded with LD_PRELOAD; POWERCUT names the file of `struct control`, which the test maps, too (shim.py has the
  * same layout). Only the append-only files in a folder called wallet count.
  */
 #define _GNU_SOURCE
@@ -24,8 +24,8 @@ struct control {
   volatile uint64_t writes;
   volatile uint64_t eio_at;   /* the fsync with this number fails */
   volatile uint64_t full_at;  /* the write with this number writes half, and the next finds no space */
-  volatile uint64_t slow_us;  /* every fsync takes so much longer */
-  volatile uint64_t hold;     /* while it is set no fsync ends */
+  volatile uint64_t slow_us;  /* every fsync takes this much longer */
+  volatile uint64_t hold;     /* while it is set, no fsync returns */
   volatile int64_t clock_us;  /* the wall clock is off by this */
   volatile uint64_t held;     /* fsyncs that wait because of `hold` */
   struct {
@@ -67,7 +67,7 @@ static void note(const struct stat *about) {
 
 static int synced(int fd, const char *name) {
   int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
-  struct stat before; /* what is written while the fsync is under way may be left out of it */
+  struct stat before; /* the fsync may miss what is written while it runs */
   if (!append_only(fd, &before)) return real(fd);
   uint64_t number = __sync_add_and_fetch(&control->fsyncs, 1);
   if (control->slow_us) usleep(control->slow_us);

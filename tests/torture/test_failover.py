@@ -117,7 +117,7 @@ async def test_a_primary_that_was_a_replica_for_a_moment(pair: Pair, replicated_
 
 
 async def test_a_drain_that_still_reads_the_old_primary(pair: Pair, replicated_bank: MakeBank) -> None:
-    """Two stores with the same past: a new store's gift is journaled, or its partition is known to be wrong."""
+    """Two stores share a past: each gift of the new one is journaled, or its partition is known to be wrong."""
     bank = await replicated_bank("local")
     await bank.drain()
     pair.replication.freeze()

@@ -87,13 +87,13 @@ class BankAgainstModel(RuleBasedStateMachine):
     # --- what people and the host platform do ------------------------------------------------------------------
     @rule(gifts=st.lists(GIFT, min_size=1, max_size=6))
     def send(self, gifts: list[tuple[str, str, int, str | None]]) -> None:
-        """New gifts, all at once."""
+        """Send new gifts, all at once."""
         self.pay([a_gift(viewer, coins, creator=to, combo=combo) for viewer, to, coins, combo in gifts])
 
     @rule(pick=PICK, times=st.integers(1, 3))
     @precondition(lambda self: self.model.paid)
     def send_again(self, pick: int, times: int) -> None:
-        """A paid gift, unchanged."""
+        """Repeat a paid gift unchanged."""
         self.pay([self.a_paid_one(pick)] * times)
 
     @rule(pick=PICK, coins=st.integers(1, 40))

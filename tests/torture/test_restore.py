@@ -35,15 +35,15 @@ def copy_of(bank: Bank, name: str) -> Path:
 
 async def send_all_again(bank: Bank, spends: Iterable[Spend]) -> int:
     """Repeat gifts that were answered before. Returns how many had been forgotten and were paid now."""
-    anew = 0
+    paid_now = 0
     for spend in spends:
         first = bank.book.forget(spend.gift_id)
         paid = await bank.node.send(spend)
         assert not isinstance(paid, Refused), paid
         if paid.duplicate:
             assert (paid.balance, paid.entry_id) == (first.balance, first.entry_id)
-        anew += not paid.duplicate
-    return anew
+        paid_now += not paid.duplicate
+    return paid_now
 
 
 async def test_an_older_copy_of_the_store_gets_back_what_was_journaled(bank: Bank) -> None:

@@ -1,4 +1,4 @@
-/** Socket.IO with its Redis adapter, as its documentation tunes it: tells the room what a bot says. */
+/** Socket.IO with its Redis adapter, tuned as its documentation says: it sends the room what a bot sends. */
 "use strict";
 
 const { randomUUID } = require("node:crypto");
@@ -21,7 +21,7 @@ async function main() {
     httpCompression: false,
     serveClient: false,
   });
-  // "Memory usage" in its documentation: the first request of each session needs not be kept.
+  // "Memory usage" in its documentation: the first request of each session need not be kept.
   io.engine.on("connection", (socket) => {
     socket.request = null;
   });

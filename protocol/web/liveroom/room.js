@@ -1,4 +1,4 @@
-/** Folds events into a room. What an event changes is each feature's own: see folds/. */
+/** Folds events into a room. Each feature says what its events change: see folds/. */
 import { FOLDS } from "./folds.js";
 
 /** @import { Room } from "../liveroom.js" */
@@ -7,10 +7,10 @@ import { FOLDS } from "./folds.js";
 /** @typedef {{[T in RoomEvent["type"]]?: (room: Room, event: Extract<RoomEvent, {type: T}>) => void}} Handlers */
 /**
  * @typedef {object} Folds what a module of folds/ exports
- * @property {(room: Room) => Partial<Room>} [begins] what is of one broadcast, as the next one begins
- * @property {Handlers} [totals] changes of what a snapshot holds: only events after it are folded, or a replayed gift
- *   would be counted twice
- * @property {Handlers} [lines] changes of what no snapshot holds: replayed events are folded as well
+ * @property {(room: Room) => Partial<Room>} [begins] the fields to reset when the next broadcast begins
+ * @property {Handlers} [totals] changes to what a snapshot holds. Only events after it are folded; otherwise a
+ *   replayed gift would count twice
+ * @property {Handlers} [lines] changes to what no snapshot holds. Replayed events are folded, too
  */
 
 /**

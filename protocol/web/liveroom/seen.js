@@ -1,4 +1,4 @@
-/** What a client has seen already: events, balances and gifts, some of which come again or in another order. */
+/** What a client has seen already: events, balances and gifts. Some arrive again, or in another order. */
 /** @import { Gap, GiftSent } from "../wire.js" */
 
 const GIFT_IDS_REMEMBERED = 5_000;
@@ -7,7 +7,7 @@ const GIFT_IDS_REMEMBERED = 5_000;
 export class Position {
   /** @type {string|null} */
   #epoch = null;
-  #seq = 0; // of the newest event that was told
+  #seq = 0; // of the newest event received
   #snapshotSeq = 0;
   #resumed = false;
 
@@ -24,7 +24,7 @@ export class Position {
 
   /** @param {{epoch: string, seq: number, resumed: boolean, gap: Gap | null}} welcome */
   enter({ epoch, seq, resumed, gap }) {
-    // After a resume, what comes is new to us; after a fresh join or a new epoch it is, too, even below the snapshot.
+    // After a resume every event is new to us. So it is after a fresh join or a new epoch, even below the snapshot.
     const same = epoch === this.#epoch;
     if (!same || !resumed) this.#seq = same && gap ? Math.min(gap.to, seq) : 0;
     [this.#epoch, this.#snapshotSeq, this.#resumed] = [epoch, seq, resumed];
@@ -54,9 +54,9 @@ export class Balance {
 
   /**
    * Takes the ledger entry "epoch-n" that a balance belongs to.
-   * @param {string|null} entry null for the balance of a wallet store that is back: valid when no balance is known
+   * @param {string|null} entry null for the balance after the wallet store returned: valid if no balance is known
    * @param {boolean} known whether there is a balance
-   * @returns {boolean} whether the balance is news
+   * @returns {boolean} whether the balance is new
    */
   take(entry, known) {
     if (entry === null) return !known;
@@ -67,7 +67,7 @@ export class Balance {
   }
 }
 
-/** The gifts that were seen, each once, whatever was repeated on the way. */
+/** The gifts seen so far. A repeated one counts once. */
 export class SeenGifts {
   #ids = new Set();
   gifts = 0;
@@ -75,7 +75,7 @@ export class SeenGifts {
 
   /**
    * @param {GiftSent} gift
-   * @returns {boolean} false when it was seen before, be it under another seq or epoch
+   * @returns {boolean} false if it was seen before, even under another seq or epoch
    */
   take({ id, coins, test }) {
     if (this.#ids.has(id)) return false;

@@ -1,4 +1,4 @@
-/** Commands that wait for their replies: each gets one, or is given up. */
+/** Commands that wait for a reply. Each gets one, or is given up. */
 import { Refused } from "./refused.js";
 
 /** @import { Command, Ok, Refuse, Replies } from "../wire.js" */
@@ -39,7 +39,7 @@ export class Unanswered {
     return [...this.#waiting.values()].filter(({ again }) => again).map(({ command }) => command);
   }
 
-  /** The connection is lost: whether the others were carried out, nobody will know. */
+  /** The connection is lost. The outcome of commands that may not be repeated stays unknown. */
   lose() {
     for (const [ref, { again }] of [...this.#waiting]) if (!again) this.#giveUp(ref, "connection_lost");
   }

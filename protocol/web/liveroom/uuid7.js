@@ -1,4 +1,4 @@
-/** A UUIDv7 (RFC 9562): its first 48 bits are the time, by which the server knows an id that is too old. */
+/** A UUIDv7 (RFC 9562): its first 48 bits are the time, by which the server recognises an old id. */
 
 /** @param {number} atMs Unix milliseconds, of the server's clock */
 export function uuid7(atMs = Date.now()) {

@@ -68,10 +68,10 @@ export class OverlayPage {
   /** @param {AlertQueue} queue */
   #queueChanged(queue) {
     this.#layer.dataset.waiting = String(queue.waiting.length);
-    this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_AFTER_MS); // a flood must not write for each of its gifts
+    this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_AFTER_MS); // a flood of gifts must not write for each one
   }
 
-  /** Position and queue of one moment: what came after it is replayed to the reloaded page. */
+  /** Saves position and queue together: the reloaded page gets all later events replayed. */
   #save() {
     clearTimeout(this.#saveTimer);
     this.#saveTimer = undefined;

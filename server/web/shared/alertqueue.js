@@ -1,11 +1,11 @@
-/** Which gift is shown next: one alert at a time, streaks merged, big gifts first when many wait, none shown twice. */
+/** Chooses the next gift to show: one alert at a time, streaks merged, big gifts first if many wait, none twice. */
 import { countOf, streakOf } from "./streak.js";
 
 /** @import { GiftSent, Named, ShownGift } from "../wire.js" */
 
 const IDS_REMEMBERED = 5_000;
 const IDS_SAVED = 500;
-const BIG_TIER = 3; // from here on a gift is never dropped
+const BIG_TIER = 3; // a gift of this tier or above is never dropped
 
 /**
  * @typedef {object} Alert
@@ -16,9 +16,9 @@ const BIG_TIER = 3; // from here on a gift is never dropped
  * @property {number} count how many, as shown: the combo's running total
  * @property {string|null} message
  * @property {boolean} test
- * @property {string[]} others further senders, when a full queue had to put alerts together
+ * @property {string[]} others more senders, if a full queue had to merge alerts
  */
-/** @typedef {{waiting: Alert[], seen: string[]}} Saved what a reloaded page needs to go on */
+/** @typedef {{waiting: Alert[], seen: string[]}} Saved what a reloaded page needs to continue */
 
 export class AlertQueue {
   /** @type {Alert|null} the alert being shown */
@@ -66,7 +66,7 @@ export class AlertQueue {
       this.waiting.push(alert);
       return "queued";
     }
-    // Full: of the small gifts the oldest makes room; big ones are never dropped, but put together with their like.
+    // Full: drop the oldest small gift. Big ones are never dropped, but merged with others of the same gift.
     const smallest = this.waiting.reduce((least, other) => (other.tier < least.tier ? other : least));
     if (smallest.tier < BIG_TIER && smallest.tier <= alert.tier) {
       this.waiting.splice(this.waiting.indexOf(smallest), 1);

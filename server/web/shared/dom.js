@@ -1,4 +1,4 @@
-/** Small helpers of the pages: elements, numbers, and how a person looks. Text always goes in as text. */
+/** Small helpers of the pages: elements, numbers, avatars. They insert text as text, never as HTML. */
 /** @import { Named, ShownGift } from "../wire.js" */
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -13,7 +13,7 @@ const SVG = "http://www.w3.org/2000/svg";
  */
 
 /**
- * An element with attributes; those that are null are left out.
+ * An element with attributes. Attributes that are null are left out.
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
  * @param {Special & Record<string, any>} [attributes]
@@ -51,7 +51,7 @@ export function icon(name) {
 export const find = (testid) => select(`[data-testid="${testid}"]`, HTMLElement);
 
 /**
- * The first element that fits, which must be there and of this kind.
+ * The first element that matches. It must exist and be of this kind.
  * @template {Element} T
  * @param {string} selector
  * @param {new () => T} kind

@@ -18,7 +18,7 @@ const KIND_OF_TIER = { 1: "float", 2: "burst", 3: "ride", 4: "fullscreen" };
 /** @typedef {{update: () => void, leave: () => Promise<void>}} Show `update` after the alert has changed */
 
 /**
- * A kind of a newer server is shown by the gift's tier.
+ * The gift's tier decides how an unknown kind, from a newer server, is shown.
  * @param {Alert} alert
  */
 export const kindOf = ({ gift, tier }) =>
@@ -85,7 +85,7 @@ function makeCaption(alert) {
  */
 export function bump(element) {
   element.classList.remove("bump");
-  void element.offsetWidth; // without a reflow in between, the animation would not start again
+  void element.offsetWidth; // without this reflow, the animation would not start again
   element.classList.add("bump");
 }
 

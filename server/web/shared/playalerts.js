@@ -5,8 +5,8 @@ import { LEAVE_MS, showGift } from "./giftshow.js";
 /** @import { Alert, AlertQueue } from "./alertqueue.js" */
 /** @import { Show } from "./giftshow.js" */
 
-const LAST_COUNT_MS = 1500; // a combo that grew at the end stays long enough to be read ...
-const LONGEST = 3; // ... but while others wait, no longer than so many times its own time
+const LAST_COUNT_MS = 1500; // a combo that grew at the end stays long enough to read it ...
+const LONGEST = 3; // ... but while others wait, at most so many times its own time
 const PAUSE_MS = 200;
 
 /** @param {number} ms */

@@ -1,6 +1,6 @@
-/** Who is watching which room: the room from the address, the token from there or, in development, from the server. */
+/** Who watches which room. The room is in the address; so is the token, or in development the server makes one. */
 
-/** There is no token in the address, and this server gives none away. */
+/** The address has no token, and this server does not hand them out. */
 export class TokenNeeded extends Error {}
 
 /**
@@ -51,7 +51,7 @@ async function freeToken(whose) {
 }
 
 /**
- * Why the server does not let us in, as far as a browser can find out: it never learns why an upgrade was refused.
+ * Why the server does not let us in, as far as we can find out: a browser does not see why an upgrade was refused.
  * @param {string} room
  */
 export async function whyNotLetIn(room) {

@@ -1,14 +1,14 @@
-/** Which gifts are shown as one: those of a streak. */
+/** The gifts of a streak are shown as one. */
 /** @import { GiftSent } from "../wire.js" */
 
 /**
- * The same for all gifts of a streak. Its id is its sender's own: another person's streak may have the same.
+ * A key that all gifts of a streak share. A streak's id alone is not enough: another sender may use the same one.
  * @param {Pick<GiftSent, "id" | "combo" | "from" | "gift">} event
  */
 export const streakOf = ({ id, combo, from, gift }) => (combo ? `${from.user_id} ${gift.id} ${combo.id}` : id);
 
 /**
- * How many gifts a streak has by this event, or how many the event is.
+ * The number of gifts in a streak after this event; without a streak, the event's own number.
  * @param {Pick<GiftSent, "combo" | "count">} event
  */
 export const countOf = ({ combo, count }) => combo?.count ?? count;

@@ -25,7 +25,7 @@ export class Board {
 
 /**
  * @param {Rank} of
- * @param {number} share of the first one's coins
+ * @param {number} share of the coins of the first place
  */
 function boardRow({ rank, user, coins }, share) {
   const row = el("li", { class: `board-row rank-${rank}`, testid: "board-row", data: { user: user.user_id, coins } },

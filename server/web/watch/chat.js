@@ -1,4 +1,4 @@
-/** The chat: lines as they come, marks where something is missing. */
+/** The chat: lines as they arrive, and marks where some are missing. */
 import { find } from "../shared/dom.js";
 import { streakOf } from "../shared/streak.js";
 import { gave, hiddenMark, mark, said } from "./lines.js";
@@ -27,7 +27,7 @@ export class ChatList {
     new ResizeObserver(() => { if (this.#newer.hidden) this.#toBottom(); }).observe(this.#list);
   }
 
-  /** @param {RoomEvent} event those that the chat does not show are passed over */
+  /** @param {RoomEvent} event ignored if the chat does not show its type */
   take(event) {
     if (event.type === "chat.sent") this.#add(said(event));
     if (event.type === "gifts.sent") this.#gift(event);
@@ -36,7 +36,7 @@ export class ChatList {
   /** @param {string} text */
   note(text) { this.#add(mark("chat-note", text)); }
   /**
-   * Hidden lines in a row are one mark.
+   * Consecutive hidden lines share one mark.
    * @param {number} count
    */
   hidden(count) {
@@ -61,7 +61,7 @@ export class ChatList {
 
   #lastLine() { return this.#waiting.at(-1) ?? this.#list.lastElementChild; }
   /**
-   * Lines go in once per frame: a busy room must not lay out the page for every message.
+   * Inserts lines once per frame: a busy room must not cause a layout for every message.
    * @param {HTMLElement} line
    */
   #add(line) {

@@ -18,7 +18,7 @@ export function startComposer(send) {
     button.disabled = true;
     try {
       await send(text);
-      if (input.value === typed) input.value = ""; // what was typed meanwhile stays
+      if (input.value === typed) input.value = ""; // keep what was typed meanwhile
       button.disabled = false;
     } catch (error) {
       const refused = /** @type {Refused} */ (error);

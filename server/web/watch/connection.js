@@ -1,4 +1,4 @@
-/** Shows how the connection stands, in words. */
+/** Shows the state of the connection in words. */
 import { seconds } from "../shared/dom.js";
 
 /** @import { State } from "../liveroom.js" */
@@ -30,7 +30,7 @@ export class Connection {
   /** @param {number} until */
   #countDown(until) {
     const wait = document.createElement("span");
-    wait.setAttribute("aria-hidden", "true"); // a screen reader hears once that we reconnect, not every second of it
+    wait.setAttribute("aria-hidden", "true"); // a screen reader announces the reconnect once, not every second
     this.#element.replaceChildren("Reconnecting", wait);
     const draw = () => {
       const left = until - performance.now();

@@ -1,7 +1,7 @@
 /** Lets small things rise and fade: hearts from the like button, cheap gifts over the room. */
 import { reducedMotion } from "../shared/dom.js";
 
-const AT_ONCE = 36; // more would only cost frames
+const AT_ONCE = 36; // more would only slow the page down
 
 /** @typedef {{ms: number, rise: number, sway: number, x?: number, wait?: number}} Path in pixels */
 

@@ -1,4 +1,4 @@
-/** The gift panel: catalogue, balance, how many, and the button that gives. */
+/** The gift panel: catalogue, balance, number of gifts, and the button that sends them. */
 import { el, icon, number, picture, reducedMotion, setValue } from "../shared/dom.js";
 import { bump } from "../shared/giftshow.js";
 import { Giving, STREAK_MS } from "./giving.js";
@@ -87,7 +87,7 @@ export class GiftPanel {
     const card = el("button", { class: `card tier-${gift.tier}`, ...about },
       picture(gift, "card-art"), el("span", { class: "card-name", text: gift.name }),
       price("price", gift.coins));
-    // A second tap gives again only where taps make a streak: nobody should spend 10,000 coins by a double click.
+    // A second tap sends again only if taps make a streak: a double click must not spend 10,000 coins.
     card.addEventListener("click", () => {
       if (this.#giving.chosen === gift && gift.streakable) this.#give();
       else this.#choose(gift);
@@ -114,7 +114,7 @@ export class GiftPanel {
       this.#stopRefusal = showRefusal(this.#status, /** @type {Refused} */ (error));
     }
   }
-  /** Shows how long the next tap still goes on with the streak. */
+  /** Shows for how long another tap continues the streak. */
   #runDown() {
     for (const animation of this.#streakTime.getAnimations()) animation.cancel();
     const [full, over] = ["scaleX(1)", reducedMotion() ? "scaleX(1)" : "scaleX(0)"];

@@ -1,4 +1,4 @@
-/** What a tap on the gift panel gives: how many, in which streak, and what can be paid. */
+/** What a tap on the gift panel sends: how many gifts, in which streak, and whether the coins suffice. */
 import { uuid7 } from "../liveroom.js";
 import { outcomeUnknown } from "./refusals.js";
 
@@ -6,7 +6,7 @@ import { outcomeUnknown } from "./refusals.js";
 /** @import { Gift, SendGiftOk } from "../wire.js" */
 
 export const STREAK_MS = 3000;
-const REST_MS = 700; // longer than a double click and than the first pause of a key that is held
+const REST_MS = 700; // longer than a double click, and than the first pause of a key held down
 
 /** @typedef {{gift: string, count: number, combo: string|undefined, message: string, id?: string}} Asked to be sent */
 /** @typedef {{id: string, gift: Gift, count: number, timer?: ReturnType<typeof setTimeout>}} Streak */
@@ -16,7 +16,7 @@ export class Giving {
   /** @type {Gift|null} */
   chosen = null;
   quantity = 1;
-  /** @type {number|null} null while the wallet is away: then a gift is worth a try, and its reply says what is left */
+  /** @type {number|null} null while the wallet is away: a gift may be tried, and its reply has the balance */
   coins = 0;
   open = true; // whether gifts can be sent at all
 
@@ -25,7 +25,7 @@ export class Giving {
   #inFlight = 0;
   /** @type {Streak|null} */
   #streak = null;
-  /** @type {Asked|null} the gift of which nobody knows whether it was paid */
+  /** @type {Asked|null} a gift whose outcome is unknown */
   #unsure = null;
   /** @type {{gift: Gift|null, at: number}} */
   #last = { gift: null, at: 0 };
@@ -41,17 +41,17 @@ export class Giving {
 
   get cost() { return this.chosen ? this.chosen.coins * this.quantity : 0; }
   get #left() { return (this.coins ?? Infinity) - this.#inFlight; }
-  /** How many coins are missing for what is chosen. */
+  /** How many coins are missing for the chosen gifts. */
   get short() { return Math.max(0, this.cost - this.#left); }
   get ready() { return this.chosen !== null && this.open && this.short === 0; }
-  /** The streak that another tap goes on with. */
+  /** The streak that another tap would continue. */
   get streak() { return this.#streak?.gift === this.chosen ? this.#streak : null; }
   /** @param {Gift} gift */
   affords(gift) { return gift.coins <= this.#left; }
 
   /**
    * @param {string} message
-   * @returns {Tap|null} null when it counts for nothing
+   * @returns {Tap|null} null if the tap is ignored
    */
   tap(message) {
     const gift = this.chosen;
@@ -63,7 +63,7 @@ export class Giving {
   /**
    * Sends a tap.
    * @param {Tap} tap
-   * @returns {Promise<boolean>} whether the streak goes on that it belongs to; throws Refused
+   * @returns {Promise<boolean>} whether its streak still runs; throws Refused
    */
   async send({ asked, cost, streak }) {
     this.#inFlight += cost;
@@ -83,7 +83,7 @@ export class Giving {
   }
 
   /**
-   * What to send. The gift of which nobody knows whether it was paid goes out again as it was: then it is paid once.
+   * What to send. A gift whose outcome is unknown is sent again unchanged, so that it is paid only once.
    * @param {Gift} gift
    * @param {string} message
    * @returns {Asked}
@@ -98,7 +98,7 @@ export class Giving {
   }
 
   /**
-   * Two taps at once mean one gift, where taps do not make a streak.
+   * A double tap means one gift if taps do not make a streak.
    * @param {Gift} gift
    */
   #isTooSoon(gift) {
@@ -109,7 +109,7 @@ export class Giving {
   }
 
   /**
-   * The streak that a tap belongs to: taps of one gift, each within the time after the one before.
+   * The streak of a tap: taps on the same gift, each soon enough after the one before.
    * @param {Gift} gift
    * @param {string} id
    */

@@ -1,4 +1,4 @@
-/** The like button: taps are gathered and sent at most once a second; hearts rise for yours and for others'. */
+/** The like button. It sends taps at most once a second, and shows hearts for yours and for those of others. */
 import { el, find, icon, select } from "../shared/dom.js";
 import { floatUp } from "./floaters.js";
 
@@ -13,7 +13,7 @@ export class Likes {
   #layer = select(".hearts", HTMLElement);
   #taps = 0;
   #mine = 0;
-  #gathering = false; // a timer runs, which will send the taps
+  #gathering = false; // a timer runs that will send the taps
 
   /** @param {(count: number) => Promise<object>} send */
   constructor(send) {
@@ -24,7 +24,7 @@ export class Likes {
     });
   }
 
-  /** @param {Pick<LikesCounted, "added">} event hearts for what the others added */
+  /** @param {Pick<LikesCounted, "added">} event shows hearts for likes of others */
   counted({ added }) {
     const own = Math.min(this.#mine, added);
     this.#mine -= own;
@@ -45,7 +45,7 @@ export class Likes {
     setTimeout(() => this.#flush(), SEND_EVERY_MS);
     this.#taps -= count;
     this.#mine += count;
-    this.#send(count).catch(() => { this.#mine -= count; }); // a lost like is not worth a word
+    this.#send(count).catch(() => { this.#mine -= count; }); // a lost like is not worth a message
   }
   #heart(wait = 0) {
     const heart = el("span", { class: `heart shade-${Math.floor(Math.random() * 5)}` }, icon("heart"));

@@ -1,4 +1,4 @@
-/** The lines of the chat: what was said, what was given, and marks where something is missing. */
+/** The lines of the chat: messages, gifts, and marks where some are missing. */
 import { avatar, el, hue, picture } from "../shared/dom.js";
 import { countOf } from "../shared/streak.js";
 
@@ -18,7 +18,7 @@ export function said({ id, user, text }) {
       el("span", { class: "text", text })));
 }
 
-/** @typedef {{line: HTMLElement, update: (event: GiftSent) => void}} GiftLine `update` by another gift of its streak */
+/** @typedef {{line: HTMLElement, update: (event: GiftSent) => void}} GiftLine `update` with the streak's next gift */
 
 /**
  * @param {GiftSent} event

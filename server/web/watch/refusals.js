@@ -1,11 +1,11 @@
-/** Says in words why a command was not carried out. */
+/** Says in words why a command was refused. */
 import { duration, number } from "../shared/dom.js";
 
 /** @import { Refused } from "../liveroom.js" */
 /** @typedef {Pick<Refused, "reason"> & Partial<Refused>} Why */
 
 const TICK_MS = 250;
-const READ_MS = 4000; // a shorter wait than this is said a little longer: people have to read it
+const READ_MS = 4000; // a shorter wait is shown for this long, so that people can read it
 const UNKNOWN = ["timeout", "connection_lost", "wallet_unavailable"];
 
 /** @type {Record<string, string>} */
@@ -36,13 +36,13 @@ const WORDS = {
 };
 
 /**
- * Whether it may have been carried out all the same: then only the same id may be tried again.
+ * Whether the command may have been carried out anyway. Then retry it only with the same id.
  * @param {Why} refused
  */
 export const outcomeUnknown = ({ reason }) => UNKNOWN.includes(reason);
 
 /**
- * One sentence; the time to wait is counted down by who shows it.
+ * One sentence. The caller counts down the time to wait.
  * @param {Why} refused
  */
 export function words({ reason, message, need = 0, have = 0, resets_at_ms }) {
@@ -55,11 +55,11 @@ export function words({ reason, message, need = 0, have = 0, resets_at_ms }) {
 }
 
 /**
- * Shows a refusal in `element`, counting down while there is something to wait for.
+ * Shows a refusal in `element`, and counts down the time to wait.
  * @param {HTMLElement} element
  * @param {Why} refused
- * @param {() => void} onFree when it may be tried again
- * @returns {() => void} stops and empties it
+ * @param {() => void} onFree called when the command may be tried again
+ * @returns {() => void} stops the countdown and empties `element`
  */
 export function showRefusal(element, refused, onFree = () => {}) {
   const now = Date.now();

@@ -10,7 +10,7 @@ export function startSheet(panel) {
   const set = (open) => {
     panel.classList.toggle("open", open);
     opener.setAttribute("aria-expanded", String(open));
-    panel.inert = narrow.matches && !open; // what cannot be seen must not take the focus
+    panel.inert = narrow.matches && !open; // a hidden panel must not take the focus
     if (open) chosenCard(panel)?.focus();
   };
   const shut = () => {

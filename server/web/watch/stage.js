@@ -1,4 +1,4 @@
-/** The stage: who is live, the figures, and the curtain when there is nothing to watch. */
+/** The stage: who is live, the figures, and a curtain if there is nothing to watch. */
 import { el, find, hue, initial, select, setValue } from "../shared/dom.js";
 
 /** @import { Room } from "../liveroom.js" */

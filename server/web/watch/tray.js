@@ -1,4 +1,4 @@
-/** The gift tray: a few rows that say who gave what just now; a streak keeps its row and its counter grows. */
+/** The gift tray: a few rows that show who just gave what. A streak keeps its row, and its counter grows. */
 import { avatar, el, picture } from "../shared/dom.js";
 import { bump } from "../shared/giftshow.js";
 import { countOf, streakOf } from "../shared/streak.js";
@@ -63,7 +63,7 @@ export class Tray {
     return row;
   }
 
-  /** Of the cheapest rows the one that nothing happened to for the longest time. */
+  /** Among the cheapest rows, the one that has not changed for the longest time. */
   #leastImportant() {
     const [least] = [...this.#rows].sort(([, a], [, b]) => a.tier - b.tier || a.touched - b.touched);
     return least?.[0] ?? "";

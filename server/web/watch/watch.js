@@ -1,4 +1,4 @@
-/** The watch page: one client, and what each part of the page does with the room's events. */
+/** The watch page: connects one client, and passes its events to the parts of the page. */
 import { Refused, join } from "../liveroom.js";
 import { AlertQueue } from "../shared/alertqueue.js";
 import { duration, el, find, picture } from "../shared/dom.js";
@@ -87,7 +87,7 @@ export class WatchPage {
     }
     if (state.name === "closed") return this.#stage.close(state.reason);
     if (state.name !== "reconnecting" || state.opened) return;
-    // Who was in the room sees that it reconnects. The curtain is for who never got in, and for a token that ran out.
+    // Viewers who were in the room see that it reconnects. Others, and those with an expired token, see the curtain.
     const reason = this.#joined.room ? state.reason : await whyNotLetIn(this.#room);
     if (SHUT_OUT.includes(reason ?? "") && this.#joined.state.name === "reconnecting") this.#stage.close(reason);
   }
@@ -104,7 +104,7 @@ export class WatchPage {
     this.#panel.setOpen(state?.name === "live" && room?.status === "live" && room.settings.gifts);
   }
 
-  /** Once; when the node was away, again with the next connection. */
+  /** Loads the catalogue once. If the node was away, it tries again with the next connection. */
   async #fillPanel() {
     if (this.#filled) return;
     this.#filled = true;

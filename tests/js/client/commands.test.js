@@ -1,4 +1,4 @@
-/** What the client sends, and what it makes of the replies. */
+/** What the client sends, and what it does with the replies. */
 import assert from "node:assert/strict";
 
 import { pass, settled, timed as test, withRandom } from "../support/clock.js";
@@ -6,7 +6,7 @@ import { connecting, joined } from "../support/joined.js";
 import { FakeSocket } from "../support/socket.js";
 import { welcome, you } from "../support/wire.js";
 
-/** The time that a UUIDv7 bears. @param {string} id */
+/** The time in a UUIDv7. @param {string} id */
 const timeOf = (id) => parseInt(id.replaceAll("-", "").slice(0, 12), 16);
 
 test("a command needs a connection", async () => {
@@ -24,7 +24,7 @@ test("each command gets its own reply", async () => {
   assert.deepEqual([(await one).id, (await two).id], ["a", "b"]);
 });
 
-test("a refusal is thrown, and a command without a reply too", async () => {
+test("a refusal rejects the command, and so does a missing reply", async () => {
   const { client } = await joined({ timeoutMs: 300 });
   const slow = assert.rejects(client.sendChat("x"), { name: "Refused", reason: "slow_mode", retry_after_ms: 4200 });
   FakeSocket.last.tell({ type: "refused", ref: "c1", reason: "slow_mode", message: "Slow.", retry_after_ms: 4200 });
@@ -41,7 +41,7 @@ test("likes are 1 to 50 at once", async () => {
     [1, 1, 7, 50, 50].map((count) => ["likes.send", count]));
 });
 
-test("a ping tells the server's clock", async () => {
+test("a ping returns the server's clock", async () => {
   const { client } = await joined();
   const asked = client.ping();
   FakeSocket.last.answer({ server_time_ms: Date.now() - 90_000 });
@@ -49,7 +49,7 @@ test("a ping tells the server's clock", async () => {
   assert.equal(client.serverNow(), Date.now() - 90_000);
 });
 
-test("a gift has an id of the server's time, and says nothing that was not asked for", async () => {
+test("a gift has an id with the server's time, and contains only the given fields", async () => {
   const { client } = await joined({}, { server_time_ms: Date.now() + 300_000 });
   client.sendGift({ gift: "rose", message: "", combo: undefined });
   const [{ id, ref, ...sent }] = FakeSocket.last.sent;
@@ -60,7 +60,7 @@ test("a gift has an id of the server's time, and says nothing that was not asked
   assert.deepEqual(FakeSocket.last.sent[1], { type: "gifts.send", ref: "c2", ...all });
 });
 
-test("a gift's reply says what is left; that of a duplicate says what was left then", async () => {
+test("a gift's reply has the new balance; that of a duplicate has the balance of that time", async () => {
   const { client, told } = await joined();
   const first = client.sendGift({ gift: "rose" });
   FakeSocket.last.answer({ id: "a", duplicate: false, coins: 999, combo: null, entry: "1-5" });
@@ -73,7 +73,7 @@ test("a gift's reply says what is left; that of a duplicate says what was left t
   assert.deepEqual([told.coins, client.you?.coins], [[1000, 999], 999]);
 });
 
-test("every error of a gift bears its id", async () => {
+test("every error of a gift contains its id", async () => {
   const { client } = await joined();
   const sent = client.sendGift({ gift: "rose" });
   const [{ id }] = FakeSocket.last.sent;
@@ -81,7 +81,7 @@ test("every error of a gift bears its id", async () => {
   await assert.rejects(sent, { reason: "wallet_unavailable", id });
 });
 
-test("a gift outlives its connection and goes out again under its id; a message does not", async () => {
+test("a gift outlives its connection and is sent again with its id; a message is not", async () => {
   withRandom(0);
   const { client } = await joined();
   const gift = client.sendGift({ gift: "rose" });
@@ -114,7 +114,7 @@ test("a gift waits two minutes, over reconnects", async () => {
   await refused;
 });
 
-test("of balances that overtake each other the newest stays", async () => {
+test("of balances that arrive out of order the newest stays", async () => {
   const { client, told } = await joined();
   const changed = { type: "wallet.changed", cause: "gift", ref: "g" };
   FakeSocket.last.tell({ ...changed, coins: 900, entry: "1-10" }, { ...changed, coins: 950, entry: "1-9" });
@@ -122,7 +122,7 @@ test("of balances that overtake each other the newest stays", async () => {
   assert.deepEqual([told.coins, client.you?.coins], [[1000, 900, 20], 20]);
 });
 
-test("a wallet store that is back says the balance to whom it is unknown", async () => {
+test("when the wallet store is back, an unknown balance is filled in", async () => {
   const reopened = { type: "wallet.changed", cause: "reopened", ref: null, entry: null, coins: 77 };
   const known = await joined();
   FakeSocket.last.tell(reopened);

@@ -7,7 +7,7 @@ import { FakeSocket } from "../support/socket.js";
 import { chat, welcome } from "../support/wire.js";
 
 /**
- * A token that says when it runs out.
+ * A token that says when it expires.
  * @param {number} expiresMs
  */
 const tokenUntil = (expiresMs) => `x.${toBase64Url(JSON.stringify({ exp: expiresMs / 1000, name: ">>>>>>??????" }))}.y`;
@@ -15,7 +15,7 @@ const tokenUntil = (expiresMs) => `x.${toBase64Url(JSON.stringify({ exp: expires
 const toBase64Url = (text) => btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 
 /**
- * Gives the first token, then the second, ..., then the last one for ever.
+ * Gives the first token, then the second, ..., then the last one forever.
  * @param {string[]} given
  */
 function tokens(...given) {
@@ -24,7 +24,7 @@ function tokens(...given) {
   return asked;
 }
 
-test("the address has room, token and position, and the protocol its name", async () => {
+test("the address has room, token and position, and names the protocol", async () => {
   await connecting({ room: "a/b", token: "to ken", since: "e1:7" });
   const { address, protocol } = FakeSocket.last;
   assert.equal(address.origin + address.pathname, "ws://127.0.0.1:8000/v1/rooms/a%2Fb/ws");
@@ -34,7 +34,7 @@ test("the address has room, token and position, and the protocol its name", asyn
   assert.equal(FakeSocket.last.address.href, "wss://live.example/v1/rooms/x/ws?a=b");
 });
 
-test("it is live with the welcome, and says who and where we are", async () => {
+test("with the welcome it is live, and says who and where we are", async () => {
   const { client, told } = await joined({}, { seq: 40, server_time_ms: Date.now() + 5000 });
   assert.deepEqual(told.states.map(({ name }) => name), ["connecting", "live"]);
   assert.deepEqual([client.room?.title, client.you?.name, client.since], ["Welcome", "Alice", "e1:40"]);
@@ -42,7 +42,7 @@ test("it is live with the welcome, and says who and where we are", async () => {
   assert.equal(client.serverNow(), Date.now() + 5000);
 });
 
-test("a lost connection is tried again after a random pause that grows, from where we were", async () => {
+test("a lost connection is retried after a random, growing pause, from where we were", async () => {
   withRandom(1);
   const { client, told } = await joined();
   FakeSocket.last.tell(chat({ seq: 3 }));
@@ -63,7 +63,7 @@ test("a lost connection is tried again after a random pause that grows, from whe
   assert.equal(told.states.at(-1).retry_in_ms, 2000);
 });
 
-test("a connection that lived for a while starts the pauses anew", async () => {
+test("a connection that lasted a while resets the pauses", async () => {
   withRandom(1);
   const { told } = await joined();
   FakeSocket.last.end(1006);
@@ -74,7 +74,7 @@ test("a connection that lived for a while starts the pauses anew", async () => {
   assert.equal(told.states.at(-1).retry_in_ms, 500);
 });
 
-test("close codes say whether to come back, and why it was", async () => {
+test("close codes decide whether to come back, and give the reason", async () => {
   for (const [code, name, reason] of /** @type {[number, string, string][]} */ ([
     [1000, "closed", "ended_by_server"], [1001, "reconnecting", "going_away"],
     [1006, "reconnecting", "connection_lost"], [4001, "reconnecting", "draining"],
@@ -89,13 +89,13 @@ test("close codes say whether to come back, and why it was", async () => {
   }
 });
 
-test("who is not let in is told so, as far as a browser knows", async () => {
+test("a refused client learns why, as far as a browser can tell", async () => {
   const { client } = await connecting();
   FakeSocket.last.end(1006);
   assert.deepEqual([client.state.reason, client.state.opened], ["not_let_in", false]);
 });
 
-test("a new token is asked for when the old one may be the trouble, and not otherwise", async () => {
+test("a new token is fetched when the old one may be the problem, and only then", async () => {
   withRandom(0);
   const asked = tokens("one", "two", "three");
   await joined({ getToken: asked.getToken });
@@ -120,7 +120,7 @@ test("a fixed token is used again", async () => {
   assert.equal(FakeSocket.last.address.searchParams.get("token"), "fixed");
 });
 
-test("while there is no token it is tried again", async () => {
+test("while there is no token it tries again", async () => {
   withRandom(1);
   let away = true;
   const getToken = async () => { if (away) throw new Error("away"); return "t"; };
@@ -132,7 +132,7 @@ test("while there is no token it is tried again", async () => {
   assert.equal(client.state.name, "live");
 });
 
-test("a token is exchanged on the same socket before it runs out", async () => {
+test("a token is exchanged on the same socket before it expires", async () => {
   const asked = tokens(tokenUntil(Date.now() + 600_000), tokenUntil(Date.now() + 1_200_000));
   const { client } = await joined({ getToken: asked.getToken });
   for (let beat = 0; beat < 10; beat++) {
@@ -150,7 +150,7 @@ test("a token is exchanged on the same socket before it runs out", async () => {
   assert.equal(FakeSocket.last.address.searchParams.get("token"), FakeSocket.opened[0]?.sent[0].token);
 });
 
-test("a short token is exchanged at four fifths of its life, one of a year not at once", async () => {
+test("a short token is exchanged at four fifths of its life, a year-long one not immediately", async () => {
   const short = tokens(tokenUntil(Date.now() + 10_000));
   await joined({ getToken: short.getToken });
   await pass(7990);
@@ -163,7 +163,7 @@ test("a short token is exchanged at four fifths of its life, one of a year not a
   assert.equal(long.times, 1);
 });
 
-test("when the server says nothing, or never answers, the connection is given up", async () => {
+test("when the server is silent, or never answers, the connection is given up", async () => {
   withRandom(1);
   const { client } = await connecting();
   const [first] = FakeSocket.opened;
@@ -173,7 +173,7 @@ test("when the server says nothing, or never answers, the connection is given up
   assert.deepEqual([client.state.name, client.state.code, first?.closedWith], ["reconnecting", 4004, 4004]);
   await pass(500);
   FakeSocket.last.tell(welcome({ heartbeat_s: 5 }));
-  FakeSocket.last.tell({ type: "heartbeat" }); // the first frame was bounded by the default
+  FakeSocket.last.tell({ type: "heartbeat" }); // the default bounded the wait for the first frame
   await pass(14_990);
   assert.equal(client.state.name, "live");
   FakeSocket.last.tell({ type: "heartbeat" });
@@ -183,7 +183,7 @@ test("when the server says nothing, or never answers, the connection is given up
   assert.deepEqual([client.state.name, client.state.reason], ["reconnecting", "unresponsive"]);
 });
 
-test("what an old socket still says is nobody's", async () => {
+test("messages of an old socket are ignored", async () => {
   withRandom(0);
   const { client, told } = await joined();
   const [old] = FakeSocket.opened;
@@ -195,7 +195,7 @@ test("what an old socket still says is nobody's", async () => {
   assert.equal(FakeSocket.opened.length, 2);
 });
 
-test("a node that stops says when to come back, and then it is done", async () => {
+test("a node that stops says when to come back, and the client does", async () => {
   withRandom(1);
   const { client, told } = await joined();
   FakeSocket.last.tell({ type: "notice", kind: "draining", reconnect_in_ms: 740 });
@@ -208,7 +208,7 @@ test("a node that stops says when to come back, and then it is done", async () =
   assert.equal(FakeSocket.opened.length, 2);
 });
 
-test("a node that stops and is gone before is come back to at the time that it said", async () => {
+test("when a stopping node is gone early, the client still comes back at the given time", async () => {
   withRandom(1);
   const { client } = await joined();
   FakeSocket.last.tell({ type: "notice", kind: "draining", reconnect_in_ms: 2000 });
@@ -220,7 +220,7 @@ test("a node that stops and is gone before is come back to at the time that it s
   assert.equal(client.state.retry_in_ms, 1000);
 });
 
-test("when the network is back, nobody waits out a long pause", async () => {
+test("when the network is back, a long pause is cut short", async () => {
   withRandom(1);
   /** @type {(() => void)[]} */
   const listeners = [];
@@ -250,7 +250,7 @@ test("when the network is back, nobody waits out a long pause", async () => {
   }
 });
 
-test("who leaves stays away", async () => {
+test("a client that leaves stays away", async () => {
   const { client, told } = await joined();
   const asked = assert.rejects(client.ping(), { reason: "closed" });
   client.close();
@@ -263,7 +263,7 @@ test("who leaves stays away", async () => {
   await assert.rejects(client.sendChat("x"), { reason: "closed" });
 });
 
-test("who leaves before there is a token opens no socket", async () => {
+test("a client that leaves before there is a token opens no socket", async () => {
   const getToken = () => new Promise((resolve) => { setTimeout(() => resolve("late"), 100); });
   const { client } = await connecting({ getToken: /** @type {() => Promise<string>} */ (getToken) });
   client.close();

@@ -1,4 +1,4 @@
-/** What the client makes of frames: each event once, the room folded, and a gap where something is lost. */
+/** What the client does with frames: each event once, the room folded, and a gap where something is lost. */
 import assert from "node:assert/strict";
 
 import { pass, timed as test, withRandom } from "../support/clock.js";
@@ -10,14 +10,14 @@ import { chat, gift, likes, snapshot, welcome } from "../support/wire.js";
 /** @param {{told: {events: any[]}}} joined_ */
 const seqs = ({ told }) => told.events.map(({ seq }) => seq);
 
-/** Loses the connection and is back. */
+/** Loses the connection and reconnects. */
 async function reconnected() {
   withRandom(0);
   FakeSocket.last.end(1006);
   await pass(10);
 }
 
-test("events come once each, and the room is told once per frame", async () => {
+test("each event comes once, and the room is reported once per frame", async () => {
   const here = await joined({}, { seq: 10, room: snapshot({ likes: 3, coins: 5 }) });
   FakeSocket.last.tell(chat({ seq: 11 }), gift({ seq: 12, coins: 2 }), chat({ seq: 11 }));
   FakeSocket.last.tell({ type: "heartbeat" });
@@ -28,7 +28,7 @@ test("events come once each, and the room is told once per frame", async () => {
     [7, 8, 1, { gifts: 1, coins: 2 }, "e1:13"]);
 });
 
-test("what came before the welcome, or is of no known type, changes nothing", async () => {
+test("messages before the welcome, or of an unknown type, change nothing", async () => {
   const { client, told } = await connecting();
   FakeSocket.last.tell(chat({ seq: 1 }), { type: "notice", kind: "hidden", count: 1 });
   FakeSocket.last.tell(welcome());
@@ -37,7 +37,7 @@ test("what came before the welcome, or is of no known type, changes nothing", as
   assert.deepEqual(client.room?.chat, []);
 });
 
-test("a listener that fails costs nobody the rest of the frame", async () => {
+test("when a listener fails, the others still get the rest of the frame", async () => {
   const errors = heardErrors();
   const here = await connecting({ onEvent: () => { throw new Error("mine"); } });
   FakeSocket.last.tell(welcome(), chat({ seq: 1 }), chat({ seq: 2 }));
@@ -53,7 +53,7 @@ test("replayed events are shown and not counted again", async () => {
   assert.equal(here.client.room?.chat.length, 1);
 });
 
-test("what is lost is told, and marked between the lines that there are", async () => {
+test("lost events are reported, and marked between the remaining lines", async () => {
   const here = await joined();
   FakeSocket.last.tell(chat({ seq: 1, text: "before" }));
   await reconnected();
@@ -73,7 +73,7 @@ test("in another epoch small numbers are new", async () => {
   assert.deepEqual([seqs(here), here.client.since], [[501, 4], "e2:4"]);
 });
 
-test("a gift that is told again under another number is shown once", async () => {
+test("a gift that is sent again under another number is shown once", async () => {
   const here = await joined();
   FakeSocket.last.tell(gift({ id: "g", seq: 1, coins: 5 }));
   await reconnected();
@@ -82,7 +82,7 @@ test("a gift that is told again under another number is shown once", async () =>
   assert.deepEqual(here.client.seen, { gifts: 1, coins: 5 });
 });
 
-test("hidden lines are marked and told", async () => {
+test("hidden lines are marked and reported", async () => {
   const { client, told } = await joined();
   FakeSocket.last.tell({ type: "notice", kind: "hidden", count: 12 });
   assert.deepEqual([told.notices[0].count, client.room?.chat[0]?.type], [12, "notice"]);

@@ -1,4 +1,4 @@
-/** What is generated in protocol/web is as it would be generated now. */
+/** The generated files in protocol/web are up to date. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** Gifts that were seen. */
+/** Gifts that were already seen. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -13,7 +13,7 @@ test("a gift counts once by its id, whatever its seq", () => {
   assert.deepEqual([seen.gifts, seen.coins], [2, 12]);
 });
 
-test("a test alert is shown once and counts nowhere", () => {
+test("a test alert is shown once and never counts", () => {
   const seen = new SeenGifts();
   assert.equal(seen.take(gift({ id: "t", test: true })), true);
   assert.equal(seen.take(gift({ id: "t", test: true })), false);

@@ -7,7 +7,7 @@ import { Position } from "../../../protocol/web/liveroom/seen.js";
 /** @param {Partial<Parameters<Position["enter"]>[0]>} [fields] */
 const welcome = (fields) => ({ epoch: "e1", seq: 10, resumed: false, gap: null, ...fields });
 
-test("before the first welcome there is no position, unless one was kept", () => {
+test("before the first welcome there is no position, unless one was saved", () => {
   assert.equal(new Position().since, null);
   assert.equal(new Position(null).since, null);
   assert.equal(new Position("e1").since, null);
@@ -15,20 +15,20 @@ test("before the first welcome there is no position, unless one was kept", () =>
   assert.equal(new Position("a:b:7").since, "a:b:7");
 });
 
-test("an event counts once: what is not newer is not new", () => {
+test("an event counts once: an old one is not new", () => {
   const position = new Position();
   position.enter(welcome());
   assert.deepEqual([11, 11, 10, 13, 12].map((seq) => position.reach(seq)), [true, false, false, true, false]);
   assert.equal(position.since, "e1:13");
 });
 
-test("a snapshot has counted what is not after it", () => {
+test("the snapshot already counts everything up to its seq", () => {
   const position = new Position();
   position.enter(welcome());
   assert.deepEqual([9, 10, 11].map((seq) => position.isInSnapshot(seq)), [true, true, false]);
 });
 
-test("after a fresh join the position is the snapshot's; lines that come from below it are new", () => {
+test("after a fresh join the position is the snapshot's; lines from before it are still new", () => {
   const position = new Position();
   position.enter(welcome());
   assert.equal(position.since, "e1:10");
@@ -36,7 +36,7 @@ test("after a fresh join the position is the snapshot's; lines that come from be
   assert.equal(position.since, "e1:10");
 });
 
-test("while a replay runs the position is where it got to", () => {
+test("during a replay the position is the last replayed event", () => {
   const position = new Position("e1:5");
   position.enter(welcome({ resumed: true }));
   assert.equal(position.since, "e1:5");
@@ -52,7 +52,7 @@ test("another epoch counts from the beginning", () => {
   assert.equal(position.reach(1), true);
 });
 
-test("behind a gap, only what was lost is skipped", () => {
+test("after a gap, only what was lost is skipped", () => {
   const position = new Position("e1:5");
   position.enter(welcome({ seq: 2000, gap: { from: 6, to: 1000 } }));
   assert.equal(position.reach(1000), false);

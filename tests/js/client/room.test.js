@@ -21,20 +21,20 @@ function after(fields, ...events) {
   return room;
 }
 
-test("counts, board and likes are the newest", () => {
+test("counts, board and likes are the newest ones", () => {
   const top = [{ rank: 1, user: { user_id: "bob", name: "Bob" }, coins: 25 }];
   const room = after({ likes: 5 }, likes({ total: 19 }), viewers({ now: 4, peak: 6, unique: 9 }), board({ top }));
   assert.deepEqual([room.likes, room.viewers, room.top], [19, { now: 4, peak: 6, unique: 9 }, top]);
 });
 
-test("gifts add up, and test alerts count nowhere", () => {
+test("gifts add up, and test alerts never count", () => {
   const combo = { id: "t", count: 9 };
   const room = after({ coins: 10 }, gift({ coins: 5 }), gift({ coins: 7 }), gift({ coins: 100, test: true, combo }));
   assert.equal(room.coins, 22);
   assert.deepEqual(room.open_combos, []);
 });
 
-test("a streak is open from its first gift to its end, with what it has cost so far", () => {
+test("a streak is open from its first gift to its end, with its cost so far", () => {
   const tap = (/** @type {number} */ count, coins = 1) => gift({ coins, combo: { id: "tap", count } });
   const room = after({}, tap(2, 2), tap(5, 3));
   const [from, to] = [person("alice"), person("creator", { role: "host" })];
@@ -45,7 +45,7 @@ test("a streak is open from its first gift to its end, with what it has cost so 
   assert.deepEqual(room.open_combos, []);
 });
 
-test("two people's streaks, or two gifts', may have the same id", () => {
+test("streaks of two people, or of two gifts, may have the same id", () => {
   const combo = { id: "tap", count: 1 };
   const room = after({}, gift({ combo }), gift({ combo, from: person("bob") }), gift({ combo, gift: shown("heart") }));
   assert.equal(room.open_combos.length, 3);
@@ -62,7 +62,7 @@ test("what the snapshot has counted is not counted again, but its lines are show
   assert.deepEqual(room.chat.map((line) => line.type), ["chat.sent"]);
 });
 
-test("the room's own state is what changed of it", () => {
+test("room updates change only the fields that they contain", () => {
   const settings = { chat: true, gifts: false, slow_mode_s: 5, unique_chat_s: 0 };
   const room = after({}, updated({ title: "New", settings }));
   assert.deepEqual([room.title, room.host.name, room.settings], ["New", "Creator", settings]);
@@ -75,7 +75,7 @@ test("the room's own state is what changed of it", () => {
   }
 });
 
-test("a new broadcast begins at nothing, with the people who are here", () => {
+test("a new broadcast starts at zero, with the people who are here", () => {
   const combo = { id: "tap", count: 1 };
   const top = [{ rank: 1, user: { user_id: "bob", name: "Bob" }, coins: 25 }];
   const before = { coins: 50, likes: 7, top, goals: [1], pins: [1], viewers: { now: 3, peak: 8, unique: 20 } };
@@ -97,7 +97,7 @@ test("an event of a newer server changes nothing", () => {
   assert.deepEqual(room, before);
 });
 
-test("two hundred lines are kept, the newest", () => {
+test("the newest two hundred lines are kept", () => {
   const room = after({});
   for (let n = 0; n < 250; n++) addLine(room, chat({ text: `line ${n}` }));
   assert.equal(room.chat.length, 200);

@@ -7,7 +7,7 @@ import { pass, timed as test } from "../support/clock.js";
 /** @param {string} text */
 const say = (text) => ({ type: /** @type {const} */ ("chat.send"), text });
 
-test("each command has a ref of its own, and gets the reply with it", async () => {
+test("each command has its own ref, and gets the reply with that ref", async () => {
   const unanswered = new Unanswered();
   const first = unanswered.add(say("one"), false, 1000);
   const second = unanswered.add(say("two"), false, 1000);
@@ -20,7 +20,7 @@ test("each command has a ref of its own, and gets the reply with it", async () =
   assert.equal((await second.reply).ref, "c2");
 });
 
-test("a refusal is thrown with all that it says", async () => {
+test("a refusal rejects the command with all its fields", async () => {
   const unanswered = new Unanswered();
   const asked = unanswered.add(say("one"), false, 1000);
   const refusal = { reason: "insufficient_coins", message: "No.", retry_after_ms: 7, need: 10, have: 3 };
@@ -28,7 +28,7 @@ test("a refusal is thrown with all that it says", async () => {
   await assert.rejects(asked.reply, { name: "Refused", ...refusal });
 });
 
-test("a command waits so long and no longer", async () => {
+test("a command waits until its time limit and no longer", async () => {
   const unanswered = new Unanswered();
   const asked = unanswered.add(say("one"), true, 1000);
   const refused = assert.rejects(asked.reply, { reason: "timeout", message: "timeout", retry_after_ms: null });
@@ -39,7 +39,7 @@ test("a command waits so long and no longer", async () => {
   assert.equal(unanswered.repeatable.length, 0);
 });
 
-test("with the connection those are lost that must not be sent again", async () => {
+test("with the connection, commands that must not be repeated are lost", async () => {
   const unanswered = new Unanswered();
   const chat = unanswered.add(say("one"), false, 1000);
   const gift = unanswered.add(say("two"), true, 1000);

@@ -1,4 +1,4 @@
-/** The overlay as a whole: its alerts, its dot, and what it remembers over a reload. */
+/** The whole overlay: its alerts, its dot, and what it remembers over a reload. */
 import assert from "node:assert/strict";
 
 import { OverlayPage } from "../../../server/web/overlay/overlay.js";
@@ -45,7 +45,7 @@ test("without a token it says what is missing, and opens no socket", async (page
   assert.equal(FakeSocket.opened.length, 0);
 });
 
-test("a reloaded overlay goes on where it was: same alert, same queue, no gift twice", async (page) => {
+test("a reloaded overlay continues where it was: same alert, same queue, no gift twice", async (page) => {
   await entered(page);
   FakeSocket.last.tell(of("a", 1), of("b", 2));
   await pass(500);
@@ -63,7 +63,7 @@ test("a reloaded overlay goes on where it was: same alert, same queue, no gift t
   assert.deepEqual(showing(reloaded), []);
 });
 
-test("a flood of gifts is written at most twice a second, and once more when the page goes", async (page) => {
+test("in a flood of gifts state is saved at most twice a second, and once more when the page closes", async (page) => {
   await entered(page);
   FakeSocket.last.tell(of("a", 1));
   await pass(490);
@@ -80,21 +80,21 @@ test("a flood of gifts is written at most twice a second, and once more when the
   assert.equal(JSON.parse(sessionStorage.getItem(KEY) ?? "").since, "e1:3");
 });
 
-test("what is kept and cannot be read is forgotten", async (page) => {
+test("saved state that cannot be read is discarded", async (page) => {
   sessionStorage.setItem(KEY, "{");
   await entered(page);
   FakeSocket.last.tell(of("a"));
   assert.deepEqual(showing(page), ["a"]);
 });
 
-test("reloaded before it was connected, it keeps its place", async (page) => {
+test("an overlay reloaded before it was connected keeps its position", async (page) => {
   sessionStorage.setItem(KEY, JSON.stringify({ since: "e1:7", queue: { waiting: [], seen: [] } }));
   await opened(page);
   page.window.dispatchEvent(new page.window.Event("pagehide"));
   assert.equal(JSON.parse(sessionStorage.getItem(KEY) ?? "").since, "e1:7");
 });
 
-test("the dot is seen when the connection is gone for ten seconds", async (page) => {
+test("the dot is visible when the connection has been gone for ten seconds", async (page) => {
   await entered(page);
   const dot = page.find("conn-state").dataset;
   assert.deepEqual([dot.state, dot.shown], ["live", "false"]);

@@ -1,4 +1,4 @@
-/** The queue of alerts: their order, what is merged, and what a full one drops. */
+/** The queue of alerts: order, merging, and what a full queue drops. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -27,13 +27,13 @@ test("alerts are shown in the order in which they came", () => {
   assert.equal(queue.current, null);
 });
 
-test("when many wait the biggest comes first, of equal ones the oldest", () => {
+test("when many wait the biggest comes first, among equals the oldest", () => {
   const queue = new AlertQueue({ longAt: 3 });
   offer(queue, 1, 3, 2, 3, 1);
   assert.deepEqual(shownInTurn(queue), ["3-1", "3-3", "1-0", "2-2", "1-4"]);
 });
 
-test("a gift is shown once, however often it is told", () => {
+test("a gift is shown once, however often it arrives", () => {
   const queue = new AlertQueue();
   const event = gift({ id: "g" });
   assert.equal(queue.offer(event), "queued");
@@ -56,14 +56,14 @@ test("a streak is one alert, with the highest count and the newest message", () 
   assert.equal(tap(7), "queued");
 });
 
-test("two people's streaks of the same id are two alerts", () => {
+test("streaks of two people with the same id are two alerts", () => {
   const queue = new AlertQueue();
   const combo = { id: "tap", count: 1 };
   assert.deepEqual([queue.offer(gift({ combo })), queue.offer(gift({ combo, from: person("bob") }))],
     ["queued", "queued"]);
 });
 
-test("in a full queue the oldest of the smallest makes room", () => {
+test("in a full queue the oldest of the smallest is dropped", () => {
   const queue = new AlertQueue({ limit: 3, longAt: 9 });
   offer(queue, 2, 1, 1);
   assert.equal(queue.offer(gift({ gift: shown("new", 1) })), "queued");
@@ -77,7 +77,7 @@ test("in a queue full of bigger gifts a small one is dropped", () => {
   assert.deepEqual(shownInTurn(queue), ["2-0", "2-1"]);
 });
 
-test("a big gift is never dropped: it joins its like, or waits beyond the limit", () => {
+test("a big gift is never dropped: it joins its streak, or waits beyond the limit", () => {
   const queue = new AlertQueue({ limit: 1, longAt: 9 });
   const whale = shown("whale", 3);
   queue.offer(gift({ gift: whale, count: 2 }));
@@ -91,7 +91,7 @@ test("a big gift is never dropped: it joins its like, or waits beyond the limit"
     [["whale", false], ["whale", true], ["castle", false]]);
 });
 
-test("a reloaded page goes on with what was being shown, and repeats nothing", () => {
+test("a reloaded page continues with the alert that was shown, and repeats nothing", () => {
   const queue = new AlertQueue();
   const events = ["a", "b", "c"].map((id) => gift({ id, gift: shown(id) }));
   for (const event of events) queue.offer(event);
@@ -103,7 +103,7 @@ test("a reloaded page goes on with what was being shown, and repeats nothing", (
   assert.deepEqual(shownInTurn(again), ["a", "b", "c"]);
 });
 
-test("what is kept of ids has an end: five thousand here, five hundred over a reload", () => {
+test("remembered ids are bounded: five thousand here, five hundred over a reload", () => {
   const queue = new AlertQueue();
   const events = Array.from({ length: 5001 }, (_, n) => gift({ id: `g${n}`, gift: shown("rose") }));
   for (const event of events) queue.offer(event);

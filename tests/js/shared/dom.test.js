@@ -6,14 +6,14 @@ import { testsOn } from "../support/page.js";
 
 const test = testsOn("watch");
 
-test("text goes in as text, whatever is in it", () => {
+test("text is inserted as text, whatever it contains", () => {
   const evil = "<img src=x onerror=alert(1)>";
   const element = dom.el("p", { text: evil }, evil, dom.el("b", {}, evil));
   assert.equal(element.querySelector("img"), null);
   assert.equal(element.textContent, evil.repeat(3));
 });
 
-test("an element has its class, test id, data and attributes, and leaves out what is null", () => {
+test("an element has its class, test id, data and attributes, and omits what is null", () => {
   const data = { count: 3, user: "alice" };
   const element = dom.el("li", { class: "a b", testid: "row", data, "aria-label": "Row", title: null }, null, "x");
   assert.deepEqual([...element.classList], ["a", "b"]);
@@ -24,13 +24,13 @@ test("an element has its class, test id, data and attributes, and leaves out wha
   assert.equal(dom.el("b", { text: 0 }).textContent, "0");
 });
 
-test("an icon is a symbol of icons.svg that no screen reader says", () => {
+test("an icon is a symbol of icons.svg that screen readers ignore", () => {
   const svg = dom.icon("coin");
   assert.equal(svg.getAttribute("aria-hidden"), "true");
   assert.equal(svg.firstElementChild?.getAttribute("href"), "/web/shared/icons.svg#coin");
 });
 
-test("what a page must have is found, or it is said what is missing", (page) => {
+test("a required element is found, or an error names what is missing", (page) => {
   assert.equal(dom.find("board"), page.find("board"));
   assert.throws(() => dom.find("nothing"), /no HTMLElement .*nothing/);
   assert.throws(() => dom.select("[data-testid=chat-send]", HTMLInputElement), /no HTMLInputElement/);
@@ -60,7 +60,7 @@ test("a person has an initial and always the same colour", () => {
   assert.deepEqual([avatar.textContent, avatar.className], ["A", `avatar ${dom.hue("alice")}`]);
 });
 
-test("whether motion is to be reduced is asked every time", (page) => {
+test("whether to reduce motion is checked every time", (page) => {
   assert.equal(dom.reducedMotion(), false);
   page.calm = true;
   assert.equal(dom.reducedMotion(), true);

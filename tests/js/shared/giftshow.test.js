@@ -1,4 +1,4 @@
-/** The large show of one gift. */
+/** The large animation of one gift. */
 import assert from "node:assert/strict";
 
 import { AlertQueue } from "../../../server/web/shared/alertqueue.js";
@@ -27,7 +27,7 @@ const moving = (kind) => ({ kind, url: "/x.svg", duration_ms: 100 });
 /** @param {string} selector */
 const texts = (selector) => [...find("show").querySelectorAll(selector)].map(({ textContent }) => textContent);
 
-test("a gift is shown by its animation's kind, one of a newer server by its tier", () => {
+test("a gift is shown by the kind of its animation, an unknown one by its tier", () => {
   for (const [kind, tier, shownAs] of /** @type {const} */ ([
     ["ride", 1, "ride"], ["float", 4, "float"], ["spiral", 1, "float"], ["spiral", 2, "burst"], ["toString", 3, "ride"],
     ["spiral", 4, "fullscreen"], ["spiral", 7, "burst"],
@@ -36,7 +36,7 @@ test("a gift is shown by its animation's kind, one of a newer server by its tier
   }
 });
 
-test("it says who gave what, how often, and what was said with it", () => {
+test("it shows who gave what, how often, and the message", () => {
   show({ gift: shown("castle", 4, { animation: moving("fullscreen") }), count: 3, message: "<b>Hi</b>" });
   const { dataset, className } = find("show");
   assert.deepEqual([dataset.gift, dataset.kind, dataset.count], ["castle", "fullscreen", "3"]);
@@ -46,12 +46,12 @@ test("it says who gave what, how often, and what was said with it", () => {
   assert.deepEqual(texts(".test"), []);
 });
 
-test("a single gift has no counter, a test alert says that it is one", () => {
+test("a single gift has no counter, a test alert is marked as one", () => {
   show({ test: true });
   assert.deepEqual([texts(".times"), texts(".said"), texts(".test")], [[""], [""], ["Test"]]);
 });
 
-test("an alert that changed is drawn again, one that did not is left alone", () => {
+test("an alert that changed is drawn again, an unchanged one is left alone", () => {
   const alert = alertOf({ combo: { id: "tap", count: 1 } });
   const { update } = showGift(find("gift-show"), alert, "show");
   const times = find("show").querySelector(".times");
@@ -80,7 +80,7 @@ test("it fades before it goes", async (page) => {
   assert.equal(page.all("show").length, 0);
 });
 
-test("sparks and companions are of the kind, and there are none where motion is to be reduced", (page) => {
+test("sparks and companions match the kind, and there are none with reduced motion", (page) => {
   /** @param {string} kind */
   const count = (kind) => {
     find("gift-show").replaceChildren();

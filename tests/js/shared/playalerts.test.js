@@ -46,7 +46,7 @@ test("one alert is shown at a time, each for its own time, with a pause between"
   assert.deepEqual(showing(page), ["c"]);
 });
 
-test("what a page was reloaded with is played at once", async () => {
+test("the alerts that a reloaded page starts with are played immediately", async () => {
   const queue = new AlertQueue();
   queue.offer(alert("kept"));
   const page = openPage("watch");
@@ -66,7 +66,7 @@ test("a streak that grows keeps its alert until its last count can be read", asy
   assert.deepEqual(showing(page), []);
 });
 
-test("a streak that grows early does not end earlier than it would have", async (page) => {
+test("a streak that grows early does not end before its usual time", async (page) => {
   const { player } = await idle();
   player.offer(tap(1));
   await pass(100);
@@ -89,7 +89,7 @@ test("while others wait a streak ends after three times its own time", async (pa
   assert.deepEqual(showing(page), ["next"]);
 });
 
-test("what comes of a streak when its alert leaves is a new alert", async (page) => {
+test("gifts of a streak that arrive while its alert leaves are a new alert", async (page) => {
   const { player } = await idle();
   player.offer(tap(1));
   await pass(1600);
@@ -99,7 +99,7 @@ test("what comes of a streak when its alert leaves is a new alert", async (page)
   assert.deepEqual([showing(page), page.find("alert").dataset.count], [["rose"], "2"]);
 });
 
-test("every change of the queue is told", async () => {
+test("every change of the queue is reported", async () => {
   const { player, told } = await idle();
   player.offer(alert("a"));
   const atOnce = told.changes;

@@ -7,11 +7,11 @@ import { openPage, testsOn } from "../support/page.js";
 const test = testsOn("watch");
 const AS = { room: "demo", role: /** @type {const} */ ("viewer"), person: "alice" };
 
-test("the room stands in the address", () => {
+test("the room comes from the address", () => {
   assert.deepEqual(["/watch/demo", "/overlay/a%2Fb/", "/watch", "/"].map(roomOf), ["demo", "a/b", "", ""]);
 });
 
-test("a token in the address is taken, the one behind # before the one in the query", async () => {
+test("a token in the address is used, the one behind # before the one in the query", async () => {
   openPage("watch", "/watch/demo?token=query#token=hash");
   assert.deepEqual(await openSession(AS), { token: "hash" });
   const page = openPage("watch", "/watch/demo?token=query&user=bob");
@@ -19,7 +19,7 @@ test("a token in the address is taken, the one behind # before the one in the qu
   assert.deepEqual(page.asked, []);
 });
 
-test("in development the server gives tokens: the first that it gave is used, then others are asked for", async () => {
+test("in development the server gives tokens: the first one is used first, then new ones are fetched", async () => {
   const page = openPage("watch", "/watch/demo?user=bo%20b");
   page.answers["/dev/token"] = { token: "given" };
   const session = await openSession(AS);
@@ -31,7 +31,7 @@ test("in development the server gives tokens: the first that it gave is used, th
   assert.equal(await session.getToken?.(), "another");
 });
 
-test("a server that gives none away needs one", async (page) => {
+test("a server that gives out no tokens needs one in the address", async (page) => {
   page.answers["/dev/token"] = 404;
   await assert.rejects(openSession(AS), TokenNeeded);
 });
@@ -47,7 +47,7 @@ test("while the server is away the page opens, and asks again until it is back",
   }
 });
 
-test("why nobody is let in is asked of the room", async (page) => {
+test("the room's API says why nobody is let in", async (page) => {
   const path = "/v1/rooms/a%2Fb";
   assert.equal(await whyNotLetIn("a/b"), "unreachable");
   page.answers[path] = 404;

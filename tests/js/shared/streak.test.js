@@ -14,7 +14,7 @@ test("gifts are one streak when sender, gift and combo are the same", () => {
   }
 });
 
-test("a gift of no streak stands for itself", () => {
+test("a gift without a streak has its own id as its key", () => {
   assert.equal(streakOf(gift({ id: "g" })), "g");
   assert.deepEqual([countOf(gift({ count: 5 })), countOf(gift({ count: 5, combo: { id: "tap", count: 15 } }))],
     [5, 15]);

@@ -1,11 +1,11 @@
-/** A clock that a test moves: timers, dates and `performance.now` stand still until then. */
+/** A clock that a test moves: timers, dates and `performance.now` are frozen until then. */
 import { mock, test } from "node:test";
 
 export const START_MS = 1_760_000_000_000;
-const STEP_MS = 10; // a timer that is set in a step runs from the step's end
+const STEP_MS = 10; // a timer that is set during a step starts at the step's end
 
 /**
- * A test that begins at START_MS.
+ * A test whose clock starts at START_MS.
  * @param {string} name
  * @param {() => void | Promise<void>} body
  */
@@ -20,11 +20,11 @@ export const timed = (name, body) => test(name, async () => {
   }
 });
 
-/** Lets everything that is ready run: promises, and what they lead to. */
+/** Lets everything that is ready run: promises, and what they start. */
 export const settled = () => new Promise((resolve) => { setImmediate(resolve); });
 
 /**
- * Lets so much time pass, and whatever is due then happen in its order.
+ * Lets this much time pass, and runs what is due then in its order.
  * @param {number} ms
  * @param {number} step longer ones are faster and less exact
  */
@@ -37,7 +37,7 @@ export async function pass(ms, step = STEP_MS) {
 }
 
 /**
- * Math.random gives these numbers, the last one for ever.
+ * Math.random gives these numbers, the last one forever.
  * @param {number[]} numbers
  */
 export function withRandom(...numbers) {

@@ -1,4 +1,4 @@
-/** A client with the server's end of its socket, and what it tells. */
+/** A client with the server's end of its socket, and what the client reports. */
 import { join } from "../../../protocol/web/liveroom.js";
 import { settled } from "./clock.js";
 import { AsWebSocket, FakeSocket } from "./socket.js";
@@ -8,7 +8,7 @@ import { welcome } from "./wire.js";
 /** @import { Welcome } from "../../../protocol/web/wire.js" */
 
 /**
- * Joins the room `demo`; nobody has answered yet.
+ * Joins the room `demo`, without an answer yet.
  * @param {Options} [options]
  */
 export async function connecting(options) {
@@ -30,7 +30,7 @@ export async function connecting(options) {
 }
 
 /**
- * Joins, and is welcomed.
+ * Joins, and gets a welcome.
  * @param {Options} [options]
  * @param {Partial<Welcome>} [fields]
  */

@@ -1,4 +1,4 @@
-/** A page without a browser: its own HTML in happy-dom, what it asks of the server, and what it lets move. */
+/** A page without a browser: its own HTML in happy-dom, its requests to the server, and its animations. */
 import { readFileSync } from "node:fs";
 import { mock } from "node:test";
 
@@ -13,7 +13,7 @@ const FROM_WINDOW = ["document", "location", "sessionStorage", "Element", "HTMLE
 
 /** @typedef {{frames: Record<string, unknown>[], options: any, onfinish?: () => void, oncancel?: () => void}} Motion */
 
-/** What a test has of a page. */
+/** What a test gets of a page. */
 export class OpenPage {
   /** @type {Motion[]} every animation that was started */
   motions = [];
@@ -115,7 +115,7 @@ export function openPage(name = "watch", address = `/${name}/demo`) {
  */
 export const testsOn = (of) => (name, body) => timed(name, () => body(openPage(of)));
 
-/** Errors that are logged, instead of the log. */
+/** Collects the errors that are logged, instead of logging them. */
 export const heardErrors = () => mock.method(console, "error", () => {}).mock;
 
 /**

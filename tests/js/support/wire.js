@@ -1,4 +1,4 @@
-/** What a server says, as the protocol's types have it: a test gives what it cares about. */
+/** Messages of a server, with the protocol's types: a test gives only the fields that matter to it. */
 import { START_MS } from "./clock.js";
 
 /** @import { BoardChanged, ChatSent, Gift, GiftComboEnded, GiftSent } from "../../../protocol/web/wire.js" */

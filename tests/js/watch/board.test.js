@@ -9,7 +9,7 @@ const test = testsOn("watch");
 /** @param {[name: string, coins: number][]} gave */
 const top = (...gave) => gave.map(([name, coins], n) => ({ rank: n + 1, user: { user_id: name, name }, coins }));
 
-test("the first five are shown, each with its share of the first one's coins", (page) => {
+test("the first five are shown, each with its share of the first person's coins", (page) => {
   new Board(page.find("board")).draw(top(["a", 20_000], ["b", 5000], ["c", 3], ["d", 2], ["e", 1], ["f", 1]));
   const rows = page.all("board-row");
   assert.deepEqual(rows.map(({ dataset }) => [dataset.user, dataset.coins]),

@@ -1,4 +1,4 @@
-/** The list of the chat: lines per frame, what is kept of them, streaks in one line, marks. */
+/** The chat list: lines per frame, how many are kept, streaks in one line, marks. */
 import assert from "node:assert/strict";
 
 import { ChatList } from "../../../server/web/watch/chat.js";
@@ -25,7 +25,7 @@ function layOut(page) {
 /** @param {OpenPage} page */
 const said = (page) => page.all("chat-line").map((line) => line.querySelector(".text").textContent);
 
-test("lines go in once per frame, in order", (page) => {
+test("lines are added once per frame, in order", (page) => {
   const list = new ChatList();
   for (const text of ["one", "two"]) list.take(chat({ text }));
   list.take(likes());
@@ -46,7 +46,7 @@ test("a hidden tab draws no frames, and gets its lines twice a second", async (p
   assert.deepEqual(said(page), ["one"]);
 });
 
-test("two hundred lines are kept, the newest, of those that wait as well", (page) => {
+test("the newest two hundred lines are kept, also of those that wait", (page) => {
   const list = new ChatList();
   for (let n = 0; n < 150; n++) list.take(chat({ text: `line ${n}` }));
   page.draw();
@@ -58,7 +58,7 @@ test("two hundred lines are kept, the newest, of those that wait as well", (page
   assert.deepEqual([said(page).length, said(page)[0]], [200, "line 330"]);
 });
 
-test("a line says who, with role and badges, and text as text", (page) => {
+test("a line has the name, role and badges, and text as text", (page) => {
   const list = new ChatList();
   const user = person("<i>", { role: "moderator", badges: ["VIP"] });
   list.take(chat({ id: "x", user, text: "<b>hi</b>" }));
@@ -87,7 +87,7 @@ test("a streak is one line with its highest count and newest message", (page) =>
   assert.deepEqual(page.texts("chat-gift").slice(1), ["Bob sent Rose ", "Alice sent Castle (test) "]);
 });
 
-test("a streak whose line is gone gets another", (page) => {
+test("a streak whose line is gone gets a new one", (page) => {
   const list = new ChatList();
   list.take(gift({ combo: { id: "tap", count: 1 } }));
   page.draw();
@@ -99,7 +99,7 @@ test("a streak whose line is gone gets another", (page) => {
   assert.equal(page.find("chat-gift").dataset.count, "2");
 });
 
-test("a streak whose line was too many before it was drawn gets another", (page) => {
+test("a streak whose line was dropped before it was drawn gets a new one", (page) => {
   const list = new ChatList();
   list.take(gift({ combo: { id: "tap", count: 1 } }));
   for (let n = 0; n < 250; n++) list.take(chat());
@@ -122,7 +122,7 @@ test("hidden lines in a row are one mark with a growing number", (page) => {
   assert.deepEqual(page.texts("chat-hidden").map((text) => parseInt(text, 10)), [12, 5]);
 });
 
-test("what is missing is marked, and notes are told", (page) => {
+test("missing messages are marked, and notes are shown", (page) => {
   const list = new ChatList();
   list.gap();
   list.note("You are muted for 5 s");
@@ -131,7 +131,7 @@ test("what is missing is marked, and notes are told", (page) => {
     [["Some messages were missed"], ["You are muted for 5 s"]]);
 });
 
-test("the list follows new lines, but not under who has scrolled up", (page) => {
+test("the list follows new lines, unless the viewer has scrolled up", (page) => {
   const list = new ChatList();
   const element = layOut(page);
   list.take(chat());
@@ -149,7 +149,7 @@ test("the list follows new lines, but not under who has scrolled up", (page) => 
   assert.equal(element.scrollTop, 1000);
 });
 
-test("who scrolls back to the end is told of nothing newer", (page) => {
+test("after scrolling back to the end no new messages are announced", (page) => {
   const list = new ChatList();
   const element = layOut(page);
   element.scrollTop = 0;
@@ -162,7 +162,7 @@ test("who scrolls back to the end is told of nothing newer", (page) => {
   assert.equal(page.find("chat-newer").hidden, true);
 });
 
-test("a list of another size stays at its end", (page) => {
+test("a resized list stays at its end", (page) => {
   new ChatList();
   const element = layOut(page);
   page.resized[0]?.();

@@ -9,7 +9,7 @@ import { testsOn } from "../support/page.js";
 
 const test = testsOn("watch");
 
-/** A composer whose messages a test answers. */
+/** A composer whose messages the test answers. */
 function started() {
   /** @type {{text: string, resolve: (reply: object) => void, reject: (refused: object) => void}[]} */
   const sent = [];
@@ -26,7 +26,7 @@ function type(page, text) {
   page.find("chat-input").dispatchEvent(new Event("input"));
 }
 
-test("a message is sent without the space around it, and what was typed goes when it has arrived", async (page) => {
+test("a message is trimmed and sent, and the input is cleared when it has arrived", async (page) => {
   const sent = started();
   type(page, "  hello ");
   page.find("chat-send").click();
@@ -40,7 +40,7 @@ test("a message is sent without the space around it, and what was typed goes whe
   assert.equal(document.activeElement, page.find("chat-input"));
 });
 
-test("an empty message is none", (page) => {
+test("an empty message is not sent", (page) => {
   const sent = started();
   type(page, "   ");
   page.find("chat-send").click();
@@ -57,7 +57,7 @@ test("what was typed meanwhile stays", async (page) => {
   assert.equal(page.find("chat-input").value, "two");
 });
 
-test("a refused message stays, and can be sent again when it may", async (page) => {
+test("a refused message stays, and can be sent again after the wait", async (page) => {
   const sent = started();
   type(page, "hello");
   page.find("chat-send").click();

@@ -1,4 +1,4 @@
-/** How the connection stands, in words. */
+/** The state of the connection, in words. */
 import assert from "node:assert/strict";
 import { mock } from "node:test";
 
@@ -20,7 +20,7 @@ test("each state has its words and says why", (page) => {
   }
 });
 
-test("until the next try seconds are counted down, for the eye only", async (page) => {
+test("seconds until the next try are counted down, hidden from screen readers", async (page) => {
   const element = page.find("conn-state");
   const connection = new Connection(element);
   connection.show({ name: "reconnecting", reason: "connection_lost", retry_in_ms: 2000 });

@@ -40,7 +40,7 @@ test("no more than 36 are there at once, and none in a hidden tab", (page) => {
   assert.equal(layer.childElementCount, 0);
 });
 
-test("where motion is to be reduced a thing stands still", (page) => {
+test("with reduced motion a thing does not move", (page) => {
   page.calm = true;
   floatUp(page.find("gift-show"), el("i"), PATH);
   const places = new Set(page.motions[0]?.frames.map(({ transform }) => transform));

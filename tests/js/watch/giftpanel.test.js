@@ -12,7 +12,7 @@ const test = testsOn("watch");
 const GIFTS = [onOffer("rose", 1), onOffer("heart", 5), onOffer("castle", 5000, false, 4)];
 
 /**
- * A panel of somebody with 1000 coins.
+ * A panel of a viewer with 1000 coins.
  * @param {OpenPage} page
  */
 function filled(page) {
@@ -27,7 +27,7 @@ function filled(page) {
   return { panel, sent };
 }
 
-test("the catalogue is on the shelf, and what cannot be paid is not for sale", (page) => {
+test("the catalogue is shown, and gifts above the balance are disabled", (page) => {
   const { panel } = filled(page);
   assert.deepEqual(GIFTS.map(({ id }) => page.find(`gift-${id}`).disabled), [false, false, true]);
   assert.equal(page.find("gift-castle").getAttribute("aria-label"), "Castle, 5,000 coins");
@@ -37,7 +37,7 @@ test("the catalogue is on the shelf, and what cannot be paid is not for sale", (
   assert.deepEqual(GIFTS.map(({ id }) => page.find(`gift-${id}`).disabled), [false, true, true]);
 });
 
-test("the balance is exact, and a dash while it is unknown: then everything is for sale", (page) => {
+test("the balance is exact; while it is unknown it is a dash, and every gift is enabled", (page) => {
   const { panel } = filled(page);
   panel.setCoins(12_345);
   assert.deepEqual([page.find("balance").textContent, page.find("balance").dataset.value], ["12,345", "12345"]);
@@ -45,7 +45,7 @@ test("the balance is exact, and a dash while it is unknown: then everything is f
   assert.deepEqual([page.find("balance").textContent, page.find("gift-castle").disabled], ["–", false]);
 });
 
-test("the button says what is given and what it costs", (page) => {
+test("the button shows the gift and its cost", (page) => {
   filled(page);
   const button = page.find("gift-send");
   assert.deepEqual([button.textContent, button.disabled], ["Send1", false]);
@@ -58,7 +58,7 @@ test("the button says what is given and what it costs", (page) => {
     ["false", "true", "false"]);
 });
 
-test("what costs more than there is is not given: the button says how much is missing", (page) => {
+test("a gift above the balance is not sent: the button shows how much is missing", (page) => {
   const { panel, sent } = filled(page);
   page.find("gift-heart").click();
   page.find("quantity-10").click();
@@ -68,7 +68,7 @@ test("what costs more than there is is not given: the button says how much is mi
   assert.equal(sent.length, 0);
 });
 
-test("while gifts are closed nothing is given", (page) => {
+test("while gifts are closed nothing is sent", (page) => {
   const { panel, sent } = filled(page);
   panel.setOpen(false);
   assert.equal(page.find("gift-send").disabled, true);
@@ -94,7 +94,7 @@ test("a gift takes its message along, and a streak runs on the button", async (p
   assert.deepEqual([page.find("gift-send").textContent, page.find("gift-send").dataset.combo], ["Send1", ""]);
 });
 
-test("a second tap on a card gives only where taps make a streak", (page) => {
+test("a second tap on a card sends only where taps make a streak", (page) => {
   const { panel, sent } = filled(page);
   panel.setCoins(10_000);
   page.find("gift-castle").click();
@@ -105,7 +105,7 @@ test("a second tap on a card gives only where taps make a streak", (page) => {
   assert.deepEqual(sent.map(({ asked }) => asked.gift), ["heart"]);
 });
 
-test("what is under way is not for sale a second time", async (page) => {
+test("coins of gifts under way cannot be spent again", async (page) => {
   const { panel, sent } = filled(page);
   panel.setCoins(6);
   page.find("gift-heart").click();
@@ -117,7 +117,7 @@ test("what is under way is not for sale a second time", async (page) => {
   assert.deepEqual([page.find("gift-heart").disabled, page.find("gift-rose").disabled], [true, false]);
 });
 
-test("a refusal is said, and gives the message back; the next gift clears it", async (page) => {
+test("a refusal is shown, and restores the message; the next gift clears it", async (page) => {
   const { sent } = filled(page);
   page.find("gift-message").value = "Hello!";
   page.find("gift-send").click();
@@ -133,7 +133,7 @@ test("a refusal is said, and gives the message back; the next gift clears it", a
   assert.equal(page.find("gift-message").value, "typed meanwhile");
 });
 
-test("where motion is to be reduced the streak's time stands still", (page) => {
+test("with reduced motion the streak's time does not move", (page) => {
   page.calm = true;
   filled(page);
   page.find("gift-send").click();

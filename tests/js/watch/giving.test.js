@@ -1,4 +1,4 @@
-/** What a tap gives, what can be paid, and what makes a streak. */
+/** What a tap sends, what is affordable, and what makes a streak. */
 import assert from "node:assert/strict";
 
 import { Giving } from "../../../server/web/watch/giving.js";
@@ -13,7 +13,7 @@ const [ROSE, HEART, CASTLE] = [onOffer("rose", 1), onOffer("heart", 5), onOffer(
 /** @type {SendGiftOk} */
 const OK = { type: "ok", ref: null, id: "g", duplicate: false, coins: 0, combo: null, entry: "1-1" };
 
-/** Of somebody with 10,000 coins who has chosen roses; a test answers what is sent. */
+/** A viewer with 10,000 coins who has chosen roses; the test answers what is sent. */
 function giving() {
   /** @type {{asked: Asked, answer: (fields?: Partial<SendGiftOk>) => void, refuse: (reason: string) => void}[]} */
   const sent = [];
@@ -38,7 +38,7 @@ function tap(given, message = "") {
   return { ...made, done };
 }
 
-test("what can be paid is what is left when gifts under way are paid", async () => {
+test("gifts under way reduce what is affordable", async () => {
   const { given, sent } = giving();
   given.chosen = CASTLE;
   assert.deepEqual([given.ready, given.cost, given.short, given.affords(CASTLE)], [true, 5000, 0, true]);
@@ -61,7 +61,7 @@ test("what can be paid is what is left when gifts under way are paid", async () 
   assert.equal(given.short, 0);
 });
 
-test("while the balance is unknown a gift is worth a try", () => {
+test("while the balance is unknown any gift may be tried", () => {
   const { given } = giving();
   given.chosen = CASTLE;
   given.coins = null;
@@ -118,7 +118,7 @@ test("the streak's count is the server's, or what was sent, and never falls", as
   assert.equal(given.streak?.count, 15);
 });
 
-test("a reply that comes when the streak is over moves nothing", async () => {
+test("a reply that comes after the streak is over changes nothing", async () => {
   const { given, sent } = giving();
   const { done } = tap(given);
   await pass(3000);

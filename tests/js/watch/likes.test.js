@@ -31,7 +31,7 @@ function tap(page, times) {
 /** @param {OpenPage} page */
 const hearts = (page) => page.motions.length;
 
-test("taps are gathered and sent at most once a second", async (page) => {
+test("taps are collected and sent at most once a second", async (page) => {
   const { sent } = started();
   tap(page, 3);
   assert.deepEqual([sent, hearts(page)], [[], 3]);
@@ -49,7 +49,7 @@ test("taps are gathered and sent at most once a second", async (page) => {
   assert.deepEqual(sent, [3, 2, 1]);
 });
 
-test("of more than fifty taps the rest goes with the next", async (page) => {
+test("of more than fifty taps the rest goes with the next message", async (page) => {
   const { sent } = started();
   tap(page, 70);
   await pass(10);
@@ -58,7 +58,7 @@ test("of more than fifty taps the rest goes with the next", async (page) => {
   assert.deepEqual(sent, [50, 20]);
 });
 
-test("hearts rise for what others added, six at most, and not again for one's own", async (page) => {
+test("hearts rise for other people's likes, six at most, and not again for one's own", async (page) => {
   const { likes } = started();
   tap(page, 3);
   await pass(10);
@@ -71,7 +71,7 @@ test("hearts rise for what others added, six at most, and not again for one's ow
   assert.deepEqual(page.motions.slice(-2).map(({ options }) => options.delay), [4 * 140, 5 * 140]);
 });
 
-test("a tap that was not taken is not one's own", async (page) => {
+test("a refused tap does not count as one's own", async (page) => {
   const { likes } = started(true);
   tap(page, 2);
   await pass(10);
@@ -79,7 +79,7 @@ test("a tap that was not taken is not one's own", async (page) => {
   assert.equal(hearts(page), 2 + 2);
 });
 
-test("two clicks on the stage are a like, on a button of it they are not", (page) => {
+test("two clicks on the stage are a like, on a button there they are not", (page) => {
   started();
   page.find("stage").dispatchEvent(new MouseEvent("dblclick", { bubbles: true }));
   assert.equal(hearts(page), 1);

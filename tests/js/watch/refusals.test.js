@@ -1,4 +1,4 @@
-/** Why a command was not carried out, in words. */
+/** The texts that explain why a command was refused. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
@@ -10,7 +10,7 @@ import { testsOn } from "../support/page.js";
 const test = testsOn("watch");
 const FOR_MACHINES = ["bad_token", "unknown_user"]; // of commands that the watch page does not send
 
-test("every reason of the protocol has words of its own", () => {
+test("every reason of the protocol has its own text", () => {
   const wire = readFileSync(new URL("../../../protocol/web/wire.d.ts", import.meta.url), "utf8");
   const [, union = ""] = /export type Refusal =([^;]*);/.exec(wire) ?? [];
   const reasons = [...union.matchAll(/"(\w+)"/g)].map(([, reason]) => reason ?? "");
@@ -21,25 +21,25 @@ test("every reason of the protocol has words of its own", () => {
   }
 });
 
-test("a reason of a newer server is said as the server says it", () => {
+test("an unknown reason is shown in the server's words", () => {
   assert.equal(words({ reason: "level_too_low", message: "Your level is too low." }), "Your level is too low.");
   assert.equal(words({ reason: "level_too_low" }), "That did not work");
 });
 
-test("coins and limits are said in numbers", () => {
+test("coins and limits are shown as numbers", () => {
   assert.equal(words({ reason: "insufficient_coins", need: 10_000, have: 5 }), "Not enough coins: you need 9,995 more");
   assert.equal(words({ reason: "spend_limit" }), "Your spend limit is reached");
   const resets = { reason: "spend_limit", resets_at_ms: START_MS + 3_600_000 };
   assert.equal(words(resets), "Your spend limit is reached; it resets in 1 h");
 });
 
-test("of three reasons nobody knows whether the command was carried out", () => {
+test("after three of the reasons it is unknown whether the command was carried out", () => {
   const unknown = ["timeout", "connection_lost", "wallet_unavailable"];
   for (const reason of unknown) assert.equal(outcomeUnknown({ reason }), true);
   for (const reason of ["rate_limited", "closed", "conflict"]) assert.equal(outcomeUnknown({ reason }), false);
 });
 
-test("the time to wait is counted down, and stays for who reads slowly", async () => {
+test("the time to wait is counted down, and the text stays for slow readers", async () => {
   const element = el("p");
   let free = 0;
   showRefusal(element, { reason: "slow_mode", retry_after_ms: 2000 }, () => { free++; });
@@ -63,7 +63,7 @@ test("a long wait ends when it is over", async () => {
   assert.equal(element.textContent, "");
 });
 
-test("without a wait one may try again at once, and the words stay until then", async () => {
+test("without a wait one may try again immediately, and the text stays until then", async () => {
   const element = el("p");
   let free = 0;
   const stop = showRefusal(element, { reason: "muted" }, () => { free++; });
@@ -74,7 +74,7 @@ test("without a wait one may try again at once, and the words stay until then", 
   assert.equal(element.textContent, "");
 });
 
-test("what was stopped does not come back", async () => {
+test("a stopped text does not come back", async () => {
   const element = el("p");
   const stop = showRefusal(element, { reason: "slow_mode", retry_after_ms: 2000 });
   stop();

@@ -25,7 +25,7 @@ function started(page) {
 const isOpen = (sheet) => [sheet.classList.contains("open"), !sheet.inert];
 const escape = () => document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
 
-test("it opens with the focus on what is chosen, and closes with the focus back", (page) => {
+test("it opens with the focus on the selection, and returns the focus when it closes", (page) => {
   const sheet = started(page);
   const opener = page.find("gift-open");
   assert.deepEqual([isOpen(sheet), opener.getAttribute("aria-expanded")], [[false, false], "false"]);

@@ -1,4 +1,4 @@
-/** The stage: who is live, the figures, and the curtain. */
+/** The stage: who is live, the numbers, and the curtain. */
 import assert from "node:assert/strict";
 
 import { Stage } from "../../../server/web/watch/stage.js";
@@ -12,7 +12,7 @@ const test = testsOn("watch");
 /** @param {Partial<Snapshot>} [fields] */
 const room = (fields) => ({ ...snapshot(fields), chat: [] });
 
-test("title, host and figures are the room's", (page) => {
+test("title, host and numbers are the room's", (page) => {
   const stage = new Stage();
   stage.draw(room({ title: "Late night", likes: 12_345, coins: 7, viewers: { now: 3, peak: 9, unique: 9 } }));
   assert.deepEqual([page.texts("room-title"), page.texts("host-name"), document.title],
@@ -25,7 +25,7 @@ test("title, host and figures are the room's", (page) => {
   assert.deepEqual([page.texts("room-title"), document.title], [["Creator"], "Creator · Liveroom"]);
 });
 
-test("while it is live there is no curtain; otherwise it says why there is nothing to see", (page) => {
+test("while the room is live there is no curtain; otherwise it says why there is nothing to see", (page) => {
   const stage = new Stage();
   for (const [status, badge, title] of /** @type {[string, string, string|null][]} */ ([
     ["offline", "Offline", "Not live yet"], ["live", "Live", null], ["paused", "Paused", "Back in a moment"],
@@ -42,7 +42,7 @@ test("while it is live there is no curtain; otherwise it says why there is nothi
   }
 });
 
-test("who is not in the room sees why, whatever the room's status", (page) => {
+test("a viewer who is not in the room sees why, whatever the room's status", (page) => {
   const stage = new Stage();
   stage.close("no_such_room");
   assert.equal(page.find("curtain").querySelector("h2").textContent, "There is no such room");
@@ -56,7 +56,7 @@ test("who is not in the room sees why, whatever the room's status", (page) => {
   assert.equal(page.find("curtain").hidden, true);
 });
 
-test("a curtain that stays is not drawn again", (page) => {
+test("an unchanged curtain is not drawn again", (page) => {
   const stage = new Stage();
   stage.draw(room({ status: "paused" }));
   const title = page.find("curtain").querySelector("h2");

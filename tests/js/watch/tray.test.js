@@ -1,4 +1,4 @@
-/** The gift tray: which rows are there, for how long, and what their counters say. */
+/** The gift tray: which rows are shown, for how long, and what their counters say. */
 import assert from "node:assert/strict";
 
 import { Tray } from "../../../server/web/watch/tray.js";
@@ -36,7 +36,7 @@ test("a streak keeps its row, and its counter never falls", (page) => {
   assert.equal(rows(page).length, 3);
 });
 
-test("three rows are there at once: the cheapest leaves, of equal ones the one that stood still", async (page) => {
+test("at most three rows are shown: the cheapest leaves, among equals the one unchanged for longest", async (page) => {
   const tray = new Tray(page.find("gift-tray"));
   for (const [id, tier] of /** @type {[string, number][]} */ ([["a", 2], ["b", 1], ["c", 1]])) {
     tray.show(gift({ gift: shown(id, tier), combo: { id, count: 1 } }));
@@ -50,7 +50,7 @@ test("three rows are there at once: the cheapest leaves, of equal ones the one t
   assert.deepEqual(names(page), ["a", "d", "e"]);
 });
 
-test("a row stays longer the dearer its gift, and every further gift keeps it", async (page) => {
+test("a row stays longer the more its gift costs, and every further gift extends it", async (page) => {
   const tray = new Tray(page.find("gift-tray"));
   tray.show(of("cheap", 1));
   tray.show(of("dear", 4));

@@ -1,4 +1,4 @@
-/** The watch page as a whole: what each part does when the room, the connection or the balance changes. */
+/** The whole watch page: what each part does when the room, the connection or the balance changes. */
 import assert from "node:assert/strict";
 
 import { WatchPage } from "../../../server/web/watch/watch.js";
@@ -14,7 +14,7 @@ const test = testsOn("watch");
 const GIFTS = [onOffer("rose", 1), onOffer("castle", 500, false, 4)];
 
 /**
- * The page of alice in development, on its way into the room.
+ * The page of alice in development, before she is in the room.
  * @param {OpenPage} page
  */
 async function opened(page) {
@@ -24,7 +24,7 @@ async function opened(page) {
 }
 
 /**
- * The page in the room.
+ * The page, in the room.
  * @param {OpenPage} page
  * @param {Partial<Welcome>} [fields]
  */
@@ -43,7 +43,7 @@ test("it enters the room of its address, and shows it", async (page) => {
   assert.deepEqual([page.find("gift-send").disabled, page.find("curtain").hidden], [false, true]);
 });
 
-test("in development one can be another person", async (page) => {
+test("in development one can change the person", async (page) => {
   await entered(page);
   assert.equal(page.find("user-switch").hidden, false);
   assert.deepEqual(["alice", "bob"].map((user) => page.find(`user-${user}`).getAttribute("aria-current")),
@@ -75,7 +75,7 @@ test("events go to chat, board, tray and show", async (page) => {
   assert.equal(page.motions.length, 2);
 });
 
-test("a cheap gift floats, six at most, and is not shown large", async (page) => {
+test("a cheap gift floats, six at most, and has no large animation", async (page) => {
   await entered(page);
   FakeSocket.last.tell(gift({ seq: 1, count: 2 }));
   assert.equal(page.motions.length, 2);
@@ -84,13 +84,13 @@ test("a cheap gift floats, six at most, and is not shown large", async (page) =>
   assert.deepEqual(page.motions.slice(2, 4).map(({ options }) => options.delay), [0, 110]);
 });
 
-test("what comes live is played, whatever its clock says", async (page) => {
+test("live events are played, whatever their clock says", async (page) => {
   await entered(page);
   FakeSocket.last.tell(gift({ seq: 1, at_ms: START_MS - 60_000 }));
   assert.equal(page.all("tray-row").length, 1);
 });
 
-test("what is replayed is told in the chat; only what is fresh is played", async (page) => {
+test("replayed events go to the chat; only recent ones are played", async (page) => {
   await entered(page);
   const replayed = { replayed: true, gift: shown("castle", 4) };
   const old = { ...replayed, at_ms: START_MS - 15_000 };
@@ -101,7 +101,7 @@ test("what is replayed is told in the chat; only what is fresh is played", async
   assert.deepEqual([page.all("tray-row").length, page.all("show").length], [1, 1]);
 });
 
-test("gaps, hidden lines and a mute are told in the chat", async (page) => {
+test("gaps, hidden lines and a mute are shown in the chat", async (page) => {
   await entered(page, { gap: { from: 1, to: 9 }, you: you({ muted_until_ms: START_MS + 60_000 }) });
   const notice = { type: "notice" };
   FakeSocket.last.tell({ ...notice, kind: "hidden", count: 3 }, { ...notice, kind: "draining", reconnect_in_ms: 5000 });
@@ -129,7 +129,7 @@ test("gifts are given while the room is live, connected and has gifts on", async
     [true, true, "reconnecting"]);
 });
 
-test("what one does goes to the room", async (page) => {
+test("what a viewer does is sent to the room", async (page) => {
   await entered(page);
   page.find("chat-input").value = "hello";
   page.find("chat-send").click();
@@ -139,7 +139,7 @@ test("what one does goes to the room", async (page) => {
   assert.deepEqual(FakeSocket.last.sent.map(({ type }) => type), ["chat.send", "gifts.send", "likes.send"]);
 });
 
-test("who is kept out is told why, as far as the server says", async (page) => {
+test("a viewer who is kept out learns why, as far as the server says", async (page) => {
   page.answers["/v1/rooms/demo"] = 404;
   await opened(page);
   FakeSocket.last.end(1006);
@@ -147,7 +147,7 @@ test("who is kept out is told why, as far as the server says", async (page) => {
   assert.equal(page.find("curtain").dataset.reason, "no_such_room");
 });
 
-test("a server that is away is no reason for a curtain; a token that ran out is", async (page) => {
+test("a server that is away draws no curtain; an expired token does", async (page) => {
   await opened(page);
   FakeSocket.last.end(1006);
   await settled();
@@ -165,13 +165,13 @@ test("a server that is away is no reason for a curtain; a token that ran out is"
   assert.equal(page.find("curtain").hidden, true);
 });
 
-test("why one is out for good stands on the curtain", async (page) => {
+test("when a viewer is out for good the curtain says why", async (page) => {
   await entered(page);
   FakeSocket.last.end(4500);
   assert.deepEqual([page.find("curtain").dataset.reason, page.find("conn-state").textContent], ["banned", "Banned"]);
 });
 
-test("a catalogue that could not be had is asked for with the next connection, and then no more", async (page) => {
+test("a catalogue that failed to load is fetched at the next connection, and then never again", async (page) => {
   page.answers["/v1/gifts"] = 503;
   await entered(page);
   assert.equal(page.find("gift-rose"), null);
