@@ -7,11 +7,11 @@ already passed. They would never be journaled, and balances would be spent twice
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import structlog
-from sqlalchemy import Engine, and_, or_, select
+from sqlalchemy import Engine, Select, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import limits
@@ -170,17 +170,16 @@ class Opening:
             after = (rows[-1].epoch, rows[-1].n)
 
     def _rows(self, partition: int, after: Position, to: Position) -> list[Row]:
-        epoch, n = entries.c.epoch, entries.c.n
-        query = (
-            select(*_COLUMNS)
-            .where(entries.c.partition == partition)
-            .where(or_(epoch > after[0], and_(epoch == after[0], n > after[1])))
-            .where(or_(epoch < to[0], and_(epoch == to[0], n <= to[1])))
-            .order_by(epoch, n)
-            .limit(limits.REPLAY_BATCH)
-        )
         with reading(self._engine).connect() as connection:
-            return [Row(*row) for row in connection.execute(query)]
+            return [Row(*row) for row in connection.execute(rows_between(partition, after, to))]
+
+
+def rows_between(partition: int, after: Position, to: Position) -> Select[Any]:
+    """The next rows `after < log id <= to`, by row values: both databases search the primary key for them."""
+    at = tuple_(entries.c.epoch, entries.c.n)
+    of = entries.c.partition == partition
+    query = select(*_COLUMNS).where(of, at > after, at <= to).order_by(entries.c.epoch, entries.c.n)
+    return query.limit(limits.REPLAY_BATCH)
 
 
 async def _ask_journal(read: Callable[[], T]) -> T:
