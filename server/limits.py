@@ -158,6 +158,11 @@ AUDIT_FLAG_S = 1.0  # then a partition's two marks of being frozen are looked at
 AUDIT_RECEIPTS = 20_000  # per audit, of those that the keys' turn meets: 100 us each would be 2 s
 AUDIT_CLOCK_MS = 60_000  # by which the store's clock may be ahead: its receipts expire by it
 assert AUDIT_FLAG_S > 2 * DRAIN_IDLE_S_MAX
+AUDIT_REMAINDER = 1_000_000_007  # balances and times are summed by it, within 64 bits; a prime: round numbers show
+AUDIT_AGAIN_S = 86_400.0  # in which every row below a verified head is verified again
+AUDIT_AGAIN_MIN = 100  # rows per audit: a small journal has its turn in minutes
+AUDIT_AGAIN_MAX = 20_000  # a larger journal than 28 M rows takes longer, and the report says since when
+ANCHORS_BYTES_MAX = 64 * 1024 * 1024  # of one file of anchors: a month of them or more; the one before is kept, too
 AUDITS_KEPT_MS = 7 * 86_400_000
 
 # --- stores ------------------------------------------------------------------------------------------------------

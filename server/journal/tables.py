@@ -96,6 +96,18 @@ audits = Table(
     Column("report", Text, nullable=False),
 )
 
+# How far audits have verified each partition, signed (heads.py). Partition -1 is the row of the whole.
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("instance", String(32), nullable=False),  # which database
+    Column("counter", BigInteger, nullable=False),  # the number of the audit
+    Column("key_id", String(16), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("mac", String(64), nullable=False),
+)
+
 # Orders of refunds, chargebacks, freezes and unfreezes, never deleted. `body` is what a chargeback takes from whom.
 reversals = Table(
     "reversals",
