@@ -11,9 +11,9 @@ from sqlalchemy import Connection, and_, select
 from sqlalchemy.exc import DBAPIError
 
 from server import limits
-from server.entries import CHARGEBACK, KINDS, TOPUP, ChargebackEntry, TopUpEntry
+from server.entries import CHARGEBACK, KINDS, TOPUP, Decided, RefundEntry, ReversalEntry, TopUpEntry
 from server.journal.findings import Wrong
-from server.journal.lots import Part, shares_of
+from server.journal.parts import Part, shares_of
 from server.journal.tables import entries, missing, reversals, topups
 from server.store import keys
 
@@ -45,10 +45,11 @@ class _TopUp(Struct, frozen=True):
 
 
 class _Decision(Struct, frozen=True):
-    """What a chargeback takes, as its order keeps it."""
+    """What a reversal takes, as its order keeps it."""
 
     coins: int
     reversed: list[Part]
+    decided: Decided | None = None
 
 
 class _Journaled(Struct, frozen=True):
@@ -111,7 +112,8 @@ def _about_reversal(order: _Order) -> str:
     """What is wrong with a reversal, or ''."""
     if order.entry_body is None or order.state != POSTED:
         return _about_state(order.state, journaled=order.entry_body is not None)
-    return _about_decision(order.body or "", order.entry_body) if order.kind == CHARGEBACK.name else ""
+    kind = KINDS.get(order.kind)
+    return _about_decision(kind.body, order.body, order.entry_body) if kind is not None and kind.reverses else ""
 
 
 def _about_state(state: str, *, journaled: bool) -> str:
@@ -122,14 +124,22 @@ def _about_state(state: str, *, journaled: bool) -> str:
     return f"it is {state}, but {'journaled' if journaled else 'not journaled'}"
 
 
-def _about_decision(body: str, entry_body: str) -> str:
+def _about_decision(of: type[Struct], body: str | None, entry_body: str) -> str:
     try:
-        entry = msgspec.json.decode(entry_body, type=ChargebackEntry)
-        decision = msgspec.json.decode(body, type=_Decision)
+        entry = msgspec.json.decode(entry_body, type=of)
+        assert isinstance(entry, ReversalEntry)
+        if body is None and isinstance(entry, RefundEntry) and entry.decided is None:
+            return ""  # an older program did not write down what it takes: the whole gift
+        decision = msgspec.json.decode(body or "", type=_Decision)
     except msgspec.DecodeError as error:
         return f"what it takes cannot be read: {error}"
-    same = (decision.coins, shares_of(decision.reversed)) == (entry.coins, entry.reversed)
-    return "" if same else "what it takes is not what its entry took"
+    shares = shares_of(decision.reversed)
+    same = (decision.coins, sum(share.diamonds for share in shares)) == (entry.coins, entry.diamonds)
+    if isinstance(entry, RefundEntry):
+        same = same and [share.creator for share in shares] == [entry.creator]
+    else:
+        same = same and shares == entry.reversed
+    return "" if same and decision.decided == entry.decided else "what it takes is not what its entry took"
 
 
 def _topups(connection: Connection) -> Iterator[_TopUp]:

@@ -4,17 +4,18 @@ Canonical are an entry's number, time, balances and body. All other columns, the
 them by `books.book`, with which the drain made them.
 """
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from msgspec import Struct, ValidationError
-from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select
+from msgspec import ValidationError
+from sqlalchemy import Connection, Select, select
 
 from server import limits
+from server.journal.asof import chunks
 from server.journal.books import (
     COLUMNS,
-    FIRST_HASH,
+    START,
     VERSION,
     EntryRow,
     Mark,
@@ -26,24 +27,14 @@ from server.journal.books import (
     entry_of,
 )
 from server.journal.findings import Wrong
+from server.journal.heads import Head
+from server.journal.log import Position
 from server.journal.tables import entries, positions, postings
 from server.journal.texts import digest
+from server.journal.totals import within
 from server.store import keys
 
-
-class Head(Struct, frozen=True):
-    """How far a partition's chain is verified: its last entry, and the hash there."""
-
-    epoch: int
-    n: int
-    hash: str
-
-    def __str__(self) -> str:
-        return f"{self.epoch}-{self.n}"
-
-
-START = Head(0, 0, FIRST_HASH)
-
+BEGIN, END = (-(2**62), 0), (2**62, 0)  # before and after every log id: nobody can hide a row there
 _LEG = postings.columns.keys()
 
 
@@ -61,21 +52,21 @@ class _Balances(Positions):
     `verify` compares all positions with the sums of all postings, so that a wrong first balance shows there.
     """
 
-    def __init__(self, start: Head) -> None:
-        super().__init__(Mark(start.epoch, start.n, start.hash))
-        self._whole = start == START
+    def __init__(self, start: Mark) -> None:
+        super().__init__(start)
+        self.whole = start == START
 
     def expect(self, account: str, by: int, balance: int | None) -> None:
-        if not self._whole and account not in self.now and balance is not None:
+        if not self.whole and account not in self.now and balance is not None:
             self.now[account] = balance - by
         super().expect(account, by, balance)
 
 
 class _Legs:
-    """The postings after `start`, in the order of their entries."""
+    """A range's postings, in the order of their entries."""
 
-    def __init__(self, connection: Connection, partition: int, start: Head) -> None:
-        self._rows = _after(connection, postings, partition, start, postings.c.leg)
+    def __init__(self, rows: Generator[Any]) -> None:
+        self._rows = rows
         self._next = next(self._rows, None)
         self.close = self._rows.close
 
@@ -88,37 +79,42 @@ class _Legs:
             self._next = next(self._rows, None)
         return found
 
-    def none_before(self, epoch: float, n: float) -> None:
+    def none_before(self, epoch: int, n: int) -> None:
         if self._next is not None and (self._next[1], self._next[2]) < (epoch, n):
             raise _Found(f"{self._next[1]}-{self._next[2]}", "there are postings, but no entry")
 
 
-def rederive(connection: Connection, partition: int, start: Head = START) -> tuple[list[Wrong], Head]:
-    """Derive what comes after `start`, up to the first wrong row. Returns it, and the last correct entry.
+def rederive(
+    connection: Connection, partition: int, start: Head, up_to: Position, most: int | None = None
+) -> tuple[list[Wrong], Mark]:
+    """Derive a range of rows, at most so many entries, up to the first wrong one. At END also compare the positions.
 
-    Raises SQLAlchemyError.
+    Returns the wrong row, and the last correct entry. Raises SQLAlchemyError.
     """
-    known = _Balances(start)
+    known = _Balances(Mark(start.epoch, start.n, start.hash))
+    after = BEGIN if known.whole else start.position
+    query = select(entries).order_by(entries.c.epoch, entries.c.n)
+    rows = _some(connection, query, within(entries, partition, after, up_to), most)
+    query = select(postings).order_by(postings.c.epoch, postings.c.n, postings.c.leg)
+    of = within(postings, partition, after, up_to)
+    wrong = []
     try:
-        _derive(connection, partition, start, known)
-        _compare_positions(connection, partition, known, whole=start == START)
-        wrong = []
+        with closing(rows), closing(_Legs(_some(connection, query, of))) as legs:
+            read = _derive(partition, rows, legs, known)
+            if most is None or read < most:
+                legs.none_before(*END)
+        if up_to == END:
+            _compare_positions(connection, partition, known)
     except _Found as found:
         wrong = [Wrong(partition, found.where, found.what)]
-    return wrong, Head(known.mark.epoch, known.mark.n, known.mark.hash)
+    return wrong, known.mark
 
 
-def _derive(connection: Connection, partition: int, start: Head, known: _Balances) -> None:
-    with (
-        closing(_Legs(connection, partition, start)) as legs,
-        closing(_after(connection, entries, partition, start)) as rows,
-    ):
-        _derive_all(partition, rows, legs, known)
-
-
-def _derive_all(partition: int, rows: Iterable[Any], legs: _Legs, known: _Balances) -> None:
+def _derive(partition: int, rows: Iterable[Any], legs: _Legs, known: _Balances) -> int:
+    """Derive these entries. Returns how many there were. Raises _Found."""
+    read = 0
     version = 1
-    for columns in rows:
+    for read, columns in enumerate(rows, 1):  # noqa: B007
         row = EntryRow(*columns)
         theirs = legs.of(row.epoch, row.n)
         try:
@@ -130,7 +126,7 @@ def _derive_all(partition: int, rows: Iterable[Any], legs: _Legs, known: _Balanc
         except (Misfit, ValidationError) as error:
             raise _Found(f"{row.epoch}-{row.n}", str(error)) from None
         version = row.version
-    legs.none_before(float("inf"), 0)
+    return read
 
 
 def _derive_one(partition: int, columns: Any, row: EntryRow, theirs: list[Any], known: _Balances) -> Mark:
@@ -178,31 +174,30 @@ def _difference_of_legs(ours: list[Any], theirs: list[Any]) -> str:
     raise AssertionError("they are equal")
 
 
-def _compare_positions(connection: Connection, partition: int, known: _Balances, *, whole: bool) -> None:
-    """Compare the derived balances with `positions`. With `whole`, there must be no other positions."""
-    ours = dict(known.now)
-    query = select(positions).where(positions.c.partition == partition).order_by(positions.c.account)
-    with connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)) as rows:
-        for row in rows:
-            expected = ours.pop(row.account, None)
-            if expected is None and whole:
-                raise _Found(row.account, f"has a position of {row.balance}, but no entry moves it")
-            if expected not in (None, row.balance):
-                raise _Found(row.account, f"has a position of {row.balance}, but {expected} after its last entry")
-    for account, balance in ours.items():
-        raise _Found(account, f"has no position, but {balance} after its last entry")
+def _compare_positions(connection: Connection, partition: int, known: _Balances) -> None:
+    """Compare the derived balances with `positions`. If all entries were derived, there must be no other positions."""
+    there = dict(_positions(connection, partition, None if known.whole else list(known.now)))
+    for account in sorted({*there, *known.now}):
+        held, balance = there.get(account), known.now.get(account)
+        if held == balance:
+            continue
+        if balance is None:
+            raise _Found(account, f"has a position of {held}, but no entry moves it")
+        if held is None:
+            raise _Found(account, f"has no position, but {balance} after its last entry")
+        raise _Found(account, f"has a position of {held}, but {balance} after its last entry")
 
 
-def _after(
-    connection: Connection, table: Table, partition: int, start: Head, *then: ColumnElement[Any]
-) -> Generator[Any]:
-    """The table's rows after `start` in order, some at a time."""
-    epoch, n = table.c.epoch, table.c.n
-    query = (
-        select(table)
-        .where(table.c.partition == partition)
-        .where(or_(epoch > start.epoch, and_(epoch == start.epoch, n > start.n)))
-        .order_by(epoch, n, *then)
-    )
+def _positions(connection: Connection, partition: int, accounts: list[str] | None) -> Iterator[tuple[str, int]]:
+    query = select(positions.c.account, positions.c.balance).where(positions.c.partition == partition)
+    some = [query] if accounts is None else [query.where(positions.c.account.in_(each)) for each in chunks(accounts)]
+    for each in some:
+        for row in connection.execute(each):
+            yield row.account, row.balance
+
+
+def _some(connection: Connection, query: Select[Any], where: Any, most: int | None = None) -> Generator[Any]:
+    """A query's rows, some at a time, until the generator is closed."""
+    query = query.where(where).limit(most)
     with connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)) as rows:
         yield from rows

@@ -3,16 +3,20 @@
 from itertools import islice
 from typing import Any
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Select, and_, case, exists, func, select
+from sqlalchemy import Connection, Select, and_, case, func, select
 from sqlalchemy.exc import DBAPIError
 
 from server import limits
 from server.entries import KINDS
 from server.journal.findings import Wrong
-from server.journal.rederive import START, Head, rederive
-from server.journal.sums import Sums, add_kind, held_by
+from server.journal.heads import START, Head
+from server.journal.log import Position
+from server.journal.rederive import END, rederive
+from server.journal.sums import Sums, held_by
 from server.journal.tables import entries, missing, positions, postings, watermarks
+from server.journal.totals import between
 
 
 class Verified(Struct, frozen=True):
@@ -24,7 +28,10 @@ class Verified(Struct, frozen=True):
 
 
 def verify(connection: Connection, partition: int, start: Head = START) -> Verified:
-    """Derive the rows after `start` again, and check what all rows must have in common. Raises SQLAlchemyError."""
+    """Verify the rows after `start`, and from START also what is derived from all rows. Raises SQLAlchemyError.
+
+    What is below `start` was verified before: counts (`heads`) and slices (`again`) look after it.
+    """
     try:
         return _verify(connection, partition, start)
     except DBAPIError:
@@ -37,80 +44,31 @@ def verify(connection: Connection, partition: int, start: Head = START) -> Verif
 def _verify(connection: Connection, partition: int, start: Head) -> Verified:
     row = connection.execute(select(watermarks).where(watermarks.c.partition == partition)).one_or_none()
     mark = START if row is None else Head(row.epoch, row.n, row.hash)
-    wrong, head = rederive(connection, partition, start)
-    if not wrong and head != mark:
-        wrong.append(Wrong(partition, str(head), f"the watermark is {mark}, not at this last entry"))
-    wrong += _gaps(connection, partition, mark) + _unbalanced(connection, partition)
-    sums = _sums(connection, partition)
-    wrong += _misplaced(connection, partition)
+    wrong, head = follow(connection, partition, start, END)
+    if not wrong and (head.position, head.hash) != (mark.position, mark.hash):
+        wrong = [Wrong(partition, str(head), f"the watermark is {mark}, not at this last entry")]
+    if start.position == START.position:
+        wrong += derived(connection, partition)
+    if row is None and not wrong:
+        return Verified([], Sums(), None)
+    if wrong:  # the head is not at the mark
+        head = msgspec.structs.replace(mark, totals=between(connection, partition, START.position, mark.position))
+    sums = head.totals.sums
     sums.held = _held(connection, partition)
     expected, formula = held_by(sums)
     if expected != sums.held:
         wrong.append(Wrong(partition, "coins", f"{formula} is not held {sums.held}"))
-    return Verified(wrong, sums, None if row is None else mark)
+    return Verified(wrong, sums, head)
 
 
-def _gaps(connection: Connection, partition: int, mark: Head) -> list[Wrong]:
-    """Find epochs whose entries are not numbered from 0 without a gap, and a last entry that is not the watermark's."""
-    count, first, last = func.count(), func.min(entries.c.n), func.max(entries.c.n)
-    query = select(entries.c.epoch, count, first, last).where(entries.c.partition == partition)
-    wrong = []
-    for epoch, found, low, high in connection.execute(query.group_by(entries.c.epoch).order_by(entries.c.epoch)):
-        if (low, high) != (0, found - 1):
-            n = _first_gap(connection, partition, epoch)
-            wrong.append(Wrong(partition, f"{epoch}-{n}", f"{found} entries of epoch {epoch} go from {low} to {high}"))
-    if (end := _last(connection, partition)) != mark:
-        wrong.append(
-            Wrong(partition, str(end), f"the watermark is {mark}, not at this last entry or with another hash")
-        )
-    return wrong
-
-
-def _last(connection: Connection, partition: int) -> Head:
-    query = select(entries.c.epoch, entries.c.n, entries.c.hash).where(entries.c.partition == partition)
-    row = connection.execute(query.order_by(entries.c.epoch.desc(), entries.c.n.desc()).limit(1)).one_or_none()
-    return START if row is None else Head(*row)
-
-
-def _first_gap(connection: Connection, partition: int, epoch: int) -> int:
-    """The first number that an epoch does not have."""
-    before = entries.alias()
-    of = and_(before.c.partition == entries.c.partition, before.c.epoch == epoch, before.c.n == entries.c.n - 1)
-    query = (
-        select(entries.c.n)
-        .where(entries.c.partition == partition, entries.c.epoch == epoch, entries.c.n > 0)
-        .where(~exists().where(of))
-    )
-    found = connection.execute(query.order_by(entries.c.n).limit(1)).scalar()
-    return 0 if found is None else int(found) - 1
-
-
-def _unbalanced(connection: Connection, partition: int) -> list[Wrong]:
-    """Find entries whose postings do not sum to zero in an asset."""
-    query = (
-        select(postings.c.epoch, postings.c.n, postings.c.asset, func.sum(postings.c.amount).label("total"))
-        .where(postings.c.partition == partition)
-        .group_by(postings.c.epoch, postings.c.n, postings.c.asset)
-        .having(func.sum(postings.c.amount) != 0)
-        .limit(limits.AUDIT_WRONG_MAX)
-    )
-    return [
-        Wrong(partition, f"{row.epoch}-{row.n}", f"postings of {row.asset} sum to {row.total}")
-        for row in connection.execute(query)
-    ]
-
-
-def _sums(connection: Connection, partition: int) -> Sums:
-    query = (
-        select(entries.c.kind, func.count(), func.sum(entries.c.coins), func.sum(entries.c.diamonds))
-        .where(entries.c.partition == partition)
-        .group_by(entries.c.kind)
-    )
-    sums = Sums()
-    for kind, count, coins, diamonds in connection.execute(query):
-        sums.entries += count
-        add_kind(sums, KINDS.get(kind), int(coins), int(diamonds))
-    return sums
+def follow(
+    connection: Connection, partition: int, start: Head, up_to: Position, most: int | None = None
+) -> tuple[list[Wrong], Head]:
+    """Derive the rows after `start` again, at most so many. Returns what is wrong, and the head that was reached."""
+    wrong, mark = rederive(connection, partition, start, up_to, most)
+    reached = Head(mark.epoch, mark.n, mark.hash)
+    more = between(connection, partition, start.position, reached.position)
+    return wrong, msgspec.structs.replace(reached, totals=start.totals.plus(more))
 
 
 def _held(connection: Connection, partition: int) -> int:
@@ -122,8 +80,8 @@ def _viewers_of(partition: int) -> Any:
     return and_(positions.c.partition == partition, positions.c.account.like("viewer:%"))
 
 
-def _misplaced(connection: Connection, partition: int) -> list[Wrong]:
-    """Find positions that do not follow from the postings, or for creators from the entries that credit them."""
+def derived(connection: Connection, partition: int) -> list[Wrong]:
+    """Find positions that do not follow from all postings, or for creators from the entries that credit them."""
     query = select(positions.c.account, positions.c.balance).where(positions.c.partition == partition)
     held = _by_account(connection, query)
     posted, earned = _posted(connection, partition), _earned(connection, partition)
@@ -167,13 +125,3 @@ def _earned(connection: Connection, partition: int) -> dict[str, int]:
 
 def _by_account(connection: Connection, query: Select[Any]) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in connection.execute(query)}
-
-
-def window(connection: Connection, partition: int, after: str) -> list[tuple[str, int]]:
-    """Some of the partition's viewers, and their coins according to `positions`."""
-    query = select(positions).where(_viewers_of(partition), positions.c.account > f"viewer:{after}")
-    rows = connection.execute(query.order_by(positions.c.account).limit(limits.AUDIT_WALLETS))
-    return [(row.account[7:], row.balance) for row in rows]
-
-
-__all__ = ["START", "Head", "Verified", "verify", "window"]

@@ -22,7 +22,7 @@ from server.entries import (
 )
 from server.journal.books import START, Mark, parse
 from server.journal.ledger import Ledger
-from server.journal.lots import Part
+from server.journal.parts import Part
 from server.journal.tables import reversals, topups
 from server.store import keys
 from tests.money import a_gift

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Engine, select, text
 from server import limits
 from server.journal import database
 from server.journal.findings import Wrong
+from server.journal.heads import START, Heads
 from server.journal.ordered import verify_orders
 from server.journal.tables import entries, metadata, postings
-from server.journal.verify import START, Head, verify
+from server.journal.verify import verify
 from tests.journal.corruptions import CORRUPTIONS, Corruption
 from tests.journal.small import ALICE, BOB, fill
 from tests.journal.tampering import drop_triggers
@@ -40,20 +41,27 @@ def small(
 
 
 @pytest.fixture(scope="module")
-def heads(small: Engine) -> dict[int, Head]:
-    """How far the audit before has verified it."""
+def heads(small: Engine) -> Heads:
+    """What the audit before remembers."""
+    made = Heads(small, None)
     with small.connect() as connection:
-        found = {partition: verify(connection, partition) for partition in (ALICE, BOB)}
-    assert [each.wrong for each in found.values()] == [[], []]
-    return {partition: each.head for partition, each in found.items() if each.head is not None}
+        for partition in (ALICE, BOB):
+            found = verify(connection, partition)
+            assert (found.wrong, found.head is None) == ([], False)
+            made.advance(partition, found.head or START, 0)
+    return made
 
 
-def audited(connection: Connection, heads: dict[int, Head]) -> list[Wrong]:
-    """What an audit finds that has verified these heads before."""
-    wrong = [
-        each for partition in (ALICE, BOB) for each in verify(connection, partition, heads.get(partition, START)).wrong
-    ]
+def full(connection: Connection) -> list[Wrong]:
+    """What an audit finds that knows nothing."""
+    wrong = [each for partition in (ALICE, BOB) for each in verify(connection, partition).wrong]
     return wrong + verify_orders(connection)
+
+
+def incremental(connection: Connection, heads: Heads) -> list[Wrong]:
+    """What the next audit finds at once: by counts and sums, and in rows that are new or suspect."""
+    wrong = heads.count_in(connection)
+    return wrong + [each for p in (ALICE, BOB) for each in verify(connection, p, heads.head(p)).wrong]
 
 
 def contents(connection: Connection) -> dict[str, list[Any]]:
@@ -63,15 +71,15 @@ def contents(connection: Connection) -> dict[str, list[Any]]:
     }
 
 
-def test_nothing_is_wrong(small: Engine, heads: dict[int, Head]) -> None:
+def test_nothing_is_wrong(small: Engine, heads: Heads) -> None:
     """Neither audit finds anything in the correct journal."""
     with small.connect() as connection:
-        assert audited(connection, {}) == []
-        assert audited(connection, heads) == []
+        assert full(connection) == []
+        assert incremental(connection, heads) == []
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=[corruption.name for corruption in CORRUPTIONS])
-def test_a_corruption_is_found(small: Engine, heads: dict[int, Head], corruption: Corruption) -> None:
+def test_a_corruption_is_found(small: Engine, heads: Heads, corruption: Corruption) -> None:
     """The full audit names the first wrong row, and blames no other partition. So does the one that the table names."""
     with small.connect() as connection:
         before = contents(connection)
@@ -79,13 +87,13 @@ def test_a_corruption_is_found(small: Engine, heads: dict[int, Head], corruption
         for statement in corruption.statements:
             connection.exec_driver_sql(statement)
         assert contents(connection) != before, "it changes nothing"
-        full, incremental = audited(connection, {}), audited(connection, heads)
+        everything, at_once = full(connection), incremental(connection, heads)
         connection.rollback()
-    first = next(wrong for wrong in full if wrong.partition == ALICE)
-    assert first.where == corruption.where, full
-    assert {wrong.partition for wrong in full} == corruption.partitions, full
-    assert bool(incremental) == (corruption.by == "incremental"), incremental
-    assert {wrong.partition for wrong in incremental} <= corruption.partitions, incremental
+    first = next(wrong for wrong in everything if wrong.partition == ALICE)
+    assert first.where == corruption.where, everything
+    assert {wrong.partition for wrong in everything} == corruption.partitions, everything
+    assert bool(at_once) == corruption.at_once, at_once
+    assert {wrong.partition for wrong in at_once} <= corruption.partitions, at_once
 
 
 def test_the_table_is_whole() -> None:
