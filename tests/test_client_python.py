@@ -199,6 +199,17 @@ def test_a_new_broadcast_starts_at_zero(wire: Wire) -> None:
     assert (room.viewers.now, room.viewers.peak, room.viewers.unique) == (1, 1, 1)
 
 
+def test_a_refund_lowers_the_total(wire: Wire) -> None:
+    """What is taken back of gifts leaves the room's coins, and never more than there is."""
+    wire.welcomed(0, room={"coins": 2})
+    back = {"type": "gifts.refunded", "gift_id": "a", "diamonds": 0, "reason": "refund"}
+    wire.told(gift(1, "a", 5), gift(2, "b", 3), {**back, "seq": 3, "id": "r", "coins": 5})
+    assert wire.client.room is not None
+    assert wire.client.room.coins == 5
+    wire.told({**back, "seq": 4, "id": "s", "gift_id": "b", "coins": 6})
+    assert wire.client.room.coins == 0
+
+
 def test_a_streak_runs_and_ends(wire: Wire) -> None:
     """An open combo has its highest count and all its coins until it ends; other combos stay."""
     wire.welcomed(0)
