@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import time
 from collections import Counter
 from typing import Any
@@ -56,7 +57,6 @@ def a_gift(
     entry = GiftEntry(
         id=id,
         viewer=viewer,
-        viewer_name=viewer.capitalize(),
         creator=creator,
         room=room,
         broadcast=broadcast,
@@ -65,7 +65,9 @@ def a_gift(
         coins=coins,
         diamonds=diamonds,
         combo=combo,
+        salt=secrets.token_hex(16),
         fp=print_,
+        viewer_name=viewer.capitalize(),
         show=msgspec.Raw(encode(shown)),
     )
     return Spend(
@@ -88,7 +90,7 @@ class Purse:
         self.settings = settings
         self.of = store
         self.engine = database.connect(settings.journal_address)
-        self.store = make_wallet_store(settings, Opening(self.engine), settings.wallet_address)
+        self.store = make_wallet_store(settings, Opening(self.engine, Clock(time.time)), settings.wallet_address)
         self.changes: list[Change] = []
         self.wallet = Wallet(self.store, self.changes.extend)
         self.purchases = Purchases(self.engine, self.wallet, Clock(time.time))

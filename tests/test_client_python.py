@@ -199,17 +199,6 @@ def test_a_new_broadcast_starts_at_zero(wire: Wire) -> None:
     assert (room.viewers.now, room.viewers.peak, room.viewers.unique) == (1, 1, 1)
 
 
-def test_a_refund_lowers_the_total(wire: Wire) -> None:
-    """What is taken back of gifts leaves the room's coins, and never more than there is."""
-    wire.welcomed(0, room={"coins": 2})
-    back = {"type": "gifts.refunded", "gift_id": "a", "diamonds": 0, "reason": "refund"}
-    wire.told(gift(1, "a", 5), gift(2, "b", 3), {**back, "seq": 3, "id": "r", "coins": 5})
-    assert wire.client.room is not None
-    assert wire.client.room.coins == 5
-    wire.told({**back, "seq": 4, "id": "s", "gift_id": "b", "coins": 6})
-    assert wire.client.room.coins == 0
-
-
 def test_a_streak_runs_and_ends(wire: Wire) -> None:
     """An open combo has its highest count and all its coins until it ends; other combos stay."""
     wire.welcomed(0)
@@ -318,6 +307,17 @@ def test_a_gifts_reply_is_a_balance_too(wire: Wire) -> None:
     assert wire.client.you.coins == 98
     wire.told({**ok, "ref": "c1", "coins": 99, "entry": "1-11"})
     assert wire.client.you.coins == 98
+
+
+def test_a_duplicates_reply_is_no_balance(wire: Wire) -> None:
+    """It has the balance of then: a gift that is sent again after a welcome does not undo the welcome's balance."""
+    wire.welcomed(0)
+    wire.client.gift("rose")
+    wire.told(welcome(0, resumed=True))
+    assert wire.client.you is not None
+    now = wire.client.you.coins
+    wire.told({"type": "ok", "ref": "c1", "id": "g", "duplicate": True, "combo": None, "coins": 7, "entry": "1-12"})
+    assert wire.client.you.coins == now
 
 
 # --- commands ------------------------------------------------------------------------------------------------------

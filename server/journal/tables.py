@@ -11,9 +11,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
+
+# The few entries that set a wallet's status or limit: the audit reads them without its many gifts.
+OF_SETTINGS = "kind IN ('chargeback', 'freeze', 'unfreeze', 'limit')"
 
 # One row for each entry of a partition's ledger log; `hash` chains it to the one before.
 entries = Table(
@@ -33,11 +37,19 @@ entries = Table(
     Column("credited", BigInteger),  # the creator's counter in this partition, after this entry
     Column("combo_count", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
-    Column("body", Text, nullable=False),  # the entry as the wallet store wrote it
+    Column("body", Text, nullable=False),  # the entry as the wallet store wrote it, a digest in place of personal text
     Column("hash", String(64), nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),  # of the chain: what the hash covers
+    Column("text", Text),  # the personal text; NULL when it is erased, or was never there
     UniqueConstraint("ref", "kind", "user_id", name="entries_once"),  # in this order new gifts are next to each other
     Index("entries_by_user", "user_id", "epoch", "n"),  # a user's entries are in one partition
     Index("entries_by_creator", "creator_id", "at_ms"),
+    Index(
+        "entries_of_settings",
+        *("partition", "user_id", "epoch", "n"),
+        sqlite_where=text(OF_SETTINGS),
+        postgresql_where=text(OF_SETTINGS),
+    ),
 )
 
 # Double entry: the postings of an entry sum to zero in each asset.
@@ -82,6 +94,18 @@ audits = Table(
     Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("ok", Integer, nullable=False),
     Column("report", Text, nullable=False),
+)
+
+# How far audits have verified each partition, signed (heads.py). Partition -1 is the row of the whole.
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("instance", String(32), nullable=False),  # which database
+    Column("counter", BigInteger, nullable=False),  # the number of the audit
+    Column("key_id", String(16), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("mac", String(64), nullable=False),
 )
 
 # Orders of refunds, chargebacks, freezes and unfreezes, never deleted. `body` is what a chargeback takes from whom.

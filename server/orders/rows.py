@@ -20,9 +20,10 @@ from server.entries import (
     RefundEntry,
     UnfreezeEntry,
 )
+from server.journal.books import WrongRow
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
-from server.journal.parts import GIFTS, Gift, Part
+from server.journal.parts import GIFTS, Gift, Part, gift_from
 from server.journal.tables import entries, reversals
 from server.money.results import Adjusted, Money
 
@@ -134,12 +135,15 @@ def pending_of(kind: Kind, user_id: str) -> Any:
 
 
 def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> Gift:
-    """Find a journaled gift. Raises NotFound, CannotReverse, SQLAlchemyError."""
+    """Find a journaled gift, and read it from its body. Raises NotFound, CannotReverse, SQLAlchemyError."""
     query = GIFTS.where(entries.c.ref == gift_id)
     if user_id is not None:
         query = query.where(entries.c.user_id == user_id)
     with reading(engine).connect() as connection:
-        found = [Gift(*row) for row in connection.execute(query)]
+        try:
+            found = [gift_from(row) for row in connection.execute(query)]
+        except WrongRow as wrong:
+            raise CannotReverse(f"the journal is wrong in {wrong}") from None
     if not found:
         raise NotFound
     if len(found) > 1:

@@ -3,8 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import msgspec
 import pytest
 
+import protocol
+from protocol.folding import fold
+from protocol.gifts import GiftRefunded
 from server import limits
 from server.journal.drain import Drain
 from server.store import keys
@@ -156,3 +160,12 @@ async def test_a_gift_that_no_room_saw_is_shown_first(site: Site, stores: Stores
     tags = [event["type"] for event in alice.told if event["type"] in ("gifts.sent", "gifts.refunded")]
     assert tags == ["gifts.sent", "gifts.refunded"]
     assert totals(stores) == ("0", [])
+
+
+@pytest.mark.parametrize(("coins", "left"), [(7, 3), (10, 0), (11, 0)])
+async def test_the_python_client_follows(site: Site, coins: int, left: int) -> None:
+    """What is taken back leaves the room's coins, and never more than there is."""
+    viewer = await site.join("alice")
+    room = msgspec.convert({**viewer.welcome["room"], "coins": 10}, protocol.SNAPSHOT)
+    event = GiftRefunded(id="r", gift_id="a", coins=coins, diamonds=0, reason="refund")
+    assert fold(room, event) == msgspec.structs.replace(room, coins=left)

@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0008_parts"
+down_revision = "0007_heads"
 branch_labels = None
 depends_on = None
 
