@@ -19,6 +19,7 @@ from server.journal import findings, receipts, scan
 from server.journal.books import LogEntry, Unreadable
 from server.journal.compare import NOTHING, SCRIPTS, StoreSide
 from server.journal.database import reading
+from server.journal.derived import TakenBack, taken_back
 from server.journal.findings import Report, Wrong, latest
 from server.journal.heads import Heads
 from server.journal.log import Position
@@ -79,7 +80,8 @@ class Audit:
         frozen = await self._frozen()
         self._add(await self.memory.verify_slice())
         self._add(await self._orders(now_ms, everything=everything))
-        report = self._report(now_ms, frozen, await self.memory.keep())
+        taken = await asyncio.to_thread(taken_back, self._engine)
+        report = self._report(now_ms, frozen, await self.memory.keep(), taken)
         await asyncio.to_thread(findings.keep, self._writing, report, freeze=freeze)
         return report
 
@@ -206,7 +208,7 @@ class Audit:
                 part.wrong.append(Wrong(part.partition, "frozen", what))
         return frozen
 
-    def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept) -> Report:
+    def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept, taken: TakenBack) -> Report:
         parts = self._parts
         wrong = [*dict.fromkeys(wrong for part in parts for wrong in part.wrong)]
         total = total_of(part.sums for part in parts)
@@ -225,9 +227,11 @@ class Audit:
             coins_sold=total.bought,
             coins_spent=total.spent,
             coins_refunded=total.refunded,
-            coins_charged_back=total.charged_back,
+            coins_charged_back=total.charged_back + taken.coins_charged_back,
+            coins_charged_back_from_gifts=taken.coins_charged_back,
             coins_held=total.held,
             diamonds_awarded=total.awarded,
+            diamonds_taken_back=taken.diamonds,
             partitions_compared=len(parts) - len(not_compared),
             partitions_behind=sum(part.behind for part in parts),
             not_compared=not_compared,
