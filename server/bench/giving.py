@@ -17,6 +17,7 @@ from protocol.wire import User, encode
 from server import catalogue, limits
 from server.app import make_wallet
 from server.bench import machine
+from server.clock import Clock
 from server.entries import GiftEntry, TopUpEntry
 from server.journal.opening import Opening
 from server.money.results import Money, Spend, fingerprint
@@ -30,7 +31,7 @@ Pay = Callable[[Spend], Awaitable[object]]
 
 async def open_wallet(configured: Settings, engine: Engine) -> Money:
     """Open the wallet as a node does, and give every viewer coins."""
-    wallet = make_wallet(configured, Opening(engine), lambda changes: None)
+    wallet = make_wallet(configured, Opening(engine, Clock(time.time)), lambda changes: None)  # noqa: TID251
     await wallet.start()
     await wallet.wait_up(limits.STORE_START_S)
     for first in range(0, VIEWERS, limits.SPEND_BATCH_MAX):
