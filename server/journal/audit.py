@@ -20,7 +20,9 @@ from server.journal.books import LogEntry, Unreadable
 from server.journal.compare import NOTHING, SCRIPTS, StoreSide
 from server.journal.database import reading
 from server.journal.findings import Report, Wrong, latest
+from server.journal.heads import Heads
 from server.journal.log import Position
+from server.journal.memory import Kept, Memory
 from server.journal.part import Part
 from server.journal.scan import KeyScan
 from server.journal.sums import total_of
@@ -36,13 +38,16 @@ class StillMoving(Exception):
 class Audit:
     """Audits journal and store. Between runs it remembers what is verified, and when it was."""
 
-    def __init__(self, engine: Engine, wallet: Store | ClusterStore, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, wallet: Store | ClusterStore, clock: Clock, memory: Memory | None = None
+    ) -> None:
         self._engine = reading(engine, limits.SQL_AUDIT_S)
         self._writing = engine
         self._store = StoreSide(wallet, clock)
         self._clock = clock
         self._scan = KeyScan(wallet)
-        self._parts = [Part(partition) for partition in range(limits.WALLET_PARTITIONS)]
+        self.memory = memory or Memory(engine, wallet, clock)
+        self._parts = [Part(partition, self.memory.heads) for partition in range(limits.WALLET_PARTITIONS)]
         self._ran_at: float | None = None
 
     async def run(self, *, freeze: bool = False, everything: bool = True) -> Report:
@@ -51,7 +56,9 @@ class Audit:
         The first run compares all wallets and counters in any case. With `freeze`, the wrong partitions are frozen
         until `python -m server repair` thaws them. Raises StoreError, SQLAlchemyError.
         """
+        remembered = await self.memory.begin()
         now_ms = await self._begin(everything)
+        self._add(remembered)
         left = self._parts
         while left:
             await asyncio.to_thread(self._plan, left)
@@ -67,7 +74,8 @@ class Audit:
         for part in self._parts:
             await self._explain(part)
         frozen = await self._frozen()
-        report = self._report(now_ms, frozen)
+        self._add(await self.memory.verify_slice())
+        report = self._report(now_ms, frozen, await self.memory.keep())
         await asyncio.to_thread(findings.keep, self._writing, report, freeze=freeze)
         return report
 
@@ -77,7 +85,7 @@ class Audit:
         `waiting` holds the log's entries that are not journaled yet: only the store has their effect.
         Raises StillMoving when the store's last entry is another one, StoreError, SQLAlchemyError.
         """
-        part = Part(partition)
+        part = Part(partition, Heads(self._writing, None))
         part.begin(self._clock.now_ms(), 0.0, everything=True)
         part.found = await scan.of_partition(self._store.wallet, partition)
         while part.more:
@@ -87,6 +95,10 @@ class Audit:
             if part.why_not and not part.wrong:
                 raise StillMoving(f"partition {partition}: {part.why_not}")
         return [*dict.fromkeys(part.wrong)]
+
+    def _add(self, found: list[Wrong]) -> None:
+        for wrong in found:
+            self._parts[wrong.partition].wrong.append(wrong)
 
     # --- the steps of a run --------------------------------------------------------------------------------------
     async def _begin(self, everything: bool) -> int:
@@ -182,7 +194,7 @@ class Audit:
                 part.wrong.append(Wrong(part.partition, "frozen", what))
         return frozen
 
-    def _report(self, now_ms: int, frozen: dict[int, list[str]]) -> Report:
+    def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept) -> Report:
         parts = self._parts
         wrong = [*dict.fromkeys(wrong for part in parts for wrong in part.wrong)]
         total = total_of(part.sums for part in parts)
@@ -195,7 +207,7 @@ class Audit:
         fresh = oldest_ms is not None and oldest_ms <= limits.AUDIT_OLD_S * 1000
         not_compared = {part.partition: part.why_not for part in parts if part.why_not}
         return Report(
-            ok=fresh and not wrong and not frozen and not any(part.behind or part.failed for part in parts),
+            ok=fresh and not (wrong or frozen or kept.doubts) and not any(part.behind or part.failed for part in parts),
             at_ms=end_ms,
             entries=total.entries,
             coins_sold=total.bought,
@@ -215,6 +227,10 @@ class Audit:
             oldest_unverified_ms=max(part.oldest_ms for part in parts),
             quarantined=sum(len(reasons) for reasons in frozen.values()),
             wrong=findings.first_of_each(wrong),
+            counter=kept.counter,
+            anchor=kept.anchor,
+            verified_again_ms=kept.again_ms,
+            doubts=kept.doubts,
             stuck={partition: reasons[0] for partition, reasons in frozen.items()},
             finished_ms=end_ms,
         )

@@ -34,6 +34,10 @@ class Report(Struct, frozen=True, kw_only=True):
     oldest_unverified_ms: int
     quarantined: int
     wrong: list[Wrong]
+    counter: int = 0  # the number of this audit; 0 when it was not kept
+    anchor: str = ""  # the hash over all verified heads
+    verified_again_ms: int = 0  # every row was verified since
+    doubts: list[str] = []  # what is wrong with the database as a whole, for instance that it is an old one
     stuck: dict[int, str] = {}  # msgspec copies it; frozen partitions, and why
     not_compared: dict[int, str] = {}  # partitions, and why
     wallets_compared: int = 0  # by this audit, as the next three
@@ -59,6 +63,8 @@ class Report(Struct, frozen=True, kw_only=True):
             return f"the newest audit failed: {self.failed}"
         for partition, reason in self.stuck.items():
             return f"partition {partition} is frozen: {reason}"
+        if self.doubts:
+            return self.doubts[0]
         for partition, reason in self.not_compared.items():
             return f"partition {partition} was not compared: {reason}"
         return "not everything was compared lately"
