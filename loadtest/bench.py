@@ -116,6 +116,7 @@ _BENCHES = {
     "quiet": delivery.quiet,
     "spend": money.spend,
     "drain": money.drain,
+    "reversals": money.reversals,
     "gifts": _gifts,
     "memory": _memory,
     "joins": entering.joins,
