@@ -39,6 +39,7 @@ from server.settings import Settings
 from server.store import keys
 from server.store.client import Store
 from server.store.embedded import WALLET
+from tests.boot import BootTime
 from tests.money import a_gift
 from tests.program import ROOT, eventually
 from tests.site import new_gift_id
@@ -46,7 +47,8 @@ from tests.stores import ValkeyProcess, settings
 from tests.torture.shim import PowerCut
 
 WAIT_S = 40.0  # a deadline only: the machine may be busy
-CLOCK = Clock(time.time)
+BOOT = BootTime()
+CLOCK = Clock(time.time, BOOT)
 
 
 class Book:
@@ -128,7 +130,13 @@ class Node:
         await self.until_usable()
 
     async def until_usable(self) -> None:
-        await eventually(lambda: self.store.usable, WAIT_S, "a wallet that can be used")
+        """Wait for the wallet. Time passes while its store waits for the one that it replaces."""
+
+        def usable() -> bool:
+            BOOT.let_pass(self.store.fence.wait_s)
+            return self.store.usable
+
+        await eventually(usable, WAIT_S, "a wallet that can be used")
 
 
 class Bank:
