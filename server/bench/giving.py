@@ -49,8 +49,9 @@ async def _top_up(wallet: Money, viewer: str) -> None:
 class Givers:
     """Keeps `in_flight` gifts under way. The viewers pay in turn, for the creators in turn."""
 
-    def __init__(self, in_flight: int) -> None:
+    def __init__(self, in_flight: int, viewers: int = VIEWERS) -> None:
         self._in_flight = in_flight
+        self._viewers = viewers
         self._numbers = itertools.count()
         self._gift = next(iter(catalogue.load(None).values()))
 
@@ -89,7 +90,7 @@ class Givers:
     def spend(self) -> Spend:
         """Make the next gift as features.gifts does, entry and animation included."""
         number, gift = next(self._numbers), self._gift
-        viewer, creator = f"v{number % VIEWERS}", f"c{number % CREATORS}"
+        viewer, creator = f"v{number % self._viewers}", f"c{number % CREATORS}"
         gift_id = uuid7(int(time.time() * 1000))  # noqa: TID251  # there is no node here
         shown = GiftSent(
             id=gift_id,

@@ -15,6 +15,7 @@ from server.journal import fence
 from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, Unreadable, book
 from server.journal.bulk import insert_many, upsert_many
 from server.journal.database import patient, reading
+from server.journal.days import Days
 from server.journal.tables import entries, positions, postings, quarantine, reversals, topups, watermarks
 
 log = structlog.get_logger()
@@ -34,6 +35,7 @@ class Batch:
         self.logs = logs
         self.size = 0  # entries
         self.rows = Rows()
+        self.days = Days()
         self.posted: dict[str, list[dict[str, Any]]] = {table: [] for table in _POSTED}  # orders to mark as done
         self.moved: dict[int, tuple[Mark, Mark]] = {}
         self.balances: list[tuple[int, str, int]] = []  # rows of `positions`
@@ -110,6 +112,7 @@ class Ledger:
             _move_marks(connection, batch.moved)
             insert_many(connection, entries, batch.rows.entries)
             insert_many(connection, postings, batch.rows.postings)
+            batch.days.write(connection)
             if batch.balances:
                 upsert_many(connection, positions, batch.balances)
             for table, done in batch.posted.items():
@@ -150,7 +153,10 @@ class Ledger:
                 batch.misfits[partition] = (known.mark, entry, str(error))
                 return
             batch.size += 1
-            if (kind := entry.kind) is not None and kind.order:
+            kind = entry.kind
+            assert kind is not None, "an unknown kind is a misfit"
+            batch.days.note(entry, kind)
+            if kind.order:
                 batch.posted[kind.order].append(_POSTED[kind.order][1](entry))
 
     def _learn(self, marks: dict[int, Mark], logs: Logs) -> None:

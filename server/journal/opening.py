@@ -7,18 +7,17 @@ already passed. They would never be journaled, and balances would be spent twice
 import asyncio
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeVar, assert_never, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 import structlog
-from sqlalchemy import Engine, and_, or_, select
+from sqlalchemy import Engine, Select, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
-from protocol.ids import uuid7_ms
 from server import limits
 from server.clock import Clock
 from server.entries import KINDS, Also, Kind, OpenEntry, Receipt
-from server.journal import fork
+from server.journal import fork, receipts
 from server.journal.database import ask, reading
 from server.journal.log import Position
 from server.journal.tables import entries, quarantine, watermarks
@@ -181,17 +180,16 @@ class Opening:
             after = (rows[-1].epoch, rows[-1].n)
 
     def _rows(self, partition: int, after: Position, to: Position) -> list[Row]:
-        epoch, n = entries.c.epoch, entries.c.n
-        query = (
-            select(*_COLUMNS)
-            .where(entries.c.partition == partition)
-            .where(or_(epoch > after[0], and_(epoch == after[0], n > after[1])))
-            .where(or_(epoch < to[0], and_(epoch == to[0], n <= to[1])))
-            .order_by(epoch, n)
-            .limit(limits.REPLAY_BATCH)
-        )
         with reading(self.engine).connect() as connection:
-            return [Row(*row) for row in connection.execute(query)]
+            return [Row(*row) for row in connection.execute(rows_between(partition, after, to))]
+
+
+def rows_between(partition: int, after: Position, to: Position) -> Select[Any]:
+    """The next rows `after < log id <= to`, by row values: both databases search the primary key for them."""
+    at = tuple_(entries.c.epoch, entries.c.n)
+    of = entries.c.partition == partition
+    query = select(*_COLUMNS).where(of, at > after, at <= to).order_by(entries.c.epoch, entries.c.n)
+    return query.limit(limits.REPLAY_BATCH)
 
 
 async def _ask_journal(read: Callable[[], T]) -> T:
@@ -214,7 +212,6 @@ class _Stored(msgspec.Struct, frozen=True):
 class _Body(msgspec.Struct, frozen=True):
     """The parts of an entry's body that are put back."""
 
-    fp: str = ""
     coins_per_day: int = 0
 
 
@@ -243,14 +240,14 @@ def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
 
 def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
     entry = join(row.body, row.text)
-    body = msgspec.json.decode(entry, type=_Body)
+    body = msgspec.json.decode(row.body, type=_Body)
     also: dict[Also, Arg] = {
         Also.NOTHING: "",
         Also.DAY: row.coins,
         Also.LIMIT: body.coins_per_day,
         Also.EPOCH: row.epoch,
     }
-    receipt_text, expires_ms = _receipt(row, kind, body.fp)
+    left = receipts.of(row)
     return {
         "id": f"{row.epoch}-{row.n}",
         "at_ms": row.at_ms,
@@ -258,8 +255,8 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         "credited": "" if row.credited is None else row.credited,
         "combo": row.combo_count,
         "entry": entry,
-        "receipt_text": receipt_text,
-        "expires_ms": expires_ms,
+        "receipt_text": left.text if left else "",
+        "expires_ms": left.expires_ms if left else 0,
         "coins": row.coins,
         "total": kind.total.counter if kind.total else "",
         "diamonds": row.diamonds,
@@ -268,18 +265,3 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         "also": kind.also.value,
         "value": also[kind.also],
     }
-
-
-def _receipt(row: Row, kind: Kind, fingerprint: str) -> tuple[str, int]:
-    """A row's receipt as the money scripts write it, and when it expires."""
-    log_id = f"{row.epoch}-{row.n}"
-    match kind.receipt:
-        case Receipt.GIFT:
-            expires_ms = uuid7_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
-            return f"{fingerprint} {row.balance} {row.combo_count} {log_id}", expires_ms
-        case Receipt.ORDER:
-            return f"{fingerprint} {row.balance} {log_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000
-        case Receipt.NONE:
-            return "", 0
-        case other:
-            assert_never(other)
