@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select
 
 from server import limits
 from server.entries import GIFT, Share
 from server.journal.books import derived
 from server.journal.bulk import insert_many
+from server.journal.database import reading
 from server.journal.tables import entries, reversal_parts, reversals
 
 T = TypeVar("T")
@@ -130,6 +131,18 @@ def of_order(connection: Connection, user_id: str, kind: str, reversal: str) -> 
     """The parts of one reversal. Raises SQLAlchemyError."""
     where = order_is(user_id, kind, reversal)
     return [PartRow(*row) for row in connection.execute(select(reversal_parts).where(where))]
+
+
+def with_gifts(engine: Engine, user_id: str, kind: str, reversal: str) -> list[tuple[PartRow, str]]:
+    """The parts of one reversal, each with its gift's entry as JSON. Raises SQLAlchemyError."""
+    gift = and_(
+        entries.c.ref == reversal_parts.c.gift,
+        entries.c.kind == GIFT.name,
+        entries.c.user_id == reversal_parts.c.user_id,
+    )
+    query = select(reversal_parts, entries.c.body).join(entries, gift).where(order_is(user_id, kind, reversal))
+    with reading(engine).connect() as connection:
+        return [(PartRow(*part), body) for *part, body in connection.execute(query)]
 
 
 def order_is(user_id: str, kind: str, reversal: str) -> ColumnElement[bool]:

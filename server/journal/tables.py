@@ -3,6 +3,7 @@
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     Index,
     Integer,
     LargeBinary,
@@ -11,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    inspect,
     text,
 )
 
@@ -195,3 +197,9 @@ lot_snapshots = Table(
     Column("format", Integer, nullable=False),
     Column("lots", LargeBinary, nullable=False),
 )
+
+
+def missing(connection: Connection) -> list[str]:
+    """The tables that the database does not have."""
+    there = set(inspect(connection).get_table_names())
+    return [name for name in metadata.tables if name not in there]

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import background, limits
 from server.clock import Clock
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
-from server.journal import anchors, database, findings
+from server.journal import anchors, database, derived, findings
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.database import ask
@@ -194,6 +194,19 @@ def repair(settings: Settings, thaw: int | None) -> int:
         raise Unusable(f"Partition {thaw} is not frozen.") from None
     except StillWrong as still:
         raise Unusable(f"Partition {thaw} stays frozen, because it is still wrong: {still}.") from None
+
+
+def rebuild(settings: Settings) -> int:
+    """Derive creators' days, missing parts of reversals and kept lots again. Return 0. Raises Unusable."""
+    engine = database.connect(settings.journal_address)
+    try:
+        done = derived.rebuild(engine)
+    except SQLAlchemyError as error:
+        raise Unusable(f"The journal cannot be rebuilt: {str(error)[: limits.LOGGED_CHARS_MAX]}.") from None
+    finally:
+        engine.dispose()
+    print(f"{done.days} days of creators are written again, and {done.parts} missing parts of reversals.")
+    return 0
 
 
 def _explain(frozen: Frozen) -> None:
