@@ -44,33 +44,12 @@ from tests.money import a_gift
 from tests.program import ROOT, eventually
 from tests.site import new_gift_id
 from tests.stores import ValkeyProcess, settings
+from tests.torture.book import Book
 from tests.torture.shim import PowerCut
 
 WAIT_S = 40.0  # a deadline only: the machine may be busy
 BOOT = BootTime()
 CLOCK = Clock(time.time, BOOT)
-
-
-class Book:
-    """What the senders know; every check compares the stores with it."""
-
-    def __init__(self) -> None:
-        self.bought: Counter[str] = Counter()
-        self.sent: dict[str, Spend] = {}
-        self.acked: dict[str, Paid] = {}
-        self.refused: Counter[str] = Counter()
-        self.open: dict[str, Spend] = {}
-        self.news = asyncio.Event()
-
-    @property
-    def unknown(self) -> list[Spend]:
-        """Gifts that never got an outcome."""
-        return list(self.open.values())
-
-    def forget(self, gift_id: str) -> Paid:
-        """Pretend that the answer never came, so the gift is unknown again. Returns that answer."""
-        self.open[gift_id] = self.sent[gift_id]
-        return self.acked.pop(gift_id)
 
 
 class Node:

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from protocol.refusals import Refusal, Refused
+from server.journal.fence import Openings
+from server.journal.ledger import Batch, LostRace
 from server.store import keys
 from server.store.embedded import WALLET
 from tests.pair import Pair
 from tests.program import eventually
 from tests.torture import rounds
-from tests.torture.bank import WAIT_S, Bank, Node
+from tests.torture.bank import CLOCK, WAIT_S, Bank, Node, marks_of
 
 MakeBank = Callable[..., Awaitable[Bank]]
 
@@ -232,3 +234,24 @@ async def test_an_address_that_falls_back_to_the_old_primary(
     await bank.drain()
     unbooked = bank.book.acked.keys() - bank.gift_rows().keys()
     assert {keys.partition_of(bank.book.sent[id].viewer) for id in unbooked} <= forked
+
+
+async def test_a_store_that_takes_over_while_the_drain_writes(
+    replicated_bank: MakeBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drain has read the old store's entries, and the token is swapped: it writes nothing and moves no mark."""
+    bank = await replicated_bank("local")
+    await bank.drain()
+    await bank.give(20)
+    marks, rows = marks_of(bank.engine), bank.gift_rows()
+    async with bank.draining() as drain:
+        write = drain._ledger.write
+
+        def write_late(batch: Batch) -> int:
+            Openings(bank.engine, CLOCK).take("another store", dict.fromkeys(batch.moved, ""))
+            return write(batch)
+
+        monkeypatch.setattr(drain._ledger, "write", write_late)
+        with pytest.raises(LostRace, match="another store has taken over"):
+            await drain.drain_once()
+    assert (marks_of(bank.engine), bank.gift_rows()) == (marks, rows)

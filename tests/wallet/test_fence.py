@@ -120,6 +120,16 @@ async def test_a_store_that_gets_a_replica(make_purse: Callable[..., Any], own_s
     assert Openings(purse.engine, Clock(lambda: 0)).read() == {}
 
 
+async def test_a_fence_that_another_node_has_seen_the_need_for(purse: Purse) -> None:
+    """This node's store shows no replica, but the journal has the site's tokens."""
+    openings, link = Openings(purse.engine, Clock(lambda: 0)), purse.store._money.link
+    assert link is not None
+    fence = Fence(openings, Clock(lambda: 0), mode="auto", likely=False)
+    assert (await fence.take(link, "a", {3: ""}), fence.fenced) == ({3: "a"}, False)
+    held = openings.take("a", {3: ""})
+    assert (await fence.take(link, "a", {3: ""}), fence.fenced) == ({3: held[3].name}, True)
+
+
 # --- taking over -----------------------------------------------------------------------------------------------------
 class Takers:
     """Fences of several nodes on one journal, with a clock that tests move."""
