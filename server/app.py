@@ -20,10 +20,12 @@ from server.http import audit, creators, docs, gifts, health, pages, reversals, 
 from server.http.api import Gate, install
 from server.journal import database
 from server.journal.earnings import Earnings
+from server.journal.fence import Openings
 from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
 from server.journal.opening import Opening
 from server.journal.watch import AuditWatch
 from server.money.cluster import ClusterWallet
+from server.money.fence import Fence
 from server.money.results import Change, Money
 from server.money.store import WalletStore
 from server.money.wallet import SCRIPTS as WALLET_SCRIPTS
@@ -74,6 +76,7 @@ def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletS
         url,
         scripts=WALLET_SCRIPTS,
         opening=opening.open,
+        fence=make_fence(settings, opening),
         opening_scripts=OPENING_SCRIPTS,
         durability=settings.durability,
         guarded=settings.guard == "strict",
@@ -81,6 +84,13 @@ def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletS
         site_limit=settings.daily_spend_max,
         folder=settings.data if settings.wallet_url is None else None,
     )
+
+
+def make_fence(settings: Settings, opening: Opening) -> Fence:
+    """The fence of a store that another may replace."""
+    likely = settings.durability == "replicated" or settings.wallet_address.startswith(SCHEME)
+    openings = Openings(opening.engine, opening.clock)
+    return Fence(openings, opening.clock, mode=settings.fence, likely=likely, grace_s=settings.fence_grace_s)
 
 
 class Node:
