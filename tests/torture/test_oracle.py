@@ -125,7 +125,7 @@ class Model:
         return report if response.status_code == 200 and report["ok"] and self._whole(report) else None
 
     def _whole(self, report: dict[str, Any]) -> bool:
-        return bool(report["coins_held"] == sum(self.coins.values()) and report["partitions_moving"] == 0)
+        return report["coins_held"] == sum(self.coins.values()) and not report["not_compared"]
 
 
 @pytest.mark.timeout(rounds(240, 1_200))
