@@ -170,6 +170,13 @@ class Node:
         """The stores and the bus, and whether each is up."""
         return {"room_store": self.room_store.up, "bus": self.fanout.up, "wallet_store": self.wallet.up}
 
+    def degraded(self) -> dict[str, str]:
+        """What is worse than it should be, and how. Anybody may read it, so it names nobody."""
+        found = self.audit_watch.degraded()
+        if not self.wallet.usable:
+            found["wallet"] = "gifts are refused"
+        return found
+
     async def start(self) -> None:
         """Connect and start. Raises StoreError if a store does not answer in time."""
         await self.room_store.start()
@@ -227,7 +234,7 @@ def create_app(node: Node) -> Starlette:
     app = Starlette(
         routes=[
             WebSocketRoute("/v1/rooms/{room_id}/ws", node.sessions.endpoint),
-            *health.routes(node.parts, lambda: node.sessions.draining, node.registry),
+            *health.routes(node.parts, node.degraded, lambda: node.sessions.draining, node.registry),
             *tokens.routes(node.tokens, node.clock, development),
             *feature_routes(node.services),  # before the routes of rooms, which match any last part
             *rooms.routes(node.rooms_admin, node.history),
