@@ -140,6 +140,8 @@ AUDIT_EVERY_S = 60.0
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed
 AUDIT_WALLETS = 1_000  # per partition and audit: one short script
+REPAIR_SIDES = 5  # findings of a partition that are shown with both sides
+REPAIR_TRIES = 20  # pages of a backup that are tried for the changed rows of one partition
 AUDITS_KEPT_MS = 7 * 86_400_000
 
 # --- stores ------------------------------------------------------------------------------------------------------

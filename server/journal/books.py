@@ -113,6 +113,25 @@ def parse(row: Any) -> "LogEntry | Unreadable":
         return Unreadable(epoch=epoch, n=n, body=repr(fields).encode(), reason=f"cannot be read: {error!r}")
 
 
+def reread(row: Any) -> LogEntry:
+    """The log's entry again, from a row of `entries`. Raises ValueError, msgspec.DecodeError."""
+    about = _BODY.decode(row.body)
+    return LogEntry(
+        row.epoch,
+        row.n,
+        row.at_ms,
+        row.balance,
+        row.credited,
+        row.combo_count,
+        row.body.encode(),
+        row.body,
+        about,
+        KINDS.get(about.kind),
+        f"viewer:{about.viewer}",
+        f"creator:{about.creator}",
+    )
+
+
 def _values(fields: list[bytes]) -> tuple[bytes, bytes | None, bytes | None, bytes, bytes]:
     """Time, balance, credit, combo count and body, in the three forms that the wallet's scripts write."""
     match fields:

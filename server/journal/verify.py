@@ -60,13 +60,14 @@ def _chain(connection: Connection, partition: int, start: Head, mark: Head) -> l
         .where(or_(entries.c.epoch > epoch, and_(entries.c.epoch == epoch, entries.c.n > n)))
         .order_by(entries.c.epoch, entries.c.n)
     )
-    for row in connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)):
-        follows = row.n == n + 1 if row.epoch == epoch else row.n == 0
-        digest = chain(last, partition, row, row.body.encode())
-        if not follows or digest != row.hash:
-            what = "the hash does not follow" if follows else f"follows {epoch}-{n}"
-            return [Wrong(partition, f"{row.epoch}-{row.n}", what)]
-        epoch, n, last = row.epoch, row.n, digest
+    with connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)) as rows:
+        for row in rows:
+            follows = row.n == n + 1 if row.epoch == epoch else row.n == 0
+            digest = chain(last, partition, row, row.body.encode())
+            if not follows or digest != row.hash:
+                what = "the hash does not follow" if follows else f"follows {epoch}-{n}"
+                return [Wrong(partition, f"{row.epoch}-{row.n}", what)]
+            epoch, n, last = row.epoch, row.n, digest
     if Head(epoch, n, last) != mark:
         return [Wrong(partition, str(mark), f"the watermark is not the last entry {epoch}-{n}")]
     return []

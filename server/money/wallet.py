@@ -40,7 +40,8 @@ log = structlog.get_logger()
 SPEND = scripts.load("wallet_spend")
 ADJUST = scripts.load("wallet_adjust")
 LIMIT = scripts.load("wallet_limit")
-SCRIPTS = (SPEND, ADJUST, LIMIT)
+CLAIM = scripts.load("wallet_claim")
+SCRIPTS = (SPEND, ADJUST, LIMIT, CLAIM)
 
 
 class _Waiting:
@@ -305,6 +306,14 @@ class Wallet:
             self._store.reopen()
 
     # --- orders of the host platform ---------------------------------------------------------------------------
+    async def claim(self, topup_id: str, fingerprint: str) -> bool:
+        """Claim a top-up's id for one order: an older copy of SQL may have forgotten it. False if another has it."""
+        call = CLAIM(claim=keys.claim(topup_id), fingerprint=fingerprint, seconds=limits.TOPUP_RECEIPT_S)
+        try:
+            return cast(bytes, await self._store.write(*call)).decode() == fingerprint
+        except StoreError as error:
+            raise _moved_or_unavailable(error) from None
+
     async def order(self, entry: OrderEntry) -> Adjusted:
         """Carry out an order once per kind and id. An order of a limit always replaces the one before.
 

@@ -16,7 +16,8 @@ from server.clock import Clock
 from server.entries import CHARGEBACK, REFUND, ChargebackEntry
 from server.journal.database import ask, reading
 from server.journal.lots import Part, shares_of
-from server.journal.tables import reversals, topups, watermarks
+from server.journal.posted import bought
+from server.journal.tables import reversals, watermarks
 from server.money.results import Money, fingerprint
 from server.orders import rows
 from server.orders.freezes import Freezes
@@ -133,12 +134,11 @@ class Chargebacks:
             return list(connection.execute(rows.pending_of(REFUND, user_id)).scalars())
 
     def _topup(self, topup_id: str) -> Bought:
-        query = select(topups.c.id, topups.c.user_id).where(topups.c.id == topup_id, topups.c.state == "posted")
         with reading(self._engine).connect() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
+            found = bought(connection, topup_id)
+        if found is None or found.state != "posted":
             raise NotFound
-        return Bought(*row)
+        return Bought(topup_id, found.user_id)
 
     def _recorded_decision(self, topup: Bought) -> str | None:
         query = select(reversals.c.body).where(rows.order_is(CHARGEBACK, topup.id, topup.user_id))
