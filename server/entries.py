@@ -24,11 +24,10 @@ class Share(Struct, frozen=True):
 
 
 class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift"):
-    """A gift: what the journal books, and `show`, the event that the room gets."""
+    """A gift: what the journal books, and last its personal text, which can be erased (journal/texts.py)."""
 
     id: str
     viewer: str
-    viewer_name: str
     creator: str
     room: str
     broadcast: str | None
@@ -37,8 +36,10 @@ class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift")
     coins: int
     diamonds: int
     combo: str | None
-    fp: str  # the payload's fingerprint, to restore the receipt if needed
-    show: Raw
+    salt: str = ""  # random; an entry without one was written by an older program
+    fp: str  # the payload's fingerprint, to restore the receipt if needed; it covers the message
+    viewer_name: str
+    show: Raw  # the event that the room gets
 
 
 class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup"):
@@ -113,6 +114,7 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     coins_per_day: Amount = 0
     source: Short = ""
     reversed: tuple[Share, ...] = ()
+    digest: Short = ""  # of the personal text, which the journal keeps beside the body
 
 
 # --- postings --------------------------------------------------------------------------------------------------------

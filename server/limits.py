@@ -139,9 +139,25 @@ MATURITY_MS = 7 * 86_400_000  # credits mature after a week: most chargebacks fo
 AUDIT_EVERY_S = 60.0
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed
-AUDIT_WALLETS = 1_000  # per partition and audit: one short script
 REPAIR_SIDES = 5  # findings of a partition that are shown with both sides
 REPAIR_TRIES = 20  # pages of a backup that are tried for the changed rows of one partition
+AUDIT_WALLETS = 1_000  # of a partition in one script, which takes some 2 ms
+AUDIT_TOGETHER = 8  # partitions in one transaction: it keeps old rows of a whole database while it is open
+AUDIT_SCAN = 1_000  # keys per SCAN: some 0.3 ms of the store
+AUDIT_LOG = 500  # entries of a log at a time, some 350 KB
+AUDIT_LOG_NEWEST = 10  # of each log in every audit: a store that forked shows there
+AUDIT_TURN_S = 900.0  # in which all wallets, counters and keys are compared: at 1 M wallets 2 % of a core
+AUDIT_PART_MIN = 100  # per partition and audit: what is new makes no turn longer
+# All was compared at most so long ago, or the audit is not ok: two turns, because what was compared first in one turn
+# may be the last in the next, and ten audits that could not compare it.
+AUDIT_OLD_S = 2 * AUDIT_TURN_S + 10 * AUDIT_EVERY_S
+AUDIT_WAIT_S = 10.0  # for the journal to reach what was read of the store: a drain of a backlog takes 0.5 s a round
+AUDIT_STILL_S = 3.0  # less when it does not move at all: nobody drains
+AUDIT_POLL_S = 0.05
+AUDIT_FLAG_S = 1.0  # then a partition's two marks of being frozen are looked at again: a thaw sets them one by one
+AUDIT_RECEIPTS = 20_000  # per audit, of those that the keys' turn meets: 100 us each would be 2 s
+AUDIT_CLOCK_MS = 60_000  # by which the store's clock may be ahead: its receipts expire by it
+assert AUDIT_FLAG_S > 2 * DRAIN_IDLE_S_MAX
 AUDITS_KEPT_MS = 7 * 86_400_000
 
 # --- stores ------------------------------------------------------------------------------------------------------

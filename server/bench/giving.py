@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import itertools
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -105,7 +106,6 @@ class Givers:
         entry = GiftEntry(
             id=gift_id,
             viewer=viewer,
-            viewer_name=viewer,
             creator=creator,
             room="bench",
             broadcast=None,
@@ -114,7 +114,9 @@ class Givers:
             coins=gift.coins,
             diamonds=gift.diamonds,
             combo=None,
+            salt=secrets.token_hex(16),
             fp=print_,
+            viewer_name=viewer,
             show=msgspec.Raw(encode(shown)),
         )
         return Spend(

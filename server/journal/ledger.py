@@ -170,7 +170,7 @@ class Ledger:
                 epoch=entry.epoch,
                 n=entry.n,
                 reason=reason,
-                body=entry.body.decode(errors="replace"),
+                body=entry.entry.decode(errors="replace"),
                 at_ms=self._clock.now_ms(),
             )
         )
@@ -187,7 +187,7 @@ class Ledger:
             if self.marks()[partition] != mark:
                 raise LostRace(f"another drain moved partition {partition}") from None
             reason = f"the journal refuses it: {error.orig}"
-            refused = Unreadable(epoch=entry.epoch, n=entry.n, body=entry.body, reason=reason)
+            refused = Unreadable(epoch=entry.epoch, n=entry.n, entry=entry.entry, reason=reason)
             return self.write(self.prepare({partition: mark}, {partition: [refused]}))
 
 

@@ -7,18 +7,19 @@ already passed. They would never be journaled, and balances would be spent twice
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import TypeVar, assert_never, cast
+from typing import TypeVar, cast
 
 import msgspec
 import structlog
 from sqlalchemy import Engine, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from protocol.ids import uuid7_ms
 from server import limits
 from server.entries import KINDS, Also, Kind, OpenEntry, Receipt
+from server.journal import receipts
 from server.journal.database import ask, reading
 from server.journal.tables import entries, quarantine, watermarks
+from server.journal.texts import join
 from server.store import keys, scripts
 from server.store.client import Arg, Link, StoreDown
 from server.store.scripts import Call
@@ -52,6 +53,7 @@ class Row(msgspec.Struct, frozen=True):
     combo_count: int
     at_ms: int
     body: str
+    text: str | None
 
 
 _COLUMNS = [entries.c[name] for name in Row.__struct_fields__]
@@ -172,7 +174,6 @@ class _Stored(msgspec.Struct, frozen=True):
 class _Body(msgspec.Struct, frozen=True):
     """The parts of an entry's body that are put back."""
 
-    fp: str = ""
     coins_per_day: int = 0
 
 
@@ -200,6 +201,7 @@ def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
 
 
 def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
+    entry = join(row.body, row.text)
     body = msgspec.json.decode(row.body, type=_Body)
     also: dict[Also, Arg] = {
         Also.NOTHING: "",
@@ -207,16 +209,16 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         Also.LIMIT: body.coins_per_day,
         Also.EPOCH: row.epoch,
     }
-    receipt_text, expires_ms = _receipt(row, kind, body.fp)
+    left = receipts.of(row)
     return {
         "id": f"{row.epoch}-{row.n}",
         "at_ms": row.at_ms,
         "balance": "" if row.balance is None else row.balance,
         "credited": "" if row.credited is None else row.credited,
         "combo": row.combo_count,
-        "entry": row.body,
-        "receipt_text": receipt_text,
-        "expires_ms": expires_ms,
+        "entry": entry,
+        "receipt_text": left.text if left else "",
+        "expires_ms": left.expires_ms if left else 0,
         "coins": row.coins,
         "total": kind.total.counter if kind.total else "",
         "diamonds": row.diamonds,
@@ -225,18 +227,3 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         "also": kind.also.value,
         "value": also[kind.also],
     }
-
-
-def _receipt(row: Row, kind: Kind, fingerprint: str) -> tuple[str, int]:
-    """A row's receipt as the money scripts write it, and when it expires."""
-    log_id = f"{row.epoch}-{row.n}"
-    match kind.receipt:
-        case Receipt.GIFT:
-            expires_ms = uuid7_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
-            return f"{fingerprint} {row.balance} {row.combo_count} {log_id}", expires_ms
-        case Receipt.ORDER:
-            return f"{fingerprint} {row.balance} {log_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000
-        case Receipt.NONE:
-            return "", 0
-        case other:
-            assert_never(other)

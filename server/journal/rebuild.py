@@ -14,7 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Engine, Table, and_, delete, insert, or_, select, update
 
 from server import limits
-from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, book, reread
+from server.journal.books import START, VERSION, Gap, LogEntry, Mark, Misfit, Positions, Rows, book, chained_as, reread
 from server.journal.database import patient
 from server.journal.posted import Posted
 from server.journal.tables import entries, positions, postings, watermarks
@@ -78,6 +78,7 @@ class _Again:
         self._known = Positions(START)
         self._posted = Posted()
         self._done = Rebuilt(partition)
+        self._version = VERSION  # of the row at hand, or of the next one
         self._first: Position | None = None  # the first entry that was corrected
 
     def run(self) -> Rebuilt:
@@ -88,6 +89,7 @@ class _Again:
             last = (rows[-1].epoch, rows[-1].n)
             legs = self._legs(at, last)
             for row in rows:
+                self._version = row.version
                 self._fill_up_to((row.epoch, row.n), legs)
                 if not self._fits(row):
                     self._delete(row)
@@ -148,16 +150,19 @@ class _Again:
         """Book an entry again, and correct its row and postings."""
         derived = Rows()
         try:
-            self._known.mark = book(self._partition, self._known.mark, entry, self._known, derived)
+            chained = chained_as(entry, self._version)
+            self._known.mark = book(self._partition, self._known.mark, chained, self._known, derived)
         except (Gap, Misfit, msgspec.ValidationError) as error:
             raise Broken(self._first or (entry.epoch, entry.n), str(error)) from None
         if entry.kind is not None and entry.kind.order:
             self._posted.note(entry.about, entry.at_ms, entry.balance)
         new = dict(zip(entries.columns.keys(), derived.entries, strict=True))
+        if row is not None and row.text is None:
+            new["text"] = None  # it was erased
         if row is None:
             self._connection.execute(insert(entries).values(new))
             self._corrected(entry)
-        elif tuple(row) != tuple(derived.entries):
+        elif tuple(row) != tuple(new.values()):
             self._connection.execute(update(entries).where(*self._is(entries, (entry.epoch, entry.n))).values(new))
             self._corrected(entry)
         self._correct_postings((entry.epoch, entry.n), derived.postings, legs.pop((entry.epoch, entry.n), []))

@@ -67,12 +67,12 @@ def _entry(entry: LogEntry | Unreadable | None) -> str:
     if entry is None:
         return "no such entry in the log: it was trimmed, or never there"
     if isinstance(entry, Unreadable):
-        return f"{entry.reason}; {entry.body.decode(errors='replace')}"
+        return f"{entry.reason}; {entry.entry.decode(errors='replace')}"
     about = entry.about
     what = (
         f"{about.kind} {about.id} of {about.viewer} to {about.creator}: {about.coins} coins, {about.diamonds} diamonds"
     )
-    return f"{what}; balance {entry.balance}, credited {entry.credited}, at {entry.at_ms}; body {entry.text}"
+    return f"{what}; balance {entry.balance}, credited {entry.credited}, at {entry.at_ms}; body {entry.body.decode()}"
 
 
 def _account(connection: Connection, partition: int, account: str) -> str:

@@ -4,6 +4,9 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Tab
 
 metadata = MetaData()
 
+# The few entries that set a wallet's status or limit: the audit reads them without its many gifts.
+OF_SETTINGS = "kind IN ('chargeback', 'freeze', 'unfreeze', 'limit')"
+
 # One row for each entry of a partition's ledger log; `hash` chains it to the one before.
 entries = Table(
     "entries",
@@ -22,11 +25,19 @@ entries = Table(
     Column("credited", BigInteger),  # the creator's counter in this partition, after this entry
     Column("combo_count", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
-    Column("body", Text, nullable=False),  # the entry as the wallet store wrote it
+    Column("body", Text, nullable=False),  # the entry as the wallet store wrote it, a digest in place of personal text
     Column("hash", String(64), nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),  # of the chain: what the hash covers
+    Column("text", Text),  # the personal text; NULL when it is erased, or was never there
     UniqueConstraint("ref", "kind", "user_id", name="entries_once"),  # in this order new gifts are next to each other
     Index("entries_by_user", "user_id", "at_ms"),
     Index("entries_by_creator", "creator_id", "at_ms"),
+    Index(
+        "entries_of_settings",
+        *("partition", "user_id", "epoch", "n"),
+        sqlite_where=text(OF_SETTINGS),
+        postgresql_where=text(OF_SETTINGS),
+    ),
 )
 
 # The postings that are looked up by account: diamonds that somebody lost, without those that the house gives for gifts.

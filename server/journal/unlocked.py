@@ -22,8 +22,8 @@ def unlocked(connection: Connection) -> Iterator[None]:
 def _switch_off(connection: Connection, table: Table) -> list[str]:
     """Switch a table's triggers off. Returns the statements that switch them on again."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"ALTER TABLE {table.name} DISABLE TRIGGER {table.name}_insert_only")
-        return [f"ALTER TABLE {table.name} ENABLE TRIGGER {table.name}_insert_only"]
+        connection.exec_driver_sql(f"ALTER TABLE {table.name} DISABLE TRIGGER USER")
+        return [f"ALTER TABLE {table.name} ENABLE TRIGGER USER"]
     query = text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table")
     found = connection.execute(query, {"table": table.name}).all()
     for name, _ in found:

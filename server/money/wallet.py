@@ -16,6 +16,7 @@ from protocol.ids import uuid7_ms
 from protocol.session import Cause
 from server import background, limits
 from server.entries import KIND_OF, AdjustEntry, Kind, LimitEntry, OrderEntry, TopUpEntry
+from server.money import claims
 from server.money.results import (
     Adjusted,
     Change,
@@ -25,6 +26,7 @@ from server.money.results import (
     Spend,
     WalletView,
     adjusted_of,
+    moved_or_unavailable,
     receipt_of,
     refusal_of,
     unavailable,
@@ -40,8 +42,7 @@ log = structlog.get_logger()
 SPEND = scripts.load("wallet_spend")
 ADJUST = scripts.load("wallet_adjust")
 LIMIT = scripts.load("wallet_limit")
-CLAIM = scripts.load("wallet_claim")
-SCRIPTS = (SPEND, ADJUST, LIMIT, CLAIM)
+SCRIPTS = (SPEND, ADJUST, LIMIT, *claims.SCRIPTS)
 
 
 class _Waiting:
@@ -140,7 +141,7 @@ class Wallet:
         try:
             coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise moved_or_unavailable(error) from None
         return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
 
     # --- spending ----------------------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ class Wallet:
         try:
             [text] = await self._store.read_confirmed(("GET", keys.receipt(user_id, gift_id)))
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise moved_or_unavailable(error) from None
         return None if text is None else receipt_of(text)
 
     async def _commit_groups(self) -> None:
@@ -212,7 +213,7 @@ class Wallet:
         except StoreError:
             await self._resolve(batch)
             return
-        self._settle(batch, outcomes, lost=False)
+        self._settle(batch, outcomes)
 
     async def _call(self, batch: list[_Waiting]) -> list[list[bytes]]:
         names: list[str] = []
@@ -266,10 +267,14 @@ class Wallet:
                 continue
             fingerprint, *outcome = cast(bytes, receipt).split(b" ")
             same = fingerprint.decode() == waiting.spend.fingerprint
-            self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], lost=True)
+            self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], found=True)
 
-    def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, lost: bool) -> None:
-        """Answer the senders. `lost`: the call's answer was lost, so a receipt is its own and not a duplicate."""
+    def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, found: bool = False) -> None:
+        """Answer the senders. `found`: the call's answer was lost, and this outcome is the receipt.
+
+        A receipt does not say whose call wrote it: another node may have sent the same id meanwhile. So it is a
+        duplicate, but the user's sockets get the balance: perhaps they have it from nobody else.
+        """
         self.batches += 1
         changes, stale = [], False
         for waiting, outcome in zip(batch, outcomes, strict=True):
@@ -279,10 +284,10 @@ class Wallet:
                     balance=int(outcome[1]),
                     combo_count=int(outcome[2]),
                     entry_id=outcome[3].decode(),
-                    duplicate=status == b"duplicate" and not lost,
+                    duplicate=status == b"duplicate",
                     first=status == b"ok",
                 )
-                if not paid.duplicate:
+                if paid.first or found:
                     self.gifts += 1
                     spend = waiting.spend
                     changes.append(
@@ -300,19 +305,18 @@ class Wallet:
             stale = stale or status == b"stale_epoch"
             if not waiting.future.done():
                 waiting.future.set_exception(refusal_of(status, outcome, waiting.spend))
+        if stale:  # first: whatever `on_change` raises, this node must not go on in an old epoch
+            self._store.reopen()
         if changes:
             self._on_change(changes)
-        if stale:
-            self._store.reopen()
 
     # --- orders of the host platform ---------------------------------------------------------------------------
     async def claim(self, topup_id: str, fingerprint: str) -> bool:
-        """Claim a top-up's id for one order: an older copy of SQL may have forgotten it. False if another has it."""
-        call = CLAIM(claim=keys.claim(topup_id), fingerprint=fingerprint, seconds=limits.TOPUP_RECEIPT_S)
+        """Claim a top-up's id for one order. False if another has it. Raises Refused wallet_unavailable."""
         try:
-            return cast(bytes, await self._store.write(*call)).decode() == fingerprint
+            return await claims.take(self._store, topup_id, fingerprint)
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise moved_or_unavailable(error) from None
 
     async def order(self, entry: OrderEntry) -> Adjusted:
         """Carry out an order once per kind and id. An order of a limit always replaces the one before.
@@ -327,7 +331,7 @@ class Wallet:
         try:
             outcome = cast(list[bytes], await self._store.write(*call))
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise moved_or_unavailable(error) from None
         if outcome[0] == b"stale_epoch":
             self._store.reopen()
         done = adjusted_of(outcome, entry, delta)
@@ -378,14 +382,9 @@ class Wallet:
         try:
             rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise moved_or_unavailable(error) from None
         epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
         return int(epoch), int(n)
-
-
-def _moved_or_unavailable(error: StoreError) -> Exception:
-    """After Moved the caller tries the new primary. The sender gets anything else as a refusal."""
-    return Moved() if not_here(error) else unavailable()
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception | None = None) -> None:

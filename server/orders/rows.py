@@ -15,12 +15,14 @@ from server.entries import (
     GIFT,
     KIND_OF,
     UNFREEZE,
+    Body,
     ChargebackEntry,
     FreezeEntry,
     Kind,
     RefundEntry,
     UnfreezeEntry,
 )
+from server.journal.books import WrongRow, derived
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
 from server.journal.lots import Lots, Part
@@ -77,7 +79,7 @@ class PaidGift(Struct, frozen=True):
     diamonds: int
 
 
-_GIFT = select(*(entries.c[name] for name in PaidGift.__struct_fields__)).where(entries.c.kind == GIFT.name)
+_GIFT = select(entries).where(entries.c.kind == GIFT.name)
 
 
 async def carry_out(
@@ -149,17 +151,25 @@ def pending_of(kind: Kind, user_id: str) -> Any:
 
 
 def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> PaidGift:
-    """Find a journaled gift. Raises NotFound, CannotReverse, SQLAlchemyError."""
+    """Find a journaled gift, and read it from its body. Raises NotFound, CannotReverse, SQLAlchemyError."""
     query = _GIFT.where(entries.c.ref == gift_id)
     if user_id is not None:
         query = query.where(entries.c.user_id == user_id)
     with reading(engine).connect() as connection:
-        found = [PaidGift(*row) for row in connection.execute(query)]
+        try:
+            found = [_paid(derived(row)) for row in connection.execute(query)]
+        except WrongRow as wrong:
+            raise CannotReverse(f"the journal is wrong in {wrong}") from None
     if not found:
         raise NotFound
     if len(found) > 1:
         raise CannotReverse("two viewers used this id, and user_id does not say which")
     return found[0]
+
+
+def _paid(about: Body) -> PaidGift:
+    assert about.creator is not None
+    return PaidGift(about.id, about.viewer, about.creator, about.room, about.coins, about.diamonds)
 
 
 def lots_of(connection: Connection, user_id: str) -> Lots:

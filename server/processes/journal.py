@@ -18,9 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import background, limits
 from server.clock import Clock
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
-from server.journal import database
+from server.journal import database, findings
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
+from server.journal.database import ask
 from server.journal.drain import Drain, tail_of
 from server.processes.retell import drain_and_retell
 from server.rooms.history import open_history
@@ -66,25 +67,44 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await wallet.wait_up(limits.STORE_START_S)
     drain = drain_and_retell(engine, wallet, history, clock, tail=tail_of(settings.log_entries_max))
     audit = Audit(engine, wallet, drain.clock)
-    auditing = background.forever("audit", functools.partial(_audit_always, audit, drain, settings.audit_every_s))
+    auditing = background.forever(
+        "audit", functools.partial(_audit_always, audit, drain, engine, settings.audit_every_s)
+    )
     await drain.run(stopping)
     await background.end(auditing)
     await wallet.stop()
     await history.store.stop()
 
 
-async def _audit_always(audit: Audit, drain: Drain, every_s: float) -> None:
-    """Audit again and again. Freeze each partition that is wrong."""
+async def _audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
+    """Audit again and again. Freeze each partition that is wrong. An audit that raises is reported, too."""
     while True:
         await asyncio.sleep(every_s)
         try:
-            report = await audit.run(freeze=True)
+            await _audit_once(audit, drain)
         except (StoreError, SQLAlchemyError) as error:
             log.warning("audit_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
-            continue
-        if report.wrong:
-            log.error("audit_wrong", first=report.wrong[0])
-            await drain.freeze({wrong.partition: f"audit: {wrong.where}: {wrong.what}" for wrong in report.wrong})
+            await _say_failed(drain, engine, error)
+        except Exception as error:
+            background.failed("audit", error)
+            await _say_failed(drain, engine, error)
+
+
+async def _audit_once(audit: Audit, drain: Drain) -> None:
+    report = await audit.run(freeze=True, everything=False)
+    if report.wrong:
+        log.error("audit_wrong", first=report.wrong[0])
+        await drain.freeze({wrong.partition: f"audit: {wrong.where}: {wrong.what}" for wrong in report.wrong})
+    elif not report.ok:
+        log.warning("audit_not_ok", not_compared=report.not_compared, behind=report.partitions_behind)
+
+
+async def _say_failed(drain: Drain, engine: Engine, error: Exception) -> None:
+    """Keep a report that is not ok. When SQL is away, the age of the last one says the same."""
+    try:
+        await ask(findings.keep_failure, engine, drain.clock.now_ms(), f"{type(error).__name__}: {error}")
+    except SQLAlchemyError as away:
+        log.warning("audit_unsaid", error=str(away)[: limits.LOGGED_CHARS_MAX])
 
 
 def audit(settings: Settings, *, freeze: bool = False) -> int:
@@ -97,7 +117,10 @@ def audit(settings: Settings, *, freeze: bool = False) -> int:
     print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if report.ok:
         return 0
-    where = "the store is behind the journal"
+    where = "not everything was compared"
+    if report.not_compared:
+        partition, why = next(iter(report.not_compared.items()))
+        where = f"partition {partition} was not compared: {why}"
     if report.stuck:
         partition, reason = next(iter(report.stuck.items()))
         where = f"partition {partition} is frozen: {reason}"

@@ -126,7 +126,8 @@ CHANGES = {
     "no row": f"DELETE FROM entries WHERE {GIFT} AND coins = 30",
     "no last row": f"DELETE FROM entries WHERE {GIFT} AND coins = 20",
     "one row more": "INSERT INTO entries SELECT partition, epoch, n + 50, kind, user_id, 'x', room_id, creator_id,"
-    f" coins, diamonds, balance, credited, combo_count, at_ms, body, hash FROM entries WHERE {GIFT} AND coins = 20",
+    f" coins, diamonds, balance, credited, combo_count, at_ms, body, hash, version, text"
+    f" FROM entries WHERE {GIFT} AND coins = 20",
     "a posting": f"UPDATE postings SET amount = amount * 2 WHERE partition = {CLEOS} AND asset = 'diamonds'",
     "no posting": f"DELETE FROM postings WHERE partition = {CLEOS} AND leg = 1",
     "a posting of nothing": f"INSERT INTO postings VALUES ({CLEOS}, 1, 99, 0, 'coins', 'viewer:eve', 7)",

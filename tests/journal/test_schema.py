@@ -5,7 +5,7 @@ import threading
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, inspect, text
+from sqlalchemy import Engine, MetaData, Table, insert, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from server.journal import database
@@ -54,16 +54,43 @@ async def test_migrating_keeps_what_is_journaled(empty_database: str) -> None:
             of = {"partition": partition}
             connection.execute(insert(entries), [entry | of | {"ref": f"g{partition}"}])
             connection.execute(insert(postings), [leg | of for leg in legs])
-    before = rows(engine, entries), rows(engine, postings)
+    old = Table("entries", MetaData(), autoload_with=engine)
+    before = [row._asdict() for row in rows(engine, old)], rows(engine, postings)
     database.migrate(engine)
-    assert (rows(engine, entries), rows(engine, postings)) == before
+    added = {"version": 1, "text": None}
+    assert [row._asdict() for row in rows(engine, entries)] == [row | added for row in before[0]]
+    assert rows(engine, postings) == before[1]
     assert (len(before[0]), len(before[1])) == (2, 4)
     for table in ("entries", "postings"):
         for statement in (f"UPDATE {table} SET n = 9", f"DELETE FROM {table}"):
-            with pytest.raises(DBAPIError, match="insert-only"), engine.begin() as connection:
-                connection.execute(text(statement))
+            _refused(engine, statement)
     with pytest.raises(IntegrityError), engine.begin() as connection:
         connection.execute(insert(entries), [entry | {"partition": 4, "ref": "g3"}])
+    engine.dispose()
+
+
+def _refused(engine: Engine, statement: str) -> None:
+    with pytest.raises(DBAPIError, match="insert-only"), engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+async def test_only_personal_text_can_be_erased(journal: str) -> None:
+    """The text of an entry can become NULL, nothing else of it can change, and no text comes back."""
+    engine = database.connect(journal)
+    entry = dict.fromkeys(entries.columns.keys(), "x")
+    entry |= dict.fromkeys(("partition", "epoch", "n", "coins", "diamonds", "balance", "credited"), 1)
+    entry |= dict.fromkeys(("combo_count", "at_ms", "version"), 1)
+    with engine.begin() as connection:
+        connection.execute(insert(entries), [entry])
+    changes = {column: 2 if entry[column] == 1 else "'y'" for column in entry}
+    for column, value in changes.items():
+        _refused(engine, f"UPDATE entries SET {column} = {value}")
+        if column != "text":
+            _refused(engine, f"UPDATE entries SET text = NULL, {column} = {value}")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE entries SET text = NULL"))
+    assert [row._asdict() for row in rows(engine, entries)] == [entry | {"text": None}]
+    _refused(engine, "UPDATE entries SET text = 'x'")
     engine.dispose()
 
 

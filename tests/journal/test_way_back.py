@@ -8,6 +8,7 @@ from sqlalchemy import delete
 from server.journal.tables import metadata
 from server.money.results import TopUpConflict
 from server.orders.topups import TopUp
+from server.store import keys
 from tests.journal.copies import copied, restored
 from tests.journal.desk import Desk, a_desk
 from tests.site import Site
@@ -45,7 +46,7 @@ async def test_a_lost_row_of_a_top_up(desk: Desk) -> None:
     await desk.journal()
     with desk.site.node.engine.begin() as connection:
         connection.execute(delete(metadata.tables["topups"]))
-    await desk.forget()
+    await desk.money.call("DEL", keys.claim(topup))
     order = TopUp(topup, 100, "test")
     with pytest.raises(TopUpConflict):
         await desk.site.node.purchases.top_up("dora", order)
