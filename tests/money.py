@@ -90,7 +90,7 @@ class Purse:
         self.settings = settings
         self.of = store
         self.engine = database.connect(settings.journal_address)
-        self.store = make_wallet_store(settings, Opening(self.engine), settings.wallet_address)
+        self.store = make_wallet_store(settings, Opening(self.engine, Clock(time.time)), settings.wallet_address)
         self.changes: list[Change] = []
         self.wallet = Wallet(self.store, self.changes.extend)
         self.purchases = Purchases(self.engine, self.wallet, Clock(time.time))

@@ -19,8 +19,12 @@ from server.journal import findings, receipts, scan
 from server.journal.books import LogEntry, Unreadable
 from server.journal.compare import NOTHING, SCRIPTS, StoreSide
 from server.journal.database import reading
+from server.journal.derived import TakenBack, taken_back
 from server.journal.findings import Report, Wrong, latest
+from server.journal.heads import Heads
 from server.journal.log import Position
+from server.journal.memory import Kept, Memory
+from server.journal.ordered import verify_orders
 from server.journal.part import Part
 from server.journal.scan import KeyScan
 from server.journal.sums import total_of
@@ -36,14 +40,18 @@ class StillMoving(Exception):
 class Audit:
     """Audits journal and store. Between runs it remembers what is verified, and when it was."""
 
-    def __init__(self, engine: Engine, wallet: Store | ClusterStore, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, wallet: Store | ClusterStore, clock: Clock, memory: Memory | None = None
+    ) -> None:
         self._engine = reading(engine, limits.SQL_AUDIT_S)
         self._writing = engine
         self._store = StoreSide(wallet, clock)
         self._clock = clock
         self._scan = KeyScan(wallet)
-        self._parts = [Part(partition) for partition in range(limits.WALLET_PARTITIONS)]
+        self.memory = memory or Memory(engine, wallet, clock)
+        self._parts = [Part(partition, self.memory.heads) for partition in range(limits.WALLET_PARTITIONS)]
         self._ran_at: float | None = None
+        self._orders_ms: int | None = None  # when all orders were compared
 
     async def run(self, *, freeze: bool = False, everything: bool = True) -> Report:
         """Audit all partitions: everything, or what is new and the share that is due by now.
@@ -51,7 +59,9 @@ class Audit:
         The first run compares all wallets and counters in any case. With `freeze`, the wrong partitions are frozen
         until `python -m server repair` thaws them. Raises StoreError, SQLAlchemyError.
         """
+        remembered = await self.memory.begin()
         now_ms = await self._begin(everything)
+        self._add(remembered)
         left = self._parts
         while left:
             await asyncio.to_thread(self._plan, left)
@@ -68,7 +78,10 @@ class Audit:
         for part in self._parts:
             await self._explain(part)
         frozen = await self._frozen()
-        report = self._report(now_ms, frozen)
+        self._add(await self.memory.verify_slice())
+        self._add(await self._orders(now_ms, everything=everything))
+        taken = await asyncio.to_thread(taken_back, self._engine)
+        report = self._report(now_ms, frozen, await self.memory.keep(), taken)
         await asyncio.to_thread(findings.keep, self._writing, report, freeze=freeze)
         return report
 
@@ -78,7 +91,7 @@ class Audit:
         `waiting` holds the log's entries that are not journaled yet: only the store has their effect.
         Raises StillMoving when the store's last entry is another one, StoreError, SQLAlchemyError.
         """
-        part = Part(partition)
+        part = Part(partition, Heads(self._writing, None))
         part.begin(self._clock.now_ms(), 0.0, everything=True)
         part.found = await scan.of_partition(self._store.wallet, partition)
         while part.more:
@@ -87,7 +100,12 @@ class Audit:
             await asyncio.to_thread(self._settle, [part], waiting)
             if part.why_not and not part.wrong:
                 raise StillMoving(f"partition {partition}: {part.why_not}")
+        part.wrong += [wrong for wrong in await asyncio.to_thread(self._verify_orders) if wrong.partition == partition]
         return [*dict.fromkeys(part.wrong)]
+
+    def _add(self, found: list[Wrong]) -> None:
+        for wrong in found:
+            self._parts[wrong.partition].wrong.append(wrong)
 
     # --- the steps of a run --------------------------------------------------------------------------------------
     async def _begin(self, everything: bool) -> int:
@@ -138,6 +156,17 @@ class Audit:
         with self._engine.connect() as connection:
             return _marks(connection), set(findings.frozen_in(connection))
 
+    async def _orders(self, now_ms: int, *, everything: bool) -> list[Wrong]:
+        """Compare the orders with the entries, in a run over everything and once per turn."""
+        if not everything and self._orders_ms is not None and now_ms - self._orders_ms < limits.AUDIT_TURN_S * 1000:
+            return []
+        self._orders_ms = now_ms
+        return await asyncio.to_thread(self._verify_orders)
+
+    def _verify_orders(self) -> list[Wrong]:
+        with self._engine.connect() as connection:
+            return verify_orders(connection)
+
     # --- what was not compared, or looked odd --------------------------------------------------------------------
     async def _explain(self, part: Part) -> None:
         """Look at what follows the journal in the log, and again at receipts of entries that were not in it."""
@@ -179,7 +208,7 @@ class Audit:
                 part.wrong.append(Wrong(part.partition, "frozen", what))
         return frozen
 
-    def _report(self, now_ms: int, frozen: dict[int, list[str]]) -> Report:
+    def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept, taken: TakenBack) -> Report:
         parts = self._parts
         wrong = [*dict.fromkeys(wrong for part in parts for wrong in part.wrong)]
         total = total_of(part.sums for part in parts)
@@ -192,15 +221,17 @@ class Audit:
         fresh = oldest_ms is not None and oldest_ms <= limits.AUDIT_OLD_S * 1000
         not_compared = {part.partition: part.why_not for part in parts if part.why_not}
         return Report(
-            ok=fresh and not wrong and not frozen and not any(part.behind or part.failed for part in parts),
+            ok=fresh and not (wrong or frozen or kept.doubts) and not any(part.behind or part.failed for part in parts),
             at_ms=end_ms,
             entries=total.entries,
             coins_sold=total.bought,
             coins_spent=total.spent,
             coins_refunded=total.refunded,
-            coins_charged_back=total.charged_back,
+            coins_charged_back=total.charged_back + taken.coins_charged_back,
+            coins_charged_back_from_gifts=taken.coins_charged_back,
             coins_held=total.held,
             diamonds_awarded=total.awarded,
+            diamonds_taken_back=taken.diamonds,
             partitions_compared=len(parts) - len(not_compared),
             partitions_behind=sum(part.behind for part in parts),
             not_compared=not_compared,
@@ -212,6 +243,10 @@ class Audit:
             oldest_unverified_ms=max(part.oldest_ms for part in parts),
             quarantined=sum(len(reasons) for reasons in frozen.values()),
             wrong=findings.first_of_each(wrong),
+            counter=kept.counter,
+            anchor=kept.anchor,
+            verified_again_ms=kept.again_ms,
+            doubts=kept.doubts,
             stuck={partition: reasons[0] for partition, reasons in frozen.items()},
             finished_ms=end_ms,
         )

@@ -40,7 +40,7 @@ class Retelling(Protocol):
         """Take note of the entries that the drain has read behind `after`."""
 
     async def once(self) -> None:
-        """Show the gifts that are old enough. Raises StoreError."""
+        """Show the gifts and reversals that are old enough. Raises StoreError, SQLAlchemyError."""
 
 
 class Drain:
@@ -92,7 +92,7 @@ class Drain:
             await asyncio.sleep(limits.STORE_RETRY_S_MAX)
         try:
             await self.retell_once()
-        except StoreError as error:
+        except (StoreError, SQLAlchemyError) as error:
             log.info("retell_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
         return moved
 
@@ -152,12 +152,12 @@ class Drain:
         if not unread:
             return None
         batch = await self._prepare(unread)
-        with contextlib.suppress(StoreError):  # the next retell_once reports it
+        with contextlib.suppress(StoreError, SQLAlchemyError):  # the next retell_once reports it
             await self._retell.once()
         return batch
 
     async def retell_once(self) -> None:
-        """Show gifts that no node has shown. Raises StoreError."""
+        """Show gifts that no node has shown, and what was taken back. Raises StoreError, SQLAlchemyError."""
         await self._retell.once()
 
     async def freeze(self, partitions: dict[int, str]) -> None:

@@ -34,6 +34,12 @@ class Report(Struct, frozen=True, kw_only=True):
     oldest_unverified_ms: int
     quarantined: int
     wrong: list[Wrong]
+    coins_charged_back_from_gifts: int = 0  # these were spent already; the other charged back coins were in wallets
+    diamonds_taken_back: int = 0  # of those awarded, by refunds and chargebacks
+    counter: int = 0  # the number of this audit; 0 when it was not kept
+    anchor: str = ""  # the hash over all verified heads
+    verified_again_ms: int = 0  # every row was verified since
+    doubts: list[str] = []  # what is wrong with the database as a whole, for instance that it is an old one
     stuck: dict[int, str] = {}  # msgspec copies it; frozen partitions, and why
     not_compared: dict[int, str] = {}  # partitions, and why
     wallets_compared: int = 0  # by this audit, as the next three

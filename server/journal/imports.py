@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import Engine, and_, create_engine, or_, select
 
 from server import limits
 from server.clock import Clock
 from server.journal import database
-from server.journal.books import START, LogEntry, Mark, reread
+from server.journal.books import START, EntryRow, LogEntry, Mark, WrongRow, entry_of
 from server.journal.database import reading
 from server.journal.ledger import Batch, Ledger
 from server.journal.tables import entries
@@ -90,9 +89,9 @@ class Source:
         with self._engine.connect() as connection:
             rows: list[Any] = list(connection.execute(query))
         try:
-            return [(reread(row), row.hash) for row in rows]
-        except (ValueError, msgspec.DecodeError) as error:
-            raise NotOurs(f"partition {partition}: a row cannot be read: {error}") from None
+            return [(entry_of(EntryRow(*row)), row.hash) for row in rows]
+        except WrongRow as error:
+            raise NotOurs(str(error)) from None
 
 
 def take(engine: Engine, clock: Clock, source: Source, partition: int, before: tuple[int, int]) -> Imported | None:

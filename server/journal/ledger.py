@@ -12,6 +12,7 @@ from server.clock import Clock
 from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, Unreadable, book
 from server.journal.bulk import insert_many, upsert_many
 from server.journal.database import patient, reading
+from server.journal.days import Days
 from server.journal.posted import Posted
 from server.journal.tables import entries, positions, postings, quarantine, watermarks
 
@@ -33,6 +34,7 @@ class Batch:
         self.size = 0  # entries
         self.rows = Rows()
         self.posted = Posted()
+        self.days = Days()
         self.moved: dict[int, tuple[Mark, Mark]] = {}
         self.balances: list[tuple[int, str, int]] = []  # rows of `positions`
         self.misfits: dict[int, tuple[Mark, LogEntry | Unreadable, str]] = {}
@@ -105,6 +107,7 @@ class Ledger:
             _move_marks(connection, batch.moved)
             insert_many(connection, entries, batch.rows.entries)
             insert_many(connection, postings, batch.rows.postings)
+            batch.days.write(connection)
             if batch.balances:
                 upsert_many(connection, positions, batch.balances)
             batch.posted.write(connection)
@@ -137,7 +140,10 @@ class Ledger:
                 batch.misfits[partition] = (known.mark, entry, str(error))
                 return
             batch.size += 1
-            if (kind := entry.kind) is not None and kind.order:
+            kind = entry.kind
+            assert kind is not None, "an unknown kind is a misfit"
+            batch.days.note(entry, kind)
+            if kind.order:
                 batch.posted.note(entry.about, entry.at_ms, entry.balance)
 
     def _learn(self, marks: dict[int, Mark], logs: Logs) -> None:

@@ -7,17 +7,19 @@ already passed. They would never be journaled, and balances would be spent twice
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import structlog
-from sqlalchemy import Engine, and_, or_, select
+from sqlalchemy import Engine, Select, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import limits
+from server.clock import Clock
 from server.entries import KINDS, Also, Kind, OpenEntry, Receipt
-from server.journal import receipts
+from server.journal import fork, receipts
 from server.journal.database import ask, reading
+from server.journal.log import Position
 from server.journal.tables import entries, quarantine, watermarks
 from server.journal.texts import join
 from server.store import keys, scripts
@@ -33,7 +35,6 @@ SCRIPTS = (LOOK, OPEN, REPLAY)
 
 NOTHING = (0, -1)  # before the first log id of the first epoch
 
-Position = tuple[int, int]
 T = TypeVar("T")
 
 
@@ -62,8 +63,9 @@ _COLUMNS = [entries.c[name] for name in Row.__struct_fields__]
 class Opening:
     """Opens the wallet store's partitions."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
+        self._clock = clock
         self.replayed = 0
 
     async def open(self, link: Link, identity: str, partitions: frozenset[int]) -> dict[int, str]:
@@ -71,19 +73,46 @@ class Opening:
 
         `identity` names the store's process and its role in replication. Each partition records the identity that it
         was last opened on. On any other it gets a new epoch, even if the store is not behind: log ids that a failover
-        has lost are used again.
+        has lost are used again. On the same one it is compared all the same, because an address may lead to an old
+        primary again. Only a store that is opened already goes on without the journal.
         """
-        looked = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
-        found = dict(zip(partitions, looked, strict=True))
-        if all(stored.opened == identity for stored in found.values()):
+        try:
+            marks = await self._marks()  # before the store: other nodes' gifts may be journaled meanwhile
+        except StoreDown:
+            found = await self._look_all(link, partitions)
+            if any(stored.opened != identity for stored in found.values()):
+                raise
             return {p: str(stored.epoch) for p, stored in found.items()}
-        marks = await self._marks()
-        for partition in partitions & await self._stuck():
-            await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+        found = await self._look_all(link, partitions)
+        forked = await self._freeze_forks(link, found, marks)
+        if any(stored.opened != identity for stored in found.values()):
+            for partition in partitions & await self._stuck():
+                await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+        whole = [p for p in partitions if p not in forked]
         opened = await asyncio.gather(
-            *(self._open_one(link, p, found[p], marks.get(p, NOTHING), identity) for p in partitions)
+            *(self._open_one(link, p, found[p], marks.get(p, NOTHING), identity) for p in whole)
         )
-        return dict(zip(partitions, opened, strict=True))
+        return {**{p: str(found[p].epoch) for p in forked}, **dict(zip(whole, opened, strict=True))}
+
+    async def _freeze_forks(
+        self, link: Link, found: "dict[int, _Stored]", marks: dict[int, Position]
+    ) -> dict[int, tuple[Position, str]]:
+        """Freeze the partitions whose newest common entry is not the same in store and journal, and return why."""
+        at = {p: min(stored.last, marks[p]) for p, stored in found.items() if p in marks and stored.last != NOTHING}
+        booked = await _ask_journal(functools.partial(fork.in_journal, self._engine, at))
+        rows = await fork.in_store(link, at)
+        why = {p: fork.differs(rows[p], booked.get(p), position, marks[p]) for p, position in at.items()}
+        forks = {p: (at[p], reason) for p, reason in why.items() if reason is not None}
+        if forks:
+            log.error("wallet_store_forked", partitions={p: reason for p, (_, reason) in forks.items()})
+            await _ask_journal(functools.partial(fork.set_aside, self._engine, forks, self._clock))
+            for partition in forks:
+                await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+        return forks
+
+    async def _look_all(self, link: Link, partitions: frozenset[int]) -> "dict[int, _Stored]":
+        looked = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
+        return dict(zip(partitions, looked, strict=True))
 
     async def _look(self, link: Link, partition: int) -> "_Stored":
         group: dict[str, Arg] = {
@@ -96,7 +125,7 @@ class Opening:
         return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode())
 
     async def _open_one(self, link: Link, partition: int, stored: "_Stored", mark: Position, identity: str) -> str:
-        if stored.opened == identity:
+        if stored.opened == identity and stored.last >= mark:
             return str(stored.epoch)
         if stored.last < mark:
             await self._put_back(link, partition, stored.last, mark)
@@ -141,17 +170,16 @@ class Opening:
             after = (rows[-1].epoch, rows[-1].n)
 
     def _rows(self, partition: int, after: Position, to: Position) -> list[Row]:
-        epoch, n = entries.c.epoch, entries.c.n
-        query = (
-            select(*_COLUMNS)
-            .where(entries.c.partition == partition)
-            .where(or_(epoch > after[0], and_(epoch == after[0], n > after[1])))
-            .where(or_(epoch < to[0], and_(epoch == to[0], n <= to[1])))
-            .order_by(epoch, n)
-            .limit(limits.REPLAY_BATCH)
-        )
         with reading(self._engine).connect() as connection:
-            return [Row(*row) for row in connection.execute(query)]
+            return [Row(*row) for row in connection.execute(rows_between(partition, after, to))]
+
+
+def rows_between(partition: int, after: Position, to: Position) -> Select[Any]:
+    """The next rows `after < log id <= to`, by row values: both databases search the primary key for them."""
+    at = tuple_(entries.c.epoch, entries.c.n)
+    of = entries.c.partition == partition
+    query = select(*_COLUMNS).where(of, at > after, at <= to).order_by(entries.c.epoch, entries.c.n)
+    return query.limit(limits.REPLAY_BATCH)
 
 
 async def _ask_journal(read: Callable[[], T]) -> T:

@@ -16,11 +16,12 @@ from server.journal import asof, compare, receipts, tail
 from server.journal.books import LogEntry, Unreadable
 from server.journal.compare import NOTHING, Stored, StoreSide, WrongType
 from server.journal.findings import Wrong
+from server.journal.heads import Heads
 from server.journal.log import Position
 from server.journal.scan import Names
 from server.journal.sums import Sums
 from server.journal.turn import Turn
-from server.journal.verify import START, verify
+from server.journal.verify import verify
 
 _DAY = re.compile(r"^\d{1,6}$")
 STEP = limits.AUDIT_WALLETS // 2  # of what the journal knows, and as many of what only the store has
@@ -29,12 +30,12 @@ STEP = limits.AUDIT_WALLETS // 2  # of what the journal knows, and as many of wh
 class Part:
     """Remembers between runs how far the partition is verified. After a run it has what was found."""
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, partition: int, heads: Heads) -> None:
         self.partition = partition
         self.turn = Turn()
         self.found = Names()  # by the scan, not compared yet
         self.compared_ms: int | None = None  # when its totals were
-        self._head = START
+        self._heads = heads
         self._log_at = NOTHING
         self._until = NOTHING
         self._receipts_at: Position | None = None  # before the first run: at the mark
@@ -146,11 +147,11 @@ class Part:
         self._compare(connection, stored, mark, first=first, waiting=waiting)
 
     def _verify(self, connection: Connection) -> None:
-        found = verify(connection, self.partition, self._head)
+        found = verify(connection, self.partition, self._heads.head(self.partition))
         self.wrong += found.wrong
         self.sums = found.sums
         if not found.wrong and found.head is not None:
-            self._head = found.head
+            self._heads.advance(self.partition, found.head, self._now_ms)
 
     def _compare(
         self, connection: Connection, stored: Stored, mark: Position, *, first: bool, waiting: Sequence[LogEntry]

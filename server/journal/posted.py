@@ -10,8 +10,10 @@ import msgspec
 from sqlalchemy import Connection, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from server.entries import CHARGEBACK, KINDS, REFUND, TOPUP, Body
-from server.journal.lots import Lots, Part
+from server.entries import CHARGEBACK, KINDS, REFUND, TOPUP, Body, Decided
+from server.journal import parts
+from server.journal.derived import derive_order
+from server.journal.parts import Part
 from server.journal.tables import entries, reversals, topups
 
 # The freezes that are a step of a chargeback begin with this. They have no row of their own.
@@ -88,25 +90,29 @@ def _post_reversal(connection: Connection, row: dict[str, Any]) -> None:
     this = (reversals.c.kind == kind, reversals.c.ref == ref, reversals.c.user_id == user_id)
     if connection.execute(update(reversals).where(*this).values(state="posted")).rowcount:
         return
-    if kind not in (REFUND.name, CHARGEBACK.name) and ref.startswith(OF_CHARGEBACK):
+    if not KINDS[kind].reverses and ref.startswith(OF_CHARGEBACK):
         return
-    body = _decision(connection, user_id, ref) if kind == CHARGEBACK.name else None
+    body = _decision(connection, kind, ref, user_id) if KINDS[kind].reverses else None
     connection.execute(insert(reversals).values({**row, "body": body}))
 
 
-# --- the decision of a chargeback, again -----------------------------------------------------------------------------
+# --- the decision of a reversal, again -------------------------------------------------------------------------------
 class _Decision(msgspec.Struct, frozen=True):
     coins: int
     reversed: list[Part]
+    decided: Decided | None
 
 
-def _decision(connection: Connection, user_id: str, topup_id: str) -> str:
-    """What a chargeback took gift by gift, from the wallet's entries before it."""
-    query = select(entries).where(entries.c.user_id == user_id).order_by(entries.c.epoch, entries.c.n)
-    before = Lots()
-    for row in connection.execute(query):
-        if (row.kind, row.ref) == (CHARGEBACK.name, topup_id):
-            decided = _Decision(row.coins, before.parts_of(topup_id) if topup_id in before.lots else [])
-            return msgspec.json.encode(decided).decode()
-        before.take([row])
-    raise AssertionError(f"no entry charges back {topup_id}")
+class _Body(msgspec.Struct, frozen=True):
+    decided: Decided | None = None
+
+
+def _decision(connection: Connection, kind: str, ref: str, user_id: str) -> str:
+    """What a reversal took gift by gift, from its entry and the wallet's entries before it."""
+    this = (entries.c.kind == kind, entries.c.ref == ref, entries.c.user_id == user_id)
+    entry = connection.execute(select(entries.c.coins, entries.c.body).where(*this)).one()
+    rows = parts.of_order(connection, user_id, kind, ref) or derive_order(connection, user_id, kind, ref)
+    gifts = parts.gifts(connection, user_id, {row.gift for row in rows})
+    taken = [Part(row.gift, row.creator, gifts[row.gift].room_id, row.coins, row.diamonds) for row in rows]
+    decided = msgspec.json.decode(entry.body, type=_Body).decided
+    return msgspec.json.encode(_Decision(entry.coins, taken, decided)).decode()

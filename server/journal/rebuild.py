@@ -14,7 +14,21 @@ from msgspec import Struct
 from sqlalchemy import Connection, Engine, Table, and_, delete, insert, or_, select, update
 
 from server import limits
-from server.journal.books import START, VERSION, Gap, LogEntry, Mark, Misfit, Positions, Rows, book, chained_as, reread
+from server.journal.books import (
+    START,
+    VERSION,
+    EntryRow,
+    Gap,
+    LogEntry,
+    Mark,
+    Misfit,
+    Positions,
+    Rows,
+    WrongRow,
+    book,
+    chained_as,
+    entry_of,
+)
 from server.journal.database import patient
 from server.journal.posted import Posted
 from server.journal.tables import entries, positions, postings, watermarks
@@ -129,8 +143,8 @@ class _Again:
     # --- entries and postings ----------------------------------------------------------------------------------
     def _reread(self, row: Any) -> LogEntry:
         try:
-            return reread(row)
-        except (ValueError, msgspec.DecodeError):
+            return entry_of(EntryRow(*row))
+        except WrongRow:
             raise Broken((row.epoch, row.n), "its body cannot be read") from None
 
     def _fill_up_to(self, end: Position, legs: dict[Position, list[Any]]) -> None:

@@ -61,6 +61,7 @@ class AuditWatch:
             ("audit_coins_sold", "Coins that were bought."),
             ("audit_coins_spent", "Coins that were given."),
             ("audit_diamonds_awarded", "Diamonds that gifts credited."),
+            ("audit_diamonds_taken_back", "Diamonds that refunds and chargebacks took of them."),
         ):
             read.gauge(name, text, functools.partial(self._figure, name.removeprefix("audit_")))
 

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from server import limits
 from server.clock import Clock
+from server.journal import derived
 from server.journal.correct import Moved
 from server.journal.imports import NotOurs, Source, open_source
 from server.journal.rebuild import Broken
@@ -57,7 +58,7 @@ def run(settings: Settings, order: Order) -> int:
         if order == Order():
             return await _look(repairing)
         source = None if order.source is None else Source(open_source(order.source))
-        await _correct(repairing, order, source)
+        await _correct(engine, repairing, order, source)
         if order.thaw is None:
             return 0
         return await _thaw(repairing, order.thaw)
@@ -95,7 +96,7 @@ def _explain(frozen: Frozen) -> None:
     print(f"  {frozen.advice}")
 
 
-async def _correct(repairing: Repair, order: Order, source: Source | None) -> None:
+async def _correct(engine: Engine, repairing: Repair, order: Order, source: Source | None) -> None:
     if source is not None and order.rebuild is None:
         taken = await repairing.take(source)
         for each in taken:
@@ -107,6 +108,8 @@ async def _correct(repairing: Repair, order: Order, source: Source | None) -> No
             rows = f"{done.entries} entries, the postings of {done.postings} entries, {done.positions} positions"
             print(f"Partition {done.partition}: corrected {rows}.")
         print(f"{len(changed)} partitions were corrected.")
+        again = await asyncio.to_thread(derived.rebuild, engine)
+        print(f"{again.days} days of creators are written again, and {again.parts} missing parts of reversals.")
     if order.correct is not None:
         for text in await repairing.correct(order.correct):
             print(f"set {text}")

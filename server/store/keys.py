@@ -108,6 +108,9 @@ def all_of(partition: int) -> str:
 WALLETS, CREDITS, RECEIPTS = "w", "s", "k"  # the kinds of keys that the audit looks for
 
 
+AUDIT_NEWEST = "audit:newest"  # string: the journal's identity and the number of its newest audit
+
+
 # --- room store ----------------------------------------------------------------------------------------------------
 ROOMS = "rooms"  # set of room ids
 ROOM_STORE_WHOLE = "store:whole"  # identity of a store that was started after a clean stop

@@ -76,7 +76,7 @@ class Node:
 
     def __init__(self, of: Settings, book: Book) -> None:
         self.engine = database.connect(of.journal_address)
-        self.opening = Opening(self.engine)
+        self.opening = Opening(self.engine, CLOCK)
         self.store = make_wallet_store(of, self.opening, of.wallet_address)
         self.wallet = Wallet(self.store, lambda changes: None)
         self.purchases = Purchases(self.engine, self.wallet, CLOCK)

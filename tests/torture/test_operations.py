@@ -280,6 +280,7 @@ async def test_a_lost_sql_database(bank: Bank, follow: Follow) -> None:
     await bank.give(50)
     await bank.drain()
     back_up(follow)
+    await bank.audit()
     bought = TopUp("bought-later", 100, "test")
     await bank.node.purchases.top_up(CHANGED, bought)
     bank.book.bought[CHANGED] += 100
