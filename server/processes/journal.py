@@ -80,28 +80,28 @@ async def _serve(settings: Settings, engine: Engine) -> None:
 
 
 async def _audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
-    """Audit again and again. Freeze each partition that is wrong. An audit that raises is reported, too."""
     while True:
         await asyncio.sleep(every_s)
-        try:
-            await _audit_once(audit, drain)
-        except (StoreError, SQLAlchemyError) as error:
-            log.warning("audit_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
-            await _say_failed(drain, engine, error)
-        except Exception as error:
-            background.failed("audit", error)
-            await _say_failed(drain, engine, error)
+        await audit_once(audit, drain, engine)
 
 
-async def _audit_once(audit: Audit, drain: Drain) -> None:
-    report = await audit.run(freeze=True, everything=False)
-    for doubt in report.doubts:
-        log.error("audit_doubts", doubt=doubt)
-    if report.wrong:
-        log.error("audit_wrong", first=report.wrong[0])
-        await drain.freeze({wrong.partition: f"audit: {wrong.where}: {wrong.what}" for wrong in report.wrong})
-    elif not report.ok:
-        log.warning("audit_not_ok", not_compared=report.not_compared, behind=report.partitions_behind)
+async def audit_once(audit: Audit, drain: Drain, engine: Engine) -> None:
+    """Audit what is due, and freeze each partition that is wrong. An audit that raises is reported, too."""
+    try:
+        report = await audit.run(freeze=True, everything=False)
+        for doubt in report.doubts:
+            log.error("audit_doubts", doubt=doubt)
+        if report.wrong:
+            log.error("audit_wrong", first=report.wrong[0])
+            await drain.freeze({wrong.partition: f"audit: {wrong.where}: {wrong.what}" for wrong in report.wrong})
+        elif not report.ok:
+            log.warning("audit_not_ok", why=report.why_not())
+    except (StoreError, SQLAlchemyError) as error:
+        log.warning("audit_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
+        await _say_failed(drain, engine, error)
+    except Exception as error:
+        background.failed("audit", error)
+        await _say_failed(drain, engine, error)
 
 
 async def _say_failed(drain: Drain, engine: Engine, error: Exception) -> None:
@@ -140,19 +140,7 @@ def audit(settings: Settings, *, freeze: bool = False, accept: bool = False) -> 
     print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if report.ok:
         return 0
-    where = "not everything was compared"
-    if report.not_compared:
-        partition, why = next(iter(report.not_compared.items()))
-        where = f"partition {partition} was not compared: {why}"
-    if report.doubts:
-        where = report.doubts[0]
-    if report.stuck:
-        partition, reason = next(iter(report.stuck.items()))
-        where = f"partition {partition} is frozen: {reason}"
-    if report.wrong:
-        first = report.wrong[0]
-        where = f"partition {first.partition}, {first.where}: {first.what}"
-    print(f"liveroom: the audit failed: {where}", file=sys.stderr)
+    print(f"liveroom: the audit failed: {report.why_not()}", file=sys.stderr)
     return 1
 
 
