@@ -96,7 +96,7 @@ class Node:
         self.room_store = self.history.store
         self.balances = Balances(node_id, self.room_store)
         self.engine = database.connect(settings.journal_address)
-        self.opening = Opening(self.engine)
+        self.opening = Opening(self.engine, self.clock)
         self.wallet = make_wallet(settings, self.opening, self.balances.changed)
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
         self.pace = Pace()

@@ -16,6 +16,7 @@ from protocol.wire import User, encode
 from server import catalogue, limits
 from server.app import make_wallet
 from server.bench import machine
+from server.clock import Clock
 from server.entries import GiftEntry, TopUpEntry
 from server.journal.opening import Opening
 from server.money.results import Money, Spend, fingerprint
@@ -29,7 +30,8 @@ Pay = Callable[[Spend], Awaitable[object]]
 
 async def open_wallet(configured: Settings, engine: Engine) -> Money:
     """Open the wallet as a node does, and give every viewer coins."""
-    wallet = make_wallet(configured, Opening(engine), lambda changes: None)
+    clock = Clock(time.time)  # noqa: TID251  # there is no node here
+    wallet = make_wallet(configured, Opening(engine, clock), lambda changes: None)
     await wallet.start()
     await wallet.wait_up(limits.STORE_START_S)
     for first in range(0, VIEWERS, limits.SPEND_BATCH_MAX):

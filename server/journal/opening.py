@@ -16,7 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from protocol.ids import uuid7_ms
 from server import limits
+from server.clock import Clock
 from server.entries import KINDS, Also, Kind, OpenEntry, Receipt
+from server.journal import moneytime
 from server.journal.database import ask, reading
 from server.journal.tables import entries, quarantine, watermarks
 from server.store import keys, scripts
@@ -28,7 +30,7 @@ log = structlog.get_logger()
 LOOK = scripts.load("opening_look")
 OPEN = scripts.load("opening_open")
 REPLAY = scripts.load("opening_replay")
-SCRIPTS = (LOOK, OPEN, REPLAY)
+SCRIPTS = (LOOK, OPEN, REPLAY, moneytime.SET)
 
 NOTHING = (0, -1)  # before the first log id of the first epoch
 
@@ -60,8 +62,9 @@ _COLUMNS = [entries.c[name] for name in Row.__struct_fields__]
 class Opening:
     """Opens the wallet store's partitions."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
+        self._clock = clock
         self.replayed = 0
 
     async def open(self, link: Link, identity: str, partitions: frozenset[int]) -> dict[int, str]:
@@ -73,8 +76,11 @@ class Opening:
         """
         looked = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
         found = dict(zip(partitions, looked, strict=True))
-        if all(stored.opened == identity for stored in found.values()):
+        if all(stored.opened == identity and stored.has_time for stored in found.values()):
             return {p: str(stored.epoch) for p, stored in found.items()}
+        await moneytime.restore(
+            link, partitions, await self._time()
+        )  # first: it refuses ids whose receipts are not put back
         marks = await self._marks()
         for partition in partitions & await self._stuck():
             await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
@@ -89,9 +95,9 @@ class Opening:
             "meta": keys.wallet_meta(partition),
             "partition": partition,
         }
-        [(epoch, last, opened)] = await link.run(LOOK(each=[group]))
+        [(epoch, last, opened, time)] = await link.run(LOOK(each=[group]))
         in_epoch, _, n = last.decode().partition("-")
-        return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode())
+        return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode(), time != b"")
 
     async def _open_one(self, link: Link, partition: int, stored: "_Stored", mark: Position, identity: str) -> str:
         if stored.opened == identity:
@@ -110,6 +116,9 @@ class Opening:
         if not opened:
             raise StoreDown("a partition's log is ahead of its epoch")
         return str(opened.decode())
+
+    async def _time(self) -> moneytime.Time:
+        return await _ask_journal(functools.partial(moneytime.read, self._engine, self._clock))
 
     async def _marks(self) -> dict[int, Position]:
         def read() -> dict[int, Position]:
@@ -130,11 +139,12 @@ class Opening:
     async def _put_back(self, link: Link, partition: int, after: Position, to: Position) -> None:
         """Replay the journal's rows `after < log id <= to`. Rows that another node has put back stay as they are."""
         log.warning("wallet_store_behind_journal", partition=partition, store=after, journal=to)
+        time = await self._time()
         while after < to:
             rows = await _ask_journal(functools.partial(self._rows, partition, after, to))
             if not rows:
                 raise StoreDown(f"the journal has no rows of partition {partition} after {after}")
-            put_back = await link.run(_replay_call(partition, rows))
+            put_back = await link.run(_replay_call(partition, rows, time))
             self.replayed += cast(int, put_back)  # after the await: other partitions count meanwhile
             after = (rows[-1].epoch, rows[-1].n)
 
@@ -167,6 +177,7 @@ class _Stored(msgspec.Struct, frozen=True):
     epoch: int
     last: Position
     opened: str
+    has_time: bool
 
 
 class _Body(msgspec.Struct, frozen=True):
@@ -176,14 +187,15 @@ class _Body(msgspec.Struct, frozen=True):
     coins_per_day: int = 0
 
 
-def _replay_call(partition: int, rows: Sequence[Row]) -> Call:
+def _replay_call(partition: int, rows: Sequence[Row], time: moneytime.Time) -> Call:
     each: list[dict[str, Arg]] = []
     for row in rows:
         kind = KINDS.get(row.kind)
         if kind is None:
             raise StoreDown(f"the journal has a {row.kind}, which only a newer program can put back")
-        each.append({**_keys_of(partition, row, kind), **_args_of(row, kind)})
-    return REPLAY(log=keys.log(partition), meta=keys.wallet_meta(partition), each=each)
+        each.append({**_keys_of(partition, row, kind), **_args_of(row, kind, time)})
+    today = time.now_ms // limits.DAY_MS
+    return REPLAY(log=keys.log(partition), meta=keys.wallet_meta(partition), today=today, each=each)
 
 
 def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
@@ -191,15 +203,26 @@ def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
     if kind.coins is None:
         meta = keys.wallet_meta(partition)
         return {"wallet": keys.log(partition), "credit": meta, "receipt": meta}
-    operation = "-" if kind.receipt is Receipt.NONE else kind.operation(row.ref)
     return {
         "wallet": keys.wallet(row.user_id),
         "credit": keys.credit(partition, row.creator_id or "-"),
-        "receipt": keys.receipt(row.user_id, operation),
+        "receipt": _receipt_key(partition, row, kind),
     }
 
 
-def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
+def _receipt_key(partition: int, row: Row, kind: Kind) -> str:
+    match kind.receipt:
+        case Receipt.GIFT:
+            return keys.receipts(partition, uuid7_ms(row.ref))
+        case Receipt.ORDER:
+            return keys.receipt(row.user_id, kind.operation(row.ref))
+        case Receipt.NONE:
+            return keys.receipt(row.user_id, "-")
+        case other:
+            assert_never(other)
+
+
+def _args_of(row: Row, kind: Kind, time: moneytime.Time) -> dict[str, Arg]:
     body = msgspec.json.decode(row.body, type=_Body)
     also: dict[Also, Arg] = {
         Also.NOTHING: "",
@@ -207,7 +230,6 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         Also.LIMIT: body.coins_per_day,
         Also.EPOCH: row.epoch,
     }
-    receipt_text, expires_ms = _receipt(row, kind, body.fp)
     return {
         "id": f"{row.epoch}-{row.n}",
         "at_ms": row.at_ms,
@@ -215,8 +237,8 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         "credited": "" if row.credited is None else row.credited,
         "combo": row.combo_count,
         "entry": row.body,
-        "receipt_text": receipt_text,
-        "expires_ms": expires_ms,
+        "receipt_text": _receipt_text(row, kind, body.fp, time),
+        "receipt_field": keys.receipts_field(row.user_id, row.ref) if kind.receipt is Receipt.GIFT else "",
         "coins": row.coins,
         "total": kind.total.counter if kind.total else "",
         "diamonds": row.diamonds,
@@ -227,16 +249,13 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
     }
 
 
-def _receipt(row: Row, kind: Kind, fingerprint: str) -> tuple[str, int]:
-    """A row's receipt as the money scripts write it, and when it expires."""
+def _receipt_text(row: Row, kind: Kind, fingerprint: str, time: moneytime.Time) -> str:
+    """A row's receipt as the money scripts write it, or '' when it is so old that nobody needs it."""
     log_id = f"{row.epoch}-{row.n}"
     match kind.receipt:
-        case Receipt.GIFT:
-            expires_ms = uuid7_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
-            return f"{fingerprint} {row.balance} {row.combo_count} {log_id}", expires_ms
-        case Receipt.ORDER:
-            return f"{fingerprint} {row.balance} {log_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000
-        case Receipt.NONE:
-            return "", 0
-        case other:
-            assert_never(other)
+        case Receipt.GIFT if uuid7_ms(row.ref) >= time.receipts_from_ms:
+            return f"{fingerprint} {row.balance} {row.combo_count} {log_id}"
+        case Receipt.ORDER if row.at_ms > time.now_ms - limits.RECOVER_UNTIL_MS:
+            return f"{fingerprint} {row.balance} {log_id}"
+        case _:
+            return ""

@@ -16,9 +16,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
-from server.clock import Clock
+from server.clock import Clock, Uptime
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
-from server.journal import database
+from server.journal import database, moneytime
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.drain import Drain, tail_of
@@ -58,7 +58,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stopping.set)
-    wallet = open_store("wallet", settings.wallet_address, AUDIT_SCRIPTS)
+    wallet = open_store("wallet", settings.wallet_address, [*AUDIT_SCRIPTS, *moneytime.SCRIPTS])
     clock = Clock(time.time)  # noqa: TID251
     history = open_history(settings.room_address, GIFT_SCRIPTS, clock)
     await wallet.start()
@@ -67,7 +67,9 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     drain = drain_and_retell(engine, wallet, history, clock, tail=tail_of(settings.log_entries_max))
     audit = Audit(engine, wallet, drain.clock)
     auditing = background.forever("audit", functools.partial(_audit_always, audit, drain, settings.audit_every_s))
+    moving = background.forever("money-time", moneytime.Mover(engine, wallet, clock, Uptime()).run)
     await drain.run(stopping)
+    await background.end(moving)
     await background.end(auditing)
     await wallet.stop()
     await history.store.stop()

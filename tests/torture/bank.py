@@ -39,7 +39,7 @@ from server.settings import Settings
 from server.store import keys
 from server.store.client import Store
 from server.store.embedded import WALLET
-from tests.money import a_gift
+from tests.money import a_gift, has_receipt
 from tests.program import ROOT, eventually
 from tests.site import new_gift_id
 from tests.stores import ValkeyProcess, settings
@@ -76,7 +76,7 @@ class Node:
 
     def __init__(self, of: Settings, book: Book) -> None:
         self.engine = database.connect(of.journal_address)
-        self.opening = Opening(self.engine)
+        self.opening = Opening(self.engine, CLOCK)
         self.store = make_wallet_store(of, self.opening, of.wallet_address)
         self.wallet = Wallet(self.store, lambda changes: None)
         self.purchases = Purchases(self.engine, self.wallet, CLOCK)
@@ -335,7 +335,7 @@ class Bank:
     def lost(self, gift_ids: Iterable[str]) -> list[str]:
         """Those of these gifts that the store does not have."""
         with self.look() as look:
-            return [id for id in gift_ids if not look.exists(keys.receipt(self.book.sent[id].viewer, id))]
+            return [id for id in gift_ids if not has_receipt(look, self.book.sent[id].viewer, id)]
 
     def gift_rows(self) -> dict[str, Any]:
         """The journal's gifts by id."""
