@@ -150,7 +150,7 @@ class RoomClient:
             return []
         if isinstance(command, Ping) and "server_time_ms" in message:
             self._clock_ahead_ms = message["server_time_ms"] - self._clock_ms()
-        if isinstance(command, SendGift) and "entry" in message:
+        if isinstance(command, SendGift) and "entry" in message and not message["duplicate"]:  # that has an old one
             self._balance(message["coins"], message["entry"])
         fields = {name: value for name, value in message.items() if name not in ("type", "ref", "reason")}
         return [Answered(command=command, reason=message.get("reason"), fields=fields)]

@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -43,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
         "audit", help="check journal and store; if they differ, print the first differences and exit with 1"
     )
     audit.add_argument("--freeze", action="store_true", help="freeze the partitions that are wrong")
+    audit.add_argument("--anchors", type=Path, metavar="FILE", help="compare the journal with a copy of anchors.log")
+    audit.add_argument(
+        "--accept", action="store_true", help="accept this database, for instance after a restore, if nothing is wrong"
+    )
     repair = commands.add_parser(
         "repair", help="say why partitions are frozen, and what would thaw them; changes nothing"
     )
@@ -80,7 +85,9 @@ def _journal(settings: Settings, _args: argparse.Namespace) -> int:
 def _audit(settings: Settings, args: argparse.Namespace) -> int:
     from server.processes import journal as process  # noqa: PLC0415
 
-    return process.audit(settings, freeze=args.freeze)
+    if args.anchors is not None:
+        return process.compare_anchors(settings, args.anchors)
+    return process.audit(settings, freeze=args.freeze, accept=args.accept)
 
 
 def _repair(settings: Settings, args: argparse.Namespace) -> int:

@@ -127,7 +127,7 @@ class Node:
         }
         self.recovery = Recovery(self.engine, self.wallet, self.clock, repeats)
         self.earnings = Earnings(self.engine, self.clock)
-        self.audit_watch = AuditWatch(self.engine)
+        self.audit_watch = AuditWatch(self.engine, self.clock)
         self.registry = metrics.registry(self._readings(), self.pace.lags, background.FAILURES)
 
     def _readings(self) -> metrics.Readings:
@@ -225,7 +225,7 @@ def create_app(node: Node) -> Starlette:
             *wallets.routes(node.wallet, node.purchases, node.clock),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.earnings),
-            *audit.routes(node.engine),
+            *audit.routes(node.engine, node.clock),
             *docs.routes(),
             *pages.routes(development),
         ],

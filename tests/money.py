@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import time
 from collections import Counter
 from typing import Any
@@ -58,7 +59,6 @@ def a_gift(
     entry = GiftEntry(
         id=id,
         viewer=viewer,
-        viewer_name=viewer.capitalize(),
         creator=creator,
         room=room,
         broadcast=broadcast,
@@ -67,7 +67,9 @@ def a_gift(
         coins=coins,
         diamonds=diamonds,
         combo=combo,
+        salt=secrets.token_hex(16),
         fp=print_,
+        viewer_name=viewer.capitalize(),
         show=msgspec.Raw(encode(shown)),
     )
     return Spend(

@@ -309,6 +309,17 @@ def test_a_gifts_reply_is_a_balance_too(wire: Wire) -> None:
     assert wire.client.you.coins == 98
 
 
+def test_a_duplicates_reply_is_no_balance(wire: Wire) -> None:
+    """It has the balance of then: a gift that is sent again after a welcome does not undo the welcome's balance."""
+    wire.welcomed(0)
+    wire.client.gift("rose")
+    wire.told(welcome(0, resumed=True))
+    assert wire.client.you is not None
+    now = wire.client.you.coins
+    wire.told({"type": "ok", "ref": "c1", "id": "g", "duplicate": True, "combo": None, "coins": 7, "entry": "1-12"})
+    assert wire.client.you.coins == now
+
+
 # --- commands ------------------------------------------------------------------------------------------------------
 def test_commands_have_a_ref_and_get_their_reply(wire: Wire) -> None:
     """Each reply finds its command, in any order; an unknown ref belongs to none."""

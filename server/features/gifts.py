@@ -1,5 +1,6 @@
 """Gifts: paid from the wallet first, then shown in the room once, by the node or else by the journal process."""
 
+import secrets
 from collections import deque
 from collections.abc import Sequence
 
@@ -105,7 +106,6 @@ def _prepare(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple
     entry = GiftEntry(
         id=command.id,
         viewer=member.user_id,
-        viewer_name=member.name,
         creator=host.user_id,
         room=room.id,
         broadcast=room.about.broadcast_id,
@@ -114,7 +114,9 @@ def _prepare(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple
         coins=coins,
         diamonds=diamonds,
         combo=command.combo,
+        salt=secrets.token_hex(16),
         fp=command_fingerprint,
+        viewer_name=member.name,
         show=msgspec.Raw(encode(event)),
     )
     spend = Spend(

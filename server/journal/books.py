@@ -8,8 +8,10 @@ from msgspec import Struct
 
 from server.entries import KINDS, NUMBER_MAX, OPEN, Body, Kind
 from server.journal.tables import entries, postings
+from server.journal.texts import split
 
 FIRST_HASH = "0" * 64
+VERSION = 2  # of the chain: 1 leaves out `combo_count` and the version itself, and has personal text in the body
 
 
 class Gap(Exception):
@@ -18,6 +20,10 @@ class Gap(Exception):
 
 class Misfit(Exception):
     """An entry's balance does not follow from the one before, for instance because an entry was applied twice."""
+
+
+class WrongRow(Exception):
+    """A row of the journal whose columns do not follow from its body. The text names the row."""
 
 
 class LogEntry(Struct, frozen=True, gc=False):
@@ -29,12 +35,14 @@ class LogEntry(Struct, frozen=True, gc=False):
     balance: int | None
     credited: int | None
     combo_count: int
-    body: bytes
-    text: str  # the body, decoded
+    entry: bytes  # as the log has it
+    body: bytes  # what is chained of it
+    text: str | None  # its personal text
     about: Body
     kind: Kind | None  # None when a newer program wrote it
     viewer: str  # account names, made once for all their uses
     creator: str
+    version: int = VERSION
 
 
 class Positions:
@@ -80,7 +88,7 @@ class Unreadable(Struct, frozen=True, kw_only=True):
 
     epoch: int
     n: int
-    body: bytes
+    entry: bytes
     reason: str
 
 
@@ -90,10 +98,10 @@ def parse(row: Any) -> "LogEntry | Unreadable":
     epoch_text, n_text = log_id.split(b"-")
     epoch, n = int(epoch_text), int(n_text)  # without `map`, which costs 0.2 us per entry
     try:
-        at, balance, credited, combo, body = _values(fields)
-        text = body.decode()
-        if "\0" in text:
+        at, balance, credited, combo, entry = _values(fields)
+        if b"\0" in entry:
             raise ValueError("a NUL in the text")
+        body, text = split(entry)
         about = _BODY.decode(body)
         return LogEntry(
             epoch,
@@ -102,15 +110,16 @@ def parse(row: Any) -> "LogEntry | Unreadable":
             None if balance is None else _number(balance),
             None if credited is None else _number(credited),
             _number(combo),
+            entry,
             body,
-            text,
+            None if text is None else text.decode(),
             about,
             KINDS.get(about.kind),
             f"viewer:{about.viewer}",
             f"creator:{about.creator}",
         )
     except (ValueError, msgspec.DecodeError) as error:
-        return Unreadable(epoch=epoch, n=n, body=repr(fields).encode(), reason=f"cannot be read: {error!r}")
+        return Unreadable(epoch=epoch, n=n, entry=repr(fields).encode(), reason=f"cannot be read: {error!r}")
 
 
 def _values(fields: list[bytes]) -> tuple[bytes, bytes | None, bytes | None, bytes, bytes]:
@@ -135,7 +144,7 @@ def _number(text: bytes) -> int:
 
 assert entries.columns.keys() == [
     *("partition", "epoch", "n", "kind", "user_id", "ref", "room_id", "creator_id", "coins", "diamonds"),
-    *("balance", "credited", "combo_count", "at_ms", "body", "hash"),
+    *("balance", "credited", "combo_count", "at_ms", "body", "hash", "version", "text"),
 ]
 assert postings.columns.keys() == ["partition", "epoch", "n", "leg", "asset", "account", "amount"]
 
@@ -170,26 +179,50 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
         partition,
         epoch,
         n,
-        about.kind,
-        about.viewer,
-        about.id if kind is not OPEN else f"{about.kind}-{partition}-{epoch}",
-        about.room,
-        about.creator,
-        about.coins,
-        about.diamonds,
+        *_columns(partition, epoch, about),
         entry.balance,
         entry.credited,
         entry.combo_count,
         entry.at_ms,
-        entry.text,
+        entry.body.decode(),
         digest,
+        entry.version,
+        entry.text,
     )
     return Mark(epoch, n, digest)
+
+
+# What a body says a second time in columns of its row, so that SQL can find it.
+DERIVED = ("kind", "user_id", "ref", "room_id", "creator_id", "coins", "diamonds")
+
+
+def _columns(partition: int, epoch: int, about: Body) -> tuple[Any, ...]:
+    ref = about.id if about.kind != OPEN.name else f"{OPEN.name}-{partition}-{epoch}"
+    return about.kind, about.viewer, ref, about.room, about.creator, about.coins, about.diamonds
+
+
+def derived(row: Any) -> Body:
+    """Read a row's body, and check its columns against it: one UPDATE can change a column. Raises WrongRow.
+
+    `row` has the columns `partition`, `epoch`, `n`, `body`, and those of DERIVED.
+    """
+    name = f"partition {row.partition}, {row.epoch}-{row.n}"
+    try:
+        about = _BODY.decode(row.body)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise WrongRow(f"{name}: its body cannot be read: {error}") from None
+    for column, ours in zip(DERIVED, _columns(row.partition, row.epoch, about), strict=True):
+        theirs = getattr(row, column)
+        if theirs != ours:
+            raise WrongRow(f"{name}: {column} is {theirs}, but its body says {ours}")
+    return about
 
 
 def chain(last: str, partition: int, entry: Any, body: bytes) -> str:
     """Hash an entry, or its row, with the hash before it: a changed, missing or inserted row breaks the chain."""
     link = f"{last} {partition} {entry.epoch}-{entry.n} {entry.at_ms} {entry.balance} {entry.credited} "
+    if entry.version != 1:
+        link = f"{entry.version} {link}{entry.combo_count} "
     return hashlib.sha256(link.encode() + body).hexdigest()
 
 

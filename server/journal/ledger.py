@@ -14,6 +14,7 @@ from server.entries import KINDS, REFUND, TOPUP
 from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, Unreadable, book
 from server.journal.bulk import insert_many, upsert_many
 from server.journal.database import patient, reading
+from server.journal.days import Days
 from server.journal.tables import entries, positions, postings, quarantine, reversals, topups, watermarks
 
 log = structlog.get_logger()
@@ -33,6 +34,7 @@ class Batch:
         self.logs = logs
         self.size = 0  # entries
         self.rows = Rows()
+        self.days = Days()
         self.posted: dict[str, list[dict[str, Any]]] = {table: [] for table in _POSTED}  # orders to mark as done
         self.moved: dict[int, tuple[Mark, Mark]] = {}
         self.balances: list[tuple[int, str, int]] = []  # rows of `positions`
@@ -106,6 +108,7 @@ class Ledger:
             _move_marks(connection, batch.moved)
             insert_many(connection, entries, batch.rows.entries)
             insert_many(connection, postings, batch.rows.postings)
+            batch.days.write(connection)
             if batch.balances:
                 upsert_many(connection, positions, batch.balances)
             for table, done in batch.posted.items():
@@ -140,7 +143,10 @@ class Ledger:
                 batch.misfits[partition] = (known.mark, entry, str(error))
                 return
             batch.size += 1
-            if (kind := entry.kind) is not None and kind.order:
+            kind = entry.kind
+            assert kind is not None, "an unknown kind is a misfit"
+            batch.days.note(entry, kind)
+            if kind.order:
                 batch.posted[kind.order].append(_POSTED[kind.order][1](entry))
 
     def _learn(self, marks: dict[int, Mark], logs: Logs) -> None:
@@ -173,7 +179,7 @@ class Ledger:
                 epoch=entry.epoch,
                 n=entry.n,
                 reason=reason,
-                body=entry.body.decode(errors="replace"),
+                body=entry.entry.decode(errors="replace"),
                 at_ms=self._clock.now_ms(),
             )
         )
@@ -190,7 +196,7 @@ class Ledger:
             if self.marks()[partition] != mark:
                 raise LostRace(f"another drain moved partition {partition}") from None
             reason = f"the journal refuses it: {error.orig}"
-            refused = Unreadable(epoch=entry.epoch, n=entry.n, body=entry.body, reason=reason)
+            refused = Unreadable(epoch=entry.epoch, n=entry.n, entry=entry.entry, reason=reason)
             return self.write(self.prepare({partition: mark}, {partition: [refused]}))
 
 

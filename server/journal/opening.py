@@ -7,20 +7,21 @@ already passed. They would never be journaled, and balances would be spent twice
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import TypeVar, assert_never, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import structlog
-from sqlalchemy import Engine, and_, or_, select
+from sqlalchemy import Engine, Select, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
-from protocol.ids import uuid7_ms
 from server import limits
 from server.clock import Clock
 from server.entries import KINDS, Also, Kind, OpenEntry, Receipt
-from server.journal import moneytime
+from server.journal import fork, moneytime, receipts
 from server.journal.database import ask, reading
+from server.journal.log import Position
 from server.journal.tables import entries, quarantine, watermarks
+from server.journal.texts import join
 from server.store import keys, scripts
 from server.store.client import Arg, Link, StoreDown
 from server.store.scripts import Call
@@ -34,7 +35,6 @@ SCRIPTS = (LOOK, OPEN, REPLAY, moneytime.SET)
 
 NOTHING = (0, -1)  # before the first log id of the first epoch
 
-Position = tuple[int, int]
 T = TypeVar("T")
 
 
@@ -54,6 +54,7 @@ class Row(msgspec.Struct, frozen=True):
     combo_count: int
     at_ms: int
     body: str
+    text: str | None
 
 
 _COLUMNS = [entries.c[name] for name in Row.__struct_fields__]
@@ -72,22 +73,47 @@ class Opening:
 
         `identity` names the store's process and its role in replication. Each partition records the identity that it
         was last opened on. On any other it gets a new epoch, even if the store is not behind: log ids that a failover
-        has lost are used again.
+        has lost are used again. On the same one it is compared all the same, because an address may lead to an old
+        primary again. Only a store that is opened already goes on without the journal.
         """
-        looked = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
-        found = dict(zip(partitions, looked, strict=True))
-        if all(stored.opened == identity and stored.has_time for stored in found.values()):
+        try:
+            marks = await self._marks()  # before the store: other nodes' gifts may be journaled meanwhile
+        except StoreDown:
+            found = await self._look_all(link, partitions)
+            if any(stored.opened != identity or not stored.has_time for stored in found.values()):
+                raise
             return {p: str(stored.epoch) for p, stored in found.items()}
-        await moneytime.restore(
-            link, partitions, await self._time()
-        )  # first: it refuses ids whose receipts are not put back
-        marks = await self._marks()
-        for partition in partitions & await self._stuck():
-            await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+        await moneytime.restore(link, partitions, await self._time())  # before receipts: it refuses ids without them
+        found = await self._look_all(link, partitions)
+        forked = await self._freeze_forks(link, found, marks)
+        if any(stored.opened != identity for stored in found.values()):
+            for partition in partitions & await self._stuck():
+                await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+        whole = [p for p in partitions if p not in forked]
         opened = await asyncio.gather(
-            *(self._open_one(link, p, found[p], marks.get(p, NOTHING), identity) for p in partitions)
+            *(self._open_one(link, p, found[p], marks.get(p, NOTHING), identity) for p in whole)
         )
-        return dict(zip(partitions, opened, strict=True))
+        return {**{p: str(found[p].epoch) for p in forked}, **dict(zip(whole, opened, strict=True))}
+
+    async def _freeze_forks(
+        self, link: Link, found: "dict[int, _Stored]", marks: dict[int, Position]
+    ) -> dict[int, tuple[Position, str]]:
+        """Freeze the partitions whose newest common entry is not the same in store and journal, and return why."""
+        at = {p: min(stored.last, marks[p]) for p, stored in found.items() if p in marks and stored.last != NOTHING}
+        booked = await _ask_journal(functools.partial(fork.in_journal, self._engine, at))
+        rows = await fork.in_store(link, at)
+        why = {p: fork.differs(rows[p], booked.get(p), position, marks[p]) for p, position in at.items()}
+        forks = {p: (at[p], reason) for p, reason in why.items() if reason is not None}
+        if forks:
+            log.error("wallet_store_forked", partitions={p: reason for p, (_, reason) in forks.items()})
+            await _ask_journal(functools.partial(fork.set_aside, self._engine, forks, self._clock))
+            for partition in forks:
+                await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+        return forks
+
+    async def _look_all(self, link: Link, partitions: frozenset[int]) -> "dict[int, _Stored]":
+        looked = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
+        return dict(zip(partitions, looked, strict=True))
 
     async def _look(self, link: Link, partition: int) -> "_Stored":
         group: dict[str, Arg] = {
@@ -100,7 +126,7 @@ class Opening:
         return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode(), time != b"")
 
     async def _open_one(self, link: Link, partition: int, stored: "_Stored", mark: Position, identity: str) -> str:
-        if stored.opened == identity:
+        if stored.opened == identity and stored.last >= mark:
             return str(stored.epoch)
         if stored.last < mark:
             await self._put_back(link, partition, stored.last, mark)
@@ -139,27 +165,27 @@ class Opening:
     async def _put_back(self, link: Link, partition: int, after: Position, to: Position) -> None:
         """Replay the journal's rows `after < log id <= to`. Rows that another node has put back stay as they are."""
         log.warning("wallet_store_behind_journal", partition=partition, store=after, journal=to)
-        time = await self._time()
+        time, forgot = await self._time(), await link.call("HGET", keys.wallet_meta(partition), "forgot")
+        needed = receipts.Needed(int(forgot or 0), time.now_ms)
         while after < to:
             rows = await _ask_journal(functools.partial(self._rows, partition, after, to))
             if not rows:
                 raise StoreDown(f"the journal has no rows of partition {partition} after {after}")
-            put_back = await link.run(_replay_call(partition, rows, time))
+            put_back = await link.run(_replay_call(partition, rows, needed))
             self.replayed += cast(int, put_back)  # after the await: other partitions count meanwhile
             after = (rows[-1].epoch, rows[-1].n)
 
     def _rows(self, partition: int, after: Position, to: Position) -> list[Row]:
-        epoch, n = entries.c.epoch, entries.c.n
-        query = (
-            select(*_COLUMNS)
-            .where(entries.c.partition == partition)
-            .where(or_(epoch > after[0], and_(epoch == after[0], n > after[1])))
-            .where(or_(epoch < to[0], and_(epoch == to[0], n <= to[1])))
-            .order_by(epoch, n)
-            .limit(limits.REPLAY_BATCH)
-        )
         with reading(self._engine).connect() as connection:
-            return [Row(*row) for row in connection.execute(query)]
+            return [Row(*row) for row in connection.execute(rows_between(partition, after, to))]
+
+
+def rows_between(partition: int, after: Position, to: Position) -> Select[Any]:
+    """The next rows `after < log id <= to`, by row values: both databases search the primary key for them."""
+    at = tuple_(entries.c.epoch, entries.c.n)
+    of = entries.c.partition == partition
+    query = select(*_COLUMNS).where(of, at > after, at <= to).order_by(entries.c.epoch, entries.c.n)
+    return query.limit(limits.REPLAY_BATCH)
 
 
 async def _ask_journal(read: Callable[[], T]) -> T:
@@ -183,18 +209,17 @@ class _Stored(msgspec.Struct, frozen=True):
 class _Body(msgspec.Struct, frozen=True):
     """The parts of an entry's body that are put back."""
 
-    fp: str = ""
     coins_per_day: int = 0
 
 
-def _replay_call(partition: int, rows: Sequence[Row], time: moneytime.Time) -> Call:
+def _replay_call(partition: int, rows: Sequence[Row], needed: receipts.Needed) -> Call:
     each: list[dict[str, Arg]] = []
     for row in rows:
         kind = KINDS.get(row.kind)
         if kind is None:
             raise StoreDown(f"the journal has a {row.kind}, which only a newer program can put back")
-        each.append({**_keys_of(partition, row, kind), **_args_of(row, kind, time)})
-    today = time.now_ms // limits.DAY_MS
+        each.append({**_keys_of(partition, row, kind), **_args_of(row, kind, needed)})
+    today = needed.now_ms // limits.DAY_MS
     return REPLAY(log=keys.log(partition), meta=keys.wallet_meta(partition), today=today, each=each)
 
 
@@ -203,26 +228,18 @@ def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
     if kind.coins is None:
         meta = keys.wallet_meta(partition)
         return {"wallet": keys.log(partition), "credit": meta, "receipt": meta}
+    operation = "-" if kind.receipt is Receipt.NONE else kind.operation(row.ref)
+    of_gift = kind.receipt is Receipt.GIFT
+    hashed = keys.receipts(partition, receipts.made_ms(row.ref)) if of_gift else ""
     return {
         "wallet": keys.wallet(row.user_id),
         "credit": keys.credit(partition, row.creator_id or "-"),
-        "receipt": _receipt_key(partition, row, kind),
+        "receipt": hashed or keys.receipt(row.user_id, operation),
     }
 
 
-def _receipt_key(partition: int, row: Row, kind: Kind) -> str:
-    match kind.receipt:
-        case Receipt.GIFT:
-            return keys.receipts(partition, uuid7_ms(row.ref))
-        case Receipt.ORDER:
-            return keys.receipt(row.user_id, kind.operation(row.ref))
-        case Receipt.NONE:
-            return keys.receipt(row.user_id, "-")
-        case other:
-            assert_never(other)
-
-
-def _args_of(row: Row, kind: Kind, time: moneytime.Time) -> dict[str, Arg]:
+def _args_of(row: Row, kind: Kind, needed: receipts.Needed) -> dict[str, Arg]:
+    entry = join(row.body, row.text)
     body = msgspec.json.decode(row.body, type=_Body)
     also: dict[Also, Arg] = {
         Also.NOTHING: "",
@@ -230,15 +247,16 @@ def _args_of(row: Row, kind: Kind, time: moneytime.Time) -> dict[str, Arg]:
         Also.LIMIT: body.coins_per_day,
         Also.EPOCH: row.epoch,
     }
+    left = receipts.of(row)
     return {
         "id": f"{row.epoch}-{row.n}",
         "at_ms": row.at_ms,
         "balance": "" if row.balance is None else row.balance,
         "credited": "" if row.credited is None else row.credited,
         "combo": row.combo_count,
-        "entry": row.body,
-        "receipt_text": _receipt_text(row, kind, body.fp, time),
-        "receipt_field": keys.receipts_field(row.user_id, row.ref) if kind.receipt is Receipt.GIFT else "",
+        "entry": entry,
+        "receipt_text": left.text if left and needed.has(left) else "",
+        "receipt_field": keys.receipts_field(row.user_id, row.ref) if left and left.gift_ms is not None else "",
         "coins": row.coins,
         "total": kind.total.counter if kind.total else "",
         "diamonds": row.diamonds,
@@ -247,15 +265,3 @@ def _args_of(row: Row, kind: Kind, time: moneytime.Time) -> dict[str, Arg]:
         "also": kind.also.value,
         "value": also[kind.also],
     }
-
-
-def _receipt_text(row: Row, kind: Kind, fingerprint: str, time: moneytime.Time) -> str:
-    """A row's receipt as the money scripts write it, or '' when it is so old that nobody needs it."""
-    log_id = f"{row.epoch}-{row.n}"
-    match kind.receipt:
-        case Receipt.GIFT if uuid7_ms(row.ref) >= time.receipts_from_ms:
-            return f"{fingerprint} {row.balance} {row.combo_count} {log_id}"
-        case Receipt.ORDER if row.at_ms > time.now_ms - limits.RECOVER_UNTIL_MS:
-            return f"{fingerprint} {row.balance} {log_id}"
-        case _:
-            return ""

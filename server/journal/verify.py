@@ -2,29 +2,18 @@
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, select
 
 from server import limits
-from server.entries import KINDS
-from server.journal.books import FIRST_HASH, chain
+from server.journal.books import chain
 from server.journal.findings import Wrong
-from server.journal.sums import Sums, add_kind, held_by
+from server.journal.heads import START, Head
+from server.journal.log import Position
+from server.journal.sums import Sums, held_by
 from server.journal.tables import entries, positions, postings, watermarks
-
-
-class Head(Struct, frozen=True):
-    """How far a partition's chain is verified: its last entry, and the hash there."""
-
-    epoch: int
-    n: int
-    hash: str
-
-    def __str__(self) -> str:
-        return f"{self.epoch}-{self.n}"
-
-
-START = Head(0, 0, FIRST_HASH)
+from server.journal.totals import between, within
 
 
 class Verified(Struct, frozen=True):
@@ -36,47 +25,70 @@ class Verified(Struct, frozen=True):
 
 
 def verify(connection: Connection, partition: int, start: Head = START) -> Verified:
-    """Verify the rows after `start`, and everything that is derived from all rows. Raises SQLAlchemyError."""
+    """Verify the rows after `start`, and from START also what is derived from all rows. Raises SQLAlchemyError.
+
+    What is below `start` was verified before: counts (`heads`) and slices (`again`) look after it.
+    """
     row = connection.execute(select(watermarks).where(watermarks.c.partition == partition)).one_or_none()
     if row is None:
         return Verified([], Sums(), None)
     mark = Head(row.epoch, row.n, row.hash)
-    wrong = _chain(connection, partition, start, mark) + _unbalanced(connection, partition)
-    sums = _sums(connection, partition)
-    wrong += _drifted(connection, partition)
+    wrong, head = follow(connection, partition, start, (mark.epoch, mark.n))
+    if not wrong and (head.epoch, head.n, head.hash) != (mark.epoch, mark.n, mark.hash):
+        wrong = [Wrong(partition, str(mark), f"the watermark is not the last entry {head}")]
+    if start.position == START.position:
+        wrong += derived(connection, partition)
+    if wrong:  # the head is not at the mark
+        head = msgspec.structs.replace(mark, totals=between(connection, partition, START.position, mark.position))
+    sums = head.totals.sums
     sums.held = _held(connection, partition)
     expected, formula = held_by(sums)
     if expected != sums.held:
         wrong.append(Wrong(partition, "coins", f"{formula} is not held {sums.held}"))
-    return Verified(wrong, sums, mark)
+    return Verified(wrong, sums, head)
 
 
-def _chain(connection: Connection, partition: int, start: Head, mark: Head) -> list[Wrong]:
+def follow(
+    connection: Connection, partition: int, start: Head, up_to: Position, most: int | None = None
+) -> tuple[list[Wrong], Head]:
+    """Verify the rows after `start`, at most so many. Returns what is wrong, and the head that was reached."""
+    wrong, reached = _chain(connection, partition, start, up_to, most)
+    wrong += _unbalanced(connection, partition, start.position, reached.position)
+    more = between(connection, partition, start.position, reached.position)
+    return wrong, msgspec.structs.replace(reached, totals=start.totals.plus(more))
+
+
+def derived(connection: Connection, partition: int) -> list[Wrong]:
+    """Verify what is derived from all rows of a partition."""
+    return _drifted(connection, partition)
+
+
+def _chain(
+    connection: Connection, partition: int, start: Head, up_to: Position, most: int | None
+) -> tuple[list[Wrong], Head]:
     """Recompute the hashes from where the last run verified them."""
     epoch, n, last = start.epoch, start.n, start.hash
     query = (
         select(entries)
-        .where(entries.c.partition == partition)
-        .where(or_(entries.c.epoch > epoch, and_(entries.c.epoch == epoch, entries.c.n > n)))
+        .where(within(entries, partition, start.position, up_to))
         .order_by(entries.c.epoch, entries.c.n)
+        .limit(most)
     )
     for row in connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)):
         follows = row.n == n + 1 if row.epoch == epoch else row.n == 0
         digest = chain(last, partition, row, row.body.encode())
         if not follows or digest != row.hash:
             what = "the hash does not follow" if follows else f"follows {epoch}-{n}"
-            return [Wrong(partition, f"{row.epoch}-{row.n}", what)]
+            return [Wrong(partition, f"{row.epoch}-{row.n}", what)], Head(epoch, n, last)
         epoch, n, last = row.epoch, row.n, digest
-    if Head(epoch, n, last) != mark:
-        return [Wrong(partition, str(mark), f"the watermark is not the last entry {epoch}-{n}")]
-    return []
+    return [], Head(epoch, n, last)
 
 
-def _unbalanced(connection: Connection, partition: int) -> list[Wrong]:
-    """Find entries whose postings do not sum to zero in an asset."""
+def _unbalanced(connection: Connection, partition: int, after: Position, up_to: Position) -> list[Wrong]:
+    """Find entries in a range whose postings do not sum to zero in an asset."""
     query = (
         select(postings.c.epoch, postings.c.n, postings.c.asset, func.sum(postings.c.amount).label("total"))
-        .where(postings.c.partition == partition)
+        .where(within(postings, partition, after, up_to))
         .group_by(postings.c.epoch, postings.c.n, postings.c.asset)
         .having(func.sum(postings.c.amount) != 0)
         .limit(limits.AUDIT_WRONG_MAX)
@@ -85,19 +97,6 @@ def _unbalanced(connection: Connection, partition: int) -> list[Wrong]:
         Wrong(partition, f"{row.epoch}-{row.n}", f"postings of {row.asset} sum to {row.total}")
         for row in connection.execute(query)
     ]
-
-
-def _sums(connection: Connection, partition: int) -> Sums:
-    query = (
-        select(entries.c.kind, func.count(), func.sum(entries.c.coins), func.sum(entries.c.diamonds))
-        .where(entries.c.partition == partition)
-        .group_by(entries.c.kind)
-    )
-    sums = Sums()
-    for kind, count, coins, diamonds in connection.execute(query):
-        sums.entries += count
-        add_kind(sums, KINDS.get(kind), int(coins), int(diamonds))
-    return sums
 
 
 def _held(connection: Connection, partition: int) -> int:

@@ -211,7 +211,7 @@ class Wallet:
         except StoreError:
             await self._resolve(batch)
             return
-        self._settle(batch, outcomes, lost=False)
+        self._settle(batch, outcomes)
 
     async def _call(self, batch: list[_Waiting]) -> list[list[bytes]]:
         names: list[str] = []
@@ -266,10 +266,14 @@ class Wallet:
                 continue
             fingerprint, *outcome = receipt.split(b" ")
             same = fingerprint.decode() == waiting.spend.fingerprint
-            self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], lost=True)
+            self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], found=True)
 
-    def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, lost: bool) -> None:
-        """Answer the senders. `lost`: the call's answer was lost, so a receipt is its own and not a duplicate."""
+    def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, found: bool = False) -> None:
+        """Answer the senders. `found`: the call's answer was lost, and this outcome is the receipt.
+
+        A receipt does not say whose call wrote it: another node may have sent the same id meanwhile. So it is a
+        duplicate, but the user's sockets get the balance: perhaps they have it from nobody else.
+        """
         self.batches += 1
         changes, stale = [], False
         for waiting, outcome in zip(batch, outcomes, strict=True):
@@ -279,10 +283,10 @@ class Wallet:
                     balance=int(outcome[1]),
                     combo_count=int(outcome[2]),
                     entry_id=outcome[3].decode(),
-                    duplicate=status == b"duplicate" and not lost,
+                    duplicate=status == b"duplicate",
                     first=status == b"ok",
                 )
-                if not paid.duplicate:
+                if paid.first or found:
                     self.gifts += 1
                     spend = waiting.spend
                     changes.append(
@@ -300,10 +304,10 @@ class Wallet:
             stale = stale or status == b"stale_epoch"
             if not waiting.future.done():
                 waiting.future.set_exception(refusal_of(status, outcome, waiting.spend))
+        if stale:  # first: whatever `on_change` raises, this node must not go on in an old epoch
+            self._store.reopen()
         if changes:
             self._on_change(changes)
-        if stale:
-            self._store.reopen()
 
     # --- orders of the host platform ---------------------------------------------------------------------------
     async def order(self, entry: OrderEntry) -> Adjusted:

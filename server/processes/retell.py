@@ -166,8 +166,10 @@ class Retell:
             missing = [noted for noted in missing if (noted.epoch, noted.n) > read_to]
 
     async def _show(self, entry: LogEntry) -> None:
+        if entry.about.digest and entry.text is None:
+            return  # its text was erased from the journal, and there is nothing to show
         try:
-            gift = _ENTRY.decode(entry.body)
+            gift = _ENTRY.decode(entry.entry)
             msgspec.json.decode(gift.show, type=GiftSent)
         except msgspec.DecodeError as error:
             log.error("gift_unreadable", entry=f"{entry.epoch}-{entry.n}", error=str(error))

@@ -2,6 +2,7 @@
 
 import binascii
 import zlib
+from typing import NamedTuple
 
 from server import limits
 
@@ -90,6 +91,48 @@ def wallet_meta(partition: int) -> str:
     `now` is money time; ids before `forgot` are refused; ids after `strings` have no receipt as a string.
     """
     return f"{{{PARTITION_TAGS[partition]}}}:m"
+
+
+class Found(NamedTuple):
+    """What a key of the wallet store is: `w`, `s`, `k`, ... of a partition. `rest` names whose."""
+
+    partition: int
+    kind: str
+    rest: str
+
+
+_PARTITIONS = {tag.encode(): partition for partition, tag in enumerate(PARTITION_TAGS)}
+
+
+def found(key: bytes) -> Found | None:
+    """Parse a key of the wallet store. Returns None for a key of another tag. Raises UnicodeDecodeError."""
+    tag, _, rest = key.removeprefix(b"{").partition(b"}:")
+    partition = _PARTITIONS.get(tag)
+    if partition is None:
+        return None
+    kind, _, whose = rest.decode().partition(":")
+    return Found(partition, kind, whose)
+
+
+def is_receipt_hash(key: bytes) -> bool:
+    """Whether a key of the wallet store is a hash of receipts."""
+    return key.partition(b"}:")[2].startswith(b"r:")
+
+
+def receipt_of_field(hash_key: bytes, field: bytes) -> bytes:
+    """The key that the receipt in this field of such a hash would have as a string."""
+    return hash_key.partition(b"}:")[0] + b"}:k:" + field
+
+
+def all_of(partition: int) -> str:
+    """The pattern of all keys of a partition."""
+    return f"{{{PARTITION_TAGS[partition]}}}:*"
+
+
+WALLETS, CREDITS, RECEIPTS, RECEIPT_HASHES = "w", "s", "k", "r"  # the kinds of keys that the audit looks for
+
+
+AUDIT_NEWEST = "audit:newest"  # string: the journal's identity and the number of its newest audit
 
 
 # --- room store ----------------------------------------------------------------------------------------------------

@@ -11,16 +11,26 @@ from server.store import keys
 from server.store.client import Arg, Link, Store
 from server.store.cluster import ClusterStore
 
-Commands: TypeAlias = tuple[Sequence[Arg], Sequence[Arg]]
+Command: TypeAlias = Sequence[Arg]
 
 
-def asking(viewer_id: str, gift_id: str) -> Commands:
+def in_hash(viewer_id: str, gift_id: str) -> Command | None:
+    """The command that reads a gift's receipt from its hash, or None if that is not a gift's id."""
+    try:
+        id_ms = uuid7_ms(gift_id)
+    except ValueError:
+        return None
+    return ("HGET", keys.receipts(keys.partition_of(viewer_id), id_ms), keys.receipts_field(viewer_id, gift_id))
+
+
+def as_string(user_id: str, operation: str) -> Command:
+    """The command that reads the receipt of an order, or of a gift that an older program paid."""
+    return ("GET", keys.receipt(user_id, operation))
+
+
+def asking(viewer_id: str, gift_id: str) -> tuple[Command, Command]:
     """The commands that read a gift's receipt: it has at most one of them. `of` takes their replies."""
-    partition = keys.partition_of(viewer_id)
-    return (
-        ("HGET", keys.receipts(partition, uuid7_ms(gift_id)), keys.receipts_field(viewer_id, gift_id)),
-        ("GET", keys.receipt(viewer_id, gift_id)),
-    )
+    return in_hash(viewer_id, gift_id) or as_string(viewer_id, gift_id), as_string(viewer_id, gift_id)
 
 
 def of(replies: Sequence[bytes | None]) -> bytes | None:

@@ -13,6 +13,7 @@ from server.entries import KIND_OF, KINDS, TOTALS, Also, LimitEntry, Receipt
 from server.journal.audit import Audit
 from server.journal.repair import Repair
 from server.journal.tables import entries, metadata
+from server.journal.texts import join
 from server.store import keys
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
@@ -116,7 +117,8 @@ async def test_a_kind_through_everything(
     await SAMPLES[name](desk)
     await desk.assert_sound()
     row = rows(engine, entries, entries.c.kind == name)[-1]
-    assert msgspec.json.encode(msgspec.json.decode(row.body, type=kind.body)).decode() == row.body
+    entry = join(row.body, row.text)
+    assert msgspec.json.encode(msgspec.json.decode(entry, type=kind.body)).decode() == entry
     before = _state(stores)
     assert (kind.receipt is Receipt.NONE) == (_receipt(before, row) is None)
     with stores.wallet.client() as look:

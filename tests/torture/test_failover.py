@@ -135,3 +135,53 @@ async def test_a_drain_that_still_reads_the_old_primary(pair: Pair, replicated_b
     told = bank.set_aside().keys() | {wrong.partition for wrong in report.wrong}
     missing = {keys.partition_of(bank.book.sent[id].viewer) for id in of_new - rows.keys()}
     assert missing <= told
+
+
+async def fall_back(pair: Pair, bank: Bank) -> None:
+    """The address leads to the old primary again, which knows nothing of the new one's gifts."""
+    pair.primary, pair.replica = pair.replica, pair.primary
+    pair.front.target = pair.primary.port
+    pair.front.cut()
+    bank.store = pair.primary
+    await bank.node.reconnected()
+
+
+async def a_forked_pair(pair: Pair, bank: Bank) -> set[int]:
+    """Journal gifts of a new primary, while the old one has others. Returns the partitions where both have some."""
+    await bank.drain()
+    pair.replication.freeze()
+    viewers = bank.viewers
+    for viewer in viewers[:6]:
+        await bank.one_more(viewer)
+    await take_over(pair, bank)
+    for viewer in viewers[3:9]:
+        await bank.one_more(viewer)
+    await bank.drain()
+    return {keys.partition_of(viewer) for viewer in viewers[:6]}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_address_that_falls_back_to_the_old_primary(
+    pair: Pair, replicated_bank: MakeBank, restarted: bool
+) -> None:
+    """Partitions with gifts that no journal has are frozen, and only they; the others get the journal's gifts back."""
+    bank = await replicated_bank("local")
+    forked = await a_forked_pair(pair, bank)
+    if restarted:
+        pair.replica.kill()
+        pair.replica.start()
+    await fall_back(pair, bank)
+    assert bank.set_aside().keys() == forked
+    with bank.look() as look:
+        for partition in forked:
+            assert look.hget(keys.wallet_meta(partition), "frozen") == "1"
+    journaled = bank.gift_rows()
+    healthy = [id for id in journaled if keys.partition_of(bank.book.sent[id].viewer) not in forked]
+    assert healthy != []
+    assert bank.lost(healthy) == []
+    for viewer in bank.viewers[:-1]:
+        outcome = await bank.node.send(bank.gift(viewer=viewer))
+        assert isinstance(outcome, Refused) is (keys.partition_of(viewer) in forked)
+    await bank.drain()
+    unbooked = bank.book.acked.keys() - bank.gift_rows().keys()
+    assert {keys.partition_of(bank.book.sent[id].viewer) for id in unbooked} <= forked

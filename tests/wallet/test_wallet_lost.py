@@ -3,7 +3,9 @@
 import asyncio
 import json
 import signal
+from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from protocol.refusals import Refused
@@ -24,15 +26,25 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STORE_CALL_S_MAX", 1.0)
 
 
+@pytest.fixture
+async def near_purse(far_purse: Purse) -> AsyncIterator[Purse]:
+    """The wallet of another node on the same store and journal, without the wire."""
+    near = msgspec.structs.replace(far_purse.settings, wallet_url=f"unix://{far_purse.of.socket}")
+    made = Purse(near, far_purse.of)
+    await made.start()
+    yield made
+    await made.stop()
+
+
 async def test_a_lost_reply_is_found_by_the_gifts_id(far_purse: Purse, wire: LossyWire) -> None:
-    """The call was carried out but its reply was lost: the sender still gets `ok`."""
+    """The call was carried out but its reply was lost: the sender gets its outcome, and the sockets the change."""
     await far_purse.buy("alice", 100)
     gift = a_gift(combo="c")
     wire.lose_reply(SPEND.sha)
     paid = await far_purse.pay(gift)
     assert wire.lost
     assert isinstance(paid, Paid)
-    assert (paid.balance, paid.combo_count, paid.duplicate) == (90, 1, False)
+    assert (paid.balance, paid.combo_count, paid.duplicate) == (90, 1, True)
     assert await far_purse.outcome(gift) == "duplicate 90"
     assert [change.coins for change in far_purse.changes if change.cause == "gift"] == [90]
 
@@ -51,6 +63,27 @@ async def test_which_try_paid(far_purse: Purse, wire: LossyWire) -> None:
     assert first == [True, False, False]
 
 
+async def test_one_id_over_two_nodes_around_a_lost_request(
+    far_purse: Purse, wire: LossyWire, near_purse: Purse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One node's call is lost, another pays the same id: the receipt that the first finds is not its own payment."""
+    await far_purse.buy("alice", 100)
+    gift, answers = a_gift(), list[str]()
+    wait_up = far_purse.store.wait_up
+
+    async def after_the_other_node(timeout_s: float) -> None:
+        answers.append(await near_purse.outcome(gift))
+        await wait_up(timeout_s)
+
+    monkeypatch.setattr(far_purse.store, "wait_up", after_the_other_node)
+    wire.lose_request(SPEND.sha)
+    answers.append(await far_purse.outcome(gift))
+    assert wire.lost
+    assert answers == ["ok 90", "duplicate 90"]
+    assert [change.coins for change in far_purse.changes if change.cause == "gift"] == [90]
+    assert await far_purse.holds("alice") == 90
+
+
 async def test_a_lost_reply_of_many_gifts(far_purse: Purse, wire: LossyWire) -> None:
     """Each gift of the call gets its own outcome; an unpaid one is unknown until its sender asks again."""
     for person in ("alice", "bob", "carol"):
@@ -59,7 +92,7 @@ async def test_a_lost_reply_of_many_gifts(far_purse: Purse, wire: LossyWire) -> 
     await far_purse.outcome(known)
     sent = [a_gift("alice", 60), a_gift("alice", 60), a_gift("bob", 30), a_gift("carol", 6, id=known.gift_id)]
     wire.lose_reply(SPEND.sha)
-    assert await far_purse.outcomes(*sent) == ["ok 40", "wallet_unavailable", "ok 70", "conflict"]
+    assert await far_purse.outcomes(*sent) == ["duplicate 40", "wallet_unavailable", "duplicate 70", "conflict"]
     assert await far_purse.outcomes(*sent) == ["duplicate 40", "insufficient_coins", "duplicate 70", "conflict"]
 
 
@@ -218,6 +251,23 @@ async def test_a_later_epoch_fences_this_node(purse: Purse) -> None:
             await purse.settled()
     assert outcome == "ok 90"
     assert purse.look.xrevrange(keys.log(partition), count=1)[0][0] == "2-1"
+
+
+async def test_it_opens_again_even_when_nobody_can_be_told(purse: Purse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One gift of a call is paid and its change cannot be told, another is of an old epoch: the node opens again."""
+    await purse.buy("alice", 100)
+    await purse.buy("bob", 100)
+    partition, reopened = keys.partition_of("alice"), list[bool]()
+    purse.look.xadd(keys.log(partition), {"t": "1", "e": json.dumps({"kind": "open"})}, id="2-0")
+    purse.look.hset(keys.wallet_meta(partition), "epoch", "2")
+    monkeypatch.setattr(purse.store, "reopen", lambda: reopened.append(True))
+
+    def fail(_changes: object) -> None:
+        raise OSError("nobody can be told")
+
+    monkeypatch.setattr(purse.wallet, "_on_change", fail)
+    assert await purse.outcomes(a_gift("alice"), a_gift("bob")) == ["wallet_unavailable", "ok 90"]
+    assert reopened == [True]
 
 
 async def test_two_nodes_on_one_wallet(purse: Purse, another_purse: Purse) -> None:

@@ -2,7 +2,7 @@
 -- A lower limit applies at once. A higher one, or none, applies from tomorrow (UTC), by the partition's money time.
 -- KEYS wallet log meta
 -- ARGV epoch coins entry
--- INCLUDE integer set_limit
+-- INCLUDE integer set_limit entry_time
 -- Returns {ok, balance, log id, today's limit or 0, the next limit or '', its first day or ''}
 --   | {partition_frozen} | {stale_epoch}
 local held = redis.call('HMGET', wallet, 'c', 'limit', 'next_limit', 'next_day')
@@ -17,7 +17,7 @@ if not about[2] then
 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local id = redis.pcall('XADD', log, epoch .. '-*', 't', string.format('%d', now), 'b', balance, 'e', entry)
+local id = redis.pcall('XADD', log, epoch .. '-*', 't', entry_time(now, today), 'b', balance, 'e', entry)
 if type(id) == 'table' then
   return {'stale_epoch'}
 end

@@ -1,7 +1,7 @@
 -- Pays gifts: checks, debits, credits, and writes receipt and ledger entry. Each gift is paid completely or not at all.
 -- KEYS -
 -- ARGV id_life_ms id_ahead_ms combo_s site_limit
--- INCLUDE integer spend_limit
+-- INCLUDE integer spend_limit entry_time
 -- EACH wallet credit receipt receipts combo log meta / epoch id_ms fingerprint coins diamonds count in_combo entry
 -- Returns per gift {ok, balance, combo, log id} | {duplicate, balance, combo, log id} | {conflict} | {expired_id}
 --   | {partition_frozen} | {frozen} | {spend_limit, resets_at_ms} | {insufficient, balance} | {bad_amount} | {stale_epoch}
@@ -13,7 +13,6 @@
 -- write of a gift is XADD at its epoch. Only this write can fail, and then that gift changes nothing.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local at_ms = string.format('%d', now)
 local coins_of, status_of, credit_of, combo_of, done, moves, limit_of = {}, {}, {}, {}, {}, {}, {}
 local about_of = {} -- by meta: the partition's sums, whether it is closed, and its time
 local fields = {}
@@ -28,6 +27,7 @@ local function read_about(meta)
     about.floor = math.max(money - tonumber(id_life_ms), integer(held[5], meta))
     about.ceiling = math.max(money, now) + tonumber(id_ahead_ms)
     about.today = math.floor(money / 86400000)
+    about.at_ms = entry_time(now, about.today)
   end
   return about
 end
@@ -104,7 +104,7 @@ local function pay(i)
     total = combo_of[combo] + tonumber(count)
   end
   local balance, credited, streak = string.format('%d', left), string.format('%d', earned), string.format('%d', total)
-  local id = redis.pcall('XADD', log, epoch .. '-*', 't', at_ms, 'b', balance, 'd', credited, 'k', streak, 'e', entry)
+  local id = redis.pcall('XADD', log, epoch .. '-*', 't', about.at_ms, 'b', balance, 'd', credited, 'k', streak, 'e', entry)
   if type(id) == 'table' then
     return {'stale_epoch'}
   end

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0009_clock"
+down_revision = "0008_parts"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,53 @@
+"""Personal text in entries: the chained body holds only its digest, so that the text can be erased.
+
+It is a viewer's and a creator's name, a message, and the fingerprint, which covers the message. A gift's entry ends
+with it. It begins with a random salt, so that nobody can guess a name and compare digests
+(docs/decisions/0018-chain-version-2.md).
+"""
+
+import hashlib
+
+import msgspec
+from msgspec import Raw, Struct
+
+from server.entries import GiftEntry
+
+_FIRST = b',"salt":"'  # in a JSON string each quote has a backslash, so this stands only between two fields
+_DIGEST = ',"digest":"'
+_DIGEST_CHARS = len(_DIGEST) + 64 + len('"}')
+
+
+class Text(Struct, frozen=True, forbid_unknown_fields=True):
+    """The personal text of a gift. No field that is booked can stand here."""
+
+    salt: str
+    fp: str
+    viewer_name: str
+    show: Raw
+
+
+assert GiftEntry.__struct_fields__[-4:] == Text.__struct_fields__, "it is cut off at its first field"
+_TEXT = msgspec.json.Decoder(Text)
+
+
+def split(entry: bytes) -> tuple[bytes, bytes | None]:
+    """Split an entry of the log into the body that is chained, and the personal text, if it has one.
+
+    Raises msgspec.DecodeError.
+    """
+    at = entry.find(_FIRST)
+    if at < 0:
+        return entry, None
+    text = b"{" + entry[at + 1 :]
+    _TEXT.decode(text)
+    return b'%b,"digest":"%b"}' % (entry[:at], digest(text).encode()), text
+
+
+def join(body: str, text: str | None) -> str:
+    """Make the log's entry again. One whose text is erased keeps the digest."""
+    return body if text is None else f"{body[:-_DIGEST_CHARS]},{text[1:]}"
+
+
+def digest(text: bytes) -> str:
+    """The digest of a text, which has its salt in it."""
+    return hashlib.sha256(text).hexdigest()
