@@ -1,4 +1,4 @@
-"""The commands: run (everything on one machine), node, journal, audit, repair, migrate, token."""
+"""The commands: run (everything on one machine), node, journal, audit, repair, rebuild, migrate, token."""
 
 import argparse
 import logging
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "repair", help="say why partitions are frozen, and what would thaw them; changes nothing"
     )
     repair.add_argument("--thaw", type=int, metavar="N", help="thaw partition N, if nothing is wrong with it now")
+    commands.add_parser("rebuild", help="compute creators' earnings again from the journal's entries")
     commands.add_parser("migrate", help="bring the journal's schema up to date")
     token = commands.add_parser("token", help="print a token")
     token.add_argument("user")
@@ -96,6 +97,12 @@ def _repair(settings: Settings, args: argparse.Namespace) -> int:
     return process.repair(settings, args.thaw)
 
 
+def _rebuild(settings: Settings, _args: argparse.Namespace) -> int:
+    from server.processes import journal as process  # noqa: PLC0415
+
+    return process.rebuild(settings)
+
+
 def _migrate(settings: Settings, _args: argparse.Namespace) -> int:
     from server.journal import database  # noqa: PLC0415
 
@@ -118,6 +125,7 @@ _COMMANDS = {
     "journal": _journal,
     "audit": _audit,
     "repair": _repair,
+    "rebuild": _rebuild,
     "migrate": _migrate,
     "token": _token,
 }

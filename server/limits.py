@@ -101,6 +101,12 @@ LOG_LOOK_S = 1.0
 LOG_ENTRIES_MAX = 2_000_000  # in the store, all partitions: some 1.5 GB; above it gifts wait for the journal
 DISK_FREE_BYTES_MIN = 256 * 1024 * 1024  # on the wallet store's disk, if the store is embedded
 REPLICATION_MS = 1_000  # WAIT: a replica that has not answered by then leaves the outcome unknown
+FENCE_GRACE_S = 10  # nodes acknowledge so long after the journal has confirmed their store
+FENCE_WAIT_S = 11.0  # everybody who takes over waits so long: clocks of two machines differ by less than a tenth
+FENCE_LOOK_S = 2.0  # between two confirmations
+FENCE_ASK_S = 3.0  # one that takes longer is given up, and the next one asks
+assert FENCE_GRACE_S < FENCE_WAIT_S
+assert 2 * (FENCE_LOOK_S + FENCE_ASK_S) <= FENCE_GRACE_S
 BALANCE_MAX = 2**52  # exact in Lua's doubles, with room for additions
 GIFT_ID_LIFE_MS = 2 * 3600 * 1000  # an older id is refused, so its receipt may be forgotten
 GIFT_ID_AHEAD_MS = 10 * 60 * 1000  # a sender's clock may be this much ahead

@@ -30,6 +30,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     room_url: str | None
     journal_url: str | None
     durability: Literal["local", "replicated"]
+    fence: Literal["auto", "on", "off"]
+    fence_grace_s: int
     guard: Literal["strict", "relaxed"]
     log_entries_max: int
     daily_spend_max: int
@@ -99,6 +101,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         room_url=env.get("LIVEROOM_ROOM_URL") or None,
         journal_url=env.get("LIVEROOM_JOURNAL_URL") or None,
         durability=_choice(env, "LIVEROOM_DURABILITY", "local", "replicated"),  # type: ignore[arg-type]
+        fence=_choice(env, "LIVEROOM_FENCE", "auto", "on", "off"),  # type: ignore[arg-type]
+        fence_grace_s=_number(env, "LIVEROOM_FENCE_GRACE_S", limits.FENCE_GRACE_S),
         guard=_choice(env, "LIVEROOM_WALLET_GUARD", "strict", "relaxed"),  # type: ignore[arg-type]
         log_entries_max=_number(env, "LIVEROOM_LOG_ENTRIES_MAX", limits.LOG_ENTRIES_MAX),
         daily_spend_max=_number(env, "LIVEROOM_DAILY_SPEND_MAX", 0, least=0),

@@ -30,6 +30,7 @@ class Books:
         self._engine = engine
         self._ledger = Ledger(engine, Clock(time.time))  # noqa: TID251
         self._last: dict[int, int] = {}
+        self._newest: dict[int, list[Any]] = {}
         self._balances: dict[str, int] = {}
         self._credited: dict[tuple[int, str], int] = {}
         self._totals = {p: {"coins": 0, "bought": 0, "diamonds": 0} for p in range(limits.WALLET_PARTITIONS)}
@@ -67,7 +68,7 @@ class Books:
             yield self._entry(partition, None, None, encode(OpenEntry(partition=partition)))
         for number in range(viewers):
             viewer, coins = f"v{number}", limits.TOPUP_COINS_MAX
-            entry = TopUpEntry(id=f"t-{viewer}", viewer=viewer, coins=coins, source="bench", fp="bench")
+            entry = TopUpEntry(id=f"b-{viewer}", viewer=viewer, coins=coins, source="bench", fp="bench")
             partition = keys.partition_of(viewer)
             self._balances[viewer] = coins
             self._totals[partition]["bought"] += coins
@@ -90,14 +91,15 @@ class Books:
             fields += [b"b", b"%d" % balance]
         if credited is not None:
             fields += [b"d", b"%d" % credited, b"k", b"0"]
-        return partition, b"1-%d" % n, [*fields, b"e", body]
+        self._newest[partition] = [*fields, b"e", body]
+        return partition, b"1-%d" % n, self._newest[partition]
 
     async def store(self, wallet: Store) -> None:
         """Give an empty wallet store the balances, the totals and the last log ids of these entries."""
         for partition, last in self._last.items():
-            await wallet.call("XADD", keys.log(partition), f"1-{last}", "t", "1", "e", "{}")
+            await wallet.call("XADD", keys.log(partition), f"1-{last}", *self._newest[partition])
             flat = [part for total in self._totals[partition].items() for part in total]
-            await wallet.call("HSET", keys.wallet_meta(partition), "epoch", 1, *flat)
+            await wallet.call("HSET", keys.wallet_meta(partition), "epoch", 1, "opened", "bench", *flat)
         for viewer, balance in self._balances.items():
             await wallet.call("HSET", keys.wallet(viewer), "c", balance)
         for (partition, creator), credited in self._credited.items():

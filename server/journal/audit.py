@@ -19,10 +19,12 @@ from server.journal import findings, receipts, scan
 from server.journal.books import LogEntry, Unreadable
 from server.journal.compare import NOTHING, SCRIPTS, StoreSide
 from server.journal.database import reading
+from server.journal.derived import TakenBack, taken_back
 from server.journal.findings import Report, Wrong, latest
 from server.journal.heads import Heads
 from server.journal.log import Position
 from server.journal.memory import Kept, Memory
+from server.journal.ordered import verify_orders
 from server.journal.part import Part
 from server.journal.scan import KeyScan
 from server.journal.sums import total_of
@@ -49,6 +51,7 @@ class Audit:
         self.memory = memory or Memory(engine, wallet, clock)
         self._parts = [Part(partition, self.memory.heads) for partition in range(limits.WALLET_PARTITIONS)]
         self._ran_at: float | None = None
+        self._orders_ms: int | None = None  # when all orders were compared
 
     async def run(self, *, freeze: bool = False, everything: bool = True) -> Report:
         """Audit all partitions: everything, or what is new and the share that is due by now.
@@ -63,20 +66,21 @@ class Audit:
         while left:
             await asyncio.to_thread(self._plan, left)
             left = [part for part in left if not part.failed]
-            for part in left:
-                with _caught(part):
-                    await part.read(self._store)
+            for some in _together(left):
+                await asyncio.gather(*map(self._read, some))
             await self._until_journaled(
                 {part.partition: part.stored.at for part in left if part.stored and not part.why_not}
             )
-            for start in range(0, len(left), limits.AUDIT_TOGETHER):
-                await asyncio.to_thread(self._settle, left[start : start + limits.AUDIT_TOGETHER])
+            for some in _together(left):
+                await asyncio.to_thread(self._settle, some)
             left = [part for part in left if part.more and not part.failed]
         for part in self._parts:
             await self._explain(part)
         frozen = await self._frozen()
         self._add(await self.memory.verify_slice())
-        report = self._report(now_ms, frozen, await self.memory.keep())
+        self._add(await self._orders(now_ms, everything=everything))
+        taken = await asyncio.to_thread(taken_back, self._engine)
+        report = self._report(now_ms, frozen, await self.memory.keep(), taken)
         await asyncio.to_thread(findings.keep, self._writing, report, freeze=freeze)
         return report
 
@@ -95,6 +99,7 @@ class Audit:
             await asyncio.to_thread(self._settle, [part], waiting)
             if part.why_not and not part.wrong:
                 raise StillMoving(f"partition {partition}: {part.why_not}")
+        part.wrong += [wrong for wrong in await asyncio.to_thread(self._verify_orders) if wrong.partition == partition]
         return [*dict.fromkeys(part.wrong)]
 
     def _add(self, found: list[Wrong]) -> None:
@@ -125,6 +130,10 @@ class Audit:
                 with _caught(part):
                     part.plan(connection, marks.get(part.partition, NOTHING))
 
+    async def _read(self, part: Part) -> None:
+        with _caught(part):
+            await part.read(self._store)
+
     def _settle(self, parts: Sequence[Part], waiting: Sequence[LogEntry] = ()) -> None:
         with self._engine.connect() as connection:
             marks = _marks(connection)
@@ -149,6 +158,17 @@ class Audit:
     def _how_far(self) -> tuple[dict[int, Position], set[int]]:
         with self._engine.connect() as connection:
             return _marks(connection), set(findings.frozen_in(connection))
+
+    async def _orders(self, now_ms: int, *, everything: bool) -> list[Wrong]:
+        """Compare the orders with the entries, in a run over everything and once per turn."""
+        if not everything and self._orders_ms is not None and now_ms - self._orders_ms < limits.AUDIT_TURN_S * 1000:
+            return []
+        self._orders_ms = now_ms
+        return await asyncio.to_thread(self._verify_orders)
+
+    def _verify_orders(self) -> list[Wrong]:
+        with self._engine.connect() as connection:
+            return verify_orders(connection)
 
     # --- what was not compared, or looked odd --------------------------------------------------------------------
     async def _explain(self, part: Part) -> None:
@@ -191,7 +211,7 @@ class Audit:
                 part.wrong.append(Wrong(part.partition, "frozen", what))
         return frozen
 
-    def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept) -> Report:
+    def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept, taken: TakenBack) -> Report:
         parts = self._parts
         wrong = [*dict.fromkeys(wrong for part in parts for wrong in part.wrong)]
         total = total_of(part.sums for part in parts)
@@ -210,9 +230,11 @@ class Audit:
             coins_sold=total.bought,
             coins_spent=total.spent,
             coins_refunded=total.refunded,
-            coins_charged_back=total.charged_back,
+            coins_charged_back=total.charged_back + taken.coins_charged_back,
+            coins_charged_back_from_gifts=taken.coins_charged_back,
             coins_held=total.held,
             diamonds_awarded=total.awarded,
+            diamonds_taken_back=taken.diamonds,
             partitions_compared=len(parts) - len(not_compared),
             partitions_behind=sum(part.behind for part in parts),
             not_compared=not_compared,
@@ -243,6 +265,11 @@ def _caught(part: Part) -> Iterator[None]:
     except Exception as error:
         background.failed("audit-partition", error, partition=part.partition)
         part.failed, part.why_not = True, f"its audit failed: {error!r}"
+
+
+def _together(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    for start in range(0, len(parts), limits.AUDIT_TOGETHER):
+        yield parts[start : start + limits.AUDIT_TOGETHER]
 
 
 def _marks(connection: Connection) -> dict[int, Position]:

@@ -229,6 +229,22 @@ def wrong_days(connection: Connection, creators: Sequence[str]) -> list[Drift]:
     ]
 
 
+class TakenBack(Struct, frozen=True):
+    """What all journaled reversals took of gifts. `coins_charged_back` had been spent before their chargebacks."""
+
+    coins_charged_back: int
+    diamonds: int
+
+
+def taken_back(engine: Engine) -> TakenBack:
+    """The sums for the audit's report. Raises SQLAlchemyError."""
+    coins = select(func.coalesce(func.sum(reversal_parts.c.coins), 0)).join(entries, _is_entry_of_part())
+    diamonds = select(func.coalesce(func.sum(creator_days.c.taken_back), 0))
+    with reading(engine, limits.SQL_AUDIT_S).connect() as connection:
+        charged_back = connection.execute(coins.where(reversal_parts.c.kind == CHARGEBACK.name)).scalar_one()
+        return TakenBack(int(charged_back), int(connection.execute(diamonds).scalar_one()))
+
+
 # --- kept lots -------------------------------------------------------------------------------------------------------
 def wrong_snapshot(connection: Connection, user_id: str) -> list[Drift]:
     """Whether a wallet's kept lots differ from its entries. Raises SQLAlchemyError, ValueError."""

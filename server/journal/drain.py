@@ -16,7 +16,7 @@ from server import limits
 from server.clock import Clock
 from server.journal.books import Mark
 from server.journal.ledger import Batch, Ledger, Logs
-from server.journal.log import Position, after, read_logs
+from server.journal.log import Position, after, read_logs, read_opened
 from server.store import keys
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore
@@ -40,7 +40,7 @@ class Retelling(Protocol):
         """Take note of the entries that the drain has read behind `after`."""
 
     async def once(self) -> None:
-        """Show the gifts that are old enough. Raises StoreError."""
+        """Show the gifts and reversals that are old enough. Raises StoreError, SQLAlchemyError."""
 
 
 class Drain:
@@ -61,6 +61,7 @@ class Drain:
         self._retell = retell
         self._trimmed_at_ms = 0
         self._frozen: set[int] = set()
+        self._strangers: set[int] = set()  # partitions whose store is not the one that may take money
         self._backlog = False
         self._stopping = asyncio.Event()
         self.journaled = 0
@@ -92,7 +93,7 @@ class Drain:
             await asyncio.sleep(limits.STORE_RETRY_S_MAX)
         try:
             await self.retell_once()
-        except StoreError as error:
+        except (StoreError, SQLAlchemyError) as error:
             log.info("retell_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
         return moved
 
@@ -128,9 +129,22 @@ class Drain:
     async def _prepare(self, marks: dict[int, Mark]) -> Batch | None:
         """Prepare the entries behind these marks, if there are any. Raises StoreError, SQLAlchemyError."""
         positions = {partition: (mark.epoch, mark.n) for partition, mark in marks.items()}
-        logs = await read_logs(self._wallet, {p: after(each) for p, each in positions.items()}, limits.DRAIN_BATCH)
+        start = {p: after(each) for p, each in positions.items()}
+        logs, opened = await asyncio.gather(  # sent together, so both replies come from one store
+            read_logs(self._wallet, start, limits.DRAIN_BATCH),
+            read_opened(self._wallet, self._ledger.held.keys() & start),
+        )
+        logs = self._without_strangers(logs, opened)
         self._retell.note(positions, logs)
         return await asyncio.to_thread(self._ledger.prepare, marks, logs) if logs else None
+
+    def _without_strangers(self, logs: Logs, opened: dict[int, str]) -> Logs:
+        """Leave out logs of a store that another has replaced, or that nobody has opened yet."""
+        strangers = {p for p, name in opened.items() if name != self._ledger.held[p].name}
+        if strangers != self._strangers:
+            log.warning("drain_waits_for_opening", partitions=sorted(strangers))
+            self._strangers = strangers
+        return {p: found for p, found in logs.items() if p not in strangers}
 
     async def _write(self, batch: Batch, unread: dict[int, Mark]) -> Batch | None:
         """Write a batch and prepare the next, which needs this write to succeed. Raises StoreError, SQLAlchemyError."""
@@ -152,12 +166,12 @@ class Drain:
         if not unread:
             return None
         batch = await self._prepare(unread)
-        with contextlib.suppress(StoreError):  # the next retell_once reports it
+        with contextlib.suppress(StoreError, SQLAlchemyError):  # the next retell_once reports it
             await self._retell.once()
         return batch
 
     async def retell_once(self) -> None:
-        """Show gifts that no node has shown. Raises StoreError."""
+        """Show gifts that no node has shown, and what was taken back. Raises StoreError, SQLAlchemyError."""
         await self._retell.once()
 
     async def freeze(self, partitions: dict[int, str]) -> None:

@@ -34,6 +34,8 @@ class Report(Struct, frozen=True, kw_only=True):
     oldest_unverified_ms: int
     quarantined: int
     wrong: list[Wrong]
+    coins_charged_back_from_gifts: int = 0  # these were spent already; the other charged back coins were in wallets
+    diamonds_taken_back: int = 0  # of those awarded, by refunds and chargebacks
     counter: int = 0  # the number of this audit; 0 when it was not kept
     anchor: str = ""  # the hash over all verified heads
     verified_again_ms: int = 0  # every row was verified since
@@ -52,7 +54,22 @@ class Report(Struct, frozen=True, kw_only=True):
         """The report as it is to be read now: what was compared too long ago is not ok any more."""
         if not self.ok or self.age_ms(now_ms) <= limits.AUDIT_OLD_S * 1000:
             return self
-        return msgspec.structs.replace(self, ok=False, failed=self.failed or "no audit has finished since then")
+        return msgspec.structs.replace(self, ok=False, failed=self.failed or "no audit has finished lately")
+
+    def why_not(self) -> str:
+        """Why the audit is not ok, in a sentence. The first reason says enough."""
+        if self.wrong:
+            first = self.wrong[0]
+            return f"partition {first.partition}, {first.where}: {first.what}"
+        if self.failed:
+            return f"the newest audit failed: {self.failed}"
+        for partition, reason in self.stuck.items():
+            return f"partition {partition} is frozen: {reason}"
+        if self.doubts:
+            return self.doubts[0]
+        for partition, reason in self.not_compared.items():
+            return f"partition {partition} was not compared: {reason}"
+        return "not everything was compared lately"
 
     def age_ms(self, now_ms: int) -> int:
         """The age of the oldest comparison now."""

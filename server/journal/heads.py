@@ -186,18 +186,22 @@ class Heads:
         This finds rows that were inserted, removed or changed below a head. Their partitions are verified from the
         beginning, so that the first wrong row is named.
         """
+        with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
+            return self.count_in(connection)
+
+    def count_in(self, connection: Connection) -> list[Wrong]:
+        """The same, as one transaction sees it. Raises SQLAlchemyError."""
         wrong: list[Wrong] = []
         self._suspects.clear()
-        with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
-            found = count(connection)
-            for partition, known in self.known.items():
-                counted = found.get(partition, Counted((0, 0)))
-                if counted.mark < known.head.position:
-                    what = f"it is behind the verified {known.head}"
-                    wrong.append(Wrong(partition, "watermark", what))
-                    continue
-                new = between(connection, partition, known.head.position, counted.mark)
-                wrong += self._differ(partition, known.head.totals.plus(new), counted)
+        found = count(connection)
+        for partition, known in self.known.items():
+            counted = found.get(partition, Counted((0, 0)))
+            if counted.mark < known.head.position:
+                what = f"it is behind the verified {known.head}"
+                wrong.append(Wrong(partition, "watermark", what))
+                continue
+            new = between(connection, partition, known.head.position, counted.mark)
+            wrong += self._differ(partition, known.head.totals.plus(new), counted)
         self._suspects.update(each.partition for each in wrong)
         return wrong
 

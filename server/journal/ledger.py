@@ -11,6 +11,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from server import limits
 from server.clock import Clock
 from server.entries import KINDS, REFUND, TOPUP
+from server.journal import fence
 from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, Unreadable, book
 from server.journal.bulk import insert_many, upsert_many
 from server.journal.database import patient, reading
@@ -24,7 +25,7 @@ Logs = dict[int, Entries]
 
 
 class LostRace(SQLAlchemyError):
-    """Another drain has journaled these entries. Our transaction is rolled back."""
+    """Another drain has journaled these entries, or another store has taken over. Our transaction is rolled back."""
 
 
 class Batch:
@@ -59,6 +60,7 @@ class Ledger:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = patient(engine, limits.SQL_DRAIN_S)
         self._clock = clock
+        self.held: dict[int, fence.Held] = {}  # which store each partition's entries must come from; empty: any
         # Balances are kept from round to round, each partition's as of a mark. Another writer has moved that mark: then
         # they are read again, and a transaction that used them is rolled back (_move_marks, _check_mark).
         self._known: dict[int, Positions] = {}
@@ -70,6 +72,7 @@ class Ledger:
         with reading(self._engine).connect() as connection:
             stuck = {row.partition: row.reason for row in connection.execute(_STUCK)}
             marks = _marks(connection)
+            self.held = fence.held(connection)
         for partition in stuck:  # a repair may change balances
             self._known.pop(partition, None)
         return marks, stuck
@@ -105,6 +108,7 @@ class Ledger:
         if not batch.size and not batch.misfits:
             return 0
         with self._engine.begin() as connection:
+            self._check_fence(connection, batch)
             _move_marks(connection, batch.moved)
             insert_many(connection, entries, batch.rows.entries)
             insert_many(connection, postings, batch.rows.postings)
@@ -129,6 +133,12 @@ class Ledger:
                 if not moved:
                     break
         return written
+
+    def _check_fence(self, connection: Connection, batch: Batch) -> None:
+        """Check that no store took over since the entries were read, and let none do so now. Raises LostRace."""
+        lost = fence.check(connection, batch.moved.keys() | batch.misfits.keys(), self.held)
+        if lost is not None:
+            raise LostRace(f"another store has taken over partition {lost}")
 
     # --- one transaction ---------------------------------------------------------------------------------------
     def _book(self, batch: Batch, partition: int, known: Positions, found: Entries) -> None:

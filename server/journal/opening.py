@@ -6,8 +6,8 @@ already passed. They would never be journaled, and balances would be spent twice
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 import structlog
@@ -60,38 +60,48 @@ class Row(msgspec.Struct, frozen=True):
 _COLUMNS = [entries.c[name] for name in Row.__struct_fields__]
 
 
+class Fence(Protocol):
+    """Decides which partitions may be opened on a store now."""
+
+    async def take(self, link: Link, identity: str, opened: Mapping[int, str]) -> dict[int, str]:
+        """What the store is to record for each partition that may be opened. Raises StoreDown."""
+
+
 class Opening:
     """Opens the wallet store's partitions."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
-        self._engine = engine
-        self._clock = clock
+        self.engine = engine
+        self.clock = clock
         self.replayed = 0
 
-    async def open(self, link: Link, identity: str, partitions: frozenset[int]) -> dict[int, str]:
+    async def open(self, link: Link, identity: str, partitions: frozenset[int], fence: Fence) -> dict[int, str]:
         """Open these partitions and return their epochs. Raises StoreError, also when the journal is down.
 
         `identity` names the store's process and its role in replication. Each partition records the identity that it
-        was last opened on. On any other it gets a new epoch, even if the store is not behind: log ids that a failover
-        has lost are used again. On the same one it is compared all the same, because an address may lead to an old
-        primary again. Only a store that is opened already goes on without the journal.
+        was last opened on, and the fence's token. On any other it gets a new epoch, even if the store is not behind:
+        log ids that a failover has lost are used again. On the same one it is compared all the same, because an address
+        may lead to an old primary again. Only a store that is opened already goes on without the journal.
+
+        Partitions for which the fence still waits are left out.
         """
+        found = await self._look_all(link, partitions)
+        names = await fence.take(link, identity, {p: stored.opened for p, stored in found.items()})
         try:
             marks = await self._marks()  # before the store: other nodes' gifts may be journaled meanwhile
         except StoreDown:
-            found = await self._look_all(link, partitions)
-            if any(stored.opened != identity or not stored.has_time for stored in found.values()):
+            if any(found[p].opened != name or not found[p].has_time for p, name in names.items()):
                 raise
-            return {p: str(stored.epoch) for p, stored in found.items()}
-        await moneytime.restore(link, partitions, await self._time())  # before receipts: it refuses ids without them
-        found = await self._look_all(link, partitions)
+            return {p: str(found[p].epoch) for p in names}
+        await moneytime.restore(link, names, await self._time())  # before receipts: it refuses ids without them
+        found = await self._look_all(link, names.keys())
         forked = await self._freeze_forks(link, found, marks)
-        if any(stored.opened != identity for stored in found.values()):
-            for partition in partitions & await self._stuck():
+        if any(found[p].opened != name for p, name in names.items()):
+            for partition in names.keys() & await self._stuck():
                 await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
-        whole = [p for p in partitions if p not in forked]
+        whole = [p for p in names if p not in forked]
         opened = await asyncio.gather(
-            *(self._open_one(link, p, found[p], marks.get(p, NOTHING), identity) for p in whole)
+            *(self._open_one(link, p, found[p], marks.get(p, NOTHING), names[p]) for p in whole)
         )
         return {**{p: str(found[p].epoch) for p in forked}, **dict(zip(whole, opened, strict=True))}
 
@@ -100,18 +110,18 @@ class Opening:
     ) -> dict[int, tuple[Position, str]]:
         """Freeze the partitions whose newest common entry is not the same in store and journal, and return why."""
         at = {p: min(stored.last, marks[p]) for p, stored in found.items() if p in marks and stored.last != NOTHING}
-        booked = await _ask_journal(functools.partial(fork.in_journal, self._engine, at))
+        booked = await _ask_journal(functools.partial(fork.in_journal, self.engine, at))
         rows = await fork.in_store(link, at)
         why = {p: fork.differs(rows[p], booked.get(p), position, marks[p]) for p, position in at.items()}
         forks = {p: (at[p], reason) for p, reason in why.items() if reason is not None}
         if forks:
             log.error("wallet_store_forked", partitions={p: reason for p, (_, reason) in forks.items()})
-            await _ask_journal(functools.partial(fork.set_aside, self._engine, forks, self._clock))
+            await _ask_journal(functools.partial(fork.set_aside, self.engine, forks, self.clock))
             for partition in forks:
                 await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
         return forks
 
-    async def _look_all(self, link: Link, partitions: frozenset[int]) -> "dict[int, _Stored]":
+    async def _look_all(self, link: Link, partitions: Collection[int]) -> "dict[int, _Stored]":
         looked = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
         return dict(zip(partitions, looked, strict=True))
 
@@ -125,8 +135,8 @@ class Opening:
         in_epoch, _, n = last.decode().partition("-")
         return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode(), time != b"")
 
-    async def _open_one(self, link: Link, partition: int, stored: "_Stored", mark: Position, identity: str) -> str:
-        if stored.opened == identity and stored.last >= mark:
+    async def _open_one(self, link: Link, partition: int, stored: "_Stored", mark: Position, name: str) -> str:
+        if stored.opened == name and stored.last >= mark:
             return str(stored.epoch)
         if stored.last < mark:
             await self._put_back(link, partition, stored.last, mark)
@@ -135,7 +145,7 @@ class Opening:
             "log": keys.log(partition),
             "meta": keys.wallet_meta(partition),
             "epoch": epoch,
-            "opened": identity,
+            "opened": name,
             "entry": msgspec.json.encode(OpenEntry(partition=partition)),
         }
         [opened] = await link.run(OPEN(each=[group]))
@@ -144,11 +154,11 @@ class Opening:
         return str(opened.decode())
 
     async def _time(self) -> moneytime.Time:
-        return await _ask_journal(functools.partial(moneytime.read, self._engine, self._clock))
+        return await _ask_journal(functools.partial(moneytime.read, self.engine, self.clock))
 
     async def _marks(self) -> dict[int, Position]:
         def read() -> dict[int, Position]:
-            with reading(self._engine).connect() as connection:
+            with reading(self.engine).connect() as connection:
                 return {row.partition: (row.epoch, row.n) for row in connection.execute(select(watermarks))}
 
         return await _ask_journal(read)
@@ -157,7 +167,7 @@ class Opening:
         """Read which partitions are frozen: a restored store has lost the flag."""
 
         def read() -> set[int]:
-            with reading(self._engine).connect() as connection:
+            with reading(self.engine).connect() as connection:
                 return set(connection.execute(select(quarantine.c.partition)).scalars())
 
         return await _ask_journal(read)
@@ -176,7 +186,7 @@ class Opening:
             after = (rows[-1].epoch, rows[-1].n)
 
     def _rows(self, partition: int, after: Position, to: Position) -> list[Row]:
-        with reading(self._engine).connect() as connection:
+        with reading(self.engine).connect() as connection:
             return [Row(*row) for row in connection.execute(rows_between(partition, after, to))]
 
 

@@ -25,7 +25,6 @@ from server.journal.turn import Turn
 from server.journal.verify import verify
 
 _DAY = re.compile(r"^\d{1,6}$")
-STEP = limits.AUDIT_WALLETS // 2  # of what the journal knows, and as many of what only the store has
 
 
 class Part:
@@ -89,10 +88,11 @@ class Part:
         self._mark = mark
         if self._first:
             self._until = mark  # what is journaled during the run is for the next one
-        self._scanned = self.found.accounts[:STEP], self.found.receipts[: limits.AUDIT_WALLETS]
+        step = limits.AUDIT_WALLETS // 2  # of what the journal knows, and as many of what only the store has
+        self._scanned = self.found.accounts[:step], self.found.receipts[: limits.AUDIT_WALLETS]
         strangers = asof.unknown(connection, self.partition, self._scanned[0])
         self._window: list[str] = []
-        self._wanted = min(STEP, self._left) if self.turn.begun_ms is not None else 0
+        self._wanted = min(step, self._left) if self.turn.begun_ms is not None else 0
         if self._wanted:
             self._window = asof.window(connection, self.partition, self.turn.at, self._wanted)
         self._accounts = list(dict.fromkeys([*strangers, *self._window]))

@@ -6,15 +6,17 @@ exactly its diamonds, in any order and from any number of top-ups.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, String, and_, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from server import limits
 from server.entries import GIFT, Share
 from server.journal.books import derived
 from server.journal.bulk import insert_many
+from server.journal.database import reading
 from server.journal.tables import entries, reversal_parts, reversals
 
 T = TypeVar("T")
@@ -110,7 +112,7 @@ def gifts(connection: Connection, user_id: str, refs: Iterable[str]) -> dict[str
     """A wallet's journaled gifts by their ids. Raises SQLAlchemyError."""
     found: dict[str, Gift] = {}
     for some in _chunks(refs):
-        query = GIFTS.where(entries.c.ref.in_(some), entries.c.user_id == user_id)
+        query = GIFTS.where(_among(connection, entries.c.ref, some), entries.c.user_id == user_id)
         found.update({row.ref: gift_from(row) for row in connection.execute(query)})
     return found
 
@@ -120,7 +122,7 @@ def so_far(connection: Connection, user_id: str, refs: Iterable[str]) -> Mapping
     found: dict[str, SoFar] = {}
     sums = select(reversal_parts.c.gift, func.sum(reversal_parts.c.coins), func.sum(reversal_parts.c.diamonds))
     for some in _chunks(refs):
-        query = sums.where(reversal_parts.c.user_id == user_id, reversal_parts.c.gift.in_(some))
+        query = sums.where(reversal_parts.c.user_id == user_id, _among(connection, reversal_parts.c.gift, some))
         for gift, coins, diamonds in connection.execute(query.group_by(reversal_parts.c.gift)):
             found[gift] = SoFar(int(coins), int(diamonds))
     return found
@@ -130,6 +132,18 @@ def of_order(connection: Connection, user_id: str, kind: str, reversal: str) -> 
     """The parts of one reversal. Raises SQLAlchemyError."""
     where = order_is(user_id, kind, reversal)
     return [PartRow(*row) for row in connection.execute(select(reversal_parts).where(where))]
+
+
+def with_gifts(engine: Engine, user_id: str, kind: str, reversal: str) -> list[tuple[PartRow, str]]:
+    """The parts of one reversal, each with its gift's entry as JSON. Raises SQLAlchemyError."""
+    gift = and_(
+        entries.c.ref == reversal_parts.c.gift,
+        entries.c.kind == GIFT.name,
+        entries.c.user_id == reversal_parts.c.user_id,
+    )
+    query = select(reversal_parts, entries.c.body).join(entries, gift).where(order_is(user_id, kind, reversal))
+    with reading(engine).connect() as connection:
+        return [(PartRow(*part), body) for *part, body in connection.execute(query)]
 
 
 def order_is(user_id: str, kind: str, reversal: str) -> ColumnElement[bool]:
@@ -156,6 +170,13 @@ def insert(connection: Connection, rows: Iterable[PartRow]) -> None:
     for row in rows:
         values += (getattr(row, field) for field in PartRow.__struct_fields__)
     insert_many(connection, reversal_parts, values)
+
+
+def _among(connection: Connection, column: Any, values: list[str]) -> ColumnElement[bool]:
+    """Whether a column has one of these values. PostgreSQL gets one array: it reads 500 values far more slowly."""
+    if connection.dialect.name == "postgresql":
+        return cast(ColumnElement[bool], column == func.any(bindparam(None, values, type_=ARRAY(String))))
+    return cast(ColumnElement[bool], column.in_(values))
 
 
 def _chunks(refs: Iterable[T]) -> Iterator[list[T]]:

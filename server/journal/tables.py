@@ -3,6 +3,7 @@
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     Index,
     Integer,
     LargeBinary,
@@ -11,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    inspect,
     text,
 )
 
@@ -149,6 +151,17 @@ watermarks = Table(
     Column("hash", String(64), nullable=False),
 )
 
+# Which store may take money for each partition, on sites whose store may fail over; empty on the others.
+openings = Table(
+    "openings",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("identity", String(100), nullable=False),  # of the store's process and its role in replication
+    Column("token", String(32), nullable=False),  # another one for each store that takes over
+    Column("before", String(100), nullable=False),  # the identity that it replaced; '' for the first
+    Column("at_ms", BigInteger, nullable=False),
+)
+
 # Top-ups. The unique id decides forever, the receipt in the store only for a while.
 topups = Table(
     "topups",
@@ -201,3 +214,9 @@ lot_snapshots = Table(
     Column("format", Integer, nullable=False),
     Column("lots", LargeBinary, nullable=False),
 )
+
+
+def missing(connection: Connection) -> list[str]:
+    """The tables that the database does not have."""
+    there = set(inspect(connection).get_table_names())
+    return [name for name in metadata.tables if name not in there]

@@ -46,6 +46,18 @@ class AuditWatch:
                 log.debug("audit_unread", error=str(error)[: limits.LOGGED_CHARS_MAX])
             await asyncio.sleep(limits.AUDIT_EVERY_S / 2)
 
+    def degraded(self) -> dict[str, str]:
+        """What the journal and its audits show that is worse than it should be."""
+        found = {} if self.reads else {"journal": "SQL does not answer"}
+        report = self.seen()
+        if report is None:
+            return {**found, "audit": "none was made yet"}
+        if report.stuck:
+            found["partitions"] = f"frozen: {', '.join(map(str, sorted(report.stuck)))}"
+        if not report.ok:
+            found["audit"] = "not ok: GET /v1/audit says why"
+        return found
+
     def register(self, read: Readings) -> None:
         """Register the audit's gauges; -1 means that there is no audit yet."""
         for name, text in (
@@ -61,6 +73,7 @@ class AuditWatch:
             ("audit_coins_sold", "Coins that were bought."),
             ("audit_coins_spent", "Coins that were given."),
             ("audit_diamonds_awarded", "Diamonds that gifts credited."),
+            ("audit_diamonds_taken_back", "Diamonds that refunds and chargebacks took of them."),
         ):
             read.gauge(name, text, functools.partial(self._figure, name.removeprefix("audit_")))
 

@@ -29,7 +29,7 @@ from server.money.results import (
     refusal_of,
     unavailable,
 )
-from server.money.store import NotReplicated, WalletStore
+from server.money.store import NotConfirmed, NotReplicated, WalletStore
 from server.store import keys, receipts, scripts
 from server.store.client import StoreDown, StoreError, StoreRefused
 from server.store.cluster import not_here
@@ -199,7 +199,7 @@ class Wallet:
     async def _commit_together(self, batch: list[_Waiting]) -> None:
         try:
             outcomes = await self._call(batch)
-        except (StoreDown, NotReplicated):
+        except (StoreDown, NotReplicated, NotConfirmed):
             _fail(batch)
             return
         except Moved as moved:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import background, limits
 from server.clock import Clock, Uptime
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
-from server.journal import anchors, database, findings, moneytime
+from server.journal import anchors, database, derived, findings, moneytime
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.database import ask
@@ -82,28 +82,28 @@ async def _serve(settings: Settings, engine: Engine) -> None:
 
 
 async def _audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
-    """Audit again and again. Freeze each partition that is wrong. An audit that raises is reported, too."""
     while True:
         await asyncio.sleep(every_s)
-        try:
-            await _audit_once(audit, drain)
-        except (StoreError, SQLAlchemyError) as error:
-            log.warning("audit_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
-            await _say_failed(drain, engine, error)
-        except Exception as error:
-            background.failed("audit", error)
-            await _say_failed(drain, engine, error)
+        await audit_once(audit, drain, engine)
 
 
-async def _audit_once(audit: Audit, drain: Drain) -> None:
-    report = await audit.run(freeze=True, everything=False)
-    for doubt in report.doubts:
-        log.error("audit_doubts", doubt=doubt)
-    if report.wrong:
-        log.error("audit_wrong", first=report.wrong[0])
-        await drain.freeze({wrong.partition: f"audit: {wrong.where}: {wrong.what}" for wrong in report.wrong})
-    elif not report.ok:
-        log.warning("audit_not_ok", not_compared=report.not_compared, behind=report.partitions_behind)
+async def audit_once(audit: Audit, drain: Drain, engine: Engine) -> None:
+    """Audit what is due, and freeze each partition that is wrong. An audit that raises is reported, too."""
+    try:
+        report = await audit.run(freeze=True, everything=False)
+        for doubt in report.doubts:
+            log.error("audit_doubts", doubt=doubt)
+        if report.wrong:
+            log.error("audit_wrong", first=report.wrong[0])
+            await drain.freeze({wrong.partition: f"audit: {wrong.where}: {wrong.what}" for wrong in report.wrong})
+        elif not report.ok:
+            log.warning("audit_not_ok", why=report.why_not())
+    except (StoreError, SQLAlchemyError) as error:
+        log.warning("audit_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
+        await _say_failed(drain, engine, error)
+    except Exception as error:
+        background.failed("audit", error)
+        await _say_failed(drain, engine, error)
 
 
 async def _say_failed(drain: Drain, engine: Engine, error: Exception) -> None:
@@ -140,19 +140,7 @@ def audit(settings: Settings, *, freeze: bool = False, accept: bool = False) -> 
     print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if report.ok:
         return 0
-    where = "not everything was compared"
-    if report.not_compared:
-        partition, why = next(iter(report.not_compared.items()))
-        where = f"partition {partition} was not compared: {why}"
-    if report.doubts:
-        where = report.doubts[0]
-    if report.stuck:
-        partition, reason = next(iter(report.stuck.items()))
-        where = f"partition {partition} is frozen: {reason}"
-    if report.wrong:
-        first = report.wrong[0]
-        where = f"partition {first.partition}, {first.where}: {first.what}"
-    print(f"liveroom: the audit failed: {where}", file=sys.stderr)
+    print(f"liveroom: the audit failed: {report.why_not()}", file=sys.stderr)
     return 1
 
 
@@ -196,6 +184,19 @@ def repair(settings: Settings, thaw: int | None) -> int:
         raise Unusable(f"Partition {thaw} is not frozen.") from None
     except StillWrong as still:
         raise Unusable(f"Partition {thaw} stays frozen, because it is still wrong: {still}.") from None
+
+
+def rebuild(settings: Settings) -> int:
+    """Derive creators' days, missing parts of reversals and kept lots again. Return 0. Raises Unusable."""
+    engine = database.connect(settings.journal_address)
+    try:
+        done = derived.rebuild(engine)
+    except SQLAlchemyError as error:
+        raise Unusable(f"The journal cannot be rebuilt: {str(error)[: limits.LOGGED_CHARS_MAX]}.") from None
+    finally:
+        engine.dispose()
+    print(f"{done.days} days of creators are written again, and {done.parts} missing parts of reversals.")
+    return 0
 
 
 def _explain(frozen: Frozen) -> None:

@@ -16,7 +16,7 @@ from server.journal.database import reading
 from server.journal.derived import Drift
 from server.journal.drain import Drain
 from server.journal.lots import Lots
-from server.journal.tables import entries, positions, postings, quarantine, reversals
+from server.journal.tables import entries, positions, postings, quarantine, reversals, topups
 from server.orders.rows import CannotReverse, NotFound, NotYet, Reversed
 from server.orders.topups import TopUp
 from server.processes.retell import drain_and_retell
@@ -138,10 +138,25 @@ class Desk:
         assert report.ok, report.wrong
         assert report.not_compared == {}, report
         self._assert_postings()
+        self._assert_report(report)
         self._assert_reversed_once()
         assert drifts(self.site.node.engine) == []
         await self._assert_wallets()
         return report
+
+    def _assert_report(self, report: Report) -> None:
+        """The report has all that was sold and awarded, and all that was taken back of it."""
+        charged_back = sum(row.coins for row in self.rows(select(topups)) if row.id in self._charged_back())
+        assert report.coins_charged_back == charged_back
+        spent = report.coins_spent - report.coins_refunded - report.coins_charged_back_from_gifts
+        assert report.coins_sold - report.coins_charged_back == spent + report.coins_held
+        of_creators = postings.c.account.like("creator:%"), postings.c.asset == "diamonds"
+        [(net,)] = self.rows(select(func.sum(postings.c.amount)).where(*of_creators))
+        assert report.diamonds_awarded - report.diamonds_taken_back == int(net or 0)
+
+    def _charged_back(self) -> set[str]:
+        """The top-ups whose chargebacks are journaled."""
+        return {row.ref for row in self.rows(select(entries.c.ref).where(entries.c.kind == "chargeback"))}
 
     def _assert_postings(self) -> None:
         sums = select(postings.c.asset, func.sum(postings.c.amount)).group_by(postings.c.asset)

@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +20,10 @@ from server.journal.earnings import Earnings, Figures
 from server.journal.parts import PartRow
 from server.journal.tables import creator_days, lot_snapshots, reversal_parts
 from server.orders.rows import NotYet
+from server.processes import journal as process
 from tests.journal.desk import drifts
 from tests.journal.shop import NOW_MS, Books, Shop
+from tests.stores import settings as site_settings
 
 CREATORS = ("ann", "ben", "cid")
 
@@ -309,4 +312,15 @@ async def test_lots_are_kept(engine: Engine, monkeypatch: pytest.MonkeyPatch) ->
     folding.keep(engine, "cleo", early)
     later = folding.fold(engine, "cleo")
     assert (later.new, later.lots.lots[topup].left) == (1, 88)
+    assert drifts(engine) == []
+
+
+async def test_the_command(engine: Engine, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`rebuild` writes the days again, and says how many."""
+    a_history(engine)
+    with engine.begin() as connection:
+        connection.execute(delete(creator_days))
+    url = engine.url.render_as_string(hide_password=False)
+    assert process.rebuild(site_settings(tmp_path, LIVEROOM_JOURNAL_URL=url)) == 0
+    assert capsys.readouterr().out.startswith("2 days of creators")
     assert drifts(engine) == []

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009_clock"
-down_revision = "0008_parts"
+revision = "0010_clock"
+down_revision = "0009_fence"
 branch_labels = None
 depends_on = None
 
