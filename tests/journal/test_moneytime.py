@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, update
 
+from protocol.ids import TopUpId, UserId
 from server import limits
 from server.clock import Clock, Uptime
 from server.journal import database, moneytime
@@ -17,6 +18,7 @@ from server.store import keys, receipts
 from server.store.client import Store
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
+from tests.journal.ledger import drained
 from tests.site import WAIT_S, Site
 
 CLOCK = Clock(time.time)
@@ -107,29 +109,30 @@ def test_a_move(hours: int, known: bool, wall: int, walls: tuple[int, int], to: 
     assert moved(was, "boot" if known else "another", hours * HOUR_MS, now).now_ms == T0 + to * HOUR_MS
 
 
-async def test_old_receipts_of_orders(desk: Desk, money: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_old_receipts_of_orders(site: Site, money: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """They go when SQL has had the order as posted for 30 days; those of younger and of pending orders stay."""
     monkeypatch.setattr(limits, "FORGET_ORDERS_BATCH", 2)
-    orders = [await desk.buy("cleo", 10) for _ in range(5)]
-    gift = await desk.give("cleo", 10)
-    await desk.journal()
-    await desk.refund(gift)
-    await desk.journal()
-    names = [keys.receipt("cleo", f"topup:{order}") for order in orders] + [keys.receipt("cleo", f"refund:{gift}")]
+    orders = [f"order-{n}" for n in range(5)]
+    for order in orders:
+        await site.node.purchases.top_up(UserId("cleo"), TopUp(TopUpId(order), 10, "test"))
+    await site.node.freezes.freeze("cleo", "f1")
+    async with site.draining() as drain:
+        await drained(drain)
+    names = [*(keys.receipt("cleo", f"topup:{order}") for order in orders), keys.receipt("cleo", "freeze:f1")]
+    assert [await money.call("EXISTS", name) for name in names] == [1] * 6
     old_ms = CLOCK.now_ms() - limits.ORDER_RECEIPT_MS
-    with desk.site.node.engine.begin() as connection:
+    with site.node.engine.begin() as connection:
         connection.execute(update(money_time).values(orders_ms=old_ms - 9_000))
         for order, at_ms in zip(orders, (old_ms - 8_000, old_ms - 8_000, old_ms - 7_000, old_ms - 6_000), strict=False):
             connection.execute(update(topups).where(topups.c.id == order).values(at_ms=at_ms))
         connection.execute(update(topups).where(topups.c.id == orders[3]).values(state="pending"))
         connection.execute(update(reversals).values(at_ms=old_ms - 5_000))
-    mover = Mover(desk.site.node.engine, money, CLOCK, Uptime())
+    mover = Mover(site.node.engine, money, CLOCK, Uptime())
     for _ in range(4):
         await mover.once()
     assert [await money.call("EXISTS", name) for name in names] == [0, 0, 0, 1, 1, 0]
-    assert [
-        (await desk.site.node.purchases.top_up("cleo", TopUp(order, 10, "test"))).duplicate for order in orders
-    ] == [True] * 5
+    for order in orders:
+        assert (await site.node.purchases.top_up(UserId("cleo"), TopUp(TopUpId(order), 10, "test"))).duplicate
 
 
 async def test_reading_a_receipt(desk: Desk, money: Store) -> None:
