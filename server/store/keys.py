@@ -50,6 +50,11 @@ def receipt(user_id: str, operation: str) -> str:
     return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:k:{user_id}:{operation}"
 
 
+def claim(topup_id: str) -> str:
+    """String: the fingerprint of the one order that may use this top-up's id. It lies in the partition of the id."""
+    return f"{{{PARTITION_TAGS[partition_of(topup_id)]}}}:t:{topup_id}"
+
+
 def receipts(partition: int, id_ms: int) -> str:
     """Hash `<viewer>:<gift id>`: the outcomes of gifts whose ids are of the same ten minutes as `id_ms`."""
     return f"{{{PARTITION_TAGS[partition]}}}:r:{id_ms // limits.RECEIPTS_MS}"
