@@ -94,7 +94,8 @@ class Opening:
             if not opened_already:
                 raise
             return {p: str(found[p].epoch) for p in names}
-        await moneytime.restore(link, names, await self._time())  # before receipts: it refuses ids without them
+        if not opened_already:
+            await moneytime.restore(link, names, await self._time())  # before receipts: it refuses ids without them
         found = await self._look_all(link, names.keys())
         forked = await self._freeze_forks(link, found, marks)
         if any(found[p].opened != name for p, name in names.items()):
