@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from protocol.ids import uuid7_ms
+from protocol.refusals import Refused
 from protocol.session import Cause
 from server import background, limits
 from server.entries import KIND_OF, AdjustEntry, Kind, LimitEntry, OrderEntry, TopUpEntry
@@ -66,6 +67,7 @@ class Wallet:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._calls = background.Tasks("wallet-call")  # in flight; the one connection runs them in order
+        self._sent: set[tuple[str, str]] = set()  # viewer and id of each gift in those calls
         self._stopping = False
         self.batches = 0
         self.gifts = 0
@@ -119,11 +121,18 @@ class Wallet:
         await self._store.wait_up(timeout_s)
 
     def _epoch(self, partition: int) -> str:
-        """The partition's epoch. Raises Moved when the partition is not open here."""
+        """The partition's epoch. Raises Moved or Refused when the partition is not open here."""
         epoch = self._store.epochs.get(partition)
         if epoch is None:
-            raise Moved
+            raise self._elsewhere()
         return epoch
+
+    def _elsewhere(self) -> Exception:
+        """On a cluster the caller tries the new primary. A single store has no other: the sender tries again later."""
+        return Moved() if self._one_slot else unavailable()
+
+    def _refusal(self, error: StoreError) -> Exception:
+        return self._elsewhere() if not_here(error) else unavailable()
 
     # --- reading -----------------------------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
@@ -139,7 +148,7 @@ class Wallet:
         try:
             coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise self._refusal(error) from None
         return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
 
     # --- spending ----------------------------------------------------------------------------------------------
@@ -154,11 +163,19 @@ class Wallet:
         return await future  # bounded: the store client drops a silent connection
 
     async def find(self, user_id: str, gift_id: str) -> Receipt | None:
-        """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable."""
+        """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable.
+
+        Most gifts asked for were never paid, and each confirmation costs the money connection a WAIT. So look on the
+        other connection first, unless a call with this gift is under way: then that look may come too early.
+        """
         try:
+            if (user_id, gift_id) not in self._sent:
+                text = await self._store.read("GET", keys.receipt(user_id, gift_id))
+                if text is None:
+                    return None
             [text] = await self._store.read_confirmed(("GET", keys.receipt(user_id, gift_id)))
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise self._refusal(error) from None
         return None if text is None else receipt_of(text)
 
     async def _commit_groups(self) -> None:
@@ -180,11 +197,14 @@ class Wallet:
 
     async def _commit_or_fail(self, batch: list[_Waiting]) -> None:
         """Commit, and answer every sender even when that raises."""
+        sent = {(waiting.spend.viewer, waiting.spend.gift_id) for waiting in batch}
+        self._sent |= sent
         try:
             await self._commit(batch)
         except Exception as error:
             background.failed("wallet-call", error, gifts=len(batch))
         finally:
+            self._sent -= sent
             _fail([waiting for waiting in batch if not waiting.future.done()])
 
     async def _commit(self, batch: list[_Waiting]) -> None:
@@ -202,8 +222,8 @@ class Wallet:
         except (StoreDown, NotReplicated):
             _fail(batch)
             return
-        except Moved as moved:
-            _fail(batch, moved)
+        except (Moved, Refused) as elsewhere:
+            _fail(batch, elsewhere)
             return
         except StoreRefused as refused:
             await self._commit_refused(batch, refused)
@@ -241,7 +261,7 @@ class Wallet:
     async def _commit_refused(self, batch: list[_Waiting], refused: StoreRefused) -> None:
         """The script raised an error. One corrupt key must not stop the other gifts, so send each gift alone."""
         if not_here(refused):
-            _fail(batch, Moved())
+            _fail(batch, self._elsewhere())
             return
         if len(batch) == 1 or not str(refused).startswith(("WRONGTYPE", "ERR")):
             log.error("wallet_refused", error=str(refused)[:200], gifts=len(batch))
@@ -322,7 +342,7 @@ class Wallet:
         try:
             outcome = cast(list[bytes], await self._store.write(*call))
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise self._refusal(error) from None
         if outcome[0] == b"stale_epoch":
             self._store.reopen()
         done = adjusted_of(outcome, entry, delta)
@@ -373,14 +393,9 @@ class Wallet:
         try:
             rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise self._refusal(error) from None
         epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
         return int(epoch), int(n)
-
-
-def _moved_or_unavailable(error: StoreError) -> Exception:
-    """After Moved the caller tries the new primary. The sender gets anything else as a refusal."""
-    return Moved() if not_here(error) else unavailable()
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception | None = None) -> None:
