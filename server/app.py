@@ -20,10 +20,12 @@ from server.http import audit, creators, docs, gifts, health, pages, reversals, 
 from server.http.api import Gate, install
 from server.journal import database
 from server.journal.earnings import Earnings
+from server.journal.fence import Openings
 from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
 from server.journal.opening import Opening
 from server.journal.watch import AuditWatch
 from server.money.cluster import ClusterWallet
+from server.money.fence import Fence
 from server.money.results import Change, Money
 from server.money.store import WalletStore
 from server.money.wallet import SCRIPTS as WALLET_SCRIPTS
@@ -74,6 +76,7 @@ def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletS
         url,
         scripts=WALLET_SCRIPTS,
         opening=opening.open,
+        fence=make_fence(settings, opening),
         opening_scripts=OPENING_SCRIPTS,
         durability=settings.durability,
         guarded=settings.guard == "strict",
@@ -81,6 +84,13 @@ def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletS
         site_limit=settings.daily_spend_max,
         folder=settings.data if settings.wallet_url is None else None,
     )
+
+
+def make_fence(settings: Settings, opening: Opening) -> Fence:
+    """The fence of a store that another may replace."""
+    likely = settings.durability == "replicated" or settings.wallet_address.startswith(SCHEME)
+    openings = Openings(opening.engine, opening.clock)
+    return Fence(openings, opening.clock, mode=settings.fence, likely=likely, grace_s=settings.fence_grace_s)
 
 
 class Node:
@@ -96,7 +106,7 @@ class Node:
         self.room_store = self.history.store
         self.balances = Balances(node_id, self.room_store)
         self.engine = database.connect(settings.journal_address)
-        self.opening = Opening(self.engine)
+        self.opening = Opening(self.engine, self.clock)
         self.wallet = make_wallet(settings, self.opening, self.balances.changed)
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
         self.pace = Pace()
@@ -127,7 +137,7 @@ class Node:
         }
         self.recovery = Recovery(self.engine, self.wallet, self.clock, repeats)
         self.earnings = Earnings(self.engine, self.clock)
-        self.audit_watch = AuditWatch(self.engine)
+        self.audit_watch = AuditWatch(self.engine, self.clock)
         self.registry = metrics.registry(self._readings(), self.pace.lags, background.FAILURES)
 
     def _readings(self) -> metrics.Readings:
@@ -159,6 +169,13 @@ class Node:
     def parts(self) -> dict[str, bool]:
         """The stores and the bus, and whether each is up."""
         return {"room_store": self.room_store.up, "bus": self.fanout.up, "wallet_store": self.wallet.up}
+
+    def degraded(self) -> dict[str, str]:
+        """What is worse than it should be, and how. Anybody may read it, so it names nobody."""
+        found = self.audit_watch.degraded()
+        if not self.wallet.usable:
+            found["wallet"] = "gifts are refused"
+        return found
 
     async def start(self) -> None:
         """Connect and start. Raises StoreError if a store does not answer in time."""
@@ -217,7 +234,7 @@ def create_app(node: Node) -> Starlette:
     app = Starlette(
         routes=[
             WebSocketRoute("/v1/rooms/{room_id}/ws", node.sessions.endpoint),
-            *health.routes(node.parts, lambda: node.sessions.draining, node.registry),
+            *health.routes(node.parts, node.degraded, lambda: node.sessions.draining, node.registry),
             *tokens.routes(node.tokens, node.clock, development),
             *feature_routes(node.services),  # before the routes of rooms, which match any last part
             *rooms.routes(node.rooms_admin, node.history),
@@ -225,7 +242,7 @@ def create_app(node: Node) -> Starlette:
             *wallets.routes(node.wallet, node.purchases, node.clock),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.earnings),
-            *audit.routes(node.engine),
+            *audit.routes(node.engine, node.clock),
             *docs.routes(),
             *pages.routes(development),
         ],

@@ -1,15 +1,25 @@
 """The one clock: made in `app`, passed to everything that needs the time."""
 
+import time
 from collections.abc import Callable
 
 from protocol.ids import uuid7
 
 
-class Clock:
-    """The one source of time: wall clock for what people see, the loop's for waiting."""
+def _boot_s() -> float:
+    """Seconds since the machine started, also those while it was suspended. Nobody can set this clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    def __init__(self, wall_s: Callable[[], float]) -> None:
+
+class Clock:
+    """The one source of time: wall clock for what people see, the loop's for waiting.
+
+    `boot_s` is for promises between machines: it counts the seconds of this one, suspended or not.
+    """
+
+    def __init__(self, wall_s: Callable[[], float], boot_s: Callable[[], float] = _boot_s) -> None:
         self._wall_s = wall_s
+        self.boot_s = boot_s
 
     def now_ms(self) -> int:
         return int(self._wall_s() * 1000)

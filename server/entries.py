@@ -65,12 +65,30 @@ class AdjustEntry(Struct, frozen=True, kw_only=True, tag_field="kind"):
     reversed: list[Share] = []  # msgspec copies it
 
 
-class RefundEntry(AdjustEntry, frozen=True, kw_only=True, tag="refund"):
-    """A gift that was refunded. `id` is the refund's own."""
+class Decided(Struct, frozen=True):
+    """When a reversal was decided, and the hash of its parts: SQL has them, and they can be derived from entries again.
+
+    `at` is the log id of the wallet's last journaled entry, and `before` counts the wallet's parts that were decided
+    earlier: the journaled ones, and those that were still under way.
+    """
+
+    at: str
+    before: int
+    hash: str
 
 
-class ChargebackEntry(AdjustEntry, frozen=True, kw_only=True, tag="chargeback"):
-    """A top-up that was charged back. `id` is the chargeback's own; `coins` were left of the top-up."""
+class ReversalEntry(AdjustEntry, frozen=True, kw_only=True):
+    """A gift or a top-up that was taken back. Entries of older programs have no `decided`."""
+
+    decided: Decided | None = None
+
+
+class RefundEntry(ReversalEntry, frozen=True, kw_only=True, tag="refund"):
+    """A gift that was refunded. `id` is the gift's."""
+
+
+class ChargebackEntry(ReversalEntry, frozen=True, kw_only=True, tag="chargeback"):
+    """A top-up that was charged back. `id` is the top-up's; `coins` were left of it."""
 
 
 class FreezeEntry(AdjustEntry, frozen=True, kw_only=True, tag="freeze"):
@@ -222,6 +240,11 @@ class Kind(Struct, frozen=True, kw_only=True):
     cause: Cause | None = None  # of `wallet.changed`; None sends none
     order: str = ""  # the SQL table of its order until it is journaled; '' for none
     also: Also = Also.NOTHING
+
+    @property
+    def reverses(self) -> bool:
+        """Whether it takes something of gifts back."""
+        return self.lot in (LotMove.GIVES_BACK, LotMove.TAKES_BACK)
 
     def operation(self, id: str) -> str:
         """The operation under which the receipt of an entry is kept."""

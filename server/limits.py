@@ -101,6 +101,12 @@ LOG_LOOK_S = 1.0
 LOG_ENTRIES_MAX = 2_000_000  # in the store, all partitions: some 1.5 GB; above it gifts wait for the journal
 DISK_FREE_BYTES_MIN = 256 * 1024 * 1024  # on the wallet store's disk, if the store is embedded
 REPLICATION_MS = 1_000  # WAIT: a replica that has not answered by then leaves the outcome unknown
+FENCE_GRACE_S = 10  # nodes acknowledge so long after the journal has confirmed their store
+FENCE_WAIT_S = 11.0  # everybody who takes over waits so long: clocks of two machines differ by less than a tenth
+FENCE_LOOK_S = 2.0  # between two confirmations
+FENCE_ASK_S = 3.0  # one that takes longer is given up, and the next one asks
+assert FENCE_GRACE_S < FENCE_WAIT_S
+assert 2 * (FENCE_LOOK_S + FENCE_ASK_S) <= FENCE_GRACE_S
 BALANCE_MAX = 2**52  # exact in Lua's doubles, with room for additions
 GIFT_ID_LIFE_MS = 2 * 3600 * 1000  # an older id is refused, so its receipt may be forgotten
 GIFT_ID_AHEAD_MS = 10 * 60 * 1000  # a sender's clock may be this much ahead; receipts are kept longer by the same time
@@ -128,6 +134,8 @@ assert LOG_TAIL * WALLET_PARTITIONS < LOG_ENTRIES_MAX
 TRIM_EVERY_S = 5.0
 
 JOURNALED_POLLS = 200  # a chargeback waits 10 s for the journal, then says that it is not yet done
+LOT_SNAPSHOT_ENTRIES = 1_000  # of a wallet, new since its lots were kept: they take some 10 ms to fold
+FOLD_ROWS = 10_000  # entries of a wallet that are in memory at a time
 DECIDE_TRIES = 5  # rounds of a chargeback with refunds that come in between
 REASON_CHARS_MAX = 200
 RECOVER_EVERY_S = 10.0  # pending orders are looked for: two short queries
@@ -139,7 +147,28 @@ MATURITY_MS = 7 * 86_400_000  # credits mature after a week: most chargebacks fo
 AUDIT_EVERY_S = 60.0
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed
-AUDIT_WALLETS = 1_000  # per partition and audit: one short script
+AUDIT_WALLETS = 1_000  # of a partition in one script, which takes some 2 ms
+AUDIT_TOGETHER = 8  # partitions in one transaction: it keeps old rows of a whole database while it is open
+AUDIT_SCAN = 1_000  # keys per SCAN: some 0.3 ms of the store
+AUDIT_LOG = 500  # entries of a log at a time, some 350 KB
+AUDIT_LOG_NEWEST = 10  # of each log in every audit: a store that forked shows there
+AUDIT_TURN_S = 900.0  # in which all wallets, counters and keys are compared: at 1 M wallets 2 % of a core
+AUDIT_PART_MIN = 100  # per partition and audit: what is new makes no turn longer
+# All was compared at most so long ago, or the audit is not ok: two turns, because what was compared first in one turn
+# may be the last in the next, and ten audits that could not compare it.
+AUDIT_OLD_S = 2 * AUDIT_TURN_S + 10 * AUDIT_EVERY_S
+AUDIT_WAIT_S = 10.0  # for the journal to reach what was read of the store: a drain of a backlog takes 0.5 s a round
+AUDIT_STILL_S = 3.0  # less when it does not move at all: nobody drains
+AUDIT_POLL_S = 0.05
+AUDIT_FLAG_S = 1.0  # then a partition's two marks of being frozen are looked at again: a thaw sets them one by one
+AUDIT_RECEIPTS = 20_000  # per audit, of those that the keys' turn meets: 100 us each would be 2 s
+AUDIT_CLOCK_MS = 60_000  # by which the store's clock may be ahead: its receipts expire by it
+assert AUDIT_FLAG_S > 2 * DRAIN_IDLE_S_MAX
+AUDIT_REMAINDER = 1_000_000_007  # balances and times are summed by it, within 64 bits; a prime: round numbers show
+AUDIT_AGAIN_S = 86_400.0  # in which every row below a verified head is verified again
+AUDIT_AGAIN_MIN = 100  # rows per audit: a small journal has its turn in minutes
+AUDIT_AGAIN_MAX = 20_000  # a larger journal than 28 M rows takes longer, and the report says since when
+ANCHORS_BYTES_MAX = 64 * 1024 * 1024  # of one file of anchors: a month of them or more; the one before is kept, too
 AUDITS_KEPT_MS = 7 * 86_400_000
 
 # --- stores ------------------------------------------------------------------------------------------------------
@@ -173,7 +202,8 @@ SQL_POOL_S = 5.0  # wait for a connection of the pool
 SQL_OVERFLOW = 10  # connections beyond the five that stay
 SQL_ANSWER_S = 10.0  # the most that an endpoint waits in all: for a ping, a connection, a lock
 assert SQL_PING_S + SQL_CONNECT_S + SQL_LOCK_S < SQL_ANSWER_S
-SQL_FOLD_S = 60.0  # to fold all entries of a wallet in Python: 14 s for one of 60,000 gifts
+SQL_FOLD_S = 60.0  # to fold all entries of a wallet in Python, when no snapshot of its lots is kept
+SQL_VALUES_MAX = 500  # of an IN list
 
 # --- http --------------------------------------------------------------------------------------------------------
 BODY_BYTES_MAX = 64 * 1024

@@ -30,12 +30,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     room_url: str | None
     journal_url: str | None
     durability: Literal["local", "replicated"]
+    fence: Literal["auto", "on", "off"]
+    fence_grace_s: int
     guard: Literal["strict", "relaxed"]
     log_entries_max: int
     daily_spend_max: int
     audit_every_s: int
     connections_per_address: int
     connections_per_user: int
+    audit_key: str | None  # None in production: the audit remembers nothing between starts
+    anchors: Path
     catalogue: Path | None
     node_id: str | None
     workers: int
@@ -85,23 +89,28 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if mode == "production":
         _check_secret("LIVEROOM_TOKEN_SECRET", secret, DEV_SECRET)
         _check_secret("LIVEROOM_SERVICE_KEY", key, DEV_SERVICE_KEY)
+    data = Path(env.get("LIVEROOM_DATA", "data"))
     return Settings(
         mode=mode,  # type: ignore[arg-type]
         host=env.get("LIVEROOM_HOST", "127.0.0.1"),
         port=_port(env.get("LIVEROOM_PORT", "8000")),
-        data=Path(env.get("LIVEROOM_DATA", "data")),
+        data=data,
         token_secret=secret or DEV_SECRET,
         service_key=key or DEV_SERVICE_KEY,
         wallet_url=env.get("LIVEROOM_WALLET_URL") or None,
         room_url=env.get("LIVEROOM_ROOM_URL") or None,
         journal_url=env.get("LIVEROOM_JOURNAL_URL") or None,
         durability=_choice(env, "LIVEROOM_DURABILITY", "local", "replicated"),  # type: ignore[arg-type]
+        fence=_choice(env, "LIVEROOM_FENCE", "auto", "on", "off"),  # type: ignore[arg-type]
+        fence_grace_s=_number(env, "LIVEROOM_FENCE_GRACE_S", limits.FENCE_GRACE_S),
         guard=_choice(env, "LIVEROOM_WALLET_GUARD", "strict", "relaxed"),  # type: ignore[arg-type]
         log_entries_max=_number(env, "LIVEROOM_LOG_ENTRIES_MAX", limits.LOG_ENTRIES_MAX),
         daily_spend_max=_number(env, "LIVEROOM_DAILY_SPEND_MAX", 0, least=0),
         audit_every_s=_number(env, "LIVEROOM_AUDIT_EVERY_S", int(limits.AUDIT_EVERY_S)),
         connections_per_address=_number(env, "LIVEROOM_CONNECTIONS_PER_ADDRESS", per_address, least=0),
         connections_per_user=_number(env, "LIVEROOM_CONNECTIONS_PER_USER", per_user, least=0),
+        audit_key=_audit_key(env, mode),
+        anchors=Path(env["LIVEROOM_ANCHORS"]) if env.get("LIVEROOM_ANCHORS") else data / "anchors.log",
         catalogue=Path(env["LIVEROOM_CATALOGUE"]) if env.get("LIVEROOM_CATALOGUE") else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         workers=_number(env, "LIVEROOM_WORKERS", 1, most=limits.WORKERS_MAX),
@@ -127,6 +136,19 @@ def _check_secret(name: str, value: str, forbidden: str) -> None:
             f"{name} is a development secret or shorter than {limits.SECRET_CHARS_MIN} characters; "
             "production mode needs a long random one."
         )
+
+
+def _audit_key(env: Mapping[str, str], mode: str) -> str | None:
+    """The key that signs the audit's memory, from the environment or a file. Raises Unusable."""
+    key, file = env.get("LIVEROOM_AUDIT_KEY", ""), env.get("LIVEROOM_AUDIT_KEY_FILE", "")
+    if file and not key:
+        try:
+            key = Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            raise Unusable(f"LIVEROOM_AUDIT_KEY_FILE is {file!r}, which cannot be read.") from None
+    if mode == "production" and (key or file):
+        _check_secret("LIVEROOM_AUDIT_KEY", key, DEV_SECRET)
+    return key or None
 
 
 def _choice(env: Mapping[str, str], name: str, *choices: str) -> str:

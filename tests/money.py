@@ -22,6 +22,7 @@ from server.money.results import Adjusted, Change, Paid, Spend, fingerprint
 from server.money.wallet import Wallet
 from server.orders.topups import Purchases, TopUp
 from server.settings import Settings
+from tests.boot import BootTime
 from tests.site import WAIT_S, new_gift_id
 from tests.stores import ValkeyProcess
 
@@ -87,13 +88,15 @@ class Purse:
     """One node's wallet, and another client to look at the store."""
 
     def __init__(self, settings: Settings, store: ValkeyProcess) -> None:
+        self.boot = BootTime()
+        clock = Clock(time.time, self.boot)
         self.settings = settings
         self.of = store
         self.engine = database.connect(settings.journal_address)
-        self.store = make_wallet_store(settings, Opening(self.engine), settings.wallet_address)
+        self.store = make_wallet_store(settings, Opening(self.engine, clock), settings.wallet_address)
         self.changes: list[Change] = []
         self.wallet = Wallet(self.store, self.changes.extend)
-        self.purchases = Purchases(self.engine, self.wallet, Clock(time.time))
+        self.purchases = Purchases(self.engine, self.wallet, clock)
         self.look = store.client()
 
     async def start(self) -> None:

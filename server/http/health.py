@@ -10,11 +10,15 @@ from starlette.routing import Route
 from server.http.api import answer, route
 
 Parts = Callable[[], dict[str, bool]]
+Degraded = Callable[[], dict[str, str]]
 
 
 class _Health:
-    def __init__(self, parts: Parts, draining: Callable[[], bool], registry: CollectorRegistry) -> None:
+    def __init__(
+        self, parts: Parts, degraded: Degraded, draining: Callable[[], bool], registry: CollectorRegistry
+    ) -> None:
         self._parts = parts
+        self._degraded = degraded
         self._draining = draining
         self._registry = registry
 
@@ -22,19 +26,22 @@ class _Health:
         return answer({"status": "ok"})
 
     async def readyz(self, _request: Request) -> Response:
-        """Ready while the node takes newcomers. The wallet store may be away: chat goes on without it."""
+        """Ready while the node takes newcomers. The wallet store may be away: chat goes on without it.
+
+        What is degraded is named but fails nothing: a load balancer that sent nobody here would make it worse.
+        """
         parts = self._parts()
         ready = not self._draining() and parts["room_store"] and parts["bus"]
         state = "draining" if self._draining() else "ready" if ready else "waiting"
-        return answer({"status": state, **parts}, 200 if ready else 503)
+        return answer({"status": state, **parts, "degraded": self._degraded()}, 200 if ready else 503)
 
     async def metrics(self, _request: Request) -> Response:
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def routes(parts: Parts, draining: Callable[[], bool], registry: CollectorRegistry) -> list[Route]:
-    """The routes. `parts` says by name which store answers."""
-    health = _Health(parts, draining, registry)
+def routes(parts: Parts, degraded: Degraded, draining: Callable[[], bool], registry: CollectorRegistry) -> list[Route]:
+    """The routes. `parts` says by name which store answers, `degraded` what is worse than it should be, and how."""
+    health = _Health(parts, degraded, draining, registry)
     return [
         route("/healthz", health.healthz, summary="Alive", open=True),
         route("/readyz", health.readyz, summary="Ready for newcomers", open=True),

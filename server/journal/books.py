@@ -142,10 +142,31 @@ def _number(text: bytes) -> int:
     return number
 
 
-assert entries.columns.keys() == [
-    *("partition", "epoch", "n", "kind", "user_id", "ref", "room_id", "creator_id", "coins", "diamonds"),
-    *("balance", "credited", "combo_count", "at_ms", "body", "hash", "version", "text"),
-]
+class EntryRow(Struct, frozen=True, gc=False):
+    """A row of `entries`."""
+
+    partition: int
+    epoch: int
+    n: int
+    kind: str
+    user_id: str
+    ref: str
+    room_id: str | None
+    creator_id: str | None
+    coins: int
+    diamonds: int
+    balance: int | None
+    credited: int | None
+    combo_count: int
+    at_ms: int
+    body: str
+    hash: str
+    version: int
+    text: str | None
+
+
+COLUMNS = EntryRow.__struct_fields__
+assert tuple(entries.columns.keys()) == COLUMNS
 assert postings.columns.keys() == ["partition", "epoch", "n", "leg", "asset", "account", "amount"]
 
 
@@ -201,16 +222,42 @@ def _columns(partition: int, epoch: int, about: Body) -> tuple[Any, ...]:
     return about.kind, about.viewer, ref, about.room, about.creator, about.coins, about.diamonds
 
 
+def entry_of(row: EntryRow) -> LogEntry:
+    """Read the log's entry again from what is canonical in its row. Raises WrongRow."""
+    about = _about(row)
+    return LogEntry(
+        row.epoch,
+        row.n,
+        row.at_ms,
+        row.balance,
+        row.credited,
+        row.combo_count,
+        b"",
+        row.body.encode(),
+        row.text,
+        about,
+        KINDS.get(about.kind),
+        f"viewer:{about.viewer}",
+        f"creator:{about.creator}",
+        row.version,
+    )
+
+
+def _about(row: Any) -> Body:
+    try:
+        return _BODY.decode(row.body)
+    except (ValueError, msgspec.DecodeError) as error:
+        name = f"partition {row.partition}, {row.epoch}-{row.n}"
+        raise WrongRow(f"{name}: its body cannot be read: {error}") from None
+
+
 def derived(row: Any) -> Body:
     """Read a row's body, and check its columns against it: one UPDATE can change a column. Raises WrongRow.
 
     `row` has the columns `partition`, `epoch`, `n`, `body`, and those of DERIVED.
     """
+    about = _about(row)
     name = f"partition {row.partition}, {row.epoch}-{row.n}"
-    try:
-        about = _BODY.decode(row.body)
-    except (ValueError, msgspec.DecodeError) as error:
-        raise WrongRow(f"{name}: its body cannot be read: {error}") from None
     for column, ours in zip(DERIVED, _columns(row.partition, row.epoch, about), strict=True):
         theirs = getattr(row, column)
         if theirs != ours:

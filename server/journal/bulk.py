@@ -27,13 +27,22 @@ def insert_many(connection: Connection, table: Table, values: list[Any]) -> None
     _insert(connection, table, [tuple(values[at : at + one]) for at in range(whole, len(values), one)])
 
 
-def upsert_many(connection: Connection, table: Table, rows: Rows) -> None:
+def upsert_many(connection: Connection, table: Table, rows: Rows, *, add: bool = False) -> None:
     """Insert rows, or replace those with the same keys. No key comes twice. Raises SQLAlchemyError."""
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(_upsert(table), list(rows))
+        connection.exec_driver_sql(_upsert(table, add), list(rows))
         return
     columns = dict(zip(table.columns.keys(), map(list, zip(*rows, strict=True)), strict=True))
-    connection.execute(_upsert_arrays(table), columns)
+    connection.execute(_upsert_arrays(table, add), columns)
+
+
+def add_many(connection: Connection, table: Table, rows: Rows) -> None:
+    """Insert rows, or add their numbers to those of the rows with the same keys. No key comes twice.
+
+    The rows are sorted by their keys, so that two writers never wait for each other. Raises SQLAlchemyError.
+    """
+    if rows:
+        upsert_many(connection, table, sorted(rows), add=True)
 
 
 def insert_once(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
@@ -64,20 +73,27 @@ def _insert_of(table: Table, rows: int) -> str:
 
 
 @functools.cache
-def _upsert(table: Table) -> str:
-    statement = sqlite.insert(table)
-    replaced = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+def _upsert(table: Table, add: bool) -> str:
+    statement: Any = sqlite.insert(table)
+    replaced = _replaced(statement, table, add)
     statement = statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=replaced)
     return str(statement.compile(dialect=sqlite.dialect()))
 
 
 @functools.cache
-def _upsert_arrays(table: Table) -> Any:
+def _upsert_arrays(table: Table, add: bool) -> Any:
     """One statement with an array for each column, so that a row needs no statement or round trip of its own."""
     arrays = [func.unnest(bindparam(each.name, type_=postgresql.ARRAY(each.type))) for each in table.columns]
-    statement = postgresql.insert(table).from_select(table.columns.keys(), select(*arrays))
-    replaced = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+    statement: Any = postgresql.insert(table).from_select(table.columns.keys(), select(*arrays))
+    replaced = _replaced(statement, table, add)
     return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=replaced)
+
+
+def _replaced(statement: Any, table: Table, add: bool) -> dict[str, Any]:
+    """The new values of a row that exists."""
+    values = [column for column in table.columns if not column.primary_key]
+    new = {column.name: statement.excluded[column.name] for column in values}
+    return {column.name: column + new[column.name] for column in values} if add else new
 
 
 def _copy(connection: Connection, table: Table, values: list[Any]) -> None:

@@ -17,7 +17,7 @@ from server import limits
 from server.clock import Clock
 from server.journal.books import Mark
 from server.journal.ledger import Batch, Ledger, Logs
-from server.journal.log import Position, after, read_some
+from server.journal.log import Position, after, read_opened, read_some
 from server.store import keys
 from server.store.client import Arg, Store, StoreError
 from server.store.cluster import ClusterStore
@@ -41,7 +41,7 @@ class Retelling(Protocol):
         """Take note of the entries that the drain has read behind `after`."""
 
     async def once(self) -> None:
-        """Show the gifts that are old enough. Raises StoreError."""
+        """Show the gifts and reversals that are old enough. Raises StoreError, SQLAlchemyError."""
 
 
 class Drain:
@@ -62,6 +62,7 @@ class Drain:
         self._retell = retell
         self._trimmed_at_ms = 0
         self._frozen: set[int] = set()
+        self._strangers: set[int] = set()  # partitions whose store is not the one that may take money
         self._backlog = False
         self._stopping = asyncio.Event()
         self.journaled = 0
@@ -94,7 +95,7 @@ class Drain:
             await asyncio.sleep(limits.STORE_RETRY_S_MAX)
         try:
             await self.retell_once()
-        except StoreError as error:
+        except (StoreError, SQLAlchemyError) as error:
             log.info("retell_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
         return moved
 
@@ -130,11 +131,24 @@ class Drain:
     async def _prepare(self, marks: dict[int, Mark]) -> Batch | None:
         """Prepare the entries behind these marks, if there are any. Raises StoreError, SQLAlchemyError."""
         positions = {partition: (mark.epoch, mark.n) for partition, mark in marks.items()}
-        start = {partition: after(each) for partition, each in positions.items()}
-        logs, unread = await read_some(self._wallet, start, limits.DRAIN_BATCH)
+        start = {p: after(each) for p, each in positions.items()}
+        (logs, unread), opened = await asyncio.gather(  # sent together, so both replies come from one store
+            read_some(self._wallet, start, limits.DRAIN_BATCH),
+            read_opened(self._wallet, self._ledger.held.keys() & start),
+        )
         self._note_unread(start.keys(), unread)
+        logs = self._without_strangers(logs, opened)
         self._retell.note(positions, logs)
         return await asyncio.to_thread(self._ledger.prepare, marks, logs) if logs else None
+
+    def _without_strangers(self, logs: Logs, opened: dict[int, str]) -> Logs:
+        """Leave out logs of a store that another has replaced, or that nobody has opened yet."""
+        strangers = {p for p, name in opened.items() if name != self._ledger.held[p].name}
+        if strangers != self._strangers:
+            log.warning("drain_waits_for_opening", partitions=sorted(strangers))
+            self._strangers = strangers
+        unknown = self._ledger.held.keys() - opened.keys()
+        return {p: found for p, found in logs.items() if p not in strangers and p not in unknown}
 
     def _note_unread(self, asked: Set[int], unread: dict[int, StoreError]) -> None:
         """Say once that partitions cannot be read. Raises StoreError when it is all of them."""
@@ -168,12 +182,12 @@ class Drain:
         if not unread:
             return None
         batch = await self._prepare(unread)
-        with contextlib.suppress(StoreError):  # the next retell_once reports it
+        with contextlib.suppress(StoreError, SQLAlchemyError):  # the next retell_once reports it
             await self._retell.once()
         return batch
 
     async def retell_once(self) -> None:
-        """Show gifts that no node has shown. Raises StoreError."""
+        """Show gifts that no node has shown, and what was taken back. Raises StoreError, SQLAlchemyError."""
         await self._retell.once()
 
     async def freeze(self, partitions: dict[int, str]) -> None:

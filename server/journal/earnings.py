@@ -1,17 +1,19 @@
-"""A creator's earnings, from the journal: credits ripen, and reversals take the unripe ones first."""
+"""A creator's earnings, from the creator's days: credits ripen, and a reversal follows its gift's maturity."""
 
 from msgspec import Struct
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, case, func, select
 
 from server import limits
 from server.clock import Clock
-from server.entries import GIFT
 from server.journal.database import ask, reading
-from server.journal.tables import TAKEN_BACK, entries, postings
+from server.journal.tables import creator_days
 
 
 class Figures(Struct, frozen=True):
-    """A creator's diamonds. Reversals beyond the rest are `debt`; `held` and `paid` are 0 until payouts exist."""
+    """A creator's diamonds: `credited - taken_back == pending + available + held + paid - debt`.
+
+    `held` and `paid` are 0 until payouts exist.
+    """
 
     user_id: str
     pending: int
@@ -19,6 +21,8 @@ class Figures(Struct, frozen=True):
     held: int
     paid: int
     debt: int
+    credited: int
+    taken_back: int
 
 
 class Earnings:
@@ -30,27 +34,26 @@ class Earnings:
 
     async def of(self, user_id: str) -> Figures:
         """The earnings of one creator. Raises SQLAlchemyError."""
-        credited, unripe, reversed_ = await ask(self._read, user_id)
-        return figures(user_id, credited, unripe, reversed_)
+        credited, taken_back, unripe = await ask(self._read, user_id)
+        return figures(user_id, credited, taken_back, unripe)
 
     def _read(self, user_id: str) -> tuple[int, int, int]:
-        gifts = select(func.coalesce(func.sum(entries.c.diamonds), 0)).where(
-            entries.c.kind == GIFT.name, entries.c.creator_id == user_id
-        )
-        ripe_before_ms = self._clock.now_ms() - limits.MATURITY_MS
-        taken = select(func.coalesce(func.sum(postings.c.amount), 0)).where(
-            postings.c.account == f"creator:{user_id}", TAKEN_BACK
-        )
+        days = creator_days.c
+        net = days.credited - days.taken_back
+        first = first_unripe_day(self._clock.now_ms())
+        sums = (days.credited, days.taken_back, case((days.gift_day >= first, net), else_=0))
+        query = select(*(func.coalesce(func.sum(each), 0) for each in sums)).where(days.creator == user_id)
         with reading(self._engine).connect() as connection:
-            credited = int(connection.execute(gifts).scalar_one())
-            unripe = int(connection.execute(gifts.where(entries.c.at_ms > ripe_before_ms)).scalar_one())
-            reversed_ = -int(connection.execute(taken).scalar_one())
-        return credited, unripe, reversed_
+            credited, taken_back, unripe = connection.execute(query).one()
+        return int(credited), int(taken_back), int(unripe)
 
 
-def figures(user_id: str, credited: int, unripe: int, reversed_: int) -> Figures:
-    """Split the credits: reversals take the pending part first, then the available part; the rest is debt."""
-    pending = max(0, unripe - reversed_)
-    rest = reversed_ - (unripe - pending)
-    available = credited - unripe - rest
-    return Figures(user_id, pending, max(0, available), held=0, paid=0, debt=max(0, -available))
+def first_unripe_day(now_ms: int) -> int:
+    """The oldest day with a gift that may still be younger than its maturity. A day ripens as a whole."""
+    return (now_ms - limits.MATURITY_MS) // limits.DAY_MS
+
+
+def figures(user_id: str, credited: int, taken_back: int, unripe: int, *, held: int = 0, paid: int = 0) -> Figures:
+    """Split what is left of the credits. `unripe` is net: what was taken of unripe gifts is not in it."""
+    rest = credited - taken_back - unripe - held - paid
+    return Figures(user_id, unripe, max(0, rest), held, paid, max(0, -rest), credited, taken_back)

@@ -11,9 +11,11 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from server import limits
 from server.clock import Clock
 from server.entries import KINDS, REFUND, TOPUP
+from server.journal import fence
 from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, Unreadable, book
 from server.journal.bulk import insert_many, upsert_many
 from server.journal.database import patient, reading
+from server.journal.days import Days
 from server.journal.tables import entries, positions, postings, quarantine, reversals, topups, watermarks
 
 log = structlog.get_logger()
@@ -23,7 +25,7 @@ Logs = dict[int, Entries]
 
 
 class LostRace(SQLAlchemyError):
-    """Another drain has journaled these entries. Our transaction is rolled back."""
+    """Another drain has journaled these entries, or another store has taken over. Our transaction is rolled back."""
 
 
 class Batch:
@@ -33,6 +35,7 @@ class Batch:
         self.logs = logs
         self.size = 0  # entries
         self.rows = Rows()
+        self.days = Days()
         self.posted: dict[str, list[dict[str, Any]]] = {table: [] for table in _POSTED}  # orders to mark as done
         self.moved: dict[int, tuple[Mark, Mark]] = {}
         self.balances: list[tuple[int, str, int]] = []  # rows of `positions`
@@ -57,6 +60,7 @@ class Ledger:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = patient(engine, limits.SQL_DRAIN_S)
         self._clock = clock
+        self.held: dict[int, fence.Held] = {}  # which store each partition's entries must come from; empty: any
         # Balances are kept from round to round, each partition's as of a mark. Another writer has moved that mark: then
         # they are read again, and a transaction that used them is rolled back (_move_marks, _check_mark).
         self._known: dict[int, Positions] = {}
@@ -68,6 +72,7 @@ class Ledger:
         with reading(self._engine).connect() as connection:
             stuck = {row.partition: row.reason for row in connection.execute(_STUCK)}
             marks = _marks(connection)
+            self.held = fence.held(connection)
         for partition in stuck:  # a repair may change balances
             self._known.pop(partition, None)
         return marks, stuck
@@ -103,9 +108,11 @@ class Ledger:
         if not batch.size and not batch.misfits:
             return 0
         with self._engine.begin() as connection:
+            self._check_fence(connection, batch)
             _move_marks(connection, batch.moved)
             insert_many(connection, entries, batch.rows.entries)
             insert_many(connection, postings, batch.rows.postings)
+            batch.days.write(connection)
             if batch.balances:
                 upsert_many(connection, positions, batch.balances)
             for table, done in batch.posted.items():
@@ -127,6 +134,12 @@ class Ledger:
                     break
         return written
 
+    def _check_fence(self, connection: Connection, batch: Batch) -> None:
+        """Check that no store took over since the entries were read, and let none do so now. Raises LostRace."""
+        lost = fence.check(connection, batch.moved.keys() | batch.misfits.keys(), self.held)
+        if lost is not None:
+            raise LostRace(f"another store has taken over partition {lost}")
+
     # --- one transaction ---------------------------------------------------------------------------------------
     def _book(self, batch: Batch, partition: int, known: Positions, found: Entries) -> None:
         """Turn a partition's entries into rows, up to the first misfit."""
@@ -140,7 +153,10 @@ class Ledger:
                 batch.misfits[partition] = (known.mark, entry, str(error))
                 return
             batch.size += 1
-            if (kind := entry.kind) is not None and kind.order:
+            kind = entry.kind
+            assert kind is not None, "an unknown kind is a misfit"
+            batch.days.note(entry, kind)
+            if kind.order:
                 batch.posted[kind.order].append(_POSTED[kind.order][1](entry))
 
     def _learn(self, marks: dict[int, Mark], logs: Logs) -> None:

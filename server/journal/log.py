@@ -1,12 +1,13 @@
 """Reads entries from the ledger log."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from server.journal.books import parse
 from server.journal.ledger import Logs
 from server.store import keys
-from server.store.client import Store, StoreError
+from server.store.client import Arg, Store, StoreError
 from server.store.cluster import ClusterStore
 
 Position = tuple[int, int]  # a log id: epoch and number
@@ -17,6 +18,12 @@ def after(position: Position) -> str:
     return f"({position[0]}-{position[1]}"
 
 
+async def read_opened(wallet: Store | ClusterStore, partitions: Iterable[int]) -> dict[int, str]:
+    """On which store each partition was last opened, as it recorded itself. Those that cannot be read are left out."""
+    found, _ = await _ask_each(wallet, {p: ("HGET", keys.wallet_meta(p), "opened") for p in partitions})
+    return {partition: (reply or b"").decode() for partition, reply in found.items()}
+
+
 async def read_some(
     wallet: Store | ClusterStore, start: dict[int, str], count: int
 ) -> tuple[Logs, dict[int, StoreError]]:
@@ -24,22 +31,11 @@ async def read_some(
 
     Partitions without entries are left out. One that cannot be read stops no other.
     """
-    asked: dict[int, asyncio.Future[Any]] = {}
-    unread: dict[int, StoreError] = {}
-    for partition, each in start.items():
-        try:
-            asked[partition] = wallet.send("XRANGE", keys.log(partition), each, "+", "COUNT", count)
-        except StoreError as error:
-            unread[partition] = error
-    replies = await asyncio.gather(*asked.values(), return_exceptions=True)
-    logs: Logs = {}
-    for partition, rows in zip(asked, replies, strict=True):
-        if isinstance(rows, StoreError):
-            unread[partition] = rows
-        elif isinstance(rows, BaseException):
-            raise rows
-        elif rows:
-            logs[partition] = [parse(row) for row in cast(list[Any], rows)]
+    commands: dict[int, tuple[Arg, ...]] = {
+        partition: ("XRANGE", keys.log(partition), each, "+", "COUNT", count) for partition, each in start.items()
+    }
+    found, unread = await _ask_each(wallet, commands)
+    logs: Logs = {p: [parse(row) for row in cast(list[Any], rows)] for p, rows in found.items() if rows}
     return logs, unread
 
 
@@ -49,3 +45,25 @@ async def read_logs(wallet: Store | ClusterStore, start: dict[int, str], count: 
     if unread and len(unread) == len(start):
         raise next(iter(unread.values()))
     return logs
+
+
+async def _ask_each(
+    wallet: Store | ClusterStore, commands: Mapping[int, tuple[Arg, ...]]
+) -> tuple[dict[int, Any], dict[int, StoreError]]:
+    """Send one command for each partition. Return the replies, and the errors."""
+    asked: dict[int, asyncio.Future[Any]] = {}
+    errors: dict[int, StoreError] = {}
+    for partition, command in commands.items():
+        try:
+            asked[partition] = wallet.send(*command)
+        except StoreError as error:
+            errors[partition] = error
+    found: dict[int, Any] = {}
+    for partition, reply in zip(asked, await asyncio.gather(*asked.values(), return_exceptions=True), strict=True):
+        if isinstance(reply, StoreError):
+            errors[partition] = reply
+        elif isinstance(reply, BaseException):
+            raise reply
+        else:
+            found[partition] = reply
+    return found, errors

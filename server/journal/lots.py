@@ -3,25 +3,16 @@
 Lots are computed from a wallet's journal entries when needed, so that no gift pays for the bookkeeping.
 """
 
+import heapq
 from collections.abc import Iterable
 from typing import Any, assert_never
 
 from msgspec import Struct
 
-from server.entries import KINDS, LotMove, Share
+from server.entries import KINDS, LotMove
 
 
-class Part(Struct, frozen=True):
-    """The part of a gift that one top-up paid for."""
-
-    gift_id: str
-    creator: str
-    room: str | None
-    coins: int
-    diamonds: int
-
-
-class Lot(Struct):
+class Lot(Struct, array_like=True):
     """The coins of one top-up: how many are left, and which gifts the others paid for."""
 
     topup_id: str
@@ -31,29 +22,24 @@ class Lot(Struct):
     parts: dict[str, int] = {}  # msgspec copies it; gift id: coins
 
 
-class _Gift(Struct):
-    creator: str
-    room: str | None
-    coins: int
-    diamonds: int
-
-
 class Lots:
-    """A wallet's lots after some entries."""
+    """A wallet's lots after some entries. It can continue from lots that were kept."""
 
-    def __init__(self) -> None:
-        self.lots: dict[str, Lot] = {}
-        self.gifts: dict[str, _Gift] = {}
+    def __init__(self, kept: Iterable[Lot] = ()) -> None:
+        self.lots: dict[str, Lot] = {lot.topup_id: lot for lot in kept}
+        self._in_order = list(self.lots.values())
+        self._open = [n for n, lot in enumerate(self._in_order) if lot.left]  # a heap: the oldest lot is the first
+        self._number = {topup_id: n for n, topup_id in enumerate(self.lots)}
+        self._payers: dict[str, list[Lot]] | None = None  # of each gift; made when a reversal needs it
 
     def take(self, rows: Iterable[Any]) -> "Lots":
-        """Apply journal rows (kind, ref, creator_id, room_id, coins, diamonds), oldest first."""
+        """Apply journal rows (kind, ref, coins), oldest first."""
         for row in rows:
             kind = KINDS.get(row.kind)
             match LotMove.NOTHING if kind is None else kind.lot:
                 case LotMove.BRINGS:
-                    self.lots[row.ref] = Lot(row.ref, row.coins, row.coins)
+                    self._bring(Lot(row.ref, row.coins, 0), row.coins)
                 case LotMove.SPENDS:
-                    self.gifts[row.ref] = _Gift(row.creator_id, row.room_id, row.coins, row.diamonds)
                     self._spend(row.ref, row.coins)
                 case LotMove.GIVES_BACK:
                     self._give_back(row.ref)
@@ -65,54 +51,62 @@ class Lots:
                     assert_never(other)
         return self
 
+    def spent_since(self, topup_id: str, coins: int) -> dict[str, int]:
+        """The gifts, with coins, that a lot has paid for since it had `coins` left."""
+        lot, found = self.lots[topup_id], {}
+        spent = coins - lot.left
+        for gift_id in reversed(lot.parts):
+            if spent <= 0:
+                break
+            found[gift_id] = min(lot.parts[gift_id], spent)
+            spent -= found[gift_id]
+        return found
+
+    def _bring(self, lot: Lot, coins: int) -> None:
+        self.lots[lot.topup_id] = lot
+        self._number[lot.topup_id] = len(self._in_order)
+        self._in_order.append(lot)
+        self._put_in(lot, coins)
+
+    def _put_in(self, lot: Lot, coins: int) -> None:
+        if coins and not lot.left:
+            heapq.heappush(self._open, self._number[lot.topup_id])
+        lot.left += coins
+
     def _spend(self, gift_id: str, coins: int) -> None:
-        for lot in self.lots.values():
+        while coins:
+            if not self._open:
+                raise ValueError(f"gift {gift_id} spends {coins} coins that no top-up brought")
+            lot = self._in_order[self._open[0]]
+            if not lot.left:
+                heapq.heappop(self._open)
+                continue
             part = min(lot.left, coins)
-            if part:
-                lot.left -= part
-                lot.parts[gift_id] = lot.parts.get(gift_id, 0) + part
-                coins -= part
-            if not coins:
-                return
-        raise ValueError(f"gift {gift_id} spends {coins} coins that no top-up brought")
+            lot.left -= part
+            coins -= part
+            lot.parts[gift_id] = lot.parts.get(gift_id, 0) + part
+            if self._payers is not None:
+                self._payers.setdefault(gift_id, []).append(lot)
 
     def _charge_back(self, topup_id: str, coins: int) -> None:
         """Remove the lot. `coins` of it were left when the chargeback was decided.
 
         A wallet that was unfrozen in between may have spent some of them: then the next lots pay for those gifts.
         """
-        lot = self.lots[topup_id]
-        spent, parts = coins - lot.left, lot.parts
+        lot, moved = self.lots[topup_id], self.spent_since(topup_id, coins)
         lot.left, lot.gone, lot.parts = 0, True, {}
-        for gift_id in reversed(parts):
-            part = min(parts[gift_id], spent)
-            if part <= 0:
-                break
+        for gift_id, part in moved.items():
             self._spend(gift_id, part)
-            spent -= part
 
     def _give_back(self, gift_id: str) -> None:
-        for lot in self.lots.values():
-            lot.left += lot.parts.pop(gift_id, 0)
+        if self._payers is None:
+            self._payers = self._find_payers()
+        for lot in self._payers.pop(gift_id, ()):
+            self._put_in(lot, lot.parts.pop(gift_id, 0))
 
-    def parts_of(self, topup_id: str) -> list[Part]:
-        """The gifts that this top-up pays for: coins exactly, diamonds in proportion and rounded down."""
-        found = []
-        for gift_id, coins in self.lots[topup_id].parts.items():
-            gift = self.gifts[gift_id]
-            diamonds = gift.diamonds * coins // gift.coins
-            found.append(Part(gift_id, gift.creator, gift.room, coins, diamonds))
+    def _find_payers(self) -> dict[str, list[Lot]]:
+        found: dict[str, list[Lot]] = {}
+        for lot in self._in_order:
+            for gift_id in lot.parts:
+                found.setdefault(gift_id, []).append(lot)
         return found
-
-    def paid_by(self, gift_id: str) -> int:
-        """A gift's coins that are neither refunded nor charged back."""
-        return sum(lot.parts.get(gift_id, 0) for lot in self.lots.values())
-
-
-def shares_of(parts: Iterable[Part]) -> list[Share]:
-    """Sum the parts by creator."""
-    sums: dict[str, Share] = {}
-    for part in parts:
-        so_far = sums.get(part.creator, Share(part.creator, 0, 0))
-        sums[part.creator] = Share(part.creator, so_far.coins + part.coins, so_far.diamonds + part.diamonds)
-    return list(sums.values())

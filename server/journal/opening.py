@@ -6,18 +6,20 @@ already passed. They would never be journaled, and balances would be spent twice
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, assert_never, cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 import structlog
 from sqlalchemy import Engine, Select, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
-from protocol.ids import uuid7_ms
 from server import limits
+from server.clock import Clock
 from server.entries import KINDS, Also, Kind, OpenEntry, Receipt
+from server.journal import fork, receipts
 from server.journal.database import ask, reading
+from server.journal.log import Position
 from server.journal.tables import entries, quarantine, watermarks
 from server.journal.texts import join
 from server.store import keys, scripts
@@ -33,7 +35,6 @@ SCRIPTS = (LOOK, OPEN, REPLAY)
 
 NOTHING = (0, -1)  # before the first log id of the first epoch
 
-Position = tuple[int, int]
 T = TypeVar("T")
 
 
@@ -59,31 +60,69 @@ class Row(msgspec.Struct, frozen=True):
 _COLUMNS = [entries.c[name] for name in Row.__struct_fields__]
 
 
+class Fence(Protocol):
+    """Decides which partitions may be opened on a store now."""
+
+    async def take(self, link: Link, identity: str, opened: Mapping[int, str]) -> dict[int, str]:
+        """What the store is to record for each partition that may be opened. Raises StoreDown."""
+
+
 class Opening:
     """Opens the wallet store's partitions."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.engine = engine
+        self.clock = clock
         self.replayed = 0
 
-    async def open(self, link: Link, identity: str, partitions: frozenset[int]) -> dict[int, str]:
+    async def open(self, link: Link, identity: str, partitions: frozenset[int], fence: Fence) -> dict[int, str]:
         """Open these partitions and return their epochs. Raises StoreError, also when the journal is down.
 
         `identity` names the store's process and its role in replication. Each partition records the identity that it
-        was last opened on. On any other it gets a new epoch, even if the store is not behind: log ids that a failover
-        has lost are used again.
+        was last opened on, and the fence's token. On any other it gets a new epoch, even if the store is not behind:
+        log ids that a failover has lost are used again. On the same one it is compared all the same, because an address
+        may lead to an old primary again. Only a store that is opened already goes on without the journal.
+
+        Partitions for which the fence still waits are left out.
         """
-        looked = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
-        found = dict(zip(partitions, looked, strict=True))
-        if all(stored.opened == identity for stored in found.values()):
-            return {p: str(stored.epoch) for p, stored in found.items()}
-        marks = await self._marks()
-        for partition in partitions & await self._stuck():
-            await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+        found = await self._look_all(link, partitions)
+        names = await fence.take(link, identity, {p: stored.opened for p, stored in found.items()})
+        try:
+            marks = await self._marks()  # before the store: other nodes' gifts may be journaled meanwhile
+        except StoreDown:
+            if any(found[p].opened != name for p, name in names.items()):
+                raise
+            return {p: str(found[p].epoch) for p in names}
+        found = await self._look_all(link, names.keys())
+        forked = await self._freeze_forks(link, found, marks)
+        if any(found[p].opened != name for p, name in names.items()):
+            for partition in names.keys() & await self._stuck():
+                await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+        whole = [p for p in names if p not in forked]
         opened = await asyncio.gather(
-            *(self._open_one(link, p, found[p], marks.get(p, NOTHING), identity) for p in partitions)
+            *(self._open_one(link, p, found[p], marks.get(p, NOTHING), names[p]) for p in whole)
         )
-        return dict(zip(partitions, opened, strict=True))
+        return {**{p: str(found[p].epoch) for p in forked}, **dict(zip(whole, opened, strict=True))}
+
+    async def _freeze_forks(
+        self, link: Link, found: "dict[int, _Stored]", marks: dict[int, Position]
+    ) -> dict[int, tuple[Position, str]]:
+        """Freeze the partitions whose newest common entry is not the same in store and journal, and return why."""
+        at = {p: min(stored.last, marks[p]) for p, stored in found.items() if p in marks and stored.last != NOTHING}
+        booked = await _ask_journal(functools.partial(fork.in_journal, self.engine, at))
+        rows = await fork.in_store(link, at)
+        why = {p: fork.differs(rows[p], booked.get(p), position, marks[p]) for p, position in at.items()}
+        forks = {p: (at[p], reason) for p, reason in why.items() if reason is not None}
+        if forks:
+            log.error("wallet_store_forked", partitions={p: reason for p, (_, reason) in forks.items()})
+            await _ask_journal(functools.partial(fork.set_aside, self.engine, forks, self.clock))
+            for partition in forks:
+                await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+        return forks
+
+    async def _look_all(self, link: Link, partitions: Collection[int]) -> "dict[int, _Stored]":
+        looked = await asyncio.gather(*(self._look(link, partition) for partition in partitions))
+        return dict(zip(partitions, looked, strict=True))
 
     async def _look(self, link: Link, partition: int) -> "_Stored":
         group: dict[str, Arg] = {
@@ -95,8 +134,8 @@ class Opening:
         in_epoch, _, n = last.decode().partition("-")
         return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode())
 
-    async def _open_one(self, link: Link, partition: int, stored: "_Stored", mark: Position, identity: str) -> str:
-        if stored.opened == identity:
+    async def _open_one(self, link: Link, partition: int, stored: "_Stored", mark: Position, name: str) -> str:
+        if stored.opened == name and stored.last >= mark:
             return str(stored.epoch)
         if stored.last < mark:
             await self._put_back(link, partition, stored.last, mark)
@@ -105,7 +144,7 @@ class Opening:
             "log": keys.log(partition),
             "meta": keys.wallet_meta(partition),
             "epoch": epoch,
-            "opened": identity,
+            "opened": name,
             "entry": msgspec.json.encode(OpenEntry(partition=partition)),
         }
         [opened] = await link.run(OPEN(each=[group]))
@@ -115,7 +154,7 @@ class Opening:
 
     async def _marks(self) -> dict[int, Position]:
         def read() -> dict[int, Position]:
-            with reading(self._engine).connect() as connection:
+            with reading(self.engine).connect() as connection:
                 return {row.partition: (row.epoch, row.n) for row in connection.execute(select(watermarks))}
 
         return await _ask_journal(read)
@@ -124,7 +163,7 @@ class Opening:
         """Read which partitions are frozen: a restored store has lost the flag."""
 
         def read() -> set[int]:
-            with reading(self._engine).connect() as connection:
+            with reading(self.engine).connect() as connection:
                 return set(connection.execute(select(quarantine.c.partition)).scalars())
 
         return await _ask_journal(read)
@@ -141,7 +180,7 @@ class Opening:
             after = (rows[-1].epoch, rows[-1].n)
 
     def _rows(self, partition: int, after: Position, to: Position) -> list[Row]:
-        with reading(self._engine).connect() as connection:
+        with reading(self.engine).connect() as connection:
             return [Row(*row) for row in connection.execute(rows_between(partition, after, to))]
 
 
@@ -173,7 +212,6 @@ class _Stored(msgspec.Struct, frozen=True):
 class _Body(msgspec.Struct, frozen=True):
     """The parts of an entry's body that are put back."""
 
-    fp: str = ""
     coins_per_day: int = 0
 
 
@@ -202,14 +240,14 @@ def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
 
 def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
     entry = join(row.body, row.text)
-    body = msgspec.json.decode(entry, type=_Body)
+    body = msgspec.json.decode(row.body, type=_Body)
     also: dict[Also, Arg] = {
         Also.NOTHING: "",
         Also.DAY: row.coins,
         Also.LIMIT: body.coins_per_day,
         Also.EPOCH: row.epoch,
     }
-    receipt_text, expires_ms = _receipt(row, kind, body.fp)
+    left = receipts.of(row)
     return {
         "id": f"{row.epoch}-{row.n}",
         "at_ms": row.at_ms,
@@ -217,8 +255,8 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         "credited": "" if row.credited is None else row.credited,
         "combo": row.combo_count,
         "entry": entry,
-        "receipt_text": receipt_text,
-        "expires_ms": expires_ms,
+        "receipt_text": left.text if left else "",
+        "expires_ms": left.expires_ms if left else 0,
         "coins": row.coins,
         "total": kind.total.counter if kind.total else "",
         "diamonds": row.diamonds,
@@ -227,18 +265,3 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         "also": kind.also.value,
         "value": also[kind.also],
     }
-
-
-def _receipt(row: Row, kind: Kind, fingerprint: str) -> tuple[str, int]:
-    """A row's receipt as the money scripts write it, and when it expires."""
-    log_id = f"{row.epoch}-{row.n}"
-    match kind.receipt:
-        case Receipt.GIFT:
-            expires_ms = uuid7_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
-            return f"{fingerprint} {row.balance} {row.combo_count} {log_id}", expires_ms
-        case Receipt.ORDER:
-            return f"{fingerprint} {row.balance} {log_id}", row.at_ms + limits.TOPUP_RECEIPT_S * 1000
-        case Receipt.NONE:
-            return "", 0
-        case other:
-            assert_never(other)

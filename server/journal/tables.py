@@ -1,8 +1,25 @@
 """The journal's tables. The migrations make the schema; a test checks that both agree."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    inspect,
+    text,
+)
 
 metadata = MetaData()
+
+# The few entries that set a wallet's status or limit: the audit reads them without its many gifts.
+OF_SETTINGS = "kind IN ('chargeback', 'freeze', 'unfreeze', 'limit')"
 
 # One row for each entry of a partition's ledger log; `hash` chains it to the one before.
 entries = Table(
@@ -27,12 +44,15 @@ entries = Table(
     Column("version", Integer, nullable=False, server_default="1"),  # of the chain: what the hash covers
     Column("text", Text),  # the personal text; NULL when it is erased, or was never there
     UniqueConstraint("ref", "kind", "user_id", name="entries_once"),  # in this order new gifts are next to each other
-    Index("entries_by_user", "user_id", "at_ms"),
+    Index("entries_by_user", "user_id", "epoch", "n"),  # a user's entries are in one partition
     Index("entries_by_creator", "creator_id", "at_ms"),
+    Index(
+        "entries_of_settings",
+        *("partition", "user_id", "epoch", "n"),
+        sqlite_where=text(OF_SETTINGS),
+        postgresql_where=text(OF_SETTINGS),
+    ),
 )
-
-# The postings that are looked up by account: diamonds that somebody lost, without those that the house gives for gifts.
-TAKEN_BACK = text("amount < 0 AND asset = 'diamonds' AND account <> 'house:awarded'")
 
 # Double entry: the postings of an entry sum to zero in each asset.
 postings = Table(
@@ -45,7 +65,6 @@ postings = Table(
     Column("asset", String(8), nullable=False),  # coins | diamonds
     Column("account", String(80), nullable=False),  # viewer:<id> | creator:<id> | house:<name>
     Column("amount", BigInteger, nullable=False),
-    Index("postings_taken_back", "account", sqlite_where=TAKEN_BACK, postgresql_where=TAKEN_BACK),
     sqlite_with_rowid=False,
 )
 
@@ -79,6 +98,18 @@ audits = Table(
     Column("report", Text, nullable=False),
 )
 
+# How far audits have verified each partition, signed (heads.py). Partition -1 is the row of the whole.
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("instance", String(32), nullable=False),  # which database
+    Column("counter", BigInteger, nullable=False),  # the number of the audit
+    Column("key_id", String(16), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("mac", String(64), nullable=False),
+)
+
 # Orders of refunds, chargebacks, freezes and unfreezes, never deleted. `body` is what a chargeback takes from whom.
 reversals = Table(
     "reversals",
@@ -103,6 +134,17 @@ watermarks = Table(
     Column("hash", String(64), nullable=False),
 )
 
+# Which store may take money for each partition, on sites whose store may fail over; empty on the others.
+openings = Table(
+    "openings",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("identity", String(100), nullable=False),  # of the store's process and its role in replication
+    Column("token", String(32), nullable=False),  # another one for each store that takes over
+    Column("before", String(100), nullable=False),  # the identity that it replaced; '' for the first
+    Column("at_ms", BigInteger, nullable=False),
+)
+
 # Top-ups. The unique id decides forever, the receipt in the store only for a while.
 topups = Table(
     "topups",
@@ -116,3 +158,48 @@ topups = Table(
     Column("balance", BigInteger),  # after this top-up, once it is posted
     Index("topups_by_state", "state", "at_ms"),
 )
+
+# What each reversal takes of which gift. Insert-only, written in the transaction that decides the reversal.
+reversal_parts = Table(
+    "reversal_parts",
+    metadata,
+    Column("user_id", String(64), primary_key=True),  # whose gift it was
+    Column("kind", String(16), primary_key=True),  # refund | chargeback
+    Column("reversal", String(64), primary_key=True),  # gift id | top-up id
+    Column("gift", String(64), primary_key=True),
+    Column("creator", String(64), nullable=False),
+    Column("gift_day", BigInteger, nullable=False),  # days since 1970, UTC: a reversal follows its gift's maturity
+    Column("coins", BigInteger, nullable=False),
+    Column("diamonds", BigInteger, nullable=False),
+    Index("reversal_parts_by_gift", "user_id", "gift"),
+    sqlite_with_rowid=False,
+)
+
+# What a creator's gifts of one day brought, and what journaled reversals took of them. Derived from entries and parts.
+creator_days = Table(
+    "creator_days",
+    metadata,
+    Column("creator", String(64), primary_key=True),
+    Column("gift_day", BigInteger, primary_key=True, autoincrement=False),
+    Column("credited", BigInteger, nullable=False),
+    Column("taken_back", BigInteger, nullable=False),
+    Column("gifts", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The newest kept lots of a wallet, after the entry `epoch`-`n`. Derived from entries.
+lot_snapshots = Table(
+    "lot_snapshots",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("format", Integer, nullable=False),
+    Column("lots", LargeBinary, nullable=False),
+)
+
+
+def missing(connection: Connection) -> list[str]:
+    """The tables that the database does not have."""
+    there = set(inspect(connection).get_table_names())
+    return [name for name in metadata.tables if name not in there]

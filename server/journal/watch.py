@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
+from server.clock import Clock
 from server.journal.audit import Report, latest
 from server.journal.database import ask
 from server.metrics import Readings
@@ -16,12 +17,18 @@ log = structlog.get_logger()
 
 
 class AuditWatch:
-    """Keeps the newest report. `report` is None until there is one."""
+    """Keeps the newest report. `report` is None until there is one, `reads` says whether the journal answers."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
+        self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self.report: Report | None = None
+        self.reads = True
+
+    def seen(self) -> Report | None:
+        """The newest report as it is to be read now."""
+        return None if self.report is None else self.report.seen_at(self._clock.now_ms())
 
     async def start(self) -> None:
         self._task = background.forever("audit-watch", self._watch)
@@ -33,24 +40,47 @@ class AuditWatch:
         while True:
             try:
                 self.report = await ask(latest, self._engine)
+                self.reads = True
             except SQLAlchemyError as error:
+                self.reads = False
                 log.debug("audit_unread", error=str(error)[: limits.LOGGED_CHARS_MAX])
             await asyncio.sleep(limits.AUDIT_EVERY_S / 2)
+
+    def degraded(self) -> dict[str, str]:
+        """What the journal and its audits show that is worse than it should be."""
+        found = {} if self.reads else {"journal": "SQL does not answer"}
+        report = self.seen()
+        if report is None:
+            return {**found, "audit": "none was made yet"}
+        if report.stuck:
+            found["partitions"] = f"frozen: {', '.join(map(str, sorted(report.stuck)))}"
+        if not report.ok:
+            found["audit"] = "not ok: GET /v1/audit says why"
+        return found
 
     def register(self, read: Readings) -> None:
         """Register the audit's gauges; -1 means that there is no audit yet."""
         for name, text in (
-            ("audit_ok", "1 while the newest audit found nothing wrong."),
+            ("audit_ok", "1 while everything was compared lately and nothing is wrong."),
             ("audit_at_ms", "When the newest audit was made."),
             ("audit_entries", "Ledger entries in the journal."),
             ("audit_oldest_unverified_ms", "Age of the oldest entry that was not compared with the store."),
+            ("audit_oldest_check_ms", "Age of the oldest comparison of a wallet, counter or key."),
+            ("audit_finished_ms", "When the last audit finished."),
+            ("audit_partitions_compared", "Partitions that the last audit compared, of 64."),
             ("audit_quarantined", "Entries that do not fit and stop their partition."),
             ("audit_coins_held", "Coins in wallets."),
             ("audit_coins_sold", "Coins that were bought."),
             ("audit_coins_spent", "Coins that were given."),
             ("audit_diamonds_awarded", "Diamonds that gifts credited."),
+            ("audit_diamonds_taken_back", "Diamonds that refunds and chargebacks took of them."),
         ):
             read.gauge(name, text, functools.partial(self._figure, name.removeprefix("audit_")))
 
     def _figure(self, field: str) -> float:
-        return -1 if self.report is None else float(getattr(self.report, field))
+        report = self.seen()
+        if report is None:
+            return -1
+        if field == "oldest_check_ms":
+            return -1 if report.oldest_check_ms is None else report.age_ms(self._clock.now_ms())
+        return float(getattr(report, field))

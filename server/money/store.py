@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
+from server.money.fence import Fence
 from server.store import guard, keys
 from server.store.client import Arg, Link, Store, StoreDown, StoreError
 from server.store.scripts import Script
@@ -20,12 +22,16 @@ from server.store.scripts import Script
 log = structlog.get_logger()
 
 Durability = Literal["local", "replicated"]
-Open = Callable[[Link, str, frozenset[int]], Awaitable[dict[int, str]]]
+Open = Callable[[Link, str, frozenset[int], Fence], Awaitable[dict[int, str]]]
 ALL = frozenset(range(limits.WALLET_PARTITIONS))
 
 
 class NotReplicated(StoreError):
     """The write is on the primary's disk, but no replica has confirmed it. The outcome is unknown."""
+
+
+class NotConfirmed(StoreError):
+    """The write is in the store, but the journal has not confirmed for some time that this store is the right one."""
 
 
 class WalletStore:
@@ -38,6 +44,7 @@ class WalletStore:
         scripts: Sequence[Script],
         opening: Open,
         opening_scripts: Sequence[Script],
+        fence: Fence,
         durability: Durability = "local",
         guarded: bool = True,
         log_entries_max: int = limits.LOG_ENTRIES_MAX,
@@ -46,6 +53,7 @@ class WalletStore:
     ) -> None:
         self._scripts = (*scripts, *opening_scripts)
         self._opening = opening
+        self.fence = fence
         self._durability = durability
         self._guarded = guarded
         self._log_entries_max = log_entries_max
@@ -54,7 +62,9 @@ class WalletStore:
         self._money = Store("wallet", url, scripts=self._scripts, on_up=self._open)
         self._reads = Store("wallet-reads", url)
         self._task: asyncio.Task[None] | None = None
+        self._fence_task: asyncio.Task[None] | None = None
         self._log_full = False
+        self._held = True
         self.trouble: str | None = None
         self.partitions = ALL  # this primary's
         self.epochs: dict[int, str] = {}
@@ -63,7 +73,7 @@ class WalletStore:
     @property
     def usable(self) -> bool:
         """Whether money may move."""
-        return self._money.up and self.trouble is None and not self._log_full
+        return self._money.up and self.trouble is None and not self._log_full and self.fence.holds
 
     @property
     def up(self) -> bool:
@@ -73,9 +83,11 @@ class WalletStore:
         await self._money.start()
         await self._reads.start()
         self._task = background.forever("wallet-guard", self._keep_guard)
+        self._fence_task = background.forever("wallet-fence", self._keep_fence)
 
     async def stop(self) -> None:
         await background.end(self._task)
+        await background.end(self._fence_task)
         await self._money.stop()
         await self._reads.stop()
 
@@ -99,13 +111,17 @@ class WalletStore:
         return replies
 
     async def _confirm(self) -> None:
-        """Wait until the call before this one is durable. Raises StoreError.
+        """Wait until the call before this one is durable, in the store that counts. Raises StoreError.
 
         `local`: the store answers after the fsync, so there is nothing to do. `replicated`: a replica must confirm.
-        WAIT covers only this connection's own writes, and a batch of duplicates writes nothing: so write something.
         """
-        if self._durability == "local":
-            return
+        if self._durability == "replicated":
+            await self._replicate()
+        if not self.fence.holds:  # last: until here the store may have been replaced
+            raise NotConfirmed("the journal has not confirmed this store")
+
+    async def _replicate(self) -> None:
+        """WAIT covers only this connection's own writes. A batch of duplicates writes nothing, so write something."""
         some_meta = keys.wallet_meta(min(self.partitions, default=0))
         self._money.send("HINCRBY", some_meta, "confirmed", 1).add_done_callback(_retrieve)
         if await self._money.call("WAIT", 1, limits.REPLICATION_MS) < 1:
@@ -118,7 +134,7 @@ class WalletStore:
         if self.trouble is not None:
             raise StoreDown(self.trouble)
         partitions = self.partitions
-        self.epochs = await self._opening(link, self._money.identity, partitions)
+        self.epochs = await self._opening(link, self._money.identity, partitions, self.fence)
         if self.partitions != partitions:
             raise StoreDown("its partitions changed while they were opened")
 
@@ -158,6 +174,27 @@ class WalletStore:
             log.debug("wallet_guard_later", error=str(error))
         except Exception as error:
             background.failed("wallet-guard", error)
+
+    async def _keep_fence(self) -> None:
+        """Have the store confirmed again and again. Connect again when that fails, or when there is more to open."""
+        while True:
+            await asyncio.sleep(limits.FENCE_LOOK_S)
+            if self._money.up:
+                await self._try(self.look_at_fence())
+
+    async def look_at_fence(self) -> None:
+        """Have the store confirmed. Raises StoreError."""
+        fence = self.fence
+        try:
+            again = not await fence.confirm() if fence.fenced else await fence.is_missing(self._money)
+        except SQLAlchemyError as error:
+            again = False
+            log.debug("fence_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
+        if fence.holds != self._held:
+            self._held = fence.holds
+            log.error("wallet_fence", holds=fence.holds)
+        if again or fence.due:
+            self.reopen()
 
     async def look_at_log(self) -> None:
         """Count the entries that wait in the log for the journal. Above the bound the wallet takes no gifts."""

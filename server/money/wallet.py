@@ -30,7 +30,7 @@ from server.money.results import (
     refusal_of,
     unavailable,
 )
-from server.money.store import NotReplicated, WalletStore
+from server.money.store import NotConfirmed, NotReplicated, WalletStore
 from server.store import keys, scripts
 from server.store.client import StoreDown, StoreError, StoreRefused
 from server.store.cluster import not_here
@@ -122,17 +122,13 @@ class Wallet:
 
     def _epoch(self, partition: int) -> str:
         """The partition's epoch. Raises Moved or Refused when the partition is not open here."""
-        epoch = self._store.epochs.get(partition)
-        if epoch is None:
+        if partition not in self._store.epochs:
             raise self._elsewhere()
-        return epoch
+        return self._store.epochs[partition]
 
-    def _elsewhere(self) -> Exception:
+    def _elsewhere(self, error: StoreError | None = None) -> Exception:
         """On a cluster the caller tries the new primary. A single store has no other: the sender tries again later."""
-        return Moved() if self._one_slot else unavailable()
-
-    def _refusal(self, error: StoreError) -> Exception:
-        return self._elsewhere() if not_here(error) else unavailable()
+        return Moved() if self._one_slot and (error is None or not_here(error)) else unavailable()
 
     # --- reading -----------------------------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
@@ -148,7 +144,7 @@ class Wallet:
         try:
             coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
         except StoreError as error:
-            raise self._refusal(error) from None
+            raise self._elsewhere(error) from None
         return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
 
     # --- spending ----------------------------------------------------------------------------------------------
@@ -163,19 +159,15 @@ class Wallet:
         return await future  # bounded: the store client drops a silent connection
 
     async def find(self, user_id: str, gift_id: str) -> Receipt | None:
-        """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable.
-
-        Most gifts asked for were never paid, and each confirmation costs the money connection a WAIT. So look on the
-        other connection first, unless a call with this gift is under way: then that look may come too early.
-        """
+        """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable."""
         try:
-            if (user_id, gift_id) not in self._sent:
+            if (user_id, gift_id) not in self._sent:  # most were never paid, and a confirmation costs a WAIT
                 text = await self._store.read("GET", keys.receipt(user_id, gift_id))
                 if text is None:
                     return None
             [text] = await self._store.read_confirmed(("GET", keys.receipt(user_id, gift_id)))
         except StoreError as error:
-            raise self._refusal(error) from None
+            raise self._elsewhere(error) from None
         return None if text is None else receipt_of(text)
 
     async def _commit_groups(self) -> None:
@@ -197,7 +189,7 @@ class Wallet:
 
     async def _commit_or_fail(self, batch: list[_Waiting]) -> None:
         """Commit, and answer every sender even when that raises."""
-        sent = {(waiting.spend.viewer, waiting.spend.gift_id) for waiting in batch}
+        sent = {(each.spend.viewer, each.spend.gift_id) for each in batch}
         self._sent |= sent
         try:
             await self._commit(batch)
@@ -219,7 +211,7 @@ class Wallet:
     async def _commit_together(self, batch: list[_Waiting]) -> None:
         try:
             outcomes = await self._call(batch)
-        except (StoreDown, NotReplicated):
+        except (StoreDown, NotReplicated, NotConfirmed):
             _fail(batch)
             return
         except (Moved, Refused) as elsewhere:
@@ -342,7 +334,7 @@ class Wallet:
         try:
             outcome = cast(list[bytes], await self._store.write(*call))
         except StoreError as error:
-            raise self._refusal(error) from None
+            raise self._elsewhere(error) from None
         if outcome[0] == b"stale_epoch":
             self._store.reopen()
         done = adjusted_of(outcome, entry, delta)
@@ -379,10 +371,7 @@ class Wallet:
         )
 
     async def _announce(self, entry: OrderEntry, cause: Cause, done: Adjusted) -> None:
-        """Send the balance to the user's sockets.
-
-        A duplicate sends the present balance: the first answer may have been lost, and its announcement with it.
-        """
+        """Send the balance to the user's sockets. After a duplicate, too: the first announcement may have been lost."""
         coins = await self.coins(entry.viewer) if done.duplicate else done.balance
         if coins is not None:
             change = Change(user_id=entry.viewer, coins=coins, cause=cause, ref=entry.id, entry=done.entry_id)
@@ -393,7 +382,7 @@ class Wallet:
         try:
             rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
         except StoreError as error:
-            raise self._refusal(error) from None
+            raise self._elsewhere(error) from None
         epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
         return int(epoch), int(n)
 

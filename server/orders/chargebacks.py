@@ -7,33 +7,22 @@ bad top-up paid for. The coins that are left come from the wallet, the rest from
 import asyncio
 import contextlib
 
-import msgspec
 from msgspec import Struct
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, select
 
 from server import limits
 from server.clock import Clock
 from server.entries import CHARGEBACK, REFUND, ChargebackEntry
 from server.journal.database import ask, reading
-from server.journal.lots import Part, shares_of
-from server.journal.tables import reversals, topups, watermarks
+from server.journal.parts import shares_of
+from server.journal.tables import topups, watermarks
 from server.money.results import Money, fingerprint
-from server.orders import rows
+from server.orders import decisions, rows
+from server.orders.decisions import Decision
 from server.orders.freezes import Freezes
 from server.orders.refunds import Refunds
 from server.orders.rows import CannotReverse, NotFound, NotYet, Pending, Reversed
 from server.store import keys
-
-
-class Decision(Struct, frozen=True):
-    """What a chargeback takes, gift by gift. SQL keeps it; the ledger entry stays short, with a sum per creator."""
-
-    coins: int
-    reversed: list[Part]
-
-    @property
-    def diamonds(self) -> int:
-        return sum(part.diamonds for part in self.reversed)
 
 
 class Bought(Struct, frozen=True):
@@ -57,18 +46,17 @@ class Chargebacks:
         """Take a top-up back. Raises NotFound, NotYet, Refused, SQLAlchemyError."""
         topup = await ask(self._topup, topup_id)
         await ask(self._record, topup, reason)
-        decided = await ask(self._recorded_decision, topup)
+        decision = await ask(decisions.decided, self._engine, CHARGEBACK, topup.id, topup.user_id)
         for _ in range(limits.DECIDE_TRIES):
-            if decided is not None:
+            if decision is not None:
                 break
             await self._freezes.freeze_for(self._clock.new_id(), topup.user_id)
             for gift_id in await ask(self._pending_refunds, topup.user_id):
                 with contextlib.suppress(CannotReverse):
-                    await self._refunds.finish(gift_id, topup.user_id)
-            decided = await self._decide(topup)
-        if decided is None:
+                    await self._refunds.refund(gift_id, "", topup.user_id)
+            decision = await self._decide(topup)
+        if decision is None:
             raise NotYet
-        decision = msgspec.json.decode(decided, type=Decision)
         entry = ChargebackEntry(
             id=topup_id,
             viewer=topup.user_id,
@@ -76,6 +64,7 @@ class Chargebacks:
             coins=decision.coins,
             diamonds=decision.diamonds,
             reversed=shares_of(decision.reversed),
+            decided=decision.decided,
         )
         done = await rows.carry_out(self._engine, self._wallet, entry)
         return rows.outcome_of(entry, done, -entry.coins, decision.reversed)
@@ -84,28 +73,15 @@ class Chargebacks:
         """Carry out a pending order again. Raises what `charge_back` raises."""
         return await self.charge_back(order.ref, order.reason)
 
-    async def _decide(self, topup: Bought) -> str | None:
+    async def _decide(self, topup: Bought) -> Decision | None:
         """Decide once what to take from whom, when the journal has all entries of the frozen wallet.
 
         None while a refund of this wallet is pending: a refund and a chargeback never overlap.
         """
         await self._wait_until_journaled(topup.user_id)
-        return await ask(self._decide_now, topup, within_s=limits.SQL_FOLD_S)
-
-    def _decide_now(self, topup: Bought) -> str | None:
-        this_order = rows.order_is(CHARGEBACK, topup.id, topup.user_id)
-        with self._engine.begin() as connection:
-            rows.lock(connection, topup.user_id)
-            decided: str | None = connection.execute(select(reversals.c.body).where(this_order)).scalar_one()
-            if decided is not None:
-                return decided
-            if connection.execute(rows.pending_of(REFUND, topup.user_id)).first() is not None:
-                return None
-            lots = rows.lots_of(connection, topup.user_id)
-            taken = Decision(coins=lots.lots[topup.id].left, reversed=lots.parts_of(topup.id))
-            decision = msgspec.json.encode(taken).decode()
-            connection.execute(update(reversals).where(this_order).values(body=decision))
-        return decision
+        plan, decide = decisions.plan_chargeback, decisions.decide_chargeback
+        planned = await ask(plan, self._engine, topup.id, topup.user_id, within_s=limits.SQL_FOLD_S)
+        return await ask(decide, self._engine, topup.id, topup.user_id, planned)
 
     async def _wait_until_journaled(self, user_id: str) -> None:
         """Wait until the drain has passed everything that this wallet did before the freeze. Raises NotYet."""
@@ -139,12 +115,6 @@ class Chargebacks:
         if row is None:
             raise NotFound
         return Bought(*row)
-
-    def _recorded_decision(self, topup: Bought) -> str | None:
-        query = select(reversals.c.body).where(rows.order_is(CHARGEBACK, topup.id, topup.user_id))
-        with reading(self._engine).connect() as connection:
-            found: str | None = connection.execute(query).scalar()
-        return found
 
     def _watermark(self, partition: int) -> tuple[int, int]:
         query = select(watermarks.c.epoch, watermarks.c.n).where(watermarks.c.partition == partition)

@@ -62,7 +62,7 @@ class Freezes:
             rows.overtake(connection, user_id)
             rows.record(connection, order)
             # An overtaken order that is sent again has a row already.
-            again = update(reversals).where(rows.order_is(kind, order_id, user_id))
+            again = update(reversals).where(rows.order_is(kind, order_id, user_id), reversals.c.state != "posted")
             connection.execute(again.values(state="pending", at_ms=order.at_ms))
         return True
 

@@ -12,20 +12,18 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, select, text, up
 from server import limits
 from server.entries import (
     FREEZE,
-    GIFT,
     KIND_OF,
     UNFREEZE,
-    Body,
     ChargebackEntry,
     FreezeEntry,
     Kind,
     RefundEntry,
     UnfreezeEntry,
 )
-from server.journal.books import WrongRow, derived
+from server.journal.books import WrongRow
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
-from server.journal.lots import Lots, Part
+from server.journal.parts import GIFTS, Gift, Part, gift_from
 from server.journal.tables import entries, reversals
 from server.money.results import Adjusted, Money
 
@@ -66,20 +64,6 @@ class Pending(Struct, frozen=True):
     reason: str = ""
     coins: int = 0
     source: str = ""
-
-
-class PaidGift(Struct, frozen=True):
-    """A journaled gift."""
-
-    ref: str
-    user_id: str
-    creator_id: str
-    room_id: str | None
-    coins: int
-    diamonds: int
-
-
-_GIFT = select(entries).where(entries.c.kind == GIFT.name)
 
 
 async def carry_out(
@@ -150,14 +134,14 @@ def pending_of(kind: Kind, user_id: str) -> Any:
     )
 
 
-def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> PaidGift:
+def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> Gift:
     """Find a journaled gift, and read it from its body. Raises NotFound, CannotReverse, SQLAlchemyError."""
-    query = _GIFT.where(entries.c.ref == gift_id)
+    query = GIFTS.where(entries.c.ref == gift_id)
     if user_id is not None:
         query = query.where(entries.c.user_id == user_id)
     with reading(engine).connect() as connection:
         try:
-            found = [_paid(derived(row)) for row in connection.execute(query)]
+            found = [gift_from(row) for row in connection.execute(query)]
         except WrongRow as wrong:
             raise CannotReverse(f"the journal is wrong in {wrong}") from None
     if not found:
@@ -165,17 +149,6 @@ def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> PaidGif
     if len(found) > 1:
         raise CannotReverse("two viewers used this id, and user_id does not say which")
     return found[0]
-
-
-def _paid(about: Body) -> PaidGift:
-    assert about.creator is not None
-    return PaidGift(about.id, about.viewer, about.creator, about.room, about.coins, about.diamonds)
-
-
-def lots_of(connection: Connection, user_id: str) -> Lots:
-    """A wallet's lots after all of its journal entries."""
-    query = select(entries).where(entries.c.user_id == user_id).order_by(entries.c.epoch, entries.c.n)
-    return Lots().take(connection.execute(query))
 
 
 def outcome_of(entry: RefundEntry | ChargebackEntry, done: Adjusted, coins: int, parts: list[Part]) -> Reversed:

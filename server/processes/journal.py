@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,10 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import background, limits
 from server.clock import Clock
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
-from server.journal import database
+from server.journal import anchors, database, derived, findings
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
+from server.journal.database import ask
 from server.journal.drain import Drain, tail_of
+from server.journal.memory import Memory, development_key
 from server.journal.repair import Frozen, NotFrozen, Repair, StillWrong
 from server.processes.retell import drain_and_retell
 from server.rooms.history import open_history
@@ -65,46 +68,96 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await history.store.start()
     await wallet.wait_up(limits.STORE_START_S)
     drain = drain_and_retell(engine, wallet, history, clock, tail=tail_of(settings.log_entries_max))
-    audit = Audit(engine, wallet, drain.clock)
-    auditing = background.forever("audit", functools.partial(_audit_always, audit, drain, settings.audit_every_s))
+    memory = Memory(engine, wallet, drain.clock, audit_key(settings), settings.anchors)
+    audit = Audit(engine, wallet, drain.clock, memory)
+    auditing = background.forever(
+        "audit", functools.partial(_audit_always, audit, drain, engine, settings.audit_every_s)
+    )
     await drain.run(stopping)
     await background.end(auditing)
     await wallet.stop()
     await history.store.stop()
 
 
-async def _audit_always(audit: Audit, drain: Drain, every_s: float) -> None:
-    """Audit again and again. Freeze each partition that is wrong."""
+async def _audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s)
-        try:
-            report = await audit.run(freeze=True)
-        except (StoreError, SQLAlchemyError) as error:
-            log.warning("audit_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
-            continue
+        await audit_once(audit, drain, engine)
+
+
+async def audit_once(audit: Audit, drain: Drain, engine: Engine) -> None:
+    """Audit what is due, and freeze each partition that is wrong. An audit that raises is reported, too."""
+    try:
+        report = await audit.run(freeze=True, everything=False)
+        for doubt in report.doubts:
+            log.error("audit_doubts", doubt=doubt)
         if report.wrong:
             log.error("audit_wrong", first=report.wrong[0])
             await drain.freeze({wrong.partition: f"audit: {wrong.where}: {wrong.what}" for wrong in report.wrong})
+        elif not report.ok:
+            log.warning("audit_not_ok", why=report.why_not())
+    except (StoreError, SQLAlchemyError) as error:
+        log.warning("audit_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
+        await _say_failed(drain, engine, error)
+    except Exception as error:
+        background.failed("audit", error)
+        await _say_failed(drain, engine, error)
 
 
-def audit(settings: Settings, *, freeze: bool = False) -> int:
+async def _say_failed(drain: Drain, engine: Engine, error: Exception) -> None:
+    """Keep a report that is not ok. When SQL is away, the age of the last one says the same."""
+    try:
+        await ask(findings.keep_failure, engine, drain.clock.now_ms(), f"{type(error).__name__}: {error}")
+    except SQLAlchemyError as away:
+        log.warning("audit_unsaid", error=str(away)[: limits.LOGGED_CHARS_MAX])
+
+
+def audit_key(settings: Settings) -> str | None:
+    """The key that signs the audit's memory. Development makes one in the data folder; production may have none."""
+    if settings.audit_key is not None or not settings.development:
+        return settings.audit_key
+    try:
+        return development_key(settings.data)
+    except OSError as error:
+        raise Unusable(f"The audit's key cannot be written to the data folder: {error}.") from None
+
+
+def audit(settings: Settings, *, freeze: bool = False, accept: bool = False) -> int:
     """Audit once and print the report. Return 0, or 1 and print the first fault. Raises Unusable."""
 
     async def once(engine: Engine, wallet: Store | ClusterStore) -> Report:
-        return await Audit(engine, wallet, Clock(time.time)).run(freeze=freeze)  # noqa: TID251
+        clock = Clock(time.time)  # noqa: TID251
+        memory = Memory(engine, wallet, clock, audit_key(settings))
+        report = await Audit(engine, wallet, clock, memory).run(freeze=freeze)
+        if accept and not report.wrong:
+            await memory.accept()
+            print("This database is accepted; the next audit begins again.", file=sys.stderr)
+        return report
 
     report = asyncio.run(_on_the_books(settings, once))
     print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if report.ok:
         return 0
-    where = "the store is behind the journal"
-    if report.stuck:
-        partition, reason = next(iter(report.stuck.items()))
-        where = f"partition {partition} is frozen: {reason}"
-    if report.wrong:
-        first = report.wrong[0]
-        where = f"partition {first.partition}, {first.where}: {first.what}"
-    print(f"liveroom: the audit failed: {where}", file=sys.stderr)
+    print(f"liveroom: the audit failed: {report.why_not()}", file=sys.stderr)
+    return 1
+
+
+def compare_anchors(settings: Settings, file: Path) -> int:
+    """Compare the journal with a file of anchors. Return 0, or 1 and print the first difference. Raises Unusable."""
+    engine = database.connect(settings.journal_address)
+    try:
+        with file.open() as lines:
+            found = anchors.compare(engine, lines)
+    except (OSError, UnicodeDecodeError, anchors.Unreadable) as error:
+        raise Unusable(f"{file} cannot be read as anchors: {error}.") from None
+    except SQLAlchemyError as error:
+        raise Unusable(f"The journal cannot be read: {str(error)[: limits.LOGGED_CHARS_MAX]}.") from None
+    finally:
+        engine.dispose()
+    print(f"{found.anchors} anchors agree with the journal.")
+    if found.wrong is None:
+        return 0
+    print(f"liveroom: {found.wrong}", file=sys.stderr)
     return 1
 
 
@@ -129,6 +182,19 @@ def repair(settings: Settings, thaw: int | None) -> int:
         raise Unusable(f"Partition {thaw} is not frozen.") from None
     except StillWrong as still:
         raise Unusable(f"Partition {thaw} stays frozen, because it is still wrong: {still}.") from None
+
+
+def rebuild(settings: Settings) -> int:
+    """Derive creators' days, missing parts of reversals and kept lots again. Return 0. Raises Unusable."""
+    engine = database.connect(settings.journal_address)
+    try:
+        done = derived.rebuild(engine)
+    except SQLAlchemyError as error:
+        raise Unusable(f"The journal cannot be rebuilt: {str(error)[: limits.LOGGED_CHARS_MAX]}.") from None
+    finally:
+        engine.dispose()
+    print(f"{done.days} days of creators are written again, and {done.parts} missing parts of reversals.")
+    return 0
 
 
 def _explain(frozen: Frozen) -> None:

@@ -1,22 +1,27 @@
-"""Shows paid gifts that no node has shown: notes them from the log, checks their rooms after a while, shows them."""
+"""Shows paid gifts that no node has shown: notes them from the log, checks their rooms after a while, shows them.
+
+It also shows rooms what reversals take of their gifts, after the gifts: a wallet's entries come in order.
+"""
 
 import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import msgspec
 import structlog
 from sqlalchemy import Engine
 
-from protocol.gifts import GiftSent
+from protocol.gifts import GiftRefunded, GiftSent
 from server import limits
 from server.clock import Clock
-from server.entries import GIFT, GiftEntry
-from server.features.gifts import ONCE, show_gift
+from server.entries import CHARGEBACK, GIFT, REFUND, GiftEntry
+from server.features.gifts import ONCE, Refunded, show_gift, show_refunds
+from server.journal import parts
 from server.journal.books import LogEntry
+from server.journal.database import ask
 from server.journal.drain import Drain
 from server.journal.ledger import Entries, Logs
 from server.journal.log import Position, after, read_logs
@@ -27,8 +32,29 @@ from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
 
+
+class _Sent(msgspec.Struct, frozen=True):
+    """Where a gift was sent, in its entry."""
+
+    room: str
+    broadcast: str | None = None
+
+
 _ENTRY = msgspec.json.Decoder(GiftEntry)
+_SENT = msgspec.json.Decoder(_Sent)
+_REASONS: dict[str, Literal["refund", "chargeback"]] = {REFUND.name: "refund", CHARGEBACK.name: "chargeback"}
 ReadLogs = Callable[[dict[int, str], int], Awaitable[Logs]]  # takes where to begin, and the maximum of entries
+
+
+class Reversal(NamedTuple):
+    """A refund or a chargeback. SQL knows what it takes of which gift."""
+
+    kind: str
+    id: str
+    viewer: str
+
+
+ReadParts = Callable[[Reversal], Awaitable[dict[str, list[Refunded]]]]  # by room
 
 
 class Noted(NamedTuple):
@@ -39,6 +65,7 @@ class Noted(NamedTuple):
     at_ms: int
     room: str
     gift_id: str
+    reversal: Reversal | None = None
 
 
 class Retell:
@@ -48,16 +75,18 @@ class Retell:
     different primaries: when one is replaced, the whole log is checked again, as far back as it goes.
     """
 
-    def __init__(self, history: History, clock: Clock, read_logs: ReadLogs) -> None:
+    def __init__(self, history: History, clock: Clock, read_logs: ReadLogs, read_parts: ReadParts) -> None:
         self._history = history
         self._clock = clock
         self._read_logs = read_logs
+        self._read_parts = read_parts
         self._read: dict[int, Position] = {}  # how far we or the drain have read the log
         self._noted: dict[int, deque[Noted]] = {}
         self._up_to_date: set[int] = set()
         self._store_identity = ""  # of the room store that `shown` is from: another one may have lost more
         self.shown: dict[int, Position] | None = None
         self.retold = 0
+        self.refunds_shown = 0
 
     async def begin(self) -> None:
         """Read the watermarks, once per store. After that, `note` takes what the drain reads. Raises StoreError."""
@@ -101,6 +130,9 @@ class Retell:
         for partition, missing in (await self._not_shown(old, now_ms)).items():
             if not await self._retell(partition, missing):
                 self._noted[partition].extendleft(reversed(old.pop(partition)))
+        for noted in sorted(noted for found in old.values() for noted in found if noted.reversal):
+            if now_ms - noted.at_ms <= limits.RETELL_UNTIL_MS:
+                await self._take_back(noted)
         last = {partition: (found[-1].epoch, found[-1].n) for partition, found in old.items()}
         store = self._history.store
         if store.identity != self._store_identity:
@@ -125,8 +157,10 @@ class Retell:
         for entry in found:
             if isinstance(entry, LogEntry) and (entry.epoch, entry.n) > read:  # the ledger handles unreadable entries
                 about = entry.about
-                gift_id = about.id if entry.kind is GIFT else ""
-                noted.append(Noted(entry.epoch, entry.n, entry.at_ms, about.room or "", gift_id))
+                kind = entry.kind
+                gift_id = about.id if kind is GIFT else ""
+                reversal = Reversal(about.kind, about.id, about.viewer) if kind is not None and kind.reverses else None
+                noted.append(Noted(entry.epoch, entry.n, entry.at_ms, about.room or "", gift_id, reversal))
         if found:
             self._read[partition] = max(read, (found[-1].epoch, found[-1].n))
 
@@ -189,6 +223,19 @@ class Retell:
         except NoSuchRoom:
             log.warning("gift_without_room", gift_id=gift.id, room=gift.room)
 
+    async def _take_back(self, noted: Noted) -> None:
+        """Show rooms the parts of a reversal. Raises StoreError, SQLAlchemyError."""
+        assert noted.reversal is not None
+        for room, refunded in (await self._read_parts(noted.reversal)).items():
+            for first in range(0, len(refunded), limits.SHOW_BATCH_MAX):
+                some = refunded[first : first + limits.SHOW_BATCH_MAX]
+                try:
+                    new = await show_refunds(self._history, room, some)
+                except NoSuchRoom:
+                    log.warning("refund_without_room", room=room, reversal=noted.reversal.id)
+                    break
+                self.refunds_shown += sum(new)
+
 
 def _take_old(noted: deque[Noted], now_ms: int) -> list[Noted]:
     """Take the entries whose node has had time to show them. Younger ones wait."""
@@ -202,7 +249,25 @@ def drain_and_retell(
     engine: Engine, wallet: Store | ClusterStore, history: History, clock: Clock, tail: int = limits.LOG_TAIL
 ) -> Drain:
     """A drain that also shows rooms the gifts that no node has shown."""
-    return Drain(engine, wallet, Retell(history, clock, partial(read_logs, wallet)), clock, tail)
+    retell = Retell(history, clock, partial(read_logs, wallet), partial(_read_parts, engine, clock))
+    return Drain(engine, wallet, retell, clock, tail)
+
+
+async def _read_parts(engine: Engine, clock: Clock, reversal: Reversal) -> dict[str, list[Refunded]]:
+    """A reversal's parts, by room. Raises SQLAlchemyError."""
+    found: dict[str, list[Refunded]] = {}
+    for part, gift in await ask(parts.with_gifts, engine, reversal.viewer, reversal.kind, reversal.id):
+        about = _SENT.decode(gift)
+        event = GiftRefunded(
+            id=clock.new_id(),
+            gift_id=part.gift,
+            coins=part.coins,
+            diamonds=part.diamonds,
+            reason=_REASONS[reversal.kind],
+        )
+        refunded = Refunded(event, reversal.id, reversal.viewer, about.broadcast)
+        found.setdefault(about.room, []).append(refunded)
+    return found
 
 
 def _parse_id(value: bytes | None) -> Position:

@@ -207,6 +207,10 @@ class Store:
         """The identity of the store that has this key."""
         return self.identity
 
+    def primaries(self) -> "dict[str, Store]":
+        """Every primary by its address: this store alone."""
+        return {"": self}
+
     async def start(self) -> None:
         """Start to connect, and stay connected until `stop`."""
         self._task = background.forever(f"store-{self.name}", self._keep_up)

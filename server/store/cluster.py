@@ -144,14 +144,18 @@ class ClusterStore:
     @property
     def identity(self) -> str:
         """The identity of all primaries together. It changes when one of them does. Raises StoreDown."""
-        urls = sorted(self._topology.urls())
-        if not urls or not all(url in self._nodes and self._nodes[url].up for url in urls):
-            raise StoreDown("a primary is away")
-        return " ".join(self._nodes[url].identity for url in urls)
+        return " ".join(node.identity for node in self.primaries().values())
 
     def identity_at(self, key: str) -> str:
         """The identity of the primary that has this key. Raises StoreDown."""
         return self._node(key).identity
+
+    def primaries(self) -> dict[str, Store]:
+        """Every primary by its address. Raises StoreDown when one is away."""
+        urls = self._topology.urls()
+        if not urls or not all(url in self._nodes and self._nodes[url].up for url in urls):
+            raise StoreDown("a primary is away")
+        return {url: self._nodes[url] for url in sorted(urls)}
 
     def send(self, *args: Arg) -> "asyncio.Future[Any]":
         """Send one command to the node of its key, once. Raises StoreDown."""

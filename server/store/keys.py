@@ -2,6 +2,7 @@
 
 import binascii
 import zlib
+from typing import NamedTuple
 
 from server import limits
 
@@ -71,6 +72,38 @@ def log(partition: int) -> str:
 def wallet_meta(partition: int) -> str:
     """Hash: `epoch`, and the partition's running totals of `coins` and `diamonds`."""
     return f"{{{PARTITION_TAGS[partition]}}}:m"
+
+
+class Found(NamedTuple):
+    """What a key of the wallet store is: `w`, `s`, `k`, ... of a partition. `rest` names whose."""
+
+    partition: int
+    kind: str
+    rest: str
+
+
+_PARTITIONS = {tag.encode(): partition for partition, tag in enumerate(PARTITION_TAGS)}
+
+
+def found(key: bytes) -> Found | None:
+    """Parse a key of the wallet store. Returns None for a key of another tag. Raises UnicodeDecodeError."""
+    tag, _, rest = key.removeprefix(b"{").partition(b"}:")
+    partition = _PARTITIONS.get(tag)
+    if partition is None:
+        return None
+    kind, _, whose = rest.decode().partition(":")
+    return Found(partition, kind, whose)
+
+
+def all_of(partition: int) -> str:
+    """The pattern of all keys of a partition."""
+    return f"{{{PARTITION_TAGS[partition]}}}:*"
+
+
+WALLETS, CREDITS, RECEIPTS = "w", "s", "k"  # the kinds of keys that the audit looks for
+
+
+AUDIT_NEWEST = "audit:newest"  # string: the journal's identity and the number of its newest audit
 
 
 # --- room store ----------------------------------------------------------------------------------------------------

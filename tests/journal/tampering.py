@@ -6,14 +6,14 @@ from sqlalchemy import Connection, Engine, text
 def tamper(engine: Engine, *statements: str) -> int:
     """Execute statements in one transaction, past the triggers that refuse them. Returns how many rows they changed."""
     with engine.begin() as connection:
-        triggers = _drop_triggers(connection)
+        triggers = drop_triggers(connection)
         changed = sum(connection.execute(text(statement)).rowcount for statement in statements)
         for trigger in triggers:
             connection.execute(text(trigger))
     return changed
 
 
-def _drop_triggers(connection: Connection) -> list[str]:
+def drop_triggers(connection: Connection) -> list[str]:
     """Returns the statements that create the triggers again. PostgreSQL ignores them until the transaction ends."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL session_replication_role = replica"))

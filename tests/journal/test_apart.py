@@ -14,7 +14,7 @@ BROKEN = keys.partition_of("alice")
 
 @pytest.fixture
 def broken_log(site: Site, stores: Stores) -> None:
-    """Alice's partition has a log that is no stream."""
+    """Alice's partition has a string instead of a log."""
     with stores.wallet.client() as look:
         look.set(keys.log(BROKEN), "no stream")
 

@@ -68,15 +68,18 @@ async def test_double_entry(site: Site, stores: Stores) -> None:
 
 
 async def test_the_chain(site: Site) -> None:
-    """A row's hash covers the hash before it and everything in the row. This format must never change."""
+    """A row's hash covers the hash before it and all that is canonical in the row. This format must never change."""
     await some_money(site)
     async with site.draining() as drain:
         await drained(drain)
     for partition in {row.partition for row in rows(site.node.engine, entries)}:
         last = "0" * 64
         for row in rows(site.node.engine, entries, entries.c.partition == partition):
-            link = f"{last} {partition} {row.epoch}-{row.n} {row.at_ms} {row.balance} {row.credited} {row.body}"
-            assert row.hash == hashlib.sha256(link.encode()).hexdigest()
+            money = f"{row.balance} {row.credited} {row.combo_count}"
+            link = f"2 {last} {partition} {row.epoch}-{row.n} {row.at_ms} {money} {row.body}"
+            assert (row.version, row.hash) == (2, hashlib.sha256(link.encode()).hexdigest())
+            if row.text is not None:
+                assert f',"digest":"{hashlib.sha256(row.text.encode()).hexdigest()}"}}' in row.body
             last = row.hash
         (mark,) = rows(site.node.engine, watermarks, watermarks.c.partition == partition)
         assert (mark.epoch, mark.n, mark.hash) == (row.epoch, row.n, last)

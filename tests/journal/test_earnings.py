@@ -11,21 +11,26 @@ from tests.site import WAIT_S, Site
 
 
 @pytest.mark.parametrize(
-    ("credited", "unripe", "reversed_", "split"),
+    ("credited", "taken_back", "unripe", "held", "paid", "split"),
     [
-        (0, 0, 0, (0, 0, 0)),
-        (100, 100, 0, (100, 0, 0)),
-        (100, 40, 0, (40, 60, 0)),
-        (100, 40, 30, (10, 60, 0)),
-        (100, 40, 60, (0, 40, 0)),
-        (100, 0, 120, (0, 0, 20)),
+        (0, 0, 0, 0, 0, (0, 0, 0)),
+        (100, 0, 100, 0, 0, (100, 0, 0)),
+        (100, 0, 40, 0, 0, (40, 60, 0)),
+        (100, 30, 40, 0, 0, (40, 30, 0)),
+        (1500, 505, 995, 0, 0, (995, 0, 0)),
+        (1500, 505, 490, 0, 0, (490, 505, 0)),
+        (100, 0, 40, 20, 30, (40, 10, 0)),
+        (100, 60, 0, 0, 100, (0, 0, 60)),
+        (150, 60, 50, 0, 100, (50, 0, 60)),
     ],
 )
-def test_reversals_eat_pending_first(credited: int, unripe: int, reversed_: int, split: tuple[int, int, int]) -> None:
-    """Reversals take pending diamonds first, then available ones; the rest is debt. Nothing is lost."""
-    told = figures("creator", credited, unripe, reversed_)
+def test_the_equation(
+    credited: int, taken_back: int, unripe: int, held: int, paid: int, split: tuple[int, int, int]
+) -> None:
+    """What is ripe pays for what was held and paid; the rest is available, or debt. Nothing is lost."""
+    told = figures("creator", credited, taken_back, unripe, held=held, paid=paid)
     assert (told.pending, told.available, told.debt) == split
-    assert told.pending + told.available - told.debt == credited - reversed_
+    assert credited - taken_back == told.pending + told.available + told.held + told.paid - told.debt
 
 
 async def test_gifts_ripen(site: Site) -> None:
@@ -37,12 +42,13 @@ async def test_gifts_ripen(site: Site) -> None:
         while await drain.drain_once():
             pass
         answer = (await site.http.get("/v1/creators/creator/earnings")).json()
-        assert answer == {"user_id": "creator", "pending": 55, "available": 0, "held": 0, "paid": 0, "debt": 0}
+        nothing = {"available": 0, "held": 0, "paid": 0, "debt": 0}
+        assert answer == {"user_id": "creator", "pending": 55, **nothing, "credited": 55, "taken_back": 0}
         (await site.http.post(f"/v1/gifts/{gift['id']}/refund", json={})).raise_for_status()
         while await drain.drain_once():
             pass
     assert (await site.http.get("/v1/creators/creator/earnings")).json()["pending"] == 5
-    late = Clock(lambda: site.node.clock.now_ms() / 1000 + limits.MATURITY_MS / 1000 + 1)
+    late = Clock(lambda: site.node.clock.now_ms() / 1000 + (limits.MATURITY_MS + limits.DAY_MS) / 1000)
     told = await Earnings(site.node.engine, late).of("creator")
     assert (told.pending, told.available) == (0, 5)
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from protocol.refusals import Refused
-from server.journal.lots import Part
+from server.journal.parts import Part
 from server.money.results import TopUpConflict
 from server.orders.rows import CannotReverse, NotFound, Reversed
 from server.orders.topups import TopUp
@@ -54,7 +54,7 @@ CHARGEBACKS: list[tuple[str, Story, str, int, list[tuple[str, str, int, int]], i
         [T1, T2, ("give", "g1", 131, 66, "ann"), ("charge_back", "t1")],
         "t2",
         69,
-        [("g1", "ann", 31, 15)],
+        [("g1", "ann", 31, 16)],
         0,
     ),
     ("after a refund", [T1, ("give", "g1", 30, 15, "ann"), ("refund", "g1")], "t1", 100, [], 0),
@@ -134,6 +134,21 @@ async def test_chargebacks_of_two_top_ups_at_once(desk: Desk) -> None:
     assert [(one.coins, one.diamonds, one.duplicate) for one in done] == [(0, 50, False), (-70, 15, False)]
     await desk.journal()
     assert (await desk.holds("cleo"), desk.earned("ann")) == (0, 0)
+
+
+async def test_a_gift_of_many_top_ups(desk: Desk) -> None:
+    """A gift that a hundred small top-ups paid for gives back all of its diamonds when all of them are taken back."""
+    topups = [await desk.buy("cleo", 2) for _ in range(100)]
+    await desk.give("cleo", 200, 120)
+    await desk.journal()
+    async with desk.journaling():
+        for first in range(0, 100, 10):
+            some = topups[first : first + 10]
+            await asyncio.gather(*(desk.site.node.chargebacks.charge_back(topup, "") for topup in some))
+    await desk.journal()
+    assert (await desk.holds("cleo"), desk.earned("ann")) == (0, 0)
+    told = await desk.site.node.earnings.of("ann")
+    assert (told.credited, told.taken_back, told.pending, told.available) == (120, 120, 0, 0)
 
 
 async def test_the_same_chargeback_at_once(desk: Desk, another_site: Callable[[], Awaitable[Site]]) -> None:

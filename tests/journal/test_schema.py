@@ -1,5 +1,6 @@
 """The journal's schema: migrations make it on both databases, and some databases are refused."""
 
+import json
 import threading
 
 import pytest
@@ -8,9 +9,15 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, Table, insert, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from server import limits
+from server.entries import REFUND
 from server.journal import database
-from server.journal.tables import entries, metadata, postings, reversals
+from server.journal.parts import Part
+from server.journal.tables import creator_days, entries, metadata, postings, reversal_parts, reversals
+from server.orders import decisions
+from server.orders.decisions import Decision
 from server.settings import Unusable
+from tests.journal.desk import drifts
 from tests.journal.ledger import rows
 
 
@@ -91,6 +98,55 @@ async def test_only_personal_text_can_be_erased(journal: str) -> None:
         connection.execute(text("UPDATE entries SET text = NULL"))
     assert [row._asdict() for row in rows(engine, entries)] == [entry | {"text": None}]
     _refused(engine, "UPDATE entries SET text = 'x'")
+    engine.dispose()
+
+
+def _older_entry(n: int, kind: str, ref: str, coins: int = 0, **more: object) -> dict[str, object]:
+    entry = {"partition": 3, "epoch": 1, "n": n, "kind": kind, "user_id": "cleo", "ref": ref, "coins": coins}
+    entry |= {"diamonds": 0, "combo_count": 0, "at_ms": 5, "hash": "x", "creator_id": None}
+    entry |= {"room_id": None} | more
+    body = {"kind": kind, "id": ref, "viewer": "cleo", "creator": entry["creator_id"], "room": entry["room_id"]}
+    return entry | {"body": json.dumps(body | {"coins": coins, "diamonds": entry["diamonds"]})}
+
+
+async def test_older_reversals_get_parts_and_days(empty_database: str) -> None:
+    """Reversals that were journaled or decided before there were parts get them, and creators get their days."""
+    engine = database.connect(empty_database)
+    database.migrate(engine, "0004")
+    ann, ben = {"creator_id": "ann", "room_id": "r"}, {"creator_id": "ben", "room_id": "r"}
+    part = {"gift_id": "g1", "creator": "ann", "room": "r", "coins": 10, "diamonds": 4}
+    bodies = {"t1": json.dumps({"coins": 0, "reversed": [part]}), "t2": None}
+    journaled = [
+        _older_entry(0, "topup", "t1", 10),
+        _older_entry(1, "topup", "t2", 90),
+        _older_entry(2, "gift", "g1", 15, diamonds=7, **ann),
+        _older_entry(3, "gift", "g2", 6, diamonds=3, at_ms=limits.DAY_MS, **ben),
+        _older_entry(4, "gift", "g3", 5, diamonds=2, **ben),
+        _older_entry(5, "chargeback", "t1", diamonds=4),
+        _older_entry(6, "refund", "g2", 6, diamonds=3, **ben),
+    ]
+    orders = [("chargeback", "t1", "posted"), ("chargeback", "t2", "pending"), ("refund", "g1", "pending")]
+    orders += [("refund", "g2", "posted"), ("refund", "g3", "pending")]
+    with engine.begin() as connection:
+        connection.execute(insert(entries), journaled)
+        for kind, ref, state in orders:
+            order = {"kind": kind, "ref": ref, "user_id": "cleo", "reason": "", "state": state, "at_ms": 7}
+            connection.execute(insert(reversals).values(order | {"body": bodies.get(ref)}))
+    database.migrate(engine)
+    assert [tuple(row)[1:] for row in rows(engine, reversal_parts)] == [
+        ("chargeback", "t1", "g1", "ann", 0, 10, 4),
+        ("refund", "g2", "g2", "ben", 1, 6, 3),
+        ("refund", "g3", "g3", "ben", 0, 5, 2),
+    ]
+    assert [tuple(row) for row in rows(engine, creator_days)] == [
+        ("ann", 0, 7, 4, 1),
+        ("ben", 0, 2, 0, 1),
+        ("ben", 1, 3, 3, 1),
+    ]
+    assert drifts(engine) == []
+    decided = {row.ref for row in rows(engine, reversals, reversals.c.kind == "refund") if row.body is not None}
+    assert decided == {"g2", "g3"}
+    assert decisions.decided(engine, REFUND, "g3", "cleo") == Decision(5, [Part("g3", "ben", "r", 5, 2)])
     engine.dispose()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Stores
+from tests.stores import settings
 from tests.torture import shim
 from tests.torture.bank import Bank, Node
 
@@ -56,12 +57,12 @@ async def cut_bank(new_bank: Callable[..., Bank], shim_library: Path) -> Callabl
 
 
 @pytest.fixture
-async def new_node() -> AsyncIterator[Callable[[Bank], Awaitable[Node]]]:
-    """Start more nodes on a bank."""
+async def new_node() -> AsyncIterator[Callable[..., Awaitable[Node]]]:
+    """Start more nodes on a bank, optionally with other settings."""
     made: list[Node] = []
 
-    async def make(bank: Bank) -> Node:
-        made.append(Node(bank.settings, bank.book))
+    async def make(bank: Bank, **environ: str) -> Node:
+        made.append(Node(settings(bank.folder, **{**bank.environ, **environ}), bank.book))
         await made[-1].start()
         return made[-1]
 

@@ -113,12 +113,9 @@ async def test_a_changed_digit_is_found(bank: Bank, what: str) -> None:
     """If a digit of money changes on disk, its partition stops with the next gift at the latest; no other does."""
     command, of, place = FLIPS[what]
     await bank.give(30)
-    changed = await bank.one_more("viewer1")
+    await bank.one_more("viewer1")
     partition = keys.partition_of("viewer1")
     await change_a_digit(bank, command, place, of=of)
-    if what == "counter":  # no audit reads each counter: the next gift shows it
-        await bank.drain()
-        await bank.one_more("viewer1", creator=changed.creator)
     await bank.drain()
     report = await bank.audit()
     assert not report.ok

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from protocol.refusals import Refusal, Refused
+from server.journal.fence import Openings
+from server.journal.ledger import Batch, LostRace
 from server.store import keys
 from server.store.embedded import WALLET
 from tests.pair import Pair
 from tests.program import eventually
 from tests.torture import rounds
-from tests.torture.bank import WAIT_S, Bank
+from tests.torture.bank import CLOCK, WAIT_S, Bank, Node, marks_of
 
 MakeBank = Callable[..., Awaitable[Bank]]
 
@@ -25,8 +27,8 @@ async def pair() -> AsyncIterator[Pair]:
 async def replicated_bank(new_bank: Callable[..., Bank], pair: Pair) -> MakeBank:
     """Make a bank on the pair; its store is the pair's current primary."""
 
-    async def make(durability: str) -> Bank:
-        bank = new_bank(LIVEROOM_WALLET_URL=pair.address, LIVEROOM_DURABILITY=durability)
+    async def make(durability: str, **environ: str) -> Bank:
+        bank = new_bank(LIVEROOM_WALLET_URL=pair.address, LIVEROOM_DURABILITY=durability, **environ)
         bank.store = pair.primary
         await bank.open_node()
         await pair.until_in_step()
@@ -116,9 +118,10 @@ async def test_a_primary_that_was_a_replica_for_a_moment(pair: Pair, replicated_
     await bank.check()
 
 
-async def test_a_drain_that_still_reads_the_old_primary(pair: Pair, replicated_bank: MakeBank) -> None:
-    """Two stores share a past: each gift of the new one is journaled, or its partition is known to be wrong."""
-    bank = await replicated_bank("local")
+@pytest.mark.parametrize("fence", ["auto", "off"])
+async def test_a_drain_that_still_reads_the_old_primary(pair: Pair, replicated_bank: MakeBank, fence: str) -> None:
+    """With the fence it journals nothing. Without it, each partition with a missing gift is known to be wrong."""
+    bank = await replicated_bank("local", LIVEROOM_FENCE=fence)
     await bank.drain()
     pair.replication.freeze()
     await bank.give(60)
@@ -127,11 +130,128 @@ async def test_a_drain_that_still_reads_the_old_primary(pair: Pair, replicated_b
     await bank.give(40)
     await bank.resolve()
     of_new = bank.book.acked.keys() - of_old
-    await bank.drain(pair.replica.address)  # the former primary: this drain was not told of the change
+    assert (await bank.drain(pair.replica.address) == 0) is (fence == "auto")  # the former primary
     await bank.drain()
     rows = bank.gift_rows()
-    assert of_old <= rows.keys()
+    assert (of_old if fence == "off" else of_new) <= rows.keys()
     report = await bank.audit()
     told = bank.set_aside().keys() | {wrong.partition for wrong in report.wrong}
     missing = {keys.partition_of(bank.book.sent[id].viewer) for id in of_new - rows.keys()}
     assert missing <= told
+    assert report.ok is (fence == "auto")
+
+
+@pytest.mark.parametrize("fence", ["auto", "off"])
+async def test_a_node_that_still_talks_to_the_old_primary(
+    pair: Pair, replicated_bank: MakeBank, new_node: Callable[..., Awaitable[Node]], fence: str
+) -> None:
+    """It acknowledges nothing. Without the fence its gifts are never journaled, and the audit does not notice."""
+    bank = await replicated_bank("local", LIVEROOM_FENCE=fence)
+    stale = await new_node(bank, LIVEROOM_WALLET_URL=pair.primary.address)
+    await bank.drain()
+    await pair.until_in_step()
+    pair.replication.freeze()
+    await take_over(pair, bank)
+    outcomes = [await stale.send(bank.gift(viewer=bank.viewers[n])) for n in range(5)]
+    acked = set(bank.book.acked)
+    assert [isinstance(outcome, Refused) for outcome in outcomes] == [fence == "auto"] * 5
+    await bank.give(20)
+    await bank.drain()
+    assert acked - bank.gift_rows().keys() == (set() if fence == "auto" else acked)
+    assert (await bank.audit()).ok
+    if fence == "off":
+        return
+    await eventually(lambda: not stale.store.up, WAIT_S, "a node that knows of the new primary")
+    await bank.resolve()  # by the other node
+    await bank.check()
+
+
+async def test_an_address_that_falls_back_for_a_moment(pair: Pair, replicated_bank: MakeBank) -> None:
+    """The old primary still runs: it takes no gifts, and the new one goes on without a new epoch."""
+    bank = await replicated_bank("local")
+    await a_forked_pair(pair, bank)
+    epochs = dict(bank.node.store.epochs)
+    point_back(pair, bank)
+    await eventually(lambda: bank.node.store.fence.superseded, WAIT_S, "a node that knows its store is the old one")
+    assert isinstance(await bank.node.send(bank.gift()), Refused)
+    point_back(pair, bank)
+    await bank.node.until_usable()
+    assert bank.node.store.epochs == epochs
+    assert bank.set_aside() == {}
+    await bank.give(20)
+
+
+def point_back(pair: Pair, bank: Bank) -> None:
+    """The address leads to the other store of the pair."""
+    pair.primary, pair.replica = pair.replica, pair.primary
+    pair.front.target = pair.primary.port
+    pair.front.cut()
+    bank.store = pair.primary
+
+
+async def fall_back(pair: Pair, bank: Bank) -> None:
+    """The address leads to the old primary again, which knows nothing of the new one's gifts."""
+    point_back(pair, bank)
+    await bank.node.reconnected()
+
+
+async def a_forked_pair(pair: Pair, bank: Bank) -> set[int]:
+    """Journal gifts of a new primary, while the old one has others. Returns the partitions where both have some."""
+    await bank.drain()
+    pair.replication.freeze()
+    viewers = bank.viewers
+    for viewer in viewers[:6]:
+        await bank.one_more(viewer)
+    await take_over(pair, bank)
+    for viewer in viewers[3:9]:
+        await bank.one_more(viewer)
+    await bank.drain()
+    return {keys.partition_of(viewer) for viewer in viewers[:6]}
+
+
+@pytest.mark.parametrize(("fence", "restarted"), [("off", False), ("off", True), ("auto", True)])
+async def test_an_address_that_falls_back_to_the_old_primary(
+    pair: Pair, replicated_bank: MakeBank, fence: str, restarted: bool
+) -> None:
+    """Partitions with gifts that no journal has are frozen, and only they; the others get the journal's gifts back."""
+    bank = await replicated_bank("local", LIVEROOM_FENCE=fence)
+    forked = await a_forked_pair(pair, bank)
+    if restarted:
+        pair.replica.kill()
+        pair.replica.start()
+    await fall_back(pair, bank)
+    assert bank.set_aside().keys() == forked
+    with bank.look() as look:
+        for partition in forked:
+            assert look.hget(keys.wallet_meta(partition), "frozen") == "1"
+    journaled = bank.gift_rows()
+    healthy = [id for id in journaled if keys.partition_of(bank.book.sent[id].viewer) not in forked]
+    assert healthy != []
+    assert bank.lost(healthy) == []
+    for viewer in bank.viewers[:-1]:
+        outcome = await bank.node.send(bank.gift(viewer=viewer))
+        assert isinstance(outcome, Refused) is (keys.partition_of(viewer) in forked)
+    await bank.drain()
+    unbooked = bank.book.acked.keys() - bank.gift_rows().keys()
+    assert {keys.partition_of(bank.book.sent[id].viewer) for id in unbooked} <= forked
+
+
+async def test_a_store_that_takes_over_while_the_drain_writes(
+    replicated_bank: MakeBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drain has read the old store's entries, and the token is swapped: it writes nothing and moves no mark."""
+    bank = await replicated_bank("local")
+    await bank.drain()
+    await bank.give(20)
+    marks, rows = marks_of(bank.engine), bank.gift_rows()
+    async with bank.draining() as drain:
+        write = drain._ledger.write
+
+        def write_late(batch: Batch) -> int:
+            Openings(bank.engine, CLOCK).take("another store", dict.fromkeys(batch.moved, ""))
+            return write(batch)
+
+        monkeypatch.setattr(drain._ledger, "write", write_late)
+        with pytest.raises(LostRace, match="another store has taken over"):
+            await drain.drain_once()
+    assert (marks_of(bank.engine), bank.gift_rows()) == (marks, rows)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from server import limits
 from server.journal import database
 from server.store import keys
 from server.store.cluster import Topology
@@ -15,6 +16,12 @@ from tests.site import Site, new_gift_id
 from tests.stores import settings
 
 VIEWERS = [f"viewer-{n}" for n in range(48)]
+
+
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old primary is dead or has lost the slot: tests/wallet/test_fence.py has the wait."""
+    monkeypatch.setattr(limits, "FENCE_WAIT_S", 0.0)
 
 
 @pytest.fixture

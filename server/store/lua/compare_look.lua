@@ -1,9 +1,9 @@
--- Reads a partition in one step: its last log id, its totals, and the balances of some wallets.
+-- Reads a partition in one step: its last log id, its meta hash, and some of its wallets and counters.
 -- KEYS log meta
--- ARGV counters
--- EACH wallet / user_id
--- `counters` has the names of the totals, with spaces between them.
--- Returns {last log id or '', each total, each wallet's balance}
+-- ARGV fields
+-- EACH account / kind
+-- `fields` names the meta hash's fields, with spaces between them. `kind` is `wallet` or `counter`.
+-- Returns {last log id or '', {each field}, then per account {a wallet's fields} | {a counter} | {} for another type}
 local last = ''
 if redis.call('EXISTS', log) == 1 then
   local about = redis.call('XINFO', 'STREAM', log)
@@ -13,12 +13,25 @@ if redis.call('EXISTS', log) == 1 then
     end
   end
 end
-local found = {last}
-for name in string.gmatch(counters, '%S+') do
-  found[#found + 1] = redis.call('HGET', meta, name) or '0'
+local names = {}
+for name in string.gmatch(fields, '%S+') do
+  names[#names + 1] = name
 end
+local found = {last, redis.call('HMGET', meta, unpack(names))}
 for i = 1, items do
-  local wallet = keys_of(i)
-  found[#found + 1] = redis.call('HGET', wallet, 'c') or '0'
+  local account, kind = keys_of(i), args_of(i)
+  local held
+  if kind == 'wallet' then
+    held = redis.pcall('HMGET', account, 'c', 'st', 'limit', 'next_limit', 'next_day', 'day', 'spent')
+  else
+    held = redis.pcall('GET', account)
+  end
+  if type(held) == 'table' and held.err then
+    found[i + 2] = {}
+  elseif kind == 'wallet' then
+    found[i + 2] = held
+  else
+    found[i + 2] = {held}
+  end
 end
 return found

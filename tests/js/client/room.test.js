@@ -4,7 +4,9 @@ import { test } from "node:test";
 
 import { addLine } from "../../../protocol/web/liveroom/folds/chat.js";
 import { fold } from "../../../protocol/web/liveroom/room.js";
-import { board, chat, comboEnded, gift, likes, person, shown, snapshot, updated, viewers } from "../support/wire.js";
+import {
+  board, chat, comboEnded, gift, likes, person, refunded, shown, snapshot, updated, viewers,
+} from "../support/wire.js";
 
 /** @import { Room } from "../../../protocol/web/liveroom.js" */
 /** @import { RoomEvent, Snapshot } from "../../../protocol/web/wire.js" */
@@ -25,6 +27,11 @@ test("counts, board and likes are the newest ones", () => {
   const top = [{ rank: 1, user: { user_id: "bob", name: "Bob" }, coins: 25 }];
   const room = after({ likes: 5 }, likes({ total: 19 }), viewers({ now: 4, peak: 6, unique: 9 }), board({ top }));
   assert.deepEqual([room.likes, room.viewers, room.top], [19, { now: 4, peak: 6, unique: 9 }, top]);
+});
+
+test("what is taken back of gifts leaves the total, and never more than there is", () => {
+  assert.equal(after({ coins: 10 }, gift({ coins: 5 }), refunded({ coins: 7 })).coins, 8);
+  assert.equal(after({ coins: 10 }, refunded({ coins: 11 })).coins, 0);
 });
 
 test("gifts add up, and test alerts never count", () => {

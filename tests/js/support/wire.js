@@ -1,8 +1,8 @@
 /** Messages of a server, with the protocol's types: a test gives only the fields that matter to it. */
 import { START_MS } from "./clock.js";
 
-/** @import { BoardChanged, ChatSent, Gift, GiftComboEnded, GiftSent } from "../../../protocol/web/wire.js" */
-/** @import { LikesCounted, RoomUpdated, ShownGift, Snapshot, User } from "../../../protocol/web/wire.js" */
+/** @import { BoardChanged, ChatSent, Gift, GiftComboEnded, GiftRefunded } from "../../../protocol/web/wire.js" */
+/** @import { GiftSent, LikesCounted, RoomUpdated, ShownGift, Snapshot, User } from "../../../protocol/web/wire.js" */
 /** @import { ViewersCounted, Welcome, You } from "../../../protocol/web/wire.js" */
 
 let made = 0;
@@ -60,6 +60,14 @@ export const gift = (fields) => ({
 export const comboEnded = (fields) => ({
   type: "gifts.combo_ended", ...head(), combo: { id: "tap", count: 1 }, from: person("alice"), to: person("creator"),
   gift: { id: "rose" }, coins: 1, ...fields,
+});
+
+/**
+ * @param {Partial<GiftRefunded>} [fields]
+ * @returns {GiftRefunded}
+ */
+export const refunded = (fields) => ({
+  type: "gifts.refunded", ...head(), gift_id: "a", coins: 1, diamonds: 1, reason: "refund", ...fields,
 });
 
 /**

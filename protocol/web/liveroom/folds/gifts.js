@@ -25,6 +25,7 @@ export const totals = {
     const streak = { id: combo.id, count, from, to, gift: { id: gift.id }, coins: coins + (old?.coins ?? 0) };
     room.open_combos = [...room.open_combos.filter((open) => open !== old), streak];
   },
+  "gifts.refunded": (room, { coins }) => { room.coins = Math.max(0, room.coins - coins); },
   "gifts.combo_ended": (room, event) => {
     room.open_combos = room.open_combos.filter((open) => !isSame(open, event));
   },

@@ -1,0 +1,174 @@
+"""What the wallet store must hold at one log id, according to the journal: balances, counters, settings and totals.
+
+The journal may be further: what later entries moved is taken off again.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, and_, func, select, text, tuple_
+
+from server import limits
+from server.entries import KINDS, Also, Body
+from server.journal.books import LogEntry
+from server.journal.log import Position
+from server.journal.sums import Sums, add_kind
+from server.journal.tables import OF_SETTINGS, entries, positions
+
+VIEWER, CREATOR = "viewer:", "creator:"
+_BODY = msgspec.json.Decoder(Body)
+_SPENDING = [kind.name for kind in KINDS.values() if kind.also is Also.DAY]
+
+
+class Wallet(Struct):
+    """A wallet as the store must have it. Its spending of a day is asked for apart (`spent_on`)."""
+
+    coins: int = 0
+    status: str = "ok"
+    limit: int = 0
+    next_limit: int | None = None
+    next_day: int | None = None
+
+    def set_up(self, status: str, limit: int | None, day: int) -> None:
+        """Follow an entry that sets the status, or the own limit as include/set_limit.lua does."""
+        self.status = status or self.status
+        if limit is None:
+            return
+        own = self.limit
+        if self.next_day is not None and self.next_limit is not None and day >= self.next_day:
+            own = self.next_limit
+        if own == 0 or 0 < limit <= own:
+            self.limit, self.next_limit, self.next_day = limit, None, None
+        else:
+            self.limit, self.next_limit, self.next_day = own, limit, day + 1
+
+
+class Expected(Struct):
+    """What the store must hold. An account that the journal does not know is in neither dict."""
+
+    totals: Sums
+    wallets: dict[str, Wallet] = {}  # msgspec copies it
+    counters: dict[str, int] = {}
+
+    def follow(self, entry: LogEntry) -> None:
+        """Add an entry that is not journaled yet."""
+        kind, about = entry.kind, entry.about
+        add_kind(self.totals, kind, about.coins, about.diamonds)
+        if kind is None or entry.balance is None:
+            return
+        wallet = self.wallets.setdefault(about.viewer, Wallet())
+        wallet.coins = entry.balance
+        wallet.set_up(
+            kind.status, about.coins_per_day if kind.also is Also.LIMIT else None, entry.at_ms // limits.DAY_MS
+        )
+        if entry.credited is not None and about.creator is not None:
+            self.counters[about.creator] = entry.credited
+
+
+class _Moved(Struct, frozen=True):
+    """The columns of an entry that later ones are taken off by."""
+
+    kind: str
+    user_id: str
+    creator_id: str | None
+    coins: int
+    diamonds: int
+    balance: int | None
+    credited: int | None
+
+
+def expected(
+    connection: Connection, partition: int, at: Position, sums: Sums, accounts: Sequence[str], *, behind: bool
+) -> Expected:
+    """What the store must hold of these accounts at a log id. `sums` are those of all entries of this snapshot.
+
+    `behind` says that the journal has entries after that log id.
+    """
+    found = Expected(msgspec.structs.replace(sums))
+    for chunk in chunks(accounts):
+        query = select(positions.c.account, positions.c.balance).where(positions.c.partition == partition)
+        for account, balance in connection.execute(query.where(positions.c.account.in_(chunk))):
+            if account.startswith(VIEWER):
+                found.wallets[account.removeprefix(VIEWER)] = Wallet(balance)
+            elif account.startswith(CREATOR):
+                found.counters[account.removeprefix(CREATOR)] = balance
+    if behind:
+        _take_off(connection, partition, at, found)
+    _set_up(connection, partition, at, found.wallets)
+    return found
+
+
+def _take_off(connection: Connection, partition: int, at: Position, found: Expected) -> None:
+    """Take off what entries after `at` moved: the first one of an account says what it had before."""
+    columns = [entries.c[name] for name in _Moved.__struct_fields__]
+    query = select(*columns).where(entries.c.partition == partition, after(at)).order_by(entries.c.epoch, entries.c.n)
+    seen: set[str] = set()
+    for row in (_Moved(*each) for each in connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS))):
+        kind = KINDS.get(row.kind)
+        add_kind(found.totals, kind, -row.coins, -row.diamonds)
+        if kind is None or kind.coins is None:
+            continue
+        wallet, viewer, creator = found.wallets.get(row.user_id), VIEWER + row.user_id, f"{CREATOR}{row.creator_id}"
+        if wallet is not None and row.balance is not None and viewer not in seen:
+            wallet.coins = row.balance - kind.coins * row.coins
+        if kind.credits and row.creator_id in found.counters and row.credited is not None and creator not in seen:
+            found.counters[row.creator_id] = row.credited - row.diamonds
+        seen |= {viewer, creator}
+
+
+def _set_up(connection: Connection, partition: int, at: Position, wallets: dict[str, Wallet]) -> None:
+    """Follow the entries up to `at` that set statuses and limits."""
+    columns = entries.c.user_id, entries.c.kind, entries.c.at_ms, entries.c.body
+    of_settings = entries.c.partition == partition, text(OF_SETTINGS), up_to(at)
+    for chunk in chunks(list(wallets)):
+        query = select(*columns).where(*of_settings, entries.c.user_id.in_(chunk))
+        for user_id, name, at_ms, body in connection.execute(query.order_by(entries.c.epoch, entries.c.n)):
+            kind = KINDS[name]
+            limit = _BODY.decode(body).coins_per_day if kind.also is Also.LIMIT else None
+            wallets[user_id].set_up(kind.status, limit, at_ms // limits.DAY_MS)
+
+
+def spent_on(connection: Connection, partition: int, at: Position, days: dict[str, int]) -> dict[str, int]:
+    """The coins that each of these users has spent on that day of theirs."""
+    found = dict.fromkeys(days, 0)
+    for day in set(days.values()):
+        within = and_(entries.c.at_ms >= day * limits.DAY_MS, entries.c.at_ms < (day + 1) * limits.DAY_MS)
+        gifts = entries.c.partition == partition, entries.c.kind.in_(_SPENDING), within, up_to(at)
+        for chunk in chunks([user_id for user_id, of in days.items() if of == day]):
+            query = select(entries.c.user_id, func.sum(entries.c.coins)).where(*gifts, entries.c.user_id.in_(chunk))
+            for user_id, coins in connection.execute(query.group_by(entries.c.user_id)):
+                found[user_id] = int(coins)
+    return found
+
+
+def unknown(connection: Connection, partition: int, accounts: Sequence[str]) -> list[str]:
+    """Those of these accounts that the journal does not know."""
+    known: set[str] = set()
+    for chunk in chunks(accounts):
+        query = select(positions.c.account).where(positions.c.partition == partition, positions.c.account.in_(chunk))
+        known.update(connection.execute(query).scalars())
+    return [account for account in accounts if account not in known]
+
+
+def window(connection: Connection, partition: int, start: str, count: int) -> list[str]:
+    """The next accounts after `start`, in order."""
+    query = select(positions.c.account).where(positions.c.partition == partition, positions.c.account > start)
+    return list(connection.execute(query.order_by(positions.c.account).limit(count)).scalars())
+
+
+def after(at: Position) -> Any:
+    """Entries after a log id. Row values use the key; an OR of its columns reads the whole epoch."""
+    return tuple_(entries.c.epoch, entries.c.n) > tuple_(*at)
+
+
+def up_to(at: Position) -> Any:
+    """Entries up to a log id."""
+    return tuple_(entries.c.epoch, entries.c.n) <= tuple_(*at)
+
+
+def chunks(all_: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Parts that are short enough for one statement."""
+    for start in range(0, len(all_), limits.SQLITE_ROWS):
+        yield all_[start : start + limits.SQLITE_ROWS]

@@ -1,0 +1,182 @@
+"""Compares the orders with the entries that carried them out: what is posted is journaled, and the other way round."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from itertools import islice
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, and_, select
+from sqlalchemy.exc import DBAPIError
+
+from server import limits
+from server.entries import CHARGEBACK, KINDS, TOPUP, Decided, RefundEntry, ReversalEntry, TopUpEntry
+from server.journal.findings import Wrong
+from server.journal.parts import Part, shares_of
+from server.journal.tables import entries, missing, reversals, topups
+from server.store import keys
+
+POSTED = "posted"
+STATES = ("pending", POSTED, "refused")
+
+
+class _Order(Struct, frozen=True):
+    """An order's row beside its entry. `entry_body` is None when it has none."""
+
+    kind: str
+    ref: str
+    user_id: str
+    state: str
+    body: str | None
+    entry_body: str | None
+
+
+class _TopUp(Struct, frozen=True):
+    id: str
+    user_id: str
+    coins: int
+    source: str
+    state: str
+    balance: int | None
+    entry_body: str | None
+    entry_balance: int | None
+    entry_partition: int | None
+
+
+class _Decision(Struct, frozen=True):
+    """What a reversal takes, as its order keeps it."""
+
+    coins: int
+    reversed: list[Part]
+    decided: Decided | None = None
+
+
+class _Journaled(Struct, frozen=True):
+    """An entry that no order asked for."""
+
+    partition: int
+    epoch: int
+    n: int
+    kind: str
+    ref: str
+
+
+def verify_orders(connection: Connection) -> list[Wrong]:
+    """Compare all orders with all entries; the first that are wrong. Raises SQLAlchemyError."""
+    try:
+        with closing(_all(connection)) as found:
+            return list(islice(found, limits.AUDIT_WRONG_MAX))
+    except DBAPIError:
+        connection.rollback()
+        if not (tables := missing(connection)):
+            raise
+        every = range(limits.WALLET_PARTITIONS)
+        return [Wrong(partition, table, "the table is missing") for table in tables for partition in every]
+
+
+def _all(connection: Connection) -> Generator[Wrong]:
+    for topup in _topups(connection):
+        if what := _about_topup(topup):
+            partition = keys.partition_of(topup.user_id) if topup.entry_partition is None else topup.entry_partition
+            yield Wrong(partition, f"topup {topup.id}", what)
+    for order in _reversals(connection):
+        if what := _about_reversal(order):
+            yield Wrong(keys.partition_of(order.user_id), f"{order.kind} {order.ref}", what)
+    for entry in _without_order(connection):
+        yield Wrong(entry.partition, f"{entry.epoch}-{entry.n}", f"no order asked for {entry.kind} {entry.ref}")
+
+
+def _about_topup(topup: _TopUp) -> str:
+    """What is wrong with a top-up, or ''."""
+    if topup.entry_body is None or topup.state != POSTED:
+        return _about_state(topup.state, journaled=topup.entry_body is not None)
+    try:
+        entry = msgspec.json.decode(topup.entry_body, type=TopUpEntry)
+    except msgspec.DecodeError as error:
+        return f"its entry cannot be read: {error}"
+    ours = entry.viewer, entry.coins, entry.source, topup.entry_balance
+    theirs = topup.user_id, topup.coins, topup.source, topup.balance
+    names = "user_id", "coins", "source", "balance"
+    return next(
+        (
+            f"{name} is {they}, but {we} in its entry"
+            for name, we, they in zip(names, ours, theirs, strict=True)
+            if we != they
+        ),
+        "",
+    )
+
+
+def _about_reversal(order: _Order) -> str:
+    """What is wrong with a reversal, or ''."""
+    if order.entry_body is None or order.state != POSTED:
+        return _about_state(order.state, journaled=order.entry_body is not None)
+    kind = KINDS.get(order.kind)
+    return _about_decision(kind.body, order.body, order.entry_body) if kind is not None and kind.reverses else ""
+
+
+def _about_state(state: str, *, journaled: bool) -> str:
+    if state not in STATES:
+        return f"its state is {state}"
+    if journaled == (state == POSTED):
+        return ""
+    return f"it is {state}, but {'journaled' if journaled else 'not journaled'}"
+
+
+def _about_decision(of: type[Struct], body: str | None, entry_body: str) -> str:
+    try:
+        entry = msgspec.json.decode(entry_body, type=of)
+        assert isinstance(entry, ReversalEntry)
+        if body is None and isinstance(entry, RefundEntry) and entry.decided is None:
+            return ""  # an older program did not write down what it takes: the whole gift
+        decision = msgspec.json.decode(body or "", type=_Decision)
+    except msgspec.DecodeError as error:
+        return f"what it takes cannot be read: {error}"
+    shares = shares_of(decision.reversed)
+    same = (decision.coins, sum(share.diamonds for share in shares)) == (entry.coins, entry.diamonds)
+    if isinstance(entry, RefundEntry):
+        same = same and [share.creator for share in shares] == [entry.creator]
+    else:
+        same = same and shares == entry.reversed
+    return "" if same and decision.decided == entry.decided else "what it takes is not what its entry took"
+
+
+def _topups(connection: Connection) -> Iterator[_TopUp]:
+    of = and_(entries.c.ref == topups.c.id, entries.c.kind == TOPUP.name)
+    columns = (topups.c[name] for name in _TopUp.__struct_fields__[:-3])
+    query = select(*columns, entries.c.body, entries.c.balance, entries.c.partition).outerjoin_from(topups, entries, of)
+    return (_TopUp(*row) for row in _stream(connection, query.order_by(topups.c.id)))
+
+
+def _reversals(connection: Connection) -> Iterator[_Order]:
+    same = (entries.c.ref == reversals.c.ref, entries.c.kind == reversals.c.kind)
+    of = and_(*same, entries.c.user_id == reversals.c.user_id)
+    columns = (reversals.c[name] for name in _Order.__struct_fields__[:-1])
+    query = select(*columns, entries.c.body).outerjoin_from(reversals, entries, of)
+    return (_Order(*row) for row in _stream(connection, query.order_by(*reversals.primary_key.columns)))
+
+
+def _without_order(connection: Connection) -> Iterator[_Journaled]:
+    """Entries of orders that have no row. A chargeback freezes its wallet without an order of its own."""
+    columns = [entries.c[name] for name in _Journaled.__struct_fields__]
+    where = entries.c.kind == TOPUP.name, topups.c.id.is_(None)
+    query = select(*columns).outerjoin_from(entries, topups, topups.c.id == entries.c.ref).where(*where)
+    for row in _stream(connection, query.order_by(entries.c.partition, entries.c.epoch, entries.c.n)):
+        yield _Journaled(*row)
+    kinds = [kind.name for kind in KINDS.values() if kind.order == reversals.name]
+    same = (entries.c.ref == reversals.c.ref, entries.c.kind == reversals.c.kind)
+    query = (
+        select(*columns)
+        .outerjoin_from(entries, reversals, and_(*same, entries.c.user_id == reversals.c.user_id))
+        .where(entries.c.kind.in_(kinds), reversals.c.ref.is_(None))
+        .where(entries.c.ref.not_like(f"{CHARGEBACK.name}-%"))
+        .order_by(entries.c.partition, entries.c.epoch, entries.c.n)
+    )
+    for row in _stream(connection, query):
+        yield _Journaled(*row)
+
+
+def _stream(connection: Connection, query: Any) -> Iterator[Any]:
+    with connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)) as rows:
+        yield from rows

@@ -1,0 +1,97 @@
+"""The receipts that entries leave in the wallet store, as the money scripts write them."""
+
+from typing import NamedTuple, Protocol, assert_never
+
+import msgspec
+from msgspec import Struct
+
+from protocol.ids import uuid7_ms
+from server import limits
+from server.entries import KINDS, Receipt
+from server.journal.log import Position
+from server.journal.texts import join
+
+
+class Left(NamedTuple):
+    """The receipt of an entry: under which operation of its user, what it says, and until when."""
+
+    operation: str
+    text: str
+    expires_ms: int
+
+    def agrees(self, held: str) -> bool:
+        """Whether a receipt is this one. The fingerprint is not known any more when the entry's text is erased."""
+        return held == self.text or (self.text[0] == " " and held.partition(" ")[2] == self.text[1:])
+
+
+class Entry(Protocol):
+    """The columns of an entry's row that its receipt follows from."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def ref(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def at_ms(self) -> int: ...
+    @property
+    def balance(self) -> int | None: ...
+    @property
+    def combo_count(self) -> int: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def text(self) -> str | None: ...
+
+
+class _Body(Struct, frozen=True):
+    fp: str = ""
+
+
+_BODY = msgspec.json.Decoder(_Body)
+
+
+def of(row: Entry) -> Left | None:
+    """The receipt that an entry leaves, or None when its kind leaves none."""
+    kind, log_id = KINDS[row.kind], f"{row.epoch}-{row.n}"
+    match kind.receipt:
+        case Receipt.GIFT:
+            expires_ms = _made_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
+            text = f"{_fingerprint(row)} {row.balance} {row.combo_count} {log_id}"
+            return Left(kind.operation(row.ref), text, expires_ms)
+        case Receipt.ORDER:
+            text = f"{_fingerprint(row)} {row.balance} {log_id}"
+            return Left(kind.operation(row.ref), text, row.at_ms + limits.TOPUP_RECEIPT_S * 1000)
+        case Receipt.NONE:
+            return None
+        case other:
+            assert_never(other)
+
+
+def _fingerprint(row: Entry) -> str:
+    return _BODY.decode(join(row.body, row.text)).fp
+
+
+def _made_ms(gift_id: str) -> int:
+    """When a gift id was made; 0 for an id of another form."""
+    try:
+        return uuid7_ms(gift_id)
+    except ValueError:
+        return 0
+
+
+def ref_of(operation: str) -> str:
+    """The id of the gift or order that a receipt is of."""
+    name, colon, id = operation.partition(":")
+    return id if colon and name in KINDS else operation
+
+
+def log_id_of(text: str) -> Position | None:
+    """The log id of the entry that a receipt is of, or None when it names none."""
+    epoch, dash, n = text.rpartition(" ")[2].partition("-")
+    if not (dash and epoch.isascii() and epoch.isdecimal() and n.isascii() and n.isdecimal()):
+        return None
+    return int(epoch), int(n)

@@ -1,0 +1,120 @@
+"""Goes round all keys of the wallet store, a part at a time: only so does the audit find what nobody has journaled."""
+
+from typing import Any, cast
+
+from msgspec import Struct
+
+from server import limits
+from server.journal.asof import CREATOR, VIEWER
+from server.journal.findings import Wrong
+from server.journal.turn import Turn
+from server.store import keys
+from server.store.client import Store
+from server.store.cluster import ClusterStore
+
+
+class Names(Struct):
+    """What keys were found of a partition."""
+
+    accounts: list[str] = []  # msgspec copies them
+    receipts: list[tuple[str, str]] = []  # user, operation
+    wrong: list[Wrong] = []
+
+    def add(self, key: keys.Found) -> None:
+        """Sort a key into these lists. Other kinds of keys are not for the audit."""
+        match key.kind:
+            case keys.WALLETS:
+                self._of_user(key, key.rest, VIEWER)
+            case keys.CREDITS:
+                self.accounts.append(CREATOR + key.rest)
+            case keys.RECEIPTS:
+                user_id, _, operation = key.rest.partition(":")
+                if self._of_user(key, user_id, ""):
+                    self.receipts.append((user_id, operation))
+
+    def _of_user(self, key: keys.Found, user_id: str, account: str) -> bool:
+        partition = keys.partition_of(user_id)
+        if partition != key.partition:
+            what = f"a key of a user whose partition is {partition}"
+            self.wrong.append(Wrong(key.partition, f"{key.kind}:{key.rest}", what))
+            return False
+        if account:
+            self.accounts.append(account + user_id)
+        return True
+
+
+class KeyScan:
+    """Goes round the keys of every primary. Raises StoreError.
+
+    A key that moves to another primary during a turn may be missed, and is met in the next turn.
+    """
+
+    def __init__(self, wallet: Store | ClusterStore) -> None:
+        self._wallet = wallet
+        self.turn = Turn()
+        self.turns = 0  # so many are whole
+        self._at: dict[str, tuple[str, bytes]] = {}  # by address: the primary's identity, and the cursor there
+        self._done: set[str] = set()
+
+    def forget(self) -> None:
+        """Begin again from the start."""
+        self._clear()
+        self.turn.forget()
+
+    def _clear(self) -> None:
+        self._done.clear()
+        self._at.clear()
+
+    async def some(self, most: int, now_ms: int) -> dict[int, Names]:
+        """Scan about this many keys, but not beyond the end of a turn. Returns what was found of each partition."""
+        self.turn.begin(now_ms)
+        found: dict[int, Names] = {}
+        seen = 0
+        while seen < most:
+            primary = next((at for at in self._wallet.primaries() if at not in self._done), None)
+            if primary is None:
+                self._clear()
+                self.turn.end()
+                self.turns += 1
+                return found
+            seen += await self._step(primary, found)
+        return found
+
+    async def _step(self, primary: str, found: dict[int, Names]) -> int:
+        store = self._wallet.primaries()[primary]
+        identity, cursor = self._at.get(primary, (store.identity, b"0"))
+        if identity != store.identity:  # a cursor means nothing to another process
+            cursor = b"0"
+        reply = await store.call("SCAN", cursor, "COUNT", limits.AUDIT_SCAN)
+        cursor, names = cast(tuple[bytes, list[bytes]], reply)
+        if cursor == b"0":
+            self._done.add(primary)
+        self._at[primary] = (store.identity, cursor)
+        sort(names, found)
+        self.turn.seen += len(names)
+        return max(1, len(names))
+
+
+async def of_partition(wallet: Store | ClusterStore, partition: int) -> Names:
+    """All keys of one partition. Raises StoreError."""
+    found: dict[int, Names] = {}
+    for store in wallet.primaries().values():
+        cursor = b"0"
+        while True:
+            reply: Any = await store.call("SCAN", cursor, "MATCH", keys.all_of(partition), "COUNT", limits.AUDIT_SCAN)
+            cursor = reply[0]
+            sort(reply[1], found)
+            if cursor == b"0":
+                break
+    return found.get(partition, Names())
+
+
+def sort(names: list[bytes], found: dict[int, Names]) -> None:
+    """Sort keys into what was found of their partitions."""
+    for name in names:
+        try:
+            key = keys.found(name)
+        except UnicodeDecodeError:
+            key = None
+        if key is not None and "\0" not in key.rest:
+            found.setdefault(key.partition, Names()).add(key)

@@ -1,0 +1,334 @@
+"""The table of corruptions in SQL: what is changed by hand, the first wrong row, and which audit finds it.
+
+An audit that remembers the correct entries finds AT_ONCE what changes counts or sums, and what is wrong in new rows.
+FULL needs all entries derived again, as the command does at once and the journal process in slices within a day, or all
+orders compared, as it does four times an hour.
+"""
+
+from typing import Any, NamedTuple
+
+from tests.journal.small import ALICE, BOB
+
+GIFT = f"partition = {ALICE} AND epoch = 1 AND n = 3"  # alice gave ben 20 coins: g2
+LEGS = f"partition = {ALICE} AND epoch = 1 AND n = 3 AND leg"
+IN = f"partition = {ALICE}"
+E = "entries"
+DOUBLE = "partition, epoch, n, leg + 4, asset, account, amount"
+HASH_BEFORE = f"SELECT hash FROM entries WHERE {IN} AND epoch = 2 AND n = 1"
+COPY = (
+    "kind, user_id, ref || 'x', room_id, creator_id, coins, diamonds, balance, credited, combo_count, at_ms, body, "
+    "hash, version, text"
+)
+
+
+FULL, AT_ONCE = False, True
+
+
+class Corruption(NamedTuple):
+    at_once: bool
+    name: str
+    statements: tuple[str, ...]
+    where: str  # the first wrong row: a log id, an account or an order
+    partitions: frozenset[int] = frozenset({ALICE})
+
+
+def _of(where: str, *each: tuple[Any, ...]) -> list[Corruption]:
+    return [Corruption(at_once, name, tuple(statements), where) for at_once, name, *statements in each]
+
+
+def _set(table: str, where: str, **values: str) -> str:
+    return f"UPDATE {table} SET {', '.join(f'{column} = {value}' for column, value in values.items())} WHERE {where}"
+
+
+def _legs(n: int, *legs: tuple[int, str, str, int], epoch: int = 1) -> str:
+    rows = (f"({ALICE}, {epoch}, {n}, {leg}, '{asset}', '{acc}', {amount})" for leg, asset, acc, amount in legs)
+    return f"INSERT INTO postings VALUES {', '.join(rows)}"
+
+
+BODY = 'REPLACE(body, \'"creator":"ben"\', \'"creator":"eve"\')'
+
+COLUMNS = [
+    *_of(
+        "1-3",
+        (FULL, "user_id", _set(E, GIFT, user_id="'eve'")),
+        (FULL, "ref", _set(E, GIFT, ref="'another'")),
+        (FULL, "room_id", _set(E, GIFT, room_id="'elsewhere'")),
+        (FULL, "no room_id", _set(E, GIFT, room_id="NULL")),
+        (AT_ONCE, "balance", _set(E, GIFT, balance="balance + 1")),
+        (AT_ONCE, "no balance", _set(E, GIFT, balance="NULL")),
+        (AT_ONCE, "credited", _set(E, GIFT, credited="credited + 1")),
+        (AT_ONCE, "combo_count", _set(E, GIFT, combo_count="4")),
+        (AT_ONCE, "at_ms", _set(E, GIFT, at_ms="at_ms - 86400000")),
+        (FULL, "body", _set(E, GIFT, body=BODY)),
+        (FULL, "a body that is no JSON", _set(E, GIFT, body="'{'")),
+        (FULL, "a space in a body", _set(E, GIFT, body="body || ' '")),
+        (FULL, "hash", _set(E, GIFT, hash="'0'")),
+        (FULL, "version", _set(E, GIFT, version="1")),
+        (FULL, "a version that does not exist", _set(E, GIFT, version="3")),
+        (FULL, "text", _set(E, GIFT, text="REPLACE(text, 'Alice', 'Eve')")),
+        (
+            FULL,
+            "another gift's text",
+            _set(E, GIFT, text=f"(SELECT text FROM entries WHERE {IN} AND epoch = 1 AND n = 2)"),
+        ),
+    ),
+    *_of(
+        "1-3",
+        (FULL, "kind", _set(E, GIFT, kind="'topup'")),
+        (FULL, "an unknown kind", _set(E, GIFT, kind="'wish'")),
+        (FULL, "creator_id", _set(E, GIFT, creator_id="'eve'")),
+        (FULL, "no creator_id", _set(E, GIFT, creator_id="NULL")),
+        (AT_ONCE, "coins", _set(E, GIFT, coins="coins + 5000")),
+        (AT_ONCE, "diamonds", _set(E, GIFT, diamonds="diamonds + 5000")),
+        (FULL, "body and creator_id", _set(E, GIFT, body=BODY, creator_id="'eve'")),
+    ),
+    *_of("1-0", (FULL, "a text where none was", _set(E, f"{IN} AND epoch = 1 AND n = 0", text="'{}'"))),
+    *_of("2-2", (FULL, "the last hash", _set(E, f"{IN} AND epoch = 2 AND n = 2", hash="'0'"))),
+    *_of("1-1", (AT_ONCE, "bought coins", _set(E, f"{IN} AND ref = 't1' AND kind = 'topup'", coins="90"))),
+    *_of("1-4", (AT_ONCE, "refunded coins", _set(E, f"{IN} AND kind = 'refund'", coins="31"))),
+    *_of("1-4", (AT_ONCE, "a refund's diamonds", _set(E, f"{IN} AND kind = 'refund'", diamonds="0"))),
+    *_of("1-7", (AT_ONCE, "charged back coins", _set(E, f"{IN} AND kind = 'chargeback'", coins="29"))),
+]
+
+ENTRIES = [
+    *_of(
+        "1-3",
+        (AT_ONCE, "an entry is deleted", f"DELETE FROM entries WHERE {GIFT}"),
+        (FULL, "an entry gets another number", _set(E, GIFT, n="99")),
+        (AT_ONCE, "an entry gets another epoch", _set(E, GIFT, epoch="3")),
+    ),
+    *_of("1-1", (AT_ONCE, "the first entry is deleted", f"DELETE FROM entries WHERE {IN} AND epoch = 1 AND n = 0")),
+    *_of("2-1", (AT_ONCE, "an OPEN marker is deleted", f"DELETE FROM entries WHERE {IN} AND epoch = 2 AND n = 0")),
+    *_of("2-1", (AT_ONCE, "the last entry is deleted", f"DELETE FROM entries WHERE {IN} AND epoch = 2 AND n = 2")),
+    *_of(
+        "freeze f1",
+        (
+            AT_ONCE,
+            "the last entry is deleted, and the watermark moved back",
+            f"DELETE FROM entries WHERE {IN} AND epoch = 2 AND n = 2",
+            f"UPDATE watermarks SET n = 1, hash = ({HASH_BEFORE}) WHERE {IN}",
+        ),
+    ),
+    *_of(
+        "1-2",
+        (
+            FULL,
+            "two entries are swapped",
+            _set(E, f"{IN} AND epoch = 1 AND n = 2", n="99"),
+            _set(E, f"{IN} AND epoch = 1 AND n = 3", n="2"),
+            _set(E, f"{IN} AND epoch = 1 AND n = 99", n="3"),
+        ),
+    ),
+    *_of(
+        "2-3",
+        (AT_ONCE, "an entry is added", f"INSERT INTO entries SELECT partition, 2, 3, {COPY} FROM entries WHERE {GIFT}"),
+    ),
+    *_of(
+        "3-0",
+        (
+            AT_ONCE,
+            "an epoch is added",
+            f"INSERT INTO entries SELECT partition, 3, 0, {COPY} FROM entries WHERE {IN} AND epoch = 2 AND n = 0",
+        ),
+    ),
+    Corruption(
+        AT_ONCE,
+        "an entry is moved to another partition",
+        (_set(E, GIFT, partition=str(BOB)),),
+        "1-3",
+        frozenset({ALICE, BOB}),
+    ),
+]
+
+ENTRIES += _of(
+    "1-4",
+    (
+        AT_ONCE,
+        "an entry is deleted with its postings",
+        f"DELETE FROM entries WHERE {GIFT}",
+        f"DELETE FROM postings WHERE {GIFT}",
+    ),
+)
+
+ENTRIES += _of("1--1", (FULL, "an entry has a negative number", _set(E, GIFT, n="-1")))
+
+POSTINGS = [
+    *_of(
+        "1-3",
+        (AT_ONCE, "the legs move to another epoch", _set("postings", GIFT, epoch="2")),
+        (AT_ONCE, "a leg is deleted", f"DELETE FROM postings WHERE {LEGS} = 0"),
+        (AT_ONCE, "all legs of an entry are deleted", f"DELETE FROM postings WHERE {GIFT}"),
+        (AT_ONCE, "an amount is changed", _set("postings", f"{LEGS} = 3", amount="amount + 1")),
+        (AT_ONCE, "two amounts are changed alike", _set("postings", f"{LEGS} IN (0, 1)", amount="amount * 2")),
+        (FULL, "a leg moves to another viewer", _set("postings", f"{LEGS} = 0", account="'viewer:eve'")),
+        (FULL, "a leg moves to another creator", _set("postings", f"{LEGS} = 3", account="'creator:eve'")),
+        (FULL, "a leg moves to another asset", _set("postings", f"{LEGS} = 1", asset="'diamonds'")),
+        (
+            AT_ONCE,
+            "the legs are doubled",
+            f"INSERT INTO postings SELECT {DOUBLE} FROM postings WHERE {GIFT}",
+        ),
+        (
+            AT_ONCE,
+            "legs for somebody else are invented",
+            _legs(3, (4, "coins", "house:sold", -9), (5, "coins", "viewer:eve", 9)),
+        ),
+    ),
+    *_of(
+        "1-3",
+        (FULL, "a leg moves to another house account", _set("postings", f"{LEGS} = 1", account="'house:sold'")),
+        (AT_ONCE, "a leg gets another number", _set("postings", f"{LEGS} = 3", leg="7")),
+        (
+            AT_ONCE,
+            "legs of the house are invented",
+            _legs(3, (4, "coins", "house:sold", -9), (5, "coins", "house:spent", 9)),
+        ),
+        (FULL, "the legs move to an entry after it", _set("postings", GIFT, n="9")),
+    ),
+    *_of(
+        "1-7",
+        (
+            FULL,
+            "a chargeback takes from another creator",
+            _set("postings", f"{IN} AND n = 7 AND leg = 3", account="'creator:ann'"),
+        ),
+    ),
+    *_of(
+        "1-99",
+        (AT_ONCE, "legs without an entry", _legs(99, (0, "coins", "house:sold", -9), (1, "coins", "house:spent", 9))),
+    ),
+    *_of(
+        "9-1",
+        (
+            AT_ONCE,
+            "legs of an epoch to come",
+            _legs(1, (0, "coins", "house:sold", -9), (1, "coins", "house:spent", 9), epoch=9),
+        ),
+    ),
+    Corruption(
+        AT_ONCE,
+        "legs move to another partition",
+        (_set("postings", GIFT, partition=str(BOB)),),
+        "1-3",
+        frozenset({ALICE, BOB}),
+    ),
+]
+
+POSITIONS = [
+    *_of(
+        "viewer:aaa",
+        (
+            FULL,
+            "a viewer's position has another name",
+            _set("positions", f"{IN} AND account = 'viewer:alice'", account="'viewer:aaa'"),
+        ),
+    ),
+    *_of(
+        "viewer:alice",
+        (
+            AT_ONCE,
+            "a viewer's position",
+            _set("positions", f"{IN} AND account = 'viewer:alice'", balance="balance + 1"),
+        ),
+        (AT_ONCE, "a viewer's position is deleted", f"DELETE FROM positions WHERE {IN} AND account = 'viewer:alice'"),
+    ),
+    *_of(
+        "creator:ann",
+        (
+            AT_ONCE,
+            "a creator's position",
+            _set("positions", f"{IN} AND account = 'creator:ann'", balance="balance - 1"),
+        ),
+        (AT_ONCE, "a creator's position is deleted", f"DELETE FROM positions WHERE {IN} AND account = 'creator:ann'"),
+    ),
+    *_of(
+        "viewer:eve",
+        (AT_ONCE, "a viewer is invented", f"INSERT INTO positions VALUES ({ALICE}, 'viewer:eve', 9)"),
+    ),
+    *_of(
+        "viewer:eve",
+        (FULL, "an empty wallet is invented", f"INSERT INTO positions VALUES ({ALICE}, 'viewer:eve', 0)"),
+    ),
+    *_of(
+        "creator:eve",
+        (AT_ONCE, "a creator is invented", f"INSERT INTO positions VALUES ({ALICE}, 'creator:eve', 9)"),
+    ),
+    *_of(
+        "house:sold",
+        (AT_ONCE, "the house has a position", f"INSERT INTO positions VALUES ({ALICE}, 'house:sold', 9)"),
+    ),
+]
+
+WATERMARKS = _of(
+    "2-2",
+    (AT_ONCE, "the watermark is deleted", f"DELETE FROM watermarks WHERE {IN}"),
+    (AT_ONCE, "the watermark is moved back", f"UPDATE watermarks SET n = 1 WHERE {IN}"),
+    (AT_ONCE, "the watermark is moved ahead", f"UPDATE watermarks SET n = 9 WHERE {IN}"),
+    (AT_ONCE, "the watermark has another epoch", f"UPDATE watermarks SET epoch = 3 WHERE {IN}"),
+    (AT_ONCE, "the watermark has another hash", f"UPDATE watermarks SET hash = '0' WHERE {IN}"),
+)
+
+
+def _gone(*tables: str) -> tuple[str, ...]:
+    return tuple(f"DELETE FROM {table} WHERE {IN}" for table in tables)
+
+
+PARTITIONS = [
+    *_of(
+        "1-1",
+        (AT_ONCE, "a partition's entries are deleted", *_gone("entries")),
+        (AT_ONCE, "a partition's entries and watermark are deleted", *_gone("entries", "watermarks")),
+        (AT_ONCE, "a partition's postings are deleted", *_gone("postings")),
+    ),
+    *_of("creator:ann", (AT_ONCE, "a partition's positions are deleted", *_gone("positions"))),
+    *_of("creator:ann", (AT_ONCE, "only positions are left", *_gone("entries", "postings", "watermarks"))),
+    *_of("0-0", (AT_ONCE, "only the watermark is left", *_gone("entries", "postings", "positions"))),
+    *_of(
+        "topup t1",
+        (AT_ONCE, "nothing of a partition is left", *_gone("entries", "postings", "positions", "watermarks")),
+    ),
+]
+
+ORDERS = [
+    *_of(
+        "topup t1",
+        (FULL, "a top-up's coins", _set("topups", "id = 't1'", coins="101")),
+        (FULL, "a top-up's user", _set("topups", "id = 't1'", user_id="'bob'")),
+        (FULL, "a top-up's source", _set("topups", "id = 't1'", source="'gift card'")),
+        (FULL, "a top-up's balance", _set("topups", "id = 't1'", balance="balance + 1")),
+        (FULL, "a top-up without a balance", _set("topups", "id = 't1'", balance="NULL")),
+        (FULL, "a journaled top-up is pending", _set("topups", "id = 't1'", state="'pending'")),
+        (FULL, "a top-up has an unknown state", _set("topups", "id = 't1'", state="'gone'")),
+    ),
+    *_of("topup t4", (FULL, "a pending top-up is posted", _set("topups", "id = 't4'", state="'posted'"))),
+    *_of(
+        "topup t9",
+        (FULL, "a top-up is invented", "INSERT INTO topups VALUES ('t9', 'alice', 9, 'shop', 1, 'posted', 9)"),
+        (FULL, "a top-up has another id", _set("topups", "id = 't1'", id="'t9'")),
+    ),
+    *_of("1-1", (FULL, "a top-up is deleted", "DELETE FROM topups WHERE id = 't1'")),
+    *_of(
+        "refund g1",
+        (FULL, "a refund is pending again", _set("reversals", "kind = 'refund' AND ref = 'g1'", state="'pending'")),
+        (FULL, "a refund is refused", _set("reversals", "kind = 'refund' AND ref = 'g1'", state="'refused'")),
+    ),
+    *_of("refund g4", (FULL, "a pending refund is posted", _set("reversals", "ref = 'g4'", state="'posted'"))),
+    *_of("unfreeze u2", (FULL, "a refused order is posted", _set("reversals", "ref = 'u2'", state="'posted'"))),
+    *_of("freeze f1", (FULL, "an order has an unknown state", _set("reversals", "ref = 'f1'", state="'gone'"))),
+    *_of(
+        "chargeback t1",
+        (
+            FULL,
+            "a decision's coins",
+            _set("reversals", "ref = 't1'", body="REPLACE(body, '\"coins\":30', '\"coins\":29')"),
+        ),
+        (FULL, "a decision's creator", _set("reversals", "ref = 't1'", body="REPLACE(body, 'ben', 'eve')")),
+        (FULL, "a decision is deleted", _set("reversals", "ref = 't1'", body="NULL")),
+    ),
+    *_of("1-4", (FULL, "a refund is deleted", "DELETE FROM reversals WHERE kind = 'refund' AND ref = 'g1'")),
+    *_of("1-7", (FULL, "a chargeback is deleted", "DELETE FROM reversals WHERE kind = 'chargeback'")),
+    *_of("2-2", (FULL, "a freeze is deleted", "DELETE FROM reversals WHERE ref = 'f1'")),
+    *_of("1-8", (FULL, "an unfreeze is deleted", "DELETE FROM reversals WHERE ref = 'u1'")),
+]
+
+CORRUPTIONS = [*COLUMNS, *ENTRIES, *POSTINGS, *POSITIONS, *WATERMARKS, *PARTITIONS, *ORDERS]
