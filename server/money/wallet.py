@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from protocol.ids import uuid7_ms
+from protocol.refusals import Refused
 from protocol.session import Cause
 from server import background, limits
 from server.entries import KIND_OF, AdjustEntry, Kind, LimitEntry, OrderEntry, TopUpEntry
@@ -26,7 +27,6 @@ from server.money.results import (
     Spend,
     WalletView,
     adjusted_of,
-    moved_or_unavailable,
     receipt_of,
     refusal_of,
     unavailable,
@@ -68,6 +68,7 @@ class Wallet:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._calls = background.Tasks("wallet-call")  # in flight; the one connection runs them in order
+        self._sent: set[tuple[str, str]] = set()  # viewer and id of each gift in those calls
         self._stopping = False
         self.batches = 0
         self.gifts = 0
@@ -121,11 +122,14 @@ class Wallet:
         await self._store.wait_up(timeout_s)
 
     def _epoch(self, partition: int) -> str:
-        """The partition's epoch. Raises Moved when the partition is not open here."""
-        epoch = self._store.epochs.get(partition)
-        if epoch is None:
-            raise Moved
-        return epoch
+        """The partition's epoch. Raises Moved or Refused when the partition is not open here."""
+        if partition not in self._store.epochs:
+            raise self._elsewhere()
+        return self._store.epochs[partition]
+
+    def _elsewhere(self, error: StoreError | None = None) -> Exception:
+        """On a cluster the caller tries the new primary. A single store has no other: the sender tries again later."""
+        return Moved() if self._one_slot and (error is None or not_here(error)) else unavailable()
 
     # --- reading -----------------------------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
@@ -141,7 +145,7 @@ class Wallet:
         try:
             coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
         except StoreError as error:
-            raise moved_or_unavailable(error) from None
+            raise self._elsewhere(error) from None
         return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
 
     # --- spending ----------------------------------------------------------------------------------------------
@@ -158,9 +162,13 @@ class Wallet:
     async def find(self, user_id: str, gift_id: str) -> Receipt | None:
         """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable."""
         try:
-            text = receipts.of(await self._store.read_confirmed(*receipts.asking(user_id, gift_id)))
+            asked = receipts.asking(user_id, gift_id)
+            known = (user_id, gift_id) in self._sent  # most were never paid, and a confirmation costs a WAIT
+            if not known and receipts.of([await self._store.read(*command) for command in asked]) is None:
+                return None
+            text = receipts.of(await self._store.read_confirmed(*asked))
         except StoreError as error:
-            raise moved_or_unavailable(error) from None
+            raise self._elsewhere(error) from None
         return None if text is None else receipt_of(text)
 
     async def _commit_groups(self) -> None:
@@ -182,11 +190,14 @@ class Wallet:
 
     async def _commit_or_fail(self, batch: list[_Waiting]) -> None:
         """Commit, and answer every sender even when that raises."""
+        sent = {(each.spend.viewer, each.spend.gift_id) for each in batch}
+        self._sent |= sent
         try:
             await self._commit(batch)
         except Exception as error:
             background.failed("wallet-call", error, gifts=len(batch))
         finally:
+            self._sent -= sent
             _fail([waiting for waiting in batch if not waiting.future.done()])
 
     async def _commit(self, batch: list[_Waiting]) -> None:
@@ -204,8 +215,8 @@ class Wallet:
         except (StoreDown, NotReplicated, NotConfirmed):
             _fail(batch)
             return
-        except Moved as moved:
-            _fail(batch, moved)
+        except (Moved, Refused) as elsewhere:
+            _fail(batch, elsewhere)
             return
         except StoreRefused as refused:
             await self._commit_refused(batch, refused)
@@ -243,7 +254,7 @@ class Wallet:
     async def _commit_refused(self, batch: list[_Waiting], refused: StoreRefused) -> None:
         """The script raised an error. One corrupt key must not stop the other gifts, so send each gift alone."""
         if not_here(refused):
-            _fail(batch, Moved())
+            _fail(batch, self._elsewhere())
             return
         if len(batch) == 1 or not str(refused).startswith(("WRONGTYPE", "ERR")):
             log.error("wallet_refused", error=str(refused)[:200], gifts=len(batch))
@@ -317,7 +328,7 @@ class Wallet:
         try:
             return await claims.take(self._store, topup_id, fingerprint)
         except StoreError as error:
-            raise moved_or_unavailable(error) from None
+            raise self._elsewhere(error) from None
 
     async def order(self, entry: OrderEntry) -> Adjusted:
         """Carry out an order once per kind and id. An order of a limit always replaces the one before.
@@ -332,7 +343,7 @@ class Wallet:
         try:
             outcome = cast(list[bytes], await self._store.write(*call))
         except StoreError as error:
-            raise moved_or_unavailable(error) from None
+            raise self._elsewhere(error) from None
         if outcome[0] == b"stale_epoch":
             self._store.reopen()
         done = adjusted_of(outcome, entry, delta)
@@ -368,10 +379,7 @@ class Wallet:
         )
 
     async def _announce(self, entry: OrderEntry, cause: Cause, done: Adjusted) -> None:
-        """Send the balance to the user's sockets.
-
-        A duplicate sends the present balance: the first answer may have been lost, and its announcement with it.
-        """
+        """Send the balance to the user's sockets. After a duplicate, too: the first announcement may have been lost."""
         coins = await self.coins(entry.viewer) if done.duplicate else done.balance
         if coins is not None:
             change = Change(user_id=entry.viewer, coins=coins, cause=cause, ref=entry.id, entry=done.entry_id)
@@ -382,7 +390,7 @@ class Wallet:
         try:
             rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
         except StoreError as error:
-            raise moved_or_unavailable(error) from None
+            raise self._elsewhere(error) from None
         epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
         return int(epoch), int(n)
 
