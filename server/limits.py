@@ -101,6 +101,7 @@ LOG_LOOK_S = 1.0
 LOG_ENTRIES_MAX = 2_000_000  # in the store, all partitions: some 1.5 GB; above it gifts wait for the journal
 DISK_FREE_BYTES_MIN = 256 * 1024 * 1024  # on the wallet store's disk, if the store is embedded
 REPLICATION_MS = 1_000  # WAIT: a replica that has not answered by then leaves the outcome unknown
+OPENING_ASK_S = 1.5  # per question to SQL, for a store that can be opened without an answer
 FENCE_GRACE_S = 10  # nodes acknowledge so long after the journal has confirmed their store
 FENCE_WAIT_S = 11.0  # everybody who takes over waits so long: clocks of two machines differ by less than a tenth
 FENCE_LOOK_S = 2.0  # between two confirmations
@@ -147,6 +148,8 @@ MATURITY_MS = 7 * 86_400_000  # credits mature after a week: most chargebacks fo
 AUDIT_EVERY_S = 60.0
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed
+REPAIR_SIDES = 5  # findings of a partition that are shown with both sides
+REPAIR_TRIES = 20  # pages of a backup that are tried for the changed rows of one partition
 AUDIT_WALLETS = 1_000  # of a partition in one script, which takes some 2 ms
 AUDIT_TOGETHER = 8  # partitions in one transaction: it keeps old rows of a whole database while it is open
 AUDIT_SCAN = 1_000  # keys per SCAN: some 0.3 ms of the store
@@ -173,6 +176,7 @@ AUDITS_KEPT_MS = 7 * 86_400_000
 
 # --- stores ------------------------------------------------------------------------------------------------------
 STORE_CALL_S_MAX = 5.0  # an unanswered call: the connection is dropped, its outcome unknown
+assert 2 * OPENING_ASK_S < STORE_CALL_S_MAX
 assert STORE_CALL_S_MAX + JOURNALED_POLLS * DRAIN_IDLE_S < RECOVER_AFTER_MS / 1000
 STORE_PING_S = 1.0  # how often a silent connection is pinged
 BUS_SILENT_S = 3.0  # the bus only listens. Shorter than a join waits for it, so that the join gets a new link

@@ -87,10 +87,11 @@ class Opening:
         """
         found = await self._look_all(link, partitions)
         names = await fence.take(link, identity, {p: stored.opened for p, stored in found.items()})
-        try:
-            marks = await self._marks()  # before the store: other nodes' gifts may be journaled meanwhile
+        opened_already = all(found[p].opened == name for p, name in names.items())
+        try:  # before the store is looked at: other nodes' gifts may be journaled meanwhile
+            marks = await self._marks(limits.OPENING_ASK_S if opened_already else limits.SQL_ANSWER_S)
         except StoreDown:
-            if any(found[p].opened != name for p, name in names.items()):
+            if not opened_already:
                 raise
             return {p: str(found[p].epoch) for p in names}
         found = await self._look_all(link, names.keys())
@@ -152,12 +153,12 @@ class Opening:
             raise StoreDown("a partition's log is ahead of its epoch")
         return str(opened.decode())
 
-    async def _marks(self) -> dict[int, Position]:
+    async def _marks(self, within_s: float) -> dict[int, Position]:
         def read() -> dict[int, Position]:
             with reading(self.engine).connect() as connection:
                 return {row.partition: (row.epoch, row.n) for row in connection.execute(select(watermarks))}
 
-        return await _ask_journal(read)
+        return await _ask_journal(read, within_s)
 
     async def _stuck(self) -> set[int]:
         """Read which partitions are frozen: a restored store has lost the flag."""
@@ -192,10 +193,10 @@ def rows_between(partition: int, after: Position, to: Position) -> Select[Any]:
     return query.limit(limits.REPLAY_BATCH)
 
 
-async def _ask_journal(read: Callable[[], T]) -> T:
+async def _ask_journal(read: Callable[[], T], within_s: float = limits.SQL_ANSWER_S) -> T:
     """Read in a thread. Raises StoreDown when the journal is down."""
     try:
-        return await ask(read)
+        return await ask(read, within_s=within_s)
     except SQLAlchemyError as error:
         log.debug("opening_waits_for_journal", error=str(error)[: limits.LOGGED_CHARS_MAX])
         raise StoreDown("the journal is down, so nobody can check the wallet store") from None

@@ -10,6 +10,8 @@ from protocol.refusals import Refusal, Refused
 from protocol.session import Cause
 from server import limits
 from server.entries import OrderEntry
+from server.store.client import StoreError
+from server.store.cluster import not_here
 
 log = structlog.get_logger()
 
@@ -159,6 +161,11 @@ def _spend_limit(user_id: str, reply: list[bytes]) -> SpendLimit:
     return SpendLimit(user_id, now or None, later or None, day * limits.DAY_MS if day else None)
 
 
+def moved_or_unavailable(error: StoreError) -> Exception:
+    """After Moved the caller tries the new primary. The sender gets anything else as a refusal."""
+    return Moved() if not_here(error) else unavailable()
+
+
 class Money(Protocol):
     """The wallet, on one store (`Wallet`) or on a cluster (`ClusterWallet`). Its calls may raise Refused."""
 
@@ -181,5 +188,6 @@ class Money(Protocol):
     async def view(self, user_id: str) -> WalletView: ...
     async def spend(self, spend: Spend) -> Paid: ...
     async def find(self, user_id: str, gift_id: str) -> Receipt | None: ...
+    async def claim(self, topup_id: str, fingerprint: str) -> bool: ...
     async def order(self, entry: OrderEntry) -> Adjusted: ...
     async def last_entry(self, partition: int) -> tuple[int, int]: ...

@@ -16,6 +16,7 @@ from protocol.ids import uuid7_ms
 from protocol.session import Cause
 from server import background, limits
 from server.entries import KIND_OF, AdjustEntry, Kind, LimitEntry, OrderEntry, TopUpEntry
+from server.money import claims
 from server.money.results import (
     Adjusted,
     Change,
@@ -25,6 +26,7 @@ from server.money.results import (
     Spend,
     WalletView,
     adjusted_of,
+    moved_or_unavailable,
     receipt_of,
     refusal_of,
     unavailable,
@@ -40,7 +42,7 @@ log = structlog.get_logger()
 SPEND = scripts.load("wallet_spend")
 ADJUST = scripts.load("wallet_adjust")
 LIMIT = scripts.load("wallet_limit")
-SCRIPTS = (SPEND, ADJUST, LIMIT)
+SCRIPTS = (SPEND, ADJUST, LIMIT, *claims.SCRIPTS)
 
 
 class _Waiting:
@@ -139,7 +141,7 @@ class Wallet:
         try:
             coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise moved_or_unavailable(error) from None
         return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
 
     # --- spending ----------------------------------------------------------------------------------------------
@@ -158,7 +160,7 @@ class Wallet:
         try:
             [text] = await self._store.read_confirmed(("GET", keys.receipt(user_id, gift_id)))
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise moved_or_unavailable(error) from None
         return None if text is None else receipt_of(text)
 
     async def _commit_groups(self) -> None:
@@ -309,6 +311,13 @@ class Wallet:
             self._on_change(changes)
 
     # --- orders of the host platform ---------------------------------------------------------------------------
+    async def claim(self, topup_id: str, fingerprint: str) -> bool:
+        """Claim a top-up's id for one order. False if another has it. Raises Refused wallet_unavailable."""
+        try:
+            return await claims.take(self._store, topup_id, fingerprint)
+        except StoreError as error:
+            raise moved_or_unavailable(error) from None
+
     async def order(self, entry: OrderEntry) -> Adjusted:
         """Carry out an order once per kind and id. An order of a limit always replaces the one before.
 
@@ -322,7 +331,7 @@ class Wallet:
         try:
             outcome = cast(list[bytes], await self._store.write(*call))
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise moved_or_unavailable(error) from None
         if outcome[0] == b"stale_epoch":
             self._store.reopen()
         done = adjusted_of(outcome, entry, delta)
@@ -373,14 +382,9 @@ class Wallet:
         try:
             rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise moved_or_unavailable(error) from None
         epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
         return int(epoch), int(n)
-
-
-def _moved_or_unavailable(error: StoreError) -> Exception:
-    """After Moved the caller tries the new primary. The sender gets anything else as a refusal."""
-    return Moved() if not_here(error) else unavailable()
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception | None = None) -> None:

@@ -50,6 +50,11 @@ def receipt(user_id: str, operation: str) -> str:
     return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:k:{user_id}:{operation}"
 
 
+def claim(topup_id: str) -> str:
+    """String: the fingerprint of the one order that may use this top-up's id. It lies in the partition of the id."""
+    return f"{{{PARTITION_TAGS[partition_of(topup_id)]}}}:t:{topup_id}"
+
+
 def spend_keys(viewer_id: str, creator_id: str, gift_id: str, combo_id: str | None) -> tuple[int, tuple[str, ...]]:
     """The viewer's partition, and the keys of `wallet_spend`: wallet, credit, receipt, streak's count, log, meta."""
     partition = partition_of(viewer_id)
