@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import structlog
@@ -32,6 +32,7 @@ from server.money.results import (
     unavailable,
 )
 from server.money.store import NotConfirmed, NotReplicated, WalletStore
+from server.money.waiting import Waiting, fail, retrieve
 from server.store import keys, receipts, scripts
 from server.store.client import StoreDown, StoreError, StoreRefused
 from server.store.cluster import not_here
@@ -45,16 +46,6 @@ LIMIT = scripts.load("wallet_limit")
 SCRIPTS = (SPEND, ADJUST, LIMIT, *claims.SCRIPTS)
 
 
-class _Waiting:
-    """A queued gift, and the future that its sender awaits."""
-
-    __slots__ = ("future", "spend")
-
-    def __init__(self, spend: Spend, future: "asyncio.Future[Paid]") -> None:
-        self.spend = spend
-        self.future = future
-
-
 class Wallet:
     """The only writer of money on this node. It calls `on_change` with each balance that it has moved."""
 
@@ -64,7 +55,7 @@ class Wallet:
         self._store = store
         self._one_slot = one_slot  # on a cluster all keys of a call must be in one slot
         self._on_change = on_change
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._calls = background.Tasks("wallet-call")  # in flight; the one connection runs them in order
@@ -154,8 +145,8 @@ class Wallet:
         if self._stopping or not self._store.usable or len(self._queue) >= limits.SPEND_QUEUE_MAX:
             raise unavailable()
         future: asyncio.Future[Paid] = self._loop.create_future()
-        future.add_done_callback(_retrieve)
-        self._queue.append(_Waiting(spend, future))
+        future.add_done_callback(retrieve)
+        self._queue.append(Waiting(spend, future))
         self._wake.set()
         return await future  # bounded: the store client drops a silent connection
 
@@ -188,7 +179,7 @@ class Wallet:
             batch = [self._queue.popleft() for _ in range(size)]
             self._calls.spawn(self._commit_or_fail(batch))
 
-    async def _commit_or_fail(self, batch: list[_Waiting]) -> None:
+    async def _commit_or_fail(self, batch: list[Waiting]) -> None:
         """Commit, and answer every sender even when that raises."""
         sent = {(each.spend.viewer, each.spend.gift_id) for each in batch}
         self._sent |= sent
@@ -198,25 +189,25 @@ class Wallet:
             background.failed("wallet-call", error, gifts=len(batch))
         finally:
             self._sent -= sent
-            _fail([waiting for waiting in batch if not waiting.future.done()])
+            fail([waiting for waiting in batch if not waiting.future.done()])
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
+    async def _commit(self, batch: list[Waiting]) -> None:
         if not self._one_slot:
             await self._commit_together(batch)
             return
-        by_partition: dict[int, list[_Waiting]] = {}
+        by_partition: dict[int, list[Waiting]] = {}
         for waiting in batch:
             by_partition.setdefault(keys.partition_of(waiting.spend.viewer), []).append(waiting)
         await asyncio.gather(*(self._commit_together(part) for part in by_partition.values()))
 
-    async def _commit_together(self, batch: list[_Waiting]) -> None:
+    async def _commit_together(self, batch: list[Waiting]) -> None:
         try:
             outcomes = await self._call(batch)
         except (StoreDown, NotReplicated, NotConfirmed):
-            _fail(batch)
+            fail(batch)
             return
         except (Moved, Refused) as elsewhere:
-            _fail(batch, elsewhere)
+            fail(batch, elsewhere)
             return
         except StoreRefused as refused:
             await self._commit_refused(batch, refused)
@@ -226,7 +217,7 @@ class Wallet:
             return
         self._settle(batch, outcomes)
 
-    async def _call(self, batch: list[_Waiting]) -> list[list[bytes]]:
+    async def _call(self, batch: list[Waiting]) -> list[list[bytes]]:
         names: list[str] = []
         args: list[str | bytes | int] = [
             limits.GIFT_ID_LIFE_MS,
@@ -251,37 +242,37 @@ class Wallet:
             )
         return cast(list[list[bytes]], await self._store.write(SPEND, names, args))
 
-    async def _commit_refused(self, batch: list[_Waiting], refused: StoreRefused) -> None:
+    async def _commit_refused(self, batch: list[Waiting], refused: StoreRefused) -> None:
         """The script raised an error. One corrupt key must not stop the other gifts, so send each gift alone."""
         if not_here(refused):
-            _fail(batch, self._elsewhere())
+            fail(batch, self._elsewhere())
             return
         if len(batch) == 1 or not str(refused).startswith(("WRONGTYPE", "ERR")):
             log.error("wallet_refused", error=str(refused)[:200], gifts=len(batch))
-            _fail(batch)
+            fail(batch)
             return
         for waiting in batch:
             await self._commit_together([waiting])
 
-    async def _resolve(self, batch: list[_Waiting]) -> None:
+    async def _resolve(self, batch: list[Waiting]) -> None:
         """The answer of a call was lost: look up each gift's receipt. Nothing is sent again."""
         try:
             await self._store.wait_up(limits.SPEND_WAIT_S)
             asked = [command for w in batch for command in receipts.asking(w.spend.viewer, w.spend.gift_id)]
             replies = await self._store.read_confirmed(*asked)
         except StoreError:
-            _fail(batch)
+            fail(batch)
             return
         for waiting, each in zip(batch, zip(replies[::2], replies[1::2], strict=True), strict=True):
             receipt = receipts.of(each)
             if receipt is None:
-                _fail([waiting])
+                fail([waiting])
                 continue
             fingerprint, *outcome = receipt.split(b" ")
             same = fingerprint.decode() == waiting.spend.fingerprint
             self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], found=True)
 
-    def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, found: bool = False) -> None:
+    def _settle(self, batch: list[Waiting], outcomes: list[list[bytes]], *, found: bool = False) -> None:
         """Answer the senders. `found`: the call's answer was lost, and this outcome is the receipt.
 
         A receipt does not say whose call wrote it: another node may have sent the same id meanwhile. So it is a
@@ -393,15 +384,3 @@ class Wallet:
             raise self._elsewhere(error) from None
         epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
         return int(epoch), int(n)
-
-
-def _fail(batch: Sequence[_Waiting], error: Exception | None = None) -> None:
-    for waiting in batch:
-        if not waiting.future.done():
-            waiting.future.set_exception(error or unavailable())
-
-
-def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """Silence asyncio's warning: the sender may be gone, and the receipt has the outcome."""
-    if not future.cancelled():
-        future.exception()
