@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from server import limits, settings
+from server.background import Tasks
 from server.bench import machine
 from server.bench.books import Books
 from server.bench.giving import Givers, open_wallet
@@ -110,8 +111,9 @@ class _Measured:
         """In one run: gifts at a steady rate, first without audits, then with one each AUDIT_EVERY_S."""
         drain = drain_and_retell(self._engine, self._wallet, History(rooms), self.clock)
         stopping = asyncio.Event()
-        draining = asyncio.create_task(drain.run(stopping))
-        gifts = asyncio.create_task(_give(self._configured, self._engine, rooms, per_s, stopping))
+        tasks = Tasks("bench")
+        draining = tasks.spawn(drain.run(stopping))
+        gifts = tasks.spawn(_give(self._configured, self._engine, rooms, per_s, stopping))
         try:
             await asyncio.sleep(limits.AUDIT_EVERY_S / 4)
             off = await self._cores(seconds, audits=False)

@@ -17,6 +17,7 @@ from protocol.refusals import Refused
 from protocol.session import Cause
 from server import background, limits
 from server.entries import KIND_OF, AdjustEntry, Kind, LimitEntry, OrderEntry, TopUpEntry
+from server.money import claims
 from server.money.results import (
     Adjusted,
     Change,
@@ -31,7 +32,7 @@ from server.money.results import (
     unavailable,
 )
 from server.money.store import NotConfirmed, NotReplicated, WalletStore
-from server.store import keys, scripts
+from server.store import keys, receipts, scripts
 from server.store.client import StoreDown, StoreError, StoreRefused
 from server.store.cluster import not_here
 from server.store.scripts import Call
@@ -41,7 +42,7 @@ log = structlog.get_logger()
 SPEND = scripts.load("wallet_spend")
 ADJUST = scripts.load("wallet_adjust")
 LIMIT = scripts.load("wallet_limit")
-SCRIPTS = (SPEND, ADJUST, LIMIT)
+SCRIPTS = (SPEND, ADJUST, LIMIT, *claims.SCRIPTS)
 
 
 class _Waiting:
@@ -161,11 +162,12 @@ class Wallet:
     async def find(self, user_id: str, gift_id: str) -> Receipt | None:
         """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable."""
         try:
+            asking = receipts.asking(user_id, gift_id)
             if (user_id, gift_id) not in self._sent:  # most were never paid, and a confirmation costs a WAIT
-                text = await self._store.read("GET", keys.receipt(user_id, gift_id))
-                if text is None:
+                looked = await asyncio.gather(*(self._store.read(*command) for command in asking))
+                if receipts.of(looked) is None:
                     return None
-            [text] = await self._store.read_confirmed(("GET", keys.receipt(user_id, gift_id)))
+            text = receipts.of(await self._store.read_confirmed(*asking))
         except StoreError as error:
             raise self._elsewhere(error) from None
         return None if text is None else receipt_of(text)
@@ -230,17 +232,17 @@ class Wallet:
         args: list[str | bytes | int] = [
             limits.GIFT_ID_LIFE_MS,
             limits.GIFT_ID_AHEAD_MS,
-            limits.RECEIPT_MARGIN_MS,
             limits.COMBO_COUNT_S,
             self._store.site_limit,
         ]
         for waiting in batch:
             spend = waiting.spend
-            partition, gift_keys = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
+            id_ms = uuid7_ms(spend.gift_id)
+            partition, gift_keys = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, id_ms, spend.combo)
             names += gift_keys
             args += (
                 self._epoch(partition),
-                uuid7_ms(spend.gift_id),
+                id_ms,
                 spend.fingerprint,
                 spend.coins,
                 spend.diamonds,
@@ -266,16 +268,17 @@ class Wallet:
         """The answer of a call was lost: look up each gift's receipt. Nothing is sent again."""
         try:
             await self._store.wait_up(limits.SPEND_WAIT_S)
-            asked = [("GET", keys.receipt(w.spend.viewer, w.spend.gift_id)) for w in batch]
-            receipts = await self._store.read_confirmed(*asked)
+            asked = [command for w in batch for command in receipts.asking(w.spend.viewer, w.spend.gift_id)]
+            replies = await self._store.read_confirmed(*asked)
         except StoreError:
             _fail(batch)
             return
-        for waiting, receipt in zip(batch, receipts, strict=True):
+        for waiting, each in zip(batch, zip(replies[::2], replies[1::2], strict=True), strict=True):
+            receipt = receipts.of(each)
             if receipt is None:
                 _fail([waiting])
                 continue
-            fingerprint, *outcome = cast(bytes, receipt).split(b" ")
+            fingerprint, *outcome = receipt.split(b" ")
             same = fingerprint.decode() == waiting.spend.fingerprint
             self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], found=True)
 
@@ -321,6 +324,13 @@ class Wallet:
             self._on_change(changes)
 
     # --- orders of the host platform ---------------------------------------------------------------------------
+    async def claim(self, topup_id: str, fingerprint: str) -> bool:
+        """Claim a top-up's id for one order. False if another has it. Raises Refused wallet_unavailable."""
+        try:
+            return await claims.take(self._store, topup_id, fingerprint)
+        except StoreError as error:
+            raise self._elsewhere(error) from None
+
     async def order(self, entry: OrderEntry) -> Adjusted:
         """Carry out an order once per kind and id. An order of a limit always replaces the one before.
 
@@ -355,7 +365,6 @@ class Wallet:
             status=kind.status,
             total=kind.total.counter if kind.total else "",
             balance_max=limits.BALANCE_MAX,
-            receipt_s=limits.TOPUP_RECEIPT_S,
             entry=msgspec.json.encode(entry),
         )
 
