@@ -100,7 +100,7 @@ def take(engine: Engine, clock: Clock, source: Source, partition: int, before: t
     None if it has nothing more. Raises NotOurs, SQLAlchemyError.
     """
     ledger, count = Ledger(engine, clock), 0
-    mark = ledger.marks()[partition]
+    mark = ledger.begin()[0][partition]
     for page in source.entries_after(partition, mark, before):
         batch = ledger.prepare({partition: mark}, {partition: [entry for entry, _ in page]})
         _check_batch(partition, batch, [digest for _, digest in page])

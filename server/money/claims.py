@@ -12,5 +12,5 @@ SCRIPTS = (TAKE,)
 
 async def take(store: WalletStore, topup_id: str, fingerprint: str) -> bool:
     """Claim a top-up's id for one order. False if another order has it. Raises StoreError."""
-    call = TAKE(claim=keys.claim(topup_id), fingerprint=fingerprint, seconds=limits.TOPUP_RECEIPT_S)
+    call = TAKE(claim=keys.claim(topup_id), fingerprint=fingerprint, seconds=limits.ORDER_RECEIPT_MS // 1000)
     return cast(bytes, await store.write(*call)).decode() == fingerprint

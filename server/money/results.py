@@ -10,8 +10,6 @@ from protocol.refusals import Refusal, Refused
 from protocol.session import Cause
 from server import limits
 from server.entries import OrderEntry
-from server.store.client import StoreError
-from server.store.cluster import not_here
 
 log = structlog.get_logger()
 
@@ -159,11 +157,6 @@ def adjusted_of(outcome: list[bytes], entry: OrderEntry, delta: int) -> Adjusted
 def _spend_limit(user_id: str, reply: list[bytes]) -> SpendLimit:
     now, later, day = (int(text or 0) for text in reply)
     return SpendLimit(user_id, now or None, later or None, day * limits.DAY_MS if day else None)
-
-
-def moved_or_unavailable(error: StoreError) -> Exception:
-    """After Moved the caller tries the new primary. The sender gets anything else as a refusal."""
-    return Moved() if not_here(error) else unavailable()
 
 
 class Money(Protocol):

@@ -17,9 +17,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
-from server.clock import Clock
+from server.clock import Clock, Uptime
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
-from server.journal import anchors, database, derived, findings
+from server.journal import anchors, database, derived, findings, moneytime
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.database import ask
@@ -73,7 +73,9 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     auditing = background.forever(
         "audit", functools.partial(_audit_always, audit, drain, engine, settings.audit_every_s)
     )
+    moving = background.forever("money-time", moneytime.Mover(engine, wallet, clock, Uptime()).run)
     await drain.run(stopping)
+    await background.end(moving)
     await background.end(auditing)
     await wallet.stop()
     await history.store.stop()

@@ -25,6 +25,8 @@ from tests.torture.bank import Bank
 from tests.torture.test_restore import restore
 from tests.tree import ROOT
 
+pytestmark = pytest.mark.timeout(300)  # each command is a program that starts; the machine may be busy
+
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
 CHANGED = "viewer0"
 N = keys.partition_of(CHANGED)
@@ -304,7 +306,6 @@ def put_back(bank: Bank, procedure: Procedure) -> None:
         procedure.step("pg_restore")
 
 
-@pytest.mark.timeout(300)
 async def test_a_log_that_was_trimmed_too_far(bank: Bank, follow: Follow, request: pytest.FixtureRequest) -> None:
     """An old backup comes back, the log has not all, and a newer backup fills the gap."""
     await bank.give(50)

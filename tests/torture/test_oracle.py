@@ -174,7 +174,7 @@ async def _one_corrupt_row(program: Program, people: list[Giver]) -> None:
     row = (entries.c.kind == "gift", entries.c.ref == giver.sent[0], entries.c.user_id == giver.user)
     with engine.begin() as connection:
         unlocked = "DROP TRIGGER entries_no_update" if not url.startswith("postgresql") else _UNLOCK
-        connection.exec_driver_sql(unlocked)  # rows are insert-only: whoever changes one has the rights to do this
+        connection.exec_driver_sql(unlocked)  # rows are insert-only: a person with the rights to do this changes one
         before = connection.execute(select(entries.c.creator_id).where(*row)).scalar_one()
         connection.execute(update(entries).where(*row).values(creator_id="thief"))
     status, said = await _command(program, "audit", "--freeze")
