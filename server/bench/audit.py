@@ -149,6 +149,7 @@ async def _give(configured: Settings, engine: Engine, rooms: Store, per_s: int, 
         batch = [givers.spend() for _ in range(due - given)]
         given = due
         shown = (rooms.call("SET", keys.room("bench", "once", each.gift_id), 1) for each in batch)
-        await asyncio.gather(*shown, *(wallet.spend(each) for each in batch))
+        await asyncio.gather(*shown)
+        await asyncio.gather(*(wallet.spend(each) for each in batch))
         await asyncio.sleep(limits.AUDIT_POLL_S)
     await wallet.stop()
