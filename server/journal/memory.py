@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 import structlog
@@ -60,6 +61,7 @@ class Memory:
     async def begin(self) -> list[Wrong]:
         """Load the heads and compare all counts with them. Raises StoreError, SQLAlchemyError."""
         self._doubts = []
+        self.heads.fresh.clear()
         if self._file is None and self._key is None:
             return []
         reply = await self._wallet.call("GET", keys.AUDIT_NEWEST)  # before SQL's, which is never behind it
@@ -114,7 +116,7 @@ def development_key(folder: Path) -> str:
     path = folder / "audit.key"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
         os.write(file, secrets.token_hex(32).encode())
         os.close(file)
     return path.read_text()

@@ -13,6 +13,7 @@ from server.journal.repair import NotFrozen, Repair, StillWrong
 from server.journal.tables import entries, positions, quarantine, watermarks
 from server.store import keys
 from tests.journal.desk import Desk, a_desk
+from tests.journal.tampering import tamper
 from tests.money import a_gift
 from tests.site import Site
 
@@ -184,3 +185,21 @@ async def test_a_running_journal_thaws_what_it_froze(desk: Desk) -> None:
     await desk.journal()
     assert await desk.money.call("HGET", keys.wallet_meta(partition), "frozen") is None
     await desk.give("cleo", 1)
+
+
+async def test_a_changed_order_freezes_only_its_partition(desk: Desk, audit: Audit, repair: Repair) -> None:
+    """The audit compares orders with the entries that carried them out, and so does a thaw."""
+    topup = await desk.buy("cleo", 100)
+    await desk.buy("bob", 100)
+    await desk.journal()
+    engine, partition = desk.site.node.engine, keys.partition_of("cleo")
+    assert partition != keys.partition_of("bob")
+    assert tamper(engine, f"UPDATE topups SET coins = 900 WHERE id = '{topup}'") == 1
+    report = await audit.run(freeze=True)
+    assert [(wrong.partition, wrong.where) for wrong in report.wrong] == [(partition, f"topup {topup}")]
+    assert [row.partition for row in desk.rows(select(quarantine))] == [partition]
+    await desk.journal()
+    with pytest.raises(StillWrong, match="coins is 900, but 100 in its entry"):
+        await repair.thaw(partition)
+    tamper(engine, f"UPDATE topups SET coins = 100 WHERE id = '{topup}'")
+    await repair.thaw(partition)
