@@ -5,7 +5,7 @@ with it. It begins with a random salt, so that nobody can guess a name and compa
 (docs/decisions/0018-chain-version-2.md).
 """
 
-import hashlib
+from hashlib import sha256
 
 import msgspec
 from msgspec import Raw, Struct
@@ -17,7 +17,7 @@ _DIGEST = ',"digest":"'
 _DIGEST_CHARS = len(_DIGEST) + 64 + len('"}')
 
 
-class Text(Struct, frozen=True, forbid_unknown_fields=True):
+class Text(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The personal text of a gift. No field that is booked can stand here."""
 
     salt: str
@@ -40,7 +40,7 @@ def split(entry: bytes) -> tuple[bytes, bytes | None]:
         return entry, None
     text = b"{" + entry[at + 1 :]
     _TEXT.decode(text)
-    return b'%b,"digest":"%b"}' % (entry[:at], digest(text).encode()), text
+    return b'%b,"digest":"%b"}' % (entry[:at], sha256(text).hexdigest().encode()), text
 
 
 def join(body: str, text: str | None) -> str:
@@ -50,4 +50,4 @@ def join(body: str, text: str | None) -> str:
 
 def digest(text: bytes) -> str:
     """The digest of a text, which has its salt in it."""
-    return hashlib.sha256(text).hexdigest()
+    return sha256(text).hexdigest()

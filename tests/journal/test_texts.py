@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import msgspec
 import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
+from server import limits
 from server.journal.audit import Audit
 from server.journal.books import LogEntry, Unreadable, parse
 from server.journal.tables import entries
@@ -13,7 +15,7 @@ from server.journal.texts import digest, join, split
 from server.store import keys
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
-from tests.journal.ledger import rows
+from tests.journal.ledger import drained, rows
 from tests.money import a_gift
 from tests.site import Site
 
@@ -89,6 +91,27 @@ async def test_erased_text(desk: Desk, stores: Stores, another_site: Callable[[]
     assert [fields["e"] for _, fields in log if '"kind":"gift"' in fields["e"]] == [
         row.body for row in rows(engine, entries, gift)
     ]
+
+
+async def test_a_gift_without_its_text_is_not_shown_again(
+    desk: Desk, stores: Stores, another_site: Callable[[], Awaitable[Site]]
+) -> None:
+    """A node that died never showed the gift, and its text is gone: nothing is left to show. That logs nothing."""
+    await desk.buy("cleo", 100)
+    await desk.give("cleo", 10)
+    await desk.journal()
+    with desk.site.node.engine.begin() as connection:
+        connection.execute(update(entries).values(text=None))
+    with stores.wallet.client() as look:
+        look.flushall()
+    back = await another_site()
+    await back.node.wallet.spend(a_gift("cleo", 20))
+    async with back.draining(ahead_s=limits.RETELL_AFTER_MS / 1000 + 1) as drain:
+        with capture_logs() as logs:
+            await drained(drain)
+            await drain.retell_once()
+    told = [each["event"] for each in logs if each["event"].startswith("gift_")]
+    assert told == ["gift_of_another_broadcast"], "only of the second gift"
 
 
 async def test_replay_restores_the_text(
