@@ -16,7 +16,6 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/bench/plain.py": {**dict.fromkeys((200, 12_000), "a measurement's own")},
     "server/bench/primaries.py": {16_384: "slots of a cluster", 10_000: "its bus port is so much above"},
     "server/bench/postgres.py": {2000: "a logged text is cut"},
-    "server/bench/reversals.py": {**dict.fromkeys((1_000_000, 60_000, 20_000, 10_000), "a measurement's own")},
     "server/bench/spend.py": {40_000: "a measurement's own"},
     "server/journal/tables.py": {200: "a column's width"},
     "server/rooms/admin.py": {200: "a shape in a type"},
