@@ -48,10 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--accept", action="store_true", help="accept this database, for instance after a restore, if nothing is wrong"
     )
-    repair = commands.add_parser(
-        "repair", help="say why partitions are frozen, and what would thaw them; changes nothing"
-    )
-    repair.add_argument("--thaw", type=int, metavar="N", help="thaw partition N, if nothing is wrong with it now")
+    repair = commands.add_parser("repair", help="say why partitions are frozen; with an option, correct or thaw them")
+    _add_repair(repair)
     commands.add_parser("rebuild", help="compute creators' earnings again from the journal's entries")
     commands.add_parser("migrate", help="bring the journal's schema up to date")
     token = commands.add_parser("token", help="print a token")
@@ -61,6 +59,24 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--room")
     token.add_argument("--ttl-s", type=int, default=3600)
     return parser
+
+
+def _add_repair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--thaw", metavar="N", help="thaw partition N if nothing is wrong with it now; or `all`")
+    parser.add_argument(
+        "--rebuild",
+        metavar="N",
+        nargs="?",
+        const="all",
+        help="derive the journal of partition N, or of all, again from its entries",
+    )
+    parser.add_argument("--correct", metavar="N", help="set partition N of the wallet store to what the journal says")
+    parser.add_argument(
+        "--import",
+        metavar="FROM",
+        dest="source",
+        help="another journal, a file or an address, that has the missing or changed rows",
+    )
 
 
 def _run(settings: Settings, _args: argparse.Namespace) -> int:
@@ -92,9 +108,9 @@ def _audit(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def _repair(settings: Settings, args: argparse.Namespace) -> int:
-    from server.processes import journal as process  # noqa: PLC0415
+    from server.processes import repair  # noqa: PLC0415
 
-    return process.repair(settings, args.thaw)
+    return repair.run(settings, repair.order_of(args))
 
 
 def _rebuild(settings: Settings, _args: argparse.Namespace) -> int:

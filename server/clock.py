@@ -1,7 +1,8 @@
-"""The one clock: made in `app`, passed to everything that needs the time."""
+"""The clocks: made where a process is put together, passed to everything that needs the time."""
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from protocol.ids import uuid7
 
@@ -26,3 +27,19 @@ class Clock:
 
     def new_id(self) -> str:
         return uuid7(self.now_ms())
+
+
+class Uptime:
+    """How long the machine has run, also while it was suspended. No jump of the wall clock changes it."""
+
+    def __init__(self, boot: str | None = None, read_ms: Callable[[], int] | None = None) -> None:
+        self.boot = _boot_id() if boot is None else boot  # two values compare only within one run of one machine
+        self.now_ms = read_ms or _since_boot_ms
+
+
+def _since_boot_ms() -> int:
+    return int(_boot_s() * 1000)
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

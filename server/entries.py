@@ -130,6 +130,7 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     coins: Amount = 0
     diamonds: Amount = 0
     coins_per_day: Amount = 0
+    source: Short = ""
     reversed: tuple[Share, ...] = ()
     digest: Short = ""  # of the personal text, which the journal keeps beside the body
 

@@ -101,6 +101,7 @@ LOG_LOOK_S = 1.0
 LOG_ENTRIES_MAX = 2_000_000  # in the store, all partitions: some 1.5 GB; above it gifts wait for the journal
 DISK_FREE_BYTES_MIN = 256 * 1024 * 1024  # on the wallet store's disk, if the store is embedded
 REPLICATION_MS = 1_000  # WAIT: a replica that has not answered by then leaves the outcome unknown
+OPENING_ASK_S = 1.5  # per question to SQL, for a store that can be opened without an answer
 FENCE_GRACE_S = 10  # nodes acknowledge so long after the journal has confirmed their store
 FENCE_WAIT_S = 11.0  # everybody who takes over waits so long: clocks of two machines differ by less than a tenth
 FENCE_LOOK_S = 2.0  # between two confirmations
@@ -109,9 +110,15 @@ assert FENCE_GRACE_S < FENCE_WAIT_S
 assert 2 * (FENCE_LOOK_S + FENCE_ASK_S) <= FENCE_GRACE_S
 BALANCE_MAX = 2**52  # exact in Lua's doubles, with room for additions
 GIFT_ID_LIFE_MS = 2 * 3600 * 1000  # an older id is refused, so its receipt may be forgotten
-GIFT_ID_AHEAD_MS = 10 * 60 * 1000  # a sender's clock may be this much ahead; receipts are kept longer by the same time
-RECEIPT_MARGIN_MS = 10 * 60 * 1000
-TOPUP_RECEIPT_S = 30 * 86_400  # the journal's unique key is the permanent authority
+GIFT_ID_AHEAD_MS = 10 * 60 * 1000  # a sender's clock may be this much ahead
+RECEIPTS_MS = 10 * 60 * 1000  # of ids whose receipts are one hash: some 9,400 at 1,000 gifts/s. Never change it
+RECEIPT_MARGIN_MS = 10 * 60 * 1000  # receipts outlive their ids by it: an answer may have been lost at the last moment
+ORDER_RECEIPT_MS = 30 * DAY_MS  # in the store; the journal's unique key is the permanent authority
+MONEY_TIME_S = 10.0  # how often money time moves: 64 short writes of the store
+MONEY_TIME_AGREED_MS = 10 * 60 * 1000  # wall clocks and uptime, before money time believes how long a machine was off
+MONEY_TIME_DRIFT_MS = 2_000  # of a wall clock between two steps; more is a jump
+FORGET_BATCH = 50  # hashes of receipts per partition and step
+FORGET_ORDERS_BATCH = 500  # receipts of orders per table and step
 COMBO_COUNT_S = 60
 ONCE_S = 24 * 3600  # how long the room store remembers which gifts a room has shown
 RETELL_AFTER_MS = 2_000  # the node that took the gift shows it; after this time the journal does
@@ -140,13 +147,15 @@ DECIDE_TRIES = 5  # rounds of a chargeback with refunds that come in between
 REASON_CHARS_MAX = 200
 RECOVER_EVERY_S = 10.0  # pending orders are looked for: two short queries
 RECOVER_AFTER_MS = 20_000  # nobody works on an order of this age any longer; at most it waits for the journal
-RECOVER_UNTIL_MS = (TOPUP_RECEIPT_S - 86_400) * 1000  # later the store may have carried it out and forgotten it
+RECOVER_UNTIL_MS = ORDER_RECEIPT_MS - DAY_MS  # later the store may have carried it out and forgotten it
 RECOVER_STOP_S = 1.0  # a stopping node finishes its current order, unless that waits for the journal
 RECOVER_BATCH = 100  # orders of a kind and round
 MATURITY_MS = 7 * 86_400_000  # credits mature after a week: most chargebacks for fraud come sooner
 AUDIT_EVERY_S = 60.0
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed
+REPAIR_SIDES = 5  # findings of a partition that are shown with both sides
+REPAIR_TRIES = 20  # pages of a backup that are tried for the changed rows of one partition
 AUDIT_WALLETS = 1_000  # of a partition in one script, which takes some 2 ms
 AUDIT_TOGETHER = 8  # partitions in one transaction: it keeps old rows of a whole database while it is open
 AUDIT_SCAN = 1_000  # keys per SCAN: some 0.3 ms of the store
@@ -162,7 +171,6 @@ AUDIT_STILL_S = 3.0  # less when it does not move at all: nobody drains
 AUDIT_POLL_S = 0.05
 AUDIT_FLAG_S = 1.0  # then a partition's two marks of being frozen are looked at again: a thaw sets them one by one
 AUDIT_RECEIPTS = 20_000  # per audit, of those that the keys' turn meets: 100 us each would be 2 s
-AUDIT_CLOCK_MS = 60_000  # by which the store's clock may be ahead: its receipts expire by it
 assert AUDIT_FLAG_S > 2 * DRAIN_IDLE_S_MAX
 AUDIT_REMAINDER = 1_000_000_007  # balances and times are summed by it, within 64 bits; a prime: round numbers show
 AUDIT_AGAIN_S = 86_400.0  # in which every row below a verified head is verified again
@@ -173,6 +181,7 @@ AUDITS_KEPT_MS = 7 * 86_400_000
 
 # --- stores ------------------------------------------------------------------------------------------------------
 STORE_CALL_S_MAX = 5.0  # an unanswered call: the connection is dropped, its outcome unknown
+assert 2 * OPENING_ASK_S < STORE_CALL_S_MAX
 assert STORE_CALL_S_MAX + JOURNALED_POLLS * DRAIN_IDLE_S < RECOVER_AFTER_MS / 1000
 STORE_PING_S = 1.0  # how often a silent connection is pinged
 BUS_SILENT_S = 3.0  # the bus only listens. Shorter than a join waits for it, so that the join gets a new link

@@ -11,6 +11,7 @@ import msgspec
 import redis
 
 from protocol.gifts import Animation, GiftSent, ShownGift
+from protocol.ids import uuid7_ms
 from protocol.refusals import Refused
 from protocol.wire import User, encode
 from server.app import make_wallet_store
@@ -22,6 +23,7 @@ from server.money.results import Adjusted, Change, Paid, Spend, fingerprint
 from server.money.wallet import Wallet
 from server.orders.topups import Purchases, TopUp
 from server.settings import Settings
+from server.store import keys
 from tests.boot import BootTime
 from tests.site import WAIT_S, new_gift_id
 from tests.stores import ValkeyProcess
@@ -139,6 +141,12 @@ class Purse:
 
     async def holds(self, user: str) -> int:
         return (await self.wallet.view(user)).coins
+
+
+def has_receipt(look: redis.Redis, viewer: str, gift_id: str) -> bool:
+    """Whether the store keeps a gift's receipt."""
+    receipts = keys.receipts(keys.partition_of(viewer), uuid7_ms(gift_id))
+    return bool(look.hexists(receipts, keys.receipts_field(viewer, gift_id)))
 
 
 def books(look: redis.Redis) -> Counter[str]:

@@ -27,6 +27,7 @@ def test_nothing_has_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert settings.wallet_address == f"unix://{tmp_path}/data/wallet.sock"
     assert settings.room_address == f"unix://{tmp_path}/data/room.sock"
     assert settings.journal_address == f"sqlite:///{tmp_path}/data/journal.sqlite3"
+    assert (settings.audit_key, settings.anchors) == (None, Path("data/anchors.log"))
 
 
 def test_everything_can_be_set() -> None:
@@ -55,6 +56,20 @@ def test_everything_can_be_set() -> None:
         {"LIVEROOM_WALLET_URL": "", "LIVEROOM_CATALOGUE": "", "LIVEROOM_NODE_ID": "", "LIVEROOM_TOKEN_SECRET": ""}
     )
     assert (unset.wallet_url, unset.catalogue, unset.node_id, unset.token_secret) == (None, None, None, DEV_SECRET)
+
+
+def test_the_audits_key_may_be_in_a_file(tmp_path: Path) -> None:
+    """The variable comes first. A file that is not there, or a short key in production, is refused."""
+    file = tmp_path / "key"
+    file.write_text(LONG + "\n")
+    named = {"LIVEROOM_AUDIT_KEY_FILE": str(file)}
+    assert load(PRODUCTION).audit_key is None
+    assert load(PRODUCTION | named).audit_key == LONG
+    assert load(named | {"LIVEROOM_AUDIT_KEY": "mine"}).audit_key == "mine"
+    file.write_text("short")
+    for refused in (PRODUCTION | named, {"LIVEROOM_AUDIT_KEY_FILE": str(tmp_path / "none")}):
+        with pytest.raises(Unusable, match="LIVEROOM_AUDIT_KEY"):
+            load(refused)
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,7 @@ TESTED_BY = {
     "edge.liveness": "tests/edge/test_session.py",
     "money.cluster": "tests/wallet/test_cluster.py",
     "money.results": "tests/wallet/test_wallet.py",
+    "money.waiting": "tests/wallet/test_wallet_lost.py",
     "money.store": "tests/wallet/test_wallet.py and tests/torture",
     "rooms.admin": "tests/http/test_http.py",
     "rooms.history": "tests/rooms/test_fanout.py, tests/journeys/test_resume.py and the features",

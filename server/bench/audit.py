@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from server import limits, settings
+from server.background import Tasks
 from server.bench import machine
 from server.bench.books import Books
 from server.bench.giving import Givers, open_wallet
@@ -110,8 +111,9 @@ class _Measured:
         """In one run: gifts at a steady rate, first without audits, then with one each AUDIT_EVERY_S."""
         drain = drain_and_retell(self._engine, self._wallet, History(rooms), self.clock)
         stopping = asyncio.Event()
-        draining = asyncio.create_task(drain.run(stopping))
-        gifts = asyncio.create_task(_give(self._configured, self._engine, rooms, per_s, stopping))
+        tasks = Tasks("bench")
+        draining = tasks.spawn(drain.run(stopping))
+        gifts = tasks.spawn(_give(self._configured, self._engine, rooms, per_s, stopping))
         try:
             await asyncio.sleep(limits.AUDIT_EVERY_S / 4)
             off = await self._cores(seconds, audits=False)
@@ -147,6 +149,7 @@ async def _give(configured: Settings, engine: Engine, rooms: Store, per_s: int, 
         batch = [givers.spend() for _ in range(due - given)]
         given = due
         shown = (rooms.call("SET", keys.room("bench", "once", each.gift_id), 1) for each in batch)
-        await asyncio.gather(*shown, *(wallet.spend(each) for each in batch))
+        await asyncio.gather(*shown)
+        await asyncio.gather(*(wallet.spend(each) for each in batch))
         await asyncio.sleep(limits.AUDIT_POLL_S)
     await wallet.stop()

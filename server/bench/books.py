@@ -1,5 +1,6 @@
 """A journal of any size for the benchmarks, made by the real ledger code, and a wallet store that agrees with it."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -96,11 +97,12 @@ class Books:
 
     async def store(self, wallet: Store) -> None:
         """Give an empty wallet store the balances, the totals and the last log ids of these entries."""
+        calls: list[tuple[Any, ...]] = []
         for partition, last in self._last.items():
-            await wallet.call("XADD", keys.log(partition), f"1-{last}", *self._newest[partition])
+            calls.append(("XADD", keys.log(partition), f"1-{last}", *self._newest[partition]))
             flat = [part for total in self._totals[partition].items() for part in total]
-            await wallet.call("HSET", keys.wallet_meta(partition), "epoch", 1, "opened", "bench", *flat)
-        for viewer, balance in self._balances.items():
-            await wallet.call("HSET", keys.wallet(viewer), "c", balance)
-        for (partition, creator), credited in self._credited.items():
-            await wallet.call("SET", keys.credit(partition, creator), credited)
+            calls.append(("HSET", keys.wallet_meta(partition), "epoch", 1, "opened", "bench", *flat))
+        calls += [("HSET", keys.wallet(viewer), "c", balance) for viewer, balance in self._balances.items()]
+        calls += [("SET", keys.credit(*of), credited) for of, credited in self._credited.items()]
+        for start in range(0, len(calls), limits.SPEND_QUEUE_MAX):
+            await asyncio.gather(*(wallet.call(*call) for call in calls[start : start + limits.SPEND_QUEUE_MAX]))

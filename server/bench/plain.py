@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -57,6 +58,8 @@ async def redis_py(configured: Settings, seconds: float, in_flight: int, store_p
     async with redis.asyncio.Redis(unix_socket_path=path) as client:
         await _until_up(client)
         await client.script_load(SPEND.text)
+        for partition in range(limits.WALLET_PARTITIONS):  # as a node's opening does
+            await client.hset(keys.wallet_meta(partition), "now", str(int(time.time() * 1000)))  # noqa: TID251
         for n in range(VIEWERS):
             await client.hset(keys.wallet(f"v{n}"), "c", str(limits.TOPUP_COINS_MAX))
 
@@ -68,9 +71,10 @@ async def redis_py(configured: Settings, seconds: float, in_flight: int, store_p
         async with redis.asyncio.Redis.from_pool(pool) as client:
 
             async def pay(spend: Spend) -> None:
-                _, names = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
-                shared = (limits.GIFT_ID_LIFE_MS, limits.GIFT_ID_AHEAD_MS, limits.RECEIPT_MARGIN_MS)
-                args = (1, uuid7_ms(spend.gift_id), spend.fingerprint, spend.coins, spend.diamonds, spend.count, 0)
+                id_ms = uuid7_ms(spend.gift_id)
+                _, names = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, id_ms, spend.combo)
+                shared = (limits.GIFT_ID_LIFE_MS, limits.GIFT_ID_AHEAD_MS)
+                args = (1, id_ms, spend.fingerprint, spend.coins, spend.diamonds, spend.count, 0)
                 call: tuple[Arg, ...] = (*names, *shared, limits.COMBO_COUNT_S, 0, *args, spend.entry)
                 async with turn:
                     answer = await client.evalsha(SPEND.sha, len(names), *call)

@@ -20,6 +20,7 @@ from protocol.gifts import (
     SendGiftOk,
     ShownGift,
 )
+from protocol.ids import uuid7_ms
 from protocol.refusals import Refusal, Refused
 from protocol.wire import User, encode
 from server import limits
@@ -78,6 +79,9 @@ async def send_gift(room: Room, member: Member, command: SendGift) -> SendGiftOk
 
 async def _paid_before(room: Room, member: Member, command: SendGift, refused: Refused) -> SendGiftOk:
     """Return the outcome of the try that paid this id. Raises `refused` when none did."""
+    age_ms = room.services.clock.now_ms() - uuid7_ms(command.id)
+    if age_ms > limits.GIFT_ID_LIFE_MS + limits.DAY_MS:  # a day for clocks that differ: nobody has kept its receipt
+        raise refused
     found = await room.services.wallet.find(member.user_id, command.id)
     if found is None:
         raise refused

@@ -5,6 +5,7 @@ Who can write SQL can recompute a chain from a changed row on. Its hashes are th
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class AnchorFile:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.exists() and self._path.stat().st_size >= limits.ANCHORS_BYTES_MAX:
             self._path.replace(self._path.with_name(self._path.name + ".1"))
-        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, stat.S_IRUSR | stat.S_IWUSR)
         try:
             os.write(file, f"{line}\n".encode())
             os.fsync(file)

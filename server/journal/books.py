@@ -122,6 +122,13 @@ def parse(row: Any) -> "LogEntry | Unreadable":
         return Unreadable(epoch=epoch, n=n, entry=repr(fields).encode(), reason=f"cannot be read: {error!r}")
 
 
+def chained_as(entry: LogEntry, version: int) -> LogEntry:
+    """An entry of the log as an older version chains it: whole, with its personal text."""
+    if version == entry.version:
+        return entry
+    return msgspec.structs.replace(entry, body=entry.entry, text=None, version=version)
+
+
 def _values(fields: list[bytes]) -> tuple[bytes, bytes | None, bytes | None, bytes, bytes]:
     """Time, balance, credit, combo count and body, in the three forms that the wallet's scripts write."""
     match fields:

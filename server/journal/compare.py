@@ -12,13 +12,14 @@ from server.journal.asof import CREATOR, VIEWER, Expected, Wallet
 from server.journal.books import LogEntry, Unreadable, parse
 from server.journal.findings import Wrong
 from server.journal.log import Position, after
-from server.store import keys, scripts
+from server.journal.receipts import is_of_gift
+from server.store import keys, receipts, scripts
 from server.store.client import Store, StoreRefused
 from server.store.cluster import ClusterStore
 
 LOOK = scripts.load("compare_look")
 SCRIPTS = (LOOK,)
-_META = ("epoch", "opened", "frozen", *(total.counter for total in TOTALS))
+_META = ("epoch", "opened", "frozen", "forgot", "strings", *(total.counter for total in TOTALS))
 NOTHING: Position = (0, -1)  # before the first log id
 
 
@@ -86,16 +87,17 @@ class StoreSide:
 
     async def receipts(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """These receipts, those that are there. A key of another type counts as an empty one."""
-        asked = [self.wallet.send("GET", keys.receipt(user_id, operation)) for user_id, operation in wanted]
-        replies = await asyncio.gather(*asked, return_exceptions=True)
-        found = {}
-        for key, reply in zip(wanted, replies, strict=True):
-            if isinstance(reply, StoreRefused):
-                found[key] = ""
-            elif isinstance(reply, BaseException):
-                raise reply
-            elif reply is not None:
-                found[key] = reply.decode(errors="replace")
+        found: dict[tuple[str, str], str] = {}
+        for ask in (_receipt_in_hash, _receipt_string):
+            asked = {key: command for key in wanted if key not in found and (command := ask(*key))}
+            calls = (self.wallet.send(*command) for command in asked.values())
+            for key, reply in zip(asked, await asyncio.gather(*calls, return_exceptions=True), strict=True):
+                if isinstance(reply, StoreRefused):
+                    found[key] = ""
+                elif isinstance(reply, BaseException):
+                    raise reply
+                elif reply is not None:
+                    found[key] = reply.decode(errors="replace")
         return found
 
     async def entries(self, partition: int, start: Position, count: int) -> list[LogEntry | Unreadable]:
@@ -126,6 +128,14 @@ class StoreSide:
 
 class WrongType(Exception):
     """The partition's log or meta hash has another type."""
+
+
+def _receipt_in_hash(user_id: str, operation: str) -> receipts.Command | None:
+    return receipts.in_hash(user_id, operation) if is_of_gift(operation) else None
+
+
+def _receipt_string(user_id: str, operation: str) -> receipts.Command:
+    return receipts.as_string(user_id, operation)
 
 
 def _key_of(partition: int, account: str) -> dict[str, str]:

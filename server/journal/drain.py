@@ -6,6 +6,7 @@ continue (docs/decisions/0006-ledger-log-and-drain.md). A second drain fails at 
 
 import asyncio
 import contextlib
+from collections.abc import Set
 from typing import Protocol
 
 import structlog
@@ -16,9 +17,9 @@ from server import limits
 from server.clock import Clock
 from server.journal.books import Mark
 from server.journal.ledger import Batch, Ledger, Logs
-from server.journal.log import Position, after, read_logs, read_opened
+from server.journal.log import Position, after, read_opened, read_some
 from server.store import keys
-from server.store.client import Store, StoreError
+from server.store.client import Arg, Store, StoreError
 from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
@@ -44,7 +45,7 @@ class Retelling(Protocol):
 
 
 class Drain:
-    """Moves entries from the log into the journal. `stuck` says why partitions are frozen."""
+    """Moves entries from the log into the journal. `stuck` says why partitions are frozen, `unread` why others wait."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Drain:
         self._stopping = asyncio.Event()
         self.journaled = 0
         self.stuck: dict[int, str] = {}
+        self.unread: dict[int, str] = {}
 
     @property
     def retold(self) -> int:
@@ -130,10 +132,11 @@ class Drain:
         """Prepare the entries behind these marks, if there are any. Raises StoreError, SQLAlchemyError."""
         positions = {partition: (mark.epoch, mark.n) for partition, mark in marks.items()}
         start = {p: after(each) for p, each in positions.items()}
-        logs, opened = await asyncio.gather(  # sent together, so both replies come from one store
-            read_logs(self._wallet, start, limits.DRAIN_BATCH),
+        (logs, unread), opened = await asyncio.gather(  # sent together, so both replies come from one store
+            read_some(self._wallet, start, limits.DRAIN_BATCH),
             read_opened(self._wallet, self._ledger.held.keys() & start),
         )
+        self._note_unread(start.keys(), unread)
         logs = self._without_strangers(logs, opened)
         self._retell.note(positions, logs)
         return await asyncio.to_thread(self._ledger.prepare, marks, logs) if logs else None
@@ -144,7 +147,20 @@ class Drain:
         if strangers != self._strangers:
             log.warning("drain_waits_for_opening", partitions=sorted(strangers))
             self._strangers = strangers
-        return {p: found for p, found in logs.items() if p not in strangers}
+        unknown = self._ledger.held.keys() - opened.keys()
+        return {p: found for p, found in logs.items() if p not in strangers and p not in unknown}
+
+    def _note_unread(self, asked: Set[int], unread: dict[int, StoreError]) -> None:
+        """Say once that partitions cannot be read. Raises StoreError when it is all of them."""
+        if asked and len(unread) == len(asked):
+            raise next(iter(unread.values()))
+        for partition, error in unread.items():
+            if partition not in self.unread:
+                log.error("partition_unread", partition=partition, error=str(error)[: limits.LOGGED_CHARS_MAX])
+            self.unread[partition] = str(error)
+        for partition in (asked - unread.keys()) & self.unread.keys():
+            log.warning("partition_read_again", partition=partition)
+            del self.unread[partition]
 
     async def _write(self, batch: Batch, unread: dict[int, Mark]) -> Batch | None:
         """Write a batch and prepare the next, which needs this write to succeed. Raises StoreError, SQLAlchemyError."""
@@ -175,9 +191,10 @@ class Drain:
         await self._retell.once()
 
     async def freeze(self, partitions: dict[int, str]) -> None:
-        """Stop all money in partitions with a misfit. The others go on."""
+        """Stop all money in partitions with a misfit. The others go on. A later round repeats what does not succeed."""
         for partition, reason in partitions.items():  # in each round, because a restored store has lost the flag
-            await self._wallet.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+            if not await self._try("HSET", keys.wallet_meta(partition), "frozen", "1"):
+                continue
             if partition not in self._frozen:
                 log.error("partition_frozen", partition=partition, reason=reason)
                 self._frozen.add(partition)
@@ -185,9 +202,18 @@ class Drain:
     async def _thaw(self, partitions: set[int]) -> None:
         """Thaw partitions that were repaired. The repair did so too, but our last `freeze` may have come after it."""
         for partition in partitions:
-            await self._wallet.call("HDEL", keys.wallet_meta(partition), "frozen")
-            log.warning("partition_thawed", partition=partition)
-            self._frozen.discard(partition)
+            if await self._try("HDEL", keys.wallet_meta(partition), "frozen"):
+                log.warning("partition_thawed", partition=partition)
+                self._frozen.discard(partition)
+
+    async def _try(self, *command: Arg) -> bool:
+        """Run a command of one partition. Its primary may be away, or its key of another type: the others go on."""
+        try:
+            await self._wallet.call(*command)
+        except StoreError as error:
+            log.debug("partition_later", key=command[1], error=str(error)[: limits.LOGGED_CHARS_MAX])
+            return False
+        return True
 
     async def _trim(self) -> None:
         """Trim what is journaled and shown, but keep a tail: a restored journal can continue from it."""
@@ -195,19 +221,30 @@ class Drain:
         shown = self._retell.shown or {}
         for partition, mark in marks.items():
             epoch, n = min((mark.epoch, mark.n), shown.get(partition, (0, 0)))
-            if n <= self._tail and await self._older_than(partition, epoch, n) > self._tail:
-                await self._wallet.call("XTRIM", keys.log(partition), "MINID", "~", f"{epoch}-0")
             if n > self._tail:
-                await self._wallet.call("XTRIM", keys.log(partition), "MINID", "~", f"{epoch}-{n - self._tail}")
+                await self._try("XTRIM", keys.log(partition), "MINID", "~", f"{epoch}-{n - self._tail}")
+                continue
+            with contextlib.suppress(StoreError):
+                await self._trim_older(partition, epoch, n)
 
-    async def _older_than(self, partition: int, epoch: int, n: int) -> int:
-        """A lower bound of a log's entries from epochs before `epoch`. All of them are journaled."""
-        length = await self._wallet.call("XLEN", keys.log(partition))
-        newest = await self._wallet.call("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
-        if not newest:
-            return 0
+    async def _trim_older(self, partition: int, epoch: int, n: int) -> None:
+        """Trim earlier epochs, when the tail reaches into them. Each opening begins an epoch. Raises StoreError.
+
+        The numbers of an epoch have no holes. If the oldest epoch has fewer entries than are too many, it goes as a
+        whole and a later call takes the next. Not `~`: one node of the stream may hold entries of several epochs.
+        """
+        log_key = keys.log(partition)
+        length = int(await self._wallet.call("XLEN", log_key))  # first: entries that come now do not count
+        newest = await self._wallet.call("XREVRANGE", log_key, "+", "-", "COUNT", 1)
+        oldest = await self._wallet.call("XRANGE", log_key, "-", "+", "COUNT", 1)
+        if not newest or not oldest:
+            return
         in_epoch, last = (int(part) for part in newest[0][0].split(b"-"))
-        return int(length) - last - 1 if in_epoch == epoch else 0
+        too_many = length - (last + 1) - (self._tail - n)
+        if in_epoch == epoch and too_many > 0:
+            first_epoch, first = (int(part) for part in oldest[0][0].split(b"-"))
+            if first_epoch < epoch:
+                await self._wallet.call("XTRIM", log_key, "MINID", f"{first_epoch}-{first + too_many}")
 
 
 def tail_of(log_entries_max: int) -> int:

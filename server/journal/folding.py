@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import limits
 from server.journal import parts
 from server.journal.database import reading
-from server.journal.lots import Lot, Lots
+from server.journal.lots import Lots, Packed
 from server.journal.tables import entries, lot_snapshots
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ Position = tuple[int, int]  # epoch and number of a log id
 
 FORMAT = 1  # of what is kept: lots of another format are folded from the beginning
 START: Position = (0, -1)
-_KEPT = msgspec.msgpack.Decoder(list[Lot])
+_KEPT = msgspec.msgpack.Decoder(list[Packed])
 
 
 class Version(Struct, frozen=True):
@@ -62,7 +62,7 @@ def read(connection: Connection, user_id: str) -> Folded:
     if kept is None or kept.format != FORMAT:
         lots, after = Lots(), START
     else:
-        lots, after = Lots(_KEPT.decode(kept.lots)), (kept.epoch, kept.n)
+        lots, after = decode(kept.lots), (kept.epoch, kept.n)
     return _fold_more(connection, user_id, lots, after)
 
 
@@ -116,4 +116,9 @@ def keep(engine: Engine, user_id: str, folded: Folded) -> None:
 
 def encode(lots: Lots) -> bytes:
     """Lots as they are kept."""
-    return msgspec.msgpack.encode(list(lots.lots.values()))
+    return msgspec.msgpack.encode([lot.pack() for lot in lots.lots.values()])
+
+
+def decode(kept: bytes) -> Lots:
+    """Kept lots, which can continue."""
+    return Lots(packed.unpack() for packed in _KEPT.decode(kept))

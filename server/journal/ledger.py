@@ -1,7 +1,6 @@
 """The SQL side of the drain: writes rows, postings, positions and watermark together, and sets misfits aside."""
 
 from itertools import chain
-from typing import Any
 
 import msgspec
 import structlog
@@ -10,13 +9,13 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from server import limits
 from server.clock import Clock
-from server.entries import KINDS, REFUND, TOPUP
 from server.journal import fence
 from server.journal.books import START, Gap, LogEntry, Mark, Misfit, Positions, Rows, Unreadable, book
 from server.journal.bulk import insert_many, upsert_many
 from server.journal.database import patient, reading
 from server.journal.days import Days
-from server.journal.tables import entries, positions, postings, quarantine, reversals, topups, watermarks
+from server.journal.posted import Posted
+from server.journal.tables import entries, positions, postings, quarantine, watermarks
 
 log = structlog.get_logger()
 
@@ -35,8 +34,8 @@ class Batch:
         self.logs = logs
         self.size = 0  # entries
         self.rows = Rows()
+        self.posted = Posted()
         self.days = Days()
-        self.posted: dict[str, list[dict[str, Any]]] = {table: [] for table in _POSTED}  # orders to mark as done
         self.moved: dict[int, tuple[Mark, Mark]] = {}
         self.balances: list[tuple[int, str, int]] = []  # rows of `positions`
         self.misfits: dict[int, tuple[Mark, LogEntry | Unreadable, str]] = {}
@@ -115,9 +114,7 @@ class Ledger:
             batch.days.write(connection)
             if batch.balances:
                 upsert_many(connection, positions, batch.balances)
-            for table, done in batch.posted.items():
-                if done:
-                    connection.execute(_POSTED[table][0], done)
+            batch.posted.write(connection)
             for partition, (mark, entry, reason) in batch.misfits.items():
                 _check_mark(connection, partition, mark)
                 self._set_aside(connection, partition, entry, reason)
@@ -157,7 +154,7 @@ class Ledger:
             assert kind is not None, "an unknown kind is a misfit"
             batch.days.note(entry, kind)
             if kind.order:
-                batch.posted[kind.order].append(_POSTED[kind.order][1](entry))
+                batch.posted.note(entry.about, entry.at_ms, entry.balance)
 
     def _learn(self, marks: dict[int, Mark], logs: Logs) -> None:
         """Read the balances, as of the marks, of all accounts that these entries move."""
@@ -219,30 +216,6 @@ def _marks(connection: Connection) -> dict[int, Mark]:
         marks[row.partition] = Mark(row.epoch, row.n, row.hash)
     return marks
 
-
-def _topup(entry: LogEntry) -> dict[str, Any]:
-    return {"of_id": entry.about.id, "after": entry.balance}
-
-
-def _reversal(entry: LogEntry) -> dict[str, Any]:
-    return {"of_kind": entry.about.kind, "of_ref": entry.about.id, "of_user": entry.about.viewer}
-
-
-# For each table of orders: the statement that marks an order as done, and its values from a ledger entry.
-_POSTED = {
-    TOPUP.order: (
-        update(topups).where(topups.c.id == bindparam("of_id")).values(state="posted", balance=bindparam("after")),
-        _topup,
-    ),
-    REFUND.order: (
-        update(reversals)
-        .where(reversals.c.kind == bindparam("of_kind"), reversals.c.ref == bindparam("of_ref"))
-        .where(reversals.c.user_id == bindparam("of_user"))
-        .values(state="posted"),
-        _reversal,
-    ),
-}
-assert set(_POSTED) == {kind.order for kind in KINDS.values() if kind.order}
 
 _MARK_MOVED = (
     update(watermarks)

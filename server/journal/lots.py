@@ -7,19 +7,66 @@ import heapq
 from collections.abc import Iterable
 from typing import Any, assert_never
 
+import msgspec
 from msgspec import Struct
 
 from server.entries import KINDS, LotMove
 
 
-class Lot(Struct, array_like=True):
-    """The coins of one top-up: how many are left, and which gifts the others paid for."""
+class Lot:
+    """The coins of one top-up: how many are left, and which gifts the others paid for.
+
+    Kept lots are packed, and unpacked when somebody reads their `parts`: most have no part in a reversal.
+    """
+
+    __slots__ = ("_packed", "_parts", "coins", "gone", "left", "topup_id")
+
+    def __init__(self, topup_id: str, coins: int, left: int, *, gone: bool = False) -> None:
+        self.topup_id = topup_id
+        self.coins = coins
+        self.left = left
+        self.gone = gone  # charged back
+        self._parts: dict[str, int] | None = {}
+        self._packed = msgspec.Raw()
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The coins of each gift that it pays for, by the gift's id."""
+        if self._parts is None:
+            self._parts = _PARTS.decode(self._packed)
+        return self._parts
+
+    @parts.setter
+    def parts(self, parts: dict[str, int]) -> None:
+        self._parts = parts
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lot) and self.pack() == other.pack()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def pack(self) -> "Packed":
+        """The lot as it is kept."""
+        parts = self._packed if self._parts is None else msgspec.Raw(msgspec.msgpack.encode(self._parts))
+        return Packed(self.topup_id, self.coins, self.left, self.gone, parts)
+
+
+class Packed(Struct, array_like=True, frozen=True):
+    """A lot as it is kept; `parts` are encoded on their own."""
 
     topup_id: str
     coins: int
     left: int
-    gone: bool = False  # charged back
-    parts: dict[str, int] = {}  # msgspec copies it; gift id: coins
+    gone: bool
+    parts: msgspec.Raw
+
+    def unpack(self) -> Lot:
+        lot = Lot(self.topup_id, self.coins, self.left, gone=self.gone)
+        lot._parts, lot._packed = None, self.parts
+        return lot
+
+
+_PARTS = msgspec.msgpack.Decoder(dict[str, int])
 
 
 class Lots:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 import structlog
@@ -114,7 +115,7 @@ def development_key(folder: Path) -> str:
     path = folder / "audit.key"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
         os.write(file, secrets.token_hex(32).encode())
         os.close(file)
     return path.read_text()

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import limits
 from server.clock import Clock
 from server.entries import KINDS, Also, Kind, OpenEntry, Receipt
-from server.journal import fork, receipts
+from server.journal import fork, moneytime, receipts
 from server.journal.database import ask, reading
 from server.journal.log import Position
 from server.journal.tables import entries, quarantine, watermarks
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 LOOK = scripts.load("opening_look")
 OPEN = scripts.load("opening_open")
 REPLAY = scripts.load("opening_replay")
-SCRIPTS = (LOOK, OPEN, REPLAY)
+SCRIPTS = (LOOK, OPEN, REPLAY, moneytime.SET)
 
 NOTHING = (0, -1)  # before the first log id of the first epoch
 
@@ -87,12 +87,15 @@ class Opening:
         """
         found = await self._look_all(link, partitions)
         names = await fence.take(link, identity, {p: stored.opened for p, stored in found.items()})
-        try:
-            marks = await self._marks()  # before the store: other nodes' gifts may be journaled meanwhile
+        opened_already = all(found[p].opened == name and found[p].has_time for p, name in names.items())
+        try:  # before the store is looked at: other nodes' gifts may be journaled meanwhile
+            marks = await self._marks(limits.OPENING_ASK_S if opened_already else limits.SQL_ANSWER_S)
         except StoreDown:
-            if any(found[p].opened != name for p, name in names.items()):
+            if not opened_already:
                 raise
             return {p: str(found[p].epoch) for p in names}
+        if not opened_already:
+            await moneytime.restore(link, names, await self._time())  # before receipts: it refuses ids without them
         found = await self._look_all(link, names.keys())
         forked = await self._freeze_forks(link, found, marks)
         if any(found[p].opened != name for p, name in names.items()):
@@ -130,9 +133,9 @@ class Opening:
             "meta": keys.wallet_meta(partition),
             "partition": partition,
         }
-        [(epoch, last, opened)] = await link.run(LOOK(each=[group]))
+        [(epoch, last, opened, time)] = await link.run(LOOK(each=[group]))
         in_epoch, _, n = last.decode().partition("-")
-        return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode())
+        return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode(), time != b"")
 
     async def _open_one(self, link: Link, partition: int, stored: "_Stored", mark: Position, name: str) -> str:
         if stored.opened == name and stored.last >= mark:
@@ -152,12 +155,15 @@ class Opening:
             raise StoreDown("a partition's log is ahead of its epoch")
         return str(opened.decode())
 
-    async def _marks(self) -> dict[int, Position]:
+    async def _time(self) -> moneytime.Time:
+        return await _ask_journal(functools.partial(moneytime.read, self.engine, self.clock))
+
+    async def _marks(self, within_s: float) -> dict[int, Position]:
         def read() -> dict[int, Position]:
             with reading(self.engine).connect() as connection:
                 return {row.partition: (row.epoch, row.n) for row in connection.execute(select(watermarks))}
 
-        return await _ask_journal(read)
+        return await _ask_journal(read, within_s)
 
     async def _stuck(self) -> set[int]:
         """Read which partitions are frozen: a restored store has lost the flag."""
@@ -171,11 +177,13 @@ class Opening:
     async def _put_back(self, link: Link, partition: int, after: Position, to: Position) -> None:
         """Replay the journal's rows `after < log id <= to`. Rows that another node has put back stay as they are."""
         log.warning("wallet_store_behind_journal", partition=partition, store=after, journal=to)
+        time, forgot = await self._time(), await link.call("HGET", keys.wallet_meta(partition), "forgot")
+        needed = receipts.Needed(int(forgot or 0), time.now_ms)
         while after < to:
             rows = await _ask_journal(functools.partial(self._rows, partition, after, to))
             if not rows:
                 raise StoreDown(f"the journal has no rows of partition {partition} after {after}")
-            put_back = await link.run(_replay_call(partition, rows))
+            put_back = await link.run(_replay_call(partition, rows, needed))
             self.replayed += cast(int, put_back)  # after the await: other partitions count meanwhile
             after = (rows[-1].epoch, rows[-1].n)
 
@@ -192,10 +200,10 @@ def rows_between(partition: int, after: Position, to: Position) -> Select[Any]:
     return query.limit(limits.REPLAY_BATCH)
 
 
-async def _ask_journal(read: Callable[[], T]) -> T:
+async def _ask_journal(read: Callable[[], T], within_s: float = limits.SQL_ANSWER_S) -> T:
     """Read in a thread. Raises StoreDown when the journal is down."""
     try:
-        return await ask(read)
+        return await ask(read, within_s=within_s)
     except SQLAlchemyError as error:
         log.debug("opening_waits_for_journal", error=str(error)[: limits.LOGGED_CHARS_MAX])
         raise StoreDown("the journal is down, so nobody can check the wallet store") from None
@@ -207,6 +215,7 @@ class _Stored(msgspec.Struct, frozen=True):
     epoch: int
     last: Position
     opened: str
+    has_time: bool
 
 
 class _Body(msgspec.Struct, frozen=True):
@@ -215,14 +224,15 @@ class _Body(msgspec.Struct, frozen=True):
     coins_per_day: int = 0
 
 
-def _replay_call(partition: int, rows: Sequence[Row]) -> Call:
+def _replay_call(partition: int, rows: Sequence[Row], needed: receipts.Needed) -> Call:
     each: list[dict[str, Arg]] = []
     for row in rows:
         kind = KINDS.get(row.kind)
         if kind is None:
             raise StoreDown(f"the journal has a {row.kind}, which only a newer program can put back")
-        each.append({**_keys_of(partition, row, kind), **_args_of(row, kind)})
-    return REPLAY(log=keys.log(partition), meta=keys.wallet_meta(partition), each=each)
+        each.append({**_keys_of(partition, row, kind), **_args_of(row, kind, needed)})
+    today = needed.now_ms // limits.DAY_MS
+    return REPLAY(log=keys.log(partition), meta=keys.wallet_meta(partition), today=today, each=each)
 
 
 def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
@@ -231,14 +241,16 @@ def _keys_of(partition: int, row: Row, kind: Kind) -> dict[str, Arg]:
         meta = keys.wallet_meta(partition)
         return {"wallet": keys.log(partition), "credit": meta, "receipt": meta}
     operation = "-" if kind.receipt is Receipt.NONE else kind.operation(row.ref)
+    of_gift = kind.receipt is Receipt.GIFT
+    hashed = keys.receipts(partition, receipts.made_ms(row.ref)) if of_gift else ""
     return {
         "wallet": keys.wallet(row.user_id),
         "credit": keys.credit(partition, row.creator_id or "-"),
-        "receipt": keys.receipt(row.user_id, operation),
+        "receipt": hashed or keys.receipt(row.user_id, operation),
     }
 
 
-def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
+def _args_of(row: Row, kind: Kind, needed: receipts.Needed) -> dict[str, Arg]:
     entry = join(row.body, row.text)
     body = msgspec.json.decode(row.body, type=_Body)
     also: dict[Also, Arg] = {
@@ -255,8 +267,8 @@ def _args_of(row: Row, kind: Kind) -> dict[str, Arg]:
         "credited": "" if row.credited is None else row.credited,
         "combo": row.combo_count,
         "entry": entry,
-        "receipt_text": left.text if left else "",
-        "expires_ms": left.expires_ms if left else 0,
+        "receipt_text": left.text if left and needed.has(left) else "",
+        "receipt_field": keys.receipts_field(row.user_id, row.ref) if left and left.gift_ms is not None else "",
         "coins": row.coins,
         "total": kind.total.counter if kind.total else "",
         "diamonds": row.diamonds,

@@ -12,6 +12,7 @@ from zlib import crc32
 from sqlalchemy import Connection
 
 from server import limits
+from server.entries import NUMBER_MAX
 from server.journal import asof, compare, receipts, tail
 from server.journal.books import LogEntry, Unreadable
 from server.journal.compare import NOTHING, Stored, StoreSide, WrongType
@@ -99,7 +100,7 @@ class Part:
         self._rows: list[tail.Row] = []
         if start < self._until:
             self._rows = tail.rows_after(connection, self.partition, start, self._until, limits.AUDIT_WALLETS)
-        self._due = tail.due(self._rows, self._now_ms)
+        self._due = tail.due(self._rows)
         self._log: list[LogEntry | Unreadable] = []
         self._newest: list[LogEntry | Unreadable] = []
         self._log_asked = max(0, min(limits.AUDIT_LOG, self._log_left))
@@ -172,7 +173,7 @@ class Part:
         for user_id, coins in asof.spent_on(connection, partition, at, days).items():
             self.wrong += compare.spending_differs(partition, user_id, coins, stored.wallets[user_id])
         self.wrong += tail.log_differs(connection, partition, _up_to(self._log, at))
-        self.wrong += tail.receipts_gone(partition, self._due, self._held)
+        self.wrong += tail.receipts_gone(partition, self._due, self._held, _needed(stored, self._now_ms))
         scanned = {key: self._held[key] for key in self._scanned[1] if key in self._held}
         self.doubtful |= {
             key: text for key, text in scanned.items() if (receipts.log_id_of(text) or NOTHING) > stored.at
@@ -210,3 +211,12 @@ def _up_to(log: Sequence[LogEntry | Unreadable], at: Position) -> list[LogEntry 
 
 def _log_id(at: Position) -> str:
     return f"{at[0]}-{at[1]}"
+
+
+def _needed(stored: Stored, now_ms: int) -> receipts.Needed:
+    """The receipts that a partition must have: of ids after `forgot`, but none that an older program wrote."""
+    forgot, strings = stored.meta["forgot"], stored.meta["strings"]
+    if forgot is None:
+        return receipts.Needed(NUMBER_MAX, now_ms + limits.DAY_MS)
+    known = [int(each) for each in (forgot, strings) if each and each.isascii() and each.isdecimal()]
+    return receipts.Needed(max(known, default=0), now_ms + limits.DAY_MS)  # clocks may differ by a day

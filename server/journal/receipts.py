@@ -13,15 +13,29 @@ from server.journal.texts import join
 
 
 class Left(NamedTuple):
-    """The receipt of an entry: under which operation of its user, what it says, and until when."""
+    """The receipt of an entry: under which operation of its user, and what it says."""
 
     operation: str
     text: str
-    expires_ms: int
+    at_ms: int
+    gift_ms: int | None  # the time in the gift's id; None for an order
 
     def agrees(self, held: str) -> bool:
         """Whether a receipt is this one. The fingerprint is not known any more when the entry's text is erased."""
         return held == self.text or (self.text[0] == " " and held.partition(" ")[2] == self.text[1:])
+
+
+class Needed(NamedTuple):
+    """Which receipts a partition must have: its `forgot`, and a time for orders."""
+
+    forgot_ms: int
+    now_ms: int
+
+    def has(self, left: Left) -> bool:
+        """Whether this receipt must be there. Older ones may be, until the journal process deletes them."""
+        if left.gift_ms is None:
+            return left.at_ms > self.now_ms - limits.RECOVER_UNTIL_MS
+        return left.gift_ms >= self.forgot_ms
 
 
 class Entry(Protocol):
@@ -59,12 +73,11 @@ def of(row: Entry) -> Left | None:
     kind, log_id = KINDS[row.kind], f"{row.epoch}-{row.n}"
     match kind.receipt:
         case Receipt.GIFT:
-            expires_ms = _made_ms(row.ref) + limits.GIFT_ID_LIFE_MS + limits.RECEIPT_MARGIN_MS
             text = f"{_fingerprint(row)} {row.balance} {row.combo_count} {log_id}"
-            return Left(kind.operation(row.ref), text, expires_ms)
+            return Left(kind.operation(row.ref), text, row.at_ms, made_ms(row.ref))
         case Receipt.ORDER:
             text = f"{_fingerprint(row)} {row.balance} {log_id}"
-            return Left(kind.operation(row.ref), text, row.at_ms + limits.TOPUP_RECEIPT_S * 1000)
+            return Left(kind.operation(row.ref), text, row.at_ms, None)
         case Receipt.NONE:
             return None
         case other:
@@ -75,12 +88,17 @@ def _fingerprint(row: Entry) -> str:
     return _BODY.decode(join(row.body, row.text)).fp
 
 
-def _made_ms(gift_id: str) -> int:
+def made_ms(gift_id: str) -> int:
     """When a gift id was made; 0 for an id of another form."""
     try:
         return uuid7_ms(gift_id)
     except ValueError:
         return 0
+
+
+def is_of_gift(operation: str) -> bool:
+    """Whether a receipt is of a gift and not of an order."""
+    return ref_of(operation) == operation
 
 
 def ref_of(operation: str) -> str:

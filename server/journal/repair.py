@@ -1,10 +1,11 @@
-"""Repairs frozen partitions: shows why each is frozen, checks whether anything is still wrong, and thaws it.
+"""Repairs frozen partitions: explains each, corrects what can be proven, and thaws it when nothing is wrong any longer.
 
 A partition is frozen twice: by its rows in `quarantine`, and by a flag in the wallet store that the journal sets from
 them. A thaw checks first: what is still wrong stays frozen.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import structlog
@@ -13,11 +14,17 @@ from sqlalchemy import Engine, delete
 
 from server import limits
 from server.clock import Clock
-from server.journal import findings
+from server.journal import findings, imports
+from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, StillMoving, Wrong
-from server.journal.books import LogEntry, parse
+from server.journal.books import LogEntry, Mark, Unreadable, parse
+from server.journal.correct import SCRIPTS as CORRECT_SCRIPTS
+from server.journal.correct import NotFrozen, correct
+from server.journal.imports import Imported, Source
 from server.journal.ledger import Ledger
 from server.journal.log import after
+from server.journal.rebuild import Broken, Position, Rebuilt, rebuild
+from server.journal.sides import Side, side_of
 from server.journal.tables import quarantine
 from server.store import keys
 from server.store.client import Store
@@ -27,20 +34,41 @@ log = structlog.get_logger()
 
 
 class Frozen(Struct, frozen=True, kw_only=True):
-    """A frozen partition. `wrong` is what an audit finds now; `waiting` counts entries that are not journaled."""
+    """A frozen partition. `wrong` is what an audit finds now; `waiting` counts entries that are not journaled.
+
+    `misfit` says that the first finding is an entry of the log that the drain could not journal.
+    `missing` names the entries that neither the journal nor the log has: the first and the last of them.
+    `rebuilt` is what a rebuild would correct in the journal, or None when the journal's own copies do not suffice.
+    """
 
     partition: int
     reasons: list[str]
     in_store: bool
     waiting: int
     wrong: list[Wrong]
+    sides: list[Side] = []
+    misfit: bool = False
+    missing: tuple[str, str] | None = None
+    rebuilt: Rebuilt | None = None
 
     @property
     def advice(self) -> str:
-        """What the operator should do."""
-        if self.wrong:
-            return "correct what is wrong, then look again; until then it cannot be thawed"
-        return f"nothing is wrong now: python -m server repair --thaw {self.partition}"
+        """What would be done, with the command."""
+        command, n = "python -m server repair", self.partition
+        if self.missing is not None:
+            first, last = self.missing
+            return f"take {first} to {last} from a backup of the journal: {command} --import BACKUP"
+        if not self.wrong:
+            return f"nothing is wrong now: {command} --thaw {n}"
+        if self.rebuilt is None:
+            return f"take the changed rows from a backup of the journal: {command} --rebuild {n} --import BACKUP"
+        if self.rebuilt.changed:
+            rows = self.rebuilt
+            what = f"{rows.entries} entries, {rows.postings} entries' postings and {rows.positions} positions"
+            return f"correct {what} in the journal: {command} --rebuild {n}"
+        if self.misfit:
+            return f"no command changes an entry of the log; docs/operations.md says what is left to do with {n}"
+        return f"set the wallet store to what the journal says: {command} --correct {n}"
 
 
 class StillWrong(Exception):
@@ -51,16 +79,21 @@ class StillWrong(Exception):
         self.wrong = wrong
 
 
-class NotFrozen(Exception):
-    """The partition is not frozen."""
+class _Waiting(Struct, frozen=True):
+    """The entries behind the watermark, up to the first misfit, and that misfit as a finding."""
+
+    entries: list[LogEntry]
+    wrong: list[Wrong]
+    missing: tuple[str, str] | None = None
 
 
 class Repair:
-    """Checks frozen partitions, and thaws them one by one."""
+    """Checks frozen partitions, corrects them, and thaws them."""
 
     def __init__(self, engine: Engine, wallet: Store | ClusterStore, clock: Clock) -> None:
         self._engine = engine
         self._wallet = wallet
+        self._clock = clock
         self._ledger = Ledger(engine, clock)
         self._audit = Audit(engine, wallet, clock)
 
@@ -84,32 +117,130 @@ class Repair:
         log.warning("partition_thawed", partition=partition, reasons=found.reasons)
         return found
 
+    async def thaw_all(self) -> list[int]:
+        """Thaw every frozen partition in which nothing is wrong. Raises StoreError, SQLAlchemyError."""
+        thawed = [each.partition for each in await self.frozen() if not each.wrong]
+        for partition in thawed:
+            await self.thaw(partition)
+        return thawed
+
+    # --- looking -----------------------------------------------------------------------------------------------
     async def _look(self, partition: int, reasons: list[str], in_store: bool) -> Frozen:
-        waiting, wrong = await self._waiting(partition)
+        waiting = await self._waiting(partition)
+        wrong = waiting.wrong
         if not wrong:
             try:
-                wrong = await self._audit.look(partition, waiting)
+                wrong = await self._audit.look(partition, waiting.entries)
             except StillMoving as moving:
                 wrong = [Wrong(partition, "log", f"{moving}; look again")]
-        return Frozen(partition=partition, reasons=reasons, in_store=in_store, waiting=len(waiting), wrong=wrong)
+        sides = [await side_of(self._engine, self._wallet, each) for each in wrong[: limits.REPAIR_SIDES]]
+        return Frozen(
+            partition=partition,
+            reasons=reasons,
+            in_store=in_store,
+            waiting=len(waiting.entries),
+            wrong=wrong,
+            sides=[side for side in sides if side is not None],
+            misfit=bool(waiting.wrong),
+            missing=waiting.missing,
+            rebuilt=await self._would_rebuild(partition) if wrong and waiting.missing is None else None,
+        )
 
-    async def _waiting(self, partition: int) -> tuple[list[LogEntry], list[Wrong]]:
-        """The entries behind the watermark, up to the first misfit, and that misfit as a finding."""
+    async def _would_rebuild(self, partition: int) -> Rebuilt | None:
+        others = await self._logged(partition)
+        try:
+            return await asyncio.to_thread(rebuild, self._engine, partition, others, dry=True)
+        except Broken:
+            return None
+
+    async def _waiting(self, partition: int) -> _Waiting:
         mark = (await asyncio.to_thread(self._ledger.marks))[partition]
         found: list[LogEntry] = []
-        while True:
-            start = after((mark.epoch, mark.n))
-            rows = await self._wallet.call("XRANGE", keys.log(partition), start, "+", "COUNT", limits.DRAIN_BATCH)
-            if not rows:
-                return found, []
-            read = [parse(row) for row in cast(list[Any], rows)]
+        while read := await self._read(partition, after((mark.epoch, mark.n))):
             batch = await asyncio.to_thread(self._ledger.prepare, {partition: mark}, {partition: read})
             if partition in batch.misfits:
-                _, entry, reason = batch.misfits[partition]
-                return found, [Wrong(partition, f"{entry.epoch}-{entry.n}", reason)]
+                last, entry, reason = batch.misfits[partition]
+                wrong = [Wrong(partition, f"{entry.epoch}-{entry.n}", reason)]
+                return _Waiting(found, wrong, _missing(last, entry))
             found += [entry for entry in read if isinstance(entry, LogEntry)]
             mark = batch.moved[partition][1]
+        return _Waiting(found, [])
+
+    async def _read(self, partition: int, start: str) -> list[LogEntry | Unreadable]:
+        rows = await self._wallet.call("XRANGE", keys.log(partition), start, "+", "COUNT", limits.DRAIN_BATCH)
+        return [parse(row) for row in cast(list[Any], rows)]
+
+    async def _logged(self, partition: int) -> dict[Position, LogEntry]:
+        """The readable entries that the log still has, those in the journal too."""
+        found: dict[Position, LogEntry] = {}
+        start = "-"
+        while rows := await self._read(partition, start):
+            found |= {(each.epoch, each.n): each for each in rows if isinstance(each, LogEntry)}
+            start = after((rows[-1].epoch, rows[-1].n))
+        return found
 
     def _forget(self, partition: int) -> None:
         with self._engine.begin() as connection:
             connection.execute(delete(quarantine).where(quarantine.c.partition == partition))
+
+    # --- correcting --------------------------------------------------------------------------------------------
+    async def take(self, source: Source) -> list[Imported]:
+        """Take the entries that neither journal nor log has. Raises NotOurs, StoreError, SQLAlchemyError."""
+        found = []
+        marks = await asyncio.to_thread(self._ledger.marks)
+        for partition, mark in marks.items():
+            before = await self._first_logged(partition, mark)
+            if before is not None:
+                taken = await asyncio.to_thread(imports.take, self._engine, self._clock, source, partition, before)
+                found += [] if taken is None else [taken]
+        return found
+
+    async def _first_logged(self, partition: int, mark: Mark) -> Position | None:
+        """Where the log goes on after a gap behind the mark, or None when there is no gap."""
+        rows = await self._wallet.call("XRANGE", keys.log(partition), after((mark.epoch, mark.n)), "+", "COUNT", 1)
+        if not rows:
+            return None
+        entry = parse(cast(list[Any], rows)[0])
+        return (entry.epoch, entry.n) if _missing(mark, entry) else None
+
+    async def rebuild(self, partitions: Sequence[int], source: Source | None) -> list[Rebuilt]:
+        """Correct the journal of these partitions. Raises Broken, NotOurs, StoreError, SQLAlchemyError."""
+        return [await self._rebuild(partition, source) for partition in partitions]
+
+    async def _rebuild(self, partition: int, source: Source | None) -> Rebuilt:
+        others = await self._logged(partition)
+        at = None
+        for _ in range(limits.REPAIR_TRIES):
+            try:
+                return await asyncio.to_thread(rebuild, self._engine, partition, others)
+            except Broken as broken:
+                if source is None or broken.at == at:
+                    raise
+                at = broken.at
+            others |= await asyncio.to_thread(source.around, partition, at)
+        return await asyncio.to_thread(rebuild, self._engine, partition, others)
+
+    async def correct(self, partition: int) -> list[str]:
+        """Set a frozen partition of the store to what the journal says. Returns what was changed.
+
+        Raises NotFrozen, StillWrong when the journal itself is wrong, StoreError, SQLAlchemyError.
+        """
+        waiting = await self._waiting(partition)
+        if waiting.wrong:
+            raise StillWrong(waiting.wrong[0])
+        would = await self._would_rebuild(partition)
+        if would is None or would.changed:
+            raise StillWrong(Wrong(partition, "journal", "it differs from its own entries, so rebuild it first"))
+        return await correct(self._engine, self._wallet, partition, waiting.entries)
+
+
+def _missing(mark: Mark, entry: LogEntry | Unreadable) -> tuple[str, str] | None:
+    """The entries between the journal's last one and the log's next one, which must be the log's first."""
+    if isinstance(entry, Unreadable) or mark.follows(entry) or (entry.epoch, entry.n) <= (mark.epoch, mark.n):
+        return None
+    return f"{mark.epoch}-{mark.n + 1}", f"{entry.epoch}-{entry.n - 1}"
+
+
+SCRIPTS = (*AUDIT_SCRIPTS, *CORRECT_SCRIPTS)
+
+__all__ = ["SCRIPTS", "Frozen", "NotFrozen", "Repair", "StillWrong"]

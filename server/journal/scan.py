@@ -9,8 +9,8 @@ from server.journal.asof import CREATOR, VIEWER
 from server.journal.findings import Wrong
 from server.journal.turn import Turn
 from server.store import keys
-from server.store.client import Store
-from server.store.cluster import ClusterStore
+from server.store.client import Store, StoreRefused
+from server.store.cluster import ClusterStore, not_here
 
 
 class Names(Struct):
@@ -91,8 +91,9 @@ class KeyScan:
             self._done.add(primary)
         self._at[primary] = (store.identity, cursor)
         sort(names, found)
-        self.turn.seen += len(names)
-        return max(1, len(names))
+        seen = len(names) + await _take_hashes(store, names, found)
+        self.turn.seen += seen
+        return max(1, seen)
 
 
 async def of_partition(wallet: Store | ClusterStore, partition: int) -> Names:
@@ -104,9 +105,31 @@ async def of_partition(wallet: Store | ClusterStore, partition: int) -> Names:
             reply: Any = await store.call("SCAN", cursor, "MATCH", keys.all_of(partition), "COUNT", limits.AUDIT_SCAN)
             cursor = reply[0]
             sort(reply[1], found)
+            await _take_hashes(store, reply[1], found)
             if cursor == b"0":
                 break
     return found.get(partition, Names())
+
+
+async def _take_hashes(store: Store, names: list[bytes], found: dict[int, Names]) -> int:
+    """Scan the hashes of receipts among these keys. Returns how many receipts they have. Raises StoreError."""
+    seen = 0
+    for name in names:
+        if not keys.is_receipt_hash(name):
+            continue
+        cursor = b"0"
+        while True:
+            try:
+                cursor, pairs = await store.call("HSCAN", name, cursor, "COUNT", limits.AUDIT_SCAN)
+            except StoreRefused as refused:
+                if not_here(refused):
+                    raise
+                break  # of another type: the store refuses its gifts, and no receipt can be read
+            sort([keys.receipt_of_field(name, field) for field in pairs[::2]], found)
+            seen += len(pairs) // 2
+            if cursor == b"0":
+                break
+    return seen
 
 
 def sort(names: list[bytes], found: dict[int, Names]) -> None:

@@ -124,6 +124,23 @@ reversals = Table(
     Index("reversals_by_state", "state", "at_ms"),
 )
 
+# Money time, in one row: how far it is, and by which machine's clock it was moved last (see moneytime.py).
+money_time = Table(
+    "money_time",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("now_ms", BigInteger, nullable=False),
+    Column("boot", String(64), nullable=False),  # one run of one machine, and how long it had run
+    Column("uptime_ms", BigInteger, nullable=False),
+    Column("wall_ms", BigInteger, nullable=False),  # what the wall clock said, and for how long it has not jumped
+    Column("agreed_ms", BigInteger, nullable=False),
+    Column("owed_ms", BigInteger, nullable=False),  # how much it may catch up at most
+    Column("settled_ms", BigInteger, nullable=False),  # money time was here at least ten minutes ago
+    Column("next_ms", BigInteger, nullable=False),  # settled, when the machine has run for so much longer
+    Column("next_in_ms", BigInteger, nullable=False),
+    Column("orders_ms", BigInteger, nullable=False),  # receipts of orders before this time are deleted
+)
+
 # How far each partition is journaled. Moves in the same transaction as the rows.
 watermarks = Table(
     "watermarks",

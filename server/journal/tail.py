@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 from sqlalchemy import Connection, select, tuple_
 
-from server import limits
 from server.entries import KINDS
 from server.journal import receipts
 from server.journal.asof import after, chunks, up_to
@@ -73,19 +72,19 @@ def _of_row(row: Row) -> tuple[object, ...]:
 Receipts = Mapping[tuple[str, str], str]  # by user and operation
 
 
-def due(rows: Sequence[Row], now_ms: int) -> list[tuple[Row, receipts.Left]]:
-    """The rows whose receipts the store must still have, and those receipts."""
-    found = []
-    for row in rows:
-        left = receipts.of(row) if row.kind in KINDS else None
-        if left is not None and left.expires_ms > now_ms + limits.AUDIT_CLOCK_MS:
-            found.append((row, left))
-    return found
+def due(rows: Sequence[Row]) -> list[tuple[Row, receipts.Left]]:
+    """The rows that have left receipts, and those receipts."""
+    found = ((row, receipts.of(row) if row.kind in KINDS else None) for row in rows)
+    return [(row, left) for row, left in found if left is not None]
 
 
-def receipts_gone(partition: int, wanted: Sequence[tuple[Row, receipts.Left]], held: Receipts) -> Iterator[Wrong]:
-    """Compare the receipts that these rows must have left."""
+def receipts_gone(
+    partition: int, wanted: Sequence[tuple[Row, receipts.Left]], held: Receipts, needed: receipts.Needed
+) -> Iterator[Wrong]:
+    """Compare the receipts that these rows must have left, as far as they are still needed."""
     for row, left in wanted:
+        if not needed.has(left):
+            continue
         text = held.get((row.user_id, left.operation))
         if text is None or not left.agrees(text):
             said = "has no receipt" if text is None else "has another receipt"

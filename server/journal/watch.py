@@ -68,6 +68,10 @@ class AuditWatch:
             ("audit_oldest_check_ms", "Age of the oldest comparison of a wallet, counter or key."),
             ("audit_finished_ms", "When the last audit finished."),
             ("audit_partitions_compared", "Partitions that the last audit compared, of 64."),
+            ("audit_counter", "The number of the last audit that was kept."),
+            ("audit_anchor", "The first 48 bits of its anchor, the hash over all verified heads."),
+            ("audit_verified_again_ms", "Every row was verified since."),
+            ("audit_doubts", "What is wrong with the database as a whole: it is old, or another one."),
             ("audit_quarantined", "Entries that do not fit and stop their partition."),
             ("audit_coins_held", "Coins in wallets."),
             ("audit_coins_sold", "Coins that were bought."),
@@ -83,4 +87,8 @@ class AuditWatch:
             return -1
         if field == "oldest_check_ms":
             return -1 if report.oldest_check_ms is None else report.age_ms(self._clock.now_ms())
+        if field == "anchor":
+            return int(report.anchor[:12] or "0", 16)  # a float holds 53 bits exactly
+        if field == "doubts":
+            return len(report.doubts)
         return float(getattr(report, field))

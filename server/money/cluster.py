@@ -95,6 +95,9 @@ class ClusterWallet:
     async def find(self, user_id: str, gift_id: str) -> Receipt | None:
         return await self._route(keys.partition_of(user_id), lambda wallet: wallet.find(user_id, gift_id))
 
+    async def claim(self, topup_id: str, fingerprint: str) -> bool:
+        return await self._route(keys.partition_of(topup_id), lambda wallet: wallet.claim(topup_id, fingerprint))
+
     async def order(self, entry: OrderEntry) -> Adjusted:
         return await self._route(keys.partition_of(entry.viewer), lambda wallet: wallet.order(entry))
 

@@ -125,7 +125,8 @@ class Fence:
         if self._mode == "on" or self._likely or recorded or _replicates(await link.call("INFO", "replication")):
             return True
         try:
-            return bool(await ask(self._openings.read))  # another node has seen a replica
+            rows = await ask(self._openings.read, within_s=limits.OPENING_ASK_S)
+            return bool(rows)  # another node has seen a replica
         except SQLAlchemyError:
             return False
 

@@ -7,15 +7,17 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import structlog
 
 from protocol.ids import uuid7_ms
+from protocol.refusals import Refused
 from protocol.session import Cause
 from server import background, limits
 from server.entries import KIND_OF, AdjustEntry, Kind, LimitEntry, OrderEntry, TopUpEntry
+from server.money import claims
 from server.money.results import (
     Adjusted,
     Change,
@@ -30,7 +32,8 @@ from server.money.results import (
     unavailable,
 )
 from server.money.store import NotConfirmed, NotReplicated, WalletStore
-from server.store import keys, scripts
+from server.money.waiting import Waiting, fail, retrieve
+from server.store import keys, receipts, scripts
 from server.store.client import StoreDown, StoreError, StoreRefused
 from server.store.cluster import not_here
 from server.store.scripts import Call
@@ -40,17 +43,7 @@ log = structlog.get_logger()
 SPEND = scripts.load("wallet_spend")
 ADJUST = scripts.load("wallet_adjust")
 LIMIT = scripts.load("wallet_limit")
-SCRIPTS = (SPEND, ADJUST, LIMIT)
-
-
-class _Waiting:
-    """A queued gift, and the future that its sender awaits."""
-
-    __slots__ = ("future", "spend")
-
-    def __init__(self, spend: Spend, future: "asyncio.Future[Paid]") -> None:
-        self.spend = spend
-        self.future = future
+SCRIPTS = (SPEND, ADJUST, LIMIT, *claims.SCRIPTS)
 
 
 class Wallet:
@@ -62,10 +55,11 @@ class Wallet:
         self._store = store
         self._one_slot = one_slot  # on a cluster all keys of a call must be in one slot
         self._on_change = on_change
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._calls = background.Tasks("wallet-call")  # in flight; the one connection runs them in order
+        self._sent: set[tuple[str, str]] = set()  # viewer and id of each gift in those calls
         self._stopping = False
         self.batches = 0
         self.gifts = 0
@@ -119,11 +113,14 @@ class Wallet:
         await self._store.wait_up(timeout_s)
 
     def _epoch(self, partition: int) -> str:
-        """The partition's epoch. Raises Moved when the partition is not open here."""
-        epoch = self._store.epochs.get(partition)
-        if epoch is None:
-            raise Moved
-        return epoch
+        """The partition's epoch. Raises Moved or Refused when the partition is not open here."""
+        if partition not in self._store.epochs:
+            raise self._elsewhere()
+        return self._store.epochs[partition]
+
+    def _elsewhere(self, error: StoreError | None = None) -> Exception:
+        """On a cluster the caller tries the new primary. A single store has no other: the sender tries again later."""
+        return Moved() if self._one_slot and (error is None or not_here(error)) else unavailable()
 
     # --- reading -----------------------------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
@@ -139,7 +136,7 @@ class Wallet:
         try:
             coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise self._elsewhere(error) from None
         return WalletView(user_id, int(coins or 0), (status or b"ok").decode())
 
     # --- spending ----------------------------------------------------------------------------------------------
@@ -148,17 +145,21 @@ class Wallet:
         if self._stopping or not self._store.usable or len(self._queue) >= limits.SPEND_QUEUE_MAX:
             raise unavailable()
         future: asyncio.Future[Paid] = self._loop.create_future()
-        future.add_done_callback(_retrieve)
-        self._queue.append(_Waiting(spend, future))
+        future.add_done_callback(retrieve)
+        self._queue.append(Waiting(spend, future))
         self._wake.set()
         return await future  # bounded: the store client drops a silent connection
 
     async def find(self, user_id: str, gift_id: str) -> Receipt | None:
         """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable."""
         try:
-            [text] = await self._store.read_confirmed(("GET", keys.receipt(user_id, gift_id)))
+            asked = receipts.asking(user_id, gift_id)
+            known = (user_id, gift_id) in self._sent  # most were never paid, and a confirmation costs a WAIT
+            if not known and receipts.of([await self._store.read(*command) for command in asked]) is None:
+                return None
+            text = receipts.of(await self._store.read_confirmed(*asked))
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise self._elsewhere(error) from None
         return None if text is None else receipt_of(text)
 
     async def _commit_groups(self) -> None:
@@ -178,32 +179,35 @@ class Wallet:
             batch = [self._queue.popleft() for _ in range(size)]
             self._calls.spawn(self._commit_or_fail(batch))
 
-    async def _commit_or_fail(self, batch: list[_Waiting]) -> None:
+    async def _commit_or_fail(self, batch: list[Waiting]) -> None:
         """Commit, and answer every sender even when that raises."""
+        sent = {(each.spend.viewer, each.spend.gift_id) for each in batch}
+        self._sent |= sent
         try:
             await self._commit(batch)
         except Exception as error:
             background.failed("wallet-call", error, gifts=len(batch))
         finally:
-            _fail([waiting for waiting in batch if not waiting.future.done()])
+            self._sent -= sent
+            fail([waiting for waiting in batch if not waiting.future.done()])
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
+    async def _commit(self, batch: list[Waiting]) -> None:
         if not self._one_slot:
             await self._commit_together(batch)
             return
-        by_partition: dict[int, list[_Waiting]] = {}
+        by_partition: dict[int, list[Waiting]] = {}
         for waiting in batch:
             by_partition.setdefault(keys.partition_of(waiting.spend.viewer), []).append(waiting)
         await asyncio.gather(*(self._commit_together(part) for part in by_partition.values()))
 
-    async def _commit_together(self, batch: list[_Waiting]) -> None:
+    async def _commit_together(self, batch: list[Waiting]) -> None:
         try:
             outcomes = await self._call(batch)
         except (StoreDown, NotReplicated, NotConfirmed):
-            _fail(batch)
+            fail(batch)
             return
-        except Moved as moved:
-            _fail(batch, moved)
+        except (Moved, Refused) as elsewhere:
+            fail(batch, elsewhere)
             return
         except StoreRefused as refused:
             await self._commit_refused(batch, refused)
@@ -213,22 +217,22 @@ class Wallet:
             return
         self._settle(batch, outcomes)
 
-    async def _call(self, batch: list[_Waiting]) -> list[list[bytes]]:
+    async def _call(self, batch: list[Waiting]) -> list[list[bytes]]:
         names: list[str] = []
         args: list[str | bytes | int] = [
             limits.GIFT_ID_LIFE_MS,
             limits.GIFT_ID_AHEAD_MS,
-            limits.RECEIPT_MARGIN_MS,
             limits.COMBO_COUNT_S,
             self._store.site_limit,
         ]
         for waiting in batch:
             spend = waiting.spend
-            partition, gift_keys = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
+            id_ms = uuid7_ms(spend.gift_id)
+            partition, gift_keys = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, id_ms, spend.combo)
             names += gift_keys
             args += (
                 self._epoch(partition),
-                uuid7_ms(spend.gift_id),
+                id_ms,
                 spend.fingerprint,
                 spend.coins,
                 spend.diamonds,
@@ -238,36 +242,37 @@ class Wallet:
             )
         return cast(list[list[bytes]], await self._store.write(SPEND, names, args))
 
-    async def _commit_refused(self, batch: list[_Waiting], refused: StoreRefused) -> None:
+    async def _commit_refused(self, batch: list[Waiting], refused: StoreRefused) -> None:
         """The script raised an error. One corrupt key must not stop the other gifts, so send each gift alone."""
         if not_here(refused):
-            _fail(batch, Moved())
+            fail(batch, self._elsewhere())
             return
         if len(batch) == 1 or not str(refused).startswith(("WRONGTYPE", "ERR")):
             log.error("wallet_refused", error=str(refused)[:200], gifts=len(batch))
-            _fail(batch)
+            fail(batch)
             return
         for waiting in batch:
             await self._commit_together([waiting])
 
-    async def _resolve(self, batch: list[_Waiting]) -> None:
+    async def _resolve(self, batch: list[Waiting]) -> None:
         """The answer of a call was lost: look up each gift's receipt. Nothing is sent again."""
         try:
             await self._store.wait_up(limits.SPEND_WAIT_S)
-            asked = [("GET", keys.receipt(w.spend.viewer, w.spend.gift_id)) for w in batch]
-            receipts = await self._store.read_confirmed(*asked)
+            asked = [command for w in batch for command in receipts.asking(w.spend.viewer, w.spend.gift_id)]
+            replies = await self._store.read_confirmed(*asked)
         except StoreError:
-            _fail(batch)
+            fail(batch)
             return
-        for waiting, receipt in zip(batch, receipts, strict=True):
+        for waiting, each in zip(batch, zip(replies[::2], replies[1::2], strict=True), strict=True):
+            receipt = receipts.of(each)
             if receipt is None:
-                _fail([waiting])
+                fail([waiting])
                 continue
-            fingerprint, *outcome = cast(bytes, receipt).split(b" ")
+            fingerprint, *outcome = receipt.split(b" ")
             same = fingerprint.decode() == waiting.spend.fingerprint
             self._settle([waiting], [[b"duplicate", *outcome] if same else [b"conflict"]], found=True)
 
-    def _settle(self, batch: list[_Waiting], outcomes: list[list[bytes]], *, found: bool = False) -> None:
+    def _settle(self, batch: list[Waiting], outcomes: list[list[bytes]], *, found: bool = False) -> None:
         """Answer the senders. `found`: the call's answer was lost, and this outcome is the receipt.
 
         A receipt does not say whose call wrote it: another node may have sent the same id meanwhile. So it is a
@@ -309,6 +314,13 @@ class Wallet:
             self._on_change(changes)
 
     # --- orders of the host platform ---------------------------------------------------------------------------
+    async def claim(self, topup_id: str, fingerprint: str) -> bool:
+        """Claim a top-up's id for one order. False if another has it. Raises Refused wallet_unavailable."""
+        try:
+            return await claims.take(self._store, topup_id, fingerprint)
+        except StoreError as error:
+            raise self._elsewhere(error) from None
+
     async def order(self, entry: OrderEntry) -> Adjusted:
         """Carry out an order once per kind and id. An order of a limit always replaces the one before.
 
@@ -322,7 +334,7 @@ class Wallet:
         try:
             outcome = cast(list[bytes], await self._store.write(*call))
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise self._elsewhere(error) from None
         if outcome[0] == b"stale_epoch":
             self._store.reopen()
         done = adjusted_of(outcome, entry, delta)
@@ -343,7 +355,6 @@ class Wallet:
             status=kind.status,
             total=kind.total.counter if kind.total else "",
             balance_max=limits.BALANCE_MAX,
-            receipt_s=limits.TOPUP_RECEIPT_S,
             entry=msgspec.json.encode(entry),
         )
 
@@ -359,10 +370,7 @@ class Wallet:
         )
 
     async def _announce(self, entry: OrderEntry, cause: Cause, done: Adjusted) -> None:
-        """Send the balance to the user's sockets.
-
-        A duplicate sends the present balance: the first answer may have been lost, and its announcement with it.
-        """
+        """Send the balance to the user's sockets. After a duplicate, too: the first announcement may have been lost."""
         coins = await self.coins(entry.viewer) if done.duplicate else done.balance
         if coins is not None:
             change = Change(user_id=entry.viewer, coins=coins, cause=cause, ref=entry.id, entry=done.entry_id)
@@ -373,23 +381,6 @@ class Wallet:
         try:
             rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
         except StoreError as error:
-            raise _moved_or_unavailable(error) from None
+            raise self._elsewhere(error) from None
         epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
         return int(epoch), int(n)
-
-
-def _moved_or_unavailable(error: StoreError) -> Exception:
-    """After Moved the caller tries the new primary. The sender gets anything else as a refusal."""
-    return Moved() if not_here(error) else unavailable()
-
-
-def _fail(batch: Sequence[_Waiting], error: Exception | None = None) -> None:
-    for waiting in batch:
-        if not waiting.future.done():
-            waiting.future.set_exception(error or unavailable())
-
-
-def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """Silence asyncio's warning: the sender may be gone, and the receipt has the outcome."""
-    if not future.cancelled():
-        future.exception()

@@ -15,7 +15,8 @@ from server.clock import Clock
 from server.entries import CHARGEBACK, REFUND, ChargebackEntry
 from server.journal.database import ask, reading
 from server.journal.parts import shares_of
-from server.journal.tables import topups, watermarks
+from server.journal.posted import bought
+from server.journal.tables import watermarks
 from server.money.results import Money, fingerprint
 from server.orders import decisions, rows
 from server.orders.decisions import Decision
@@ -109,12 +110,11 @@ class Chargebacks:
             return list(connection.execute(rows.pending_of(REFUND, user_id)).scalars())
 
     def _topup(self, topup_id: str) -> Bought:
-        query = select(topups.c.id, topups.c.user_id).where(topups.c.id == topup_id, topups.c.state == "posted")
         with reading(self._engine).connect() as connection:
-            row = connection.execute(query).one_or_none()
-        if row is None:
+            found = bought(connection, topup_id)
+        if found is None or found.state != "posted":
             raise NotFound
-        return Bought(*row)
+        return Bought(topup_id, found.user_id)
 
     def _watermark(self, partition: int) -> tuple[int, int]:
         query = select(watermarks.c.epoch, watermarks.c.n).where(watermarks.c.partition == partition)

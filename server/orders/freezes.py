@@ -5,6 +5,7 @@ from sqlalchemy import Engine, update
 from server.clock import Clock
 from server.entries import CHARGEBACK, FREEZE, KIND_OF, UNFREEZE, FreezeEntry, Kind, UnfreezeEntry
 from server.journal.database import ask, reading
+from server.journal.posted import OF_CHARGEBACK
 from server.journal.tables import reversals
 from server.money.results import Adjusted, Money, fingerprint
 from server.orders import rows
@@ -31,7 +32,7 @@ class Freezes:
 
     async def freeze_for(self, chargeback_id: str, user_id: str) -> Adjusted:
         """Freeze as a step of a chargeback, which has its own pending row. Raises Refused, SQLAlchemyError."""
-        return await self._carry_out(FreezeEntry, user_id, f"{CHARGEBACK.name}-{chargeback_id}")
+        return await self._carry_out(FreezeEntry, user_id, f"{OF_CHARGEBACK}{chargeback_id}")
 
     async def repeat(self, order: Pending) -> Adjusted:
         """Carry out an order again, unless it was overtaken. Raises CannotReverse, Refused, SQLAlchemyError."""

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from msgspec import Meta, Struct
-from sqlalchemy import Engine, select, tuple_
+from sqlalchemy import Engine, delete, select, tuple_
 
 from protocol.ids import TopUpId, UserId
 from server import limits
@@ -11,6 +11,7 @@ from server.clock import Clock
 from server.entries import KINDS, TopUpEntry
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
+from server.journal.posted import Bought, bought
 from server.journal.tables import entries, topups
 from server.money.results import Adjusted, Money, TopUpConflict, fingerprint
 from server.orders.rows import Pending
@@ -22,19 +23,6 @@ class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
     id: TopUpId
     coins: Annotated[int, Meta(ge=1, le=limits.TOPUP_COINS_MAX)]
     source: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
-
-
-class Written(Struct, frozen=True):
-    """A top-up's row: the order and its outcome."""
-
-    user_id: str
-    coins: int
-    source: str
-    state: str
-    balance: int | None
-
-
-_WRITTEN = select(*(topups.c[name] for name in Written.__struct_fields__))
 
 
 class Entry(Struct, frozen=True):
@@ -73,14 +61,17 @@ class Purchases:
             source=order.source,
             fp=fingerprint(user_id, order.coins, order.source),
         )
+        if not await self._wallet.claim(order.id, entry.fp):
+            await ask(self._forget, user_id, order.id)
+            raise TopUpConflict
         return await self._wallet.order(entry)
 
     async def repeat(self, order: Pending) -> Adjusted:
         """Carry out a pending order again. Raises what `top_up` raises."""
         return await self.top_up(UserId(order.user_id), TopUp(order.ref, order.coins, order.source))
 
-    def _record(self, user_id: str, order: TopUp) -> Written | None:
-        """Insert the row. None when it is new, else the row that has this id.
+    def _record(self, user_id: str, order: TopUp) -> Bought | None:
+        """Insert the row. None when it is new, else the order that has this id.
 
         Read first: most repeated orders were recorded long ago, and a read takes no write lock.
         """
@@ -98,10 +89,15 @@ class Purchases:
             new = insert_once(connection, topups, row)
         return None if new else self._written(order.id)
 
-    def _written(self, topup_id: str) -> Written | None:
+    def _written(self, topup_id: str) -> Bought | None:
         with reading(self._engine).connect() as connection:
-            row = connection.execute(_WRITTEN.where(topups.c.id == topup_id)).one_or_none()
-        return None if row is None else Written(*row)
+            return bought(connection, topup_id)
+
+    def _forget(self, user_id: str, topup_id: str) -> None:
+        """Delete the row of an order whose id the wallet store knows from another one: it can never be carried out."""
+        this = (topups.c.id == topup_id, topups.c.user_id == user_id, topups.c.state == "pending")
+        with self._engine.begin() as connection:
+            connection.execute(delete(topups).where(*this))
 
     async def entries_of(self, user_id: UserId, before: tuple[int, int] | None) -> list[Entry]:
         """A page of a wallet's newest journal entries before the log id `(epoch, n)`. Raises SQLAlchemyError."""

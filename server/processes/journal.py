@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,20 +17,20 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
-from server.clock import Clock
+from server.clock import Clock, Uptime
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
-from server.journal import anchors, database, derived, findings
+from server.journal import anchors, database, derived, findings, moneytime
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.database import ask
 from server.journal.drain import Drain, tail_of
 from server.journal.memory import Memory, development_key
-from server.journal.repair import Frozen, NotFrozen, Repair, StillWrong
 from server.processes.retell import drain_and_retell
 from server.rooms.history import open_history
 from server.settings import Settings, Unusable
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore, open_store
+from server.store.scripts import Script
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -73,7 +73,9 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     auditing = background.forever(
         "audit", functools.partial(_audit_always, audit, drain, engine, settings.audit_every_s)
     )
+    moving = background.forever("money-time", moneytime.Mover(engine, wallet, clock, Uptime()).run)
     await drain.run(stopping)
+    await background.end(moving)
     await background.end(auditing)
     await wallet.stop()
     await history.store.stop()
@@ -131,10 +133,12 @@ def audit(settings: Settings, *, freeze: bool = False, accept: bool = False) -> 
         report = await Audit(engine, wallet, clock, memory).run(freeze=freeze)
         if accept and not report.wrong:
             await memory.accept()
-            print("This database is accepted; the next audit begins again.", file=sys.stderr)
+            print("This database is accepted. The audit begins again.", file=sys.stderr)
+            memory = Memory(engine, wallet, clock, audit_key(settings))
+            report = await Audit(engine, wallet, clock, memory).run(freeze=freeze)
         return report
 
-    report = asyncio.run(_on_the_books(settings, once))
+    report = asyncio.run(on_the_books(settings, once))
     print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     if report.ok:
         return 0
@@ -161,29 +165,6 @@ def compare_anchors(settings: Settings, file: Path) -> int:
     return 1
 
 
-def repair(settings: Settings, thaw: int | None) -> int:
-    """Say why partitions are frozen, or unfreeze one. Return 1 while any is frozen, else 0. Raises Unusable."""
-
-    async def look(engine: Engine, wallet: Store | ClusterStore) -> int:
-        repairing = Repair(engine, wallet, Clock(time.time))  # noqa: TID251
-        if thaw is not None:
-            await repairing.thaw(thaw)
-            print(f"Partition {thaw} takes gifts again.")
-            return 0
-        frozen = await repairing.frozen()
-        for each in frozen:
-            _explain(each)
-        print(f"{len(frozen)} of {limits.WALLET_PARTITIONS} partitions are frozen.")
-        return 1 if frozen else 0
-
-    try:
-        return asyncio.run(_on_the_books(settings, look))
-    except NotFrozen:
-        raise Unusable(f"Partition {thaw} is not frozen.") from None
-    except StillWrong as still:
-        raise Unusable(f"Partition {thaw} stays frozen, because it is still wrong: {still}.") from None
-
-
 def rebuild(settings: Settings) -> int:
     """Derive creators' days, missing parts of reversals and kept lots again. Return 0. Raises Unusable."""
     engine = database.connect(settings.journal_address)
@@ -197,20 +178,14 @@ def rebuild(settings: Settings) -> int:
     return 0
 
 
-def _explain(frozen: Frozen) -> None:
-    print(f"partition {frozen.partition}")
-    for reason in frozen.reasons or ["only the wallet store says that it is frozen"]:
-        print(f"  frozen since: {reason}")
-    print(f"  entries waiting for the journal: {frozen.waiting}")
-    for wrong in frozen.wrong:
-        print(f"  wrong now: {wrong.where}: {wrong.what}")
-    print(f"  {frozen.advice}")
-
-
-async def _on_the_books(settings: Settings, look: Callable[[Engine, Store | ClusterStore], Awaitable[T]]) -> T:
+async def on_the_books(
+    settings: Settings,
+    look: Callable[[Engine, Store | ClusterStore], Awaitable[T]],
+    scripts: Sequence[Script] = AUDIT_SCRIPTS,
+) -> T:
     """Call `look` with the journal and the wallet store. Raises Unusable when one does not answer."""
     engine = database.connect(settings.journal_address)
-    wallet = open_store("wallet", settings.wallet_address, AUDIT_SCRIPTS)
+    wallet = open_store("wallet", settings.wallet_address, scripts)
     await wallet.start()
     try:
         await wallet.wait_up(limits.STORE_CONNECT_S)

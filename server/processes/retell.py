@@ -4,6 +4,7 @@ It also shows rooms what reversals take of their gifts, after the gifts: a walle
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -26,7 +27,7 @@ from server.journal.ledger import Entries, Logs
 from server.journal.log import Position, after, read_logs
 from server.rooms.history import History, NoSuchRoom
 from server.store import keys
-from server.store.client import Store, StoreDown
+from server.store.client import Store, StoreDown, StoreError
 from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
@@ -119,14 +120,16 @@ class Retell:
         behind = [p for p in self._read if p not in self._up_to_date and self._has_room(p)]
         self._up_to_date.clear()
         # More than the drain takes at a time, so that we catch up with it after a start.
-        logs = await self._read_logs({p: after(self._read[p]) for p in behind}, 2 * limits.DRAIN_BATCH)
-        for partition, found in logs.items():
-            self._note(partition, found)
+        with contextlib.suppress(StoreError):  # go on with what is noted
+            logs = await self._read_logs({p: after(self._read[p]) for p in behind}, 2 * limits.DRAIN_BATCH)
+            for partition, found in logs.items():
+                self._note(partition, found)
         now_ms = self._clock.now_ms()
         taken = {partition: _take_old(noted, now_ms) for partition, noted in self._noted.items()}
         old = {partition: found for partition, found in taken.items() if found}
         for partition, missing in (await self._not_shown(old, now_ms)).items():
-            await self._retell(partition, missing)
+            if not await self._retell(partition, missing):
+                self._noted[partition].extendleft(reversed(old.pop(partition)))
         for noted in sorted(noted for found in old.values() for noted in found if noted.reversal):
             if now_ms - noted.at_ms <= limits.RETELL_UNTIL_MS:
                 await self._take_back(noted)
@@ -186,11 +189,15 @@ class Retell:
         names = [keys.room(room, ONCE, noted.gift_id) for _, noted in gifts]
         return cast(list[bytes | None], await self._history.store.call("MGET", *names))
 
-    async def _retell(self, partition: int, missing: list[Noted]) -> None:
-        """Read the entries again, because we noted only their positions, and show them."""
+    async def _retell(self, partition: int, missing: list[Noted]) -> bool:
+        """Read the entries again, because we noted only their positions, and show them. False: not readable now."""
         while missing:
             first, last = missing[0], missing[-1]
-            logs = await self._read_logs({partition: f"{first.epoch}-{first.n}"}, limits.DRAIN_BATCH)
+            try:
+                logs = await self._read_logs({partition: f"{first.epoch}-{first.n}"}, limits.DRAIN_BATCH)
+            except StoreError as error:
+                log.info("retell_later", partition=partition, error=str(error)[: limits.LOGGED_CHARS_MAX])
+                return False
             found = {(entry.epoch, entry.n): entry for entry in logs.get(partition, [])}
             read_to = max(found, default=(last.epoch, last.n))  # empty if the store has lost its latest writes
             for noted in missing:
@@ -198,6 +205,7 @@ class Retell:
                 if isinstance(entry, LogEntry):
                     await self._show(entry)
             missing = [noted for noted in missing if (noted.epoch, noted.n) > read_to]
+        return True
 
     async def _show(self, entry: LogEntry) -> None:
         if entry.about.digest and entry.text is None:

@@ -46,18 +46,39 @@ def credit(partition: int, creator_id: str) -> str:
 
 
 def receipt(user_id: str, operation: str) -> str:
-    """String: the outcome of one money operation of one user."""
+    """String: the outcome of one order of one user, or of a gift that an older program paid."""
     return f"{{{PARTITION_TAGS[partition_of(user_id)]}}}:k:{user_id}:{operation}"
 
 
-def spend_keys(viewer_id: str, creator_id: str, gift_id: str, combo_id: str | None) -> tuple[int, tuple[str, ...]]:
-    """The viewer's partition, and the keys of `wallet_spend`: wallet, credit, receipt, streak's count, log, meta."""
+def claim(topup_id: str) -> str:
+    """String: the fingerprint of the one order that may use this top-up's id. It lies in the partition of the id."""
+    return f"{{{PARTITION_TAGS[partition_of(topup_id)]}}}:t:{topup_id}"
+
+
+def receipts(partition: int, id_ms: int) -> str:
+    """Hash `<viewer>:<gift id>`: the outcomes of gifts whose ids are of the same ten minutes as `id_ms`."""
+    return f"{{{PARTITION_TAGS[partition]}}}:r:{id_ms // limits.RECEIPTS_MS}"
+
+
+def receipts_field(viewer_id: str, gift_id: str) -> str:
+    """A gift's field in `receipts`. `wallet_spend.lua` finds it in the gift's `receipt`."""
+    return f"{viewer_id}:{gift_id}"
+
+
+def spend_keys(
+    viewer_id: str, creator_id: str, gift_id: str, id_ms: int, combo_id: str | None
+) -> tuple[int, tuple[str, ...]]:
+    """The viewer's partition, and the keys of `wallet_spend`.
+
+    They are wallet, credit, receipt, receipts, streak's count, log and meta. `id_ms` is the time in the gift's id.
+    """
     partition = partition_of(viewer_id)
     tag = f"{{{PARTITION_TAGS[partition]}}}"
     return partition, (
         f"{tag}:w:{viewer_id}",
         f"{tag}:s:{creator_id}",
         f"{tag}:k:{viewer_id}:{gift_id}",
+        f"{tag}:r:{id_ms // limits.RECEIPTS_MS}",
         f"{tag}:c:{viewer_id}:{combo_id or '-'}",
         f"{tag}:log",
         f"{tag}:m",
@@ -70,7 +91,10 @@ def log(partition: int) -> str:
 
 
 def wallet_meta(partition: int) -> str:
-    """Hash: `epoch`, and the partition's running totals of `coins` and `diamonds`."""
+    """Hash: `epoch`, the partition's running totals of `coins` and `diamonds`, and its time.
+
+    `now` is money time; ids before `forgot` are refused; ids after `strings` have no receipt as a string.
+    """
     return f"{{{PARTITION_TAGS[partition]}}}:m"
 
 
@@ -95,12 +119,22 @@ def found(key: bytes) -> Found | None:
     return Found(partition, kind, whose)
 
 
+def is_receipt_hash(key: bytes) -> bool:
+    """Whether a key of the wallet store is a hash of receipts."""
+    return key.partition(b"}:")[2].startswith(b"r:")
+
+
+def receipt_of_field(hash_key: bytes, field: bytes) -> bytes:
+    """The key that the receipt in this field of such a hash would have as a string."""
+    return hash_key.partition(b"}:")[0] + b"}:k:" + field
+
+
 def all_of(partition: int) -> str:
     """The pattern of all keys of a partition."""
     return f"{{{PARTITION_TAGS[partition]}}}:*"
 
 
-WALLETS, CREDITS, RECEIPTS = "w", "s", "k"  # the kinds of keys that the audit looks for
+WALLETS, CREDITS, RECEIPTS, RECEIPT_HASHES = "w", "s", "k", "r"  # the kinds of keys that the audit looks for
 
 
 AUDIT_NEWEST = "audit:newest"  # string: the journal's identity and the number of its newest audit

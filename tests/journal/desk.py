@@ -105,7 +105,7 @@ class Desk:
 
     async def forget(self) -> None:
         """Delete the store's receipts, as if their time were over."""
-        receipts = [key async for key in self._keys(b"k")]
+        receipts = [key for kind in (b"k", b"r") async for key in self._keys(kind)]
         assert receipts
         await self.money.call("DEL", *receipts)
 

@@ -282,7 +282,7 @@ async def test_the_store_goes_in_the_middle_of_a_backlog(
     """The round that was being written counts; the next one begins where it ended."""
     await some_money(site, 40)
     async with site.draining() as drain:
-        read, reads = drains.read_logs, 0
+        read, reads = drains.read_some, 0
 
         async def lost(wallet: Any, start: dict[int, str], count: int) -> Any:
             nonlocal reads
@@ -291,7 +291,7 @@ async def test_the_store_goes_in_the_middle_of_a_backlog(
                 raise StoreDown("gone")
             return await read(wallet, start, count)
 
-        monkeypatch.setattr(drains, "read_logs", lost)
+        monkeypatch.setattr(drains, "read_some", lost)
         with pytest.raises(StoreDown):
             await drain.drain_once()
         assert drain.journaled == len(rows(site.node.engine, entries)) > 0

@@ -85,7 +85,7 @@ async def books(site: Site, tmp_path: Path) -> AsyncIterator[Books]:
             await desk.give(USER, coins)
         await desk.journal()
         made = Books(desk, tmp_path)
-        assert (await made.audit.run()).ok
+        assert (await made.audit.run(everything=False)).ok
         saved = made.save()
         yield made
         made.restore(saved)
@@ -195,7 +195,7 @@ async def test_a_start_goes_on_from_the_remembered_heads(books: Books, monkeypat
         return whole(connection, partition, start)
 
     monkeypatch.setattr("server.journal.part.verify", noted)
-    report = await books.started().run()
+    report = await books.started().run(everything=False)
     assert report.ok, report
     assert starts[PARTITION] == 5
     assert report.counter == 2
@@ -252,10 +252,10 @@ async def test_an_older_head_is_not_believed(books: Books) -> None:
     """A row with a true signature, but of an earlier audit."""
     mine = audit_heads.c.partition == PARTITION
     [old] = [row._asdict() for row in books.desk.rows(select(audit_heads).where(mine))]
-    await books.audit.run()
+    await books.audit.run(everything=False)
     with books.engine.begin() as connection:
         connection.execute(update(audit_heads).where(mine).values(old))
-    assert found(await books.started().run()) == {"head"}
+    assert found(await books.started().run(everything=False)) == {"head"}
 
 
 async def test_another_key_is_no_alarm(books: Books) -> None:
@@ -264,14 +264,14 @@ async def test_another_key_is_no_alarm(books: Books) -> None:
         heads = Heads(books.engine, key)
         assert heads.load() == []
         assert heads.head(PARTITION) == START
-        assert (await books.started(key).run()).ok
+        assert await books.started(key).memory.begin() == []
 
 
 # --- an old database, and another one --------------------------------------------------------------------------------
 async def test_an_old_database_shows_by_the_stores_counter(books: Books) -> None:
     """Its heads are true, but older than the audit that the store knows of. It stays so until somebody accepts it."""
     old = books.save()
-    await books.audit.run()
+    await books.audit.run(everything=False)
     books.restore(old)
     for _ in range(2):
         report = await books.started().run(freeze=True)
@@ -280,13 +280,13 @@ async def test_an_old_database_shows_by_the_stores_counter(books: Books) -> None
             "the journal is older than its last audit: it has audit N, the wallet store N"
         ]
     await books.memory().accept()
-    assert (await books.started().run()).ok
+    assert (await books.started().run(everything=False)).ok
 
 
 async def test_another_database_shows(books: Books) -> None:
     """A copy of heads from another database has another instance's name."""
     await books.desk.money.call("SET", keys.AUDIT_NEWEST, "another 1")
-    report = await books.started().run()
+    report = await books.started().run(everything=False)
     assert not report.ok
     assert "another database" in report.doubts[0]
 
@@ -312,7 +312,7 @@ async def test_a_recomputed_chain_shows_in_the_anchors(books: Books) -> None:
     books.change(delete(audit_heads))
     with books.unguarded() as connection:
         recomputed(connection)
-    assert (await Audit(books.engine, books.desk.money, books.desk.site.node.clock).run()).ok
+    assert (await Audit(books.engine, books.desk.money, books.desk.site.node.clock).run(everything=False)).ok
     compared = anchors.compare(books.engine, copied)
     assert compared.anchors == 0
     assert compared.wrong is not None
@@ -323,13 +323,13 @@ async def test_a_recomputed_chain_shows_by_the_remembered_head(books: Books) -> 
     """A running audit knows the hash that it verified, and one that starts has its signature."""
     with books.unguarded() as connection:
         recomputed(connection)
-    assert found(await books.audit.run())
-    assert found(await books.started().run())
+    assert found(await books.audit.run(everything=False))
+    assert found(await books.started().run(everything=False))
 
 
 async def test_an_audit_writes_one_anchor(books: Books) -> None:
     """The file is its owner's alone; it is changed for another one when it is full, and a cut line is left out."""
-    report = await books.audit.run()
+    report = await books.audit.run(everything=False)
     lines = books.file.read_text().splitlines(keepends=True)
     assert [each.newest.counter for each in anchors.read(lines)] == [1, 2]
     assert [*anchors.read(lines)][-1].hash == report.anchor
@@ -343,7 +343,7 @@ async def test_a_full_file_of_anchors_is_changed(books: Books, monkeypatch: pyte
     """The one before is kept."""
     monkeypatch.setattr("server.limits.ANCHORS_BYTES_MAX", 1)
     before = books.file.read_text()
-    await books.audit.run()
+    await books.audit.run(everything=False)
     assert books.file.with_name("anchors.log.1").read_text() == before
     assert len(books.file.read_text().splitlines()) == 1
 
@@ -351,7 +351,7 @@ async def test_a_full_file_of_anchors_is_changed(books: Books, monkeypatch: pyte
 async def test_an_anchor_that_cannot_be_written_is_an_alarm(books: Books, tmp_path: Path) -> None:
     """The audit goes on, and is not ok."""
     memory = books.memory(KEY, tmp_path)  # a folder
-    report = await Audit(books.engine, books.desk.money, books.desk.site.node.clock, memory).run()
+    report = await Audit(books.engine, books.desk.money, books.desk.site.node.clock, memory).run(everything=False)
     assert (report.ok, report.wrong) == (False, [])
     assert "the anchor was not written" in report.doubts[0]
 

@@ -17,7 +17,8 @@ from server.store import keys
 from server.store.client import StoreDown, StoreError
 from tests.conftest import Stores
 from tests.journal.ledger import drained, forged, log_ids, pay
-from tests.site import Site, new_gift_id
+from tests.program import eventually
+from tests.site import WAIT_S, Site, new_gift_id
 
 AnotherSite = Callable[[], Awaitable[Site]]
 pytestmark = pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # these tests run no SQL of their own
@@ -135,6 +136,28 @@ async def test_the_log_is_trimmed_behind_the_journal(
         count = select(func.count()).select_from(entries).where(entries.c.kind == "gift")
         assert connection.execute(count).scalar_one() == 401
     assert await site.coins("alice") == 10_000 - 401
+
+
+async def test_the_tail_outlives_restarts(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each restart of the store begins an epoch; the tail of earlier epochs stays, and what is older goes."""
+    monkeypatch.setattr(limits, "TRIM_EVERY_S", 0)
+    partition = keys.partition_of("alice")
+    log = keys.log(partition)
+    await asyncio.gather(*(pay(site, "alice", 1) for _ in range(130)))
+    with stores.wallet.client() as look:
+        async with site.draining(ahead_s=5, tail=50) as drain:
+            for epoch in range(2, 6):
+                look.hset(keys.wallet_meta(partition), "opened", "another store")
+                site.node.wallet._store.reopen()
+                await eventually(lambda epoch=epoch: look.xrevrange(log, count=1)[0][0] == f"{epoch}-0", WAIT_S, "open")
+                await drained(drain)
+                await drain.retell_once()
+                await drain.drain_once()
+                assert look.xlen(log) == 51, epoch
+            await pay(site, "alice", 1)
+            await drained(drain)
+        ids = [id for id, _ in look.xrange(log)]
+    assert (ids[0], ids[-1]) == ("1-85", "5-1")
 
 
 class Later:

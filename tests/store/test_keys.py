@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.ids import uuid7_ms
 from server import limits
 from server.store import keys
 
@@ -57,13 +58,16 @@ def test_viewers_spread_over_partitions() -> None:
 def test_a_gift_is_in_one_slot(viewer: str, creator: str) -> None:
     """All keys that one gift reads and writes have the same hash tag."""
     gift_id = "01890a5d-ac96-774b-bcce-b302099a8057"
-    partition, touched = keys.spend_keys(viewer, creator, gift_id, "c")
+    id_ms = uuid7_ms(gift_id)
+    partition, touched = keys.spend_keys(viewer, creator, gift_id, id_ms, "c")
     assert partition == keys.partition_of(viewer)
     assert {tag_of(key) for key in touched} == {keys.PARTITION_TAGS[partition]}
-    wallet, credit, receipt, streak, log, meta = touched
+    wallet, credit, receipt, receipts, streak, log, meta = touched
     assert (wallet, credit) == (keys.wallet(viewer), keys.credit(partition, creator))
     assert (receipt, log, meta) == (keys.receipt(viewer, gift_id), keys.log(partition), keys.wallet_meta(partition))
-    assert len({*touched, keys.receipt(viewer, "topup:1"), streak}) == 7
+    assert receipts == keys.receipts(partition, id_ms)
+    assert receipt[receipt.index("}") + 4 :] == keys.receipts_field(viewer, gift_id)  # as wallet_spend.lua finds it
+    assert len({*touched, keys.receipt(viewer, "topup:1"), streak}) == 8
 
 
 @given(room=NAMES, other=NAMES, user=NAMES)

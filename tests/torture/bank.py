@@ -40,7 +40,7 @@ from server.store import keys
 from server.store.client import Store
 from server.store.embedded import WALLET
 from tests.boot import BootTime
-from tests.money import a_gift
+from tests.money import a_gift, has_receipt
 from tests.program import ROOT, eventually
 from tests.site import new_gift_id
 from tests.stores import ValkeyProcess, settings
@@ -322,7 +322,7 @@ class Bank:
     def lost(self, gift_ids: Iterable[str]) -> list[str]:
         """Those of these gifts that the store does not have."""
         with self.look() as look:
-            return [id for id in gift_ids if not look.exists(keys.receipt(self.book.sent[id].viewer, id))]
+            return [id for id in gift_ids if not has_receipt(look, self.book.sent[id].viewer, id)]
 
     def gift_rows(self) -> dict[str, Any]:
         """The journal's gifts by id."""

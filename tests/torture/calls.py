@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from protocol.ids import uuid7_ms
 from server.money.results import Spend
 from server.money.wallet import ADJUST, SPEND
 from server.store import keys
@@ -13,10 +14,11 @@ Call = tuple[Script, list[str], list[Any]]
 
 def spend_call(spend: Spend, **changed: Any) -> Call:
     """What a node of the first epoch hands to the script for a gift, with changes."""
-    _, names = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, spend.combo)
+    id_ms = uuid7_ms(spend.gift_id)
+    _, names = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, id_ms, spend.combo)
     given = {
         "epoch": "1",
-        "id_ms": int(spend.gift_id.replace("-", "")[:12], 16),
+        "id_ms": id_ms,
         "fingerprint": spend.fingerprint,
         "coins": spend.coins,
         "diamonds": spend.diamonds,
@@ -24,7 +26,7 @@ def spend_call(spend: Spend, **changed: Any) -> Call:
         "in_combo": 0,
         "entry": spend.entry,
     }
-    bounds = {"id_life_ms": 7_200_000, "id_ahead_ms": 600_000, "margin_ms": 600_000, "combo_s": 60, "site_limit": 0}
+    bounds = {"id_life_ms": 7_200_000, "id_ahead_ms": 600_000, "combo_s": 60, "site_limit": 0}
     assert (SPEND.args, SPEND.each_args) == (tuple(bounds), tuple(given))
     return SPEND, list(names), [*bounds.values(), *(given | changed).values()]
 
@@ -40,7 +42,6 @@ def adjust_call(user: str, **changed: Any) -> Call:
         "status": "",
         "total": "bought",
         "balance_max": 2**52,
-        "receipt_s": 60,
         "entry": "{}",
     }
     assert ADJUST.args == tuple(given)

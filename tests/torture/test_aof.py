@@ -53,7 +53,7 @@ async def test_a_gift_is_there_wholly_or_not_at_all(bank: Bank) -> None:
         store.start()
         assert everything(store) == before, f"cut at byte {cut - begin} of {len(whole) - begin}"
         with store.client() as look:
-            assert not look.exists(keys.spend_keys("viewer1", "creator", "gift", "combo")[1][3])
+            assert not look.exists(keys.spend_keys("viewer1", "creator", "gift", 0, "combo")[1][4])
         store.kill()
         shutil.rmtree(bank.folder / "cut")
     store = damaged(bank, "cut", whole)

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from protocol.refusals import Refused
+from server import limits
 from server.entries import LimitEntry
 from server.journal.database import reading
 from server.journal.tables import entries
@@ -250,6 +251,12 @@ class BankAgainstModel(RuleBasedStateMachine):
             assert (done.balance, done.duplicate) == expected
         except TopUpConflict:
             assert expected == "conflict"
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit waits for a journal that moves, and here nobody journals meanwhile."""
+    monkeypatch.setattr(limits, "AUDIT_STILL_S", 0.1)
 
 
 @pytest.mark.timeout(rounds(60, 1_800))

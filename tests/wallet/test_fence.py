@@ -1,15 +1,18 @@
 """The node's side of the fence: what it acknowledges while the journal is away, and what waits for an old store."""
 
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from server import limits
 from server.clock import Clock
-from server.journal import database
+from server.journal import database, opening
+from server.journal import fence as journal_fence
 from server.journal.fence import Openings
 from server.money.fence import Fence
 from server.store.client import Link, StoreDown
@@ -64,6 +67,26 @@ async def test_a_store_without_replicas_needs_no_fence(make_purse: Callable[...,
     purse.boot.let_pass(86_400)
     await purse.store.look_at_fence()
     assert await purse.outcome(a_gift()) == "ok 90"
+
+
+async def test_a_silent_journal_does_not_keep_it_closed(
+    make_purse: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was opened before, so a node that connects again does not wait for SQL."""
+    purse, answers = await make_purse(), threading.Event()
+
+    def silent(*_args: Any) -> Any:
+        answers.wait(WAIT_S)
+        raise OperationalError("SELECT", {}, OSError("nobody answers"))
+
+    for module in (journal_fence, opening):
+        monkeypatch.setattr(module, "reading", silent)
+    try:
+        purse.store.reopen()
+        await purse.settled()
+        assert await purse.outcome(a_gift()) == "ok 90"
+    finally:
+        answers.set()
 
 
 @pytest.mark.parametrize("grace_s", [10, 60])

@@ -1,8 +1,8 @@
--- Reads the epoch and the last log id of wallet partitions.
+-- Reads the epoch, the last log id and the money time of wallet partitions.
 -- KEYS -
 -- ARGV -
 -- EACH log meta / partition
--- Returns per partition {epoch or '', last log id or '', identity of the store that it was last opened on or ''}
+-- Returns per partition {epoch or '', last log id or '', identity of the store that it was last opened on or '', money time or ''}
 local found = {}
 for i = 1, items do
   local log, meta = keys_of(i)
@@ -15,7 +15,7 @@ for i = 1, items do
       end
     end
   end
-  local about = redis.call('HMGET', meta, 'epoch', 'opened')
-  found[i] = {about[1] or '', last, about[2] or ''}
+  local about = redis.call('HMGET', meta, 'epoch', 'opened', 'now')
+  found[i] = {about[1] or '', last, about[2] or '', about[3] or ''}
 end
 return found

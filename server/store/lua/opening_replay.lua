@@ -1,16 +1,17 @@
 -- Puts back journaled entries that the store has lost, in order: log, balances, receipts, totals. Existing entries stay.
 -- KEYS log meta
--- ARGV -
--- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text expires_ms coins total diamonds total_diamonds status also value
+-- ARGV today
+-- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text receipt_field coins total diamonds total_diamonds status also value
 -- INCLUDE set_limit
 -- Returns how many entries were put back
 -- An empty balance, total or status changes nothing. `also` says what `value` is: coins spent that `day`, the viewer's
 -- `own_limit`, the partition's `epoch`, or `nothing`. The entries' own times decide on which day coins were spent and when
--- a limit began, as they did at first.
+-- a limit began, but never later than `today`: the store's clock may have been ahead. A receipt with a `receipt_field`
+-- is a field of the hash `receipt`, any other a string.
 local put = 0
 for i = 1, items do
   local wallet, credit, receipt = keys_of(i)
-  local id, at_ms, balance, credited, combo, entry, receipt_text, expires_ms, coins, total, diamonds, total_diamonds, status, also, value = args_of(i)
+  local id, at_ms, balance, credited, combo, entry, receipt_text, receipt_field, coins, total, diamonds, total_diamonds, status, also, value = args_of(i)
   local fields = {'t', at_ms}
   if balance ~= '' then
     fields[#fields + 1], fields[#fields + 2] = 'b', balance
@@ -39,9 +40,13 @@ for i = 1, items do
       redis.call('HSET', wallet, 'st', status)
     end
     if receipt_text ~= '' then
-      redis.call('SET', receipt, receipt_text, 'PXAT', expires_ms)
+      if receipt_field ~= '' then
+        redis.call('HSET', receipt, receipt_field, receipt_text)
+      else
+        redis.call('SET', receipt, receipt_text)
+      end
     end
-    local day = math.floor(tonumber(at_ms) / 86400000)
+    local day = math.min(math.floor(tonumber(at_ms) / 86400000), tonumber(today))
     if also == 'day' then
       local held = redis.call('HMGET', wallet, 'day', 'spent')
       local spent = (held[1] and tonumber(held[1]) == day) and tonumber(held[2]) or 0

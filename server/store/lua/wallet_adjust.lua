@@ -1,11 +1,11 @@
 -- Carries out an order of the host platform on a wallet, once: a top-up, refund, chargeback, freeze or unfreeze.
 -- KEYS wallet receipt log meta
--- ARGV epoch fingerprint delta status total balance_max receipt_s entry
+-- ARGV epoch fingerprint delta status total balance_max entry
 -- INCLUDE integer
 -- Returns {ok, balance, log id} | {duplicate, balance, log id} | {conflict} | {insufficient, balance} | {bad_amount}
 --   | {too_rich} | {partition_frozen} | {stale_epoch}
 -- `delta` is the change in coins, negative for a loss. `status` '' keeps the current one. `total` names the partition's
--- sum that changes.
+-- sum that changes. The receipt has no expiry: the journal process deletes it when SQL has had the order for long.
 local held = redis.call('HMGET', wallet, 'c', 'st')
 local moved = redis.call('HMGET', meta, total, 'frozen')
 local done = redis.call('GET', receipt)
@@ -46,5 +46,5 @@ end
 if delta ~= '0' then
   redis.call('HINCRBY', meta, total, string.format('%d', math.abs(tonumber(delta))))
 end
-redis.call('SET', receipt, fingerprint .. ' ' .. balance .. ' ' .. id, 'EX', receipt_s)
+redis.call('SET', receipt, fingerprint .. ' ' .. balance .. ' ' .. id)
 return {'ok', balance, id}

@@ -1,0 +1,82 @@
+"""Both sides of a finding, so that a person can compare them: what the journal has, and what the wallet store has."""
+
+import asyncio
+from typing import Any, cast
+
+from msgspec import Struct
+from sqlalchemy import Connection, Engine, func, select
+
+from server.journal.books import LogEntry, Unreadable, parse
+from server.journal.database import reading
+from server.journal.findings import Wrong
+from server.journal.tables import entries, positions, postings
+from server.store import keys
+from server.store.client import Store
+from server.store.cluster import ClusterStore
+
+
+class Side(Struct, frozen=True):
+    """A finding's row, key or entry in the journal, and the same in the store."""
+
+    where: str
+    journal: str
+    store: str
+
+
+async def side_of(engine: Engine, wallet: Store | ClusterStore, wrong: Wrong) -> Side | None:
+    """Both sides of a finding, or None when it is about neither an entry nor an account.
+
+    Raises StoreError, SQLAlchemyError.
+    """
+    partition, where = wrong.partition, wrong.where
+    kind, _, name = where.partition(":")
+    at = _log_id(where)
+    if kind == "viewer":
+        store = f"{int(await wallet.call('HGET', keys.wallet(name), 'c') or 0)}"
+    elif kind == "creator":
+        store = f"{int(await wallet.call('GET', keys.credit(partition, name)) or 0)}"
+    elif at is not None:
+        found = cast(list[Any], await wallet.call("XRANGE", keys.log(partition), where, where))
+        store = _entry(parse(found[0]) if found else None)
+    else:
+        return None
+    return Side(where, await asyncio.to_thread(_journal, engine, partition, where, at), store)
+
+
+def _journal(engine: Engine, partition: int, where: str, at: tuple[int, int] | None) -> str:
+    with reading(engine).connect() as connection:
+        return _account(connection, partition, where) if at is None else _row(connection, partition, at)
+
+
+def _log_id(text: str) -> tuple[int, int] | None:
+    epoch, _, n = text.partition("-")
+    return (int(epoch), int(n)) if epoch.isdecimal() and n.isdecimal() else None
+
+
+def _row(connection: Connection, partition: int, at: tuple[int, int]) -> str:
+    this = (entries.c.partition == partition, entries.c.epoch == at[0], entries.c.n == at[1])
+    row = connection.execute(select(entries).where(*this)).one_or_none()
+    if row is None:
+        return "no such row"
+    balances = f"balance {row.balance}, credited {row.credited}, at {row.at_ms}"
+    about = f"{row.kind} {row.ref} of {row.user_id} to {row.creator_id}: {row.coins} coins, {row.diamonds} diamonds"
+    return f"{about}; {balances}; body {row.body}"
+
+
+def _entry(entry: LogEntry | Unreadable | None) -> str:
+    if entry is None:
+        return "no such entry in the log: it was trimmed, or never there"
+    if isinstance(entry, Unreadable):
+        return f"{entry.reason}; {entry.entry.decode(errors='replace')}"
+    about = entry.about
+    what = (
+        f"{about.kind} {about.id} of {about.viewer} to {about.creator}: {about.coins} coins, {about.diamonds} diamonds"
+    )
+    return f"{what}; balance {entry.balance}, credited {entry.credited}, at {entry.at_ms}; body {entry.body.decode()}"
+
+
+def _account(connection: Connection, partition: int, account: str) -> str:
+    this = (positions.c.partition == partition, positions.c.account == account)
+    position = connection.execute(select(positions.c.balance).where(*this)).scalar()
+    sums = select(func.sum(postings.c.amount)).where(postings.c.partition == partition, postings.c.account == account)
+    return f"position {position}, postings sum to {int(connection.execute(sums).scalar() or 0)}"

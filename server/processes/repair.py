@@ -1,0 +1,125 @@
+"""The repair command: explains frozen partitions, corrects what can be proven, and thaws them."""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Sequence
+
+from msgspec import Struct
+from sqlalchemy import Engine
+
+from server import limits
+from server.clock import Clock
+from server.journal import derived
+from server.journal.correct import Moved
+from server.journal.imports import NotOurs, Source, open_source
+from server.journal.rebuild import Broken
+from server.journal.repair import SCRIPTS, Frozen, NotFrozen, Repair, StillWrong
+from server.processes.journal import on_the_books
+from server.settings import Settings, Unusable
+from server.store.client import Store
+from server.store.cluster import ClusterStore
+
+ALL = "all"
+
+
+class Order(Struct, frozen=True):
+    """What the command is asked to do. `rebuild` and `thaw` are partitions, or None. `source` is a backup's address."""
+
+    thaw: Sequence[int] | None = None
+    rebuild: Sequence[int] | None = None
+    correct: int | None = None
+    source: str | None = None
+
+
+def order_of(args: argparse.Namespace) -> Order:
+    """The order that the options give. Raises Unusable."""
+    correct = None if args.correct is None else _partitions(args.correct)
+    if correct is not None and len(correct) != 1:
+        raise Unusable("Correct one partition at a time.")
+    return Order(_partitions(args.thaw), _partitions(args.rebuild), correct[0] if correct else None, args.source)
+
+
+def _partitions(text: str | None) -> Sequence[int] | None:
+    if text is None:
+        return None
+    if text == ALL:
+        return range(limits.WALLET_PARTITIONS)
+    if not text.isdecimal() or int(text) >= limits.WALLET_PARTITIONS:
+        raise Unusable(f"{text!r} is not a partition: their numbers are 0 to {limits.WALLET_PARTITIONS - 1}.")
+    return (int(text),)
+
+
+def run(settings: Settings, order: Order) -> int:
+    """Carry out the order, or only look. Return 1 while any partition is frozen, else 0. Raises Unusable."""
+
+    async def act(engine: Engine, wallet: Store | ClusterStore) -> int:
+        repairing = Repair(engine, wallet, Clock(time.time))  # noqa: TID251
+        if order == Order():
+            return await _look(repairing)
+        source = None if order.source is None else Source(open_source(order.source))
+        await _correct(engine, repairing, order, source)
+        if order.thaw is None:
+            return 0
+        return await _thaw(repairing, order.thaw)
+
+    try:
+        return asyncio.run(on_the_books(settings, act, SCRIPTS))
+    except NotFrozen:
+        raise Unusable("This partition is not frozen.") from None
+    except StillWrong as still:
+        raise Unusable(f"Partition {still.wrong.partition} stays frozen, because it is still wrong: {still}.") from None
+    except Broken as broken:
+        raise Unusable(f"Nothing was changed, because a backup must have the original row: {broken}.") from None
+    except (NotOurs, Moved) as no:
+        raise Unusable(f"Nothing more was changed: {no}.") from None
+
+
+async def _look(repairing: Repair) -> int:
+    frozen = await repairing.frozen()
+    for each in frozen:
+        _explain(each)
+    print(f"{len(frozen)} of {limits.WALLET_PARTITIONS} partitions are frozen.")
+    return 1 if frozen else 0
+
+
+def _explain(frozen: Frozen) -> None:
+    print(f"partition {frozen.partition}")
+    for reason in frozen.reasons or ["only the wallet store says that it is frozen"]:
+        print(f"  frozen since: {reason}")
+    print(f"  entries waiting for the journal: {frozen.waiting}")
+    for wrong in frozen.wrong:
+        print(f"  wrong now: {wrong.where}: {wrong.what}")
+    for side in frozen.sides:
+        print(f"  {side.where} in the journal: {side.journal}")
+        print(f"  {side.where} in the wallet store: {side.store}")
+    print(f"  {frozen.advice}")
+
+
+async def _correct(engine: Engine, repairing: Repair, order: Order, source: Source | None) -> None:
+    if source is not None and order.rebuild is None:
+        taken = await repairing.take(source)
+        for each in taken:
+            print(f"Partition {each.partition} has {each.rows} rows more. Its last entry is {each.last}.")
+        print(f"{len(taken)} partitions got rows.")
+    if order.rebuild is not None:
+        changed = [each for each in await repairing.rebuild(order.rebuild, source) if each.changed]
+        for done in changed:
+            rows = f"{done.entries} entries, the postings of {done.postings} entries, {done.positions} positions"
+            print(f"Partition {done.partition}: corrected {rows}.")
+        print(f"{len(changed)} partitions were corrected.")
+        again = await asyncio.to_thread(derived.rebuild, engine)
+        print(f"{again.days} days of creators are written again, and {again.parts} missing parts of reversals.")
+    if order.correct is not None:
+        for text in await repairing.correct(order.correct):
+            print(f"set {text}")
+
+
+async def _thaw(repairing: Repair, partitions: Sequence[int]) -> int:
+    if len(partitions) == 1:
+        await repairing.thaw(partitions[0])
+        print(f"Partition {partitions[0]} takes gifts again.")
+        return 0
+    for partition in await repairing.thaw_all():
+        print(f"Partition {partition} takes gifts again.")
+    return await _look(repairing)

@@ -1,0 +1,341 @@
+"""`docs/operations.md`, followed with exactly its commands, on SQLite and on PostgreSQL."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, insert
+
+from server import limits
+from server.bench.postgres import _programs
+from server.journal.tables import quarantine
+from server.journal.unlocked import unlocked
+from server.orders.topups import TopUp
+from server.store import keys
+from server.store.embedded import WALLET
+from tests.pair import Pair
+from tests.postgres import Journals
+from tests.torture.bank import Bank
+from tests.torture.test_restore import restore
+from tests.tree import ROOT
+
+pytestmark = pytest.mark.timeout(300)  # each command is a program that starts; the machine may be busy
+
+DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
+CHANGED = "viewer0"
+N = keys.partition_of(CHANGED)
+
+
+class Procedure:
+    """A section of the document: its commands, in order. A test runs each of them once."""
+
+    def __init__(self, title: str, bank: Bank, address: str | None) -> None:
+        self.bank = bank
+        self.kind = "SQLite" if address is None else "PostgreSQL"
+        self.left = commands(title, self.kind)
+        path = f"{Path(sys.executable).parent}:{_programs()}:{os.environ['PATH']}"
+        self.environ = {**os.environ, **bank.environ, "LIVEROOM_DATA": str(bank.folder), "PATH": path}
+        self.environ["PYTHONPATH"] = str(ROOT)
+        self.environ["LIVEROOM_JOURNAL_URL"] = bank.settings.journal_address
+        (bank.folder / "backup").mkdir(exist_ok=True)
+        if not (bank.folder / "data").exists():
+            (bank.folder / "data").symlink_to(bank.folder)
+
+    def step(self, begins: str, code: int = 0, **environ: str) -> str:
+        """Run the next command, which begins so. Returns what it printed."""
+        command = self.left.pop(0)
+        assert command.startswith(begins), (command, self.left)
+        line = re.sub(r"(--(?:thaw|rebuild|correct)) N\b", rf"\1 {N}", command)
+        return self._run(line, code, environ)
+
+    def _run(self, line: str, code: int, environ: dict[str, str]) -> str:
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.bank.folder,
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, f"{line}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout
+
+    def skip(self, begins: str) -> None:
+        """Pass over a command that is for another case."""
+        assert self.left.pop(0).startswith(begins)
+
+
+def commands(title: str, kind: str) -> list[str]:
+    """The commands of a section, those for the other kind of database left out."""
+    [section] = [part for part in DOCUMENT.split("\n## ") if part.startswith(f"{title}\n")]
+    found = []
+    for block in re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL):
+        of = kind
+        for line in block.splitlines():
+            if line.startswith("# "):
+                of = line.removeprefix("# ")
+            elif of == kind:
+                found.append(line)
+    return found
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Journals]:
+    server = Journals()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest) -> str | None:
+    """The journal's address, or None for SQLite in the bank's folder."""
+    if request.param == "sqlite":
+        return None
+    server: Journals = request.getfixturevalue("postgres")
+    return server.journal()
+
+
+@pytest.fixture
+async def bank(new_bank: Callable[..., Bank], address: str | None) -> Bank:
+    made = new_bank(**({} if address is None else {"LIVEROOM_JOURNAL_URL": address}))
+    await made.open()
+    return made
+
+
+@pytest.fixture
+async def follow(bank: Bank, address: str | None) -> AsyncIterator[Callable[[str], Procedure]]:
+    """Open procedures of the document. At the end all of their commands were run, and the bank is sound."""
+    opened: list[Procedure] = []
+
+    def begin(title: str) -> Procedure:
+        opened.append(Procedure(title, bank, address))
+        return opened[-1]
+
+    yield begin
+    assert opened
+    assert [procedure.left for procedure in opened if procedure.left] == []
+    await bank.check()
+
+
+Follow = Callable[[str], Procedure]
+
+
+def change(engine: Engine, statement: str) -> None:
+    with engine.begin() as connection, unlocked(connection):
+        assert connection.exec_driver_sql(statement).rowcount
+
+
+def back_up(follow: Follow, name: str | None = None) -> None:
+    """Make a backup as the document says, under another name if one is given."""
+    procedure = follow("Backups")
+    procedure.step("mkdir")
+    procedure.step("python" if procedure.kind == "SQLite" else "pg_dump")
+    made = procedure.bank.folder / "backup" / ("journal.sqlite3" if procedure.kind == "SQLite" else "journal.dump")
+    if name is not None:
+        made.rename(made.with_stem(name))
+
+
+def test_every_procedure_is_followed() -> None:
+    """A section with commands that no test follows is not to be trusted."""
+    titles = re.findall(r"^## (.*)$", DOCUMENT, re.MULTILINE)
+    assert [title for title in titles if f'"{title}"' not in Path(__file__).read_text()] == []
+
+
+async def test_a_lost_wallet_store(bank: Bank, follow: Follow) -> None:
+    """An empty store is filled from the journal."""
+    await bank.give(100)
+    await bank.drain()
+    journaled = list(bank.book.acked)
+    procedure = follow("The wallet store was lost, or comes from a backup")
+    await restore(bank, None)
+    assert bank.lost(journaled) == []
+    await bank.drain()
+    assert '"ok": true' in procedure.step("python -m server audit")
+    await bank.give(20)
+
+
+async def test_an_older_wallet_store(bank: Bank, follow: Follow) -> None:
+    """An old copy gets what it misses."""
+    await bank.give(50)
+    await bank.drain()
+    old = Path(shutil.copytree(bank.data, bank.folder / "copy"))
+    await bank.give(50)
+    await bank.drain()
+    procedure = follow("The wallet store was lost, or comes from a backup")
+    await restore(bank, old)
+    await bank.drain()
+    procedure.step("python -m server audit")
+
+
+async def test_a_replica_takes_over(new_bank: Callable[..., Bank], address: str | None) -> None:
+    """The replica is promoted by the document's command; the journal gives back what it had not received."""
+    async with Pair.running(WALLET) as pair:
+        bank = new_bank(**({} if address is None else {"LIVEROOM_JOURNAL_URL": address}))
+        bank.use_address(pair.address)
+        await bank.open_node()
+        await bank.give(50)
+        await bank.drain(pair.address)
+        await pair.until_in_step()
+        procedure = Procedure("A replica takes over", bank, address)
+        program, flag, url, *command = procedure.left.pop(0).split()
+        assert (program, flag, url) == ("redis-cli", "-u", '"$REPLICA_URL"')
+        pair.primary.kill()
+        with pair.replica.client() as replica:
+            replica.execute_command(*command)
+        pair.promote()
+        await bank.node.until_usable()
+        await bank.give(20)
+        await bank.resolve()
+        await bank.drain(pair.address)
+        await asyncio.to_thread(procedure.step, "python -m server audit", LIVEROOM_WALLET_URL=pair.address)
+        assert procedure.left == []
+
+
+async def test_a_false_alarm(bank: Bank, follow: Follow) -> None:
+    """Nothing is wrong: the partition is thawed after one more look."""
+    await bank.give(50)
+    await bank.drain()
+    with bank.engine.begin() as connection:
+        row = {"partition": N, "epoch": 0, "n": 0, "reason": "audit: coins: a false alarm", "body": "", "at_ms": 1}
+        connection.execute(insert(quarantine).values(row))
+    await bank.drain()
+    procedure = follow("A false alarm")
+    said = procedure.step("python -m server repair", code=1)
+    assert f"partition {N}" in said
+    assert "nothing is wrong now" in said
+    procedure.step("python -m server repair --thaw")
+    procedure.step("python -m server audit")
+    await bank.one_more(CHANGED)
+
+
+CHANGES = {
+    "a creator": f"UPDATE entries SET creator_id = 'eve' WHERE kind = 'gift' AND partition = {N}",
+    "a body": f"UPDATE entries SET body = replace(body, 'rose', 'lily') WHERE kind = 'gift' AND partition = {N}",
+    "no posting": f"DELETE FROM postings WHERE partition = {N} AND leg = 1",
+}
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+async def test_a_changed_row(bank: Bank, follow: Follow, changed: str) -> None:
+    """The audit freezes the partition; the log or the entries themselves give the row back."""
+    await bank.one_more(CHANGED)
+    await bank.drain()
+    change(bank.engine, CHANGES[changed])
+    assert {wrong.partition for wrong in (await bank.audit()).wrong} <= {N}
+    with bank.look() as look:
+        look.hset(keys.wallet_meta(N), "frozen", "1")
+    procedure = follow("A changed row in the journal")
+    assert f"partition {N}" in procedure.step("python -m server repair", code=1)
+    assert f"Partition {N}: corrected" in procedure.step("python -m server repair --rebuild N")
+    procedure.skip("python -m server repair --rebuild N --import")
+    procedure.step("python -m server repair --thaw")
+    procedure.step("python -m server audit")
+
+
+async def test_a_changed_row_of_a_backup(bank: Bank, follow: Follow, address: str | None) -> None:
+    """Without the log a backup gives the row back."""
+    if address is not None:
+        pytest.skip("the address of another database is tried below")
+    await bank.one_more(CHANGED)
+    await bank.drain()
+    back_up(follow)
+    change(bank.engine, CHANGES["a body"])
+    with bank.look() as look:
+        look.hset(keys.wallet_meta(N), "frozen", "1")
+        look.xtrim(keys.log(N), maxlen=0, approximate=False)
+    procedure = follow("A changed row in the journal")
+    assert "--import" in procedure.step("python -m server repair", code=1)
+    procedure.step("python -m server repair --rebuild N", code=2)
+    procedure.step("python -m server repair --rebuild N --import")
+    procedure.step("python -m server repair --thaw")
+    procedure.step("python -m server audit")
+
+
+async def test_a_wrong_number_in_the_wallet_store(bank: Bank, follow: Follow) -> None:
+    """The audit freezes the partition; the journal says what the number was."""
+    await bank.one_more(CHANGED)
+    await bank.drain()
+    with bank.look() as look:
+        look.hincrby(keys.wallet(CHANGED), "c", 1_000)
+    assert [wrong.partition for wrong in (await bank.audit()).wrong] == [N]
+    await bank.drain()
+    procedure = follow("A wrong number in the wallet store")
+    assert f"viewer:{CHANGED} in the wallet store" in procedure.step("python -m server repair", code=1)
+    assert f":w:{CHANGED} c" in procedure.step("python -m server repair --correct")
+    procedure.step("python -m server repair --thaw")
+    procedure.step("python -m server audit")
+    await bank.one_more(CHANGED)
+
+
+async def test_a_lost_sql_database(bank: Bank, follow: Follow) -> None:
+    """The newest backup comes back, and the log has the rest: the top-ups, too."""
+    await bank.give(50)
+    await bank.drain()
+    back_up(follow)
+    await bank.audit()
+    bought = TopUp("bought-later", 100, "test")
+    await bank.node.purchases.top_up(CHANGED, bought)
+    bank.book.bought[CHANGED] += 100
+    await bank.give(50)
+    await bank.drain()
+    procedure = follow("The SQL database was lost")
+    put_back(bank, procedure)
+    procedure.step("python -m server migrate")
+    await bank.drain()
+    assert (await bank.node.purchases.top_up(CHANGED, bought)).duplicate
+    procedure.step("python -m server repair --rebuild")
+    procedure.step("python -m server audit")
+
+
+def put_back(bank: Bank, procedure: Procedure) -> None:
+    bank.engine.dispose()
+    if procedure.kind == "SQLite":
+        procedure.step("rm")
+        procedure.step("cp")
+    else:
+        procedure.step("pg_restore")
+
+
+async def test_a_log_that_was_trimmed_too_far(bank: Bank, follow: Follow, request: pytest.FixtureRequest) -> None:
+    """An old backup comes back, the log has not all, and a newer backup fills the gap."""
+    await bank.give(50)
+    await bank.drain()
+    back_up(follow, "old")
+    await bank.give(100)
+    await bank.drain()
+    back_up(follow, "newer")
+    with bank.look() as look:
+        for partition in range(limits.WALLET_PARTITIONS):
+            look.xtrim(keys.log(partition), maxlen=0, approximate=False)
+    lost = follow("The SQL database was lost")
+    for made in (bank.folder / "backup").glob("old.*"):
+        made.rename(made.with_stem("journal"))
+    put_back(bank, lost)
+    lost.step("python -m server migrate")
+    await bank.give(50)
+    await bank.drain()
+    assert bank.set_aside()
+    lost.left.clear()  # goes on in the next section
+
+    procedure = follow("The log was trimmed too far")
+    assert "--import" in procedure.step("python -m server repair", code=1)
+    if procedure.kind == "PostgreSQL":
+        server: Journals = request.getfixturevalue("postgres")
+        procedure.environ["BACKUP_URL"] = server.journal("template1")
+        procedure.step("pg_restore")
+    procedure.step("python -m server repair --import")
+    procedure.step("python -m server repair --thaw all")
+    await bank.drain()
+    procedure.step("python -m server repair --rebuild")
+    procedure.step("python -m server audit")
+    await bank.resolve()

@@ -1,0 +1,43 @@
+"""The wallet while a partition is shut, and what a look at an unpaid gift costs."""
+
+from typing import Any
+
+import pytest
+
+from protocol.refusals import Refused
+from server.store import keys
+from tests.money import Purse, a_gift
+
+
+async def test_a_partition_that_is_not_open_refuses(purse: Purse) -> None:
+    """A single store has no other primary: what is not open here is refused, and may be sent again."""
+    await purse.buy("alice", 100)
+    epoch = purse.store.epochs.pop(keys.partition_of("alice"))
+    assert await purse.outcome(a_gift("alice")) == "wallet_unavailable"
+    with pytest.raises(Refused, match="wallet_unavailable"):
+        await purse.buy("alice", 100)
+    purse.store.epochs[keys.partition_of("alice")] = epoch
+    assert await purse.outcome(a_gift("alice")) == "ok 90"
+
+
+async def test_a_gift_that_was_not_paid_waits_for_no_confirmation(
+    purse: Purse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a receipt that was found is confirmed, and it is found at once."""
+    asked = 0
+    confirmed = purse.store.read_confirmed
+
+    async def counted(*commands: Any) -> list[Any]:
+        nonlocal asked
+        asked += 1
+        return await confirmed(*commands)
+
+    monkeypatch.setattr(purse.store, "read_confirmed", counted)
+    await purse.buy("alice", 100)
+    gift = a_gift("alice")
+    assert await purse.wallet.find("alice", gift.gift_id) is None
+    assert asked == 0
+    assert await purse.outcome(gift) == "ok 90"
+    found = await purse.wallet.find("alice", gift.gift_id)
+    assert found is not None
+    assert (found.balance, asked) == (90, 1)
