@@ -12,11 +12,7 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/__main__.py": {3600: "a default that --help shows"},
     "server/app.py": {10_000: "the demo's coins"},
     "server/bench/books.py": {30_000: "as many entries as a backlog writes at once"},
-    "server/bench/__main__.py": {
-        0o711: "a folder's mode",
-        **dict.fromkeys((60_000, 200_000, 1_000_000), "a measurement's own"),
-    },
-    "server/bench/reversals.py": {**dict.fromkeys((10_000, 20_000), "a measurement's own")},
+    "server/bench/__main__.py": {0o711: "a folder's mode", 200_000: "a measurement's own"},
     "server/bench/plain.py": {**dict.fromkeys((200, 12_000), "a measurement's own")},
     "server/bench/primaries.py": {16_384: "slots of a cluster", 10_000: "its bus port is so much above"},
     "server/bench/postgres.py": {2000: "a logged text is cut"},

@@ -26,8 +26,10 @@ def main() -> int:
     parser.add_argument("--alone", action="store_true", help="spend: skip the plain ways")
     parser.add_argument("--primaries", type=int, default=0, help="spend: alone, on a cluster of so many primaries")
     parser.add_argument("--gifts", type=int, default=200_000, help="drain: number of gifts")
-    parser.add_argument("--entries", type=int, default=1_000_000, help="reversals, audit: in the journal")
-    parser.add_argument("--gifts-of-one", type=int, default=60_000, help="reversals: of the wallet that is measured")
+    parser.add_argument("--entries", type=int, default=reversals.ENTRIES, help="reversals, audit: in the journal")
+    parser.add_argument(
+        "--gifts-of-one", type=int, default=reversals.GIFTS, help="reversals: of the wallet that is measured"
+    )
     parser.add_argument("--per-topup", type=int, default=100, help="reversals: of those gifts, paid by one top-up")
     parser.add_argument("--gifts-per-s", type=int, default=1000, help="audit: beside it; 0 leaves that out")
     parser.add_argument("--postgresql", action="store_true", help="all but spend: PostgreSQL instead of SQLite")

@@ -25,6 +25,7 @@ from server.orders import decisions, rows
 from server.store import keys
 
 CREATOR, BIG = "creator", "big"
+ENTRIES, GIFTS = 1_000_000, 60_000
 BATCH = 10_000
 VIEWERS = 1_000
 DAYS = 30

@@ -22,7 +22,7 @@ def size(heads: Heads, passed_s: float) -> int:
 def verify_slice(engine: Engine, heads: Heads, most: int, now_ms: int) -> list[Wrong]:
     """Verify at most so many rows again, those first that were verified longest ago. Raises SQLAlchemyError."""
     wrong: list[Wrong] = []
-    for partition in sorted(heads.known, key=lambda p: heads.known[p].whole_ms):
+    for partition in sorted(heads.known.keys() - heads.fresh, key=lambda p: heads.known[p].whole_ms):
         if most <= 0:
             break
         known = heads.known[partition]

@@ -92,6 +92,7 @@ class Heads:
         self._suspects: set[int] = set()  # verified from the beginning, without moving their heads
         self.newest = Newest()
         self.known: dict[int, Verified] = {}
+        self.fresh: set[int] = set()  # verified from the beginning in this audit
         self.doubts: list[str] = []  # what is wrong with the memory itself, and with no partition
 
     def head(self, partition: int) -> Head:
@@ -104,6 +105,8 @@ class Heads:
         if partition in self._suspects:
             return
         known = self.known.get(partition)
+        if known is None:
+            self.fresh.add(partition)
         self.known[partition] = Verified(head, now_ms) if known is None else msgspec.structs.replace(known, head=head)
 
     def forget(self, partition: int) -> None:

@@ -61,6 +61,7 @@ class Memory:
     async def begin(self) -> list[Wrong]:
         """Load the heads and compare all counts with them. Raises StoreError, SQLAlchemyError."""
         self._doubts = []
+        self.heads.fresh.clear()
         if self._file is None and self._key is None:
             return []
         reply = await self._wallet.call("GET", keys.AUDIT_NEWEST)  # before SQL's, which is never behind it

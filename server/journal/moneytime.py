@@ -2,7 +2,7 @@
 
 A receipt that is forgotten too early lets a gift be paid twice, so no wall clock may move this time by a jump. The
 journal process moves it by the machine's uptime, in SQL and then in the wallet store. It only moves forward
-(docs/decisions/0018-money-time.md).
+(docs/decisions/0020-money-time.md).
 """
 
 import asyncio

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 from server.journal import again, anchors, verify
 from server.journal.audit import Audit, Report
 from server.journal.books import chain
+from server.journal.database import reading
 from server.journal.heads import START, WHOLE, Heads
 from server.journal.memory import Memory, development_key
 from server.journal.tables import audit_heads, entries, positions, postings, watermarks
@@ -32,6 +33,7 @@ class Books:
         self.engine = desk.site.node.engine
         self.file = folder / "anchors.log"
         self.audit = self.started()
+        self.saved: list[tuple[Any, list[dict[str, Any]]]] = []
 
     def memory(self, key: str | None = KEY, file: Path | None = None) -> Memory:
         return Memory(self.engine, self.desk.money, self.desk.site.node.clock, key, file)
@@ -86,9 +88,9 @@ async def books(site: Site, tmp_path: Path) -> AsyncIterator[Books]:
         await desk.journal()
         made = Books(desk, tmp_path)
         assert (await made.audit.run(everything=False)).ok
-        saved = made.save()
+        made.saved = made.save()
         yield made
-        made.restore(saved)
+        made.restore(made.saved)
         await desk.money.call("DEL", keys.AUDIT_NEWEST)
 
 
@@ -168,6 +170,7 @@ async def test_a_slice_finds_what_sums_do_not_show(books: Books) -> None:
 async def test_slices_go_through_everything(books: Books) -> None:
     """Slices of two rows go on where the last one ended. At the head a pass ends, and the oldest partition is next."""
     heads = books.audit.memory.heads
+    heads.fresh.clear()  # as at the next audit
     partitions = len(heads.known)
     before = heads.known[PARTITION].whole_ms
     rows = []
@@ -187,6 +190,7 @@ async def test_a_start_goes_on_from_the_remembered_heads(books: Books, monkeypat
     """The first audit after a start reads only what is new."""
     await books.desk.give(USER, 9)
     await books.desk.journal()
+    books.saved = books.save()
     starts: dict[int, int] = {}
     whole = verify.verify
 
@@ -312,7 +316,8 @@ async def test_a_recomputed_chain_shows_in_the_anchors(books: Books) -> None:
     books.change(delete(audit_heads))
     with books.unguarded() as connection:
         recomputed(connection)
-    assert (await Audit(books.engine, books.desk.money, books.desk.site.node.clock).run(everything=False)).ok
+    with reading(books.engine).connect() as connection:
+        assert verify.verify(connection, PARTITION).wrong == []
     compared = anchors.compare(books.engine, copied)
     assert compared.anchors == 0
     assert compared.wrong is not None
