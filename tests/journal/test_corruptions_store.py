@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
+from protocol.ids import uuid7_ms
 from server import limits
 from server.entries import LimitEntry
 from server.journal.audit import Audit
@@ -52,14 +53,19 @@ def counter_of(user: str, creator: str = "ann") -> str:
     return keys.credit(keys.partition_of(user), creator)
 
 
+def receipt_of(user: str, gift: str) -> tuple[str, str]:
+    """The hash and the field of a gift's receipt."""
+    return keys.receipts(keys.partition_of(user), uuid7_ms(gift)), keys.receipts_field(user, gift)
+
+
 # --- the corruptions -------------------------------------------------------------------------------------------------
 def do(*command: Any) -> Corrupt:
-    """One command. Its callable arguments get the user, `GIFT` stands for the gift's receipt."""
+    """One command. Its callable arguments get the user, `GIFT` stands for hash and field of the gift's receipt."""
 
     async def corrupt(desk: Desk, user: str, gift: str) -> None:
-        args = [
-            keys.receipt(user, gift) if each is GIFT else each(user) if callable(each) else each for each in command
-        ]
+        args: list[Any] = []
+        for each in command:
+            args += receipt_of(user, gift) if each is GIFT else [each(user) if callable(each) else each]
         await desk.money.call(*args)
 
     return corrupt
@@ -77,16 +83,17 @@ async def anothers_wallet(desk: Desk, user: str, _gift: str) -> None:
 
 
 async def invented_receipt(desk: Desk, user: str, _gift: str) -> None:
-    await desk.money.call("SET", keys.receipt(user, new_gift_id()), "f 60 0 1-2")
+    await desk.money.call("HSET", *receipt_of(user, new_gift_id()), "f 60 0 1-2")
 
 
 async def receipt_of_a_later_entry(desk: Desk, user: str, _gift: str) -> None:
-    await desk.money.call("SET", keys.receipt(user, new_gift_id()), "f 60 0 999-1")
+    await desk.money.call("HSET", *receipt_of(user, new_gift_id()), "f 60 0 999-1")
 
 
 async def receipt_of_another_price(desk: Desk, user: str, gift: str) -> None:
-    fingerprint, _, rest = (await desk.money.call("GET", keys.receipt(user, gift))).decode().split(" ", 2)
-    await desk.money.call("SET", keys.receipt(user, gift), f"{fingerprint} 1000 {rest}")
+    at = receipt_of(user, gift)
+    fingerprint, _, rest = (await desk.money.call("HGET", *at)).decode().split(" ", 2)
+    await desk.money.call("HSET", *at, f"{fingerprint} 1000 {rest}")
 
 
 async def deleted_order(desk: Desk, user: str, _gift: str) -> None:
@@ -134,9 +141,9 @@ ROWS: dict[str, tuple[Corrupt, str]] = {  # what is changed, and where the audit
     "a counter loses": (do("DECRBY", counter_of, 1), "creator:ann"),
     "a counter is deleted": (do("DEL", counter_of), "creator:ann"),
     "a counter is invented": (do("SET", lambda user: counter_of(user, "bob"), 9), "creator:bob"),
-    "a receipt is deleted": (do("DEL", GIFT), "receipt:{user}:{gift}"),
+    "a receipt is deleted": (do("HDEL", GIFT), "receipt:{user}:{gift}"),
     "a receipt is changed": (receipt_of_another_price, "receipt:{user}:{gift}"),
-    "a receipt is not readable": (do("SET", GIFT, "nonsense"), "receipt:{user}:{gift}"),
+    "a receipt is not readable": (do("HSET", GIFT, "nonsense"), "receipt:{user}:{gift}"),
     "a receipt is invented": (invented_receipt, "receipt:{user}:"),
     "a receipt is of a later entry": (receipt_of_a_later_entry, "receipt:{user}:"),
     "an order's receipt is deleted": (deleted_order, "receipt:{user}:topup:"),

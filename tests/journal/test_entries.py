@@ -84,10 +84,13 @@ SAMPLES: dict[str, Sample] = {
 
 
 def _state(stores: Stores) -> dict[str, Any]:
-    """What the wallet store holds, without what each opening changes: epoch, process, and its marker."""
+    """What the wallet store holds, without what each opening changes: epoch, process, and its marker.
+
+    Claims on top-ups' ids are not put back: the journal has the orders.
+    """
     found: dict[str, Any] = {}
     with stores.wallet.client() as look:
-        for key in look.keys("*"):
+        for key in (each for each in look.keys("*") if "}:t:" not in each):
             match look.type(key):
                 case "hash":
                     held = look.hgetall(key)
@@ -160,6 +163,7 @@ def test_no_kind_is_spelled_elsewhere() -> None:
     spelled = [
         f"{name_of(path)}:{node.lineno} {node.value}"
         for path in sources("server/journal", "server/money", "server/orders", "server/processes", "server/store")
+        if "migrations" not in path.parts  # they keep the names of their time
         for parent in ast.walk(parsed(path))
         if isinstance(parent, ast.Compare | ast.MatchValue | ast.Dict | ast.keyword | ast.Tuple | ast.List | ast.Set)
         for node in ast.iter_child_nodes(parent)
