@@ -8,7 +8,7 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import structlog
@@ -42,7 +42,7 @@ class _Sent(msgspec.Struct, frozen=True):
 
 _ENTRY = msgspec.json.Decoder(GiftEntry)
 _SENT = msgspec.json.Decoder(_Sent)
-_REASONS: dict[str, Literal["refund", "chargeback"]] = {REFUND.name: "refund", CHARGEBACK.name: "chargeback"}
+_REASONS: dict[str, Any] = {kind.name: kind.name for kind in (REFUND, CHARGEBACK)}  # what `gifts.refunded` says
 ReadLogs = Callable[[dict[int, str], int], Awaitable[Logs]]  # takes where to begin, and the maximum of entries
 
 
