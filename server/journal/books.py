@@ -101,6 +101,7 @@ def parse(row: Any) -> "LogEntry | Unreadable":
         at, balance, credited, combo, entry = _values(fields)
         if b"\0" in entry:
             raise ValueError("a NUL in the text")
+        entry.decode()  # msgspec does not look into fields that it skips
         body, text = split(entry)
         about = _BODY.decode(body)
         return LogEntry(

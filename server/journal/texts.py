@@ -2,7 +2,7 @@
 
 It is a viewer's and a creator's name, a message, and the fingerprint, which covers the message. A gift's entry ends
 with it. It begins with a random salt, so that nobody can guess a name and compare digests
-(docs/decisions/0018-chain-version-2.md).
+(docs/decisions/0020-chain-version-2.md).
 """
 
 from hashlib import sha256

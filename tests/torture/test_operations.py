@@ -122,7 +122,8 @@ async def follow(bank: Bank, address: str | None) -> AsyncIterator[Callable[[str
         return opened[-1]
 
     yield begin
-    assert opened
+    if not opened:  # the test was skipped
+        return
     assert [procedure.left for procedure in opened if procedure.left] == []
     await bank.check()
 
