@@ -55,8 +55,11 @@ async def topup_row(desk: Desk, id: str, user: str = "cleo", coins: int = 100) -
 
 
 async def refund_row(desk: Desk, gift: str) -> None:
-    paid = await asyncio.to_thread(rows.gift_of, desk.site.node.engine, gift)
-    assert await asyncio.to_thread(desk.site.node.refunds._record, paid, "a test")
+    engine = desk.site.node.engine
+    paid = await asyncio.to_thread(rows.gift_of, engine, gift)
+    with engine.begin() as connection:
+        now_ms = desk.site.node.clock.now_ms()
+        rows.record(connection, rows.Pending(REFUND.name, paid.ref, paid.user_id, now_ms, "a test"))
 
 
 async def chargeback_row(desk: Desk, topup: str, user: str) -> None:
