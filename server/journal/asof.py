@@ -113,9 +113,12 @@ def _take_off(connection: Connection, partition: int, at: Position, found: Expec
         wallet, viewer, creator = found.wallets.get(row.user_id), VIEWER + row.user_id, f"{CREATOR}{row.creator_id}"
         if wallet is not None and row.balance is not None and viewer not in seen:
             wallet.coins = row.balance - kind.coins * row.coins
-        if kind.credits and row.creator_id in found.counters and row.credited is not None and creator not in seen:
+        seen.add(viewer)
+        if not kind.credits:  # a refund names the creator too, and does not move the counter
+            continue
+        if row.creator_id in found.counters and row.credited is not None and creator not in seen:
             found.counters[row.creator_id] = row.credited - row.diamonds
-        seen |= {viewer, creator}
+        seen.add(creator)
 
 
 def _set_up(connection: Connection, partition: int, at: Position, wallets: dict[str, Wallet]) -> None:
