@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, String, and_, bindpara
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from server import limits
-from server.entries import GIFT, Share
+from server.entries import GIFT, KINDS, Share
 from server.journal.books import derived
 from server.journal.bulk import insert_many
 from server.journal.database import reading
@@ -98,6 +98,7 @@ def hash_of(rows: Iterable[PartRow]) -> str:
 
 
 # --- SQL -------------------------------------------------------------------------------------------------------------
+REVERSING = [kind.name for kind in KINDS.values() if kind.reverses]
 GIFTS = select(entries).where(entries.c.kind == GIFT.name)
 
 
@@ -155,7 +156,7 @@ def order_is(user_id: str, kind: str, reversal: str) -> ColumnElement[bool]:
 def orders_under_way(user_id: str) -> Any:
     """A query for the kinds and ids of a wallet's decided reversals that are not journaled yet."""
     where = (reversals.c.user_id == user_id, reversals.c.state == "pending", reversals.c.body.is_not(None))
-    return select(reversals.c.kind, reversals.c.ref).where(*where)
+    return select(reversals.c.kind, reversals.c.ref).where(reversals.c.kind.in_(REVERSING), *where)
 
 
 def count(connection: Connection, user_id: str) -> int:
