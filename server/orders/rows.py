@@ -22,7 +22,7 @@ from server.entries import (
     RefundEntry,
     UnfreezeEntry,
 )
-from server.journal.books import WrongRow
+from server.journal.books import EntryRow, WrongRow
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
 from server.journal.parts import GIFTS, Gift, Part, gift_from
@@ -170,7 +170,7 @@ def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> Gift:
         query = query.where(entries.c.user_id == user_id)
     with reading(engine).connect() as connection:
         try:
-            found = [gift_from(row) for row in connection.execute(query)]
+            found = [gift_from(EntryRow(*row)) for row in connection.execute(query)]
         except WrongRow as wrong:
             raise CannotReverse(f"the journal is wrong in {wrong}") from None
     if not found:
