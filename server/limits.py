@@ -16,6 +16,7 @@ BOT_COMMANDS_BURST = 5_000.0
 MESSAGE_BYTES_PER_COMMAND = 2 * 1024  # a message of this size, packed or inflated, costs as much as a command
 READ_TURN_S = 0.002  # per turn of the loop, for the frames of all sockets: as long as a chunk of a flush
 READ_FRAMES_MAX = 64  # of one socket, before others get their turn: some 0.3 ms
+EARLY_BYTES_MAX = 64 * 1024  # sent behind the upgrade request, before our answer: RFC 6455 asks peers to wait for it
 CLOSING_BYTES_MAX = 64 * 1024  # read after our close frame, to find the peer's: so much may have been under way
 WRITE_HIGH_BYTES = 64 * 1024  # above it a socket counts as not writable and gets nothing more
 WRITE_LOW_BYTES = 16 * 1024  # uvloop's own default is 16 bytes by a slip: always set

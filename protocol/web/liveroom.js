@@ -5,6 +5,7 @@
  *   await client.sendGift({ gift: "rose", count: 5 });
  */
 import { BACKOFF_MIN_MS, Backoff } from "./liveroom/backoff.js";
+import { isFinal, reasonOf } from "./liveroom/closes.js";
 import { addLine } from "./liveroom/folds/chat.js";
 import { Refused } from "./liveroom/refused.js";
 import { fold } from "./liveroom/room.js";
@@ -49,11 +50,6 @@ const HEARTBEAT_SLACK_MS = 5_000;
 const LIKES_AT_ONCE = 50;
 const REFRESH_EARLY_MS = 60_000;
 const TIMER_MAX_MS = 2 ** 31 - 1; // a longer one would fire at once
-/** @type {Record<number, string>} */
-const REASONS = {
-  1001: "going_away", 4001: "draining", 4002: "slow_reader", 4003: "token_expired", 4004: "unresponsive",
-  4005: "internal", 4500: "banned", 4501: "room_ended", 4502: "protocol_error", 4503: "token_revoked",
-};
 
 export { Refused, uuid7 };
 
@@ -238,12 +234,12 @@ export class RoomClient {
 
   /** @param {number} code */
   #lost(code) {
-    if (code === 1000 || (code >= 4500 && code <= 4999)) return this.#finish(REASONS[code] ?? "ended_by_server", code);
+    if (isFinal(code)) return this.#finish(reasonOf(code) ?? "ended_by_server", code);
     const opened = this.state.name === "live";
     // A browser does not say why an upgrade was refused; an old token is the only cause that we can fix.
     if (this.#options.getToken && (code === 4003 || !opened)) this.#token = null;
     if (opened) this.#backoff.lived(performance.now() - this.#liveSince);
-    this.#comeBack(REASONS[code] ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
+    this.#comeBack(reasonOf(code) ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
   }
   /**
    * @param {string} reason

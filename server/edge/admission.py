@@ -3,9 +3,11 @@
 import ipaddress
 from collections import Counter
 
+import msgspec
 from msgspec import Struct
 from starlette.websockets import WebSocket
 
+from protocol.ids import RoomId
 from server import limits
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Rooms, Services
@@ -94,7 +96,7 @@ class Admission:
             claims = self._services.tokens.check(token, self._services.clock.now_ms() / 1000)
         except BadToken as bad:
             raise NotAdmitted(401, "bad_token", f"Not admitted: {bad}.") from None
-        room_id = websocket.path_params["room_id"]
+        room_id = _room_id(websocket)
         if claims.room is not None and claims.room != room_id:
             raise NotAdmitted(403, "wrong_room", "The token is for another room.")
         since = _parse_since(websocket.query_params.get("since"))
@@ -116,6 +118,14 @@ def _network(websocket: WebSocket) -> str:
     except ValueError:
         return host
     return host if address.version == 4 else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+
+
+def _room_id(websocket: WebSocket) -> str:
+    """The room of the address. Raises NotAdmitted for what cannot be one."""
+    try:
+        return msgspec.convert(websocket.path_params["room_id"], RoomId)
+    except msgspec.ValidationError:
+        raise NotAdmitted(404, "no_such_room", "There is no such room.") from None
 
 
 def _bearer(header: str) -> str:

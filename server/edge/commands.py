@@ -38,7 +38,7 @@ class Commands:
         member: Member = connection.member
         codec = connection.codec
         if (opcode == TEXT) != (codec == "json"):
-            connection.close(Close.PROTOCOL_ERROR, "the frame is in the other codec")
+            connection.close(Close.UNACCEPTABLE)
             return
         self.charge(connection, len(payload) // limits.MESSAGE_BYTES_PER_COMMAND)
         if connection.closing:

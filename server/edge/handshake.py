@@ -4,7 +4,9 @@ The transport then belongs to the lean `Connection`; the handshake's objects and
 """
 
 import asyncio
+import json
 import zlib
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from uvicorn._types import ASGISendEvent
@@ -42,21 +44,44 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
             server_no_context_takeover=True, client_no_context_takeover=True
         )
         self.conn = ServerProtocol(extensions=[without_contexts], max_size=limits.FRAME_BYTES_MAX, logger=self.logger)
-        self._early = False  # the peer sent something after its request, before our answer
+        self._early = b""  # what the peer sent after its request, before our answer
 
     def handle_connect(self, event: Request) -> None:
+        versions = event.headers.get_all("Sec-WebSocket-Version")
+        if versions and versions != ["13"]:
+            self._refuse_version()
+            return
         super().handle_connect(event)
         if self.handshake_initiated and not self.close_sent:
             self.scope["extensions"][TAKEOVER] = cast(Any, self.take_over)
 
+    def _refuse_version(self) -> None:
+        """Say which version we speak (RFC 6455, section 4.4)."""
+        body = {"error": {"reason": "bad_version", "message": "Only version 13 of the websocket protocol is spoken."}}
+        response = self.conn.reject(HTTPStatus.UPGRADE_REQUIRED, json.dumps(body))
+        for name in ("Content-Type", "Connection"):
+            del response.headers[name]
+        response.headers.update(
+            {
+                "Content-Type": "application/json",
+                "Connection": "close, Upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+            }
+        )
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        self.conn.send_response(response)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
+
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, but answer a head that is too long or invalid (414, 431, 400), and close.
 
-        Do not parse frames that come before our 101: RFC 6455, section 4.1, allows none.
+        Frames that come before our 101 (RFC 6455, section 4.1, allows none, and proxies join segments) wait for it.
         """
         if self.handshake_initiated:
-            self._early = True
             self.transport.pause_reading()
+            self._early += data[: limits.EARLY_BYTES_MAX + 1]
             return
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.close_sent:
@@ -89,8 +114,9 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         self.transport = cast(asyncio.Transport, _NoTransport())
         self.handshake_complete = True  # even if uvicorn wrote no 101, because the peer has just left
         connection.closing = transport.is_closing()
-        if self._early:  # these bytes are lost; so are any in the request's own segment, which we never see
-            connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")
+        if len(self._early) > limits.EARLY_BYTES_MAX:
+            connection.close(Close.PROTOCOL_ERROR)
         else:
             transport.pause_reading()
+            connection.hold(self._early)
         return connection

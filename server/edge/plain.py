@@ -154,7 +154,7 @@ class PlainConnection:
         text = message.get("text")
         opcode, payload = (BINARY, message["bytes"]) if text is None else (TEXT, text.encode())
         if len(payload) > limits.FRAME_BYTES_MAX:
-            self.close(Close.PROTOCOL_ERROR, "frame too large")
+            self.close(Close.TOO_BIG)
         else:
             self._hub.received(self, opcode, payload)
         return False

@@ -63,13 +63,10 @@ class Sessions:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
                 admitted = await self._admission.check(websocket, full=self._full())
         except NotAdmitted as no:
-            headers = {"Retry-After": str(no.retry_after_s)} if no.retry_after_s else None
-            body = {"error": {"reason": no.reason, "message": no.message}}
-            await deny(websocket, JSONResponse(body, no.status, headers))
+            await self._refuse(websocket, no)
             return
         except TimeoutError:
-            body = {"error": {"reason": "unavailable", "message": "The room store does not answer."}}
-            await deny(websocket, JSONResponse(body, 503, {"Retry-After": "1"}))
+            await self._refuse(websocket, NotAdmitted(503, "unavailable", "The room store does not answer.", 1))
             return
         connection: AnyConnection | None = None
         try:
@@ -88,7 +85,16 @@ class Sessions:
             await connection.run(functools.partial(self._join, connection, admitted))
         else:
             await self._join(connection, admitted)
-            connection.transport.resume_reading()
+            connection.listen()
+
+    async def unknown(self, websocket: WebSocket) -> None:
+        """The route of every other websocket address."""
+        await self._refuse(websocket, NotAdmitted(404, "not_found", "There is no such address."))
+
+    async def _refuse(self, websocket: WebSocket, no: NotAdmitted) -> None:
+        headers = {"Retry-After": str(no.retry_after_s)} if no.retry_after_s else None
+        body = {"error": {"reason": no.reason, "message": no.message}}
+        await deny(websocket, JSONResponse(body, no.status, headers))
 
     def _full(self) -> str | None:
         if self.draining:

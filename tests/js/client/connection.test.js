@@ -77,7 +77,9 @@ test("a connection that lasted a while resets the pauses", async () => {
 test("close codes decide whether to come back, and give the reason", async () => {
   for (const [code, name, reason] of /** @type {[number, string, string][]} */ ([
     [1000, "closed", "ended_by_server"], [1001, "reconnecting", "going_away"],
-    [1006, "reconnecting", "connection_lost"], [4001, "reconnecting", "draining"],
+    [1006, "reconnecting", "connection_lost"], [1002, "closed", "protocol_error"], [1003, "closed", "protocol_error"],
+    [1007, "closed", "protocol_error"], [1008, "closed", "protocol_error"], [1009, "closed", "protocol_error"],
+    [1010, "closed", "protocol_error"], [1011, "reconnecting", "connection_lost"], [4001, "reconnecting", "draining"],
     [4002, "reconnecting", "slow_reader"], [4003, "reconnecting", "token_expired"],
     [4499, "reconnecting", "connection_lost"], [4500, "closed", "banned"], [4501, "closed", "room_ended"],
     [4502, "closed", "protocol_error"], [4503, "closed", "token_revoked"], [4999, "closed", "ended_by_server"],
