@@ -37,7 +37,15 @@ REAP_EVERY_S = 1.0
 CONNECTIONS_MAX = 50_000  # per node: some 2 KiB here and 4 KiB in the kernel each
 ADDRESS_CONNECTIONS = 1_000  # per node, in production: many people of a carrier or an office share one address
 USER_CONNECTIONS = 20  # per node, in production: a person's tabs, phones and overlays
-CLOSE_LINGER_S = 2.0  # for the peer's close frame before the transport is dropped
+CLOSE_LINGER_S = 2.0  # for the peer to take our close frame, and to send its own, before the transport is dropped
+# Read and dropped after a close, so that who only writes comes to read it: a reset would destroy it. Some 5 ms in all.
+DISCARDED_BYTES_MAX = 16 * 1024 * 1024
+FLOOD_WAIT_S = 5.0  # who was closed for a flood is let in again after this time; it doubles with each flood
+FLOOD_WAIT_S_MAX = 300.0
+FLOOD_REMEMBERED_S = 900.0  # a later flood is a first one again
+FLOODS_FREE_OF_ADDRESS = 4  # before everybody behind an address has to wait: an office has one bad script
+FLOODERS_MAX = 10_000  # people and addresses that are remembered, some 300 bytes each
+assert FLOOD_WAIT_S_MAX < FLOOD_REMEMBERED_S
 
 HEARTBEAT_S = 25
 UNRESPONSIVE_S = 70  # without any data, not even a pong to our ping

@@ -1,6 +1,8 @@
 """Who may open a socket: every check that refuses over HTTP, before the upgrade."""
 
+import asyncio
 import ipaddress
+import math
 from collections import Counter
 
 import msgspec
@@ -9,6 +11,7 @@ from starlette.websockets import WebSocket
 
 from protocol.ids import RoomId
 from server import limits
+from server.edge.flooders import Flooders
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Rooms, Services
 from server.store.client import StoreError
@@ -36,6 +39,11 @@ class Places:
     def __init__(self, per_address: int, per_user: int) -> None:
         self._bounds = {"address": per_address, "user": per_user}
         self._taken: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def count_addresses(self) -> bool:
+        """Whether the sockets of an address have a bound."""
+        return self._bounds["address"] > 0
 
     def take(self, address: str, user_id: str) -> "Place":
         """Take a place for one more socket. Raises NotAdmitted."""
@@ -75,6 +83,7 @@ class Admitted(Struct, frozen=True, kw_only=True):
     since: Since | None
     room: Room
     place: Place
+    address: str | None
 
 
 class Admission:
@@ -84,11 +93,14 @@ class Admission:
         self._services = services
         self._rooms = rooms
         self._places = places
+        self._flooders = Flooders()
 
     async def check(self, websocket: WebSocket, full: str | None) -> Admitted:
         """Check everything, and take a place. Raises NotAdmitted."""
         if full is not None:
             raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
+        address = _network(websocket) if self._places.count_addresses else None
+        self._let_wait("address", address)
         token = websocket.query_params.get("token") or _bearer(websocket.headers.get("authorization", ""))
         if not token:
             raise NotAdmitted(401, "token_missing", "A token is needed.")
@@ -96,6 +108,7 @@ class Admission:
             claims = self._services.tokens.check(token, self._services.clock.now_ms() / 1000)
         except BadToken as bad:
             raise NotAdmitted(401, "bad_token", f"Not admitted: {bad}.") from None
+        self._let_wait("user", claims.sub)
         room_id = _room_id(websocket)
         if claims.room is not None and claims.room != room_id:
             raise NotAdmitted(403, "wrong_room", "The token is for another room.")
@@ -106,8 +119,21 @@ class Admission:
             raise NotAdmitted(404, "no_such_room", "There is no such room.") from None
         except StoreError:
             raise NotAdmitted(503, "unavailable", "The room store is away.", 1) from None
-        place = self._places.take(_network(websocket), claims.sub)  # last: nothing after it may fail
-        return Admitted(claims=claims, since=since, room=room, place=place)
+        place = self._places.take(address or "", claims.sub)  # last: nothing after it may fail
+        return Admitted(claims=claims, since=since, room=room, place=place, address=address)
+
+    def note_flood(self, user_id: str, address: str | None) -> None:
+        """Let this person wait before the next socket; and everybody at the address, if there are too many floods."""
+        now = asyncio.get_running_loop().time()
+        for kind, name in (("user", user_id), ("address", address)):
+            if name is not None:
+                self._flooders.flooded(kind, name, now)
+
+    def _let_wait(self, kind: str, name: str | None) -> None:
+        """Raise NotAdmitted for who has flooded, until the wait is over."""
+        wait_s = self._flooders.wait_s(kind, name, asyncio.get_running_loop().time()) if name is not None else 0.0
+        if wait_s > 0:
+            raise NotAdmitted(429, "flooded", "This sent too much; come back later.", math.ceil(wait_s))
 
 
 def _network(websocket: WebSocket) -> str:

@@ -1,6 +1,7 @@
 """Carries out commands: each gets exactly one reply. Only this module turns errors into replies or closes."""
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -25,7 +26,8 @@ log = structlog.get_logger()
 class Commands:
     """The commands of all sockets of a node."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_flood: Callable[[AnyConnection], None]) -> None:
+        self._on_flood = on_flood
         self.tasks = background.Tasks("command")
         self.taken = 0
         self.floods = 0
@@ -56,25 +58,26 @@ class Commands:
         for command in commands:
             if connection.closing:
                 return
-            self._take(member, command)
+            self._take(connection, member, command)
 
     def charge(self, connection: AnyConnection, cost: int) -> None:
         """Charge for work without a command: control frames, fragments, empty arrays, many bytes. Floods end here."""
         member: Member | None = connection.member
         if cost and member is not None and member.allowance.take(cost, self._loop.time()) < 0:
-            self._end_flood(member)
+            self._end_flood(connection, member)
 
-    def _end_flood(self, member: Member) -> None:
-        if not member.sink.closing:
+    def _end_flood(self, connection: AnyConnection, member: Member) -> None:
+        if not connection.closing:
             self.floods += 1
             log.info("flood_ended", room=member.room.id, user=member.user_id)
-            member.sink.close(Close.PROTOCOL_ERROR)
+            self._on_flood(connection)
+            connection.close(Close.PROTOCOL_ERROR)
 
-    def _take(self, member: Member, command: Command | BadCommand) -> None:
+    def _take(self, connection: AnyConnection, member: Member, command: Command | BadCommand) -> None:
         self.taken += 1
         wait_ms = member.allowance.take(1, self._loop.time())
         if wait_ms < 0:
-            self._end_flood(member)
+            self._end_flood(connection, member)
         elif wait_ms > 0 or member.in_flight >= limits.COMMANDS_IN_FLIGHT_MAX:
             _refuse(member, command.ref, Refused(Refusal.RATE_LIMITED, retry_after_ms=max(wait_ms, 100)))
         elif isinstance(command, BadCommand):

@@ -35,6 +35,7 @@ class PlainConnection:
         self._turn: asyncio.Future[None] | None = None  # done when it is our turn to handle it
         self.codec: Codec = codec
         self.member: Any = None
+        self.address: str | None = None
         self.closing = False
         self.paused = False
         self.heard = True

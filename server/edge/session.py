@@ -38,7 +38,7 @@ class Sessions:
         self._balances = balances
         self.connections: dict[AnyConnection, Place] = {}
         self._wheel = Wheel(self.connections, services.clock, self._on_turn)
-        self.commands = Commands()
+        self.commands = Commands(self._flooded)
         self.received, self.charge = self.commands.received, self.commands.charge  # called by sockets (Hub)
         self.draining = False
         self.joins = 0
@@ -96,6 +96,9 @@ class Sessions:
         body = {"error": {"reason": no.reason, "message": no.message}}
         await deny(websocket, JSONResponse(body, no.status, headers))
 
+    def _flooded(self, connection: AnyConnection) -> None:
+        self._admission.note_flood(connection.member.user_id, connection.address)
+
     def _full(self) -> str | None:
         if self.draining:
             return "draining"
@@ -105,6 +108,7 @@ class Sessions:
     async def _join(self, connection: AnyConnection, admitted: Admitted) -> None:
         room = admitted.room
         connection.member = member = Member(room, connection, admitted.claims)
+        connection.address = admitted.address
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
                 await self._welcome(connection, member, admitted.since, room)

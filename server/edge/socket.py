@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_told",
         "_waiting",
         "_waits",
+        "address",
         "closing",
         "codec",
         "deflates",
@@ -91,6 +92,7 @@ class Connection(asyncio.Protocol):
         self.deflates = False  # the peer accepts frames that were deflated once for everybody
         self.inflates = False  # the peer may send deflated messages
         self.member: Any = None
+        self.address: str | None = None  # of the peer, where addresses are counted
         self.closing = False
         self.paused = False
         self.heard = True  # something, since the wheel's last turn
@@ -140,21 +142,27 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"\x89\x00")
 
     def close(self, code: Close, reason: str | None = None) -> None:
-        """Send a close frame. Drop the transport when the peer has answered or CLOSE_LINGER_S has passed."""
+        """Send a close frame. Drop the transport when the peer has answered or CLOSE_LINGER_S has passed.
+
+        If the peer takes nothing, the frame would wait behind what it never reads: so waits only what it must know.
+        """
         self._uncork()
         if self.closing:
             return
         self.closing = True
-        if self.paused:  # the close frame would wait behind data that is never read
+        if self.paused and code.comes_back:
             self.transport.abort()
             return
         text = (code.reason if reason is None else reason).encode()[:123]
         self.transport.write(frame_bytes(CLOSE, int(code).to_bytes(2) + text))
-        self._loop.call_later(limits.CLOSE_LINGER_S, self.transport.abort)
+        self._drop_soon()
         if code.blames:  # "MUST NOT continue to attempt to process data" (7.1.7): not even a close
             self._forget()
             if not self.transport.is_closing():
                 self.transport.write_eof()  # so the peer need not wait for us
+
+    def _drop_soon(self) -> None:
+        self._loop.call_later(limits.CLOSE_LINGER_S, self.transport.abort)
 
     def _forget(self) -> None:
         """Ignore all data that has come or will come."""
@@ -176,6 +184,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
         self._forget()
+        self._late_bytes = limits.DISCARDED_BYTES_MAX + 1  # it reads no more
         self._servers.discard(self)
         self._hub.lost(self)
 
@@ -202,6 +211,7 @@ class Connection(asyncio.Protocol):
             self._late_bytes += len(data)
             if self._late_bytes > limits.CLOSING_BYTES_MAX:
                 self._forget()
+            if self._late_bytes > limits.DISCARDED_BYTES_MAX:
                 self.transport.pause_reading()
         if self._deaf:
             return
@@ -225,7 +235,7 @@ class Connection(asyncio.Protocol):
 
     def read_out(self) -> None:
         self._waits = False
-        if not self._deaf:
+        if self._late_bytes <= limits.DISCARDED_BYTES_MAX:
             self.transport.resume_reading()
 
     def _read_frames(self, data: bytes, until: float) -> tuple[int, bool]:
@@ -326,7 +336,8 @@ class Connection(asyncio.Protocol):
             self.closing = True
             self._forget()
             self.transport.write(frame_bytes(CLOSE, payload[:2]))
-            self.transport.close()
+            self.transport.close()  # once all is written; a peer that reads nothing is not waited for
+            self._drop_soon()
         elif opcode != PONG:
             raise BadFrame("unknown opcode")
 

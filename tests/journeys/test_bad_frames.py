@@ -139,7 +139,7 @@ async def test_unusual_valid_frames(program: Program, peers: Peers, codec: str) 
 
 async def test_flood_is_slowed_then_ended(program: Program, peers: Peers) -> None:
     """Commands beyond the budget are refused as `rate_limited` with a time, and a flood that goes on ends with 4502."""
-    viewer = await program.join("alice")
+    viewer = await program.join("flooder")
     await viewer.tell([{"type": "ping", "ref": f"in-time-{n}"} for n in range(limits.COMMANDS_PER_FRAME_MAX)])
     for n in range(limits.COMMANDS_PER_FRAME_MAX):
         await viewer.happened("ok", ref=f"in-time-{n}")
