@@ -131,7 +131,7 @@ def test_secrets_and_addresses_in_files(tmp_path: Path) -> None:
 
 
 def test_what_kubernetes_sets_is_no_mistake() -> None:
-    """Variables of services called `liveroom` and `liveroom-journal` count as unset; development only warns of others."""
+    """Those of services called `liveroom` and `liveroom-journal` count as unset; development only warns of others."""
     loaded = load(PRODUCTION | OF_KUBERNETES)
     assert (loaded.port, loaded.unknown) == (8000, ())
     assert load({"LIVEROOM_HOSTT": "h"}).unknown == ("LIVEROOM_HOSTT is not a setting; LIVEROOM_HOST is.",)
