@@ -1,4 +1,4 @@
-"""Who floods is told so, and waits before coming back."""
+"""Who floods learns it, and waits before coming back."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ FLOOD = masked(PING, b"x" * 125) * 500
 
 
 # --- the close arrives ---------------------------------------------------------------------------------------------
-async def test_who_writes_before_reading_is_told(site: Site, peers: Peers) -> None:
+async def test_who_writes_before_reading_sees_the_close(site: Site, peers: Peers) -> None:
     """Megabytes that are written without a look at what came back end with 4502, not with a reset."""
     peer = await peers.join(site.port, site.address(token=site.token("eve")).partition(str(site.port))[2])
     for _ in range(12 * 1024 * 1024 // len(FLOOD)):
@@ -34,18 +34,18 @@ class Full(Wire):
 
     def __init__(self) -> None:
         super().__init__()
-        self.aborted = False
+        self.aborted = asyncio.Event()
 
     def get_write_buffer_size(self) -> int:
         return len(self.written)
 
     def abort(self) -> None:
-        self.aborted = True
+        self.aborted.set()
 
 
 @pytest.mark.parametrize("code", [Close.PROTOCOL_ERROR, Close.BAD_FRAME, Close.BANNED, Close.TOKEN_REVOKED])
 async def test_a_final_close_waits_behind_data(code: Close, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who may not come back is told so, even when it still has to read other things; but not for long."""
+    """Who may not come back learns it, even when it still has to read other things; but not for long."""
     monkeypatch.setattr(limits, "CLOSE_LINGER_S", 0.05)
     wire = Full()
     connection = Connection(Heard(), wire, "json", set())
@@ -53,10 +53,9 @@ async def test_a_final_close_waits_behind_data(code: Close, monkeypatch: pytest.
     connection.pause_writing()
     connection.close(code)
     assert wire.written.endswith(bytes((0x80 | CLOSE, len(code.reason) + 2)) + code.to_bytes(2) + code.reason.encode())
-    assert not wire.aborted
+    assert not wire.aborted.is_set()
     async with asyncio.timeout(5):
-        while not wire.aborted:
-            await asyncio.sleep(0.01)
+        await wire.aborted.wait()
 
 
 @pytest.mark.parametrize("code", [Close.SLOW_READER, Close.UNRESPONSIVE, Close.DRAINING])
@@ -67,7 +66,7 @@ async def test_another_close_does_not_wait(code: Close) -> None:
     connection.send(Prepared("json", b"x" * 100_000))
     connection.pause_writing()
     connection.close(code)
-    assert wire.aborted
+    assert wire.aborted.is_set()
 
 
 async def test_a_close_of_the_peer_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +77,7 @@ async def test_a_close_of_the_peer_is_not_waited_for_forever(monkeypatch: pytest
     connection.data_received(masked(CLOSE, b"\x03\xe8"))
     assert wire.let_go
     async with asyncio.timeout(5):
-        while not wire.aborted:
-            await asyncio.sleep(0.01)
+        await wire.aborted.wait()
 
 
 async def test_what_is_dropped_has_a_bound() -> None:
