@@ -28,10 +28,16 @@ class Close(IntEnum):
     TOKEN_EXPIRED = 4003, "token expired"
     UNRESPONSIVE = 4004, "unresponsive"
     INTERNAL = 4005, "internal error"
+    UNAVAILABLE = 4006, "unavailable"
+    TOO_MANY = 4007, "too many connections"
     BANNED = 4500, "banned or kicked"
     ROOM_ENDED = 4501, "room ended"
     PROTOCOL_ERROR = 4502, "protocol error"
     TOKEN_REVOKED = 4503, "token revoked"
+    TOKEN_MISSING = 4510, "token missing"
+    BAD_TOKEN = 4511, "bad token"
+    WRONG_ROOM = 4512, "wrong room"
+    NO_SUCH_ROOM = 4513, "no such room"
 
     @property
     def comes_back(self) -> bool:

@@ -15,6 +15,10 @@ class BadToken(Exception):
     """The token was not issued by us, or has expired. The text says which."""
 
 
+class ExpiredToken(BadToken):
+    """It was good before."""
+
+
 class Claims(Struct, frozen=True):
     """What a token says."""
 
@@ -57,5 +61,5 @@ class Tokens:
         except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError):
             raise BadToken("the token is not valid") from None
         if claims.exp <= now_s:
-            raise BadToken("the token has expired")
+            raise ExpiredToken("the token has expired")
         return claims

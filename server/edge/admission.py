@@ -12,18 +12,11 @@ from starlette.websockets import WebSocket
 from protocol.ids import RoomId
 from server import limits
 from server.edge.flooders import Flooders
+from server.edge.refusing import NotAdmitted
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Rooms, Services
 from server.store.client import StoreError
-from server.tokens import BadToken, Claims
-
-
-class NotAdmitted(Exception):
-    """The server answers the upgrade request with this HTTP error."""
-
-    def __init__(self, status: int, reason: str, message: str, retry_after_s: int | None = None) -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.message, self.retry_after_s = status, reason, message, retry_after_s
+from server.tokens import BadToken, Claims, ExpiredToken
 
 
 class Since(Struct, frozen=True):
@@ -107,7 +100,8 @@ class Admission:
         try:
             claims = self._services.tokens.check(token, self._services.clock.now_ms() / 1000)
         except BadToken as bad:
-            raise NotAdmitted(401, "bad_token", f"Not admitted: {bad}.") from None
+            reason = "token_expired" if isinstance(bad, ExpiredToken) else "bad_token"
+            raise NotAdmitted(401, reason, f"Not admitted: {bad}.", shown="bad_token") from None
         self._let_wait("user", claims.sub)
         room_id = _room_id(websocket)
         if claims.room is not None and claims.room != room_id:

@@ -119,6 +119,15 @@ async def test_refusals_before_the_upgrade(site: Site) -> None:
     assert (await site.http.get("/v1/rooms/demo")).json()["room_id"] == "demo"
 
 
+async def test_refusals_that_a_page_can_see(site: Site) -> None:
+    """With `refusals=close` they are close codes here, too."""
+    address = site.address(token="x") + "&refusals=close"
+    async with websockets.connect(address, compression=None, proxy=None) as connection:
+        with pytest.raises(websockets.ConnectionClosed):
+            await connection.recv()
+        assert connection.close_code == Close.BAD_TOKEN
+
+
 # --- closing -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("said", "code"),

@@ -17,7 +17,7 @@ export class FakeSocket {
   closedWith;
   /** @type {(event: {data: string}) => void} */
   onmessage = () => {};
-  /** @type {(event: {code: number}) => void} */
+  /** @type {(event: {code: number, reason?: string}) => void} */
   onclose = () => {};
 
   /**
@@ -36,8 +36,11 @@ export class FakeSocket {
 
   /** @param {(Message | RoomEvent | Record<string, unknown>)[]} messages one frame */
   tell(...messages) { this.onmessage({ data: JSON.stringify(messages) }); }
-  /** @param {number} code */
-  end(code) { this.onclose({ code }); }
+  /**
+   * @param {number} code
+   * @param {string} [reason]
+   */
+  end(code, reason = "") { this.onclose({ code, reason }); }
   /**
    * Answers the newest command.
    * @param {Record<string, unknown>} fields
