@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 import protocol
-from protocol import BadCommand, Malformed
+from protocol import BadCommand, Malformed, TooMany
 from protocol.closes import Close, Closed
 from protocol.refusals import Refusal, Refused
 from protocol.session import Refuse
@@ -46,12 +46,12 @@ class Commands:
         if connection.closing:
             return
         try:
-            commands = protocol.decode_commands(codec, payload)
+            commands = protocol.decode_commands(codec, payload, limits.COMMANDS_PER_FRAME_MAX)
+        except TooMany:
+            connection.close(Close.PROTOCOL_ERROR, "too many commands in a frame")
+            return
         except Malformed:
             connection.close(Close.PROTOCOL_ERROR, "malformed frame")
-            return
-        if len(commands) > limits.COMMANDS_PER_FRAME_MAX:
-            connection.close(Close.PROTOCOL_ERROR, "too many commands in a frame")
             return
         if not commands:
             self.charge(connection, 1)
