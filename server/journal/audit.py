@@ -27,8 +27,10 @@ from server.journal.memory import Kept, Memory
 from server.journal.ordered import verify_orders
 from server.journal.part import Part
 from server.journal.scan import KeyScan
+from server.journal.seen import with_positions
 from server.journal.sums import total_of
 from server.journal.tables import watermarks
+from server.journal.verify import look
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore
 
@@ -125,10 +127,11 @@ class Audit:
 
     def _plan(self, parts: Sequence[Part]) -> None:
         with self._engine.connect() as connection:
-            marks = _marks(connection)
+            marks, known = _marks(connection), with_positions(connection)
             for part in parts:
                 with _caught(part):
-                    part.plan(connection, marks.get(part.partition, NOTHING))
+                    mark = marks.get(part.partition, NOTHING)
+                    part.plan(connection, mark, positions=part.partition in known)
 
     async def _read(self, part: Part) -> None:
         with _caught(part):
@@ -137,9 +140,12 @@ class Audit:
     def _settle(self, parts: Sequence[Part], waiting: Sequence[LogEntry] = ()) -> None:
         with self._engine.connect() as connection:
             marks = _marks(connection)
+            starts = {part.partition: head for part in parts if (head := part.unverified) is not None}
+            seen = look(connection, starts) if starts else {}
             for part in parts:
                 with _caught(part):
-                    part.settle(connection, marks.get(part.partition, NOTHING), waiting)
+                    mark = marks.get(part.partition, NOTHING)
+                    part.settle(connection, mark, seen.get(part.partition), waiting)
 
     async def _until_journaled(self, wanted: dict[int, Position]) -> None:
         """Wait until the journal has reached these log ids: not for long, and less when it does not move."""
