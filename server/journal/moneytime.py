@@ -22,7 +22,7 @@ from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
 from server.journal.tables import money_time, reversals, topups
 from server.store import keys, scripts
-from server.store.client import Arg, Link, Store, StoreError
+from server.store.client import Arg, Store, StoreError
 from server.store.cluster import ClusterStore
 from server.store.scripts import Call
 
@@ -161,11 +161,6 @@ def set_call(partition: int, now: Time) -> Call:
         forgot_ms=max(0, now.receipts_from_ms),
         id_ahead_ms=limits.GIFT_ID_AHEAD_MS,
     )
-
-
-async def restore(link: Link, partitions: Iterable[int], now: Time) -> None:
-    """Give partitions their time before anything else happens to them. Raises StoreError."""
-    await asyncio.gather(*(link.run(set_call(partition, now)) for partition in partitions))
 
 
 class Mover:

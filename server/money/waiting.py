@@ -1,10 +1,11 @@
 """Gifts that wait for the wallet store, and how each of them gets its outcome."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from server.money.results import Paid, Spend, unavailable
+from server.store import keys
 
 
 class Waiting:
@@ -21,6 +22,13 @@ def fail(batch: Sequence[Waiting], error: Exception | None = None) -> None:
     for waiting in batch:
         if not waiting.future.done():
             waiting.future.set_exception(error or unavailable())
+
+
+def fail_closed(batch: list[Waiting], epochs: Collection[int]) -> list[Waiting]:
+    """Fail the gifts of partitions that are not among these open ones. Return the others."""
+    closed = [waiting for waiting in batch if keys.partition_of(waiting.spend.viewer) not in epochs]
+    fail(closed)
+    return [waiting for waiting in batch if waiting not in closed] if closed else batch
 
 
 def retrieve(future: "asyncio.Future[Any]") -> None:
