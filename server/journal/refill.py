@@ -232,6 +232,7 @@ class _Body(msgspec.Struct, frozen=True):
     """The parts of an entry's body that are put back."""
 
     coins_per_day: int = 0
+    ordered_ms: int = 0
 
 
 def _group_of(partition: int, row: EntryRow, needed: receipts.Needed) -> dict[str, Arg]:
@@ -278,6 +279,7 @@ def _args_of(row: EntryRow, kind: Kind, needed: receipts.Needed) -> dict[str, Ar
         "diamonds": row.diamonds,
         "total_diamonds": kind.total_diamonds.counter if kind.total_diamonds else "",
         "status": kind.status,
+        "ordered_ms": body.ordered_ms,
         "also": kind.also.value,
         "value": also[kind.also],
     }

@@ -139,7 +139,7 @@ class Wallet:
     # --- reading -----------------------------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
         """A balance, or None while the store is down or the partition closed."""
-        if self._store.closed and keys.partition_of(user_id) in self._store.closed:
+        if keys.partition_of(user_id) in self._store.closed:
             return None
         try:
             coins = await self._store.read("HGET", keys.wallet(user_id), "c")
@@ -161,8 +161,7 @@ class Wallet:
         """Pay one gift. A cancelled caller stops waiting, but the gift is still paid. Raises Refused."""
         if self._stopping or not self._store.usable or len(self._queue) >= limits.SPEND_QUEUE_MAX:
             raise unavailable()
-        if self._store.closed:
-            self._check_open(keys.partition_of(spend.viewer))
+        self._check_open(keys.partition_of(spend.viewer))
         future: asyncio.Future[Paid] = self._loop.create_future()
         future.add_done_callback(retrieve)
         self._queue.append(Waiting(spend, future))
@@ -215,7 +214,8 @@ class Wallet:
         if not self._one_slot:
             if len(self._store.epochs) < len(self._store.partitions):
                 batch = fail_closed(batch, self._store.epochs)
-            await self._commit_together(batch)
+            if batch:
+                await self._commit_together(batch)
             return
         by_partition: dict[int, list[Waiting]] = {}
         for waiting in batch:
@@ -223,8 +223,6 @@ class Wallet:
         await asyncio.gather(*(self._commit_together(part) for part in by_partition.values()))
 
     async def _commit_together(self, batch: list[Waiting]) -> None:
-        if not batch:
-            return
         try:
             outcomes = await self._call(batch)
         except (StoreDown, NotReplicated, NotConfirmed):
@@ -332,9 +330,10 @@ class Wallet:
             raise self._elsewhere(error) from None
 
     async def order(self, entry: OrderEntry) -> Adjusted:
-        """Carry out an order once per kind and id. An order of a limit always replaces the one before.
+        """Carry out an order once per kind and id.
 
-        Raises TopUpConflict when another order has used the id, Refused wallet_unavailable or insufficient_coins.
+        Raises TopUpConflict when another order has used the id, Overtaken when a newer one decided about the wallet's
+        status or limit, Refused wallet_unavailable or insufficient_coins.
         """
         if not self._store.usable:
             raise unavailable()
@@ -363,19 +362,23 @@ class Wallet:
             fingerprint=entry.fp,
             delta=delta,
             status=kind.status,
+            ordered_ms=0 if isinstance(entry, TopUpEntry) else entry.ordered_ms,
             total=kind.total.counter if kind.total else "",
             balance_max=limits.BALANCE_MAX,
             entry=msgspec.json.encode(entry),
         )
 
     def _limit_call(self, entry: LimitEntry) -> Call:
-        partition = keys.partition_of(entry.viewer)
+        user_id, partition = entry.viewer, keys.partition_of(entry.viewer)
         return LIMIT(
-            wallet=keys.wallet(entry.viewer),
+            wallet=keys.wallet(user_id),
+            receipt=keys.receipt(user_id, KIND_OF[LimitEntry].operation(entry.id)),
             log=keys.log(partition),
             meta=keys.wallet_meta(partition),
             epoch=self._epoch(partition),
+            fingerprint=entry.fp,
             coins=entry.coins_per_day,
+            ordered_ms=entry.ordered_ms,
             entry=msgspec.json.encode(entry),
         )
 
