@@ -24,7 +24,7 @@ from server.journal.log import Position
 from server.journal.refill import NOTHING, Broken, CannotOpen, JournalAway, Refill, ask_journal
 from server.journal.tables import quarantine, watermarks
 from server.store import keys, scripts
-from server.store.client import Arg, Link, StoreDown, StoreError, StoreRefused
+from server.store.client import Arg, Link, StoreDown, StoreError, of_one_key
 
 log = structlog.get_logger()
 
@@ -251,7 +251,7 @@ def _why_alone(error: BaseException) -> CannotOpen | None:
             return error
         case JournalAway():
             return CannotOpen("the journal is down", soon=True)
-        case StoreRefused() if str(error).startswith(("WRONGTYPE", "ERR")):
+        case StoreError() if of_one_key(error):
             return CannotOpen(f"its keys cannot be used: {str(error)[: limits.LOGGED_CHARS_MAX]}")
         case StoreError():
             return None

@@ -8,7 +8,12 @@ from sqlalchemy import text
 
 from protocol.refusals import Refused
 from server import limits
-from server.journal.tables import entries
+from server.clock import Uptime
+from server.journal import moneytime
+from server.journal.audit import Audit
+from server.journal.repair import Repair
+from server.journal.tables import entries, topups
+from server.orders.topups import TopUp
 from server.store import keys
 from tests.conftest import Stores
 from tests.journal.ledger import drained, pay, rows
@@ -145,3 +150,51 @@ async def test_an_order_of_anybody_may_have_its_id(site: Site, stores: Stores, p
     assert (await purse.buy("bob", 100, id)).balance == 10_100
     with pytest.raises(Refused, match="wallet_unavailable"):
         await purse.buy("alice", 100)
+
+
+# --- the journal process and the commands ----------------------------------------------------------------------------
+@pytest.mark.parametrize("broken", ["a log of another type", "totals of another type"])
+async def test_the_others_are_audited(site: Site, stores: Stores, broken: str) -> None:
+    """The audit compares them, and says what it could not compare. So does a look at what is frozen."""
+    async with site.draining() as drain:
+        await drained(drain)
+        with stores.wallet.client() as look:
+            BREAK[broken](look)
+            look.hincrby(keys.wallet("bob"), "c", 1)
+        audit = Audit(site.node.engine, drain._wallet, site.node.clock)
+        report = await audit.run(freeze=True)
+        assert list(report.not_compared) == [BROKEN]
+        assert {wrong.partition for wrong in report.wrong} == {BROKEN, keys.partition_of("bob")}
+        await drained(drain)
+        found = await Repair(site.node.engine, drain._wallet, site.node.clock).frozen()
+        assert {each.partition for each in found} == {BROKEN, keys.partition_of("bob")}
+
+
+async def test_the_others_get_what_was_ordered(
+    site: Site, stores: Stores, another_site: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that starts beside a closed partition carries out the pending orders of the others."""
+    monkeypatch.setattr(limits, "RECOVER_AFTER_MS", -1_000)
+    for user in ("alice", "bob"):
+        site.node.purchases._record(user, TopUp(f"of-{user}", 5, "test"))
+    with stores.wallet.client() as look:
+        BREAK["a log of another type"](look)
+    other = await another_site()
+    await eventually(lambda: other.node.recovery.recovered, WAIT_S, "bob's order")
+    assert {row.id: row.state for row in rows(site.node.engine, topups, topups.c.id.like("of-%"))} == {
+        "of-alice": "pending",
+        "of-bob": "pending",  # until it is journaled
+    }
+    assert await other.coins("bob") == 10_005
+
+
+async def test_the_others_have_their_time(site: Site, stores: Stores) -> None:
+    """Money time moves in every other partition."""
+    bob = keys.partition_of("bob")
+    async with site.draining() as drain:
+        mover = moneytime.Mover(site.node.engine, drain._wallet, site.node.clock, Uptime())
+        with stores.wallet.client() as look:
+            BREAK["totals of another type"](look)
+            look.hset(keys.wallet_meta(bob), mapping={"now": 1, "forgot": 0})
+            await mover.once()
+            assert int(look.hget(keys.wallet_meta(bob), "now")) > 1
