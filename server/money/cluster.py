@@ -125,9 +125,10 @@ class ClusterWallet:
         """The wallet of a partition's primary. Raises StoreDown, or Refused when it cannot be opened there."""
         url = self._topology.url_of(_SLOTS[partition])
         wallet = self._wallets.get(url) if url is not None else None
-        if wallet is not None and wallet.up and partition in wallet.closed:
-            if also_closed:
-                return wallet
+        why = wallet.closed.get(partition) if wallet is not None and wallet.up else None
+        if wallet is not None and why is not None and also_closed:
+            return wallet
+        if why is not None and not why.soon:
             raise unavailable()
         if wallet is None or not wallet.has(partition):
             raise StoreDown(f"partition {partition} has no open primary")

@@ -6,17 +6,17 @@ Gifts that arrive while calls are in flight go together in the next call: one sc
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
 import structlog
 
-from protocol.ids import uuid7_ms
 from protocol.refusals import Refused
 from protocol.session import Cause
 from server import background, limits
 from server.entries import KIND_OF, AdjustEntry, Kind, LimitEntry, OrderEntry, TopUpEntry
+from server.journal.opening import CannotOpen
 from server.money import claims
 from server.money.results import (
     Adjusted,
@@ -34,7 +34,7 @@ from server.money.results import (
     unavailable,
 )
 from server.money.store import NotConfirmed, NotReplicated, WalletStore
-from server.money.waiting import Waiting, fail, fail_closed, retrieve
+from server.money.waiting import Waiting, fail, fail_closed, retrieve, spend_arguments
 from server.store import keys, receipts, scripts
 from server.store.client import StoreDown, StoreError, StoreRefused
 from server.store.cluster import not_here
@@ -80,8 +80,8 @@ class Wallet:
         return self._store.log_entries
 
     @property
-    def closed(self) -> Collection[int]:
-        """The partitions that cannot be opened here."""
+    def closed(self) -> Mapping[int, CannotOpen]:
+        """The partitions that cannot be opened here, and why."""
         return self._store.closed
 
     def has(self, partition: int) -> bool:
@@ -240,28 +240,7 @@ class Wallet:
         self._settle(batch, outcomes)
 
     async def _call(self, batch: list[Waiting]) -> list[list[bytes]]:
-        names: list[str] = []
-        args: list[str | bytes | int] = [
-            limits.GIFT_ID_LIFE_MS,
-            limits.GIFT_ID_AHEAD_MS,
-            limits.COMBO_COUNT_S,
-            self._store.site_limit,
-        ]
-        for waiting in batch:
-            spend = waiting.spend
-            id_ms = uuid7_ms(spend.gift_id)
-            partition, gift_keys = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, id_ms, spend.combo)
-            names += gift_keys
-            args += (
-                self._epoch(partition),
-                id_ms,
-                spend.fingerprint,
-                spend.coins,
-                spend.diamonds,
-                spend.count,
-                1 if spend.combo else 0,
-                spend.entry,
-            )
+        names, args = spend_arguments(batch, self._epoch, self._store.site_limit)
         return cast(list[list[bytes]], await self._store.write(SPEND, names, args))
 
     async def _commit_refused(self, batch: list[Waiting], refused: StoreRefused) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event, insert, text
 from sqlalchemy.dialects import postgresql, sqlite
 
+from protocol.ids import uuid7_ms
 from server import limits
 from server.journal.books import Mark
 from server.journal.refill import NOTHING, SCRIPTS, Broken, Refill, rows_between
@@ -179,6 +180,27 @@ async def test_rows_before_a_wrong_one(lost: Site, make_purse: MakePurse, monkey
     await purse.store.open_closed()
     assert await purse.holds("alice") == 10_030
     assert purse.store._opening.replayed == len(rows(lost.node.engine, entries))
+    assert_conserved(purse.look)
+
+
+@pytest.mark.parametrize("name", ["wallet", "counter", "receipts"])
+async def test_a_key_of_another_type_swallows_nothing(lost: Site, make_purse: MakePurse, name: str) -> None:
+    """The partition stays closed. When the key is gone, the entry has all of its effects, and those before it once."""
+    purse, gift = make_purse(), gift_rows(lost)[0].ref
+    wrong = {
+        "wallet": keys.wallet("alice"),
+        "counter": keys.credit(ALICE, "creator"),
+        "receipts": keys.receipts(ALICE, uuid7_ms(gift)),
+    }[name]
+    purse.look.rpush(wrong, "no such type")
+    await purse.start()
+    assert list(purse.store.closed) == [ALICE]
+    await purse.store.open_closed()
+    assert "WRONGTYPE" in str(purse.store.closed[ALICE])
+    assert await purse.outcomes(a_gift("alice"), a_gift("bob")) == ["wallet_unavailable", "ok 10060"]
+    purse.look.delete(wrong)
+    await purse.store.open_closed()
+    assert await purse.outcomes(a_gift("alice", id=gift), a_gift("alice")) == ["duplicate 10090", "ok 10020"]
     assert_conserved(purse.look)
 
 
