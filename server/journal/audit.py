@@ -77,7 +77,8 @@ class Audit:
                 await asyncio.to_thread(self._settle, some)
             left = [part for part in left if part.more and not part.failed]
         for part in self._parts:
-            await self._explain(part)
+            with _caught(part):
+                await self._explain(part)
         frozen = await self._frozen()
         self._add(await self.memory.verify_slice())
         self._add(await self._orders(now_ms, everything=everything))
@@ -211,10 +212,11 @@ class Audit:
         await asyncio.sleep(limits.AUDIT_FLAG_S)
         frozen = await asyncio.to_thread(findings.frozen, self._engine)
         for part in odd:
-            in_store = await self._store.is_frozen(part.partition)
-            if in_store != (part.partition in frozen):
-                what = "only the store says so" if in_store else "the store does not say so, the journal does"
-                part.wrong.append(Wrong(part.partition, "frozen", what))
+            with _caught(part):
+                in_store = await self._store.is_frozen(part.partition)
+                if in_store != (part.partition in frozen):
+                    what = "only the store says so" if in_store else "the store does not say so, the journal does"
+                    part.wrong.append(Wrong(part.partition, "frozen", what))
         return frozen
 
     def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept, taken: TakenBack) -> Report:

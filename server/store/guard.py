@@ -78,6 +78,7 @@ def _with_arguments(command: tuple[str, ...]) -> tuple[str, ...]:
         "TIME": (),
         "GET": (_KEY,),
         "EXISTS": (_KEY,),
+        "PTTL": (_KEY,),
         "HGET": (_KEY, "f"),
         "HMGET": (_KEY, "f"),
         "SET": (_KEY, "v"),
