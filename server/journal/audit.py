@@ -27,8 +27,10 @@ from server.journal.memory import Kept, Memory
 from server.journal.ordered import verify_orders
 from server.journal.part import Part
 from server.journal.scan import KeyScan
+from server.journal.seen import with_positions
 from server.journal.sums import total_of
 from server.journal.tables import watermarks
+from server.journal.verify import look
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore
 
@@ -75,7 +77,8 @@ class Audit:
                 await asyncio.to_thread(self._settle, some)
             left = [part for part in left if part.more and not part.failed]
         for part in self._parts:
-            await self._explain(part)
+            with _caught(part):
+                await self._explain(part)
         frozen = await self._frozen()
         self._add(await self.memory.verify_slice())
         self._add(await self._orders(now_ms, everything=everything))
@@ -125,10 +128,11 @@ class Audit:
 
     def _plan(self, parts: Sequence[Part]) -> None:
         with self._engine.connect() as connection:
-            marks = _marks(connection)
+            marks, known = _marks(connection), with_positions(connection)
             for part in parts:
                 with _caught(part):
-                    part.plan(connection, marks.get(part.partition, NOTHING))
+                    mark = marks.get(part.partition, NOTHING)
+                    part.plan(connection, mark, positions=part.partition in known)
 
     async def _read(self, part: Part) -> None:
         with _caught(part):
@@ -137,9 +141,12 @@ class Audit:
     def _settle(self, parts: Sequence[Part], waiting: Sequence[LogEntry] = ()) -> None:
         with self._engine.connect() as connection:
             marks = _marks(connection)
+            starts = {part.partition: head for part in parts if (head := part.unverified) is not None}
+            seen = look(connection, starts) if starts else {}
             for part in parts:
                 with _caught(part):
-                    part.settle(connection, marks.get(part.partition, NOTHING), waiting)
+                    mark = marks.get(part.partition, NOTHING)
+                    part.settle(connection, mark, seen.get(part.partition), waiting)
 
     async def _until_journaled(self, wanted: dict[int, Position]) -> None:
         """Wait until the journal has reached these log ids: not for long, and less when it does not move."""
@@ -205,10 +212,11 @@ class Audit:
         await asyncio.sleep(limits.AUDIT_FLAG_S)
         frozen = await asyncio.to_thread(findings.frozen, self._engine)
         for part in odd:
-            in_store = await self._store.is_frozen(part.partition)
-            if in_store != (part.partition in frozen):
-                what = "only the store says so" if in_store else "the store does not say so, the journal does"
-                part.wrong.append(Wrong(part.partition, "frozen", what))
+            with _caught(part):
+                in_store = await self._store.is_frozen(part.partition)
+                if in_store != (part.partition in frozen):
+                    what = "only the store says so" if in_store else "the store does not say so, the journal does"
+                    part.wrong.append(Wrong(part.partition, "frozen", what))
         return frozen
 
     def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept, taken: TakenBack) -> Report:
