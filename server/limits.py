@@ -93,6 +93,9 @@ COMBO_GAP_MS = 4_000  # Bilibili shows a combo for 3 s; one second more for the 
 OPEN_COMBOS_MAX = 200  # per room
 SHOW_BATCH_MAX = 50  # paid gifts that one script call shows in a room: some 1 ms of the store
 SHOW_QUEUE_MAX = 1_000  # per room, while the store does not answer; above it the journal shows them from the ledger
+TITLE_CHARS_MAX = 200
+LETTERS_KEPT = 4_096  # whose place in a text is remembered: more than anybody's languages and emoji use
+FILTERS_KEPT = 1_024  # rooms' lists of blocked words, folded for comparison
 ROOMS_LISTED_MAX = 500
 
 # --- money -------------------------------------------------------------------------------------------------------

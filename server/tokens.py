@@ -6,9 +6,10 @@ import jwt
 import msgspec
 from msgspec import Meta, Struct
 
-from protocol.ids import Name, RoomId, UserId
+from protocol.ids import NAME_CHARS_MAX, Name, RoomId, UserId
 from protocol.wire import Role
 from server import limits
+from server.text import NotSeen, clean
 
 
 class BadToken(Exception):
@@ -62,4 +63,12 @@ class Tokens:
             raise BadToken("the token is not valid") from None
         if claims.exp <= now_s:
             raise ExpiredToken("the token has expired")
-        return claims
+        return msgspec.structs.replace(claims, name=_shown_name(claims))
+
+
+def _shown_name(claims: Claims) -> str:
+    """The name as others see it; the user id for a name of which they would see nothing."""
+    try:
+        return clean(claims.name, NAME_CHARS_MAX)
+    except NotSeen:
+        return claims.sub

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from protocol.ids import Name, RoomId, UserId
 from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
 from protocol.wire import Event, Named, encode
+from server import limits
 from server.clock import Clock
 from server.rooms.about import shown_settings
 from server.rooms.history import History, new_epoch
@@ -37,7 +38,7 @@ class PutRoom(Struct, frozen=True, forbid_unknown_fields=True):
     """A room's definition, as a request gives it."""
 
     host: Host
-    title: Annotated[str, Meta(max_length=200)] = ""
+    title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] = ""
     settings: Settings = Settings()
 
 

@@ -31,7 +31,8 @@ async def test_a_gift_is_paid_and_everybody_sees_it(site: Site) -> None:
     alice, bob = await site.join("alice"), await site.join("bob", codec="msgpack")
     overlay = await site.join("screen", "overlay")
     id = new_gift_id()
-    reply = await alice.gift("coffee", 3, id=id, message="for you ☕")
+    assert (await alice.gift(message="\u200b \u2800"))["reason"] == "bad_command"
+    reply = await alice.gift("coffee", 3, id=id, message=" for\u202e you\n☕")
     assert {name: reply[name] for name in ("type", "id", "duplicate", "coins", "combo")} == {
         "type": "ok",
         "id": id,
