@@ -64,13 +64,13 @@ class Connection(asyncio.Protocol):
         "closing",
         "codec",
         "deflates",
-        "heard",
+        "heard_at",
         "inflates",
         "member",
         "paused",
-        "quiet",
+        "pinged_at",
         "sent",
-        "silent",
+        "sent_at",
         "transport",
     )
 
@@ -95,10 +95,9 @@ class Connection(asyncio.Protocol):
         self.address: str | None = None  # of the peer, where addresses are counted
         self.closing = False
         self.paused = False
-        self.heard = True  # something, since the wheel's last turn
-        self.sent = True
-        self.silent = 0  # wheel turns without a byte from the peer
-        self.quiet = 0  # wheel turns without a frame to the peer
+        self.heard_at = self._loop.time()  # when the last byte of the peer came
+        self.sent = True  # something, since the wheel's last look: a clock for each frame of a large room would cost
+        self.sent_at = self.pinged_at = self.heard_at
 
     # --- writing -----------------------------------------------------------------------------------------------
     def send(self, prepared: Prepared) -> None:
@@ -206,7 +205,7 @@ class Connection(asyncio.Protocol):
             self.data_received(early)
 
     def data_received(self, data: bytes) -> None:
-        self.heard = True
+        self.heard_at = self._loop.time()
         if self.closing:
             self._late_bytes += len(data)
             if self._late_bytes > limits.CLOSING_BYTES_MAX:

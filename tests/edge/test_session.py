@@ -230,13 +230,13 @@ async def test_a_socket_whose_check_fails(
     first = await site.join("alice")
     [broken] = site.node.sessions.connections
     second = await site.join("screen", "overlay")
-    look_at = site.node.sessions._wheel._look_at
+    look_at = site.node.sessions._wheel.look_at
 
     def look_at_others(connection: Any, *args: Any) -> None:
         assert connection is not broken
         look_at(connection, *args)
 
-    monkeypatch.setattr(site.node.sessions._wheel, "_look_at", look_at_others)
+    monkeypatch.setattr(site.node.sessions._wheel, "look_at", look_at_others)
     await second.happened("heartbeat")
     assert (await first.ask("ping"))["type"] == "ok"
 
