@@ -50,6 +50,7 @@ class Combo(Struct, frozen=True):
 class SendGift(Command, frozen=True, tag="gifts.send"):
     """Send a gift. The same `id` again is the same gift, and is paid once."""
 
+    always_answered: ClassVar[bool] = True
     id: GiftId
     gift: CatalogueId
     count: Annotated[int, Meta(ge=1, le=9_999)]

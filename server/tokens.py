@@ -6,7 +6,7 @@ import jwt
 import msgspec
 from msgspec import Meta, Struct
 
-from protocol.ids import NAME_CHARS_MAX, Name, RoomId, UserId
+from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
 from protocol.wire import Role
 from server import limits
 from server.text import NotSeen, clean
@@ -23,7 +23,7 @@ class ExpiredToken(BadToken):
 class Claims(Struct, frozen=True):
     """What a token says."""
 
-    sub: UserId
+    sub: PersonId
     name: Name
     role: Role
     exp: Annotated[float, Meta(gt=0)]

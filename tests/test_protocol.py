@@ -23,7 +23,7 @@ from protocol import (
 )
 from protocol.chat import ChatSent, SendChat
 from protocol.gifts import SendGift
-from protocol.ids import CatalogueId, ComboId, GiftId, RoomId, TopUpId, UserId, uuid7, uuid7_ms
+from protocol.ids import CatalogueId, ComboId, GiftId, PersonId, RoomId, TopUpId, UserId, uuid7, uuid7_ms
 from protocol.likes import SendLikes
 from protocol.ping import Ping
 from protocol.wire import Codec, Delivery, User, encode
@@ -315,9 +315,7 @@ def _is_json(value: Any) -> bool:
 
 
 # --- ids -----------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "kind", [UserId, RoomId, ComboId, TopUpId, CatalogueId], ids=["user", "room", "combo", "topup", "gift"]
-)
+@pytest.mark.parametrize("kind", [RoomId, ComboId, TopUpId, CatalogueId], ids=["room", "combo", "topup", "gift"])
 def test_names(kind: Any) -> None:
     """1 to 64 characters of A-Za-z0-9_.- and nothing else."""
     for good in ("a", "A-z_0.9", "x" * 64, "-", "."):
@@ -325,6 +323,24 @@ def test_names(kind: Any) -> None:
     for bad in ("", "x" * 65, "a b", "a\n", "\na", "a/b", "a:b", "{a}", "é", "a\x00", "１"):
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(bad, kind)
+
+
+@pytest.mark.parametrize("kind", [UserId, PersonId], ids=["user", "person"])
+def test_user_ids(kind: Any) -> None:
+    """1 to 64 characters, also of e-mail addresses and of identity providers; the first is a letter or a digit."""
+    for good in ("a", "A-z_0.9", "9", "x" * 64, "google-oauth2|117", "auth0|5f7c", "ann+live@example.com", "Anonymous"):
+        assert msgspec.convert(good, kind) == good
+    for bad in ("", "x" * 65, "a b", "a\n", "\na", "a/b", "a:b", "{a}", "é", "a\x00", "１", "-a", "_", ".a", "@a", "+"):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(bad, kind)
+
+
+def test_nobody_is_anonymous() -> None:
+    """Events may call a giver so; no person has this id."""
+    assert msgspec.convert("anonymous", UserId) == "anonymous"
+    assert msgspec.convert("anonymous-1", PersonId) == "anonymous-1"
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert("anonymous", PersonId)
 
 
 @given(now_ms=st.integers(0, 2**48 - 1))

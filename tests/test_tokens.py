@@ -65,6 +65,7 @@ def test_a_sender_may_say_more() -> None:
         {"sub": "alice\n"},
         {"sub": "a" * 65},
         {"sub": 5},
+        {"sub": "anonymous"},
         {"sub": ["alice"]},
         {"name": None},
         {"name": ""},

@@ -51,6 +51,7 @@ const GIFT_TIMEOUT_MS = 120_000;
 const HEARTBEAT_SLACK_MS = 5_000;
 const LIKES_AT_ONCE = 50;
 const REFRESH_EARLY_MS = 60_000;
+const MAY_BE_PROTOCOL = /^[\w.-]+$/; // as every JWT
 const TIMER_MAX_MS = 2 ** 31 - 1; // a longer one would fire at once
 
 export { Refused, uuid7 };
@@ -208,7 +209,7 @@ export class RoomClient {
       return this.#comeBack("no_token");
     }
     if (this.state.name === "closed" || this.#socket) return;
-    const socket = this.#socket = new WebSocket(this.#address(), "liveroom.v1.json");
+    const socket = this.#socket = new WebSocket(this.#address(), this.#protocols());
     socket.onmessage = ({ data }) => { if (socket === this.#socket) this.#receive(JSON.parse(data)); };
     socket.onclose = ({ code, reason }) => { if (socket === this.#socket) this.#lost(code, reason); };
     this.#after("silence", OPEN_TIMEOUT_MS, () => this.#lost(4004));
@@ -217,10 +218,15 @@ export class RoomClient {
     const { url, base = globalThis.location?.origin, room = "" } = this.#options;
     const address = new URL(url ?? `/v1/rooms/${encodeURIComponent(room)}/ws`, base);
     address.protocol = address.protocol.replace("http", "ws");
-    if (this.#token) address.searchParams.set("token", this.#token);
+    if (this.#token && !MAY_BE_PROTOCOL.test(this.#token)) address.searchParams.set("token", this.#token);
     if (this.since) address.searchParams.set("since", this.since);
     address.searchParams.set("refusals", "close"); // a page cannot read the status of a refused upgrade
     return address.href;
+  }
+  /** A token as a subprotocol stands in no address, and so in no log. */
+  #protocols() {
+    const token = this.#token ?? "";
+    return MAY_BE_PROTOCOL.test(token) ? ["liveroom.v1.json", `liveroom.token.${token}`] : ["liveroom.v1.json"];
   }
   #roomAddress() {
     const address = new URL(this.#address());

@@ -10,9 +10,10 @@ from msgspec import Struct
 from starlette.websockets import WebSocket
 
 from protocol.ids import RoomId
+from protocol.wire import SUBPROTOCOLS
 from server import limits
 from server.edge.flooders import Flooders
-from server.edge.refusing import NotAdmitted
+from server.edge.refusing import NotAdmitted, offered_token, speaks_none_of_ours
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Rooms, Services
 from server.store.client import StoreError
@@ -94,7 +95,9 @@ class Admission:
             raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
         address = _network(websocket) if self._places.count_addresses else None
         self._let_wait("address", address)
-        token = websocket.query_params.get("token") or _bearer(websocket.headers.get("authorization", ""))
+        if speaks_none_of_ours(websocket):
+            raise NotAdmitted(400, "unknown_subprotocol", f"The server speaks {' and '.join(SUBPROTOCOLS)}.")
+        token = _token(websocket)
         if not token:
             raise NotAdmitted(401, "token_missing", "A token is needed.")
         try:
@@ -146,6 +149,11 @@ def _room_id(websocket: WebSocket) -> str:
         return msgspec.convert(websocket.path_params["room_id"], RoomId)
     except msgspec.ValidationError:
         raise NotAdmitted(404, "no_such_room", "There is no such room.") from None
+
+
+def _token(websocket: WebSocket) -> str:
+    asked = websocket.query_params.get("token")
+    return asked or _bearer(websocket.headers.get("authorization", "")) or offered_token(websocket)
 
 
 def _bearer(header: str) -> str:

@@ -91,7 +91,8 @@ class Commands:
             if member.role == "overlay" and not command.for_listeners:
                 raise Refused(Refusal.NOT_ALLOWED)
             ok = await HANDLERS[type(command)](member.room, member, command)
-            member.say(msgspec.structs.replace(ok or Ok(), ref=command.ref))
+            if command.ref is not None or command.always_answered:
+                member.say(msgspec.structs.replace(ok or Ok(), ref=command.ref))
         except Refused as refused:
             _refuse(member, command.ref, refused)
         except Closed as closed:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol import careful
-from protocol.ids import RoomId, UserId
+from protocol.ids import USER_WORDS, PersonId, RoomId, UserId
 from protocol.refusals import Refusal, Refused
 from server import limits
 from server.money.results import fingerprint
@@ -105,18 +105,18 @@ def shown(name: str, text: str, chars_max: int) -> str:
 
 
 def room_id_of(request: Request) -> RoomId:
-    return _path_id(request, "room", RoomId)
+    return _path_id(request, "room", RoomId, "1-64 of A-Za-z0-9_.-")
 
 
 def user_id_of(request: Request) -> UserId:
-    return _path_id(request, "user", UserId)
+    return _path_id(request, "user", PersonId, USER_WORDS)
 
 
-def _path_id(request: Request, name: str, kind: Any) -> str:
+def _path_id(request: Request, name: str, kind: Any, words: str) -> str:
     try:
         return str(msgspec.convert(request.path_params[name], kind))
     except msgspec.ValidationError:
-        raise HttpError(400, "bad_request", f"The {name} id must be 1-64 of A-Za-z0-9_.-") from None
+        raise HttpError(400, "bad_request", f"The {name} id must be {words}.") from None
 
 
 def _with_key(endpoint: Endpoint) -> Endpoint:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.ids import NAME_CHARS_MAX, Name, RoomId, UserId
+from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
 from protocol.wire import Role
 from server import limits
 from server.clock import Clock
@@ -19,7 +19,7 @@ from server.tokens import Tokens
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     """Who the token is for."""
 
-    sub: UserId
+    sub: PersonId
     name: Name
     role: Role
     room: RoomId | None = None

@@ -56,6 +56,8 @@ async def test_a_browser_gets_the_protocol_it_offered(site: Site) -> None:
     """A page that offered a subprotocol and got none would see 1006."""
     offered = [websockets.Subprotocol("liveroom.v1.json")]
     assert (await closed(site, site.address(token="x"), subprotocols=offered))[0] == 4511
+    unknown = [websockets.Subprotocol("liveroom.v9.json"), websockets.Subprotocol("liveroom.token.x")]
+    assert await closed(site, site.address(token="x"), subprotocols=unknown) == (4502, "unknown subprotocol")
 
 
 async def test_others_keep_the_answer(site: Site) -> None:

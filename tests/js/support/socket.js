@@ -22,12 +22,17 @@ export class FakeSocket {
 
   /**
    * @param {string} address
-   * @param {string} protocol
+   * @param {string[]} protocols
    */
-  constructor(address, protocol) {
+  constructor(address, protocols) {
     this.address = new URL(address);
-    this.protocol = protocol;
+    this.protocols = protocols;
     FakeSocket.opened.push(this);
+  }
+  /** The token that the client showed, in whichever way. */
+  get token() {
+    const offered = this.protocols.find((name) => name.startsWith("liveroom.token."));
+    return offered?.slice("liveroom.token.".length) ?? this.address.searchParams.get("token");
   }
   /** @param {string} text */
   send(text) { this.sent.push(JSON.parse(text)); }
