@@ -42,8 +42,8 @@ from server.rooms.history import open_history
 from server.rooms.pace import Pace
 from server.rooms.room import Rooms, Services
 from server.settings import Settings
-from server.store.cluster import SCHEME
 from server.store.scripts import Script
+from server.store.topology import SCHEME
 from server.tokens import Tokens
 
 DEMO = "demo"

@@ -17,7 +17,7 @@ from server.money.store import WalletStore
 from server.money.wallet import Wallet
 from server.store import keys
 from server.store.client import StoreDown
-from server.store.cluster import Topology
+from server.store.topology import Topology
 
 log = structlog.get_logger()
 T = TypeVar("T")

@@ -1,114 +1,23 @@
 """A cluster's primaries as one store. Each command goes to the node of its key's slot, even after a slot has moved."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
-
-import structlog
+from typing import Any
 
 from server import background, limits
 from server.store import keys
 from server.store.client import Arg, Link, Store, StoreDown, StoreError, StoreRefused
 from server.store.scripts import Script
+from server.store.topology import SCHEME, Topology, seeds
 
-log = structlog.get_logger()
-
-SCHEME = "cluster://"
 OnUp = Callable[[Link, str], Awaitable[None]]  # takes a new connection, and the identity of the store behind it
 # With these errors the store has done nothing: the command may be sent again a little later, to the right node.
 NOT_HERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING")
 
 
-def seeds(url: str) -> list[str]:
-    """The addresses of the nodes in `cluster://user:password@host:port,host:port`. Any of them knows all others."""
-    credentials, at, hosts = url.removeprefix(SCHEME).rpartition("@")
-    return [f"redis://{credentials}{at}{host}" for host in hosts.split(",")]
-
-
 def not_here(error: StoreError) -> bool:
     """Whether nothing was done because the slot is elsewhere or moving."""
     return isinstance(error, StoreRefused) and str(error).startswith(NOT_HERE)
-
-
-class Topology:
-    """Which primary has which slots, from CLUSTER SLOTS. Calls `on_change` after each new map."""
-
-    def __init__(self, url: str, on_change: Callable[[], None]) -> None:
-        self._seeds = seeds(url)
-        self._prefix = self._seeds[0].rpartition("@")[0] + "@" if "@" in self._seeds[0] else "redis://"
-        self._known = list(self._seeds)
-        self._on_change = on_change
-        self._ranges: list[tuple[int, int, str]] = []
-        self._followed = True  # False until `on_change` has handled the current map
-        self._stale = asyncio.Event()
-        self._ready = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._task = background.forever("topology", self._keep)
-
-    async def stop(self) -> None:
-        await background.end(self._task)
-
-    async def wait_ready(self, timeout_s: float) -> None:
-        """Wait for the first map. Raises StoreDown."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._ready.wait()
-        except TimeoutError:
-            raise StoreDown("the cluster does not answer") from None
-
-    def refresh(self) -> None:
-        """Read the map again soon: a slot may be elsewhere."""
-        self._stale.set()
-
-    def url_of(self, slot: int) -> str | None:
-        """The address of the slot's primary, if it has one."""
-        return next((url for first, last, url in self._ranges if first <= slot <= last), None)
-
-    def urls(self) -> set[str]:
-        return {url for _, _, url in self._ranges}
-
-    async def _keep(self) -> None:
-        while True:
-            for url in self._known:
-                if await self._read(url):
-                    break
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limits.TOPOLOGY_S if self._ranges else limits.STORE_RETRY_S_MAX):
-                    await self._stale.wait()
-            if self._stale.is_set():
-                await asyncio.sleep(limits.STORE_RETRY_S)  # many calls ask at once, and a failover takes time
-            self._stale.clear()
-
-    async def _read(self, url: str) -> bool:
-        """Ask one node for the map. Return whether it answered."""
-        store = Store("topology", url)
-        await store.start()
-        try:
-            await store.wait_up(limits.STORE_CONNECT_S)
-            async with asyncio.timeout(limits.STORE_CONNECT_S):
-                slots = cast(list[Any], await store.call("CLUSTER", "SLOTS"))
-        except (StoreError, TimeoutError):
-            return False
-        finally:
-            await store.stop()
-        own_host = url.removeprefix(self._prefix).rsplit(":", 1)[0]
-        ranges, replicas = [], []
-        for first, last, *nodes in slots:
-            primary, *others = [f"{self._prefix}{(at[0] or b'').decode() or own_host}:{at[1]}" for at in nodes]
-            ranges.append((first, last, primary))
-            replicas += others
-        if ranges and (ranges != self._ranges or not self._followed):
-            self._followed = False
-            self._ranges = ranges
-            self._known = list(dict.fromkeys([*self.urls(), *replicas, *self._seeds]))
-            log.info("topology", nodes=len(self.urls()))
-            self._on_change()
-            self._followed = True
-        self._ready.set()
-        return True
 
 
 class ClusterStore:

@@ -9,7 +9,7 @@ import pytest
 from server import limits
 from server.journal import database
 from server.store import keys
-from server.store.cluster import Topology
+from server.store.topology import Topology
 from tests.cluster import Cluster
 from tests.conftest import Stores
 from tests.site import Site, new_gift_id
