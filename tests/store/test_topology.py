@@ -26,7 +26,7 @@ TIED = View([Claim(0, 19, "c", 3)], [])
     ("views", "before", "asked", "owners"),
     [
         ([OLD], NOTHING, 1, "aab"),  # the first map
-        ([OLD, NEW], NOTHING, 2, "abb"),  # whoever answers first
+        ([OLD, NEW], NOTHING, 2, "abb"),  # in any order
         ([NEW, OLD, OLD], NOTHING, 3, "abb"),  # one knows it, two are behind
         ([OLD], NEW, 3, "abb"),  # only a node that is cut off answers
         ([OLD, OLD], NEW, 3, "aab"),  # most agree: the cluster was set up again
