@@ -19,6 +19,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = configuration.load()
         _set_up_logging(settings)
+        for mistake in settings.unknown:
+            structlog.get_logger().warning("unknown_setting", says=mistake)
         if args.command != "token":
             from server.processes import preflight  # noqa: PLC0415  # a token needs no stores
 

@@ -244,4 +244,5 @@ RESTART_S = 0.1  # pause before a dead child is started again; doubles up to the
 RESTART_S_MAX = 5.0
 READY_S = 20.0
 SECRET_CHARS_MIN = 32  # RFC 7518, section 3.2: an HS256 key of at least 256 bits
+SECRET_LETTERS_MIN = 8  # different characters; of 32 random hexadecimal digits fewer differ once in 10^7
 UNIX_PATH_BYTES_MAX = 100  # sun_path holds 108

@@ -1,8 +1,8 @@
 """Which primary of a cluster has which slots: asks several of its nodes, and believes the newest claim to each slot.
 
 A node that is cut off from the others goes on answering with its old map. So one node alone is never believed against
-what is known already. The rule is the cluster's own: of two claims to a slot, the one with the later epoch holds. `cluster_current_epoch` does not
-help: a replica that is cut off raises it each time it tries to be elected.
+what is known already. The rule is the cluster's own: of two claims to a slot, the one with the later epoch holds. The
+cluster's current epoch does not help: a replica that is cut off raises it each time it tries to be elected.
 """
 
 import asyncio
