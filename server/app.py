@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
+from protocol.refusals import Refused
 from server import background, catalogue, limits, metrics
 from server.clock import Clock
 from server.edge.admission import Places
@@ -149,6 +150,7 @@ class Node:
         read.gauge("rooms", "Rooms that this node shows.", lambda: len(self.rooms.here()))
         read.gauge("wallet_queue", "Gifts that wait for the wallet store.", lambda: self.wallet.queued)
         read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet.usable)
+        read.gauge("wallet_partitions_refusing", "Partitions that take no gifts.", lambda: len(self.wallet.refusing))
         read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet.log_entries)
         read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
         read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands.taken)
@@ -178,6 +180,8 @@ class Node:
         found = self.audit_watch.degraded()
         if not self.wallet.usable:
             found["wallet"] = "gifts are refused"
+        elif refusing := self.wallet.refusing:
+            found["wallet"] = f"gifts are refused in {len(refusing)} of {limits.WALLET_PARTITIONS} partitions"
         return found
 
     async def start(self) -> None:
@@ -213,7 +217,8 @@ class Node:
             await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
             await self.rooms_admin.turn(DEMO, "start")
         for user_id in ("alice", "bob"):
-            await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
+            with contextlib.suppress(Refused):  # the wallet store says why, and chat goes on
+                await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
 
 
 def _node_id(settings: Settings) -> str:

@@ -197,6 +197,7 @@ MOVED_TRIES = 40  # some 40 s in all: a failover takes a few, and the sender of 
 STORE_PENDING_MAX = 100_000  # calls under way on one connection
 STORE_START_S = 20.0  # a large append-only file takes its time to load
 STORE_STOP_S = 3.0
+STORE_OTHERS_S = 2.0  # for a cluster's other primaries, once one is up: a dead one must not hold up a start
 
 # --- SQL ---------------------------------------------------------------------------------------------------------
 # On PostgreSQL each transaction sets them; SQLite has a bound on its one lock (`busy_timeout`) and no server to stop.

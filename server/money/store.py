@@ -98,8 +98,26 @@ class WalletStore:
         await self._money.stop()
         await self._reads.stop()
 
+    @property
+    def refusing(self) -> frozenset[int]:
+        """The partitions whose money may not move now."""
+        return self.partitions - self.epochs.keys() if self.usable else self.partitions
+
     async def wait_up(self, timeout_s: float) -> None:
-        await self._money.wait_up(timeout_s)
+        """Wait until the store is open, or says why it may not be: a node then goes on without gifts.
+
+        Raises StoreDown.
+        """
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            left_s = deadline_s - asyncio.get_running_loop().time()
+            try:
+                return await self._money.wait_up(min(limits.LOG_LOOK_S, left_s))
+            except StoreDown:
+                if self.trouble is not None:
+                    return None
+                if left_s <= limits.LOG_LOOK_S:
+                    raise
 
     async def read(self, *args: Arg) -> Any:
         """Run a command that only reads. Raises StoreError."""

@@ -213,6 +213,11 @@ class Store:
         """Every primary by its address: this store alone."""
         return {"": self}
 
+    @property
+    def away(self) -> int:
+        """How many primaries do not answer. This store is the only one, so its calls say so."""
+        return 0
+
     async def start(self) -> None:
         """Start to connect, and stay connected until `stop`."""
         self._task = background.forever(f"store-{self.name}", self._keep_up)

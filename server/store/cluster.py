@@ -1,7 +1,7 @@
 """A cluster's primaries as one store. Each command goes to the node of its key's slot, even after a slot has moved."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from server import background, limits
@@ -45,14 +45,16 @@ class ClusterStore:
         await asyncio.gather(*(node.stop() for node in self._nodes.values()))
 
     async def wait_up(self, timeout_s: float) -> None:
-        """Wait for the map and every primary. Raises StoreDown."""
+        """Wait for the map, a primary, and a moment for the others. Raises StoreDown."""
         await self._topology.wait_ready(timeout_s)
         await self._tasks.wait()
-        await asyncio.gather(*(node.wait_up(timeout_s) for node in self._nodes.values()))
+        await some_up([node.wait_up for node in self._nodes.values()], timeout_s)
 
     @property
     def identity(self) -> str:
         """The identity of all primaries together. It changes when one of them does. Raises StoreDown."""
+        if self.away or not self._nodes:
+            raise StoreDown("a primary is away")
         return " ".join(node.identity for node in self.primaries().values())
 
     def identity_at(self, key: str) -> str:
@@ -60,11 +62,14 @@ class ClusterStore:
         return self._node(key).identity
 
     def primaries(self) -> dict[str, Store]:
-        """Every primary by its address. Raises StoreDown when one is away."""
-        urls = self._topology.urls()
-        if not urls or not all(url in self._nodes and self._nodes[url].up for url in urls):
-            raise StoreDown("a primary is away")
-        return {url: self._nodes[url] for url in sorted(urls)}
+        """The primaries that are up, by their addresses."""
+        urls = sorted(self._topology.urls())
+        return {url: self._nodes[url] for url in urls if url in self._nodes and self._nodes[url].up}
+
+    @property
+    def away(self) -> int:
+        """How many primaries do not answer."""
+        return len(self._topology.urls()) - len(self.primaries())
 
     def send(self, *args: Arg) -> "asyncio.Future[Any]":
         """Send one command to the node of its key, once. Raises StoreDown."""
@@ -112,6 +117,22 @@ class ClusterStore:
         for url in urls - self._nodes.keys():
             self._nodes[url] = _opened(self.name, url, self._scripts, self._on_up)
             self._tasks.spawn(self._nodes[url].start())
+
+
+async def some_up(waits: Sequence[Callable[[float], Coroutine[Any, Any, None]]], timeout_s: float) -> None:
+    """Wait until one primary is up, and a moment for the others: a dead one stops nobody else. Raises StoreDown."""
+    tasks = background.Tasks("primaries")
+    running = {tasks.share(wait(timeout_s)) for wait in waits}
+    try:
+        while running:
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.exception() is None for task in done):
+                if running:
+                    await asyncio.wait(running, timeout=limits.STORE_OTHERS_S)
+                return
+        raise StoreDown("no primary answers")
+    finally:
+        await tasks.end()
 
 
 def _opened(name: str, url: str | Callable[[], str], scripts: Sequence[Script], on_up: OnUp | None) -> Store:
