@@ -235,6 +235,7 @@ LOGGED_CHARS_MAX = 300  # of another program's error message in our log
 # Freed memory chunks that our children keep, per size and thread. A call of 100 gifts frees thousands of one size. A
 # gift costs the wallet store 32 us with glibc's own 7, 29 with 1,000, 25 - 27 with 4,000, and no less with 8,000.
 FREE_CHUNKS_KEPT = 4_000
+METRICS_PORT = 9464  # of the journal process: where OpenTelemetry's exporters for Prometheus listen
 WORKERS_MAX = 64  # nodes that one supervisor starts: more cores than that are several machines
 DRAIN_SPREAD_MS = 2_000  # a stopping node asks its viewers to reconnect, spread over this time
 DRAIN_S_MAX = 2.5  # to stop a node

@@ -143,6 +143,7 @@ async def test_a_journal_starts(cluster: Cluster, site: Site, victim: Primary, t
         **{name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")},
         "LIVEROOM_DATA": str(tmp_path),
         "LIVEROOM_WALLET_URL": cluster.url,
+        "LIVEROOM_METRICS_PORT": "0",
         "LIVEROOM_ROOM_URL": of.room_address,
         "LIVEROOM_JOURNAL_URL": of.journal_address,
     }
