@@ -65,7 +65,9 @@ class Figures:
             return shown(self.registry)
 
         app = Starlette(routes=[Route("/metrics", answer)])
-        config = uvicorn.Config(app, http=PatientHttp, ws="none", access_log=False, log_level="warning", lifespan="off")
+        config = uvicorn.Config(
+            app, http=PatientHttp, ws="none", access_log=False, log_level="warning", log_config=None, lifespan="off"
+        )
         self._server = _Server(config)
         self._tasks.spawn(self._server.serve(sockets=[listener]))
 
