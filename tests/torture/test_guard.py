@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,11 @@ from server.store import guard
 from server.store.embedded import WALLET
 from tests.pair import Pair
 from tests.program import eventually
+from tests.site import Site
+from tests.stores import ValkeyProcess
 from tests.torture.bank import WAIT_S, Bank
 
+MakeSite = Callable[..., Awaitable[Site]]
 UNTRUSTED = {
     "appendfsync": ("everysec", "always"),
     "no-appendfsync-on-rewrite": ("yes", "no"),
@@ -156,6 +159,18 @@ async def test_a_right_that_is_missing_from_the_start(
     with bank.look() as look:
         look.execute_command("ACL", "SETUSER", "bank", f"+{command}")
     await bank.node.until_usable()
+
+
+async def test_a_node_starts_without_a_right(own_store: ValkeyProcess, another_site: MakeSite) -> None:
+    """Chat goes on, gifts are refused before a coin moves."""
+    with own_store.client() as look:
+        look.execute_command("ACL", "SETUSER", "bank", "on", ">secret", "~*", "&*", "+@all", "-xadd")
+        site = await another_site(LIVEROOM_WALLET_URL=f"unix://bank:secret@{own_store.socket}")
+        viewer = await site.join("alice")
+        assert (await viewer.ask("chat.send", text="hello"))["type"] == "ok"
+        assert (await viewer.gift("rose"))["reason"] == "wallet_unavailable"
+        assert (await site.http.get("/readyz")).json()["degraded"]["wallet"] == "gifts are refused"
+        assert look.dbsize() == 0
 
 
 UNWRITTEN = "what was written before it was switched on"
