@@ -9,6 +9,7 @@ from server import limits
 from server.journal.database import reading
 from server.journal.findings import Wrong
 from server.journal.heads import START, Heads, Verified
+from server.journal.seen import see
 from server.journal.verify import derived, follow
 
 
@@ -39,7 +40,8 @@ def _go_on(engine: Engine, partition: int, known: Verified, most: int, now_ms: i
     since_ms = known.again_since_ms if known.again.position > START.position else now_ms
     head = known.head
     with reading(engine, limits.SQL_AUDIT_S).connect() as connection:
-        wrong, again = follow(connection, partition, known.again, head.position, most)
+        seen = see(connection, {partition: known.again})[partition]
+        wrong, again = follow(connection, partition, known.again, head.position, seen, most=most)
         if wrong:
             return known, wrong
         read = again.totals.flat.entries - known.again.totals.flat.entries
