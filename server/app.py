@@ -15,7 +15,7 @@ from server.clock import Clock
 from server.edge.admission import Places
 from server.edge.balances import Balances
 from server.edge.session import Sessions
-from server.entries import CHARGEBACK, FREEZE, REFUND, TOPUP, UNFREEZE, Kind
+from server.entries import CHARGEBACK, FREEZE, LIMIT, REFUND, TOPUP, UNFREEZE, Kind
 from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import Gate, install
 from server.journal import database
@@ -32,6 +32,7 @@ from server.money.wallet import SCRIPTS as WALLET_SCRIPTS
 from server.money.wallet import Wallet
 from server.orders.chargebacks import Chargebacks
 from server.orders.freezes import Freezes
+from server.orders.own_limits import OwnLimits
 from server.orders.recovery import Recovery, Repeat
 from server.orders.refunds import Refunds
 from server.orders.topups import Purchases, TopUp
@@ -128,12 +129,14 @@ class Node:
         self.refunds = Refunds(self.engine, self.wallet, self.clock)
         self.freezes = Freezes(self.engine, self.wallet, self.clock)
         self.chargebacks = Chargebacks(self.engine, self.wallet, self.clock, self.refunds, self.freezes)
+        self.own_limits = OwnLimits(self.engine, self.wallet, self.clock)
         repeats: dict[Kind, Repeat] = {
             TOPUP: self.purchases.repeat,
             REFUND: self.refunds.repeat,
             CHARGEBACK: self.chargebacks.repeat,
             FREEZE: self.freezes.repeat,
             UNFREEZE: self.freezes.repeat,
+            LIMIT: self.own_limits.repeat,
         }
         self.recovery = Recovery(self.engine, self.wallet, self.clock, repeats)
         self.earnings = Earnings(self.engine, self.clock)
@@ -239,7 +242,7 @@ def create_app(node: Node) -> Starlette:
             *feature_routes(node.services),  # before the routes of rooms, which match any last part
             *rooms.routes(node.rooms_admin, node.history),
             *gifts.routes(node.catalogue),
-            *wallets.routes(node.wallet, node.purchases, node.clock),
+            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.earnings),
             *audit.routes(node.engine, node.clock),

@@ -58,6 +58,7 @@ class AdjustEntry(Struct, frozen=True, kw_only=True, tag_field="kind"):
     id: str
     viewer: str
     fp: str
+    ordered_ms: int = 0  # of an order that sets the status: see Body
     coins: int = 0
     diamonds: int = 0
     creator: str | None = None
@@ -100,11 +101,13 @@ class UnfreezeEntry(AdjustEntry, frozen=True, kw_only=True, tag="unfreeze"):
 
 
 class LimitEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="limit"):
-    """A viewer's own daily limit. 0 removes it."""
+    """A viewer's own daily limit. 0 removes it. Older programs gave no `fp`, and left no receipt."""
 
     id: str
     viewer: str
     coins_per_day: int
+    ordered_ms: int
+    fp: str
 
 
 class OpenEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="open"):
@@ -120,7 +123,11 @@ Amount = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 
 
 class Body(Struct, frozen=True, kw_only=True, gc=False):
-    """An entry of any kind as the journal reads it: the fields that it books. No text is longer than its column."""
+    """An entry of any kind as the journal reads it: the fields that it books. No text is longer than its column.
+
+    `ordered_ms` is when an order about a wallet's status or limit was recorded. It rises with each order of a wallet,
+    so that one that arrives late does not undo a newer one. Older programs gave none: 0.
+    """
 
     kind: Annotated[str, Meta(max_length=16)]
     id: Short = ""
@@ -130,6 +137,7 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     coins: Amount = 0
     diamonds: Amount = 0
     coins_per_day: Amount = 0
+    ordered_ms: Amount = 0
     source: Short = ""
     reversed: tuple[Share, ...] = ()
     digest: Short = ""  # of the personal text, which the journal keeps beside the body
@@ -310,7 +318,9 @@ FREEZE: Final = _kind(
 UNFREEZE: Final = _kind(
     UnfreezeEntry, writer="wallet_adjust", coins=0, status="ok", receipt=Receipt.ORDER, order="reversals"
 )
-LIMIT: Final = _kind(LimitEntry, writer="wallet_limit", coins=0, also=Also.LIMIT)
+LIMIT: Final = _kind(
+    LimitEntry, writer="wallet_limit", coins=0, receipt=Receipt.ORDER, order="reversals", also=Also.LIMIT
+)
 
 KINDS: Final = {kind.name: kind for kind in (OPEN, TOPUP, GIFT, REFUND, CHARGEBACK, FREEZE, UNFREEZE, LIMIT)}
 KIND_OF: Final = {kind.body: kind for kind in KINDS.values()}

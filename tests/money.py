@@ -91,7 +91,7 @@ class Purse:
 
     def __init__(self, settings: Settings, store: ValkeyProcess) -> None:
         self.boot = BootTime()
-        clock = Clock(time.time, self.boot)
+        self.clock = clock = Clock(time.time, self.boot)
         self.settings = settings
         self.of = store
         self.engine = database.connect(settings.journal_address)

@@ -10,9 +10,10 @@ from starlette.routing import Route
 
 from server import limits
 from server.clock import Clock
-from server.entries import LimitEntry
 from server.http.api import HttpError, answer, body, route, user_id_of
 from server.money.results import Money, TopUpConflict
+from server.orders.own_limits import OwnLimits
+from server.orders.rows import CannotReverse
 from server.orders.topups import Purchases, TopUp
 
 _ENTRY_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}$")
@@ -25,9 +26,10 @@ class Limit(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Wallets:
-    def __init__(self, wallet: Money, purchases: Purchases, clock: Clock) -> None:
+    def __init__(self, wallet: Money, purchases: Purchases, own_limits: OwnLimits, clock: Clock) -> None:
         self._wallet = wallet
         self._purchases = purchases
+        self._own_limits = own_limits
         self._clock = clock
 
     async def get(self, request: Request) -> Response:
@@ -44,8 +46,11 @@ class _Wallets:
 
     async def set_limit(self, request: Request) -> Response:
         user_id, limit = user_id_of(request), await body(request, Limit)
-        entry = LimitEntry(id=self._clock.new_id(), viewer=user_id, coins_per_day=limit.coins_per_day or 0)
-        return answer((await self._wallet.order(entry)).limit)
+        try:
+            done = await self._own_limits.set(user_id, self._clock.new_id(), limit.coins_per_day or 0)
+        except CannotReverse as no:
+            raise HttpError(409, "conflict", f"The limit is not set: {no}.") from None
+        return answer(done)
 
     async def entries(self, request: Request) -> Response:
         text = request.query_params.get("before")
@@ -58,8 +63,8 @@ class _Wallets:
         return answer({"entries": found, "next": more})
 
 
-def routes(wallet: Money, purchases: Purchases, clock: Clock) -> list[Route]:
-    wallets, one = _Wallets(wallet, purchases, clock), "/v1/wallets/{user}"
+def routes(wallet: Money, purchases: Purchases, own_limits: OwnLimits, clock: Clock) -> list[Route]:
+    wallets, one = _Wallets(wallet, purchases, own_limits, clock), "/v1/wallets/{user}"
     return [
         route(one, wallets.get, summary="A wallet's coins and status"),
         route(f"{one}/entries", wallets.entries, summary="A wallet's journal entries, newest first"),

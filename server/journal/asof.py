@@ -11,7 +11,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, and_, func, select, text, tuple_
 
 from server import limits
-from server.entries import KINDS, Also, Body
+from server.entries import KINDS, Also, Body, Kind
 from server.journal.books import LogEntry
 from server.journal.log import Position
 from server.journal.sums import Sums, add_kind
@@ -30,12 +30,19 @@ class Wallet(Struct):
     limit: int = 0
     next_limit: int | None = None
     next_day: int | None = None
+    status_ms: int = 0
+    limit_ms: int = 0
 
-    def set_up(self, status: str, limit: int | None, day: int) -> None:
-        """Follow an entry that sets the status, or the own limit as include/set_limit.lua does."""
-        self.status = status or self.status
-        if limit is None:
-            return
+    def set_up(self, kind: Kind, about: Body, at_ms: int) -> None:
+        """Follow an entry that sets the status or the own limit."""
+        if kind.status and not 0 < about.ordered_ms < self.status_ms:
+            self.status, self.status_ms = kind.status, about.ordered_ms or self.status_ms
+        if kind.also is Also.LIMIT:
+            self.limit_ms = about.ordered_ms or self.limit_ms
+            self._set_limit(about.coins_per_day, at_ms // limits.DAY_MS)
+
+    def _set_limit(self, limit: int, day: int) -> None:
+        """As include/set_limit.lua does."""
         own = self.limit
         if self.next_day is not None and self.next_limit is not None and day >= self.next_day:
             own = self.next_limit
@@ -60,9 +67,7 @@ class Expected(Struct):
             return
         wallet = self.wallets.setdefault(about.viewer, Wallet())
         wallet.coins = entry.balance
-        wallet.set_up(
-            kind.status, about.coins_per_day if kind.also is Also.LIMIT else None, entry.at_ms // limits.DAY_MS
-        )
+        wallet.set_up(kind, about, entry.at_ms)
         if entry.credited is not None and about.creator is not None:
             self.counters[about.creator] = entry.credited
 
@@ -128,9 +133,7 @@ def _set_up(connection: Connection, partition: int, at: Position, wallets: dict[
     for chunk in chunks(list(wallets)):
         query = select(*columns).where(*of_settings, entries.c.user_id.in_(chunk))
         for user_id, name, at_ms, body in connection.execute(query.order_by(entries.c.epoch, entries.c.n)):
-            kind = KINDS[name]
-            limit = _BODY.decode(body).coins_per_day if kind.also is Also.LIMIT else None
-            wallets[user_id].set_up(kind.status, limit, at_ms // limits.DAY_MS)
+            wallets[user_id].set_up(KINDS[name], _BODY.decode(body), at_ms)
 
 
 def spent_on(connection: Connection, partition: int, at: Position, days: dict[str, int]) -> dict[str, int]:

@@ -259,11 +259,8 @@ def _about(row: Any) -> Body:
         raise WrongRow(f"{name}: its body cannot be read: {error}") from None
 
 
-def derived(row: Any) -> Body:
-    """Read a row's body, and check its columns against it: one UPDATE can change a column. Raises WrongRow.
-
-    `row` has the columns `partition`, `epoch`, `n`, `body`, and those of DERIVED.
-    """
+def derived(row: EntryRow) -> Body:
+    """Read a row's body, and check its columns against it: one UPDATE can change a column. Raises WrongRow."""
     about = _about(row)
     name = f"partition {row.partition}, {row.epoch}-{row.n}"
     for column, ours in zip(DERIVED, _columns(row.partition, row.epoch, about), strict=True):

@@ -33,6 +33,8 @@ class Held(NamedTuple):
     next_day: str | None
     day: str | None
     spent: str | None
+    status_ms: str | None  # when the order was recorded that set the status, and the limit
+    limit_ms: str | None
 
     @property
     def exists(self) -> bool:
@@ -195,6 +197,9 @@ def _wallet_differs(wallet: Wallet, held: Held) -> Iterator[str]:
         yield f"the journal has {wallet.coins}, the store {held.coins or ('0' if held.exists else 'no such wallet')}"
     if wallet.status != (held.status or "ok"):
         yield f"its entries say that it is {wallet.status}, the store {held.status or 'ok'}"
+    ordered = str(wallet.status_ms), str(wallet.limit_ms)
+    if ordered != (held.status_ms or "0", held.limit_ms or "0"):
+        yield f"its entries say that its orders are of {ordered}, the store {(held.status_ms, held.limit_ms)}"
     ours = [wallet.limit or None, wallet.next_limit, wallet.next_day]
     theirs = [None if held.limit == "0" else held.limit, held.next_limit, held.next_day]
     if [None if each is None else str(each) for each in ours] != theirs:

@@ -222,6 +222,7 @@ class _Body(msgspec.Struct, frozen=True):
     """The parts of an entry's body that are put back."""
 
     coins_per_day: int = 0
+    ordered_ms: int = 0
 
 
 def _replay_call(partition: int, rows: Sequence[Row], needed: receipts.Needed) -> Call:
@@ -274,6 +275,7 @@ def _args_of(row: Row, kind: Kind, needed: receipts.Needed) -> dict[str, Arg]:
         "diamonds": row.diamonds,
         "total_diamonds": kind.total_diamonds.counter if kind.total_diamonds else "",
         "status": kind.status,
+        "ordered_ms": body.ordered_ms,
         "also": kind.also.value,
         "value": also[kind.also],
     }

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, and_, select
 from sqlalchemy.exc import DBAPIError
 
 from server import limits
-from server.entries import CHARGEBACK, KINDS, TOPUP, Decided, RefundEntry, ReversalEntry, TopUpEntry
+from server.entries import CHARGEBACK, KINDS, LIMIT, TOPUP, Body, Decided, RefundEntry, ReversalEntry, TopUpEntry
 from server.journal.findings import Wrong
 from server.journal.parts import Part, shares_of
+from server.journal.posted import limit_body
 from server.journal.tables import entries, missing, reversals, topups
 from server.store import keys
 
@@ -113,7 +114,17 @@ def _about_reversal(order: _Order) -> str:
     if order.entry_body is None or order.state != POSTED:
         return _about_state(order.state, journaled=order.entry_body is not None)
     kind = KINDS.get(order.kind)
+    if kind is LIMIT:
+        return _about_limit(order.body, order.entry_body)
     return _about_decision(kind.body, order.body, order.entry_body) if kind is not None and kind.reverses else ""
+
+
+def _about_limit(body: str | None, entry_body: str) -> str:
+    try:
+        ours = limit_body(msgspec.json.decode(entry_body, type=Body).coins_per_day)
+    except msgspec.DecodeError as error:
+        return f"its entry cannot be read: {error}"
+    return "" if body == ours else f"its row says {body}, but {ours} in its entry"
 
 
 def _about_state(state: str, *, journaled: bool) -> str:

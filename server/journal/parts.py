@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, String, and_, bindpara
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from server import limits
-from server.entries import GIFT, Share
-from server.journal.books import derived
+from server.entries import GIFT, KINDS, Share
+from server.journal.books import EntryRow, derived
 from server.journal.bulk import insert_many
 from server.journal.database import reading
 from server.journal.tables import entries, reversal_parts, reversals
@@ -98,10 +98,11 @@ def hash_of(rows: Iterable[PartRow]) -> str:
 
 
 # --- SQL -------------------------------------------------------------------------------------------------------------
+REVERSING = [kind.name for kind in KINDS.values() if kind.reverses]
 GIFTS = select(entries).where(entries.c.kind == GIFT.name)
 
 
-def gift_from(row: Any) -> Gift:
+def gift_from(row: EntryRow) -> Gift:
     """A gift by its row's body: columns are not trusted where diamonds move. Raises WrongRow."""
     about = derived(row)
     assert about.creator is not None
@@ -113,7 +114,8 @@ def gifts(connection: Connection, user_id: str, refs: Iterable[str]) -> dict[str
     found: dict[str, Gift] = {}
     for some in _chunks(refs):
         query = GIFTS.where(_among(connection, entries.c.ref, some), entries.c.user_id == user_id)
-        found.update({row.ref: gift_from(row) for row in connection.execute(query)})
+        gifts_found = (gift_from(EntryRow(*row)) for row in connection.execute(query))
+        found.update({gift.ref: gift for gift in gifts_found})
     return found
 
 
@@ -155,7 +157,7 @@ def order_is(user_id: str, kind: str, reversal: str) -> ColumnElement[bool]:
 def orders_under_way(user_id: str) -> Any:
     """A query for the kinds and ids of a wallet's decided reversals that are not journaled yet."""
     where = (reversals.c.user_id == user_id, reversals.c.state == "pending", reversals.c.body.is_not(None))
-    return select(reversals.c.kind, reversals.c.ref).where(*where)
+    return select(reversals.c.kind, reversals.c.ref).where(reversals.c.kind.in_(REVERSING), *where)
 
 
 def count(connection: Connection, user_id: str) -> int:

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from server.entries import CHARGEBACK, KINDS, REFUND, TOPUP, Body, Decided
+from server.entries import CHARGEBACK, KINDS, LIMIT, REFUND, TOPUP, Body, Decided
 from server.journal import parts
 from server.journal.derived import derive_order
 from server.journal.parts import Part
@@ -50,6 +50,11 @@ def bought(connection: Connection, topup_id: str) -> Bought | None:
     return Bought(entry.user_id, entry.coins, source, "posted", entry.balance)
 
 
+def limit_body(coins_per_day: int) -> str:
+    """What the order of a viewer's own limit keeps."""
+    return msgspec.json.encode({"coins_per_day": coins_per_day}).decode()
+
+
 class Posted:
     """The orders that some entries carried out."""
 
@@ -66,7 +71,8 @@ class Posted:
                 {**row, "id": about.id, "coins": about.coins, "source": about.source, "balance": balance}
             )
         elif kind.order:
-            self._reversals.append({**row, "kind": about.kind, "ref": about.id, "reason": "", "body": None})
+            body = limit_body(about.coins_per_day) if kind is LIMIT else None
+            self._reversals.append({**row, "kind": about.kind, "ref": about.id, "reason": "", "body": body})
 
     def write(self, connection: Connection) -> None:
         """Write the orders' states. Their entries are written already. Raises SQLAlchemyError."""
@@ -92,8 +98,9 @@ def _post_reversal(connection: Connection, row: dict[str, Any]) -> None:
         return
     if not KINDS[kind].reverses and ref.startswith(OF_CHARGEBACK):
         return
-    body = _decision(connection, kind, ref, user_id) if KINDS[kind].reverses else None
-    connection.execute(insert(reversals).values({**row, "body": body}))
+    if KINDS[kind].reverses:
+        row = {**row, "body": _decision(connection, kind, ref, user_id)}
+    connection.execute(insert(reversals).values(row))
 
 
 # --- the decision of a reversal, again -------------------------------------------------------------------------------

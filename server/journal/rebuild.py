@@ -99,7 +99,7 @@ class _Again:
         end = self._locked_mark()
         at: Position = (0, -1)
         own = ""
-        while rows := self._page(entries, at):
+        while rows := self._page(at):
             last = (rows[-1].epoch, rows[-1].n)
             legs = self._legs(at, last)
             for row in rows:
@@ -141,9 +141,9 @@ class _Again:
         self._done.positions += 1
 
     # --- entries and postings ----------------------------------------------------------------------------------
-    def _reread(self, row: Any) -> LogEntry:
+    def _reread(self, row: EntryRow) -> LogEntry:
         try:
-            return entry_of(EntryRow(*row))
+            return entry_of(row)
         except WrongRow:
             raise Broken((row.epoch, row.n), "its body cannot be read") from None
 
@@ -160,7 +160,7 @@ class _Again:
                 return self._others[position]
         return None
 
-    def _one(self, entry: LogEntry, row: Any, legs: dict[Position, list[Any]]) -> None:
+    def _one(self, entry: LogEntry, row: EntryRow | None, legs: dict[Position, list[Any]]) -> None:
         """Book an entry again, and correct its row and postings."""
         derived = Rows()
         try:
@@ -176,21 +176,21 @@ class _Again:
         if row is None:
             self._connection.execute(insert(entries).values(new))
             self._corrected(entry)
-        elif tuple(row) != tuple(new.values()):
+        elif msgspec.structs.astuple(row) != tuple(new.values()):
             self._connection.execute(update(entries).where(*self._is(entries, (entry.epoch, entry.n))).values(new))
             self._corrected(entry)
         self._correct_postings((entry.epoch, entry.n), derived.postings, legs.pop((entry.epoch, entry.n), []))
 
-    def _fits(self, row: Any) -> bool:
+    def _fits(self, row: EntryRow) -> bool:
         mark = self._known.mark
         return bool(row.n == mark.n + 1 if row.epoch == mark.epoch else row.epoch > mark.epoch and row.n == 0)
 
-    def _delete(self, row: Any) -> None:
+    def _delete(self, row: EntryRow) -> None:
         """Delete an entry whose number does not follow. The chain must reach the watermark without it."""
         self._connection.execute(delete(entries).where(*self._is(entries, (row.epoch, row.n))))
         self._corrected(row)
 
-    def _corrected(self, entry: Any) -> None:
+    def _corrected(self, entry: LogEntry | EntryRow) -> None:
         self._first = self._first or (entry.epoch, entry.n)
         self._done.entries += 1
 
@@ -229,9 +229,9 @@ class _Again:
     def _is(self, table: Table, at: Position) -> tuple[Any, ...]:
         return table.c.partition == self._partition, table.c.epoch == at[0], table.c.n == at[1]
 
-    def _page(self, table: Table, after: Position) -> list[Any]:
-        query = self._after(table, after).order_by(table.c.epoch, table.c.n).limit(limits.AUDIT_ROWS)
-        return list(self._connection.execute(query))
+    def _page(self, after: Position) -> list[EntryRow]:
+        query = self._after(entries, after).order_by(entries.c.epoch, entries.c.n).limit(limits.AUDIT_ROWS)
+        return [EntryRow(*row) for row in self._connection.execute(query)]
 
     def _legs(self, after: Position, last: Position) -> dict[Position, list[Any]]:
         """The postings with `after < log id <= last`, by log id."""

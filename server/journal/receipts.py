@@ -69,7 +69,7 @@ _BODY = msgspec.json.Decoder(_Body)
 
 
 def of(row: Entry) -> Left | None:
-    """The receipt that an entry leaves, or None when its kind leaves none."""
+    """The receipt that an entry leaves, or None when it leaves none: by its kind, or as a limit of an older program."""
     kind, log_id = KINDS[row.kind], f"{row.epoch}-{row.n}"
     match kind.receipt:
         case Receipt.GIFT:
@@ -77,7 +77,7 @@ def of(row: Entry) -> Left | None:
             return Left(kind.operation(row.ref), text, row.at_ms, made_ms(row.ref))
         case Receipt.ORDER:
             text = f"{_fingerprint(row)} {row.balance} {log_id}"
-            return Left(kind.operation(row.ref), text, row.at_ms, None)
+            return Left(kind.operation(row.ref), text, row.at_ms, None) if text[0] != " " else None
         case Receipt.NONE:
             return None
         case other:

@@ -110,11 +110,12 @@ audit_heads = Table(
     Column("mac", String(64), nullable=False),
 )
 
-# Orders of refunds, chargebacks, freezes and unfreezes, never deleted. `body` is what a chargeback takes from whom.
+# Orders of refunds, chargebacks, freezes, unfreezes and limits, never deleted. `body` is what a reversal takes
+# from whom, or the limit.
 reversals = Table(
     "reversals",
     metadata,
-    Column("kind", String(16), primary_key=True),  # refund | chargeback | freeze | unfreeze
+    Column("kind", String(16), primary_key=True),  # refund | chargeback | freeze | unfreeze | limit
     Column("ref", String(64), primary_key=True),  # gift id | top-up id | the order's own id
     Column("user_id", String(64), primary_key=True),  # two viewers may use one gift id
     Column("reason", String(200), nullable=False),
@@ -122,6 +123,7 @@ reversals = Table(
     Column("state", String(8), nullable=False),  # pending | posted | refused
     Column("at_ms", BigInteger, nullable=False),
     Index("reversals_by_state", "state", "at_ms"),
+    Index("reversals_of_user", "user_id", "at_ms"),
 )
 
 # Money time, in one row: how far it is, and by which machine's clock it was moved last (see moneytime.py).

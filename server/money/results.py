@@ -76,6 +76,10 @@ class TopUpConflict(Exception):
     """Another order has used this id."""
 
 
+class Overtaken(Exception):
+    """The wallet has an order that was recorded later. Nothing was done."""
+
+
 class Change(Struct, frozen=True, kw_only=True):
     """A balance that changed. Every socket of the user gets it."""
 
@@ -130,7 +134,7 @@ def refusal_of(status: bytes, outcome: list[bytes], spend: Spend) -> Refused:
 
 
 def adjusted_of(outcome: list[bytes], entry: OrderEntry, delta: int) -> Adjusted:
-    """Parse the reply of wallet_adjust.lua or wallet_limit.lua. Raises TopUpConflict, Refused."""
+    """Parse the reply of wallet_adjust.lua or wallet_limit.lua. Raises TopUpConflict, Overtaken, Refused."""
     status = outcome[0]
     match status:
         case b"ok" | b"duplicate":
@@ -143,6 +147,8 @@ def adjusted_of(outcome: list[bytes], entry: OrderEntry, delta: int) -> Adjusted
             )
         case b"conflict":
             raise TopUpConflict
+        case b"overtaken":
+            raise Overtaken
         case b"insufficient":
             raise Refused(Refusal.INSUFFICIENT_COINS, need=-delta, have=int(outcome[1]))
         case b"stale_epoch":

@@ -322,9 +322,10 @@ class Wallet:
             raise self._elsewhere(error) from None
 
     async def order(self, entry: OrderEntry) -> Adjusted:
-        """Carry out an order once per kind and id. An order of a limit always replaces the one before.
+        """Carry out an order once per kind and id.
 
-        Raises TopUpConflict when another order has used the id, Refused wallet_unavailable or insufficient_coins.
+        Raises TopUpConflict when another order has used the id, Overtaken when a newer one decided about the wallet's
+        status or limit, Refused wallet_unavailable or insufficient_coins.
         """
         if not self._store.usable:
             raise unavailable()
@@ -353,19 +354,23 @@ class Wallet:
             fingerprint=entry.fp,
             delta=delta,
             status=kind.status,
+            ordered_ms=0 if isinstance(entry, TopUpEntry) else entry.ordered_ms,
             total=kind.total.counter if kind.total else "",
             balance_max=limits.BALANCE_MAX,
             entry=msgspec.json.encode(entry),
         )
 
     def _limit_call(self, entry: LimitEntry) -> Call:
-        partition = keys.partition_of(entry.viewer)
+        user_id, partition = entry.viewer, keys.partition_of(entry.viewer)
         return LIMIT(
-            wallet=keys.wallet(entry.viewer),
+            wallet=keys.wallet(user_id),
+            receipt=keys.receipt(user_id, KIND_OF[LimitEntry].operation(entry.id)),
             log=keys.log(partition),
             meta=keys.wallet_meta(partition),
             epoch=self._epoch(partition),
+            fingerprint=entry.fp,
             coins=entry.coins_per_day,
+            ordered_ms=entry.ordered_ms,
             entry=msgspec.json.encode(entry),
         )
 

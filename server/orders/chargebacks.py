@@ -46,12 +46,12 @@ class Chargebacks:
     async def charge_back(self, topup_id: str, reason: str) -> Reversed:
         """Take a top-up back. Raises NotFound, NotYet, Refused, SQLAlchemyError."""
         topup = await ask(self._topup, topup_id)
-        await ask(self._record, topup, reason)
+        ordered_ms = await ask(self._record, topup, reason)
         decision = await ask(decisions.decided, self._engine, CHARGEBACK, topup.id, topup.user_id)
         for _ in range(limits.DECIDE_TRIES):
             if decision is not None:
                 break
-            await self._freezes.freeze_for(self._clock.new_id(), topup.user_id)
+            await self._freezes.freeze_for(self._clock.new_id(), topup.user_id, ordered_ms)
             for gift_id in await ask(self._pending_refunds, topup.user_id):
                 with contextlib.suppress(CannotReverse):
                     await self._refunds.refund(gift_id, "", topup.user_id)
@@ -62,6 +62,7 @@ class Chargebacks:
             id=topup_id,
             viewer=topup.user_id,
             fp=fingerprint(CHARGEBACK.name, topup_id),
+            ordered_ms=ordered_ms,
             coins=decision.coins,
             diamonds=decision.diamonds,
             reversed=shares_of(decision.reversed),
@@ -95,15 +96,18 @@ class Chargebacks:
         raise NotYet
 
     # --- SQL -------------------------------------------------------------------------------------------------
-    def _record(self, topup: Bought, reason: str) -> None:
+    def _record(self, topup: Bought, reason: str) -> int:
+        """Record the order, once, and return when that was."""
         with reading(self._engine).connect() as connection:
-            if rows.state_of(connection, CHARGEBACK, topup.id, topup.user_id) is not None:
-                return
-        now_ms = self._clock.now_ms()
+            known = rows.at_of(connection, CHARGEBACK, topup.id, topup.user_id)
+        if known is not None:
+            return known
         with self._engine.begin() as connection:
             rows.lock(connection, topup.user_id)
             rows.overtake(connection, topup.user_id)
-            rows.record(connection, Pending(CHARGEBACK.name, topup.id, topup.user_id, now_ms, reason))
+            ordered_ms = rows.ordered_ms(connection, topup.user_id, self._clock.now_ms())
+            rows.record(connection, Pending(CHARGEBACK.name, topup.id, topup.user_id, ordered_ms, reason))
+            return rows.at_of(connection, CHARGEBACK, topup.id, topup.user_id) or ordered_ms
 
     def _pending_refunds(self, user_id: str) -> list[str]:
         with reading(self._engine).connect() as connection:

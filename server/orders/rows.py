@@ -7,27 +7,31 @@ import zlib
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Engine, and_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, text, update
 
 from server import limits
 from server.entries import (
     FREEZE,
     KIND_OF,
+    KINDS,
     UNFREEZE,
     ChargebackEntry,
     FreezeEntry,
     Kind,
+    LimitEntry,
     RefundEntry,
     UnfreezeEntry,
 )
-from server.journal.books import WrongRow
+from server.journal.books import EntryRow, WrongRow
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
 from server.journal.parts import GIFTS, Gift, Part, gift_from
 from server.journal.tables import entries, reversals
-from server.money.results import Adjusted, Money
+from server.money.results import Adjusted, Money, Overtaken
 
 LOCK_AREA = 0x11E2  # the first number of our advisory locks; the value is arbitrary
+NEWER = "a newer order has overtaken it"
+STATUS = FREEZE.name, UNFREEZE.name  # the kinds of orders that only set a wallet's status
 
 
 class NotFound(Exception):
@@ -55,7 +59,10 @@ class Reversed(Struct, frozen=True, kw_only=True):
 
 
 class Pending(Struct, frozen=True):
-    """A recorded order, with all that is needed to repeat it. Only top-ups have `coins` and `source`."""
+    """A recorded order, with all that is needed to repeat it. Only top-ups have `coins` and `source`.
+
+    `body` is the row's: a reversal gets it when it is decided.
+    """
 
     kind: str
     ref: str
@@ -64,17 +71,21 @@ class Pending(Struct, frozen=True):
     reason: str = ""
     coins: int = 0
     source: str = ""
+    body: str | None = None
 
 
 async def carry_out(
-    engine: Engine, wallet: Money, entry: RefundEntry | ChargebackEntry | FreezeEntry | UnfreezeEntry
+    engine: Engine, wallet: Money, entry: RefundEntry | ChargebackEntry | FreezeEntry | UnfreezeEntry | LimitEntry
 ) -> Adjusted:
     """Carry out an order once: the journal knows old orders, and the wallet's receipt those not journaled yet.
 
-    Raises TopUpConflict, Refused, SQLAlchemyError.
+    Raises CannotReverse when a newer order has overtaken it, TopUpConflict, Refused, SQLAlchemyError.
     """
     done = await ask(_journaled, engine, KIND_OF[type(entry)], entry.viewer, entry.id)
-    return done or await wallet.order(entry)
+    try:
+        return done or await wallet.order(entry)
+    except Overtaken:
+        raise CannotReverse(NEWER) from None
 
 
 async def journaled(engine: Engine, kind: Kind, user_id: str, ref: str) -> Adjusted | None:
@@ -105,6 +116,12 @@ def order_is(kind: Kind, ref: str, user_id: str) -> ColumnElement[bool]:
     return and_(reversals.c.kind == kind.name, reversals.c.ref == ref, reversals.c.user_id == user_id)
 
 
+def at_of(connection: Connection, kind: Kind, ref: str, user_id: str) -> int | None:
+    """When an order was recorded, or None when there is no such order."""
+    at_ms: int | None = connection.execute(select(reversals.c.at_ms).where(order_is(kind, ref, user_id))).scalar()
+    return at_ms
+
+
 def state_of(connection: Connection, kind: Kind, ref: str, user_id: str) -> str | None:
     """`pending`, `posted` or `refused`, or None when there is no such order."""
     state: str | None = connection.execute(select(reversals.c.state).where(order_is(kind, ref, user_id))).scalar()
@@ -113,17 +130,29 @@ def state_of(connection: Connection, kind: Kind, ref: str, user_id: str) -> str 
 
 def record(connection: Connection, order: Pending) -> None:
     """Insert the order's row, unless it exists. Comes before any coin moves."""
-    row = {"kind": order.kind, "ref": order.ref, "user_id": order.user_id, "at_ms": order.at_ms}
+    row = {"kind": order.kind, "ref": order.ref, "user_id": order.user_id, "at_ms": order.at_ms, "body": order.body}
     insert_once(connection, reversals, {**row, "reason": order.reason[: limits.REASON_CHARS_MAX], "state": "pending"})
 
 
-def overtake(connection: Connection, user_id: str) -> None:
-    """Refuse a wallet's pending freezes and unfreezes: a newer order decides its status.
+def ordered_ms(connection: Connection, user_id: str, now_ms: int) -> int:
+    """The time of a new order: later than all orders of the wallet, whatever the clock says. Needs `lock`."""
+    newest = connection.execute(select(func.max(reversals.c.at_ms)).where(reversals.c.user_id == user_id)).scalar()
+    return max(now_ms, (newest or 0) + 1)
+
+
+def renew(connection: Connection, order: Pending) -> None:
+    """Make an order pending, also one that was overtaken and is sent again."""
+    record(connection, order)
+    again = update(reversals).where(order_is(KINDS[order.kind], order.ref, order.user_id))
+    connection.execute(again.where(reversals.c.state != "posted").values(state="pending", at_ms=order.at_ms))
+
+
+def overtake(connection: Connection, user_id: str, kinds: tuple[str, ...] = STATUS) -> None:
+    """Refuse a wallet's pending orders of these kinds: a newer order decides.
 
     One that did reach the wallet, and lost only its answer, is still posted by the journal.
     """
-    about_status = reversals.c.kind.in_((FREEZE.name, UNFREEZE.name))
-    waiting = and_(about_status, reversals.c.user_id == user_id, reversals.c.state == "pending")
+    waiting = and_(reversals.c.kind.in_(kinds), reversals.c.user_id == user_id, reversals.c.state == "pending")
     connection.execute(update(reversals).where(waiting).values(state="refused"))
 
 
@@ -141,7 +170,7 @@ def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> Gift:
         query = query.where(entries.c.user_id == user_id)
     with reading(engine).connect() as connection:
         try:
-            found = [gift_from(row) for row in connection.execute(query)]
+            found = [gift_from(EntryRow(*row)) for row in connection.execute(query)]
         except WrongRow as wrong:
             raise CannotReverse(f"the journal is wrong in {wrong}") from None
     if not found:

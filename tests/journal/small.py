@@ -79,7 +79,7 @@ def fill(engine: Engine) -> None:
     shares = [Share("ben", 20, 10), Share("ann", 50, 25)]
     alice.order(ChargebackEntry(id="t1", viewer="alice", fp="f", coins=30, diamonds=35, reversed=shares))
     alice.order(UnfreezeEntry(id="u1", viewer="alice", fp="f"))
-    alice.order(LimitEntry(id="l1", viewer="alice", coins_per_day=500))
+    alice.order(LimitEntry(id="l1", viewer="alice", coins_per_day=500, ordered_ms=MS, fp="f"))
     alice.order(TopUpEntry(id="t2", viewer="alice", coins=200, source="shop", fp="f"))
     alice.open()
     alice.gift("alice", "g4", 40, "ann")
@@ -108,6 +108,7 @@ def _order(engine: Engine) -> None:
         ("refund", "g1", None, "pending"),
         ("chargeback", "t1", decision, "pending"),
         ("unfreeze", "u1", None, "pending"),
+        ("limit", "l1", '{"coins_per_day":500}', "pending"),
         ("freeze", "f1", None, "pending"),
         ("unfreeze", "u2", None, "refused"),
         ("refund", "g4", None, "pending"),

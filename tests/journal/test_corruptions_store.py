@@ -8,7 +8,6 @@ from sqlalchemy import insert, select
 
 from protocol.ids import uuid7_ms
 from server import limits
-from server.entries import LimitEntry
 from server.journal.audit import Audit
 from server.journal.findings import Report
 from server.journal.tables import quarantine
@@ -168,7 +167,7 @@ async def set_up(desk: Desk) -> dict[str, str]:
     for partition in PARTITIONS.values():
         user = user_of(partition)
         await desk.buy(user, 100, id=f"t-{user}")
-        await desk.site.node.wallet.order(LimitEntry(id="l1", viewer=user, coins_per_day=5_000))
+        await desk.site.node.own_limits.set(user, "l1", 5_000)
         gifts[user] = await desk.give(user, 30)
     await desk.journal()
     return gifts

@@ -10,7 +10,7 @@ import pytest
 
 from protocol.ids import uuid7_ms
 from server import limits
-from server.entries import KIND_OF, KINDS, TOTALS, Also, LimitEntry, Receipt
+from server.entries import KIND_OF, KINDS, TOTALS, Also, Receipt
 from server.journal.audit import Audit
 from server.journal.repair import Repair
 from server.journal.tables import entries, metadata
@@ -69,7 +69,7 @@ async def _unfrozen(desk: Desk) -> None:
 
 
 async def _limited(desk: Desk) -> None:
-    await desk.site.node.wallet.order(LimitEntry(id="l1", viewer=USER, coins_per_day=5_000))
+    await desk.site.node.own_limits.set(USER, "l1", 5_000)
 
 
 SAMPLES: dict[str, Sample] = {

@@ -8,10 +8,13 @@ from sqlalchemy import update
 
 from protocol.ids import UserId
 from server import limits
-from server.entries import FREEZE, REFUND, UNFREEZE
+from server.entries import FREEZE, LIMIT, REFUND, UNFREEZE, FreezeEntry, UnfreezeEntry
 from server.journal.tables import reversals, topups
+from server.money.results import Overtaken
 from server.orders import rows
 from server.orders.chargebacks import Bought
+from server.orders.own_limits import _entry
+from server.orders.rows import CannotReverse
 from server.orders.topups import TopUp
 from server.store import keys
 from tests.conftest import Stores
@@ -87,6 +90,8 @@ LOSSES = [
     ("reply", '"kind":"freeze"', "freeze"),
     ("request", '"kind":"unfreeze"', "unfreeze"),
     ("reply", '"kind":"unfreeze"', "unfreeze"),
+    ("request", '"kind":"limit"', "limit"),
+    ("reply", '"kind":"limit"', "limit"),
 ]
 
 
@@ -111,6 +116,8 @@ async def test_a_lost_order_is_carried_out(
                 return await node.refunds.refund(gift, "a test")
             if order in ("freeze", "unfreeze"):
                 return await getattr(node.freezes, order)("cleo", "f1")
+            if order == "limit":
+                return await node.own_limits.set("cleo", "l1", 50)
             if order == "chargeback":
                 return await node.chargebacks.charge_back("t1", "a test")
             return await node.purchases.top_up(UserId("cleo"), TopUp("t2", 50, "test"))
@@ -121,12 +128,83 @@ async def test_a_lost_order_is_carried_out(
             assert money_wire.lost
             assert asked in ("wallet_unavailable", "done", "duplicate")  # the node's own recovery may be first
             ref = gift if order == "refund" else ref
-            if what == "request" and "freeze" not in order:  # otherwise it may be journaled before recovery looks
+            if what == "request" and left != 40:  # otherwise it may be journaled before recovery looks
                 await viewer.happened("wallet.changed", cause=order, ref=ref, coins=left)
             await eventually(lambda: everything_posted(desk), WAIT_S, "all orders in the journal")
         assert await desk.holds("cleo") == left
         assert await desk.status("cleo") == ("frozen" if order in ("freeze", "chargeback") else "ok")
-        assert await desk.outcome(ask()) == "duplicate"
+        if order == "limit":
+            assert await limit_of(stores, "cleo") == "50"
+        else:
+            assert await desk.outcome(ask()) == "duplicate"
+
+
+async def limit_of(stores: Stores, user: str) -> str | None:
+    with stores.wallet.client() as look:
+        return str(look.hget(keys.wallet(user), "limit"))
+
+
+async def test_the_newest_limit_decides(at_once: None, desk: Desk, stores: Stores) -> None:
+    """A limit that never reached the wallet, or comes late, does not undo a later one; the last is recovered."""
+    limits_, recovery = desk.site.node.own_limits, desk.site.node.recovery
+    await asyncio.to_thread(limits_._record, "cleo", "l1", 10)
+    [late] = recovery._pending(LIMIT)
+    await limits_.set("cleo", "l2", 30)
+    await recovery.once()
+    assert desk.orders()["limit", "l1"] == "refused"
+    with pytest.raises(Overtaken):
+        await desk.site.node.wallet.order(_entry("cleo", "l1", 10, late.at_ms))
+    assert await limit_of(stores, "cleo") == "30"
+    await asyncio.to_thread(limits_._record, "cleo", "l3", 20)
+    await recovery.once()
+    await desk.journal()
+    assert await limit_of(stores, "cleo") == "20"
+    assert desk.orders() == {("limit", "l1"): "refused", ("limit", "l2"): "posted", ("limit", "l3"): "posted"}
+
+
+@pytest.mark.parametrize("newer", ["unfreeze", "freeze", "chargeback"])
+async def test_an_order_that_comes_late(
+    at_once: None, desk: Desk, stores: Stores, another_site: AnotherSite, newer: str
+) -> None:
+    """Recovery has read a pending order when a newer one is carried out: the older one changes nothing any more."""
+    await desk.buy("cleo", 100, "t1")
+    await desk.journal()
+    node, older = desk.site.node, FREEZE if newer == "unfreeze" else UNFREEZE
+    await asyncio.to_thread(node.freezes._record, older, "cleo", "o1")
+    [late] = node.recovery._pending(older)
+    if newer == "chargeback":
+        await desk.charge_back("t1")
+    else:
+        await getattr(node.freezes, newer)("cleo", "n1")
+    body = FreezeEntry if older is FREEZE else UnfreezeEntry
+    with pytest.raises(CannotReverse, match="newer order"):
+        await node.freezes._carry_out(body, "cleo", late.ref, late.at_ms)
+    expected = "ok" if newer == "unfreeze" else "frozen"
+    assert await desk.status("cleo") == expected
+    await desk.journal()
+    with stores.wallet.client() as look:
+        look.flushall()
+    back = await another_site()
+    with pytest.raises(CannotReverse, match="newer order"):  # a store that was filled again knows it, too
+        await back.node.freezes._carry_out(body, "cleo", late.ref, late.at_ms)
+    assert (await back.node.wallet.view("cleo")).status == expected
+
+
+@pytest.mark.parametrize("spent", [0, 100])
+async def test_a_late_chargeback_takes_its_coins(at_once: None, desk: Desk, spent: int) -> None:
+    """Its coins go whatever came after it, from the wallet or the gifts; only the status follows the newest order."""
+    await desk.buy("cleo", 100, "t1")
+    node = desk.site.node
+    if spent:
+        await desk.give("cleo", spent, 50)
+    await desk.journal()
+    await chargeback_row(desk, "t1", "cleo")
+    await node.freezes.freeze("cleo", "f1")
+    await desk.charge_back("t1")
+    assert (await desk.holds("cleo"), await desk.status("cleo")) == (0, "frozen")
+    await desk.journal()
+    await node.freezes.unfreeze("cleo", "u1")
+    assert await desk.status("cleo") == "ok"
 
 
 @pytest.mark.parametrize("newer", ["unfreeze", "freeze", "chargeback"])

@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from server import limits
 from server.entries import REFUND
 from server.journal import database
+from server.journal.database import reading
+from server.journal.ordered import verify_orders
 from server.journal.parts import Part
 from server.journal.tables import creator_days, entries, metadata, postings, reversal_parts, reversals
 from server.orders import decisions
@@ -46,6 +48,23 @@ async def test_rows_of_an_older_schema(empty_database: str) -> None:
         with pytest.raises(IntegrityError), connection.begin_nested():
             connection.execute(insert(reversals).values(row))
     assert [each._asdict() for each in rows(engine, reversals)] == [row, {**row, "user_id": "dan"}]
+    engine.dispose()
+
+
+async def test_limits_of_an_older_schema(empty_database: str) -> None:
+    """Journaled limits get the rows of their orders: an entry that nobody ordered is an alarm."""
+    engine = database.connect(empty_database)
+    database.migrate(engine, "0010")
+    body = '{"kind":"limit","id":"l1","viewer":"cleo","coins_per_day":500}'
+    entry = {"partition": 1, "epoch": 1, "n": 1, "kind": "limit", "user_id": "cleo", "ref": "l1", "coins": 0}
+    entry |= {"diamonds": 0, "balance": 7, "combo_count": 0, "at_ms": 5, "body": body, "hash": "x", "version": 2}
+    with engine.begin() as connection:
+        connection.execute(insert(entries), [entry])
+    database.migrate(engine)
+    order = {"kind": "limit", "ref": "l1", "user_id": "cleo", "reason": "", "body": '{"coins_per_day":500}'}
+    assert [row._asdict() for row in rows(engine, reversals)] == [{**order, "state": "posted", "at_ms": 5}]
+    with reading(engine).connect() as connection:
+        assert verify_orders(connection) == []
     engine.dispose()
 
 

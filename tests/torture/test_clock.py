@@ -7,10 +7,10 @@ import pytest
 from protocol.ids import uuid7_ms
 from protocol.refusals import Refusal, Refused
 from server import limits
-from server.entries import LimitEntry
+from server.orders.own_limits import OwnLimits
 from server.store import keys
 from tests.site import new_gift_id
-from tests.torture.bank import WAIT_S, Bank
+from tests.torture.bank import CLOCK, WAIT_S, Bank
 from tests.torture.clocks import World, connected
 
 DAY_MS = 86_400_000
@@ -188,9 +188,13 @@ async def test_receipts_of_an_older_program(world: World) -> None:
     await world.bank.check()
 
 
+def own_limits(world: World) -> OwnLimits:
+    return OwnLimits(world.bank.engine, world.bank.node.wallet, CLOCK)
+
+
 async def test_a_day_of_limits_is_one_of_money_time(world: World) -> None:
     """A store whose clock jumps to tomorrow does not let a viewer spend twice a day; the next day lets them."""
-    await world.bank.node.wallet.order(LimitEntry(id="l1", viewer="viewer1", coins_per_day=20))
+    await own_limits(world).set("viewer1", "l1", 20)
     await world.bank.one_more("viewer1", coins=20, id=world.new_id())
 
     async def one_coin_more() -> object:
@@ -210,7 +214,7 @@ async def test_limits_of_yesterday(world: World) -> None:
     """Yesterday's raised limit applies in a store that lost everything; yesterday's spending does not count."""
     raised, kept = "viewer1", "viewer2"
     for user, order in ((raised, 50), (raised, 100), (kept, 50), (kept, 20)):
-        await world.bank.node.wallet.order(LimitEntry(id=f"{user}-{order}", viewer=user, coins_per_day=order))
+        await own_limits(world).set(user, f"{user}-{order}", order)
     for user, coins in ((raised, 50), (kept, 20)):
         await _spends_the_rest(world, user, coins)
     await world.away(1440)

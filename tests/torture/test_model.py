@@ -21,11 +21,11 @@ from sqlalchemy import select
 
 from protocol.refusals import Refused
 from server import limits
-from server.entries import LimitEntry
 from server.journal.database import reading
 from server.journal.tables import entries
 from server.money.results import Spend, TopUpConflict
 from server.orders.freezes import Freezes
+from server.orders.own_limits import OwnLimits
 from server.orders.refunds import Refunds
 from server.orders.topups import TopUp
 from server.store import keys
@@ -139,9 +139,8 @@ class BankAgainstModel(RuleBasedStateMachine):
     def limit(self, user: str, coins: int) -> None:
         """Set a viewer's own daily limit; 0 removes it from tomorrow."""
         order = f"order-{self.number()}"
-        done = self.run(self.bank.node.wallet.order(LimitEntry(id=order, viewer=user, coins_per_day=coins))).limit
+        done = self.run(OwnLimits(self.bank.engine, self.bank.node.wallet, CLOCK).set(user, order, coins))
         self.model.set_limit(user, order, coins, self.today())
-        assert done is not None
         assert (done.coins_per_day or 0) == self.model.limit_on(user, self.today())
         self.pay([a_gift(user, 20), a_gift(user, 1)])
 

@@ -86,9 +86,11 @@ async def test_a_limit_is_in_the_ledger(site: Site) -> None:
     assert (refused.status_code, refused.json()["error"]["reason"]) == (503, "wallet_unavailable")
 
 
-async def set_limit(purse: Purse, id: str, coins: int) -> SpendLimit:
+async def set_limit(purse: Purse, id: str, coins: int, ordered_ms: int | None = None) -> SpendLimit:
     """Set Alice's own limit. Returns the limit that applies then."""
-    done = await purse.wallet.order(LimitEntry(id=id, viewer="alice", coins_per_day=coins))
+    ordered_ms = purse.clock.now_ms() if ordered_ms is None else ordered_ms
+    entry = LimitEntry(id=id, viewer="alice", coins_per_day=coins, ordered_ms=ordered_ms, fp=f"limit-{coins}")
+    done = await purse.wallet.order(entry)
     assert done.limit is not None
     return done.limit
 

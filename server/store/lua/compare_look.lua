@@ -22,7 +22,7 @@ for i = 1, items do
   local account, kind = keys_of(i), args_of(i)
   local held
   if kind == 'wallet' then
-    held = redis.pcall('HMGET', account, 'c', 'st', 'limit', 'next_limit', 'next_day', 'day', 'spent')
+    held = redis.pcall('HMGET', account, 'c', 'st', 'limit', 'next_limit', 'next_day', 'day', 'spent', 'st_ms', 'limit_ms')
   else
     held = redis.pcall('GET', account)
   end

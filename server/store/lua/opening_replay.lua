@@ -1,8 +1,8 @@
 -- Puts back journaled entries that the store has lost, in order: log, balances, receipts, totals. Existing entries stay.
 -- KEYS log meta
 -- ARGV today
--- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text receipt_field coins total diamonds total_diamonds status also value
--- INCLUDE set_limit
+-- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text receipt_field coins total diamonds total_diamonds status ordered_ms also value
+-- INCLUDE overtaken set_limit set_status
 -- Returns how many entries were put back
 -- An empty balance, total or status changes nothing. `also` says what `value` is: coins spent that `day`, the viewer's
 -- `own_limit`, the partition's `epoch`, or `nothing`. The entries' own times decide on which day coins were spent and when
@@ -11,7 +11,7 @@
 local put = 0
 for i = 1, items do
   local wallet, credit, receipt = keys_of(i)
-  local id, at_ms, balance, credited, combo, entry, receipt_text, receipt_field, coins, total, diamonds, total_diamonds, status, also, value = args_of(i)
+  local id, at_ms, balance, credited, combo, entry, receipt_text, receipt_field, coins, total, diamonds, total_diamonds, status, ordered_ms, also, value = args_of(i)
   local fields = {'t', at_ms}
   if balance ~= '' then
     fields[#fields + 1], fields[#fields + 2] = 'b', balance
@@ -37,7 +37,7 @@ for i = 1, items do
       redis.call('HINCRBY', meta, total_diamonds, diamonds)
     end
     if status ~= '' then
-      redis.call('HSET', wallet, 'st', status)
+      set_status(wallet, status, ordered_ms, redis.call('HGET', wallet, 'st_ms'))
     end
     if receipt_text ~= '' then
       if receipt_field ~= '' then
@@ -53,7 +53,7 @@ for i = 1, items do
       redis.call('HSET', wallet, 'day', day, 'spent', string.format('%d', spent + tonumber(value)))
     elseif also == 'own_limit' then
       local held = redis.call('HMGET', wallet, 'limit', 'next_limit', 'next_day')
-      set_limit(wallet, day, value, held[1], held[2], held[3])
+      set_limit(wallet, day, value, ordered_ms, held)
     elseif also == 'epoch' then
       redis.call('HSET', meta, 'epoch', value)
     end

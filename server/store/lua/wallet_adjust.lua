@@ -1,12 +1,13 @@
 -- Carries out an order of the host platform on a wallet, once: a top-up, refund, chargeback, freeze or unfreeze.
 -- KEYS wallet receipt log meta
--- ARGV epoch fingerprint delta status total balance_max entry
--- INCLUDE integer
+-- ARGV epoch fingerprint delta status ordered_ms total balance_max entry
+-- INCLUDE integer overtaken set_status
 -- Returns {ok, balance, log id} | {duplicate, balance, log id} | {conflict} | {insufficient, balance} | {bad_amount}
---   | {too_rich} | {partition_frozen} | {stale_epoch}
--- `delta` is the change in coins, negative for a loss. `status` '' keeps the current one. `total` names the partition's
--- sum that changes. The receipt has no expiry: the journal process deletes it when SQL has had the order for long.
-local held = redis.call('HMGET', wallet, 'c', 'st')
+--   | {too_rich} | {overtaken} | {partition_frozen} | {stale_epoch}
+-- `delta` is the change in coins, negative for a loss. `status` '' keeps the current one, and so does an order that a
+-- newer one has overtaken: one that only sets the status is refused. `total` names the partition's sum that changes.
+-- The receipt has no expiry: the journal process deletes it when SQL has had the order for long.
+local held = redis.call('HMGET', wallet, 'c', 'st_ms')
 local moved = redis.call('HMGET', meta, total, 'frozen')
 local done = redis.call('GET', receipt)
 local before = integer(held[1], wallet)
@@ -25,6 +26,9 @@ end
 if moved[2] then
   return {'partition_frozen'}
 end
+if status ~= '' and total == '' and overtaken(ordered_ms, held[2]) then
+  return {'overtaken'}
+end
 local after = before + tonumber(delta)
 if after < 0 then
   return {'insufficient', held[1] or '0'}
@@ -40,9 +44,7 @@ if type(id) == 'table' then
   return {'stale_epoch'}
 end
 redis.call('HINCRBY', wallet, 'c', delta)
-if status ~= '' then
-  redis.call('HSET', wallet, 'st', status)
-end
+set_status(wallet, status, ordered_ms, held[2])
 if delta ~= '0' then
   redis.call('HINCRBY', meta, total, string.format('%d', math.abs(tonumber(delta))))
 end
