@@ -160,7 +160,7 @@ def test_the_table_is_whole() -> None:
         assert kind.credits == (kind.total_diamonds is not None), name
     moved = [total for kind in KINDS.values() for total in (kind.total, kind.total_diamonds) if total]
     assert sorted(total.counter for total in moved) == sorted(total.counter for total in TOTALS)
-    replay = (ROOT / "server/store/lua/opening_replay.lua").read_text()
+    replay = (ROOT / "server/store/lua/refill_replay.lua").read_text()
     assert set(re.findall(r"also == '(\w+)'", replay)) == {also.value for also in Also if also is not Also.NOTHING}
 
 
