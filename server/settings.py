@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -41,6 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     mode: Literal["development", "production"]
     host: str
     port: int
+    metrics_port: int  # of the journal process; 0 means none
     data: Path
     token_secret: str
     service_key: str
@@ -88,15 +90,15 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def wallet_address(self) -> str:
-        return self.wallet_url or f"unix://{self.sockets / 'wallet.sock'}"
+        return self.wallet_url or _unix(self.sockets / "wallet.sock")
 
     @property
     def room_address(self) -> str:
-        return self.room_url or f"unix://{self.sockets / 'room.sock'}"
+        return self.room_url or _unix(self.sockets / "room.sock")
 
     @property
     def journal_address(self) -> str:
-        return self.journal_url or f"sqlite:///{self.data.resolve() / 'journal.sqlite3'}"
+        return self.journal_url or _sqlite(self.data.resolve() / "journal.sqlite3")
 
 
 class _Environment:
@@ -164,6 +166,7 @@ def _load(env: _Environment, mode: str) -> Settings:
         mode=mode,  # type: ignore[arg-type]
         host=env.get("LIVEROOM_HOST", "127.0.0.1"),
         port=_port(env.get("LIVEROOM_PORT", "8000")),
+        metrics_port=_number(env, "LIVEROOM_METRICS_PORT", limits.METRICS_PORT, least=0, most=2**16 - 1),
         data=data,
         token_secret=secret,
         service_key=key,
@@ -187,6 +190,17 @@ def _load(env: _Environment, mode: str) -> Settings:
         worker=None,
         log_level=env.get("LIVEROOM_LOG", "info").lower(),
     )
+
+
+def _unix(path: Path) -> str:
+    """The address of a socket file. Its path may have any bytes."""
+    return f"unix://{quote(os.fsencode(path))}"
+
+
+def _sqlite(path: Path) -> str:
+    """The address of an SQLite file. Its path may have any bytes. SQLAlchemy decodes the address once, SQLite again."""
+    plain = quote(os.fsencode(path))
+    return f"sqlite:///{path}" if plain == str(path) else f"sqlite:///{quote(f'file:{plain}')}?uri=true"
 
 
 def child_environment(**extra: str) -> dict[str, str]:

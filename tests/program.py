@@ -75,6 +75,7 @@ class Served:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")}
         self.environ = {**inherited, "LIVEROOM_DATA": str(folder / "data"), **environ}
         self.environ.setdefault("LIVEROOM_PORT", str(self.port))
+        self.environ.setdefault("LIVEROOM_METRICS_PORT", "0")  # other programs run beside it
         self.process: subprocess.Popen[bytes] | None = None
         self.viewers: list[Viewer] = []
         self._runs = 0
@@ -362,7 +363,7 @@ def _name_of(pid: int, data: Path) -> str | None:
         return None
     if at.parent == data:  # a store: its process title overwrites its environment
         return f"{at.name} store"
-    if f"LIVEROOM_DATA={data}".encode() not in environ:
+    if os.fsencode(f"LIVEROOM_DATA={data}") not in environ:
         return None
     if "server" in words:
         return words[words.index("server") + 1]
