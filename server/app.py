@@ -77,7 +77,7 @@ def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletS
     return WalletStore(
         url,
         scripts=WALLET_SCRIPTS,
-        opening=opening.open,
+        opening=opening,
         fence=make_fence(settings, opening),
         opening_scripts=OPENING_SCRIPTS,
         durability=settings.durability,
@@ -150,6 +150,7 @@ class Node:
         read.gauge("rooms", "Rooms that this node shows.", lambda: len(self.rooms.here()))
         read.gauge("wallet_queue", "Gifts that wait for the wallet store.", lambda: self.wallet.queued)
         read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet.usable)
+        read.gauge("wallet_partitions_closed", "Partitions that cannot be opened.", lambda: len(self.wallet.closed))
         read.gauge("wallet_partitions_refusing", "Partitions that take no gifts.", lambda: len(self.wallet.refusing))
         read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet.log_entries)
         read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
@@ -182,6 +183,8 @@ class Node:
             found["wallet"] = "gifts are refused"
         elif refusing := self.wallet.refusing:
             found["wallet"] = f"gifts are refused in {len(refusing)} of {limits.WALLET_PARTITIONS} partitions"
+        if self.wallet.closed:
+            found["closed"] = f"partitions {', '.join(map(str, sorted(self.wallet.closed)))}: the log says why"
         return found
 
     async def start(self) -> None:

@@ -96,6 +96,10 @@ SPEND_RETRY_MS = 1_000
 TOPUP_COINS_MAX = 100_000_000
 DAY_MS = 86_400_000
 REPLAY_BATCH = 200  # journal rows per script call when a store is restored from the journal
+REFILL_TOGETHER = 8  # partitions that a node fills at once: another node takes others meanwhile
+REFILL_LEASE_MS = 15_000  # a node that died holds up its partitions so long; each batch renews it
+REFILL_LOOK_S = 0.2  # when a partition waits for another node, or for SQL
+OPEN_AGAIN_S = 10.0  # when it waits for a person: a look costs a few short calls
 GUARD_EVERY_S = 30.0  # a setting of the store may be changed while it runs
 LOG_LOOK_S = 1.0
 LOG_ENTRIES_MAX = 2_000_000  # in the store, all partitions: some 1.5 GB; above it gifts wait for the journal
@@ -214,6 +218,7 @@ SQL_POOL_S = 5.0  # wait for a connection of the pool
 SQL_OVERFLOW = 10  # connections beyond the five that stay
 SQL_ANSWER_S = 10.0  # the most that an endpoint waits in all: for a ping, a connection, a lock
 assert SQL_PING_S + SQL_CONNECT_S + SQL_LOCK_S < SQL_ANSWER_S
+assert SQL_ANSWER_S < REFILL_LEASE_MS / 1000
 SQL_FOLD_S = 60.0  # to fold all entries of a wallet in Python, when no snapshot of its lots is kept
 SQL_VALUES_MAX = 500  # of an IN list
 

@@ -27,8 +27,10 @@ from server.journal.memory import Kept, Memory
 from server.journal.ordered import verify_orders
 from server.journal.part import Part
 from server.journal.scan import KeyScan
+from server.journal.seen import with_positions
 from server.journal.sums import total_of
 from server.journal.tables import watermarks
+from server.journal.verify import look
 from server.store.client import Store, StoreDown, StoreError
 from server.store.cluster import ClusterStore
 
@@ -76,7 +78,7 @@ class Audit:
             left = [part for part in left if part.more and not part.failed]
         self._raise_if_all_away()
         for part in self._parts:
-            with _unless_away(part):
+            with _caught(part), _unless_away(part):
                 await self._explain(part)
         frozen = await self._frozen()
         self._add(await self.memory.verify_slice())
@@ -134,10 +136,11 @@ class Audit:
 
     def _plan(self, parts: Sequence[Part]) -> None:
         with self._engine.connect() as connection:
-            marks = _marks(connection)
+            marks, known = _marks(connection), with_positions(connection)
             for part in parts:
                 with _caught(part):
-                    part.plan(connection, marks.get(part.partition, NOTHING))
+                    mark = marks.get(part.partition, NOTHING)
+                    part.plan(connection, mark, positions=part.partition in known)
 
     async def _read(self, part: Part) -> None:
         with _caught(part):
@@ -146,9 +149,12 @@ class Audit:
     def _settle(self, parts: Sequence[Part], waiting: Sequence[LogEntry] = ()) -> None:
         with self._engine.connect() as connection:
             marks = _marks(connection)
+            starts = {part.partition: head for part in parts if (head := part.unverified) is not None}
+            seen = look(connection, starts) if starts else {}
             for part in parts:
                 with _caught(part):
-                    part.settle(connection, marks.get(part.partition, NOTHING), waiting)
+                    mark = marks.get(part.partition, NOTHING)
+                    part.settle(connection, mark, seen.get(part.partition), waiting)
 
     async def _until_journaled(self, wanted: dict[int, Position]) -> None:
         """Wait until the journal has reached these log ids: not for long, and less when it does not move."""
@@ -214,13 +220,11 @@ class Audit:
         await asyncio.sleep(limits.AUDIT_FLAG_S)
         frozen = await asyncio.to_thread(findings.frozen, self._engine)
         for part in odd:
-            with _unless_away(part):
+            with _caught(part), _unless_away(part):
                 in_store = await self._store.is_frozen(part.partition)
-            if part.away:
-                continue
-            if in_store != (part.partition in frozen):
-                what = "only the store says so" if in_store else "the store does not say so, the journal does"
-                part.wrong.append(Wrong(part.partition, "frozen", what))
+                if in_store != (part.partition in frozen):
+                    what = "only the store says so" if in_store else "the store does not say so, the journal does"
+                    part.wrong.append(Wrong(part.partition, "frozen", what))
         return frozen
 
     def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept, taken: TakenBack) -> Report:

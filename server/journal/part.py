@@ -17,9 +17,10 @@ from server.journal import asof, compare, receipts, tail
 from server.journal.books import LogEntry, Unreadable
 from server.journal.compare import NOTHING, Stored, StoreSide, WrongType
 from server.journal.findings import Wrong
-from server.journal.heads import Heads
+from server.journal.heads import Head, Heads
 from server.journal.log import Position
 from server.journal.scan import Names
+from server.journal.seen import Seen
 from server.journal.sums import Sums
 from server.journal.turn import Turn
 from server.journal.verify import verify
@@ -84,17 +85,17 @@ class Part:
         self.found.receipts = [*dict.fromkeys([*self.found.receipts, *chosen])]
 
     # --- a step --------------------------------------------------------------------------------------------------
-    def plan(self, connection: Connection, mark: Position) -> None:
-        """Choose what to compare. `mark` is how far the partition is journaled."""
+    def plan(self, connection: Connection, mark: Position, *, positions: bool) -> None:
+        """Choose what to compare. `mark` is how far the partition is journaled; `positions`, whether it has some."""
         self._mark = mark
         if self._first:
             self._until = mark  # what is journaled during the run is for the next one
         step = limits.AUDIT_WALLETS // 2  # of what the journal knows, and as many of what only the store has
         self._scanned = self.found.accounts[:step], self.found.receipts[: limits.AUDIT_WALLETS]
-        strangers = asof.unknown(connection, self.partition, self._scanned[0])
+        strangers = asof.unknown(connection, self.partition, self._scanned[0]) if positions else self._scanned[0]
         self._window: list[str] = []
         self._wanted = min(step, self._left) if self.turn.begun_ms is not None else 0
-        if self._wanted:
+        if self._wanted and positions:
             self._window = asof.window(connection, self.partition, self.turn.at, self._wanted)
         self._accounts = list(dict.fromkeys([*strangers, *self._window]))
         start = mark if self._receipts_at is None else self._receipts_at
@@ -133,11 +134,18 @@ class Part:
             at = "nothing" if self.stored.at == NOTHING else _log_id(self.stored.at)
             self.why_not = f"the store is behind the journal: it has {at}, not {_log_id(self._mark)}"
 
-    def settle(self, connection: Connection, mark: Position, waiting: Sequence[LogEntry] = ()) -> None:
+    @property
+    def unverified(self) -> Head | None:
+        """The head after which this run has to verify the journal, or None when it has done so."""
+        return self._heads.head(self.partition) if self._first else None
+
+    def settle(
+        self, connection: Connection, mark: Position, seen: Seen | None, waiting: Sequence[LogEntry] = ()
+    ) -> None:
         """Compare what was read with the journal, whose mark is `mark` now. `waiting` follows it in the log."""
         first, self._first = self._first, False
         if first:
-            self._verify(connection)
+            self._verify(connection, seen)
         stored = self.stored
         if stored is None:
             return
@@ -151,8 +159,8 @@ class Part:
             return
         self._compare(connection, stored, mark, first=first, waiting=waiting)
 
-    def _verify(self, connection: Connection) -> None:
-        found = verify(connection, self.partition, self._heads.head(self.partition))
+    def _verify(self, connection: Connection, seen: Seen | None) -> None:
+        found = verify(connection, self.partition, self._heads.head(self.partition), seen)
         self.wrong += found.wrong
         self.sums = found.sums
         if not found.wrong and found.head is not None:

@@ -41,6 +41,11 @@ class StoreRefused(StoreError):
     """The store answered with an error. The text begins with its class, such as MISCONF or WRONGTYPE."""
 
 
+def of_one_key(error: BaseException) -> bool:
+    """Whether a store refused a call because of what a key holds: calls about other keys go on."""
+    return isinstance(error, StoreRefused) and str(error).startswith(("WRONGTYPE", "ERR"))
+
+
 class Address(Struct, frozen=True):
     """Where a store is: a unix path, or host and port."""
 

@@ -170,7 +170,7 @@ def _with_arguments(command: tuple[str, ...]) -> tuple[str, ...]:
     """Add arguments, because DRYRUN checks their number, too."""
     wanted: dict[str, tuple[str, ...]] = {
         **dict.fromkeys(("TIME", "INFO", "PING"), ()),
-        **dict.fromkeys(("GET", "EXISTS", "XINFO", "DEL", "UNLINK", "XLEN"), (_KEY,)),
+        **dict.fromkeys(("GET", "EXISTS", "XINFO", "DEL", "UNLINK", "XLEN", "PTTL"), (_KEY,)),
         **dict.fromkeys(("HGET", "HMGET", "HDEL"), (_KEY, "f")),
         **dict.fromkeys(("EVAL", "EVALSHA"), ("s", "1", _KEY)),
         **dict.fromkeys(("XRANGE", "XREVRANGE"), (_KEY, "-", "+")),
