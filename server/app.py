@@ -44,8 +44,8 @@ from server.rooms.history import open_history
 from server.rooms.pace import Pace
 from server.rooms.room import Rooms, Services
 from server.settings import Settings
-from server.store.cluster import SCHEME
 from server.store.scripts import Script
+from server.store.topology import SCHEME
 from server.tokens import Tokens
 
 DEMO = "demo"
@@ -151,6 +151,7 @@ class Node:
         read.gauge("wallet_queue", "Gifts that wait for the wallet store.", lambda: self.wallet.queued)
         read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet.usable)
         read.gauge("wallet_partitions_closed", "Partitions that cannot be opened.", lambda: len(self.wallet.closed))
+        read.gauge("wallet_partitions_refusing", "Partitions that take no gifts.", lambda: len(self.wallet.refusing))
         read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet.log_entries)
         read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
         read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands.taken)
@@ -180,6 +181,8 @@ class Node:
         found = self.audit_watch.degraded()
         if not self.wallet.usable:
             found["wallet"] = "gifts are refused"
+        elif refusing := self.wallet.refusing:
+            found["wallet"] = f"gifts are refused in {len(refusing)} of {limits.WALLET_PARTITIONS} partitions"
         if self.wallet.closed:
             found["closed"] = f"partitions {', '.join(map(str, sorted(self.wallet.closed)))}: the log says why"
         return found
@@ -217,7 +220,7 @@ class Node:
             await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
             await self.rooms_admin.turn(DEMO, "start")
         for user_id in ("alice", "bob"):
-            with contextlib.suppress(Refused):  # a partition that is closed stops no start
+            with contextlib.suppress(Refused):  # the wallet store says why, and chat goes on
                 await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
 
 

@@ -24,6 +24,7 @@ from server.journal.seen import Seen
 from server.journal.sums import Sums
 from server.journal.turn import Turn
 from server.journal.verify import verify
+from server.store.client import StoreError
 
 _DAY = re.compile(r"^\d{1,6}$")
 
@@ -48,7 +49,7 @@ class Part:
         self.sums = Sums()
         self.wallets = self.counters = self.receipts = self.log_entries = 0
         self.why_not = ""  # it was not compared
-        self.behind = self.failed = False
+        self.behind = self.failed = self.away = False
         self.oldest_ms = 0  # the age of the oldest entry that the journal does not have
         self.doubtful: dict[tuple[str, str], str] = {}  # receipts of entries that were not in the log
         self.stored: Stored | None = None
@@ -109,7 +110,7 @@ class Part:
     async def read(self, store: StoreSide) -> None:
         """Read what was chosen. The last log id comes last, so that nothing else is of a later moment.
 
-        Raises StoreError.
+        A store that does not answer is `away`, and nothing of the partition is compared.
         """
         due = [(row.user_id, left.operation) for row, left in self._due]
         try:
@@ -124,6 +125,9 @@ class Part:
         except WrongType as error:
             self.why_not = f"its log or totals cannot be read: {error}"
             self.wrong.append(Wrong(self.partition, "log", str(error)))
+            return
+        except StoreError as error:
+            self.away, self.stored, self.why_not = True, None, f"its store does not answer: {error}"
             return
         self.behind = self.stored.at < self._mark
         if self.behind:

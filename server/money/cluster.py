@@ -14,11 +14,12 @@ from protocol.refusals import Refused
 from server import background, limits
 from server.entries import OrderEntry
 from server.money.results import Adjusted, Change, Moved, Paid, Receipt, Spend, WalletView, unavailable
-from server.money.store import WalletStore
+from server.money.store import ALL, WalletStore
 from server.money.wallet import Wallet
 from server.store import keys
 from server.store.client import StoreDown
-from server.store.cluster import Topology
+from server.store.cluster import some_up
+from server.store.topology import Topology
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -41,11 +42,22 @@ class ClusterWallet:
     # --- sums over the primaries -------------------------------------------------------------------------------
     @property
     def usable(self) -> bool:
-        return bool(self._wallets) and all(wallet.usable for wallet in self._owners())
+        """Whether any primary takes gifts. `refusing` says whose partitions do not."""
+        return any(wallet.usable for wallet in self._owners())
 
     @property
     def up(self) -> bool:
-        return bool(self._wallets) and all(wallet.up for wallet in self._owners())
+        return any(wallet.up for wallet in self._owners())
+
+    @property
+    def refusing(self) -> frozenset[int]:
+        """The partitions whose gifts are refused: their primary is away, or does not take gifts."""
+        open_somewhere = (p for p, slot in enumerate(_SLOTS) if self._takes(p, slot))
+        return ALL.difference(open_somewhere)
+
+    def _takes(self, partition: int, slot: int) -> bool:
+        wallet = self._wallets.get(self._topology.url_of(slot) or "")
+        return wallet is not None and wallet.has(partition) and partition not in wallet.refusing
 
     @property
     def queued(self) -> int:
@@ -80,10 +92,10 @@ class ClusterWallet:
         await asyncio.gather(*(wallet.stop() for wallet in self._wallets.values()))
 
     async def wait_up(self, timeout_s: float) -> None:
-        """Wait until every primary is open. Raises StoreDown."""
+        """Wait until a primary is open, and a moment for the others. Raises StoreDown."""
         await self._topology.wait_ready(timeout_s)
         await self._tasks.wait()
-        await asyncio.gather(*(wallet.wait_up(timeout_s) for wallet in self._owners()))
+        await some_up([wallet.wait_up for wallet in self._owners()], timeout_s)
 
     # --- calls to the right primary ----------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:

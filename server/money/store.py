@@ -25,6 +25,8 @@ from server.store.scripts import Script
 log = structlog.get_logger()
 
 Durability = Literal["local", "replicated"]
+_NO_RIGHT = ("NOPERM", "ACL failure")  # of the call itself, and of a command of its script
+NO_REPLICA = "no replica has confirmed the last gifts"
 ALL = frozenset(range(limits.WALLET_PARTITIONS))
 
 
@@ -60,7 +62,7 @@ class WalletStore:
         self._opening = opening
         self.fence = fence
         self._durability = durability
-        self._guarded = guarded
+        self._guard = guard.Guard(self._scripts, replicated=durability == "replicated") if guarded else None
         self._log_entries_max = log_entries_max
         self._folder = folder
         self.site_limit = site_limit  # coins per viewer and UTC day; 0 means no limit
@@ -74,16 +76,21 @@ class WalletStore:
         self._opened = Opened()
         self._log_full = False
         self._held = True
-        self.trouble: str | None = None
+        self._trouble: str | None = None
         self.partitions = ALL  # this primary's
         self.epochs = self._opened.epochs
         self.log_entries = 0
 
     @property
+    def trouble(self) -> str | None:
+        """Why no money may move."""
+        return self._trouble or self._money.refusal
+
+    @property
     def usable(self) -> bool:
         """Whether money may move, at least in some partitions."""
         some_open = bool(self.epochs) or not self.closed
-        return self._money.up and self.trouble is None and not self._log_full and self.fence.holds and some_open
+        return self._money.up and self._trouble is None and not self._log_full and self.fence.holds and some_open
 
     @property
     def closed(self) -> dict[int, CannotOpen]:
@@ -108,14 +115,31 @@ class WalletStore:
         await self._money.stop()
         await self._reads.stop()
 
+    @property
+    def refusing(self) -> frozenset[int]:
+        """The partitions whose money may not move now."""
+        return self.partitions - self.epochs.keys() if self.usable else self.partitions
+
     async def wait_up(self, timeout_s: float) -> None:
-        """Wait for the connection. Raises StoreDown."""
-        await self._money.wait_up(timeout_s)
+        """Wait until the store is open, or says why it may not be: a node then goes on without gifts.
+
+        Raises StoreDown.
+        """
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            left_s = deadline_s - asyncio.get_running_loop().time()
+            try:
+                return await self._money.wait_up(min(limits.LOG_LOOK_S, left_s))
+            except StoreDown:
+                if self.trouble is not None:
+                    return None
+                if left_s <= limits.LOG_LOOK_S:
+                    raise
 
     async def wait_open(self, timeout_s: float) -> None:
         """Wait also for partitions that are being filled, as long as there is time. Raises StoreDown."""
         until_s = asyncio.get_running_loop().time() + timeout_s
-        await self._money.wait_up(timeout_s)
+        await self.wait_up(timeout_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until_s):
                 while any(why.soon for why in self.closed.values()):
@@ -128,7 +152,12 @@ class WalletStore:
 
     async def write(self, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
         """Run a money script and wait until its outcome is as durable as promised. Raises StoreError."""
-        outcome = await self._money.run(script, names, args)
+        try:
+            outcome = await self._money.run(script, names, args)
+        except StoreRefused as refused:
+            if any(each in str(refused) for each in _NO_RIGHT):
+                self.reopen()  # a right was taken away while we ran: the guard says which one, before the next gift
+            raise
         await self._confirm()
         return outcome
 
@@ -149,24 +178,32 @@ class WalletStore:
             raise NotConfirmed("the journal has not confirmed this store")
 
     async def _replicate(self) -> None:
-        """WAIT covers only this connection's own writes. A batch of duplicates writes nothing, so write something."""
-        some_meta = keys.wallet_meta(min(self.partitions, default=0))
-        self._money.send("HINCRBY", some_meta, "confirmed", 1).add_done_callback(_retrieve)
-        if await self._money.call("WAIT", 1, limits.REPLICATION_MS) < 1:
+        write, wait = guard.replicating(self._some_meta())
+        self._money.send(*write).add_done_callback(_retrieve)
+        if await self._money.call(*wait) < 1:
+            if self._guard is not None:
+                self._say(NO_REPLICA)  # what comes now is refused before it is debited, until the guard sees a replica
             raise NotReplicated("no replica confirmed")
+
+    def _some_meta(self) -> str:
+        """A hash that can be written: of an open partition, if there is one."""
+        return keys.wallet_meta(min(self.epochs or self.partitions, default=0))
 
     # --- opening and guarding ----------------------------------------------------------------------------------
     async def _open(self, link: Link) -> None:
         """Check the settings and open the partitions on each new connection, before anybody may use it."""
-        await self._guard(link)
-        if self.trouble is not None:
-            raise StoreDown(self.trouble)
+        found = await self._look(link)
+        self._say(found.trouble)
+        if found.wrong:
+            raise StoreDown(found.trouble)
         partitions = self.partitions
         opened = await self._opening.open(link, self._money.identity, partitions, self.fence)
         if self.partitions != partitions:
             raise StoreDown("its partitions changed while they were opened")
         self._opened, self.epochs = opened, opened.epochs
         self._connected.set()
+        if self._reads.link is not None and self._reads.identity != self._money.identity:
+            self._reads.link.abort()  # it leads to another store than the money, perhaps to a former primary
 
     async def _keep_opening(self) -> None:
         """Try closed partitions again and again, on the same connection: the others lose nothing by it."""
@@ -194,14 +231,28 @@ class WalletStore:
             return
         await self._opening.again(link, opened, tuple(opened.closed))
 
-    async def _guard(self, store: Store | Link) -> None:
-        if not self._guarded:
+    async def _look(self, link: Link) -> guard.Found:
+        if self._guard is None:
+            return guard.Found([])
+        meta = self._some_meta() if self.partitions else None
+        return await self._guard.look(link, free_bytes=self._disk_left(), meta=meta)
+
+    async def _look_again(self) -> None:
+        """Look at the store that the money uses now, on its own connection. Raises StoreError."""
+        link = self._money.link
+        if link is None:
             return
-        found = await guard.troubles(store, self._scripts, self._disk_left())
-        trouble = "; ".join(found) or None
-        if trouble != self.trouble:
+        found = await self._look(link)
+        if self._money.link is not link:
+            return  # the connection that has replaced it has been looked at
+        self._say(found.trouble)
+        if not found.primary:
+            self.reopen()  # the address may lead to the new primary by now
+
+    def _say(self, trouble: str | None) -> None:
+        if trouble != self._trouble:
             log.error("wallet_guard", trouble=trouble or "none")
-        self.trouble = trouble
+        self._trouble = trouble
 
     def _disk_left(self) -> int | None:
         """Free bytes above the minimum, or None when the store's disk is not on this machine."""
@@ -218,8 +269,8 @@ class WalletStore:
             turn += 1
             if not self._money.up:
                 continue
-            if turn % turns == 0 or self.trouble is not None:
-                await self._try("wallet-guard", self._guard(self._reads))
+            if turn % turns == 0 or self._trouble is not None:
+                await self._try("wallet-guard", self._look_again())
             await self._try("wallet-guard", self.look_at_log())
 
     async def _try(self, name: str, check: Awaitable[None]) -> None:

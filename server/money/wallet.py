@@ -76,6 +76,10 @@ class Wallet:
         return self._store.usable
 
     @property
+    def refusing(self) -> frozenset[int]:
+        return self._store.refusing
+
+    @property
     def log_entries(self) -> int:
         return self._store.log_entries
 

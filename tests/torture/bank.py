@@ -124,7 +124,8 @@ class Bank:
     def __init__(self, folder: Path, empty_journal: Path, room: ValkeyProcess, seed: int, **environ: str) -> None:
         self.folder = folder
         self.random = random.Random(seed)
-        self.environ = {"LIVEROOM_ROOM_URL": f"unix://{room.socket}", "LIVEROOM_LOG": "error", **environ}
+        own = {"LIVEROOM_ROOM_URL": f"unix://{room.socket}", "LIVEROOM_LOG": "error", "LIVEROOM_METRICS_PORT": "0"}
+        self.environ = {**own, **environ}
         self.settings = settings(folder, **self.environ)
         shutil.copyfile(empty_journal, folder / "journal.sqlite3")
         self.store = ValkeyProcess(WALLET, self.settings)

@@ -12,7 +12,7 @@ from server import limits
 from server.journal import database
 from server.money.cluster import ClusterWallet
 from server.store import keys
-from server.store.cluster import Topology
+from server.store.topology import Topology
 from tests.cluster import Cluster
 from tests.conftest import Stores
 from tests.money import a_gift
