@@ -15,8 +15,8 @@ pytestmark = pytest.mark.usefixtures("unshaken")
 PROTOCOL_ERROR = 4502
 FINAL = (1002, 1003, 1007, 1009, PROTOCOL_ERROR)
 PONG = 0xA
-PING_JSON = b'{"type":"ping"}'
-MSGPACK_PING = msgspec.msgpack.encode({"type": "ping"})
+PING_JSON = b'{"type":"ping","ref":"r"}'
+MSGPACK_PING = msgspec.msgpack.encode({"type": "ping", "ref": "r"})
 
 
 def json_frame(payload: bytes | str) -> bytes:
