@@ -36,6 +36,8 @@ REQUEST_S_MAX = 10.0  # for a whole HTTP request, from its first byte (or the co
 REAP_EVERY_S = 1.0
 CONNECTIONS_MAX = 50_000  # per node: some 2 KiB here and 4 KiB in the kernel each
 ADDRESS_CONNECTIONS = 1_000  # per node, in production: many people of a carrier or an office share one address
+ADDRESS_HALF_OPEN_MAX = 1_000  # per node, without a welcome: requests under way, half handshakes, kept alive
+PIPELINED_MAX = 16  # requests of one connection that wait for the answers to those before them; browsers send none
 USER_CONNECTIONS = 20  # per node, in production: a person's tabs, phones and overlays
 CLOSE_LINGER_S = 2.0  # for the peer to take our close frame, and to send its own, before the transport is dropped
 # Read and dropped after a close, so that who only writes comes to read it: a reset would destroy it. Some 5 ms in all.

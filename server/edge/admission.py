@@ -1,7 +1,6 @@
 """Who may open a socket: every check that refuses over HTTP, before the upgrade."""
 
 import asyncio
-import ipaddress
 import math
 from collections import Counter
 
@@ -13,6 +12,7 @@ from protocol.ids import RoomId
 from protocol.wire import SUBPROTOCOLS
 from server import limits
 from server.edge.flooders import Flooders
+from server.edge.halfopen import network_of
 from server.edge.refusing import NotAdmitted, offered_token, speaks_none_of_ours
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Rooms, Services
@@ -134,13 +134,7 @@ class Admission:
 
 
 def _network(websocket: WebSocket) -> str:
-    """The peer's network: its IPv4 address, or the IPv6 /64 that one customer has (RFC 6177)."""
-    host = websocket.client.host if websocket.client else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return host if address.version == 4 else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+    return network_of(websocket.client.host if websocket.client else "")
 
 
 def _room_id(websocket: WebSocket) -> str:

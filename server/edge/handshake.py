@@ -6,6 +6,7 @@ The transport then belongs to the lean `Connection`; the handshake's objects and
 import asyncio
 import json
 import zlib
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -44,7 +45,16 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
             server_no_context_takeover=True, client_no_context_takeover=True
         )
         self.conn = ServerProtocol(extensions=[without_contexts], max_size=limits.FRAME_BYTES_MAX, logger=self.logger)
+        self._leave: Callable[[], None] = lambda: None
         self._early = b""  # what the peer sent after its request, before our answer
+
+    def while_half_open(self, leave: Callable[[], None]) -> None:
+        """Call `leave` when the connection is lost or taken over."""
+        self._leave = leave
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._leave()
 
     def handle_connect(self, event: Request) -> None:
         versions = event.headers.get_all("Sec-WebSocket-Version")
@@ -98,6 +108,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
     def take_over(self, hub: Hub[Connection], codec: Codec) -> Connection:
         """After accept, give the transport to the lean connection and return it. It reads only after the welcome."""
         transport = self.transport
+        self._leave()
         connection = Connection(hub, transport, codec, self.connections)
         for extension in self.conn.extensions:
             if isinstance(extension, PerMessageDeflate):

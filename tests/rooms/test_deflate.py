@@ -52,7 +52,7 @@ async def storm(site: Site, *viewers: Viewer) -> None:
     lines = [f"line {n}: what a show this is, greetings from {n * 7919 % 1000}" for n in range(CHATS)]
     for first in range(0, CHATS, limits.COMMANDS_PER_FRAME_MAX):
         part = lines[first : first + limits.COMMANDS_PER_FRAME_MAX]
-        await bot.tell([{"type": "chat.send", "text": text} for text in part])
+        await bot.tell([{"type": "chat.send", "ref": text[:9], "text": text} for text in part])
         await bot.until(lambda told, first=first: sum(m["type"] == "ok" for m in told) >= first)
     for viewer in (*viewers, bot):
         await viewer.until(lambda _, viewer=viewer: len(viewer.events("chat.sent")) == CHATS)
