@@ -15,10 +15,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
-from server.journal.opening import CannotOpen, Opened, Opening
+from server.journal.opening import Opened, Opening
+from server.journal.refill import CannotOpen
 from server.money.fence import Fence
 from server.store import guard, keys
-from server.store.client import Arg, Link, Store, StoreDown, StoreError, StoreRefused
+from server.store.client import Arg, Link, Store, StoreDown, StoreError, StoreRefused, of_one_key
 from server.store.cluster import not_here
 from server.store.scripts import Script
 
@@ -139,7 +140,7 @@ class WalletStore:
     async def wait_open(self, timeout_s: float) -> None:
         """Wait also for partitions that are being filled, as long as there is time. Raises StoreDown."""
         until_s = asyncio.get_running_loop().time() + timeout_s
-        await self._money.wait_up(timeout_s)
+        await self.wait_up(timeout_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until_s):
                 while any(why.soon for why in self.closed.values()):
@@ -311,13 +312,13 @@ class WalletStore:
         asked = [self._reads.send("XLEN", keys.log(p)) for p in ours]
         entries = 0
         for partition, length in zip(ours, await asyncio.gather(*asked, return_exceptions=True), strict=True):
-            if isinstance(length, StoreRefused):
-                if not not_here(length) and partition not in self.closed:
-                    self._opened.close(partition, CannotOpen(f"its log cannot be read: {length}"))
-            elif isinstance(length, BaseException):
-                raise length
-            else:
+            if not isinstance(length, BaseException):
                 entries += cast(int, length)
+            elif of_one_key(length):
+                if partition not in self.closed:
+                    self._opened.close(partition, CannotOpen(f"its log cannot be read: {length}"))
+            elif not (isinstance(length, StoreError) and not_here(length)):
+                raise length
         self.log_entries = entries
         full = self.log_entries > self._log_entries_max
         if full != self._log_full:

@@ -20,6 +20,7 @@ SENDERS = (
     ROOT / "server/store/guard.py",
     ROOT / "server/store/receipts.py",
     ROOT / "server/journal/opening.py",
+    ROOT / "server/journal/refill.py",
     ROOT / "server/journal/fork.py",
 )
 ALWAYS = {"HELLO", "AUTH", "SELECT"}  # open to all, and a database is chosen in the address
