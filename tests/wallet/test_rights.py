@@ -22,7 +22,6 @@ SENDERS = (
     ROOT / "server/journal/opening.py",
     ROOT / "server/journal/refill.py",
     ROOT / "server/journal/fork.py",
-    ROOT / "server/journal/refill.py",
 )
 ALWAYS = {"HELLO", "AUTH", "SELECT"}  # open to all, and a database is chosen in the address
 ASKED = {"ACL", "CONFIG"}  # the guard asks with these, and says when it may not
