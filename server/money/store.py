@@ -187,7 +187,8 @@ class WalletStore:
             raise NotReplicated("no replica confirmed")
 
     def _some_meta(self) -> str:
-        return keys.wallet_meta(min(self.partitions, default=0))
+        """A hash that can be written: of an open partition, if there is one."""
+        return keys.wallet_meta(min(self.epochs or self.partitions, default=0))
 
     # --- opening and guarding ----------------------------------------------------------------------------------
     async def _open(self, link: Link) -> None:

@@ -25,7 +25,7 @@ SENDERS = (
 )
 ALWAYS = {"HELLO", "AUTH", "SELECT"}  # open to all, and a database is chosen in the address
 ASKED = {"ACL", "CONFIG"}  # the guard asks with these, and says when it may not
-NOT_COMMANDS = {"SCRIPTS", "OK", "ERR", "WRONGTYPE", "READONLY", "NOSCRIPT", "NOPERM", "NOAUTH", "WRONGPASS"}
+NOT_COMMANDS = {"OK", "ERR", "WRONGTYPE", "READONLY", "NOSCRIPT", "NOPERM", "NOAUTH", "WRONGPASS", "SCRIPTS"}
 
 
 def words_of(path: Path) -> set[str]:
