@@ -270,6 +270,3 @@ class _Stored(msgspec.Struct, frozen=True):
     last: Position
     opened: str
     has_time: bool
-
-
-__all__ = ["SCRIPTS", "CannotOpen", "Opened", "Opening"]
