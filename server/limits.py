@@ -176,6 +176,9 @@ AUDIT_REMAINDER = 1_000_000_007  # balances and times are summed by it, within 6
 AUDIT_AGAIN_S = 86_400.0  # in which every row below a verified head is verified again
 AUDIT_AGAIN_MIN = 100  # rows per audit: a small journal has its turn in minutes
 AUDIT_AGAIN_MAX = 20_000  # a larger journal than 28 M rows takes longer, and the report says since when
+AUDIT_DERIVED_MIN = 100  # days of creators, and wallets with reversals, per audit: some 20 ms
+AUDIT_DERIVED_DAYS = 500  # days that new entries touch, per audit; one of AUDIT_AGAIN_MAX gifts has its turn in a day
+AUDIT_DERIVED_NOTED = 100_000  # of these, and of wallets, that are in memory: some 200 bytes each
 ANCHORS_BYTES_MAX = 64 * 1024 * 1024  # of one file of anchors: a month of them or more; the one before is kept, too
 AUDITS_KEPT_MS = 7 * 86_400_000
 

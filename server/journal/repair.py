@@ -25,12 +25,14 @@ from server.journal.ledger import Ledger
 from server.journal.log import after
 from server.journal.rebuild import Broken, Position, Rebuilt, rebuild
 from server.journal.sides import Side, side_of
-from server.journal.tables import quarantine
+from server.journal.tables import lot_snapshots, quarantine, reversal_parts
 from server.store import keys
 from server.store.client import Store
 from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
+
+OF_DERIVED = f"{reversal_parts.name}:", f"{lot_snapshots.name}:"  # so findings about them begin
 
 
 class Frozen(Struct, frozen=True, kw_only=True):
@@ -66,9 +68,10 @@ class Frozen(Struct, frozen=True, kw_only=True):
             rows = self.rebuilt
             what = f"{rows.entries} entries, {rows.postings} entries' postings and {rows.positions} positions"
             return f"correct {what} in the journal: {command} --rebuild {n}"
-        if self.misfit:
-            return f"no command changes an entry of the log; docs/operations.md says what is left to do with {n}"
-        return f"set the wallet store to what the journal says: {command} --correct {n}"
+        if any(wrong.where.startswith(OF_DERIVED) for wrong in self.wrong):
+            return f"derive parts of reversals and kept lots again: {command} --rebuild {n}"
+        by_hand = f"no command changes an entry of the log; docs/operations.md says what is left to do with {n}"
+        return by_hand if self.misfit else f"set the wallet store to what the journal says: {command} --correct {n}"
 
 
 class StillWrong(Exception):
