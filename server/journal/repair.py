@@ -27,7 +27,7 @@ from server.journal.rebuild import Broken, Position, Rebuilt, rebuild
 from server.journal.sides import Side, side_of
 from server.journal.tables import lot_snapshots, quarantine, reversal_parts
 from server.store import keys
-from server.store.client import Store
+from server.store.client import Store, StoreRefused
 from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
@@ -100,17 +100,26 @@ class Repair:
         self._ledger = Ledger(engine, clock)
         self._audit = Audit(engine, wallet, clock)
 
-    async def frozen(self) -> list[Frozen]:
-        """Check every frozen partition. Raises StoreError, SQLAlchemyError."""
-        reasons = await asyncio.to_thread(findings.frozen, self._engine)
-        partitions = range(limits.WALLET_PARTITIONS)
-        flags = await asyncio.gather(*(self._wallet.call("HGET", keys.wallet_meta(p), "frozen") for p in partitions))
+    async def frozen(self, partitions: Sequence[int] = range(limits.WALLET_PARTITIONS)) -> list[Frozen]:
+        """Check every frozen partition of these. Raises StoreError, SQLAlchemyError."""
+        found = await asyncio.to_thread(findings.frozen, self._engine)
+        reasons = {partition: why for partition, why in found.items() if partition in partitions}
+        flags = await asyncio.gather(*map(self._flag, partitions))
         in_store = {p for p, flag in zip(partitions, flags, strict=True) if flag}
         return [await self._look(p, reasons.get(p, []), p in in_store) for p in sorted(in_store | reasons.keys())]
 
+    async def _flag(self, partition: int) -> bool:
+        """Whether the store says that a partition is frozen. A meta key of another type lets no gift through either."""
+        try:
+            return await self._wallet.call("HGET", keys.wallet_meta(partition), "frozen") is not None
+        except StoreRefused as refused:
+            if not str(refused).startswith("WRONGTYPE"):
+                raise
+            return True
+
     async def thaw(self, partition: int) -> Frozen:
         """Thaw a partition if nothing is wrong. Raises NotFrozen, StillWrong, StoreError, SQLAlchemyError."""
-        found = next((each for each in await self.frozen() if each.partition == partition), None)
+        found = next(iter(await self.frozen([partition])), None)
         if found is None:
             raise NotFrozen
         if found.wrong:
@@ -234,7 +243,7 @@ class Repair:
         would = await self._would_rebuild(partition)
         if would is None or would.changed:
             raise StillWrong(Wrong(partition, "journal", "it differs from its own entries, so rebuild it first"))
-        return await correct(self._engine, self._wallet, partition, waiting.entries)
+        return await correct(self._engine, self._wallet, self._clock, partition, waiting.entries)
 
 
 def _missing(mark: Mark, entry: LogEntry | Unreadable) -> tuple[str, str] | None:
