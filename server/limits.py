@@ -230,6 +230,7 @@ ENTRIES_PAGE = 100
 RETRY_AFTER_S = 5
 
 LOGGED_CHARS_MAX = 300  # of another program's error message in our log
+LOG_LINE_BYTES_MAX = 64 * 1024  # a traceback; a longer line is cut
 
 # --- processes ---------------------------------------------------------------------------------------------------
 # Freed memory chunks that our children keep, per size and thread. A call of 100 gifts frees thousands of one size. A
