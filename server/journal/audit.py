@@ -99,13 +99,14 @@ class Audit:
         """
         part = Part(partition, Heads(self._writing, None))
         part.begin(self._clock.now_ms(), 0.0, everything=True)
-        part.found = await scan.of_partition(self._store.wallet, partition)
+        part.take(await scan.of_partition(self._store.wallet, partition), 1, 0)
         while part.more:
             await asyncio.to_thread(self._plan, [part])
             await part.read(self._store)
             await asyncio.to_thread(self._settle, [part], waiting)
             if part.why_not and not part.wrong:
                 raise StillMoving(f"partition {partition}: {part.why_not}")
+        await self._explain(part)
         part.wrong += [wrong for wrong in await asyncio.to_thread(self._verify_orders) if wrong.partition == partition]
         part.wrong += await asyncio.to_thread(self._derived_of, partition)
         return [*dict.fromkeys(part.wrong)]

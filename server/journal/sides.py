@@ -11,7 +11,7 @@ from server.journal.database import reading
 from server.journal.findings import Wrong
 from server.journal.tables import entries, positions, postings
 from server.store import keys
-from server.store.client import Store
+from server.store.client import Store, StoreRefused
 from server.store.cluster import ClusterStore
 
 
@@ -32,15 +32,26 @@ async def side_of(engine: Engine, wallet: Store | ClusterStore, wrong: Wrong) ->
     kind, _, name = where.partition(":")
     at = _log_id(where)
     if kind == "viewer":
-        store = f"{int(await wallet.call('HGET', keys.wallet(name), 'c') or 0)}"
+        store = await _number(wallet, "HGET", keys.wallet(name), "c")
     elif kind == "creator":
-        store = f"{int(await wallet.call('GET', keys.credit(partition, name)) or 0)}"
+        store = await _number(wallet, "GET", keys.credit(partition, name))
     elif at is not None:
         found = cast(list[Any], await wallet.call("XRANGE", keys.log(partition), where, where))
         store = _entry(parse(found[0]) if found else None)
     else:
         return None
     return Side(where, await asyncio.to_thread(_journal, engine, partition, where, at), store)
+
+
+async def _number(wallet: Store | ClusterStore, *command: str) -> str:
+    """A balance as the store has it, which may be no number at all. Raises StoreError."""
+    try:
+        found = await wallet.call(*command)
+    except StoreRefused as refused:
+        if not str(refused).startswith("WRONGTYPE"):
+            raise
+        return "a key of another type"
+    return found.decode(errors="replace") if isinstance(found, bytes) else "0"
 
 
 def _journal(engine: Engine, partition: int, where: str, at: tuple[int, int] | None) -> str:

@@ -237,9 +237,12 @@ async def test_each_is_corrected(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
     await audit_of(desk).run(freeze=True)
     await desk.journal()
     repair = Repair(desk.site.node.engine, desk.money, desk.site.node.clock)
+    looked = {each.partition: each for each in await repair.frozen()}
     for name, partition in at.items():
+        wrong = not name.endswith("says frozen")
+        assert (f"--correct {partition}" in looked[partition].advice) == wrong, (name, looked[partition])
         said = await repair.correct(partition)
-        assert bool(said) == (not name.endswith("says frozen")), (name, said)
+        assert bool(said) == wrong, (name, said)
         await repair.thaw(partition)
         after = await contents(desk, partition)
         if name == WITHOUT_TIME:
