@@ -119,6 +119,7 @@ MONEY_TIME_AGREED_MS = 10 * 60 * 1000  # wall clocks and uptime, before money ti
 MONEY_TIME_DRIFT_MS = 2_000  # of a wall clock between two steps; more is a jump
 FORGET_BATCH = 50  # hashes of receipts per partition and step
 FORGET_ORDERS_BATCH = 500  # receipts of orders per table and step
+CLAIMS_BATCH = 10_000  # claims per step of money time that a store gets back after it was filled: some 0.2 s
 COMBO_COUNT_S = 60
 ONCE_S = 24 * 3600  # how long the room store remembers which gifts a room has shown
 RETELL_AFTER_MS = 2_000  # the node that took the gift shows it; after this time the journal does
