@@ -1,6 +1,7 @@
 """The commands: run (everything on one machine), node, journal, audit, repair, rebuild, migrate, token."""
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from server.settings import Settings, Unusable
 def main(argv: list[str] | None = None) -> int:
     """Carry out one command. If it cannot start, print one sentence and return 2."""
     logs.keep_numbers_taken()
+    os.umask(0o077)  # journal, append-only files and anchors are for nobody else
     args = _parser().parse_args(argv)
     try:
         settings = configuration.load()

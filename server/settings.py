@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -88,15 +89,15 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def wallet_address(self) -> str:
-        return self.wallet_url or f"unix://{self.sockets / 'wallet.sock'}"
+        return self.wallet_url or _unix(self.sockets / "wallet.sock")
 
     @property
     def room_address(self) -> str:
-        return self.room_url or f"unix://{self.sockets / 'room.sock'}"
+        return self.room_url or _unix(self.sockets / "room.sock")
 
     @property
     def journal_address(self) -> str:
-        return self.journal_url or f"sqlite:///{self.data.resolve() / 'journal.sqlite3'}"
+        return self.journal_url or _sqlite(self.data.resolve() / "journal.sqlite3")
 
 
 class _Environment:
@@ -187,6 +188,17 @@ def _load(env: _Environment, mode: str) -> Settings:
         worker=None,
         log_level=env.get("LIVEROOM_LOG", "info").lower(),
     )
+
+
+def _unix(path: Path) -> str:
+    """The address of a socket file. Its path may have any bytes."""
+    return f"unix://{quote(os.fsencode(path))}"
+
+
+def _sqlite(path: Path) -> str:
+    """The address of an SQLite file. Its path may have any bytes. SQLAlchemy decodes the address once, SQLite again."""
+    plain = quote(os.fsencode(path))
+    return f"sqlite:///{path}" if plain == str(path) else f"sqlite:///{quote(f'file:{plain}')}?uri=true"
 
 
 def child_environment(**extra: str) -> dict[str, str]:

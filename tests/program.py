@@ -362,7 +362,7 @@ def _name_of(pid: int, data: Path) -> str | None:
         return None
     if at.parent == data:  # a store: its process title overwrites its environment
         return f"{at.name} store"
-    if f"LIVEROOM_DATA={data}".encode() not in environ:
+    if os.fsencode(f"LIVEROOM_DATA={data}") not in environ:
         return None
     if "server" in words:
         return words[words.index("server") + 1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from msgspec.inspect import type_info
 from protocol.gifts import Gift, SendGift
 from server import catalogue, limits
 from server.settings import DEV_SECRET, DEV_SERVICE_KEY, Unusable, child_environment, load
+from server.store import embedded
 from tests.stores import SECRETS
 
 LONG = "a-random-secret-of-at-least-thirty-two-characters"
@@ -153,6 +155,24 @@ def test_unix_sockets_of_a_deep_folder(tmp_path: Path) -> None:
     assert sockets != load({"LIVEROOM_DATA": str(other)}).sockets
     umlauts = load({"LIVEROOM_DATA": "/" + "ü" * 60}).sockets  # 60 characters, 120 bytes
     assert len(os.fsencode(umlauts / "wallet.sock")) <= limits.UNIX_PATH_BYTES_MAX
+
+
+@pytest.mark.parametrize("taken", ["open", "link", "file"])
+def test_a_folder_of_sockets_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: str) -> None:
+    """The short path lies where others may write: what somebody has put there is refused."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    settings = load({"LIVEROOM_DATA": str(tmp_path / ("d" * 200))})
+    assert embedded.command(embedded.WALLET, settings)
+    shutil.rmtree(settings.sockets)
+    if taken == "open":
+        settings.sockets.mkdir()
+        settings.sockets.chmod(0o777)
+    elif taken == "link":
+        settings.sockets.symlink_to(tmp_path)
+    else:
+        settings.sockets.touch()
+    with pytest.raises(Unusable, match="sockets"):
+        embedded.command(embedded.WALLET, settings)
 
 
 def test_a_child_gets_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:

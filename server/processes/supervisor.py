@@ -13,6 +13,7 @@ from typing import IO
 
 import structlog
 from rich.console import Console
+from rich.markup import escape
 
 from server import background, limits, logs
 from server.processes import signals
@@ -262,7 +263,9 @@ class Supervisor:
     def _say_where(self) -> None:
         console = Console(file=logs.Lines(logs.STDOUT), highlight=False, soft_wrap=True)  # type: ignore[arg-type]
         at = f"http://{_reachable(self._settings.host)}:{self._settings.port}"
-        console.print(f"\n[bold]Liveroom is live[/bold] ({self._settings.mode}, data in {self._settings.data})")
+        console.print(
+            "\n[bold]Liveroom is live[/bold]", f"({self._settings.mode}, data in {escape(str(self._settings.data))})"
+        )
         if self._settings.development:
             console.print(f"  watch      {at}/watch/demo       (another viewer: {at}/watch/demo?user=bob)")
             console.print(f"  overlay    {at}/overlay/demo     (an OBS browser source)")
