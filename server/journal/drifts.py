@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
 from server.entries import GIFT, KINDS
+from server.journal import again
 from server.journal.database import reading
 from server.journal.derived import (
     FIRST,
@@ -109,8 +110,9 @@ class Drifts:
                 found.wrong += self._touched(connection, before)
             for slice_of in (self._suspects, self._touched_days, self._touched_wallets):
                 slice_of(rounds, found)
-            self._slice_of_days(rounds, found, now_ms, passed_s)
-            self._slice_of_wallets(rounds, found, now_ms, passed_s)
+            rows = again.size(self._heads, passed_s)
+            self._slice_of_days(rounds, found, now_ms, passed_s, rows)
+            self._slice_of_wallets(rounds, found, now_ms, passed_s, rows)
         found.since_ms = min(rounds.days.whole_ms, rounds.wallets.whole_ms)
         self._heads.of_whole = msgspec.json.encode(rounds).decode()
         return found
@@ -173,11 +175,12 @@ class Drifts:
     def _everything(self, rounds: Rounds, found: Found, now_ms: int) -> None:
         """All of it, in parts of a bounded size."""
         while not rounds.days.whole_ms:
-            self._slice_of_days(rounds, found, now_ms, limits.AUDIT_AGAIN_S)
+            self._slice_of_days(rounds, found, now_ms, limits.AUDIT_AGAIN_S, limits.AUDIT_AGAIN_MAX)
         while not rounds.wallets.whole_ms:
-            self._slice_of_wallets(rounds, found, now_ms, limits.AUDIT_AGAIN_S)
+            self._slice_of_wallets(rounds, found, now_ms, limits.AUDIT_AGAIN_S, limits.AUDIT_AGAIN_MAX)
 
-    def _slice_of_days(self, rounds: Rounds, found: Found, now_ms: int, passed_s: float) -> None:
+    def _slice_of_days(self, rounds: Rounds, found: Found, now_ms: int, passed_s: float, most: int) -> None:
+        """Compare the next days, of about `most` gifts."""
         turn = rounds.days
         with self._engine.connect() as connection:
             turn.begin(now_ms, lambda: _count(connection, select(creator_days.c.creator)))
@@ -188,13 +191,14 @@ class Drifts:
             gifts, last, seen = 0, at, 0
             for seen, row in enumerate(connection.execute(query.limit(share)).all(), 1):  # noqa: B007
                 last, gifts = (row.creator, row.gift_day), gifts + row.gifts
-                if gifts >= limits.AUDIT_AGAIN_MAX:
+                if gifts >= most:
                     break
-            to = None if seen < share and gifts < limits.AUDIT_AGAIN_MAX else last
+            to = None if seen < share and gifts < most else last
             self._add_days(rounds, found, wrong_days(connection, at, to))
         turn.move(to)
 
-    def _slice_of_wallets(self, rounds: Rounds, found: Found, now_ms: int, passed_s: float) -> None:
+    def _slice_of_wallets(self, rounds: Rounds, found: Found, now_ms: int, passed_s: float, most: int) -> None:
+        """Compare the next wallets, of about `most` entries."""
         turn, rows, last = rounds.wallets, 0, None
         with self._engine.connect() as connection:
             turn.begin(now_ms, lambda: _count(connection, _wallets()))
@@ -203,7 +207,7 @@ class Drifts:
             for user_id in users:
                 last, rows = user_id, rows + _size_of(connection, user_id)
                 found.wrong += wrong_of(connection, user_id)
-                if rows >= limits.AUDIT_AGAIN_MAX:
+                if rows >= most:
                     break
         ended = last is None or (len(users) < share and last == users[-1])
         turn.move(None if ended or last is None else (last, 0))
