@@ -7,22 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from server import limits
-from server.entries import KINDS, TOTALS, Also
+from server.entries import TOTALS, Also
 from server.journal import asof, fence, receipts, tail
-from server.journal.asof import CREATOR, VIEWER, Expected, Wallet
+from server.journal.asof import CREATOR, VIEWER, Expected, Spent, Wallet
 from server.journal.books import LogEntry
 from server.journal.compare import NOTHING, Held, Stored
 from server.journal.log import Position
 from server.journal.scan import Names
 from server.journal.sums import Sums
-from server.journal.tables import entries
 from server.store import keys
 
 GONE = ""  # the value of a key or field that must not be there
-_SPENDING = [kind.name for kind in KINDS.values() if kind.also is Also.DAY]
 Wanted = tuple[str, str]  # user and operation of a receipt
 
 
@@ -32,17 +30,6 @@ class Value(NamedTuple):
     key: str
     field: str
     value: str
-
-
-class Spent(Struct):
-    """What somebody has spent on the day of their last gift."""
-
-    day: int
-    coins: int
-
-    def add(self, day: int, coins: int) -> None:
-        """Follow another gift."""
-        self.day, self.coins = day, coins + (self.coins if day == self.day else 0)
 
 
 class Books(Struct, frozen=True):
@@ -134,16 +121,9 @@ def _or_gone(number: int | str | None) -> str:
 
 
 def _spent(connection: Connection, books: Books, users: Sequence[str]) -> dict[str, Spent]:
-    gifts = entries.c.partition == books.partition, entries.c.kind.in_(_SPENDING), asof.up_to(books.mark)
-    days: dict[str, int] = {}
-    for chunk in asof.chunks(users):
-        query = select(entries.c.user_id, func.max(entries.c.at_ms)).where(*gifts, entries.c.user_id.in_(chunk))
-        for user_id, at_ms in connection.execute(query.group_by(entries.c.user_id)):
-            days[user_id] = int(at_ms) // limits.DAY_MS
-    coins = asof.spent_on(connection, books.partition, books.mark, days)
-    found = {user_id: Spent(day, coins[user_id]) for user_id, day in days.items()}
+    found = asof.spent(connection, books.partition, books.mark, users)
     for entry in books.waiting:
-        if entry.about.kind in _SPENDING and entry.about.viewer in users:
+        if entry.kind is not None and entry.kind.also is Also.DAY and entry.about.viewer in users:
             day = entry.at_ms // limits.DAY_MS
             found.setdefault(entry.about.viewer, Spent(day, 0)).add(day, entry.about.coins)
     return found

@@ -137,6 +137,8 @@ ROWS: dict[str, tuple[Corrupt, str]] = {  # what is changed, and where the audit
     "a limit is lifted": (do("HDEL", keys.wallet, "limit"), "viewer:{user}"),
     "a limit is raised": (do("HSET", keys.wallet, "limit", 9_999), "viewer:{user}"),
     "what was spent today shrinks": (do("HSET", keys.wallet, "spent", 1), "viewer:{user}"),
+    "what was spent is of another day": (do("HSET", keys.wallet, "day", 1, "spent", 0), "viewer:{user}"),
+    "what was spent is forgotten": (do("HDEL", keys.wallet, "day", "spent"), "viewer:{user}"),
     "a counter gains": (do("INCRBY", counter_of, 7), "creator:ann"),
     "a counter loses": (do("DECRBY", counter_of, 1), "creator:ann"),
     "a counter is deleted": (do("DEL", counter_of), "creator:ann"),
@@ -230,7 +232,8 @@ async def test_each_is_corrected(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
     """Afterwards the store has exactly what it had before, the audit is content, and every partition is thawed."""
     monkeypatch.setattr(limits, "AUDIT_STILL_S", 0.2)
     gifts = await set_up(desk)
-    at = {name: partition for name, partition in PARTITIONS.items() if name != NOT_CORRECTED}
+    some = 1 if desk.site.node.engine.dialect.name == "sqlite" else 4  # each takes several transactions
+    at = {name: partition for name, partition in [*PARTITIONS.items()][::some] if name != NOT_CORRECTED}
     before = {name: await contents(desk, partition) for name, partition in at.items()}
     for name, partition in at.items():
         await ROWS[name][0](desk, user_of(partition), gifts[user_of(partition)])
