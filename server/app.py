@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
+from protocol.refusals import Refused
 from server import background, catalogue, limits, metrics
 from server.clock import Clock
 from server.edge.admission import Places
@@ -43,8 +44,8 @@ from server.rooms.history import open_history
 from server.rooms.pace import Pace
 from server.rooms.room import Rooms, Services
 from server.settings import Settings
-from server.store.cluster import SCHEME
 from server.store.scripts import Script
+from server.store.topology import SCHEME
 from server.tokens import Tokens
 
 DEMO = "demo"
@@ -76,7 +77,7 @@ def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletS
     return WalletStore(
         url,
         scripts=WALLET_SCRIPTS,
-        opening=opening.open,
+        opening=opening,
         fence=make_fence(settings, opening),
         opening_scripts=OPENING_SCRIPTS,
         durability=settings.durability,
@@ -149,6 +150,8 @@ class Node:
         read.gauge("rooms", "Rooms that this node shows.", lambda: len(self.rooms.here()))
         read.gauge("wallet_queue", "Gifts that wait for the wallet store.", lambda: self.wallet.queued)
         read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet.usable)
+        read.gauge("wallet_partitions_closed", "Partitions that cannot be opened.", lambda: len(self.wallet.closed))
+        read.gauge("wallet_partitions_refusing", "Partitions that take no gifts.", lambda: len(self.wallet.refusing))
         read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet.log_entries)
         read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
         read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands.taken)
@@ -178,6 +181,10 @@ class Node:
         found = self.audit_watch.degraded()
         if not self.wallet.usable:
             found["wallet"] = "gifts are refused"
+        elif refusing := self.wallet.refusing:
+            found["wallet"] = f"gifts are refused in {len(refusing)} of {limits.WALLET_PARTITIONS} partitions"
+        if self.wallet.closed:
+            found["closed"] = f"partitions {', '.join(map(str, sorted(self.wallet.closed)))}: the log says why"
         return found
 
     async def start(self) -> None:
@@ -213,7 +220,8 @@ class Node:
             await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
             await self.rooms_admin.turn(DEMO, "start")
         for user_id in ("alice", "bob"):
-            await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
+            with contextlib.suppress(Refused):  # the wallet store says why, and chat goes on
+                await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
 
 
 def _node_id(settings: Settings) -> str:

@@ -28,9 +28,11 @@ from server.journal.memory import Kept, Memory
 from server.journal.ordered import verify_orders
 from server.journal.part import Part
 from server.journal.scan import KeyScan
+from server.journal.seen import with_positions
 from server.journal.sums import total_of
 from server.journal.tables import missing, watermarks
-from server.store.client import Store, StoreError
+from server.journal.verify import look
+from server.store.client import Store, StoreDown, StoreError
 from server.store.cluster import ClusterStore
 
 
@@ -79,8 +81,10 @@ class Audit:
             for some in _together(left):
                 await asyncio.to_thread(self._settle, some)
             left = [part for part in left if part.more and not part.failed]
+        self._raise_if_all_away()
         for part in self._parts:
-            await self._explain(part)
+            with _caught(part), _unless_away(part):
+                await self._explain(part)
         frozen = await self._frozen()
         self._add(await self.memory.verify_slice())
         self._add(await self._orders(now_ms, everything=everything))
@@ -103,6 +107,8 @@ class Audit:
         while part.more:
             await asyncio.to_thread(self._plan, [part])
             await part.read(self._store)
+            if part.away:
+                raise StoreDown(f"partition {partition}: {part.why_not}")
             await asyncio.to_thread(self._settle, [part], waiting)
             if part.why_not and not part.wrong:
                 raise StillMoving(f"partition {partition}: {part.why_not}")
@@ -140,12 +146,18 @@ class Audit:
             self._parts[partition].take(names, one_in, self._scan.turns)
         return now_ms
 
+    def _raise_if_all_away(self) -> None:
+        """Nothing was compared, so there is nothing to report. Raises StoreDown."""
+        if all(part.away for part in self._parts):
+            raise StoreDown(self._parts[0].why_not)
+
     def _plan(self, parts: Sequence[Part]) -> None:
         with self._engine.connect() as connection:
-            marks = _marks(connection)
+            marks, known = _marks(connection), with_positions(connection)
             for part in parts:
                 with _caught(part):
-                    part.plan(connection, marks.get(part.partition, NOTHING))
+                    mark = marks.get(part.partition, NOTHING)
+                    part.plan(connection, mark, positions=part.partition in known)
 
     async def _read(self, part: Part) -> None:
         with _caught(part):
@@ -154,9 +166,12 @@ class Audit:
     def _settle(self, parts: Sequence[Part], waiting: Sequence[LogEntry] = ()) -> None:
         with self._engine.connect() as connection:
             marks = _marks(connection)
+            starts = {part.partition: head for part in parts if (head := part.unverified) is not None}
+            seen = look(connection, starts) if starts else {}
             for part in parts:
                 with _caught(part):
-                    part.settle(connection, marks.get(part.partition, NOTHING), waiting)
+                    mark = marks.get(part.partition, NOTHING)
+                    part.settle(connection, mark, seen.get(part.partition), waiting)
 
     async def _until_journaled(self, wanted: dict[int, Position]) -> None:
         """Wait until the journal has reached these log ids: not for long, and less when it does not move."""
@@ -222,10 +237,11 @@ class Audit:
         await asyncio.sleep(limits.AUDIT_FLAG_S)
         frozen = await asyncio.to_thread(findings.frozen, self._engine)
         for part in odd:
-            in_store = await self._store.is_frozen(part.partition)
-            if in_store != (part.partition in frozen):
-                what = "only the store says so" if in_store else "the store does not say so, the journal does"
-                part.wrong.append(Wrong(part.partition, "frozen", what))
+            with _caught(part), _unless_away(part):
+                in_store = await self._store.is_frozen(part.partition)
+                if in_store != (part.partition in frozen):
+                    what = "only the store says so" if in_store else "the store does not say so, the journal does"
+                    part.wrong.append(Wrong(part.partition, "frozen", what))
         return frozen
 
     def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept, taken: TakenBack, drifts: Found) -> Report:
@@ -256,6 +272,7 @@ class Audit:
             partitions_compared=len(parts) - len(not_compared),
             partitions_behind=sum(part.behind for part in parts),
             not_compared=not_compared,
+            not_compared_since_ms={part.partition: part.compared_ms or 0 for part in parts if part.why_not},
             wallets_compared=sum(part.wallets for part in parts),
             counters_compared=sum(part.counters for part in parts),
             receipts_compared=sum(part.receipts for part in parts),
@@ -284,6 +301,15 @@ def _caught(part: Part) -> Iterator[None]:
     except Exception as error:
         background.failed("audit-partition", error, partition=part.partition)
         part.failed, part.why_not = True, f"its audit failed: {error!r}"
+
+
+@contextlib.contextmanager
+def _unless_away(part: Part) -> Iterator[None]:
+    """Note that a partition's store does not answer any more: the others are audited all the same."""
+    try:
+        yield
+    except StoreError as error:
+        part.away, part.why_not = True, f"its store does not answer: {error}"
 
 
 def _together(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:

@@ -18,7 +18,7 @@ from server.entries import TOPUP
 from server.journal.database import ask, reading
 from server.journal.tables import entries, topups
 from server.store import keys, scripts
-from server.store.client import Arg, Store
+from server.store.client import Arg, Store, of_one_key
 from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
@@ -68,8 +68,16 @@ class Claims:
         """The epochs of partitions that have not noted their claims for it."""
         partitions = range(limits.WALLET_PARTITIONS)
         asked = (self._wallet.call("HMGET", keys.wallet_meta(p), "epoch", "claims") for p in partitions)
-        found = await asyncio.gather(*asked)
-        return {p: epoch for p, (epoch, noted) in zip(partitions, found, strict=True) if epoch and epoch != noted}
+        lacking: dict[int, bytes] = {}
+        for partition, found in zip(partitions, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+            if isinstance(found, BaseException):
+                if not of_one_key(found):
+                    raise found
+                continue  # audits name it
+            epoch, noted = found
+            if epoch and epoch != noted:
+                lacking[partition] = epoch
+        return lacking
 
     async def _put(self, some: list[_TopUp]) -> None:
         each: dict[int, list[dict[str, Arg]]] = {}

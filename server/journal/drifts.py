@@ -11,12 +11,13 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, Select, func, select, tuple_, union
+from sqlalchemy import Connection, Engine, Select, and_, func, select, tuple_, union
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
 from server.entries import GIFT, KINDS
 from server.journal import again
+from server.journal.asof import after, up_to
 from server.journal.database import reading
 from server.journal.derived import (
     FIRST,
@@ -33,7 +34,6 @@ from server.journal.heads import Heads
 from server.journal.log import Position
 from server.journal.ordered import verify_orders
 from server.journal.tables import creator_days, entries, lot_snapshots, reversal_parts, reversals
-from server.journal.totals import within
 from server.store import keys
 
 _ORDERS = [kind.name for kind in KINDS.values() if kind.order]
@@ -124,7 +124,7 @@ class Drifts:
         for partition, start in before.items():
             reached = self._heads.known[partition].head.position if partition in self._heads.known else start
             if start < reached:
-                new = within(entries, partition, start, reached)
+                new = and_(entries.c.partition == partition, after(start), up_to(reached))
                 self._note(self._days, _days_of_gifts(connection, new))
                 orders = _orders(connection, new)
                 if orders:

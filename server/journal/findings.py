@@ -43,6 +43,7 @@ class Report(Struct, frozen=True, kw_only=True):
     doubts: list[str] = []  # what is wrong and of no partition: the database is an old one, or a creator's day is wrong
     stuck: dict[int, str] = {}  # msgspec copies it; frozen partitions, and why
     not_compared: dict[int, str] = {}  # partitions, and why
+    not_compared_since_ms: dict[int, int] = {}  # when these were last compared; 0 when this process never did
     wallets_compared: int = 0  # by this audit, as the next three
     counters_compared: int = 0
     receipts_compared: int = 0

@@ -27,7 +27,7 @@ from server.journal.rebuild import Broken, Position, Rebuilt, rebuild
 from server.journal.sides import Side, side_of
 from server.journal.tables import lot_snapshots, quarantine, reversal_parts
 from server.store import keys
-from server.store.client import Store, StoreRefused
+from server.store.client import Store, StoreRefused, of_one_key
 from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
@@ -40,6 +40,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
 
     `misfit` says that the first finding is an entry of the log that the drain could not journal.
     `missing` names the entries that neither the journal nor the log has: the first and the last of them.
+    `lost` says that the store's log cannot be read, so that only the journal has it.
     `rebuilt` is what a rebuild would correct in the journal, or None when the journal's own copies do not suffice.
     """
 
@@ -51,6 +52,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
     sides: list[Side] = []
     misfit: bool = False
     missing: tuple[str, str] | None = None
+    lost: bool = False
     rebuilt: Rebuilt | None = None
 
     @property
@@ -60,18 +62,23 @@ class Frozen(Struct, frozen=True, kw_only=True):
         if self.missing is not None:
             first, last = self.missing
             return f"take {first} to {last} from a backup of the journal: {command} --import BACKUP"
-        if not self.wrong:
-            return f"nothing is wrong now: {command} --thaw {n}"
+        if self.lost:
+            return f"delete what the wallet store has of it, {keys.all_of(n)}, and let the nodes fill it again"
+        return self._of_rows(command) if self.wrong else f"nothing is wrong now: {command} --thaw {n}"
+
+    def _of_rows(self, command: str) -> str:
+        n = self.partition
         if self.rebuilt is None:
             return f"take the changed rows from a backup of the journal: {command} --rebuild {n} --import BACKUP"
         if self.rebuilt.changed:
             rows = self.rebuilt
             what = f"{rows.entries} entries, {rows.postings} entries' postings and {rows.positions} positions"
             return f"correct {what} in the journal: {command} --rebuild {n}"
-        if any(wrong.where.startswith(OF_DERIVED) for wrong in self.wrong):
-            return f"derive parts of reversals and kept lots again: {command} --rebuild {n}"
-        by_hand = f"no command changes an entry of the log; docs/operations.md says what is left to do with {n}"
-        return by_hand if self.misfit else f"set the wallet store to what the journal says: {command} --correct {n}"
+        if self.misfit:
+            return f"no command changes an entry of the log; docs/operations.md says what is left to do with {n}"
+        derived = any(wrong.where.startswith(OF_DERIVED) for wrong in self.wrong)
+        again = f"derive parts of reversals and kept lots again: {command} --rebuild {n}"
+        return again if derived else f"set the wallet store to what the journal says: {command} --correct {n}"
 
 
 class StillWrong(Exception):
@@ -109,13 +116,13 @@ class Repair:
         return [await self._look(p, reasons.get(p, []), p in in_store) for p in sorted(in_store | reasons.keys())]
 
     async def _flag(self, partition: int) -> bool:
-        """Whether the store says that a partition is frozen. A meta key of another type lets no gift through either."""
+        """Whether the store says that a partition is frozen. Raises StoreError."""
         try:
             return await self._wallet.call("HGET", keys.wallet_meta(partition), "frozen") is not None
         except StoreRefused as refused:
-            if not str(refused).startswith("WRONGTYPE"):
+            if not of_one_key(refused):
                 raise
-            return True
+            return False
 
     async def thaw(self, partition: int) -> Frozen:
         """Thaw a partition if nothing is wrong. Raises NotFrozen, StillWrong, StoreError, SQLAlchemyError."""
@@ -138,7 +145,13 @@ class Repair:
 
     # --- looking -----------------------------------------------------------------------------------------------
     async def _look(self, partition: int, reasons: list[str], in_store: bool) -> Frozen:
-        waiting = await self._waiting(partition)
+        try:
+            waiting = await self._waiting(partition)
+        except StoreRefused as refused:
+            if not of_one_key(refused):
+                raise
+            wrong = [Wrong(partition, "log", f"it cannot be read: {refused}")]
+            return Frozen(partition=partition, reasons=reasons, in_store=in_store, waiting=0, wrong=wrong, lost=True)
         wrong = waiting.wrong
         if not wrong:
             try:

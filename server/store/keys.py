@@ -99,6 +99,11 @@ def wallet_meta(partition: int) -> str:
     return f"{{{PARTITION_TAGS[partition]}}}:m"
 
 
+def refill(partition: int) -> str:
+    """String: the token of the node that puts back what this partition has lost. It expires."""
+    return f"{{{PARTITION_TAGS[partition]}}}:f"
+
+
 class Found(NamedTuple):
     """What a key of the wallet store is: `w`, `s`, `k`, ... of a partition. `rest` names whose."""
 

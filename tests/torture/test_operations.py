@@ -21,7 +21,8 @@ from server.store import keys
 from server.store.embedded import WALLET
 from tests.pair import Pair
 from tests.postgres import Journals
-from tests.torture.bank import Bank
+from tests.program import eventually
+from tests.torture.bank import WAIT_S, Bank
 from tests.torture.test_restore import restore
 from tests.tree import ROOT
 
@@ -200,6 +201,49 @@ async def test_a_replica_takes_over(new_bank: Callable[..., Bank], address: str 
         await bank.drain(pair.address)
         await asyncio.to_thread(procedure.step, "python -m server audit", LIVEROOM_WALLET_URL=pair.address)
         assert procedure.left == []
+
+
+async def test_a_partition_that_stays_closed(bank: Bank, follow: Follow) -> None:
+    """Its log is of another type. Its keys are deleted, and the journal gives back what they held."""
+    await bank.one_more(CHANGED)
+    await bank.drain()
+    with bank.look() as look:
+        look.delete(keys.log(N))
+        look.set(keys.log(N), "no stream")
+        await bank.node.store.look_at_log()
+        assert list(bank.node.store.closed) == [N]
+        procedure = follow("A partition that stays closed")
+        procedure.step("python -m server audit --freeze", code=1)
+        assert keys.all_of(N) in procedure.step("python -m server repair", code=1)
+        procedure.skip('redis-cli -u "$LIVEROOM_WALLET_URL" --scan --pattern "$PATTERN" | xargs')
+        look.delete(*look.scan_iter(keys.all_of(N), count=10_000))
+    await bank.node.store.open_closed()
+    assert bank.node.store.closed == {}
+    procedure.step("python -m server repair --thaw")
+    await bank.drain()
+    procedure.step("python -m server audit")
+    await bank.one_more(CHANGED)
+
+
+async def test_a_changed_row_and_a_lost_store(bank: Bank, follow: Follow) -> None:
+    """An empty store gets nothing from a wrong row on. The journal is corrected first, then nodes fill the store."""
+    await bank.one_more(CHANGED)
+    await bank.drain()
+    change(bank.engine, CHANGES["a creator"])
+    await bank.kill_store()
+    shutil.rmtree(bank.data)
+    bank.store.start()
+    await eventually(lambda: bank.node.store.up and [*bank.node.store.closed] == [N], WAIT_S, "all but one partition")
+    procedure = follow("A changed row in the journal")
+    assert "creator_id is eve" in procedure.step("python -m server repair", code=1)
+    assert f"Partition {N}: corrected" in procedure.step("python -m server repair --rebuild N")
+    procedure.skip("python -m server repair --rebuild N --import")
+    await bank.node.store.open_closed()
+    assert bank.node.store.closed == {}
+    procedure.step("python -m server repair --thaw")
+    await bank.drain()
+    procedure.step("python -m server audit")
+    await bank.one_more(CHANGED)
 
 
 async def test_a_false_alarm(bank: Bank, follow: Follow) -> None:
