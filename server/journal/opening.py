@@ -55,8 +55,8 @@ class Opened(msgspec.Struct):
     def open(self, partition: int, epoch: str) -> None:
         """Note that a partition is open."""
         self.epochs[partition] = epoch
-        if self.closed.pop(partition, None) is not None:
-            log.warning("partition_opened", partition=partition, epoch=epoch)
+        if (why := self.closed.pop(partition, None)) is not None:
+            (log.info if why.soon else log.warning)("partition_opened", partition=partition, epoch=epoch)
 
     def close(self, partition: int, why: CannotOpen) -> None:
         """Note that a partition cannot be used, and say so once."""

@@ -29,7 +29,7 @@ from server.journal.books import (
 from server.journal.findings import Wrong
 from server.journal.heads import Head
 from server.journal.log import Position
-from server.journal.seen import BEGIN, END
+from server.journal.seen import BEGIN, END, Seen
 from server.journal.tables import entries, positions, postings
 from server.journal.texts import digest
 from server.journal.totals import range_of, within
@@ -90,24 +90,25 @@ class _Legs:
 
 
 def rederive(
-    connection: Connection, partition: int, start: Head, up_to: Position, most: int | None = None
+    connection: Connection, partition: int, start: Head, up_to: Position, seen: Seen, *, most: int | None = None
 ) -> tuple[list[Wrong], Mark]:
     """Derive a range of rows, at most so many entries, up to the first wrong one. At END also compare the positions.
 
-    Returns the wrong row, and the last correct entry. Raises SQLAlchemyError.
+    `seen` is what this transaction saw of the rows after `start`. Returns the wrong row, and the last correct entry.
+    Raises SQLAlchemyError.
     """
     known = _Balances(Mark(start.epoch, start.n, start.hash))
     after = BEGIN if known.whole else start.position
     these = range_of(partition, after, up_to)
-    rows = _some(connection, _ENTRIES, these | {"most": ALL if most is None else most})
+    rows = _some(connection, _ENTRIES, these | {"most": ALL if most is None else most}, seen.entries)
     wrong = []
     try:
-        with closing(rows), closing(_Legs(_some(connection, _POSTINGS, these))) as legs:
+        with closing(rows), closing(_Legs(_some(connection, _POSTINGS, these, seen.postings))) as legs:
             read = _derive(partition, rows, legs, known)
             if most is None or read < most:
                 legs.none_before(*END)
         if up_to == END:
-            _compare_positions(connection, partition, known)
+            _compare_positions(connection, partition, known, seen)
     except _Found as found:
         wrong = [Wrong(partition, found.where, found.what)]
     return wrong, known.mark
@@ -177,9 +178,10 @@ def _difference_of_legs(ours: list[Any], theirs: list[Any]) -> str:
     raise AssertionError("they are equal")
 
 
-def _compare_positions(connection: Connection, partition: int, known: _Balances) -> None:
+def _compare_positions(connection: Connection, partition: int, known: _Balances, seen: Seen) -> None:
     """Compare the derived balances with `positions`. If all entries were derived, there must be no other positions."""
-    there = dict(_positions(connection, partition, None if known.whole else list(known.now)))
+    accounts = None if known.whole else list(known.now)
+    there = dict(_positions(connection, partition, accounts)) if seen.positions else {}
     for account in sorted({*there, *known.now}):
         held, balance = there.get(account), known.now.get(account)
         if held == balance:
@@ -199,7 +201,10 @@ def _positions(connection: Connection, partition: int, accounts: list[str] | Non
         yield from connection.execute(_HELD_BY, {"partition": partition, "accounts": each})
 
 
-def _some(connection: Connection, query: Select[Any], these: dict[str, int]) -> Generator[Any]:
-    """A query's rows, some at a time, until the generator is closed."""
-    with connection.execute(query, these, execution_options={"yield_per": limits.AUDIT_ROWS}) as rows:
+def _some(connection: Connection, query: Select[Any], these: dict[str, int], counted: int) -> Generator[Any]:
+    """A query's rows, some at a time if there are many, until the generator is closed."""
+    if not counted:
+        return
+    options = {"yield_per": limits.AUDIT_ROWS} if counted > limits.AUDIT_ROWS else {}
+    with connection.execute(query, these, execution_options=options) as rows:
         yield from rows

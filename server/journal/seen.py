@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import BigInteger, Connection, Integer, column, exists, func, select, tuple_, values
+from sqlalchemy import BigInteger, Connection, Integer, Table, column, exists, func, select, tuple_, values
 
 from server import limits
 from server.journal.heads import START, Head
@@ -18,10 +18,14 @@ BEGIN, END = (-(2**62), 0), (2**62, 0)  # before and after every log id: nobody 
 
 
 class Seen(Struct, frozen=True):
-    """A partition as one transaction saw it. `mark` is its watermark, or None."""
+    """A partition as one transaction saw it. `mark` is its watermark, or None.
+
+    Rows are counted up to one more than are read at a time: if there are few, no cursor is needed.
+    """
 
     mark: Head | None
-    news: bool  # there are entries or postings after the head
+    entries: int  # after the head
+    postings: int
     positions: int
     held: int  # the coins of its viewers' positions
 
@@ -36,9 +40,9 @@ def see(connection: Connection, starts: Mapping[int, Head]) -> dict[int, Seen]:
     query = select(positions.c.partition, func.count(), _VIEWERS_COINS).where(positions.c.partition.in_(starts))
     held = {row[0]: (int(row[1]), int(row[2])) for row in connection.execute(query.group_by(positions.c.partition))}
     found = {}
-    for partition, epoch, n, hash_, *news in connection.execute(_marks_and_news(starts)):
+    for partition, epoch, n, hash_, rows, legs in connection.execute(_marks_and_news(starts)):
         mark = None if hash_ is None else Head(epoch, n, hash_)
-        found[partition] = Seen(mark, any(news), *held.get(partition, (0, 0)))
+        found[partition] = Seen(mark, rows, legs, *held.get(partition, (0, 0)))
     return found
 
 
@@ -46,13 +50,16 @@ def _marks_and_news(starts: Mapping[int, Head]) -> Any:
     rows = [(partition, *after_of(start)) for partition, start in starts.items()]
     head = values(*_HEAD, name="head").data(rows).cte("heads")
     mark = watermarks.c.epoch, watermarks.c.n, watermarks.c.hash
-    news = (
-        exists().where(table.c.partition == head.c.partition, tuple_(table.c.epoch, table.c.n) > tuple_(*head.c[1:]))
-        for table in (entries, postings)
-    )
+    news = (_counted(table, head) for table in (entries, postings))
     return select(head.c.partition, *mark, *news).outerjoin_from(
         head, watermarks, watermarks.c.partition == head.c.partition
     )
+
+
+def _counted(table: Table, head: Any) -> Any:
+    after = tuple_(table.c.epoch, table.c.n) > tuple_(*head.c[1:])
+    rows = select(table.c.n).where(table.c.partition == head.c.partition, after).correlate(head)
+    return select(func.count()).select_from(rows.limit(limits.AUDIT_ROWS + 1).subquery()).scalar_subquery()
 
 
 _HEAD = column("partition", Integer), column("epoch", BigInteger), column("n", BigInteger)

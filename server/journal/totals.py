@@ -126,8 +126,8 @@ _KINDS = select(entries.c.kind, *_OF_KIND, *_REMAINDERS).where(within(entries)).
 _POSTINGS = select(*_LEGS).where(within(postings))
 
 
-def between(connection: Connection, partition: int, after: Position, up_to: Position) -> Totals:
-    """The totals of a partition's rows `after < log id <= up_to`. Raises SQLAlchemyError."""
+def between(connection: Connection, partition: int, after: Position, up_to: Position, *, legs: bool = True) -> Totals:
+    """The totals of a partition's rows `after < log id <= up_to`; no `legs` if it has none. Raises SQLAlchemyError."""
     if after == up_to:
         return Totals()  # most partitions of most audits: nothing is new
     kinds: Kinds = {}
@@ -137,8 +137,8 @@ def between(connection: Connection, partition: int, after: Position, up_to: Posi
         counted = [int(each) for each in found]
         kinds[kind] = cast(tuple[int, int, int], tuple(counted[:3]))
         remainders = [before + more for before, more in zip(remainders, counted[3:], strict=True)]
-    legs = connection.execute(_POSTINGS, these).one()
-    return Totals(kinds, *remainders, *(int(each) for each in legs))
+    sums = connection.execute(_POSTINGS, these).one() if legs else ()
+    return Totals(kinds, *remainders, *(int(each) for each in sums))
 
 
 def count(connection: Connection) -> dict[int, Counted]:

@@ -57,10 +57,10 @@ def verify(connection: Connection, partition: int, start: Head = START, seen: Se
 
 def _verify(connection: Connection, partition: int, start: Head, seen: Seen) -> Verified:
     mark = seen.mark or START
-    wrong, head = follow(connection, partition, start, END) if seen.news else ([], start)
+    wrong, head = follow(connection, partition, start, END, seen)
     if not wrong and (head.position, head.hash) != (mark.position, mark.hash):
         wrong = [Wrong(partition, str(head), f"the watermark is {mark}, not at this last entry")]
-    if start.position == START.position and (seen.news or seen.positions):
+    if start.position == START.position and (seen.postings or seen.positions):
         wrong += derived(connection, partition)
     if seen.mark is None and not wrong:
         return Verified([], Sums(), None)
@@ -75,12 +75,15 @@ def _verify(connection: Connection, partition: int, start: Head, seen: Seen) -> 
 
 
 def follow(
-    connection: Connection, partition: int, start: Head, up_to: Position, most: int | None = None
+    connection: Connection, partition: int, start: Head, up_to: Position, seen: Seen, *, most: int | None = None
 ) -> tuple[list[Wrong], Head]:
-    """Derive the rows after `start` again, at most so many. Returns what is wrong, and the head that was reached."""
-    wrong, mark = rederive(connection, partition, start, up_to, most)
+    """Derive the rows after `start` again, at most so many. Returns what is wrong, and the head that was reached.
+
+    `seen` is what this transaction saw of them.
+    """
+    wrong, mark = rederive(connection, partition, start, up_to, seen, most=most)
     reached = Head(mark.epoch, mark.n, mark.hash)
-    more = between(connection, partition, start.position, reached.position)
+    more = between(connection, partition, start.position, reached.position, legs=bool(seen.postings))
     return wrong, msgspec.structs.replace(reached, totals=start.totals.plus(more))
 
 

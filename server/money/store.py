@@ -139,7 +139,7 @@ class WalletStore:
     async def wait_open(self, timeout_s: float) -> None:
         """Wait also for partitions that are being filled, as long as there is time. Raises StoreDown."""
         until_s = asyncio.get_running_loop().time() + timeout_s
-        await self._money.wait_up(timeout_s)
+        await self.wait_up(timeout_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until_s):
                 while any(why.soon for why in self.closed.values()):
@@ -186,7 +186,8 @@ class WalletStore:
             raise NotReplicated("no replica confirmed")
 
     def _some_meta(self) -> str:
-        return keys.wallet_meta(min(self.partitions, default=0))
+        """A hash that can be written: of an open partition, if there is one."""
+        return keys.wallet_meta(min(self.epochs or self.partitions, default=0))
 
     # --- opening and guarding ----------------------------------------------------------------------------------
     async def _open(self, link: Link) -> None:

@@ -142,11 +142,14 @@ async def _replicas(store: Store | Link, about: dict[str, str], meta: str | None
         return ["no replica of the store is online"]
     if meta is None:
         return []
-    try:
-        _, confirmed = await asyncio.gather(*(store.call(*command) for command in replicating(meta)))
-    except StoreRefused as refused:
-        return [f"the store does not replicate ({str(refused)[: limits.LOGGED_CHARS_MAX]})"]
-    return [] if confirmed >= 1 else ["no replica of the store confirms a write"]
+    replies = await asyncio.gather(*(store.call(*command) for command in replicating(meta)), return_exceptions=True)
+    for reply in replies:
+        if isinstance(reply, StoreRefused):
+            if not str(reply).startswith("WRONGTYPE"):  # else this one key is broken, and its partition closed
+                return [f"the store does not replicate ({str(reply)[: limits.LOGGED_CHARS_MAX]})"]
+        elif isinstance(reply, BaseException):
+            raise reply
+    return [] if cast(int, replies[-1]) >= 1 else ["no replica of the store confirms a write"]
 
 
 def replicating(meta: str) -> tuple[tuple[Arg, ...], tuple[Arg, ...]]:

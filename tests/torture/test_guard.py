@@ -9,7 +9,7 @@ import pytest
 
 from protocol.refusals import Refusal, Refused
 from server.app import OPENING_SCRIPTS, WALLET_SCRIPTS
-from server.store import guard
+from server.store import guard, keys
 from server.store.embedded import WALLET
 from tests.pair import Pair
 from tests.program import eventually
@@ -268,6 +268,24 @@ async def test_no_replica_no_debit(watchful: None, new_bank: Callable[..., Bank]
     await bank.resolve()
     await bank.give(3)
     assert bank.book.unknown == []
+
+
+async def test_a_broken_key_does_not_look_like_a_missing_replica(
+    watchful: None, new_bank: Callable[..., Bank], pair: Pair
+) -> None:
+    """The guard writes to a partition's hash; if that is broken, its partition is closed and the others go on."""
+    bank = await a_replicated_bank(new_bank, pair)
+    viewer = next(viewer for viewer in bank.viewers[:-1] if keys.partition_of(viewer) != 0)
+    with bank.look() as look:
+        meta = look.hgetall(keys.wallet_meta(0))
+        look.set(keys.wallet_meta(0), "broken")
+        bank.node.store.reopen()
+        await eventually(lambda: list(bank.node.store.closed) == [0], WAIT_S, "a closed partition")
+        await eventually(lambda: bank.node.store.usable, WAIT_S, "the others")
+        assert bank.node.store.trouble is None
+        await bank.one_more(viewer)
+        look.delete(keys.wallet_meta(0))
+        look.hset(keys.wallet_meta(0), mapping=meta)
 
 
 async def test_a_planned_failover_behind_a_proxy(watchful: None, new_bank: Callable[..., Bank], pair: Pair) -> None:

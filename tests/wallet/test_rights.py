@@ -20,11 +20,12 @@ SENDERS = (
     ROOT / "server/store/guard.py",
     ROOT / "server/store/receipts.py",
     ROOT / "server/journal/opening.py",
+    ROOT / "server/journal/refill.py",
     ROOT / "server/journal/fork.py",
 )
 ALWAYS = {"HELLO", "AUTH", "SELECT"}  # open to all, and a database is chosen in the address
 ASKED = {"ACL", "CONFIG"}  # the guard asks with these, and says when it may not
-NOT_COMMANDS = {"OK", "ERR", "WRONGTYPE", "READONLY", "NOSCRIPT", "NOPERM", "NOAUTH", "WRONGPASS"}
+NOT_COMMANDS = {"OK", "ERR", "WRONGTYPE", "READONLY", "NOSCRIPT", "NOPERM", "NOAUTH", "WRONGPASS", "SCRIPTS"}
 
 
 def words_of(path: Path) -> set[str]:
