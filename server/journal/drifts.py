@@ -47,6 +47,7 @@ class Round(Struct):
     size: int = 0
     begun_ms: int = 0  # 0 between two rounds
     whole_ms: int = 0
+    ahead: int = 0  # so many more entries than were due have been read for it
 
     def begin(self, now_ms: int, count: Callable[[], int]) -> None:
         """Begin a round, unless one is under way."""
@@ -64,6 +65,12 @@ class Round(Struct):
         """How many are due, so that a round takes AUDIT_AGAIN_S."""
         share = math.ceil(self.size * min(1.0, passed_s / limits.AUDIT_AGAIN_S))
         return min(limits.AUDIT_AGAIN_MAX, limits.AUDIT_DERIVED_MIN + share)
+
+    def due(self, most: int) -> int:
+        """Of how many entries a slice is to be, if `most` are due by now. 0 when slices before it had more."""
+        due = max(0, most - self.ahead)
+        self.ahead = max(0, self.ahead - most)
+        return due
 
 
 class Rounds(Struct):
@@ -182,6 +189,8 @@ class Drifts:
     def _slice_of_days(self, rounds: Rounds, found: Found, now_ms: int, passed_s: float, most: int) -> None:
         """Compare the next days, of about `most` gifts."""
         turn = rounds.days
+        if not (most := turn.due(most)):
+            return
         with self._engine.connect() as connection:
             turn.begin(now_ms, lambda: _count(connection, select(creator_days.c.creator)))
             share, at = turn.share(passed_s), turn.at
@@ -194,12 +203,16 @@ class Drifts:
                 if gifts >= most:
                     break
             to = None if seen < share and gifts < most else last
-            self._add_days(rounds, found, wrong_days(connection, at, to))
+            drifts = wrong_days(connection, at, to)
+        self._add_days(rounds, found, drifts)
+        turn.ahead += 0 if drifts else max(0, gifts - most)  # a wrong number of gifts puts nothing off
         turn.move(to)
 
     def _slice_of_wallets(self, rounds: Rounds, found: Found, now_ms: int, passed_s: float, most: int) -> None:
         """Compare the next wallets, of about `most` entries."""
         turn, rows, last = rounds.wallets, 0, None
+        if not (most := turn.due(most)):
+            return
         with self._engine.connect() as connection:
             turn.begin(now_ms, lambda: _count(connection, _wallets()))
             share = turn.share(passed_s)
@@ -209,6 +222,7 @@ class Drifts:
                 found.wrong += wrong_of(connection, user_id)
                 if rows >= most:
                     break
+        turn.ahead += max(0, rows - most)
         ended = last is None or (len(users) < share and last == users[-1])
         turn.move(None if ended or last is None else (last, 0))
 

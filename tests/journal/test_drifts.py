@@ -8,7 +8,7 @@ from sqlalchemy import Engine, update
 from server import limits
 from server.journal import database, folding
 from server.journal.database import reading
-from server.journal.drifts import Drifts, Found, of_partition
+from server.journal.drifts import Drifts, Found, Round, of_partition
 from server.journal.heads import Head, Heads
 from server.journal.tables import creator_days
 from server.store import keys
@@ -59,6 +59,7 @@ def audited(journal: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Audited]:
 INVENTED = "INSERT INTO reversal_parts VALUES ('zoe', 'refund', 'x', 'x', 'of-zoe', 1000, 1, 1)"
 CHANGES = {
     "a day changed": ("UPDATE creator_days SET credited = 99 WHERE creator = 'of-zoe'", ""),
+    "a day of very many gifts": ("UPDATE creator_days SET gifts = 900000000 WHERE creator = 'of-zoe'", ""),
     "a day removed": ("DELETE FROM creator_days WHERE creator = 'of-zoe'", ""),
     "a day invented": ("INSERT INTO creator_days VALUES ('zz', 1000, 5, 0, 1)", ""),
     "a part invented": (INVENTED, "reversal_parts:zoe"),
@@ -137,3 +138,11 @@ def test_a_wallet_that_cannot_be_derived(audited: Audited) -> None:
     assert {(wrong.partition, wrong.where) for wrong in found.wrong} == {
         (keys.partition_of("user0"), "reversal_parts:user0")
     }
+
+
+def test_a_day_of_many_gifts_delays_what_follows() -> None:
+    """A day is compared as a whole. If it has more gifts than are due, the next audits have nothing to do."""
+    turn = Round()
+    assert turn.due(10) == 10
+    turn.ahead = 25
+    assert [turn.due(10) for _ in range(4)] == [0, 0, 5, 10]
