@@ -123,6 +123,7 @@ MONEY_TIME_AGREED_MS = 10 * 60 * 1000  # wall clocks and uptime, before money ti
 MONEY_TIME_DRIFT_MS = 2_000  # of a wall clock between two steps; more is a jump
 FORGET_BATCH = 50  # hashes of receipts per partition and step
 FORGET_ORDERS_BATCH = 500  # receipts of orders per table and step
+CLAIMS_BATCH = 10_000  # claims per step of money time that a store gets back after it was filled: some 0.2 s
 COMBO_COUNT_S = 60
 ONCE_S = 24 * 3600  # how long the room store remembers which gifts a room has shown
 RETELL_AFTER_MS = 2_000  # the node that took the gift shows it; after this time the journal does
@@ -180,6 +181,9 @@ AUDIT_REMAINDER = 1_000_000_007  # balances and times are summed by it, within 6
 AUDIT_AGAIN_S = 86_400.0  # in which every row below a verified head is verified again
 AUDIT_AGAIN_MIN = 100  # rows per audit: a small journal has its turn in minutes
 AUDIT_AGAIN_MAX = 20_000  # a larger journal than 28 M rows takes longer, and the report says since when
+AUDIT_DERIVED_MIN = 100  # days of creators, and wallets with reversals, per audit: some 20 ms
+AUDIT_DERIVED_DAYS = 500  # days that new entries touch, per audit; one of AUDIT_AGAIN_MAX gifts has its turn in a day
+AUDIT_DERIVED_NOTED = 100_000  # of these, and of wallets, that are in memory: some 200 bytes each
 ANCHORS_BYTES_MAX = 64 * 1024 * 1024  # of one file of anchors: a month of them or more; the one before is kept, too
 AUDITS_KEPT_MS = 7 * 86_400_000
 
