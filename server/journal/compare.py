@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from server.clock import Clock
 from server.entries import TOTALS
-from server.journal.asof import CREATOR, VIEWER, Expected, Wallet
+from server.journal.asof import CREATOR, VIEWER, Expected, Spent, Wallet
 from server.journal.books import LogEntry, Unreadable, parse
 from server.journal.findings import Wrong
 from server.journal.log import Position, after
@@ -217,8 +217,9 @@ def _wallet_differs(wallet: Wallet, held: Held) -> Iterator[str]:
         yield f"its entries say that its limit is {ours}, the store {theirs}"
 
 
-def spending_differs(partition: int, user_id: str, coins: int, held: Held) -> Iterator[Wrong]:
-    """Compare what a wallet has spent on its day."""
-    if str(coins) != (held.spent or "0"):
-        what = f"its entries say that it spent {coins} on day {held.day}, the store {held.spent}"
+def spending_differs(partition: int, user_id: str, spent: Spent | None, held: Held) -> Iterator[Wrong]:
+    """Compare what a wallet has spent on the day of its last gift."""
+    ours = ("0", "0") if spent is None else (str(spent.day), str(spent.coins))
+    if ours != (held.day or "0", held.spent or "0"):
+        what = f"its entries say that it spent {ours[1]} on day {ours[0]}, the store {held.spent} on day {held.day}"
         yield Wrong(partition, VIEWER + user_id, what)

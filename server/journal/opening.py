@@ -138,9 +138,8 @@ class Opening:
                 await link.call("HSET", keys.wallet_meta(partition), "frozen", "1")
 
         async def open_one(partition: int) -> None:
-            if partition in forked:
-                done.open(partition, str(found[partition].epoch))
-                return
+            if partition in forked:  # its receipts may be of gifts that are in no journal
+                raise CannotOpen(f"it has another past than the journal: {forked[partition][1]}")
             mark = marks.get(partition, START)
             if found[partition].last < _position(mark) and not fills:
                 raise CannotOpen("it is behind the journal", soon=True)
@@ -160,7 +159,6 @@ class Opening:
         why = {p: fork.differs(rows[p], booked.get(p), position, ends[p]) for p, position in at.items()}
         forks = {p: (at[p], reason) for p, reason in why.items() if reason is not None}
         if forks:
-            log.error("wallet_store_forked", partitions={p: reason for p, (_, reason) in forks.items()})
             await ask_journal(functools.partial(fork.set_aside, self.engine, forks, self.clock))
             await _each(forks, lambda p: link.call("HSET", keys.wallet_meta(p), "frozen", "1"), done)
         return forks
@@ -272,6 +270,3 @@ class _Stored(msgspec.Struct, frozen=True):
     last: Position
     opened: str
     has_time: bool
-
-
-__all__ = ["SCRIPTS", "CannotOpen", "Opened", "Opening"]

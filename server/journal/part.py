@@ -4,7 +4,6 @@ A step is `plan` (from the journal), `read` (of the store), and `settle` (agains
 log id at which the store was read). Steps follow until the run's share is compared.
 """
 
-import re
 import sys
 from collections.abc import Sequence
 from zlib import crc32
@@ -25,8 +24,6 @@ from server.journal.sums import Sums
 from server.journal.turn import Turn
 from server.journal.verify import verify
 from server.store.client import StoreError
-
-_DAY = re.compile(r"^\d{1,6}$")
 
 
 class Part:
@@ -177,13 +174,10 @@ class Part:
             self.wrong += compare.totals_differ(partition, expected, stored)
             self.compared_ms = self._now_ms
         self.wrong += compare.accounts_differ(partition, expected, stored)
-        days = {
-            user_id: int(held.day)
-            for user_id, held in stored.wallets.items()
-            if held.day and _DAY.match(held.day) and not waiting and (self._whole or held.limit)
-        }
-        for user_id, coins in asof.spent_on(connection, partition, at, days).items():
-            self.wrong += compare.spending_differs(partition, user_id, coins, stored.wallets[user_id])
+        users = [user_id for user_id in stored.wallets if not waiting and self._spends(user_id, expected)]
+        spent = asof.spent(connection, partition, at, users)
+        for user_id in users:
+            self.wrong += compare.spending_differs(partition, user_id, spent.get(user_id), stored.wallets[user_id])
         self.wrong += tail.log_differs(connection, partition, _up_to(self._log, at))
         self.wrong += tail.receipts_gone(partition, self._due, self._held, _needed(stored, self._now_ms))
         scanned = {key: self._held[key] for key in self._scanned[1] if key in self._held}
@@ -192,6 +186,11 @@ class Part:
         }
         self.wrong += tail.receipts_differ(connection, partition, scanned, at)
         self._move_on(stored, at)
+
+    def _spends(self, user_id: str, expected: asof.Expected) -> bool:
+        """Whether to compare what a wallet has spent on its day: in every turn only where it has an own limit."""
+        wallet = expected.wallets.get(user_id)
+        return wallet is not None and (self._whole or wallet.limit > 0)
 
     def _move_on(self, stored: Stored, at: Position) -> None:
         """What was read is compared: the next step goes on behind it."""

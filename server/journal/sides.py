@@ -44,13 +44,18 @@ async def side_of(engine: Engine, wallet: Store | ClusterStore, wrong: Wrong) ->
 async def _in_store(wallet: Store | ClusterStore, partition: int, where: str, at: tuple[int, int] | None) -> str | None:
     kind, _, name = where.partition(":")
     if kind == "viewer":
-        return f"{int(await wallet.call('HGET', keys.wallet(name), 'c') or 0)}"
+        return _balance(await wallet.call("HGET", keys.wallet(name), "c"))
     if kind == "creator":
-        return f"{int(await wallet.call('GET', keys.credit(partition, name)) or 0)}"
+        return _balance(await wallet.call("GET", keys.credit(partition, name)))
     if at is None:
         return None
     found = cast(list[Any], await wallet.call("XRANGE", keys.log(partition), where, where))
     return _entry(parse(found[0]) if found else None)
+
+
+def _balance(held: object) -> str:
+    """A balance as the store has it, which may be no number at all."""
+    return held.decode(errors="replace") if isinstance(held, bytes) else "0"
 
 
 def _journal(engine: Engine, partition: int, where: str, at: tuple[int, int] | None) -> str:

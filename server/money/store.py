@@ -15,10 +15,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
-from server.journal.opening import CannotOpen, Opened, Opening
+from server.journal.opening import Opened, Opening
+from server.journal.refill import CannotOpen
 from server.money.fence import Fence
 from server.store import guard, keys
-from server.store.client import Arg, Link, Store, StoreDown, StoreError, StoreRefused
+from server.store.client import Arg, Link, Store, StoreDown, StoreError, StoreRefused, of_one_key
 from server.store.cluster import not_here
 from server.store.scripts import Script
 
@@ -312,13 +313,13 @@ class WalletStore:
         asked = [self._reads.send("XLEN", keys.log(p)) for p in ours]
         entries = 0
         for partition, length in zip(ours, await asyncio.gather(*asked, return_exceptions=True), strict=True):
-            if isinstance(length, StoreRefused):
-                if not not_here(length) and partition not in self.closed:
-                    self._opened.close(partition, CannotOpen(f"its log cannot be read: {length}"))
-            elif isinstance(length, BaseException):
-                raise length
-            else:
+            if not isinstance(length, BaseException):
                 entries += cast(int, length)
+            elif of_one_key(length):
+                if partition not in self.closed:
+                    self._opened.close(partition, CannotOpen(f"its log cannot be read: {length}"))
+            elif not (isinstance(length, StoreError) and not_here(length)):
+                raise length
         self.log_entries = entries
         full = self.log_entries > self._log_entries_max
         if full != self._log_full:

@@ -16,7 +16,7 @@ from protocol.refusals import Refused
 from protocol.session import Cause
 from server import background, limits
 from server.entries import KIND_OF, AdjustEntry, Kind, LimitEntry, OrderEntry, TopUpEntry
-from server.journal.opening import CannotOpen
+from server.journal.refill import CannotOpen
 from server.money import claims
 from server.money.results import (
     Adjusted,

@@ -109,11 +109,11 @@ class Node:
         await self.until_usable()
 
     async def until_usable(self) -> None:
-        """Wait for the wallet, all of it. Time passes while its store waits for the one that it replaces."""
+        """Wait for all of the wallet that can be opened. Time passes while its store waits for one that it replaces."""
 
         def usable() -> bool:
             BOOT.let_pass(self.store.fence.wait_s)
-            return self.store.usable and not self.store.closed
+            return self.store.usable and not any(why.soon for why in self.store.closed.values())
 
         await eventually(usable, WAIT_S, "a wallet that can be used")
 

@@ -311,15 +311,29 @@ async def test_a_wrong_number_in_the_wallet_store(bank: Bank, follow: Follow) ->
     await bank.one_more(CHANGED)
     await bank.drain()
     with bank.look() as look:
-        look.hincrby(keys.wallet(CHANGED), "c", 1_000)
-    assert [wrong.partition for wrong in (await bank.audit()).wrong] == [N]
+        look.hset(keys.wallet(CHANGED), mapping={"c": 1_000, "st": "frozen"})
+    assert {wrong.partition for wrong in (await bank.audit()).wrong} == {N}
     await bank.drain()
     procedure = follow("A wrong number in the wallet store")
     assert f"viewer:{CHANGED} in the wallet store" in procedure.step("python -m server repair", code=1)
-    assert f":w:{CHANGED} c" in procedure.step("python -m server repair --correct")
+    assert f":w:{CHANGED} st frozen -> nothing" in procedure.step("python -m server repair --correct")
     procedure.step("python -m server repair --thaw")
     procedure.step("python -m server audit")
     await bank.one_more(CHANGED)
+
+
+async def test_wrong_derived_rows(bank: Bank, follow: Follow) -> None:
+    """A wrong day is named, an invented part freezes its wallet's partition. Both are derived again."""
+    await bank.one_more(CHANGED)
+    await bank.drain()
+    change(bank.engine, "UPDATE creator_days SET gifts = gifts + 1")
+    change(bank.engine, f"INSERT INTO reversal_parts VALUES ('{CHANGED}', 'refund', 'x', 'x', 'ann', 1, 1, 1)")
+    assert {wrong.partition for wrong in (await bank.audit()).wrong} == {N}
+    procedure = follow("Creators' days, parts of reversals or kept lots are wrong")
+    assert "creator_days: " in procedure.step("python -m server audit", code=1)
+    assert "1 parts of reversals are removed" in procedure.step("python -m server repair --rebuild")
+    procedure.step("python -m server repair --thaw all")
+    procedure.step("python -m server audit")
 
 
 async def test_a_lost_sql_database(bank: Bank, follow: Follow) -> None:
