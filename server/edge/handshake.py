@@ -90,8 +90,9 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         Frames that come before our 101 (RFC 6455, section 4.1, allows none, and proxies join segments) wait for it.
         """
         if self.handshake_initiated:
-            self.transport.pause_reading()
             self._early += data[: limits.EARLY_BYTES_MAX + 1]
+            if len(self._early) > limits.EARLY_BYTES_MAX:  # what is never read would turn our answer into a reset
+                self.transport.pause_reading()
             return
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.close_sent:

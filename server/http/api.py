@@ -89,7 +89,7 @@ async def body(request: Request, kind: type[T]) -> T:
     try:
         decoded = msgspec.json.decode(bytes(data), type=kind)
         fault = careful.fault_of(careful.decode_json(bytes(data)))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise HttpError(400, "bad_request", f"The body is not valid: {error}") from None
     if fault is not None:
         raise HttpError(400, "bad_request", f"The body is not valid: {fault}")

@@ -223,7 +223,7 @@ OURS = "how fast or how much the server does by itself; no peer can make it long
 KERNEL = "the kernel keeps it"
 ARGUED = {
     "HISTORY_EVENTS_MAX": "the store's script trims the stream with each event",
-    "OPEN_COMBOS_MAX": "a page of what the snapshot reads; streaks end after COMBO_GAP_MS",
+    "OPEN_COMBOS_MAX": "gifts_show.lua keeps no more; a streak above it is paid and shown, and not in the snapshot",
     "PENDING_EVENTS_MAX": "events come from our bus, and above it the room is read again",
     "ROOMS_LISTED_MAX": "rooms are made with the service key",
     "LIKERS_PER_TELL_MAX": "a page of our own script",

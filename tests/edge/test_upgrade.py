@@ -8,6 +8,7 @@ import pytest
 
 from protocol.closes import Close
 from server import limits
+from server.rooms.history import NoSuchRoom
 from tests.frames import TEXT, masked
 from tests.journeys.raw import Peers, upgrade
 from tests.site import Site
@@ -23,11 +24,14 @@ class Answer(NamedTuple):
     reason: str
 
 
-async def asked(port: int, request: bytes) -> Answer:
-    """Send a request as it is, and read the answer until the server hangs up."""
+async def asked(port: int, *pieces: bytes) -> Answer:
+    """Send a request as it is, maybe in pieces or with something after it, and read the answer until the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(request)
+        for piece in pieces:
+            writer.write(piece)
+            for _ in range(4 if len(pieces) > 1 else 0):
+                await asyncio.sleep(0)
         async with asyncio.timeout(10):
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     finally:
@@ -86,6 +90,24 @@ async def test_a_request_with_a_body(site: Site, body: tuple[str, bytes], split:
     answer = await asked(site.port, request if split else request + body[1] + PING)
     assert (answer.status, answer.reason) == (400, "bad_request")
     assert site.node.sessions.joins == 0
+
+
+async def test_a_refusal_reaches_who_sent_frames(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came behind the request is read, or the system would send a reset instead of our answer."""
+    opened, go_on = asyncio.Event(), asyncio.Event()
+
+    async def open_late(_room: str) -> None:
+        opened.set()
+        await go_on.wait()
+        raise NoSuchRoom
+
+    monkeypatch.setattr(site.node.rooms, "open", open_late)
+    asking = asyncio.create_task(asked(site.port, upgrade(path_of(site)), PING, PING * 20, PING * 20))
+    await opened.wait()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    go_on.set()
+    assert (await asking)[::2] == (404, "no_such_room")
 
 
 async def test_an_unknown_path(site: Site) -> None:
