@@ -2,9 +2,12 @@
 
 import ipaddress
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 from server import limits
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class HalfOpen:
@@ -12,6 +15,11 @@ class HalfOpen:
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
+        self._exempt: tuple[Network, ...] = ()
+
+    def exempt(self, networks: Iterable[Network]) -> None:
+        """Do not count the peers of these networks: proxies, each of which stands for many people."""
+        self._exempt = tuple(networks)
 
     @classmethod
     def of(cls, server_state: Any) -> "HalfOpen":
@@ -21,13 +29,17 @@ class HalfOpen:
 
     def take(self, peername: Any) -> str | None:
         """The address to leave later; None for one that is not counted. Raises TooManyOpen."""
-        if not isinstance(peername, tuple) or _is_own(peername[0]):
+        if not isinstance(peername, tuple) or _is_own(peername[0]) or self._is_exempt(peername[0]):
             return None
         address = network_of(peername[0])
         if self._open[address] >= limits.ADDRESS_HALF_OPEN_MAX:
             raise TooManyOpen
         self._open[address] += 1
         return address
+
+    def _is_exempt(self, host: str) -> bool:
+        address = _ip(host)
+        return address is not None and any(address in network for network in self._exempt)
 
     def leave(self, address: str | None) -> None:
         if address is not None:

@@ -1,6 +1,7 @@
 """Connections without a welcome are counted by address: half handshakes, requests under way, kept alive."""
 
 import asyncio
+import ipaddress
 
 import pytest
 
@@ -26,6 +27,17 @@ def test_who_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
         table.leave(address)
     assert not table._open
     assert network_of("::ffff:10.0.0.1") == network_of("10.0.0.1") == "10.0.0.1"
+
+
+def test_proxies_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom the operator trusts to speak for many people has no bound here."""
+    monkeypatch.setattr(limits, "ADDRESS_HALF_OPEN_MAX", 1)
+    table = HalfOpen()
+    table.exempt([ipaddress.ip_network("10.1.0.0/16")])
+    assert [table.take((host, 1)) for host in ("10.1.2.3", "10.1.2.3", "::ffff:10.1.2.3", "10.2.0.1")] == [
+        *(None, None, None),
+        "10.2.0.1",
+    ]
 
 
 async def test_only_those_without_a_welcome_count(site: Site, peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
