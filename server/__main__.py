@@ -1,31 +1,33 @@
 """The commands: run (everything on one machine), node, journal, audit, repair, rebuild, migrate, token."""
 
 import argparse
-import logging
+import os
 import sys
 import time
 from pathlib import Path
 
 import msgspec
-import structlog
 
+from server import logs
 from server import settings as configuration
 from server.settings import Settings, Unusable
 
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out one command. If it cannot start, print one sentence and return 2."""
+    logs.keep_numbers_taken()
+    os.umask(0o077)  # journal, append-only files and anchors are for nobody else
     args = _parser().parse_args(argv)
     try:
         settings = configuration.load()
-        _set_up_logging(settings)
+        logs.set_up(settings)
         if args.command != "token":
             from server.processes import preflight  # noqa: PLC0415  # a token needs no stores
 
             preflight.check(settings)
         return _COMMANDS[args.command](settings, args)
     except Unusable as unusable:
-        print(f"liveroom: {unusable}", file=sys.stderr)
+        logs.Lines(logs.STDERR).write(f"liveroom: {unusable}\n")
         return 2
 
 
@@ -145,24 +147,6 @@ _COMMANDS = {
     "migrate": _migrate,
     "token": _token,
 }
-
-
-def _set_up_logging(settings: Settings) -> None:
-    """Log JSON lines in production, readable lines in development. To stderr: stdout is for what a command prints."""
-    level = logging.getLevelNamesMapping().get(settings.log_level.upper())
-    if level is None:
-        raise Unusable(f"LIVEROOM_LOG is {settings.log_level!r}; it must be debug, info, warning or error.")
-    show = structlog.dev.ConsoleRenderer() if settings.development else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            show,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":

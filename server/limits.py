@@ -227,6 +227,7 @@ ENTRIES_PAGE = 100
 RETRY_AFTER_S = 5
 
 LOGGED_CHARS_MAX = 300  # of another program's error message in our log
+LOG_LINE_BYTES_MAX = 64 * 1024  # a traceback; a longer line is cut
 
 # --- processes ---------------------------------------------------------------------------------------------------
 # Freed memory chunks that our children keep, per size and thread. A call of 100 gifts frees thousands of one size. A
@@ -242,4 +243,5 @@ RESTART_S = 0.1  # pause before a dead child is started again; doubles up to the
 RESTART_S_MAX = 5.0
 READY_S = 20.0
 SECRET_CHARS_MIN = 32  # RFC 7518, section 3.2: an HS256 key of at least 256 bits
+SECRET_LETTERS_MIN = 8  # different characters; of 32 random hexadecimal digits fewer differ once in 10^7
 UNIX_PATH_BYTES_MAX = 100  # sun_path holds 108

@@ -1,16 +1,35 @@
 """The environment, read and checked only here. A wrong value is reported in one sentence, with exit code 2."""
 
+import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
+import msgspec
 from msgspec import Struct
 
 from server import limits
 
 DEV_SECRET = "development-secret-never-for-production"  # noqa: S105
 DEV_SERVICE_KEY = "dev-service-key"
+EMBEDDED = "embedded"  # in place of a store's address: the store that `run` starts, or SQLite in the data folder
+
+# What Kubernetes sets for a service called `liveroom` or `liveroom-...` (Kubernetes, "Accessing the Service").
+_OF_KUBERNETES = re.compile(
+    r"LIVEROOM(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_[A-Z]+(_[A-Z]+)?)"
+)
+_OF_DOCKER = re.compile(r"(tcp|udp|sctp)://")  # the value of LIVEROOM_..._PORT
+
+
+# The variables of the three stores, and their fields in Settings.
+STORES = {
+    "LIVEROOM_WALLET_URL": "wallet_url",
+    "LIVEROOM_ROOM_URL": "room_url",
+    "LIVEROOM_JOURNAL_URL": "journal_url",
+}
 
 
 class Unusable(Exception):
@@ -29,6 +48,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     wallet_url: str | None
     room_url: str | None
     journal_url: str | None
+    unnamed: tuple[str, ...]  # of the variables of the three stores, those that are not set
+    unknown: tuple[str, ...]  # what is wrong with variables that no setting has, one sentence each
     durability: Literal["local", "replicated"]
     fence: Literal["auto", "on", "off"]
     fence_grace_s: int
@@ -68,38 +89,88 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def wallet_address(self) -> str:
-        return self.wallet_url or f"unix://{self.sockets / 'wallet.sock'}"
+        return self.wallet_url or _unix(self.sockets / "wallet.sock")
 
     @property
     def room_address(self) -> str:
-        return self.room_url or f"unix://{self.sockets / 'room.sock'}"
+        return self.room_url or _unix(self.sockets / "room.sock")
 
     @property
     def journal_address(self) -> str:
-        return self.journal_url or f"sqlite:///{self.data.resolve() / 'journal.sqlite3'}"
+        return self.journal_url or _sqlite(self.data.resolve() / "journal.sqlite3")
+
+
+class _Environment:
+    """The variables. It remembers which names were asked for: those are the settings, and any other is a mistake."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = {k: v for k, v in environ.items() if not (k.endswith("_PORT") and _OF_DOCKER.match(v))}
+        self._known: set[str] = set()
+
+    def get(self, name: str, default: str = "") -> str:
+        self._known.add(name)
+        return self._environ.get(name, default)
+
+    def secret(self, name: str) -> str:
+        """A value that may also stand in a file, whose path is in `<name>_FILE`. Raises Unusable."""
+        value, file = self.get(name), self.get(f"{name}_FILE")
+        if not file:
+            return value
+        if value:
+            raise Unusable(f"{name} and {name}_FILE are both set; set one of them.")
+        try:
+            value = Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError):
+            raise Unusable(f"{name}_FILE is {file!r}, which cannot be read.") from None
+        if not value:
+            raise Unusable(f"{name}_FILE is {file!r}, which is empty.")
+        return value
+
+    def unknown(self) -> tuple[str, ...]:
+        """A sentence for each variable that no setting has."""
+        ours = (name for name in self._environ if name.startswith("LIVEROOM_") and not _OF_KUBERNETES.fullmatch(name))
+        return tuple(self._mistake(name) for name in sorted(ours) if name not in self._known)
+
+    def _mistake(self, name: str) -> str:
+        near = difflib.get_close_matches(name, sorted(self._known), 1)
+        return f"{name} is not a setting{f'; {near[0]} is' if near else ''}."
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process. Raises Unusable."""
-    env: Mapping[str, str] = os.environ if environ is None else environ
+    env = _Environment(os.environ if environ is None else environ)
     mode = _choice(env, "LIVEROOM_MODE", "development", "production")
-    per_address, per_user = (limits.ADDRESS_CONNECTIONS, limits.USER_CONNECTIONS) if mode == "production" else (0, 0)
-    secret = env.get("LIVEROOM_TOKEN_SECRET", "")
-    key = env.get("LIVEROOM_SERVICE_KEY", "")
+    settings = _load(env, mode)
+    unknown = env.unknown()
+    if unknown and mode == "production":
+        raise Unusable(unknown[0])
     if mode == "production":
-        _check_secret("LIVEROOM_TOKEN_SECRET", secret, DEV_SECRET)
-        _check_secret("LIVEROOM_SERVICE_KEY", key, DEV_SERVICE_KEY)
+        _check_secret("LIVEROOM_TOKEN_SECRET", settings.token_secret, DEV_SECRET)
+        _check_secret("LIVEROOM_SERVICE_KEY", settings.service_key, DEV_SERVICE_KEY)
+        if settings.token_secret == settings.service_key:
+            raise Unusable("LIVEROOM_TOKEN_SECRET and LIVEROOM_SERVICE_KEY are the same; each needs its own value.")
+        if settings.audit_key is not None:
+            _check_secret("LIVEROOM_AUDIT_KEY", settings.audit_key, DEV_SECRET)
+    return msgspec.structs.replace(settings, unknown=unknown)
+
+
+def _load(env: _Environment, mode: str) -> Settings:
+    per_address, per_user = (limits.ADDRESS_CONNECTIONS, limits.USER_CONNECTIONS) if mode == "production" else (0, 0)
+    secret, key = env.secret("LIVEROOM_TOKEN_SECRET"), env.secret("LIVEROOM_SERVICE_KEY")
+    if mode == "development":
+        secret, key = secret or DEV_SECRET, key or DEV_SERVICE_KEY
+    stores = {name: env.secret(name) for name in STORES}
     data = Path(env.get("LIVEROOM_DATA", "data"))
     return Settings(
         mode=mode,  # type: ignore[arg-type]
         host=env.get("LIVEROOM_HOST", "127.0.0.1"),
         port=_port(env.get("LIVEROOM_PORT", "8000")),
         data=data,
-        token_secret=secret or DEV_SECRET,
-        service_key=key or DEV_SERVICE_KEY,
-        wallet_url=env.get("LIVEROOM_WALLET_URL") or None,
-        room_url=env.get("LIVEROOM_ROOM_URL") or None,
-        journal_url=env.get("LIVEROOM_JOURNAL_URL") or None,
+        token_secret=secret,
+        service_key=key,
+        **{field: None if stores[name] in ("", EMBEDDED) else stores[name] for name, field in STORES.items()},
+        unnamed=tuple(name for name, url in stores.items() if not url),
+        unknown=(),
         durability=_choice(env, "LIVEROOM_DURABILITY", "local", "replicated"),  # type: ignore[arg-type]
         fence=_choice(env, "LIVEROOM_FENCE", "auto", "on", "off"),  # type: ignore[arg-type]
         fence_grace_s=_number(env, "LIVEROOM_FENCE_GRACE_S", limits.FENCE_GRACE_S),
@@ -109,14 +180,25 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         audit_every_s=_number(env, "LIVEROOM_AUDIT_EVERY_S", int(limits.AUDIT_EVERY_S)),
         connections_per_address=_number(env, "LIVEROOM_CONNECTIONS_PER_ADDRESS", per_address, least=0),
         connections_per_user=_number(env, "LIVEROOM_CONNECTIONS_PER_USER", per_user, least=0),
-        audit_key=_audit_key(env, mode),
-        anchors=Path(env["LIVEROOM_ANCHORS"]) if env.get("LIVEROOM_ANCHORS") else data / "anchors.log",
-        catalogue=Path(env["LIVEROOM_CATALOGUE"]) if env.get("LIVEROOM_CATALOGUE") else None,
+        audit_key=env.secret("LIVEROOM_AUDIT_KEY") or None,
+        anchors=Path(anchors) if (anchors := env.get("LIVEROOM_ANCHORS")) else data / "anchors.log",
+        catalogue=Path(catalogue) if (catalogue := env.get("LIVEROOM_CATALOGUE")) else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         workers=_number(env, "LIVEROOM_WORKERS", 1, most=limits.WORKERS_MAX),
         worker=None,
         log_level=env.get("LIVEROOM_LOG", "info").lower(),
     )
+
+
+def _unix(path: Path) -> str:
+    """The address of a socket file. Its path may have any bytes."""
+    return f"unix://{quote(os.fsencode(path))}"
+
+
+def _sqlite(path: Path) -> str:
+    """The address of an SQLite file. Its path may have any bytes. SQLAlchemy decodes the address once, SQLite again."""
+    plain = quote(os.fsencode(path))
+    return f"sqlite:///{path}" if plain == str(path) else f"sqlite:///{quote(f'file:{plain}')}?uri=true"
 
 
 def child_environment(**extra: str) -> dict[str, str]:
@@ -136,22 +218,13 @@ def _check_secret(name: str, value: str, forbidden: str) -> None:
             f"{name} is a development secret or shorter than {limits.SECRET_CHARS_MIN} characters; "
             "production mode needs a long random one."
         )
+    if not value.isprintable() or value != value.strip():
+        raise Unusable(f"{name} has spaces around it, or characters that cannot be printed.")
+    if len(set(value)) < limits.SECRET_LETTERS_MIN or value in (value + value)[1:-1]:
+        raise Unusable(f"{name} is easy to guess: it has few different characters, or repeats itself.")
 
 
-def _audit_key(env: Mapping[str, str], mode: str) -> str | None:
-    """The key that signs the audit's memory, from the environment or a file. Raises Unusable."""
-    key, file = env.get("LIVEROOM_AUDIT_KEY", ""), env.get("LIVEROOM_AUDIT_KEY_FILE", "")
-    if file and not key:
-        try:
-            key = Path(file).read_text().strip()
-        except (OSError, UnicodeDecodeError):
-            raise Unusable(f"LIVEROOM_AUDIT_KEY_FILE is {file!r}, which cannot be read.") from None
-    if mode == "production" and (key or file):
-        _check_secret("LIVEROOM_AUDIT_KEY", key, DEV_SECRET)
-    return key or None
-
-
-def _choice(env: Mapping[str, str], name: str, *choices: str) -> str:
+def _choice(env: _Environment, name: str, *choices: str) -> str:
     """One of the choices; the first is the default."""
     value = env.get(name, choices[0])
     if value not in choices:
@@ -159,7 +232,7 @@ def _choice(env: Mapping[str, str], name: str, *choices: str) -> str:
     return value
 
 
-def _number(env: Mapping[str, str], name: str, default: int, *, least: int = 1, most: int = 2**53 - 1) -> int:
+def _number(env: _Environment, name: str, default: int, *, least: int = 1, most: int = 2**53 - 1) -> int:
     text = env.get(name, str(default))
     if not (text.isascii() and text.isdecimal() and least <= int(text) <= most):
         bounds = f"at least {least}" if most >= 2**53 - 1 else f"{least} to {most}"

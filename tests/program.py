@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import httpx
 import websockets
@@ -84,18 +84,20 @@ class Served:
         """Start the process without waiting for anything."""
         self._runs += 1
         with self._output("stdout").open("wb") as out, self._output("stderr").open("wb") as err:
-            self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "server", self.command],
-                cwd=self.root,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                preexec_fn=functools.partial(
-                    embedded.die_with_parent, os.getpid()
-                ),  # the process dies with the test run
-            )
+            return self.spawn_to(out, err)
+
+    def spawn_to(self, out: IO[bytes] | int, err: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        """Start the process with these files as its output."""
+        self.process = subprocess.Popen(
+            [*self.prefix, sys.executable, "-m", "server", self.command],
+            cwd=self.root,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+            preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),  # the process dies with the test run
+        )
         return self.process
 
     async def start(self) -> float:
@@ -145,11 +147,15 @@ class Served:
     def _output(self, stream: str) -> Path:
         return self.folder / f"{self.command}-{self.port}-{self._runs}.{stream}"
 
+    def _kept(self, stream: str) -> str:
+        path = self._output(stream)
+        return path.read_text() if path.exists() else ""  # `spawn_to` keeps nothing
+
     def stdout(self) -> str:
-        return self._output("stdout").read_text()
+        return self._kept("stdout")
 
     def stderr(self) -> str:
-        return self._output("stderr").read_text()
+        return self._kept("stderr")
 
     def output(self) -> str:
         """The last part of its output, for failure messages."""
@@ -356,7 +362,7 @@ def _name_of(pid: int, data: Path) -> str | None:
         return None
     if at.parent == data:  # a store: its process title overwrites its environment
         return f"{at.name} store"
-    if f"LIVEROOM_DATA={data}".encode() not in environ:
+    if os.fsencode(f"LIVEROOM_DATA={data}") not in environ:
         return None
     if "server" in words:
         return words[words.index("server") + 1]

@@ -9,9 +9,16 @@ from pathlib import Path
 
 import redis
 
-from server.settings import Settings, child_environment, load
+from server.settings import STORES, Settings, child_environment, load
 from server.store import embedded
 from server.store.embedded import StoreKind
+
+# Production needs secrets, and stores that are named.
+SECRETS = {
+    "LIVEROOM_TOKEN_SECRET": "a-token-secret-only-for-tests-0123456789",
+    "LIVEROOM_SERVICE_KEY": "a-service-key-only-for-tests-0123456789",
+}
+EMBEDDED = dict.fromkeys(STORES, "embedded")
 
 
 def settings(data: Path, **environ: str) -> Settings:

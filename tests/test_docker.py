@@ -20,6 +20,7 @@ from server.store import guard
 from server.store.client import Store
 from server.store.embedded import ROOM, WALLET, StoreKind, binary, command
 from tests.program import START_S, eventually, free_port
+from tests.stores import EMBEDDED, SECRETS
 
 ROOT = Path(__file__).parents[1]
 
@@ -180,8 +181,7 @@ async def test_the_image_serves_and_tells_its_health(image: Image, tmp_path: Pat
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("LIVEROOM_", "PYTHON"))}
     own = {name: value for name, value in environment().items() if name.startswith("LIVEROOM_")}
     here = {"LIVEROOM_HOST": "127.0.0.1", "LIVEROOM_PORT": str(free_port()), "LIVEROOM_DATA": str(tmp_path / "data")}
-    secrets = {"LIVEROOM_TOKEN_SECRET": "s" * 40, "LIVEROOM_SERVICE_KEY": "k" * 40}
-    environ = {**clean, **own, **here, **secrets, "PATH": f"{image.venv / 'bin'}:{os.environ['PATH']}"}
+    environ = {**clean, **own, **here, **SECRETS, **EMBEDDED, "PATH": f"{image.venv / 'bin'}:{os.environ['PATH']}"}
     (check,) = of("HEALTHCHECK")
     health = json.loads(check.text[check.text.index("[") :])
     with (tmp_path / "log").open("wb") as log:
@@ -293,7 +293,7 @@ def test_compose_starts_real_commands_with_real_settings(name: str, capsys: pyte
     capsys.readouterr()
     environ = dict(service["environment"])
     assert set(environ) <= known_settings()
-    filled = {key: re.sub(r"\$\{\w+[^}]*\}", "x" * 40, value) for key, value in environ.items()}
+    filled = {key: re.sub(r"\$\{\w+[^}]*\}", f"{key} 0123456789 0123456789", value) for key, value in environ.items()}
     loaded = settings.load(filled)
     assert loaded.mode == "production"
     for url in (loaded.wallet_url, loaded.room_url, loaded.journal_url):

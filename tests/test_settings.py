@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,20 @@ from msgspec.inspect import type_info
 from protocol.gifts import Gift, SendGift
 from server import catalogue, limits
 from server.settings import DEV_SECRET, DEV_SERVICE_KEY, Unusable, child_environment, load
+from server.store import embedded
+from tests.stores import SECRETS
 
 LONG = "a-random-secret-of-at-least-thirty-two-characters"
-PRODUCTION = {"LIVEROOM_MODE": "production", "LIVEROOM_TOKEN_SECRET": LONG, "LIVEROOM_SERVICE_KEY": LONG + "-key"}
+PRODUCTION = {"LIVEROOM_MODE": "production", **SECRETS}
+OF_KUBERNETES = {
+    "LIVEROOM_PORT": "tcp://10.0.0.7:8000",
+    "LIVEROOM_PORT_8000_TCP": "tcp://10.0.0.7:8000",
+    "LIVEROOM_PORT_8000_TCP_ADDR": "10.0.0.7",
+    "LIVEROOM_SERVICE_HOST": "10.0.0.7",
+    "LIVEROOM_SERVICE_PORT": "8000",
+    "LIVEROOM_JOURNAL_SERVICE_PORT_POSTGRES": "5432",
+    "LIVEROOM_JOURNAL_PORT": "tcp://10.0.0.8:5432",
+}
 
 
 def test_nothing_has_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,15 +71,19 @@ def test_everything_can_be_set() -> None:
 
 
 def test_the_audits_key_may_be_in_a_file(tmp_path: Path) -> None:
-    """The variable comes first. A file that is not there, or a short key in production, is refused."""
+    """A file that is not there, a short key in production, and a key given twice are refused."""
     file = tmp_path / "key"
     file.write_text(LONG + "\n")
     named = {"LIVEROOM_AUDIT_KEY_FILE": str(file)}
     assert load(PRODUCTION).audit_key is None
     assert load(PRODUCTION | named).audit_key == LONG
-    assert load(named | {"LIVEROOM_AUDIT_KEY": "mine"}).audit_key == "mine"
+    assert load({"LIVEROOM_AUDIT_KEY": "mine"}).audit_key == "mine"
     file.write_text("short")
-    for refused in (PRODUCTION | named, {"LIVEROOM_AUDIT_KEY_FILE": str(tmp_path / "none")}):
+    for refused in (
+        PRODUCTION | named,
+        PRODUCTION | named | {"LIVEROOM_AUDIT_KEY": LONG},
+        {"LIVEROOM_AUDIT_KEY_FILE": str(tmp_path / "none")},
+    ):
         with pytest.raises(Unusable, match="LIVEROOM_AUDIT_KEY"):
             load(refused)
 
@@ -82,6 +98,11 @@ def test_the_audits_key_may_be_in_a_file(tmp_path: Path) -> None:
         ({"LIVEROOM_TOKEN_SECRET": "x" * 31}, "shorter than 32"),
         ({"LIVEROOM_SERVICE_KEY": ""}, "LIVEROOM_SERVICE_KEY is not set"),
         ({"LIVEROOM_SERVICE_KEY": DEV_SERVICE_KEY}, "LIVEROOM_SERVICE_KEY is a development secret"),
+        ({"LIVEROOM_TOKEN_SECRET": "ab" * 20}, "easy to guess"),
+        ({"LIVEROOM_TOKEN_SECRET": "correct horse " * 4}, "spaces around it"),
+        ({"LIVEROOM_SERVICE_KEY": "correct-horse-" * 4}, "repeats itself"),
+        ({"LIVEROOM_SERVICE_KEY": SECRETS["LIVEROOM_TOKEN_SECRET"]}, "are the same"),
+        ({"LIVEROOM_JOURNL_URL": "postgresql://h/d"}, "LIVEROOM_JOURNL_URL is not a setting; LIVEROOM_JOURNAL_URL is"),
         ({"LIVEROOM_PORT": "0"}, "LIVEROOM_PORT"),
         ({"LIVEROOM_PORT": "65536"}, "LIVEROOM_PORT"),
         ({"LIVEROOM_PORT": "-1"}, "LIVEROOM_PORT"),
@@ -96,6 +117,26 @@ def test_what_cannot_be_used_is_said(changed: dict[str, str], says: str) -> None
     load(PRODUCTION)
     with pytest.raises(Unusable, match=says):
         load(PRODUCTION | changed)
+
+
+def test_secrets_and_addresses_in_files(tmp_path: Path) -> None:
+    """Any secret, and any address of a store, may be in a file: an address may contain a password."""
+    values = {**SECRETS, "LIVEROOM_JOURNAL_URL": "postgresql://u:p@h/d", "LIVEROOM_WALLET_URL": "embedded"}
+    environ = {"LIVEROOM_MODE": "production"}
+    for name, value in values.items():
+        (tmp_path / name).write_text(value + "\n")
+        environ[f"{name}_FILE"] = str(tmp_path / name)
+    loaded = load(environ)
+    assert (loaded.token_secret, loaded.service_key) == tuple(SECRETS.values())
+    assert (loaded.journal_url, loaded.wallet_url) == ("postgresql://u:p@h/d", None)
+    assert loaded.unnamed == ("LIVEROOM_ROOM_URL",)
+
+
+def test_what_kubernetes_sets_is_no_mistake() -> None:
+    """Those of services called `liveroom` and `liveroom-journal` count as unset; development only warns of others."""
+    loaded = load(PRODUCTION | OF_KUBERNETES)
+    assert (loaded.port, loaded.unknown) == (8000, ())
+    assert load({"LIVEROOM_HOSTT": "h"}).unknown == ("LIVEROOM_HOSTT is not a setting; LIVEROOM_HOST is.",)
 
 
 def test_secrets_are_not_said() -> None:
@@ -114,6 +155,24 @@ def test_unix_sockets_of_a_deep_folder(tmp_path: Path) -> None:
     assert sockets != load({"LIVEROOM_DATA": str(other)}).sockets
     umlauts = load({"LIVEROOM_DATA": "/" + "ü" * 60}).sockets  # 60 characters, 120 bytes
     assert len(os.fsencode(umlauts / "wallet.sock")) <= limits.UNIX_PATH_BYTES_MAX
+
+
+@pytest.mark.parametrize("taken", ["open", "link", "file"])
+def test_a_folder_of_sockets_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: str) -> None:
+    """The short path lies where others may write: what somebody has put there is refused."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    settings = load({"LIVEROOM_DATA": str(tmp_path / ("d" * 200))})
+    assert embedded.command(embedded.WALLET, settings)
+    shutil.rmtree(settings.sockets)
+    if taken == "open":
+        settings.sockets.mkdir()
+        settings.sockets.chmod(0o777)
+    elif taken == "link":
+        settings.sockets.symlink_to(tmp_path)
+    else:
+        settings.sockets.touch()
+    with pytest.raises(Unusable, match="sockets"):
+        embedded.command(embedded.WALLET, settings)
 
 
 def test_a_child_gets_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ FUNCTION_LINES_MAX = 60
 LAYERS = (
     ("server.limits",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),
-    ("server.catalogue",),
+    ("server.catalogue", "server.logs"),
     ("server.store",),
     ("server.journal",),
     ("server.money",),
@@ -168,6 +168,7 @@ TESTED_BY = {
     "clock": "three lines",
     "entries": "tests/journal/test_entries.py",
     "limits": "asserts of its own",
+    "logs": "tests/journeys/test_logs.py",
     "metrics": "tests/http/test_http.py",
     "__main__": "tests/journeys",
     "edge.admission": "tests/edge/test_session.py",

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import gc
-import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -25,6 +24,7 @@ from server.journal.audit import Audit, Report
 from server.journal.database import ask
 from server.journal.drain import Drain, tail_of
 from server.journal.memory import Memory, development_key
+from server.processes import signals
 from server.processes.retell import drain_and_retell
 from server.rooms.history import open_history
 from server.settings import Settings, Unusable
@@ -59,7 +59,7 @@ def run_drain(main: Coroutine[Any, Any, T]) -> T:
 async def _serve(settings: Settings, engine: Engine) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in signals.that_stop():
         loop.add_signal_handler(each, stopping.set)
     wallet = open_store("wallet", settings.wallet_address, AUDIT_SCRIPTS)
     clock = Clock(time.time)  # noqa: TID251

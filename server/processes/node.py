@@ -15,6 +15,7 @@ from server import background, limits
 from server.app import Node, create_app
 from server.edge.handshake import LiveroomWebSocket
 from server.edge.patience import PatientHttp, reap
+from server.processes import signals
 from server.settings import Settings, Unusable
 
 log = structlog.get_logger()
@@ -94,6 +95,7 @@ def run(settings: Settings) -> None:
         ws_ping_timeout=None,
         ws_per_message_deflate=False,  # never a deflate context per socket
         access_log=False,  # URLs contain tokens
+        log_config=None,  # the root logger has our handler
         log_level="warning",
         timeout_graceful_shutdown=int(limits.DRAIN_S_MAX) or 1,
         lifespan="on",
@@ -105,6 +107,8 @@ def run(settings: Settings) -> None:
     gc.freeze()  # everything loaded so far stays, so full collections can skip it
     gc.set_threshold(50_000, 50, 100)
     server = Server(config, node)
+    for each in signals.that_stop():  # uvicorn handles two of them
+        signal.signal(each, server.handle_exit)
     server.run(sockets=listeners)
     if not server.started:
         raise Unusable("The node could not start: a store or the journal does not answer (see the log above).")

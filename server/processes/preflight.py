@@ -13,6 +13,9 @@ from server.store.cluster import SCHEME, seeds
 
 def check(settings: Settings) -> None:
     """Check everything. Raises Unusable."""
+    if settings.unnamed and not settings.development:
+        what = "production mode needs its address, or `embedded` for a store on this machine"
+        raise Unusable(f"{settings.unnamed[0]} is not set; {what}.")
     for name, url in (("LIVEROOM_WALLET_URL", settings.wallet_url), ("LIVEROOM_ROOM_URL", settings.room_url)):
         if url is not None:
             _check_store(name, url)

@@ -13,8 +13,10 @@ from typing import IO
 
 import structlog
 from rich.console import Console
+from rich.markup import escape
 
-from server import background, limits
+from server import background, limits, logs
+from server.processes import signals
 from server.processes.node import listen
 from server.settings import Settings, Unusable, child_environment
 from server.store import embedded, keys
@@ -162,7 +164,7 @@ class Supervisor:
         for port in self._ports():  # report a taken port before anything starts
             listen(self._settings, port).close()
         loop = asyncio.get_running_loop()
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in signals.that_stop():
             loop.add_signal_handler(each, self._stopping.set)
         try:
             await self._start_all()
@@ -259,9 +261,11 @@ class Supervisor:
                 embedded.mark_stopped(kind, self._settings)
 
     def _say_where(self) -> None:
+        console = Console(file=logs.Lines(logs.STDOUT), highlight=False, soft_wrap=True)  # type: ignore[arg-type]
         at = f"http://{_reachable(self._settings.host)}:{self._settings.port}"
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(f"\n[bold]Liveroom is live[/bold] ({self._settings.mode}, data in {self._settings.data})")
+        console.print(
+            "\n[bold]Liveroom is live[/bold]", f"({self._settings.mode}, data in {escape(str(self._settings.data))})"
+        )
         if self._settings.development:
             console.print(f"  watch      {at}/watch/demo       (another viewer: {at}/watch/demo?user=bob)")
             console.print(f"  overlay    {at}/overlay/demo     (an OBS browser source)")

@@ -61,7 +61,7 @@ def parse_address(url: str) -> Address:
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
     if parts.scheme == "unix":
-        return Address(unquote(parts.path), "", 0, False, user, password, 0)
+        return Address(unquote(parts.path, errors="surrogateescape"), "", 0, False, user, password, 0)
     if parts.scheme not in ("redis", "rediss", "valkey", "valkeys"):
         raise ValueError(f"not a store address: {parts.scheme}://...")
     db = int(parts.path.strip("/") or 0)
@@ -293,7 +293,7 @@ class Store:
         await link.call(*hello)
         if at.db:
             await link.call("SELECT", at.db)
-        info = cast(bytes, await link.call("INFO", "everything")).decode()
+        info = cast(bytes, await link.call("INFO", "everything")).decode(errors="replace")  # it has paths
         about = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
         self.identity = f"{about.get('run_id', '').strip()}:{about.get('master_replid', '').strip()}"
         for script in self._scripts:

@@ -4,12 +4,13 @@ import contextlib
 import ctypes
 import os
 import signal
+import stat
 import sys
 from pathlib import Path
 
 from msgspec import Struct
 
-from server.settings import Settings
+from server.settings import Settings, Unusable
 
 
 class StoreKind(Struct, frozen=True):
@@ -32,11 +33,11 @@ def binary() -> str:
 
 
 def command(kind: StoreKind, settings: Settings) -> list[str]:
-    """The command line that serves `kind` from the data folder."""
+    """The command line that serves `kind` from the data folder. Raises Unusable if the socket would not be private."""
     folder = settings.data.resolve() / kind.name
     folder.mkdir(parents=True, exist_ok=True)
     socket = socket_path(kind, settings)
-    socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(socket.parent)
     options = {
         "port": "0",
         "unixsocket": str(socket),
@@ -59,6 +60,16 @@ def command(kind: StoreKind, settings: Settings) -> list[str]:
     for name, value in options.items():
         line += [f"--{name}", *(value.split(" ") if name == "client-output-buffer-limit" else [value])]
     return line
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder of the sockets. One in /tmp may have been made by somebody else. Raises Unusable."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+    about = folder.lstat()
+    ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid()
+    if not ours or about.st_mode & 0o022:
+        raise Unusable(f"The folder {folder} for sockets belongs to somebody else, or others may write to it.")
 
 
 def mark_stopped(kind: StoreKind, settings: Settings) -> None:

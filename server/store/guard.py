@@ -93,5 +93,5 @@ def _with_arguments(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _info(text: Any) -> dict[str, str]:
-    lines = (line.split(":", 1) for line in cast(bytes, text).decode().splitlines() if ":" in line)
+    lines = (line.split(":", 1) for line in cast(bytes, text).decode(errors="replace").splitlines() if ":" in line)
     return {key: value.strip() for key, value in lines}

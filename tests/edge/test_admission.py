@@ -8,6 +8,7 @@ import websockets
 from server import settings
 from server.edge.admission import NotAdmitted, Places
 from tests.site import Site, Viewer
+from tests.stores import SECRETS
 
 MakeSite = Callable[..., Awaitable[Site]]
 
@@ -86,8 +87,7 @@ def test_places() -> None:
 
 def test_bounds_by_mode() -> None:
     """Production has bounds. Development has none, because a load test comes from one address."""
-    secrets = {"LIVEROOM_TOKEN_SECRET": "t" * 40, "LIVEROOM_SERVICE_KEY": "s" * 40}
-    production = settings.load({"LIVEROOM_MODE": "production", **secrets})
+    production = settings.load({"LIVEROOM_MODE": "production", **SECRETS})
     assert production.connections_per_address > production.connections_per_user > 0
     development = settings.load({})
     assert (development.connections_per_address, development.connections_per_user) == (0, 0)

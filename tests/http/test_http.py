@@ -16,7 +16,7 @@ from server.store import keys
 from tests.conftest import Stores
 from tests.program import eventually
 from tests.site import Site, new_gift_id
-from tests.stores import settings
+from tests.stores import SECRETS, settings
 
 AnotherSite = Callable[[], Awaitable[Site]]
 HOST = {"user_id": "creator", "name": "Creator"}
@@ -219,12 +219,11 @@ async def test_development_tokens(site: Site, journal: str, stores: Stores, tmp_
     assert (await site.http.get("/dev/token", params={"user": "a b"}, headers=NO_KEY)).status_code == 400
     assert (await site.http.get("/dev/token", params={"user": "a", "admin": "1"}, headers=NO_KEY)).status_code == 400
     stores.empty()
-    secrets = {"LIVEROOM_TOKEN_SECRET": "s" * 40, "LIVEROOM_SERVICE_KEY": "k" * 40}
     addresses = {
         "LIVEROOM_WALLET_URL": f"unix://{stores.wallet.socket}",
         "LIVEROOM_ROOM_URL": f"unix://{stores.room.socket}",
     }
-    serious = Site(settings(tmp_path, LIVEROOM_MODE="production", LIVEROOM_JOURNAL_URL=journal, **secrets, **addresses))
+    serious = Site(settings(tmp_path, LIVEROOM_MODE="production", LIVEROOM_JOURNAL_URL=journal, **SECRETS, **addresses))
     await serious.start()
     try:
         assert (await serious.http.get("/dev/token", params={"user": "zoe"})).status_code == 404

@@ -9,6 +9,7 @@ import pytest
 
 from server.settings import DEV_SECRET, DEV_SERVICE_KEY
 from tests.program import Program, free_port
+from tests.stores import EMBEDDED, SECRETS
 
 LONG = "a-secret-of-one's-own-that-is-long-enough-to-be-one"
 MakeProgram = Callable[..., Program]
@@ -22,7 +23,7 @@ class Refusal(NamedTuple):
     words: tuple[str, ...]
 
 
-PRODUCTION = {"LIVEROOM_MODE": "production"}
+PRODUCTION = {"LIVEROOM_MODE": "production", **EMBEDDED}
 TABLE = [
     Refusal("mode", {"LIVEROOM_MODE": "staging"}, ("LIVEROOM_MODE", "staging")),
     Refusal("no secret", PRODUCTION | {"LIVEROOM_SERVICE_KEY": LONG}, ("LIVEROOM_TOKEN_SECRET",)),
@@ -41,6 +42,14 @@ TABLE = [
         "short secret",
         PRODUCTION | {"LIVEROOM_TOKEN_SECRET": "x" * 31, "LIVEROOM_SERVICE_KEY": LONG},
         ("LIVEROOM_TOKEN_SECRET", "32"),
+    ),
+    Refusal("guessable secret", PRODUCTION | SECRETS | {"LIVEROOM_SERVICE_KEY": "change" * 9}, ("easy to guess",)),
+    Refusal("no wallet", PRODUCTION | SECRETS | {"LIVEROOM_WALLET_URL": ""}, ("LIVEROOM_WALLET_URL", "not set")),
+    Refusal("no journal", PRODUCTION | SECRETS | {"LIVEROOM_JOURNAL_URL": ""}, ("LIVEROOM_JOURNAL_URL", "not set")),
+    Refusal(
+        "a typing error",
+        PRODUCTION | SECRETS | {"LIVEROOM_JOURNL_URL": "postgresql://h/db"},
+        ("LIVEROOM_JOURNL_URL is not a setting", "LIVEROOM_JOURNAL_URL is"),
     ),
     *(
         Refusal(f"port {port!r}", {"LIVEROOM_PORT": port}, ("LIVEROOM_PORT", repr(port)))
@@ -144,7 +153,7 @@ async def test_bad_data_folder(new_program: MakeProgram, below: str) -> None:
 
 async def test_production_with_secrets_starts(new_program: MakeProgram) -> None:
     """With its own secrets production mode serves, without the demo room and without tokens for everybody."""
-    environ = PRODUCTION | {"LIVEROOM_TOKEN_SECRET": LONG, "LIVEROOM_SERVICE_KEY": LONG + "!"}
+    environ = PRODUCTION | SECRETS
     program = new_program(**environ)
     await program.start()
     async with program.client() as client:

@@ -1,7 +1,10 @@
 """Starting: what a newcomer finds, and what is still there after a stop and a second start."""
 
+import os
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 import protocol
 from tests.program import Program
@@ -115,3 +118,23 @@ async def before_the_stop(program: Program) -> dict[str, Any]:
     seqs = [(await alice.happened("gifts.sent", id=gift["id"]))["seq"] for gift in gifts]
     broadcast_id = alice.welcome["room"]["broadcast_id"]
     return {"since": since, "gift_id": gifts[0]["id"], "seq": max(seqs), "broadcast_id": broadcast_id}
+
+
+@pytest.mark.parametrize("name", ["we ird?%41#\"'é [b]", "new\nline", b"no\xfftext", "--save"], ids=repr)
+async def test_a_data_folder_of_any_name(new_program: Callable[..., Program], name: str | bytes) -> None:
+    """The data folder may have any name that a file system allows. Its files are private, whatever the umask."""
+    program = new_program()
+    program.data = program.folder / os.fsdecode(name)
+    program.environ["LIVEROOM_DATA"] = str(program.data)
+    program.prefix = ("sh", "-c", 'umask 000 && exec "$0" "$@"')
+    await program.start()
+    viewer = await program.join("alice")
+    gift = await viewer.gift("rose")
+    assert gift["type"] == "ok"
+    assert program.data.name in program.stdout() or b"\n" in os.fsencode(name) or isinstance(name, bytes)
+    await program.stop()
+    await program.start()
+    assert await program.coins("alice") == gift["coins"]
+    await program.stop()
+    for path in [program.data, *program.data.rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0, path

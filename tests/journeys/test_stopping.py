@@ -18,7 +18,7 @@ from tests.site import Viewer
 STOP_S_PROMISED = 5.0
 
 
-@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 async def test_stop_notifies_everybody_and_ends(new_program: Callable[..., Program], sig: signal.Signals) -> None:
     """A signal ends it within five seconds with code 0: each socket is asked to come back, and closed with 4001."""
     program = new_program()

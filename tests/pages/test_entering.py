@@ -8,14 +8,11 @@ from playwright.async_api import expect
 
 from tests.pages.tabs import Tabs
 from tests.site import Site
+from tests.stores import SECRETS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PRODUCTION = {
-    "LIVEROOM_MODE": "production",
-    "LIVEROOM_TOKEN_SECRET": "a secret that is only for this test",
-    "LIVEROOM_SERVICE_KEY": "a service key that is only for this test",
-}
+PRODUCTION = {"LIVEROOM_MODE": "production", **SECRETS}
 NO_FREE_TOKEN = r"404 \(Not Found\) at .*/dev/token\?"  # the page asks this way whether the server gives out tokens
 SHUT_OUT = r"WebSocket connection to .* failed"
 
