@@ -216,6 +216,7 @@ def learn(notes: Path, tests: list[str], options: list[str], *, small: bool) -> 
         tree = Tree(Path(folder), small=small)
         tree.mark(file for file in money_path() if file.endswith(".py"))
         failure = tree.first_failure([*options, *tests], notes)
+        print((tree.folder / "said.txt").read_text().splitlines()[-1])
         assert small or not failure, (
             f"{failure} fails without a mistake: {(tree.folder / 'said.txt').read_text()[-2000:]}"
         )

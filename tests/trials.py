@@ -119,7 +119,9 @@ class Tree:
             _kill(child)  # what it has started
         assert status != NO_TESTS, tests
         lines = said.read_text().splitlines()
-        failed = (line.split(" ")[1] for line in lines if line.startswith(("FAILED ", "ERROR ")))
+        failed = (
+            line.partition(" ")[2].partition(" - ")[0] for line in lines if line.startswith(("FAILED ", "ERROR "))
+        )
         return next(failed, "timeout" if status < 0 else "the start") if status else ""
 
     def _be_pytest(self, tests: Sequence[str], said: Path, notes: Path | None) -> None:

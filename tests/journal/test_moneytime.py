@@ -135,6 +135,22 @@ async def test_old_receipts_of_orders(site: Site, money: Store, monkeypatch: pyt
         assert (await site.node.purchases.top_up(UserId("cleo"), TopUp(TopUpId(order), 10, "test"))).duplicate
 
 
+async def test_the_store_keeps_receipts_in_the_margin(money: Store) -> None:
+    """The script deletes none of an id that is too old for less than ten minutes, whatever the journal asks."""
+    floor_ms = T0 - limits.GIFT_ID_LIFE_MS
+    ends_ms = [floor_ms - limits.RECEIPT_MARGIN_MS + more_ms for more_ms in (-1, 0, 1, 2)]
+    meta, names = keys.wallet_meta(3), [keys.receipts(3, n * limits.RECEIPTS_MS) for n in range(4)]
+    await money.call("HSET", meta, "now", T0, "forgot", ends_ms[0])
+    for name in names:
+        await money.call("HSET", name, "g", "receipt")
+    each = [{"receipts": name, "end_ms": end_ms} for name, end_ms in zip(names, ends_ms, strict=True)]
+    life_ms, margin_ms = limits.GIFT_ID_LIFE_MS, limits.RECEIPT_MARGIN_MS
+    call = moneytime.FORGET(meta=meta, id_life_ms=life_ms, margin_ms=margin_ms, each=each)
+    assert await money.run(*call) == 2
+    assert [await money.call("EXISTS", name) for name in names] == [0, 0, 1, 1]
+    assert await money.call("HGET", meta, "forgot") == str(ends_ms[1]).encode()
+
+
 async def test_reading_a_receipt(desk: Desk, money: Store) -> None:
     """A receipt is found in its hash, and as the string that an older program wrote."""
     await desk.buy("cleo", 100)

@@ -73,6 +73,7 @@ SCENES = {
     "the journal is in a crash loop": "give, crash 30, again, fresh, give 119, crash 9, again, crash 20, again, fresh",
     "an answer is lost at the floor": "live 5, give 119, live 2, again, live 7, again, live 15, again, fresh",
     "the store fails over and is filled": "give, give 100, lose, again, fresh, live 5, again, lose, again, fresh",
+    "an answer is lost at the floor, and then the store": "give 119, live 7, lose, again, fresh, live 5, again",
     "the store is filled while its clock is wrong": (
         "give, store 180, lose, again, fresh, store -180, again, fresh, lose, again, fresh"
     ),
