@@ -117,7 +117,7 @@ def mistakes(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Pass()
         case ast.Continue():
             yield ast.Break()
-        case ast.Return(value=ast.expr()):
+        case ast.Return(value=ast.expr()) if ast.unparse(node) != "return None":
             yield ast.Return(ast.Constant(None))
 
 

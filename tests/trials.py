@@ -46,14 +46,17 @@ class Reached:
         self._telling[file, test] = self._telling.get((file, test), 0) + 1
 
     def tests(self, file: str, block: str, budget_s: float) -> list[str]:
-        """The tests that reach it, the most telling first, until they take too long together."""
+        """The tests that reach it, the most telling first, until they take too long together.
+
+        A test that reaches little else is about this block.
+        """
         mark, stem = f"{file} {block}".strip(), Path(file).stem.removesuffix("s")
         variants: Counter[str] = Counter()  # of one test function; the first says most
 
-        def order(test: str) -> tuple[int, int, bool, float]:
+        def order(test: str) -> tuple[int, int, bool, int]:
             variants[function := test.partition("[")[0]] += 1
             telling = self._telling.get((file, test), 0)
-            return -telling, variants[function], stem not in test.partition("::")[0], self._s[test]
+            return -telling, variants[function], stem not in test.partition("::")[0], len(self._blocks[test])
 
         chosen: list[str] = []
         for test in sorted((test for test, blocks in self._blocks.items() if mark in blocks), key=order):

@@ -8,11 +8,12 @@ from sqlalchemy import Engine, update
 from server import limits
 from server.journal import again, database
 from server.journal.heads import START, Heads
-from server.journal.tables import entries, positions
+from server.journal.tables import audit_heads, entries, positions, watermarks
 from server.journal.verify import verify
 from tests.journal.small import ALICE, BOB, fill
 from tests.journal.tampering import drop_triggers
 
+KEY = "an-audit-key-of-at-least-thirty-two-characters"
 ROWS = {ALICE: 14, BOB: 3}
 
 
@@ -108,3 +109,32 @@ def test_a_slice_has_a_bound(heads: Heads, monkeypatch: pytest.MonkeyPatch) -> N
     """After a long break, too."""
     monkeypatch.setattr(limits, "AUDIT_AGAIN_MAX", limits.AUDIT_AGAIN_MIN + 9)
     assert again.size(heads, limits.AUDIT_AGAIN_S) == limits.AUDIT_AGAIN_MIN + 9
+
+
+# --- heads in memory and in SQL --------------------------------------------------------------------------------------
+def test_heads_are_read_once(engine: Engine, heads: Heads) -> None:
+    """A running audit believes its own memory, a start what is signed. Emptied by a person, both begin again."""
+    kept = Heads(engine, KEY)
+    for partition, known in heads.known.items():
+        kept.advance(partition, known.head, known.whole_ms)
+    kept.save()
+    running = Heads(engine, KEY)
+    assert running.load() == []
+    assert running.known == kept.known
+    with engine.begin() as connection:
+        mine = audit_heads.c.partition == ALICE
+        connection.execute(update(audit_heads).where(mine).values(mac="0" * 64))
+    assert running.load() == []
+    assert running.known == kept.known
+    assert [wrong.partition for wrong in Heads(engine, KEY).load()] == [ALICE]
+    kept.clear()
+    assert (kept.known, running.load(), running.known) == ({}, [], {})
+
+
+def test_a_watermark_that_was_moved_back(engine: Engine, heads: Heads) -> None:
+    """It is behind the remembered head, and its partition is verified from the beginning."""
+    with engine.begin() as connection:
+        connection.execute(update(watermarks).where(watermarks.c.partition == ALICE).values(n=1))
+    assert [(wrong.partition, wrong.where) for wrong in heads.count()] == [(ALICE, "watermark")]
+    assert heads.head(ALICE) == START
+    assert heads.head(BOB) != START

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from server import limits
 from server.entries import KINDS, Body, Kind
-from server.journal import asof
+from server.journal import asof, database
 from server.journal.asof import Expected, Wallet
 from server.journal.books import VERSION, LogEntry
 from server.journal.compare import StoreSide
@@ -19,6 +19,7 @@ from server.journal.tables import entries
 from server.journal.verify import verify
 from server.store import keys
 from tests.journal.desk import Desk, a_desk
+from tests.journal.shop import NOW_MS, Books, Shop
 from tests.site import Site
 
 USER = "cleo"
@@ -145,3 +146,20 @@ async def test_what_is_asked_of_a_partition(desk: Desk) -> None:
         assert asof.spent_on(connection, PARTITION, (mark[-1].epoch, last - 1), {USER: day}) == {USER: 30}
         both = asof.spent_on(connection, PARTITION, far, {USER: day, "another": day - 1})
         assert both == {USER: 35, "another": 0}
+
+
+def test_a_day_ends_at_midnight(journal: str) -> None:
+    """Its first millisecond counts, and the next day's does not."""
+    engine = database.connect(journal)
+    shop = Shop(Books(engine), USER)
+    shop.buy(100)
+    day = NOW_MS // limits.DAY_MS
+    for coins, at_ms in (
+        (10, day * limits.DAY_MS),
+        (20, (day + 1) * limits.DAY_MS - 1),
+        (40, (day + 1) * limits.DAY_MS),
+    ):
+        shop.give(coins, 0, "ann", at_ms)
+    with reading(engine).connect() as connection:
+        assert asof.spent_on(connection, PARTITION, (1, 99), {USER: day}) == {USER: 30}
+    engine.dispose()

@@ -212,7 +212,7 @@ async def test_a_day_of_limits_is_one_of_money_time(world: World) -> None:
 
 
 async def test_limits_of_yesterday(world: World) -> None:
-    """Yesterday's raised limit applies in a store that lost everything; yesterday's spending does not count."""
+    """Yesterday's raised limit applies in a store that lost everything; only today's spending counts."""
     raised, kept = "viewer1", "viewer2"
     for user, order in ((raised, 50), (raised, 100), (kept, 50), (kept, 20)):
         await own_limits(world).set(user, f"{user}-{order}", order)
@@ -220,8 +220,9 @@ async def test_limits_of_yesterday(world: World) -> None:
         await _spends_the_rest(world, user, coins)
     await world.away(1440)
     await world.move()
+    await world.bank.one_more(kept, coins=5, id=world.new_id())
     await world.lose()
-    for user, coins in ((raised, 100), (kept, 20)):
+    for user, coins in ((raised, 100), (kept, 15)):
         await _spends_the_rest(world, user, coins)
 
 
