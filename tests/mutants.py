@@ -146,6 +146,7 @@ def bodies(module: ast.Module) -> Iterator[ast.AST]:
 
     def walk(node: ast.AST) -> Iterator[ast.AST]:
         skipped = isinstance(node, ast.Assert | ast.JoinedStr | ast.AnnAssign | ast.arguments)
+        skipped = skipped or (isinstance(node, ast.keyword) and node.arg == "strict")  # of zip: for us
         if skipped or (isinstance(node, ast.Expr) and is_log(node)):
             return
         yield node
@@ -202,6 +203,13 @@ def known(only: str) -> list[Mutant]:
             line = text[: text.index(right)].count("\n") + 1
             found.append(Mutant(file, f"{line}: {what}", text.replace(right, wrong)))
     return found
+
+
+def survivors(printed: str, only: str) -> list[Mutant]:
+    """Those that an earlier run's output says survived."""
+    wanted = {line.split("  (")[0][10:] for line in printed.splitlines() if line.startswith(("SURVIVED", "UNREACHED"))}
+    found = known(only) + [mutant for file in money_path() if re.search(only, file) for mutant in every(file)]
+    return [mutant for mutant in found if f"{mutant.file}:{mutant.change}" in wanted]
 
 
 def block_of(mutant: Mutant) -> str:
@@ -275,8 +283,7 @@ def main() -> int:
     asked = parser.parse_args()
     chosen = known(asked.only) + mutants(asked.only, asked.per_file, asked.seed)
     if asked.again:
-        survivors = {line.split("  (")[0][10:] for line in asked.again.read_text().splitlines() if line[0].isupper()}
-        chosen = [mutant for mutant in chosen if f"{mutant.file}:{mutant.change}" in survivors]
+        chosen = survivors(asked.again.read_text(), asked.only)
     counts: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory(prefix="liveroom-mutants-") as folder:
         notes = asked.learnt or Path(folder) / "notes"

@@ -6,10 +6,14 @@ import pytest
 from sqlalchemy import Engine, update
 
 from server import limits
+from server.clock import Clock
 from server.journal import again, database
 from server.journal.heads import START, Heads
+from server.journal.memory import Memory
 from server.journal.tables import audit_heads, entries, positions, watermarks
 from server.journal.verify import verify
+from server.store.client import Store
+from tests.conftest import Stores
 from tests.journal.small import ALICE, BOB, fill
 from tests.journal.tampering import drop_triggers
 
@@ -103,6 +107,20 @@ def test_a_pass_ends_with_the_positions(engine: Engine, heads: Heads) -> None:
 def test_the_size_of_a_slice(heads: Heads, passed_s: float, rows: int) -> None:
     """All rows have their turn within AUDIT_AGAIN_S, and some in each slice."""
     assert again.size(heads, passed_s) == limits.AUDIT_AGAIN_MIN + rows
+
+
+async def test_slices_follow_from_the_time_between_them(
+    engine: Engine, heads: Heads, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first after a start is the smallest; a clock that was set back gives the smallest, too."""
+    now_s, asked = [1_000.0], list[int]()
+    memory = Memory(engine, Store("wallet", f"unix://{stores.wallet.socket}"), Clock(lambda: now_s[0]))
+    memory.heads = heads
+    monkeypatch.setattr(again, "verify_slice", lambda _engine, _heads, most, _now_ms: asked.append(most) or [])
+    for passed_s in (0.0, limits.AUDIT_AGAIN_S / 16, limits.AUDIT_AGAIN_S / 16, -limits.AUDIT_AGAIN_S):
+        now_s[0] += passed_s
+        assert await memory.verify_slice() == []
+    assert [most - limits.AUDIT_AGAIN_MIN for most in asked] == [0, 2, 2, 0]
 
 
 def test_a_slice_has_a_bound(heads: Heads, monkeypatch: pytest.MonkeyPatch) -> None:

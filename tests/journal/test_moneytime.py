@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import Engine, update
 
@@ -107,6 +108,29 @@ def test_a_move(hours: int, known: bool, wall: int, walls: tuple[int, int], to: 
     was = moved(begun(T0), "boot", 0, Walls(T0 + wall * HOUR_MS, T0 + wall * HOUR_MS))
     now = Walls(*(T0 + hour * HOUR_MS for hour in walls))
     assert moved(was, "boot" if known else "another", hours * HOUR_MS, now).now_ms == T0 + to * HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "wall", "owed", "agreed"),
+    [(60, 60, 5, 75), (60, 20, 5 + 40, 0), (60, -60, 5 + 60, 0), (0, 0, 5, 15), (60, 61, 5, 75), (60, 63, 5, 0)],
+)
+def test_what_is_owed(elapsed: int, wall: int, owed: int, agreed: int) -> None:
+    """What it did not move by is owed. In seconds: the uptime and the wall clocks' move, and what follows."""
+    some = {"boot": "boot", "owed_ms": 5_000, "agreed_ms": 15_000, "wall_ms": T0}
+    was = msgspec.structs.replace(begun(T0), **some)
+    now = moved(was, "boot", elapsed * 1000, Walls(T0 + wall * 1000, T0 + wall * 1000))
+    assert (now.owed_ms, now.agreed_ms) == (owed * 1000, agreed * 1000)
+    assert now.now_ms == T0 + max(0, min(elapsed, wall)) * 1000
+
+
+def test_ids_are_settled_after_a_margin() -> None:
+    """What is below the floor now may be forgotten when the margin has passed twice at most."""
+    was = msgspec.structs.replace(begun(T0), boot="boot", next_ms=7, settled_ms=3)
+    margin_ms = limits.RECEIPT_MARGIN_MS
+    early = moved(was, "boot", margin_ms - 1, Walls(T0 + margin_ms, T0 + margin_ms))
+    assert (early.settled_ms, early.next_ms, early.next_in_ms) == (3, 7, 1)
+    due = moved(was, "boot", margin_ms, Walls(T0 + margin_ms, T0 + margin_ms))
+    assert (due.settled_ms, due.next_ms, due.next_in_ms) == (7, T0 + margin_ms, margin_ms)
 
 
 async def test_old_receipts_of_orders(site: Site, money: Store, monkeypatch: pytest.MonkeyPatch) -> None:
