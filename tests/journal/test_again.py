@@ -1,14 +1,16 @@
 """Slices of the audit: rows are verified again a few at a time, those first that were verified longest ago."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, update
 
 from server import limits
 from server.clock import Clock
-from server.journal import again, database
-from server.journal.heads import START, Heads
+from server.journal import again, anchors, database
+from server.journal.anchors import Anchor, AnchorFile
+from server.journal.heads import START, Heads, Newest
 from server.journal.memory import Memory
 from server.journal.tables import audit_heads, entries, positions, watermarks
 from server.journal.verify import verify
@@ -59,6 +61,13 @@ def test_slices_go_on(engine: Engine, heads: Heads) -> None:
     assert far(heads) == {ALICE: (0, 10), BOB: (0, 40)}, "a slice that ends with the partition's last row ends the pass"
     assert again.verify_slice(engine, heads, 15, 60) == []
     assert far(heads) == {ALICE: (0, 60), BOB: (1, 40)}
+
+
+def test_one_row_counts_as_one(engine: Engine, heads: Heads) -> None:
+    """The end of one partition leaves the rest of the slice to the next."""
+    assert again.verify_slice(engine, heads, ROWS[ALICE] - 1, 10) == []
+    assert again.verify_slice(engine, heads, 2, 20) == []
+    assert far(heads) == {ALICE: (0, 10), BOB: (1, 2)}
 
 
 def test_an_exact_slice_leaves_nothing_for_the_next(engine: Engine, heads: Heads) -> None:
@@ -156,3 +165,12 @@ def test_a_watermark_that_was_moved_back(engine: Engine, heads: Heads) -> None:
     assert [(wrong.partition, wrong.where) for wrong in heads.count()] == [(ALICE, "watermark")]
     assert heads.head(ALICE) == START
     assert heads.head(BOB) != START
+
+
+def test_anchors_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """The file makes its folders. A line has all places, or none."""
+    file = tmp_path / "some" / "folder" / "anchors.log"
+    lines = [Anchor(Newest("i", n), 5, places, "h") for n, places in enumerate(({3: (1, 2), 4: (2, 0)}, {}))]
+    for line in lines:
+        AnchorFile(file).append(line)
+    assert list(anchors.read(file.read_text().splitlines(keepends=True))) == lines

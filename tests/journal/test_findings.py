@@ -8,9 +8,13 @@ import pytest
 from sqlalchemy import Engine, insert, select
 
 from server import limits
+from server.clock import Clock
 from server.journal import database, findings
 from server.journal.findings import Report, Wrong
+from server.journal.sums import Sums, held_by
 from server.journal.tables import audits, quarantine
+from server.journal.watch import AuditWatch
+from tests.program import eventually
 
 OLD_MS = int(limits.AUDIT_OLD_S * 1000)
 T0 = 1_760_000_000_000
@@ -87,6 +91,40 @@ def test_the_newest_report_is_read(engine: Engine) -> None:
     failed = findings.latest(engine)
     assert failed is not None
     assert (failed.ok, failed.entries, len(failed.failed)) == (False, 1 + kept_ms, limits.LOGGED_CHARS_MAX)
+
+
+async def test_the_newest_report_is_watched(journal: str, empty_database: str) -> None:
+    """A node reads it again and again. When SQL does not answer, the last one stays, and that is said."""
+    engine, other = database.connect(journal), database.connect(empty_database)
+    findings.keep(engine, report(at_ms=T0, finished_ms=T0, stuck={5: "x", 3: "y"}), freeze=False)
+    watch = AuditWatch(engine, Clock(lambda: T0 / 1000))
+    assert (watch.degraded(), watch._figure("ok")) == ({"audit": "none was made yet"}, -1)
+    await watch.start()
+    await eventually(lambda: watch.report is not None)
+    await watch.stop()
+    assert watch.degraded() == {"partitions": "frozen: 3, 5"}
+    assert [watch._figure(name) for name in ("ok", "oldest_check_ms", "anchor", "doubts")] == [1, 0, 0, 0]
+    watch._engine = other  # it has no schema
+    await watch.start()
+    await eventually(lambda: not watch.reads)
+    await watch.stop()
+    assert watch.degraded() == {"journal": "SQL does not answer", "partitions": "frozen: 3, 5"}
+    watch._engine = engine
+    await watch.start()
+    await eventually(lambda: watch.reads)
+    await watch.stop()
+    unlike = report(ok=False, oldest_check_ms=None, anchor="00000000001f99", doubts=["a", "b"], at_ms=T0)
+    watch.report = unlike
+    assert [watch._figure(name) for name in ("ok", "oldest_check_ms", "anchor", "doubts")] == [0, -1, 31, 2]
+    assert watch.degraded() == {"audit": "not ok: GET /v1/audit says why"}
+    for each in (engine, other):
+        each.dispose()
+
+
+def test_coins_that_must_be_held() -> None:
+    """By the sums, and how a finding says it."""
+    sums = Sums(bought=50, spent=30, refunded=7, charged_back=5, awarded=99)
+    assert held_by(sums) == (22, "bought 50 - spent 30 + refunded 7 - charged back 5")
 
 
 def test_an_audit_freezes_once(engine: Engine) -> None:

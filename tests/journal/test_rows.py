@@ -1,5 +1,6 @@
 """Orders' rows: each is of one viewer, whoever else used its id, and a lost one is written again as it was."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import msgspec
@@ -11,7 +12,7 @@ from server.journal import database
 from server.journal.posted import Posted
 from server.journal.tables import entries, reversals
 from server.orders import rows
-from server.orders.rows import Pending
+from server.orders.rows import CannotReverse, Pending
 from server.orders.topups import TopUp
 from tests.journal.desk import Desk, a_desk
 from tests.site import Site
@@ -131,3 +132,18 @@ async def test_lost_rows_of_one_id(desk: Desk) -> None:
     assert [tuple(each) for each in desk.rows(query)] == was
     again = await desk.site.node.purchases.top_up("cleo", TopUp("t-cleo", 100, "test"))
     assert again.duplicate
+
+
+async def test_orders_at_once_have_an_order(desk: Desk) -> None:
+    """Of many limits or freezes of one wallet at once each is later than the one before, and the last applies."""
+    await desk.buy("cleo", 100)
+    node = desk.site.node
+    at_once = [node.own_limits.set("cleo", f"l{n}", 100 + n) for n in range(8)]
+    at_once += [node.freezes.freeze("cleo", f"f{n}") for n in range(8)]
+    done = await asyncio.gather(*at_once, return_exceptions=True)
+    assert {type(each) for each in done if isinstance(each, Exception)} <= {CannotReverse}
+    await desk.journal()
+    times = [each.at_ms for each in desk.rows(select(reversals.c.at_ms))]
+    assert len(times) == len(set(times)) == 16
+    newest = max(desk.rows(select(reversals).where(reversals.c.kind == "limit")), key=lambda each: each.at_ms)
+    assert newest.state == "posted"

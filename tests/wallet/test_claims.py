@@ -17,7 +17,7 @@ async def test_an_id_belongs_to_the_first_order(purse: Purse) -> None:
     """The same order may claim it again, another may not; the claim lasts as long as a receipt."""
     claim = purse.wallet.claim
     assert [await claim("t-1", print_) for print_ in ("first", "second", "first")] == [True, False, True]
-    assert 0 < purse.look.ttl(keys.claim("t-1")) <= limits.ORDER_RECEIPT_MS // 1000
+    assert 0 <= limits.ORDER_RECEIPT_MS // 1000 - purse.look.ttl(keys.claim("t-1")) < 60
 
 
 async def test_one_of_many_orders_gets_the_id(purse: Purse, another_purse: Purse) -> None:
