@@ -6,10 +6,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
+from protocol.refusals import Refused
 from server import background, catalogue, limits, metrics
 from server.clock import Clock
 from server.edge.admission import Places
@@ -43,9 +46,12 @@ from server.rooms.history import open_history
 from server.rooms.pace import Pace
 from server.rooms.room import Rooms, Services
 from server.settings import Settings
-from server.store.cluster import SCHEME
+from server.store.client import StoreError
 from server.store.scripts import Script
+from server.store.topology import SCHEME
 from server.tokens import Tokens
+
+log = structlog.get_logger()
 
 DEMO = "demo"
 DEMO_COINS = 10_000
@@ -76,7 +82,7 @@ def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletS
     return WalletStore(
         url,
         scripts=WALLET_SCRIPTS,
-        opening=opening.open,
+        opening=opening,
         fence=make_fence(settings, opening),
         opening_scripts=OPENING_SCRIPTS,
         durability=settings.durability,
@@ -149,6 +155,8 @@ class Node:
         read.gauge("rooms", "Rooms that this node shows.", lambda: len(self.rooms.here()))
         read.gauge("wallet_queue", "Gifts that wait for the wallet store.", lambda: self.wallet.queued)
         read.gauge("wallet_up", "1 while gifts are taken.", lambda: self.wallet.usable)
+        read.gauge("wallet_partitions_closed", "Partitions that cannot be opened.", lambda: len(self.wallet.closed))
+        read.gauge("wallet_partitions_refusing", "Partitions that take no gifts.", lambda: len(self.wallet.refusing))
         read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet.log_entries)
         read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
         read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands.taken)
@@ -178,15 +186,25 @@ class Node:
         found = self.audit_watch.degraded()
         if not self.wallet.usable:
             found["wallet"] = "gifts are refused"
+        elif refusing := self.wallet.refusing:
+            found["wallet"] = f"gifts are refused in {len(refusing)} of {limits.WALLET_PARTITIONS} partitions"
+        if self.wallet.closed:
+            found["closed"] = f"partitions {', '.join(map(str, sorted(self.wallet.closed)))}: the log says why"
         return found
 
     async def start(self) -> None:
-        """Connect and start. Raises StoreError if a store does not answer in time."""
+        """Connect and start. Raises StoreError if the room store does not answer in time.
+
+        Without the wallet store or the journal a node refuses gifts, as when they fail later, and the chat goes on.
+        """
         await self.room_store.start()
         await self.fanout.start()
         await self.wallet.start()
         await self.room_store.wait_up(limits.STORE_START_S)
-        await self.wallet.wait_up(limits.STORE_START_S)
+        try:
+            await self.wallet.wait_up(limits.WALLET_START_S)
+        except StoreError as down:
+            log.error("node_starts_without_gifts", why=str(down))
         await self.pace.start()
         await self.rooms.start()
         await self.sessions.start()
@@ -213,7 +231,8 @@ class Node:
             await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
             await self.rooms_admin.turn(DEMO, "start")
         for user_id in ("alice", "bob"):
-            await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
+            with contextlib.suppress(Refused, SQLAlchemyError):  # the log says why, and chat goes on
+                await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
 
 
 def _node_id(settings: Settings) -> str:

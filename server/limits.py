@@ -96,6 +96,10 @@ SPEND_RETRY_MS = 1_000
 TOPUP_COINS_MAX = 100_000_000
 DAY_MS = 86_400_000
 REPLAY_BATCH = 200  # journal rows per script call when a store is restored from the journal
+REFILL_TOGETHER = 8  # partitions that a node fills at once: another node takes others meanwhile
+REFILL_LEASE_MS = 15_000  # a node that died holds up its partitions so long; each batch renews it
+REFILL_LOOK_S = 0.2  # when a partition waits for another node, or for SQL
+OPEN_AGAIN_S = 10.0  # when it waits for a person: a look costs a few short calls
 GUARD_EVERY_S = 30.0  # a setting of the store may be changed while it runs
 LOG_LOOK_S = 1.0
 LOG_ENTRIES_MAX = 2_000_000  # in the store, all partitions: some 1.5 GB; above it gifts wait for the journal
@@ -119,6 +123,7 @@ MONEY_TIME_AGREED_MS = 10 * 60 * 1000  # wall clocks and uptime, before money ti
 MONEY_TIME_DRIFT_MS = 2_000  # of a wall clock between two steps; more is a jump
 FORGET_BATCH = 50  # hashes of receipts per partition and step
 FORGET_ORDERS_BATCH = 500  # receipts of orders per table and step
+CLAIMS_BATCH = 10_000  # claims per step of money time that a store gets back after it was filled: some 0.2 s
 COMBO_COUNT_S = 60
 ONCE_S = 24 * 3600  # how long the room store remembers which gifts a room has shown
 RETELL_AFTER_MS = 2_000  # the node that took the gift shows it; after this time the journal does
@@ -176,6 +181,9 @@ AUDIT_REMAINDER = 1_000_000_007  # balances and times are summed by it, within 6
 AUDIT_AGAIN_S = 86_400.0  # in which every row below a verified head is verified again
 AUDIT_AGAIN_MIN = 100  # rows per audit: a small journal has its turn in minutes
 AUDIT_AGAIN_MAX = 20_000  # a larger journal than 28 M rows takes longer, and the report says since when
+AUDIT_DERIVED_MIN = 100  # days of creators, and wallets with reversals, per audit: some 20 ms
+AUDIT_DERIVED_DAYS = 500  # days that new entries touch, per audit; one of AUDIT_AGAIN_MAX gifts has its turn in a day
+AUDIT_DERIVED_NOTED = 100_000  # of these, and of wallets, that are in memory: some 200 bytes each
 ANCHORS_BYTES_MAX = 64 * 1024 * 1024  # of one file of anchors: a month of them or more; the one before is kept, too
 AUDITS_KEPT_MS = 7 * 86_400_000
 
@@ -190,11 +198,15 @@ STORE_CONNECT_S = 2.0
 STORE_RETRY_S = 0.05  # first pause before connecting again; doubles
 STORE_RETRY_S_MAX = 1.0
 TOPOLOGY_S = 30.0  # how often a cluster's map is read as a routine
+TOPOLOGY_ASKED = 7  # nodes each time: more than can be cut off together, and few connections
+TOPOLOGY_LATE_S = 0.25  # for the others, once one has answered: the map is needed most while hosts are dead
 FOLLOW_TRIES = 40  # 2 s in all: a slot's move takes less than one; it does not wait for a failover
 MOVED_TRIES = 40  # some 40 s in all: a failover takes a few, and the sender of a gift waits less
 STORE_PENDING_MAX = 100_000  # calls under way on one connection
+WALLET_START_S = 5.0  # a node that starts waits so long for the wallet store, and then goes on without gifts
 STORE_START_S = 20.0  # a large append-only file takes its time to load
 STORE_STOP_S = 3.0
+STORE_OTHERS_S = 2.0  # for a cluster's other primaries, once one is up: a dead one must not hold up a start
 
 # --- SQL ---------------------------------------------------------------------------------------------------------
 # On PostgreSQL each transaction sets them; SQLite has a bound on its one lock (`busy_timeout`) and no server to stop.
@@ -211,6 +223,7 @@ SQL_POOL_S = 5.0  # wait for a connection of the pool
 SQL_OVERFLOW = 10  # connections beyond the five that stay
 SQL_ANSWER_S = 10.0  # the most that an endpoint waits in all: for a ping, a connection, a lock
 assert SQL_PING_S + SQL_CONNECT_S + SQL_LOCK_S < SQL_ANSWER_S
+assert SQL_ANSWER_S < REFILL_LEASE_MS / 1000
 SQL_FOLD_S = 60.0  # to fold all entries of a wallet in Python, when no snapshot of its lots is kept
 SQL_VALUES_MAX = 500  # of an IN list
 
@@ -233,6 +246,7 @@ LOG_LINE_BYTES_MAX = 64 * 1024  # a traceback; a longer line is cut
 # Freed memory chunks that our children keep, per size and thread. A call of 100 gifts frees thousands of one size. A
 # gift costs the wallet store 32 us with glibc's own 7, 29 with 1,000, 25 - 27 with 4,000, and no less with 8,000.
 FREE_CHUNKS_KEPT = 4_000
+METRICS_PORT = 9464  # of the journal process: where OpenTelemetry's exporters for Prometheus listen
 WORKERS_MAX = 64  # nodes that one supervisor starts: more cores than that are several machines
 DRAIN_SPREAD_MS = 2_000  # a stopping node asks its viewers to reconnect, spread over this time
 DRAIN_S_MAX = 2.5  # to stop a node

@@ -42,6 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     mode: Literal["development", "production"]
     host: str
     port: int
+    metrics_port: int  # of the journal process; 0 means none
     data: Path
     token_secret: str
     service_key: str
@@ -165,6 +166,7 @@ def _load(env: _Environment, mode: str) -> Settings:
         mode=mode,  # type: ignore[arg-type]
         host=env.get("LIVEROOM_HOST", "127.0.0.1"),
         port=_port(env.get("LIVEROOM_PORT", "8000")),
+        metrics_port=_number(env, "LIVEROOM_METRICS_PORT", limits.METRICS_PORT, least=0, most=2**16 - 1),
         data=data,
         token_secret=secret,
         service_key=key,

@@ -30,23 +30,25 @@ def free_port() -> int:
 class Primary:
     """One node of the cluster."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str) -> None:
         folder.mkdir()
+        self.host = host
         self.folder = folder
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(port=self.port, decode_responses=True, protocol=2)
+        self.client = redis.Redis(host=host, port=self.port, decode_responses=True, protocol=2)
 
     def start(self) -> None:
         options = {
             "port": self.port,
-            "bind": "127.0.0.1",
+            "bind": self.host,
             "dir": self.folder,
             "save": "",
             "appendonly": "yes",
             "appendfsync": "always",
             "cluster-enabled": "yes",
             "cluster-node-timeout": 2000,
+            "enable-debug-command": "yes",
             "cluster-allow-replica-migration": "no",
             "repl-diskless-sync-delay": 0,
             "repl-diskless-load": "flush-before-load",
@@ -90,8 +92,8 @@ class Primary:
 class Cluster:
     """Three primaries with a third of the slots each; the first may have a replica, which is then the last node."""
 
-    def __init__(self, folder: Path, *, replicated: bool = False) -> None:
-        self.nodes = [Primary(folder / f"n{n}") for n in range(3 + replicated)]
+    def __init__(self, folder: Path, *, replicated: bool = False, host: str = "127.0.0.1") -> None:
+        self.nodes = [Primary(folder / f"n{n}", host) for n in range(3 + replicated)]
 
     def start(self) -> None:
         bounds = [0, 5461, 10923, 16384]
@@ -101,14 +103,15 @@ class Cluster:
                 node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
             node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
-            node.client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+            node.client.execute_command("CLUSTER", "MEET", node.host, self.nodes[0].port)
         for node in self.nodes:
-            node.wait(lambda node=node: self._whole(node))
+            node.wait(lambda node=node: self.whole(node))
         for replica in self.nodes[3:]:
             replica.client.execute_command("CLUSTER", "REPLICATE", self.nodes[0].id)
             replica.wait(lambda replica=replica: in_step(self.nodes[0].client, replica.client))
 
-    def _whole(self, node: Primary) -> bool:
+    def whole(self, node: Primary) -> bool:
+        """Whether a node knows all others, and all slots are served."""
         about = str(node.client.execute_command("CLUSTER", "INFO"))
         return "cluster_state:ok" in about and f"cluster_known_nodes:{len(self.nodes)}" in about
 

@@ -54,9 +54,9 @@ KNOWN = (
     ),
     Known(
         "sums cross assets: creators' counters count as coins held",
-        "server/journal/verify.py",
-        'positions.c.account.like("viewer:%"))',
-        'positions.c.account.like("%:%"))',
+        "server/journal/seen.py",
+        '.filter(positions.c.account.like("viewer:%"))',
+        "",
     ),
     Known(
         "a gift's receipt is forgotten without the margin",
@@ -78,21 +78,21 @@ KNOWN = (
     ),
     Known(
         "yesterday's spending is replayed as today's",
-        "server/store/lua/opening_replay.lua",
+        "server/store/lua/refill_replay.lua",
         "(held[1] and tonumber(held[1]) == day) and tonumber(held[2]) or 0",
         "tonumber(held[2] or '0')",
     ),
     Known(
         "yesterday's spending is replayed on today's day",
-        "server/store/lua/opening_replay.lua",
+        "server/store/lua/refill_replay.lua",
         "math.min(math.floor(tonumber(at_ms) / 86400000), tonumber(today))",
         "tonumber(today)",
     ),
     Known(
         "a stuck partition is not frozen at opening",
         "server/journal/opening.py",
-        "for partition in names.keys() & await self._stuck():",
-        "for partition in names.keys() & set[int]():",
+        "for partition in found.keys() & await self._stuck():",
+        "for partition in found.keys() & set[int]():",
     ),
     Known(
         "a new epoch has no OPEN marker",
@@ -103,7 +103,7 @@ KNOWN = (
     Known(
         "a batch of duplicates is not confirmed",
         "server/money/store.py",
-        'self._money.send("HINCRBY", some_meta, "confirmed", 1).add_done_callback(_retrieve)',
+        "self._money.send(*write).add_done_callback(_retrieve)",
         "pass",
     ),
     Known(

@@ -43,10 +43,13 @@ FILES = (
     "server/store/lua/correct_",
     "server/store/lua/moneytime_",
     "server/store/lua/claims_",
+    "server/store/lua/claimed_",
+    "server/store/lua/refill_",
     "server/store/lua/include/entry_time",
     "server/store/lua/include/integer",
     "server/store/lua/include/overtaken",
     "server/store/lua/include/s",  # spend_limit, set_limit, set_status
+    "server/store/lua/include/take_lease",
 )
 TESTS = ("tests/journal", "tests/wallet", "tests/store", "tests/http/test_reversals.py")
 SKIPPED = ("server/journal/migrations/", "server/journal/tables.py")
@@ -91,6 +94,12 @@ ARGUED = (
         "if at < 0:",
         "at < 0 -> (at <= 0)",
         "no JSON begins with the comma that is searched for",
+    ),
+    Argued(
+        "server/store/lua/include/integer.lua",
+        "error('not a whole number: ' .. key)",
+        "error('not a whole number: ' .. key) -> error('a whole number: ' .. key)",
+        "only the words of an error",
     ),
     Argued(
         "server/journal/derived.py",

@@ -75,6 +75,7 @@ class Served:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIVEROOM_")}
         self.environ = {**inherited, "LIVEROOM_DATA": str(folder / "data"), **environ}
         self.environ.setdefault("LIVEROOM_PORT", str(self.port))
+        self.environ.setdefault("LIVEROOM_METRICS_PORT", "0")  # other programs run beside it
         self.process: subprocess.Popen[bytes] | None = None
         self.viewers: list[Viewer] = []
         self._runs = 0

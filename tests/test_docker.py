@@ -318,8 +318,8 @@ async def test_compose_keeps_the_stores_as_the_program_does(name: str, kind: Sto
     try:
         await store.start()
         await store.wait_up(START_S)
-        troubles = await guard.troubles(store, [])
-        assert troubles == ([] if kind is WALLET else ["appendfsync is everysec, not always"])
+        found = await guard.Guard([]).look(store)
+        assert found.wrong == ([] if kind is WALLET else ["appendfsync is everysec, not always"])
     finally:
         await store.stop()
         server.terminate()

@@ -242,6 +242,7 @@ def test_the_configuration_table_is_what_the_program_reads() -> None:
         "LIVEROOM_MODE": default.mode,
         "LIVEROOM_HOST": default.host,
         "LIVEROOM_PORT": default.port,
+        "LIVEROOM_METRICS_PORT": default.metrics_port,
         "LIVEROOM_DATA": default.data,
         "LIVEROOM_SERVICE_KEY": default.service_key,
         "LIVEROOM_DURABILITY": default.durability,

@@ -51,6 +51,9 @@ class Reached:
         A test that reaches little else is about this block.
         """
         mark, stem = f"{file} {block}".strip(), Path(file).stem.removesuffix("s")
+        reaching = {test for test, blocks in self._blocks.items() if mark in blocks}
+        if not block:  # of no function
+            reaching |= {test for test, found in self._blocks.items() if any(each.startswith(mark) for each in found)}
         variants: Counter[str] = Counter()  # of one test function; the first says most
 
         def order(test: str) -> tuple[int, int, bool, int]:
@@ -59,7 +62,7 @@ class Reached:
             return -telling, variants[function], stem not in test.partition("::")[0], len(self._blocks[test])
 
         chosen: list[str] = []
-        for test in sorted((test for test, blocks in self._blocks.items() if mark in blocks), key=order):
+        for test in sorted(reaching, key=order):
             budget_s -= self._s[test]
             if budget_s < 0 and chosen:
                 break

@@ -102,7 +102,11 @@ class Books:
             calls.append(("XADD", keys.log(partition), f"1-{last}", *self._newest[partition]))
             flat = [part for total in self._totals[partition].items() for part in total]
             calls.append(("HSET", keys.wallet_meta(partition), "epoch", 1, "opened", "bench", *flat))
-        calls += [("HSET", keys.wallet(viewer), "c", balance) for viewer, balance in self._balances.items()]
+        today = int(time.time() * 1000) // limits.DAY_MS  # noqa: TID251
+        for viewer, balance in self._balances.items():
+            calls.append(("HSET", keys.wallet(viewer), "c", balance))
+            if spent := limits.TOPUP_COINS_MAX - balance:
+                calls.append(("HSET", keys.wallet(viewer), "day", today, "spent", spent))
         calls += [("SET", keys.credit(*of), credited) for of, credited in self._credited.items()]
         for start in range(0, len(calls), limits.SPEND_QUEUE_MAX):
             await asyncio.gather(*(wallet.call(*call) for call in calls[start : start + limits.SPEND_QUEUE_MAX]))

@@ -69,21 +69,24 @@ class Balances:
                 member.say(WalletChanged(coins=change.coins, cause=change.cause, ref=change.ref, entry=change.entry))
 
     async def tell_reopened(self, wallet: Money) -> None:
-        """Tell the balance to members whose welcome had none, unless they have had a newer one since."""
-        waiting = self.waiting
-        while waiting and wallet.up:
-            some = [waiting.pop() for _ in range(min(len(waiting), limits.FLUSH_CHUNK))]
-            try:
+        """Tell the balance to members whose welcome had none, unless they have had a newer one since.
+
+        One whose partition is closed keeps waiting, and holds up nobody.
+        """
+        waiting, untold = self.waiting, set[Member]()
+        try:
+            while waiting and wallet.up:
+                some = [waiting.pop() for _ in range(min(len(waiting), limits.FLUSH_CHUNK))]
+                untold.update(some)
                 found = await asyncio.gather(*(wallet.coins(member.user_id) for member in some))
-            except BaseException:
-                waiting.update(member for member in some if not member.sink.closing)
-                raise
-            for member, coins in zip(some, found, strict=True):
-                if coins is not None and member.late_coins is None:
-                    member.say(WalletChanged(coins=coins, cause=Cause.REOPENED, ref=None, entry=None))
-            waiting.update(m for m, coins in zip(some, found, strict=True) if coins is None and not m.sink.closing)
-            if None in found:
-                return
+                for member, coins in zip(some, found, strict=True):
+                    if coins is None:
+                        continue
+                    untold.discard(member)
+                    if member.late_coins is None:
+                        member.say(WalletChanged(coins=coins, cause=Cause.REOPENED, ref=None, entry=None))
+        finally:
+            waiting.update(member for member in untold if not member.sink.closing)
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:

@@ -36,7 +36,12 @@ class _Health:
         return answer({"status": state, **parts, "degraded": self._degraded()}, 200 if ready else 503)
 
     async def metrics(self, _request: Request) -> Response:
-        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+        return shown(self._registry)
+
+
+def shown(registry: CollectorRegistry) -> Response:
+    """The metrics as Prometheus reads them."""
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def routes(parts: Parts, degraded: Degraded, draining: Callable[[], bool], registry: CollectorRegistry) -> list[Route]:

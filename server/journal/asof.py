@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, and_, func, select, text, tuple_
+from sqlalchemy import Connection, func, select, text, tuple_
 
 from server import limits
 from server.entries import KINDS, Also, Body, Kind
@@ -23,7 +23,7 @@ _SPENDING = [kind.name for kind in KINDS.values() if kind.also is Also.DAY]
 
 
 class Wallet(Struct):
-    """A wallet as the store must have it. Its spending of a day is asked for apart (`spent_on`)."""
+    """A wallet as the store must have it. Its spending of a day is asked for apart (`spent`)."""
 
     coins: int = 0
     status: str = "ok"
@@ -136,16 +136,27 @@ def _set_up(connection: Connection, partition: int, at: Position, wallets: dict[
             wallets[user_id].set_up(KINDS[name], _BODY.decode(body), at_ms)
 
 
-def spent_on(connection: Connection, partition: int, at: Position, days: dict[str, int]) -> dict[str, int]:
-    """The coins that each of these users has spent on that day of theirs."""
-    found = dict.fromkeys(days, 0)
-    for day in set(days.values()):
-        within = and_(entries.c.at_ms >= day * limits.DAY_MS, entries.c.at_ms < (day + 1) * limits.DAY_MS)
-        gifts = entries.c.partition == partition, entries.c.kind.in_(_SPENDING), within, up_to(at)
-        for chunk in chunks([user_id for user_id, of in days.items() if of == day]):
-            query = select(entries.c.user_id, func.sum(entries.c.coins)).where(*gifts, entries.c.user_id.in_(chunk))
-            for user_id, coins in connection.execute(query.group_by(entries.c.user_id)):
-                found[user_id] = int(coins)
+class Spent(Struct):
+    """What somebody has spent on the day of their last gift."""
+
+    day: int
+    coins: int
+
+    def add(self, day: int, coins: int) -> None:
+        """Follow another gift."""
+        self.day, self.coins = day, coins + (self.coins if day == self.day else 0)
+
+
+def spent(connection: Connection, partition: int, at: Position, users: Sequence[str]) -> dict[str, Spent]:
+    """What each of these users has spent on the day of their last gift. Those who gave nothing are left out."""
+    found: dict[str, Spent] = {}
+    gifts = entries.c.partition == partition, entries.c.kind.in_(_SPENDING), up_to(at)
+    day = (entries.c.at_ms // limits.DAY_MS).label("day")
+    for chunk in chunks(users):
+        query = select(entries.c.user_id, day, func.sum(entries.c.coins)).where(*gifts, entries.c.user_id.in_(chunk))
+        for user_id, number, coins in connection.execute(query.group_by(entries.c.user_id, day)):
+            if user_id not in found or found[user_id].day < number:
+                found[user_id] = Spent(number, int(coins))
     return found
 
 

@@ -20,6 +20,7 @@ from server.journal.books import LogEntry, Unreadable
 from server.journal.compare import NOTHING, SCRIPTS, StoreSide
 from server.journal.database import reading
 from server.journal.derived import TakenBack, taken_back
+from server.journal.drifts import Drifts, Found, of_partition
 from server.journal.findings import Report, Wrong, latest
 from server.journal.heads import Heads
 from server.journal.log import Position
@@ -27,9 +28,11 @@ from server.journal.memory import Kept, Memory
 from server.journal.ordered import verify_orders
 from server.journal.part import Part
 from server.journal.scan import KeyScan
+from server.journal.seen import with_positions
 from server.journal.sums import total_of
-from server.journal.tables import watermarks
-from server.store.client import Store, StoreError
+from server.journal.tables import missing, watermarks
+from server.journal.verify import look
+from server.store.client import Store, StoreDown, StoreError
 from server.store.cluster import ClusterStore
 
 
@@ -50,6 +53,7 @@ class Audit:
         self._scan = KeyScan(wallet)
         self.memory = memory or Memory(engine, wallet, clock)
         self._parts = [Part(partition, self.memory.heads) for partition in range(limits.WALLET_PARTITIONS)]
+        self._drifts = Drifts(engine, self.memory.heads)
         self._ran_at: float | None = None
         self._orders_ms: int | None = None  # when all orders were compared
 
@@ -59,7 +63,10 @@ class Audit:
         The first run compares all wallets and counters in any case. With `freeze`, the wrong partitions are frozen
         until `python -m server repair` thaws them. Raises StoreError, SQLAlchemyError.
         """
+        if tables := await asyncio.to_thread(self._missing):
+            return await asyncio.to_thread(findings.keep_missing, self._writing, self._clock.now_ms(), tables)
         remembered = await self.memory.begin()
+        before = self.memory.heads.places()
         now_ms = await self._begin(everything)
         self._add(remembered)
         left = self._parts
@@ -74,13 +81,17 @@ class Audit:
             for some in _together(left):
                 await asyncio.to_thread(self._settle, some)
             left = [part for part in left if part.more and not part.failed]
+        self._raise_if_all_away()
         for part in self._parts:
-            await self._explain(part)
+            with _caught(part), _unless_away(part):
+                await self._explain(part)
         frozen = await self._frozen()
         self._add(await self.memory.verify_slice())
         self._add(await self._orders(now_ms, everything=everything))
+        drifts = await asyncio.to_thread(self._drifts.look, before, now_ms, everything=everything)
+        self._add(drifts.wrong)
         taken = await asyncio.to_thread(taken_back, self._engine)
-        report = self._report(now_ms, frozen, await self.memory.keep(), taken)
+        report = self._report(now_ms, frozen, await self.memory.keep(), taken, drifts)
         await asyncio.to_thread(findings.keep, self._writing, report, freeze=freeze)
         return report
 
@@ -92,15 +103,27 @@ class Audit:
         """
         part = Part(partition, Heads(self._writing, None))
         part.begin(self._clock.now_ms(), 0.0, everything=True)
-        part.found = await scan.of_partition(self._store.wallet, partition)
+        part.take(await scan.of_partition(self._store.wallet, partition), 1, 0)
         while part.more:
             await asyncio.to_thread(self._plan, [part])
             await part.read(self._store)
+            if part.away:
+                raise StoreDown(f"partition {partition}: {part.why_not}")
             await asyncio.to_thread(self._settle, [part], waiting)
             if part.why_not and not part.wrong:
                 raise StillMoving(f"partition {partition}: {part.why_not}")
+        await self._explain(part)
         part.wrong += [wrong for wrong in await asyncio.to_thread(self._verify_orders) if wrong.partition == partition]
+        part.wrong += await asyncio.to_thread(self._derived_of, partition)
         return [*dict.fromkeys(part.wrong)]
+
+    def _derived_of(self, partition: int) -> list[Wrong]:
+        with self._engine.connect() as connection:
+            return of_partition(connection, partition)
+
+    def _missing(self) -> list[str]:
+        with self._engine.connect() as connection:
+            return missing(connection)
 
     def _add(self, found: list[Wrong]) -> None:
         for wrong in found:
@@ -123,12 +146,18 @@ class Audit:
             self._parts[partition].take(names, one_in, self._scan.turns)
         return now_ms
 
+    def _raise_if_all_away(self) -> None:
+        """Nothing was compared, so there is nothing to report. Raises StoreDown."""
+        if all(part.away for part in self._parts):
+            raise StoreDown(self._parts[0].why_not)
+
     def _plan(self, parts: Sequence[Part]) -> None:
         with self._engine.connect() as connection:
-            marks = _marks(connection)
+            marks, known = _marks(connection), with_positions(connection)
             for part in parts:
                 with _caught(part):
-                    part.plan(connection, marks.get(part.partition, NOTHING))
+                    mark = marks.get(part.partition, NOTHING)
+                    part.plan(connection, mark, positions=part.partition in known)
 
     async def _read(self, part: Part) -> None:
         with _caught(part):
@@ -137,9 +166,12 @@ class Audit:
     def _settle(self, parts: Sequence[Part], waiting: Sequence[LogEntry] = ()) -> None:
         with self._engine.connect() as connection:
             marks = _marks(connection)
+            starts = {part.partition: head for part in parts if (head := part.unverified) is not None}
+            seen = look(connection, starts) if starts else {}
             for part in parts:
                 with _caught(part):
-                    part.settle(connection, marks.get(part.partition, NOTHING), waiting)
+                    mark = marks.get(part.partition, NOTHING)
+                    part.settle(connection, mark, seen.get(part.partition), waiting)
 
     async def _until_journaled(self, wanted: dict[int, Position]) -> None:
         """Wait until the journal has reached these log ids: not for long, and less when it does not move."""
@@ -205,13 +237,14 @@ class Audit:
         await asyncio.sleep(limits.AUDIT_FLAG_S)
         frozen = await asyncio.to_thread(findings.frozen, self._engine)
         for part in odd:
-            in_store = await self._store.is_frozen(part.partition)
-            if in_store != (part.partition in frozen):
-                what = "only the store says so" if in_store else "the store does not say so, the journal does"
-                part.wrong.append(Wrong(part.partition, "frozen", what))
+            with _caught(part), _unless_away(part):
+                in_store = await self._store.is_frozen(part.partition)
+                if in_store != (part.partition in frozen):
+                    what = "only the store says so" if in_store else "the store does not say so, the journal does"
+                    part.wrong.append(Wrong(part.partition, "frozen", what))
         return frozen
 
-    def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept, taken: TakenBack) -> Report:
+    def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept, taken: TakenBack, drifts: Found) -> Report:
         parts = self._parts
         wrong = [*dict.fromkeys(wrong for part in parts for wrong in part.wrong)]
         total = total_of(part.sums for part in parts)
@@ -223,8 +256,9 @@ class Audit:
         oldest_ms = None if None in checked else max(0, end_ms - min(ms for ms in checked if ms is not None))
         fresh = oldest_ms is not None and oldest_ms <= limits.AUDIT_OLD_S * 1000
         not_compared = {part.partition: part.why_not for part in parts if part.why_not}
+        doubts = kept.doubts + drifts.nowhere
         return Report(
-            ok=fresh and not (wrong or frozen or kept.doubts) and not any(part.behind or part.failed for part in parts),
+            ok=fresh and not (wrong or frozen or doubts) and not any(part.behind or part.failed for part in parts),
             at_ms=end_ms,
             entries=total.entries,
             coins_sold=total.bought,
@@ -238,6 +272,7 @@ class Audit:
             partitions_compared=len(parts) - len(not_compared),
             partitions_behind=sum(part.behind for part in parts),
             not_compared=not_compared,
+            not_compared_since_ms={part.partition: part.compared_ms or 0 for part in parts if part.why_not},
             wallets_compared=sum(part.wallets for part in parts),
             counters_compared=sum(part.counters for part in parts),
             receipts_compared=sum(part.receipts for part in parts),
@@ -249,7 +284,8 @@ class Audit:
             counter=kept.counter,
             anchor=kept.anchor,
             verified_again_ms=kept.again_ms,
-            doubts=kept.doubts,
+            derived_again_ms=drifts.since_ms,
+            doubts=doubts,
             stuck={partition: reasons[0] for partition, reasons in frozen.items()},
             finished_ms=end_ms,
         )
@@ -265,6 +301,15 @@ def _caught(part: Part) -> Iterator[None]:
     except Exception as error:
         background.failed("audit-partition", error, partition=part.partition)
         part.failed, part.why_not = True, f"its audit failed: {error!r}"
+
+
+@contextlib.contextmanager
+def _unless_away(part: Part) -> Iterator[None]:
+    """Note that a partition's store does not answer any more: the others are audited all the same."""
+    try:
+        yield
+    except StoreError as error:
+        part.away, part.why_not = True, f"its store does not answer: {error}"
 
 
 def _together(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:

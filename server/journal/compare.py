@@ -1,6 +1,7 @@
 """The audit's store side: reads a partition of the wallet store in one step, and compares it with the journal."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -8,13 +9,13 @@ from msgspec import Struct
 
 from server.clock import Clock
 from server.entries import TOTALS
-from server.journal.asof import CREATOR, VIEWER, Expected, Wallet
+from server.journal.asof import CREATOR, VIEWER, Expected, Spent, Wallet
 from server.journal.books import LogEntry, Unreadable, parse
 from server.journal.findings import Wrong
 from server.journal.log import Position, after
 from server.journal.receipts import is_of_gift
 from server.store import keys, receipts, scripts
-from server.store.client import Store, StoreRefused
+from server.store.client import Store, StoreRefused, of_one_key
 from server.store.cluster import ClusterStore
 
 LOOK = scripts.load("compare_look")
@@ -70,12 +71,8 @@ class StoreSide:
             fields=" ".join(_META),
             each=[_key_of(partition, account) for account in accounts],
         )
-        try:
+        with _readable():
             reply = cast(list[Any], await self.wallet.run(*look))
-        except StoreRefused as refused:
-            if str(refused).startswith(("WRONGTYPE", "ERR")):
-                raise WrongType(str(refused)) from None
-            raise
         last, meta, *each = reply
         stored = Stored(position(last.decode()), dict(zip(_META, map(_text, meta), strict=True)), {}, {}, [])
         for account, fields in zip(accounts, each, strict=True):
@@ -103,14 +100,16 @@ class StoreSide:
         return found
 
     async def entries(self, partition: int, start: Position, count: int) -> list[LogEntry | Unreadable]:
-        """Entries of the log after a position."""
+        """Entries of the log after a position. Raises WrongType."""
         begin = "-" if start == NOTHING else after(start)
-        rows = await self.wallet.call("XRANGE", keys.log(partition), begin, "+", "COUNT", count)
+        with _readable():
+            rows = await self.wallet.call("XRANGE", keys.log(partition), begin, "+", "COUNT", count)
         return [parse(row) for row in cast(list[Any], rows)]
 
     async def newest(self, partition: int, count: int) -> list[LogEntry | Unreadable]:
-        """The newest entries of the log, in order."""
-        rows = await self.wallet.call("XREVRANGE", keys.log(partition), "+", "-", "COUNT", count)
+        """The newest entries of the log, in order. Raises WrongType."""
+        with _readable():
+            rows = await self.wallet.call("XREVRANGE", keys.log(partition), "+", "-", "COUNT", count)
         return [parse(row) for row in reversed(cast(list[Any], rows))]
 
     async def last_and_receipt(self, partition: int, user_id: str, operation: str) -> tuple[Position, str | None]:
@@ -120,8 +119,9 @@ class StoreSide:
         return stored.at, held.get((user_id, operation))
 
     async def is_frozen(self, partition: int) -> bool:
-        """Whether the store says that a partition is frozen."""
-        return await self.wallet.call("HGET", keys.wallet_meta(partition), "frozen") is not None
+        """Whether the store says that a partition is frozen. Raises WrongType."""
+        with _readable():
+            return await self.wallet.call("HGET", keys.wallet_meta(partition), "frozen") is not None
 
     def age_ms(self, entry: LogEntry | Unreadable) -> int:
         """The age of an entry; 0 if its time cannot be read."""
@@ -130,6 +130,17 @@ class StoreSide:
 
 class WrongType(Exception):
     """The partition's log or meta hash has another type."""
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Turn the store's refusal of one key into WrongType."""
+    try:
+        yield
+    except StoreRefused as refused:
+        if of_one_key(refused):
+            raise WrongType(str(refused)) from None
+        raise
 
 
 def _receipt_in_hash(user_id: str, operation: str) -> receipts.Command | None:
@@ -206,8 +217,9 @@ def _wallet_differs(wallet: Wallet, held: Held) -> Iterator[str]:
         yield f"its entries say that its limit is {ours}, the store {theirs}"
 
 
-def spending_differs(partition: int, user_id: str, coins: int, held: Held) -> Iterator[Wrong]:
-    """Compare what a wallet has spent on its day."""
-    if str(coins) != (held.spent or "0"):
-        what = f"its entries say that it spent {coins} on day {held.day}, the store {held.spent}"
+def spending_differs(partition: int, user_id: str, spent: Spent | None, held: Held) -> Iterator[Wrong]:
+    """Compare what a wallet has spent on the day of its last gift."""
+    ours = ("0", "0") if spent is None else (str(spent.day), str(spent.coins))
+    if ours != (held.day or "0", held.spent or "0"):
+        what = f"its entries say that it spent {ours[1]} on day {ours[0]}, the store {held.spent} on day {held.day}"
         yield Wrong(partition, VIEWER + user_id, what)

@@ -1,11 +1,25 @@
 """What is derived from entries: parts, days and kept lots. Here they are derived again, compared and rebuilt."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, Select, and_, delete, func, insert, literal, select, union_all
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    union,
+    union_all,
+)
 
 from server import limits
 from server.entries import CHARGEBACK, GIFT, KINDS, Decided
@@ -15,17 +29,19 @@ from server.journal.folding import Position
 from server.journal.lots import Lots
 from server.journal.parts import PartRow, SoFar
 from server.journal.tables import creator_days, entries, lot_snapshots, reversal_parts
+from server.journal.unlocked import unlocked
 
 REVERSALS = tuple(kind.name for kind in KINDS.values() if kind.reverses)
 
 
 class Drift(Struct, frozen=True):
-    """A derived row that differs from the entries. `user_id` is the wallet, if it is about one."""
+    """A derived row that differs from the entries. `user_id` is the wallet, if it is about one, or `day` the day."""
 
     table: str
     where: str
     what: str
     user_id: str | None = None
+    day: "tuple[str, int] | None" = None
 
 
 class _Row(Struct, frozen=True):
@@ -84,7 +100,8 @@ def derive_order(connection: Connection, user_id: str, kind: str, reversal: str)
 
 
 def _entries_of(connection: Connection, user_id: str) -> list[_Row]:
-    columns = (entries.c[name] for name in _Row.__struct_fields__)
+    columns: list[Any] = [entries.c[name] for name in _Row.__struct_fields__ if name != "body"]
+    columns.append(case((entries.c.kind.in_(REVERSALS), entries.c.body), else_=""))  # a wallet has far more gifts
     query = select(*columns).where(entries.c.user_id == user_id).order_by(entries.c.epoch, entries.c.n)
     return [_Row(*row) for row in connection.execute(query)]
 
@@ -130,13 +147,18 @@ def _position(log_id: str) -> Position:
 def wrong_parts(connection: Connection, user_id: str) -> list[Drift]:
     """Where a wallet's parts differ from its entries. Parts of reversals that are not journaled yet are left out."""
     derived = set(derive_parts(connection, user_id))
-    under_way = _not_journaled(connection, user_id)
-    query = select(reversal_parts).where(reversal_parts.c.user_id == user_id)
-    written = {PartRow(*row) for row in connection.execute(query)}
-    written = {row for row in written if (row.kind, row.reversal) not in under_way}
+    written = _written(connection, user_id)
     wrong = [Drift("reversal_parts", _name(row), "no entry says so", user_id) for row in sorted(written - derived)]
     wrong += [Drift("reversal_parts", _name(row), "is missing", user_id) for row in sorted(derived - written)]
     return wrong + _wrong_hashes(connection, user_id, written)
+
+
+def _written(connection: Connection, user_id: str) -> set[PartRow]:
+    """A wallet's written parts, without those of reversals that are not journaled yet."""
+    under_way = _not_journaled(connection, user_id)
+    query = select(reversal_parts).where(reversal_parts.c.user_id == user_id)
+    written = (PartRow(*row) for row in connection.execute(query))
+    return {row for row in written if (row.kind, row.reversal) not in under_way}
 
 
 def _name(row: PartRow) -> str:
@@ -164,8 +186,12 @@ def _wrong_hashes(connection: Connection, user_id: str, written: set[PartRow]) -
 
 
 # --- days ------------------------------------------------------------------------------------------------------------
-def _moves(creators: Sequence[str] | None = None) -> Select[Any]:
-    """A query for the days as the entries and parts have them."""
+Day = tuple[str, int]  # a creator, and a day since 1970
+FIRST: Day = ("", 0)  # before all others
+
+
+def _moves(of_gifts: Sequence[Any] = (), of_parts: Sequence[Any] = ()) -> Select[Any]:
+    """A query for the days as the entries and parts have them, or some of them."""
     day = entries.c.at_ms // limits.DAY_MS
     sent = select(
         entries.c.creator_id.label("creator"),
@@ -173,14 +199,11 @@ def _moves(creators: Sequence[str] | None = None) -> Select[Any]:
         entries.c.diamonds.label("credited"),
         literal(0).label("taken_back"),
         literal(1).label("gifts"),
-    ).where(entries.c.kind == GIFT.name, entries.c.creator_id.is_not(None))
+    ).where(entries.c.kind == GIFT.name, entries.c.creator_id.is_not(None), *of_gifts)
     taken = select(
         reversal_parts.c.creator, reversal_parts.c.gift_day, literal(0), reversal_parts.c.diamonds, literal(0)
     ).join(entries, _is_entry_of_part())
-    if creators is not None:
-        sent = sent.where(entries.c.creator_id.in_(creators))
-        taken = taken.where(reversal_parts.c.creator.in_(creators))
-    moved = union_all(sent, taken).subquery()
+    moved = union_all(sent, taken.where(*of_parts)).subquery()
     sums = (func.sum(moved.c[name]).label(name) for name in ("credited", "taken_back", "gifts"))
     return select(moved.c.creator, moved.c.gift_day, *sums).group_by(moved.c.creator, moved.c.gift_day)
 
@@ -193,37 +216,52 @@ def _is_entry_of_part() -> Any:
     )
 
 
-def creators_after(connection: Connection, creator: str = "", limit: int = limits.AUDIT_WALLETS) -> list[str]:
-    """Some creators who have days or gifts, in order: the next ones to compare. Raises SQLAlchemyError."""
-    either = union_all(
-        *(
-            select(column.label("creator"))
-            .where(column > creator)
-            .group_by(column)
-            .order_by(column)
-            .limit(limit)
-            .subquery()
-            .select()
-            for column in (entries.c.creator_id, creator_days.c.creator)
-        )
-    ).subquery()
-    query = select(either.c.creator).distinct().order_by(either.c.creator).limit(limit)
-    return list(connection.execute(query).scalars())
+def wrong_days(connection: Connection, after: Day = FIRST, up_to: Day | None = None) -> list[Drift]:
+    """Where days `after < day <= up_to` differ from entries and parts, in the order of their key.
+
+    Without `up_to` to the end. Raises SQLAlchemyError.
+    """
+    gift, stored = (
+        tuple_(entries.c.creator_id, entries.c.at_ms),
+        tuple_(creator_days.c.creator, creator_days.c.gift_day),
+    )
+    part = tuple_(reversal_parts.c.creator, reversal_parts.c.gift_day)
+    found = [[gift > tuple_(*_end_of(after))], [part > tuple_(*after)], [stored > tuple_(*after)]]
+    if up_to is not None:
+        for wheres, column, to in zip(found, (gift, part, stored), (_end_of(up_to), up_to, up_to), strict=True):
+            wheres.append(column <= tuple_(*to))
+    return _days_differ(connection, *found)
 
 
-def wrong_days(connection: Connection, creators: Sequence[str]) -> list[Drift]:
-    """Where these creators' days differ from entries and parts. Raises SQLAlchemyError."""
-    stored = select(creator_days).where(creator_days.c.creator.in_(creators))
+def wrong_days_of(connection: Connection, day: int, creators: Sequence[str]) -> list[Drift]:
+    """Where this day of these creators differs from entries and parts. Raises SQLAlchemyError."""
+    at_ms = entries.c.at_ms
+    of_gifts = entries.c.creator_id.in_(creators), at_ms >= day * limits.DAY_MS, at_ms < (day + 1) * limits.DAY_MS
+    of_parts = reversal_parts.c.creator.in_(creators), reversal_parts.c.gift_day == day
+    return _days_differ(
+        connection, of_gifts, of_parts, (creator_days.c.creator.in_(creators), creator_days.c.gift_day == day)
+    )
+
+
+def _end_of(day: Day) -> Day:
+    """The creator, and the last millisecond of the day; before the first day of all, that of no day."""
+    return day if day == FIRST else (day[0], (day[1] + 1) * limits.DAY_MS - 1)
+
+
+def _days_differ(connection: Connection, of_gifts: Any, of_parts: Any, stored: Any) -> list[Drift]:
     kept = {
-        (row.creator, row.gift_day): (row.credited, row.taken_back, row.gifts) for row in connection.execute(stored)
+        (row.creator, row.gift_day): (row.credited, row.taken_back, row.gifts)
+        for row in connection.execute(select(creator_days).where(*stored))
     }
     derived = {
         (row.creator, row.gift_day): (int(row.credited), int(row.taken_back), int(row.gifts))
-        for row in connection.execute(_moves(creators))
+        for row in connection.execute(_moves(of_gifts, of_parts))
     }
     nothing = (0, 0, 0)
     return [
-        Drift("creator_days", f"{creator} on day {day}", f"the entries have {right}, the day {said}")
+        Drift(
+            "creator_days", f"{creator} on day {day}", f"the entries have {right}, the day {said}", day=(creator, day)
+        )
         for creator, day in sorted(kept.keys() | derived.keys())
         if (said := kept.get((creator, day), nothing)) != (right := derived.get((creator, day), nothing))
     ]
@@ -259,36 +297,42 @@ def wrong_snapshot(connection: Connection, user_id: str) -> list[Drift]:
 
 # --- rebuilding ------------------------------------------------------------------------------------------------------
 class Rebuilt(Struct, frozen=True):
-    """What a rebuild has written: rows of days, and parts that were missing."""
+    """What a rebuild has written: rows of days, and parts that were missing. `removed` parts were of no entry."""
 
     days: int
     parts: int
+    removed: int = 0
 
 
 def rebuild(engine: Engine) -> Rebuilt:
-    """Write missing parts, then all days again, and drop kept lots. The drain waits. Raises SQLAlchemyError."""
+    """Put parts right, write all days again, and drop kept lots. The drain waits. Raises SQLAlchemyError."""
     users = list(_wallets_with_reversals(engine))
     with patient(engine, limits.SQL_MIGRATE_S).begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("LOCK TABLE creator_days, lot_snapshots IN EXCLUSIVE MODE")
-        added = sum(_add_missing(connection, user_id) for user_id in users)
+        corrected = [_correct(connection, user_id) for user_id in users]
         connection.execute(delete(lot_snapshots))
         connection.execute(delete(creator_days))
         connection.execute(insert(creator_days).from_select(creator_days.columns.keys(), _moves()))
         days = connection.execute(select(func.count()).select_from(creator_days)).scalar_one()
-    return Rebuilt(int(days), added)
+    return Rebuilt(int(days), sum(added for added, _ in corrected), sum(removed for _, removed in corrected))
 
 
-def _wallets_with_reversals(engine: Engine) -> Iterator[str]:
-    query = select(entries.c.user_id).where(entries.c.kind.in_(REVERSALS)).distinct()
+def _wallets_with_reversals(engine: Engine) -> list[str]:
+    journaled = select(entries.c.user_id).where(entries.c.kind.in_(REVERSALS))
     with reading(engine, limits.SQL_MIGRATE_S).connect() as connection:
-        yield from connection.execute(query).scalars().all()
+        return list(connection.execute(union(journaled, select(reversal_parts.c.user_id))).scalars())
 
 
-def _add_missing(connection: Connection, user_id: str) -> int:
-    """Write the parts of reversals that have none."""
-    query = select(reversal_parts.c.kind, reversal_parts.c.reversal).where(reversal_parts.c.user_id == user_id)
-    there = {(row.kind, row.reversal) for row in connection.execute(query)}
-    missing = [row for row in derive_parts(connection, user_id) if (row.kind, row.reversal) not in there]
+def _correct(connection: Connection, user_id: str) -> tuple[int, int]:
+    """Write a wallet's missing parts and delete those of no entry. Returns how many. Those under way stay."""
+    derived = set(derive_parts(connection, user_id))
+    written = _written(connection, user_id)
+    wrong, missing = sorted(written - derived), sorted(derived - written)
+    if wrong:
+        with unlocked(connection):
+            for row in wrong:
+                this = parts.order_is(user_id, row.kind, row.reversal), reversal_parts.c.gift == row.gift
+                connection.execute(delete(reversal_parts).where(*this))
     parts.insert(connection, missing)
-    return len(missing)
+    return len(missing), len(wrong)

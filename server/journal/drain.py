@@ -64,6 +64,7 @@ class Drain:
         self._frozen: set[int] = set()
         self._strangers: set[int] = set()  # partitions whose store is not the one that may take money
         self._backlog = False
+        self._whole_s = clock.boot_s()  # when the journal last had the whole log
         self._stopping = asyncio.Event()
         self.journaled = 0
         self.stuck: dict[int, str] = {}
@@ -72,6 +73,16 @@ class Drain:
     @property
     def retold(self) -> int:
         return self._retell.retold
+
+    @property
+    def lag_s(self) -> float:
+        """How long ago the journal last had the whole log, but for partitions that are frozen, unread or wait."""
+        return self.clock.boot_s() - self._whole_s
+
+    @property
+    def waiting(self) -> int:
+        """How many partitions wait until a node has opened them on the store that counts."""
+        return len(self._strangers)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Drain until `stopping`, and then one round more: there may be no time for a whole backlog."""
@@ -122,7 +133,7 @@ class Drain:
         batch = await self._prepare({p: mark for p, mark in marks.items() if p not in self.stuck})
         for rounds_left in reversed(range(limits.DRAIN_ROUNDS_MAX)):
             if batch is None:
-                self._backlog = False
+                self._backlog, self._whole_s = False, self.clock.boot_s()
                 return
             unread = batch.unread(limits.DRAIN_BATCH)
             self._backlog = bool(unread)

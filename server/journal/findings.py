@@ -39,9 +39,11 @@ class Report(Struct, frozen=True, kw_only=True):
     counter: int = 0  # the number of this audit; 0 when it was not kept
     anchor: str = ""  # the hash over all verified heads
     verified_again_ms: int = 0  # every row was verified since
-    doubts: list[str] = []  # what is wrong with the database as a whole, for instance that it is an old one
+    derived_again_ms: int = 0  # every derived row was compared since
+    doubts: list[str] = []  # what is wrong and of no partition: the database is an old one, or a creator's day is wrong
     stuck: dict[int, str] = {}  # msgspec copies it; frozen partitions, and why
     not_compared: dict[int, str] = {}  # partitions, and why
+    not_compared_since_ms: dict[int, int] = {}  # when these were last compared; 0 when this process never did
     wallets_compared: int = 0  # by this audit, as the next three
     counters_compared: int = 0
     receipts_compared: int = 0
@@ -115,6 +117,25 @@ def keep_failure(engine: Engine, at_ms: int, why: str) -> None:
     last = latest(engine) or _nothing()
     failed = msgspec.structs.replace(last, ok=False, at_ms=at_ms, failed=why[: limits.LOGGED_CHARS_MAX])
     keep(engine, failed, freeze=False)
+
+
+def keep_missing(engine: Engine, at_ms: int, tables: list[str]) -> Report:
+    """Save that tables are missing, with the figures of the last audit, as far as there are tables to save it in.
+
+    No partition is frozen for it: nothing is journaled until they are back. Raises SQLAlchemyError.
+    """
+    last = None if audits.name in tables else latest(engine)
+    report = msgspec.structs.replace(
+        last or _nothing(),
+        ok=False,
+        at_ms=at_ms,
+        wrong=[],
+        failed="",
+        doubts=[f"{table}: the table is missing" for table in tables],
+    )
+    if audits.name not in tables:
+        keep(engine, report, freeze=False)
+    return report
 
 
 def _nothing() -> Report:

@@ -94,11 +94,16 @@ class Heads:
         self.known: dict[int, Verified] = {}
         self.fresh: set[int] = set()  # verified from the beginning in this audit
         self.doubts: list[str] = []  # what is wrong with the memory itself, and with no partition
+        self.of_whole = "{}"  # what others remember there, of no partition (`drifts`)
 
     def head(self, partition: int) -> Head:
         """Where the next audit of a partition begins."""
         known = self.known.get(partition)
         return START if known is None or partition in self._suspects else known.head
+
+    def places(self) -> dict[int, Position]:
+        """How far each partition is verified that was verified before."""
+        return {partition: known.head.position for partition, known in self.known.items()}
 
     def advance(self, partition: int, head: Head, now_ms: int) -> None:
         """Note that a partition is verified up to `head`."""
@@ -139,6 +144,7 @@ class Heads:
         forged = not hmac.compare_digest(row.mac, self._sign(row))
         if partition == WHOLE:
             self.doubts = ["the newest counter's signature is forged"] if forged else []
+            self.of_whole = "{}" if forged else row.state
             return None
         if forged:
             return Wrong(partition, "head", "its signature is forged")
@@ -159,7 +165,7 @@ class Heads:
             row = connection.execute(select(audit_heads.c.instance, audit_heads.c.counter).where(at)).first()
             instance, counter = (secrets.token_hex(8), 0) if row is None else (row.instance, row.counter)
             newest = Newest(instance, counter + 1)
-            states = {WHOLE: "{}"}
+            states = {WHOLE: self.of_whole}
             if self._key is not None:
                 states |= {p: msgspec.json.encode(known).decode() for p, known in self.known.items()}
             rows = [self._signed(partition, newest, state) for partition, state in states.items()]

@@ -20,7 +20,7 @@ from server.journal import again, anchors
 from server.journal.findings import Wrong
 from server.journal.heads import Heads, Newest
 from server.store import keys
-from server.store.client import Store
+from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
@@ -59,20 +59,27 @@ class Memory:
         self._doubts: list[str] = []
 
     async def begin(self) -> list[Wrong]:
-        """Load the heads and compare all counts with them. Raises StoreError, SQLAlchemyError."""
+        """Load the heads and compare all counts with them. Raises SQLAlchemyError."""
         self._doubts = []
         self.heads.fresh.clear()
         if self._file is None and self._key is None:
             return []
-        reply = await self._wallet.call("GET", keys.AUDIT_NEWEST)  # before SQL's, which is never behind it
+        reply, unread = await self._newest_in_store()  # before SQL's, which is never behind it
         wrong = await asyncio.to_thread(self.heads.load)
-        self._doubts = list(self.heads.doubts)
+        self._doubts = [*self.heads.doubts, *unread]
         if isinstance(reply, bytes) and (doubt := _rolled_back(reply.decode(), self.heads.newest)):
             self._doubts.append(doubt)
             self.heads.known.clear()
         if self._file is None:
             self.heads.known.clear()  # they are checked, and not believed
         return wrong + await asyncio.to_thread(self.heads.count)
+
+    async def _newest_in_store(self) -> tuple[object, list[str]]:
+        """The newest audit that the store knows. On a cluster its primary may be away while others are audited."""
+        try:
+            return await self._wallet.call("GET", keys.AUDIT_NEWEST), []
+        except StoreError as error:
+            return None, [f"the wallet store does not say which audit was its newest: {error}"]
 
     async def verify_slice(self) -> list[Wrong]:
         """Verify a slice again. Raises SQLAlchemyError."""

@@ -18,11 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import limits
 from server.clock import Clock, Uptime
 from server.entries import KINDS, NUMBER_MAX, TOPUP
+from server.journal import claimed
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
 from server.journal.tables import money_time, reversals, topups
 from server.store import keys, scripts
-from server.store.client import Arg, Link, Store, StoreError
+from server.store.client import Arg, Store, StoreError, of_one_key
 from server.store.cluster import ClusterStore
 from server.store.scripts import Call
 
@@ -30,7 +31,7 @@ log = structlog.get_logger()
 
 SET = scripts.load("moneytime_set")
 FORGET = scripts.load("moneytime_forget")
-SCRIPTS = (SET, FORGET)
+SCRIPTS = (SET, FORGET, *claimed.SCRIPTS)
 ROW = 1  # the table has one
 
 
@@ -163,11 +164,6 @@ def set_call(partition: int, now: Time) -> Call:
     )
 
 
-async def restore(link: Link, partitions: Iterable[int], now: Time) -> None:
-    """Give partitions their time before anything else happens to them. Raises StoreError."""
-    await asyncio.gather(*(link.run(set_call(partition, now)) for partition in partitions))
-
-
 class Mover:
     """Moves money time in SQL and in the wallet store, and deletes receipts that nobody can need any more."""
 
@@ -176,6 +172,7 @@ class Mover:
         self._wallet = wallet
         self._clock = clock
         self._uptime = uptime
+        self._claims = claimed.Claims(engine, wallet)
         self.forgotten = 0  # hashes of receipts
 
     async def run(self) -> None:
@@ -193,7 +190,7 @@ class Mover:
         partitions = range(limits.WALLET_PARTITIONS)
         await _each(self._wallet.run(*set_call(partition, now)) for partition in partitions)
         await _each(self._forget(partition, now) for partition in partitions)
-        await self._forget_orders(now)
+        await self._claims.once(await self._forget_orders(now))
         return now
 
     async def _forget(self, partition: int, now: Time) -> None:
@@ -221,15 +218,19 @@ class Mover:
             )
             self.forgotten += deleted  # after the await: other partitions count meanwhile
 
-    async def _forget_orders(self, now: Time) -> None:
-        """Delete receipts of orders that SQL has had as posted for long. A pending order's receipt stays."""
+    async def _forget_orders(self, now: Time) -> int:
+        """Delete receipts and claims of orders that SQL has had as posted for long. A pending order's stay.
+
+        Returns up to which time they are forgotten.
+        """
         until_ms, names = await ask(self._old_orders, now)
         if until_ms > now.orders_ms:
             await _each(self._wallet.call("UNLINK", name) for name in names)
             await ask(self._note_orders, until_ms)
+        return max(until_ms, now.orders_ms)
 
     def _old_orders(self, now: Time) -> tuple[int, list[str]]:
-        """Until when orders may be forgotten in this step, and the keys of their receipts."""
+        """Until when orders may be forgotten in this step, and the keys of their receipts and claims."""
         until_ms, found = now.now_ms - limits.ORDER_RECEIPT_MS, list[OldOrder]()
         with reading(self._engine).connect() as connection:
             for table, columns in _OLD_ORDERS:
@@ -241,7 +242,8 @@ class Mover:
                     until_ms = min(until_ms, max(some[-1].at_ms - 1, some[0].at_ms))
                 found += some
         old = [order for order in found if order.at_ms <= until_ms]
-        return until_ms, [keys.receipt(order.user_id, KINDS[order.kind].operation(order.ref)) for order in old]
+        names = [keys.receipt(order.user_id, KINDS[order.kind].operation(order.ref)) for order in old]
+        return until_ms, names + [keys.claim(order.ref) for order in old if order.kind == TOPUP.name]
 
     def _note_orders(self, until_ms: int) -> None:
         with self._engine.begin() as connection:
@@ -265,7 +267,10 @@ assert {table.name for table, _ in _OLD_ORDERS} == {kind.order for kind in KINDS
 
 
 async def _each(calls: Iterable[Awaitable[object]]) -> None:
-    """Make all calls, also when one fails: on a cluster one primary may be away. Raises the first StoreError."""
+    """Make all calls, also when one fails: on a cluster one primary may be away. Raises the first StoreError.
+
+    A partition whose keys cannot be used stays behind, and is not mentioned again: nodes and audits name it.
+    """
     for done in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(done, BaseException):
+        if isinstance(done, BaseException) and not of_one_key(done):
             raise done

@@ -1,13 +1,13 @@
 """Compares the orders with the entries that carried them out: what is posted is journaled, and the other way round."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 from sqlalchemy.exc import DBAPIError
 
 from server import limits
@@ -20,6 +20,7 @@ from server.store import keys
 
 POSTED = "posted"
 STATES = ("pending", POSTED, "refused")
+Of = Sequence[ColumnElement[bool]]
 
 
 class _Order(Struct, frozen=True):
@@ -63,10 +64,13 @@ class _Journaled(Struct, frozen=True):
     ref: str
 
 
-def verify_orders(connection: Connection) -> list[Wrong]:
-    """Compare all orders with all entries; the first that are wrong. Raises SQLAlchemyError."""
+def verify_orders(connection: Connection, *of: ColumnElement[bool]) -> list[Wrong]:
+    """Compare all orders with all entries, or those `of` some entries; the first that are wrong.
+
+    Raises SQLAlchemyError.
+    """
     try:
-        with closing(_all(connection)) as found:
+        with closing(_all(connection, of)) as found:
             return list(islice(found, limits.AUDIT_WRONG_MAX))
     except DBAPIError:
         connection.rollback()
@@ -76,15 +80,15 @@ def verify_orders(connection: Connection) -> list[Wrong]:
         return [Wrong(partition, table, "the table is missing") for table in tables for partition in every]
 
 
-def _all(connection: Connection) -> Generator[Wrong]:
-    for topup in _topups(connection):
+def _all(connection: Connection, of: Of) -> Generator[Wrong]:
+    for topup in _topups(connection, of):
         if what := _about_topup(topup):
             partition = keys.partition_of(topup.user_id) if topup.entry_partition is None else topup.entry_partition
             yield Wrong(partition, f"topup {topup.id}", what)
-    for order in _reversals(connection):
+    for order in _reversals(connection, of):
         if what := _about_reversal(order):
             yield Wrong(keys.partition_of(order.user_id), f"{order.kind} {order.ref}", what)
-    for entry in _without_order(connection):
+    for entry in _without_order(connection, of):
         yield Wrong(entry.partition, f"{entry.epoch}-{entry.n}", f"no order asked for {entry.kind} {entry.ref}")
 
 
@@ -153,25 +157,25 @@ def _about_decision(of: type[Struct], body: str | None, entry_body: str) -> str:
     return "" if same and decision.decided == entry.decided else "what it takes is not what its entry took"
 
 
-def _topups(connection: Connection) -> Iterator[_TopUp]:
+def _topups(connection: Connection, which: Of) -> Iterator[_TopUp]:
     of = and_(entries.c.ref == topups.c.id, entries.c.kind == TOPUP.name)
     columns = (topups.c[name] for name in _TopUp.__struct_fields__[:-3])
     query = select(*columns, entries.c.body, entries.c.balance, entries.c.partition).outerjoin_from(topups, entries, of)
-    return (_TopUp(*row) for row in _stream(connection, query.order_by(topups.c.id)))
+    return (_TopUp(*row) for row in _stream(connection, query.where(*which).order_by(topups.c.id)))
 
 
-def _reversals(connection: Connection) -> Iterator[_Order]:
+def _reversals(connection: Connection, which: Of) -> Iterator[_Order]:
     same = (entries.c.ref == reversals.c.ref, entries.c.kind == reversals.c.kind)
     of = and_(*same, entries.c.user_id == reversals.c.user_id)
     columns = (reversals.c[name] for name in _Order.__struct_fields__[:-1])
     query = select(*columns, entries.c.body).outerjoin_from(reversals, entries, of)
-    return (_Order(*row) for row in _stream(connection, query.order_by(*reversals.primary_key.columns)))
+    return (_Order(*row) for row in _stream(connection, query.where(*which).order_by(*reversals.primary_key.columns)))
 
 
-def _without_order(connection: Connection) -> Iterator[_Journaled]:
+def _without_order(connection: Connection, which: Of) -> Iterator[_Journaled]:
     """Entries of orders that have no row. A chargeback freezes its wallet without an order of its own."""
     columns = [entries.c[name] for name in _Journaled.__struct_fields__]
-    where = entries.c.kind == TOPUP.name, topups.c.id.is_(None)
+    where = entries.c.kind == TOPUP.name, topups.c.id.is_(None), *which
     query = select(*columns).outerjoin_from(entries, topups, topups.c.id == entries.c.ref).where(*where)
     for row in _stream(connection, query.order_by(entries.c.partition, entries.c.epoch, entries.c.n)):
         yield _Journaled(*row)
@@ -180,7 +184,7 @@ def _without_order(connection: Connection) -> Iterator[_Journaled]:
     query = (
         select(*columns)
         .outerjoin_from(entries, reversals, and_(*same, entries.c.user_id == reversals.c.user_id))
-        .where(entries.c.kind.in_(kinds), reversals.c.ref.is_(None))
+        .where(entries.c.kind.in_(kinds), reversals.c.ref.is_(None), *which)
         .where(entries.c.ref.not_like(f"{CHARGEBACK.name}-%"))
         .order_by(entries.c.partition, entries.c.epoch, entries.c.n)
     )

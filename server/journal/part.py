@@ -4,7 +4,6 @@ A step is `plan` (from the journal), `read` (of the store), and `settle` (agains
 log id at which the store was read). Steps follow until the run's share is compared.
 """
 
-import re
 import sys
 from collections.abc import Sequence
 from zlib import crc32
@@ -17,14 +16,14 @@ from server.journal import asof, compare, receipts, tail
 from server.journal.books import LogEntry, Unreadable
 from server.journal.compare import NOTHING, Stored, StoreSide, WrongType
 from server.journal.findings import Wrong
-from server.journal.heads import Heads
+from server.journal.heads import Head, Heads
 from server.journal.log import Position
 from server.journal.scan import Names
+from server.journal.seen import Seen
 from server.journal.sums import Sums
 from server.journal.turn import Turn
 from server.journal.verify import verify
-
-_DAY = re.compile(r"^\d{1,6}$")
+from server.store.client import StoreError
 
 
 class Part:
@@ -47,7 +46,7 @@ class Part:
         self.sums = Sums()
         self.wallets = self.counters = self.receipts = self.log_entries = 0
         self.why_not = ""  # it was not compared
-        self.behind = self.failed = False
+        self.behind = self.failed = self.away = False
         self.oldest_ms = 0  # the age of the oldest entry that the journal does not have
         self.doubtful: dict[tuple[str, str], str] = {}  # receipts of entries that were not in the log
         self.stored: Stored | None = None
@@ -83,17 +82,17 @@ class Part:
         self.found.receipts = [*dict.fromkeys([*self.found.receipts, *chosen])]
 
     # --- a step --------------------------------------------------------------------------------------------------
-    def plan(self, connection: Connection, mark: Position) -> None:
-        """Choose what to compare. `mark` is how far the partition is journaled."""
+    def plan(self, connection: Connection, mark: Position, *, positions: bool) -> None:
+        """Choose what to compare. `mark` is how far the partition is journaled; `positions`, whether it has some."""
         self._mark = mark
         if self._first:
             self._until = mark  # what is journaled during the run is for the next one
         step = limits.AUDIT_WALLETS // 2  # of what the journal knows, and as many of what only the store has
         self._scanned = self.found.accounts[:step], self.found.receipts[: limits.AUDIT_WALLETS]
-        strangers = asof.unknown(connection, self.partition, self._scanned[0])
+        strangers = asof.unknown(connection, self.partition, self._scanned[0]) if positions else self._scanned[0]
         self._window: list[str] = []
         self._wanted = min(step, self._left) if self.turn.begun_ms is not None else 0
-        if self._wanted:
+        if self._wanted and positions:
             self._window = asof.window(connection, self.partition, self.turn.at, self._wanted)
         self._accounts = list(dict.fromkeys([*strangers, *self._window]))
         start = mark if self._receipts_at is None else self._receipts_at
@@ -108,7 +107,7 @@ class Part:
     async def read(self, store: StoreSide) -> None:
         """Read what was chosen. The last log id comes last, so that nothing else is of a later moment.
 
-        Raises StoreError.
+        A store that does not answer is `away`, and nothing of the partition is compared.
         """
         due = [(row.user_id, left.operation) for row, left in self._due]
         try:
@@ -124,16 +123,26 @@ class Part:
             self.why_not = f"its log or totals cannot be read: {error}"
             self.wrong.append(Wrong(self.partition, "log", str(error)))
             return
+        except StoreError as error:
+            self.away, self.stored, self.why_not = True, None, f"its store does not answer: {error}"
+            return
         self.behind = self.stored.at < self._mark
         if self.behind:
             at = "nothing" if self.stored.at == NOTHING else _log_id(self.stored.at)
             self.why_not = f"the store is behind the journal: it has {at}, not {_log_id(self._mark)}"
 
-    def settle(self, connection: Connection, mark: Position, waiting: Sequence[LogEntry] = ()) -> None:
+    @property
+    def unverified(self) -> Head | None:
+        """The head after which this run has to verify the journal, or None when it has done so."""
+        return self._heads.head(self.partition) if self._first else None
+
+    def settle(
+        self, connection: Connection, mark: Position, seen: Seen | None, waiting: Sequence[LogEntry] = ()
+    ) -> None:
         """Compare what was read with the journal, whose mark is `mark` now. `waiting` follows it in the log."""
         first, self._first = self._first, False
         if first:
-            self._verify(connection)
+            self._verify(connection, seen)
         stored = self.stored
         if stored is None:
             return
@@ -147,8 +156,8 @@ class Part:
             return
         self._compare(connection, stored, mark, first=first, waiting=waiting)
 
-    def _verify(self, connection: Connection) -> None:
-        found = verify(connection, self.partition, self._heads.head(self.partition))
+    def _verify(self, connection: Connection, seen: Seen | None) -> None:
+        found = verify(connection, self.partition, self._heads.head(self.partition), seen)
         self.wrong += found.wrong
         self.sums = found.sums
         if not found.wrong and found.head is not None:
@@ -165,13 +174,10 @@ class Part:
             self.wrong += compare.totals_differ(partition, expected, stored)
             self.compared_ms = self._now_ms
         self.wrong += compare.accounts_differ(partition, expected, stored)
-        days = {
-            user_id: int(held.day)
-            for user_id, held in stored.wallets.items()
-            if held.day and _DAY.match(held.day) and not waiting and (self._whole or held.limit)
-        }
-        for user_id, coins in asof.spent_on(connection, partition, at, days).items():
-            self.wrong += compare.spending_differs(partition, user_id, coins, stored.wallets[user_id])
+        users = [user_id for user_id in stored.wallets if not waiting and self._spends(user_id, expected)]
+        spent = asof.spent(connection, partition, at, users)
+        for user_id in users:
+            self.wrong += compare.spending_differs(partition, user_id, spent.get(user_id), stored.wallets[user_id])
         self.wrong += tail.log_differs(connection, partition, _up_to(self._log, at))
         self.wrong += tail.receipts_gone(partition, self._due, self._held, _needed(stored, self._now_ms))
         scanned = {key: self._held[key] for key in self._scanned[1] if key in self._held}
@@ -180,6 +186,11 @@ class Part:
         }
         self.wrong += tail.receipts_differ(connection, partition, scanned, at)
         self._move_on(stored, at)
+
+    def _spends(self, user_id: str, expected: asof.Expected) -> bool:
+        """Whether to compare what a wallet has spent on its day: in every turn only where it has an own limit."""
+        wallet = expected.wallets.get(user_id)
+        return wallet is not None and (self._whole or wallet.limit > 0)
 
     def _move_on(self, stored: Stored, at: Position) -> None:
         """What was read is compared: the next step goes on behind it."""

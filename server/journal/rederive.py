@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 from msgspec import ValidationError
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, bindparam, select
 
 from server import limits
 from server.journal.asof import chunks
@@ -29,13 +29,18 @@ from server.journal.books import (
 from server.journal.findings import Wrong
 from server.journal.heads import Head
 from server.journal.log import Position
+from server.journal.seen import BEGIN, END, Seen
 from server.journal.tables import entries, positions, postings
 from server.journal.texts import digest
-from server.journal.totals import within
+from server.journal.totals import range_of, within
 from server.store import keys
 
-BEGIN, END = (-(2**62), 0), (2**62, 0)  # before and after every log id: nobody can hide a row there
+ALL = 2**62  # rows: more than there are
 _LEG = postings.columns.keys()
+_ENTRIES = select(entries).where(within(entries)).order_by(entries.c.epoch, entries.c.n).limit(bindparam("most"))
+_POSTINGS = select(postings).where(within(postings)).order_by(postings.c.epoch, postings.c.n, postings.c.leg)
+_HELD = select(positions.c.account, positions.c.balance).where(positions.c.partition == bindparam("partition"))
+_HELD_BY = _HELD.where(positions.c.account.in_(bindparam("accounts", expanding=True)))
 
 
 class _Found(Exception):
@@ -85,26 +90,25 @@ class _Legs:
 
 
 def rederive(
-    connection: Connection, partition: int, start: Head, up_to: Position, most: int | None = None
+    connection: Connection, partition: int, start: Head, up_to: Position, seen: Seen, *, most: int | None = None
 ) -> tuple[list[Wrong], Mark]:
     """Derive a range of rows, at most so many entries, up to the first wrong one. At END also compare the positions.
 
-    Returns the wrong row, and the last correct entry. Raises SQLAlchemyError.
+    `seen` is what this transaction saw of the rows after `start`. Returns the wrong row, and the last correct entry.
+    Raises SQLAlchemyError.
     """
     known = _Balances(Mark(start.epoch, start.n, start.hash))
     after = BEGIN if known.whole else start.position
-    query = select(entries).order_by(entries.c.epoch, entries.c.n)
-    rows = _some(connection, query, within(entries, partition, after, up_to), most)
-    query = select(postings).order_by(postings.c.epoch, postings.c.n, postings.c.leg)
-    of = within(postings, partition, after, up_to)
+    these = range_of(partition, after, up_to)
+    rows = _some(connection, _ENTRIES, these | {"most": ALL if most is None else most}, seen.entries)
     wrong = []
     try:
-        with closing(rows), closing(_Legs(_some(connection, query, of))) as legs:
+        with closing(rows), closing(_Legs(_some(connection, _POSTINGS, these, seen.postings))) as legs:
             read = _derive(partition, rows, legs, known)
             if most is None or read < most:
                 legs.none_before(*END)
         if up_to == END:
-            _compare_positions(connection, partition, known)
+            _compare_positions(connection, partition, known, seen)
     except _Found as found:
         wrong = [Wrong(partition, found.where, found.what)]
     return wrong, known.mark
@@ -174,9 +178,10 @@ def _difference_of_legs(ours: list[Any], theirs: list[Any]) -> str:
     raise AssertionError("they are equal")
 
 
-def _compare_positions(connection: Connection, partition: int, known: _Balances) -> None:
+def _compare_positions(connection: Connection, partition: int, known: _Balances, seen: Seen) -> None:
     """Compare the derived balances with `positions`. If all entries were derived, there must be no other positions."""
-    there = dict(_positions(connection, partition, None if known.whole else list(known.now)))
+    accounts = None if known.whole else list(known.now)
+    there = dict(_positions(connection, partition, accounts)) if seen.positions else {}
     for account in sorted({*there, *known.now}):
         held, balance = there.get(account), known.now.get(account)
         if held == balance:
@@ -189,15 +194,17 @@ def _compare_positions(connection: Connection, partition: int, known: _Balances)
 
 
 def _positions(connection: Connection, partition: int, accounts: list[str] | None) -> Iterator[tuple[str, int]]:
-    query = select(positions.c.account, positions.c.balance).where(positions.c.partition == partition)
-    some = [query] if accounts is None else [query.where(positions.c.account.in_(each)) for each in chunks(accounts)]
-    for each in some:
-        for row in connection.execute(each):
-            yield row.account, row.balance
+    if accounts is None:
+        yield from connection.execute(_HELD, {"partition": partition})
+        return
+    for each in chunks(accounts):
+        yield from connection.execute(_HELD_BY, {"partition": partition, "accounts": each})
 
 
-def _some(connection: Connection, query: Select[Any], where: Any, most: int | None = None) -> Generator[Any]:
-    """A query's rows, some at a time, until the generator is closed."""
-    query = query.where(where).limit(most)
-    with connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)) as rows:
+def _some(connection: Connection, query: Select[Any], these: dict[str, int], counted: int) -> Generator[Any]:
+    """A query's rows, some at a time if there are many, until the generator is closed."""
+    if not counted:
+        return
+    options = {"yield_per": limits.AUDIT_ROWS} if counted > limits.AUDIT_ROWS else {}
+    with connection.execute(query, these, execution_options=options) as rows:
         yield from rows

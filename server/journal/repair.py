@@ -25,12 +25,14 @@ from server.journal.ledger import Ledger
 from server.journal.log import after
 from server.journal.rebuild import Broken, Position, Rebuilt, rebuild
 from server.journal.sides import Side, side_of
-from server.journal.tables import quarantine
+from server.journal.tables import lot_snapshots, quarantine, reversal_parts
 from server.store import keys
-from server.store.client import Store
+from server.store.client import Store, StoreRefused, of_one_key
 from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
+
+OF_DERIVED = f"{reversal_parts.name}:", f"{lot_snapshots.name}:"  # so findings about them begin
 
 
 class Frozen(Struct, frozen=True, kw_only=True):
@@ -38,6 +40,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
 
     `misfit` says that the first finding is an entry of the log that the drain could not journal.
     `missing` names the entries that neither the journal nor the log has: the first and the last of them.
+    `lost` says that the store's log cannot be read, so that only the journal has it.
     `rebuilt` is what a rebuild would correct in the journal, or None when the journal's own copies do not suffice.
     """
 
@@ -49,6 +52,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
     sides: list[Side] = []
     misfit: bool = False
     missing: tuple[str, str] | None = None
+    lost: bool = False
     rebuilt: Rebuilt | None = None
 
     @property
@@ -58,8 +62,12 @@ class Frozen(Struct, frozen=True, kw_only=True):
         if self.missing is not None:
             first, last = self.missing
             return f"take {first} to {last} from a backup of the journal: {command} --import BACKUP"
-        if not self.wrong:
-            return f"nothing is wrong now: {command} --thaw {n}"
+        if self.lost:
+            return f"delete what the wallet store has of it, {keys.all_of(n)}, and let the nodes fill it again"
+        return self._of_rows(command) if self.wrong else f"nothing is wrong now: {command} --thaw {n}"
+
+    def _of_rows(self, command: str) -> str:
+        n = self.partition
         if self.rebuilt is None:
             return f"take the changed rows from a backup of the journal: {command} --rebuild {n} --import BACKUP"
         if self.rebuilt.changed:
@@ -68,7 +76,9 @@ class Frozen(Struct, frozen=True, kw_only=True):
             return f"correct {what} in the journal: {command} --rebuild {n}"
         if self.misfit:
             return f"no command changes an entry of the log; docs/operations.md says what is left to do with {n}"
-        return f"set the wallet store to what the journal says: {command} --correct {n}"
+        derived = any(wrong.where.startswith(OF_DERIVED) for wrong in self.wrong)
+        again = f"derive parts of reversals and kept lots again: {command} --rebuild {n}"
+        return again if derived else f"set the wallet store to what the journal says: {command} --correct {n}"
 
 
 class StillWrong(Exception):
@@ -97,17 +107,26 @@ class Repair:
         self._ledger = Ledger(engine, clock)
         self._audit = Audit(engine, wallet, clock)
 
-    async def frozen(self) -> list[Frozen]:
-        """Check every frozen partition. Raises StoreError, SQLAlchemyError."""
-        reasons = await asyncio.to_thread(findings.frozen, self._engine)
-        partitions = range(limits.WALLET_PARTITIONS)
-        flags = await asyncio.gather(*(self._wallet.call("HGET", keys.wallet_meta(p), "frozen") for p in partitions))
+    async def frozen(self, partitions: Sequence[int] = range(limits.WALLET_PARTITIONS)) -> list[Frozen]:
+        """Check every frozen partition of these. Raises StoreError, SQLAlchemyError."""
+        found = await asyncio.to_thread(findings.frozen, self._engine)
+        reasons = {partition: why for partition, why in found.items() if partition in partitions}
+        flags = await asyncio.gather(*map(self._flag, partitions))
         in_store = {p for p, flag in zip(partitions, flags, strict=True) if flag}
         return [await self._look(p, reasons.get(p, []), p in in_store) for p in sorted(in_store | reasons.keys())]
 
+    async def _flag(self, partition: int) -> bool:
+        """Whether the store says that a partition is frozen. Raises StoreError."""
+        try:
+            return await self._wallet.call("HGET", keys.wallet_meta(partition), "frozen") is not None
+        except StoreRefused as refused:
+            if not of_one_key(refused):
+                raise
+            return False
+
     async def thaw(self, partition: int) -> Frozen:
         """Thaw a partition if nothing is wrong. Raises NotFrozen, StillWrong, StoreError, SQLAlchemyError."""
-        found = next((each for each in await self.frozen() if each.partition == partition), None)
+        found = next(iter(await self.frozen([partition])), None)
         if found is None:
             raise NotFrozen
         if found.wrong:
@@ -126,7 +145,13 @@ class Repair:
 
     # --- looking -----------------------------------------------------------------------------------------------
     async def _look(self, partition: int, reasons: list[str], in_store: bool) -> Frozen:
-        waiting = await self._waiting(partition)
+        try:
+            waiting = await self._waiting(partition)
+        except StoreRefused as refused:
+            if not of_one_key(refused):
+                raise
+            wrong = [Wrong(partition, "log", f"it cannot be read: {refused}")]
+            return Frozen(partition=partition, reasons=reasons, in_store=in_store, waiting=0, wrong=wrong, lost=True)
         wrong = waiting.wrong
         if not wrong:
             try:
@@ -231,7 +256,7 @@ class Repair:
         would = await self._would_rebuild(partition)
         if would is None or would.changed:
             raise StillWrong(Wrong(partition, "journal", "it differs from its own entries, so rebuild it first"))
-        return await correct(self._engine, self._wallet, partition, waiting.entries)
+        return await correct(self._engine, self._wallet, self._clock, partition, waiting.entries)
 
 
 def _missing(mark: Mark, entry: LogEntry | Unreadable) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import structlog
 from msgspec import Struct
 
 from server import limits
@@ -9,8 +10,10 @@ from server.journal.asof import CREATOR, VIEWER
 from server.journal.findings import Wrong
 from server.journal.turn import Turn
 from server.store import keys
-from server.store.client import Store, StoreRefused
+from server.store.client import Store, StoreError, StoreRefused
 from server.store.cluster import ClusterStore, not_here
+
+log = structlog.get_logger()
 
 
 class Names(Struct):
@@ -44,7 +47,7 @@ class Names(Struct):
 
 
 class KeyScan:
-    """Goes round the keys of every primary. Raises StoreError.
+    """Goes round the keys of every primary. One that does not answer stops no other.
 
     A key that moves to another primary during a turn may be missed, and is met in the next turn.
     """
@@ -55,6 +58,7 @@ class KeyScan:
         self.turns = 0  # so many are whole
         self._at: dict[str, tuple[str, bytes]] = {}  # by address: the primary's identity, and the cursor there
         self._done: set[str] = set()
+        self._missed = False  # a primary did not answer in this pass
 
     def forget(self) -> None:
         """Begin again from the start."""
@@ -62,22 +66,33 @@ class KeyScan:
         self.turn.forget()
 
     def _clear(self) -> None:
+        self._missed = False
         self._done.clear()
         self._at.clear()
 
     async def some(self, most: int, now_ms: int) -> dict[int, Names]:
-        """Scan about this many keys, but not beyond the end of a turn. Returns what was found of each partition."""
+        """Scan about this many keys, but not beyond the end of a turn. Returns what was found of each partition.
+
+        While a primary is away, the others are scanned again and again, and the turn does not end.
+        """
         self.turn.begin(now_ms)
         found: dict[int, Names] = {}
         seen = 0
         while seen < most:
             primary = next((at for at in self._wallet.primaries() if at not in self._done), None)
             if primary is None:
+                if not (self._missed or self._wallet.away):
+                    self.turn.end()
+                    self.turns += 1
                 self._clear()
-                self.turn.end()
-                self.turns += 1
                 return found
-            seen += await self._step(primary, found)
+            try:
+                seen += await self._step(primary, found)
+            except StoreError as error:
+                log.info("scan_later", primary=primary, error=str(error)[: limits.LOGGED_CHARS_MAX])
+                self._done.add(primary)  # in this pass
+                self._at.pop(primary, None)
+                self._missed = True
         return found
 
     async def _step(self, primary: str, found: dict[int, Names]) -> int:

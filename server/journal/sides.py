@@ -11,7 +11,7 @@ from server.journal.database import reading
 from server.journal.findings import Wrong
 from server.journal.tables import entries, positions, postings
 from server.store import keys
-from server.store.client import Store
+from server.store.client import Store, StoreRefused, of_one_key
 from server.store.cluster import ClusterStore
 
 
@@ -28,19 +28,34 @@ async def side_of(engine: Engine, wallet: Store | ClusterStore, wrong: Wrong) ->
 
     Raises StoreError, SQLAlchemyError.
     """
-    partition, where = wrong.partition, wrong.where
-    kind, _, name = where.partition(":")
-    at = _log_id(where)
-    if kind == "viewer":
-        store = f"{int(await wallet.call('HGET', keys.wallet(name), 'c') or 0)}"
-    elif kind == "creator":
-        store = f"{int(await wallet.call('GET', keys.credit(partition, name)) or 0)}"
-    elif at is not None:
-        found = cast(list[Any], await wallet.call("XRANGE", keys.log(partition), where, where))
-        store = _entry(parse(found[0]) if found else None)
-    else:
+    at = _log_id(wrong.where)
+    try:
+        store = await _in_store(wallet, wrong.partition, wrong.where, at)
+    except StoreRefused as refused:
+        if not of_one_key(refused):
+            raise
+        store = f"it cannot be read: {refused}"
+    if store is None:
         return None
-    return Side(where, await asyncio.to_thread(_journal, engine, partition, where, at), store)
+    journal = await asyncio.to_thread(_journal, engine, wrong.partition, wrong.where, at)
+    return Side(wrong.where, journal, store)
+
+
+async def _in_store(wallet: Store | ClusterStore, partition: int, where: str, at: tuple[int, int] | None) -> str | None:
+    kind, _, name = where.partition(":")
+    if kind == "viewer":
+        return _balance(await wallet.call("HGET", keys.wallet(name), "c"))
+    if kind == "creator":
+        return _balance(await wallet.call("GET", keys.credit(partition, name)))
+    if at is None:
+        return None
+    found = cast(list[Any], await wallet.call("XRANGE", keys.log(partition), where, where))
+    return _entry(parse(found[0]) if found else None)
+
+
+def _balance(held: object) -> str:
+    """A balance as the store has it, which may be no number at all."""
+    return held.decode(errors="replace") if isinstance(held, bytes) else "0"
 
 
 def _journal(engine: Engine, partition: int, where: str, at: tuple[int, int] | None) -> str:

@@ -41,6 +41,12 @@ def rows_after(connection: Connection, partition: int, start: Position, to: Posi
     return [Row(*row) for row in connection.execute(query)]
 
 
+def rows_of(connection: Connection, partition: int, refs: Sequence[str]) -> list[Row]:
+    """The rows of these ids of gifts and orders."""
+    query = _ROWS.where(entries.c.partition == partition, entries.c.ref.in_(refs))
+    return [Row(*row) for row in connection.execute(query)]
+
+
 def log_differs(connection: Connection, partition: int, log: Sequence[LogEntry | Unreadable]) -> Iterator[Wrong]:
     """Compare entries of the log, which follow one another, with the journal's rows of the same log ids."""
     if not log:
@@ -98,8 +104,7 @@ def receipts_differ(connection: Connection, partition: int, held: Receipts, at: 
     rows: dict[tuple[str, str], receipts.Left] = {}
     refs = list({receipts.ref_of(operation) for _, operation in held})
     for chunk in chunks(refs):
-        query = _ROWS.where(entries.c.partition == partition, entries.c.ref.in_(chunk))
-        for row in (Row(*each) for each in connection.execute(query)):
+        for row in rows_of(connection, partition, chunk):
             left = receipts.of(row) if row.kind in KINDS else None
             if left is not None:
                 rows[row.user_id, left.operation] = left

@@ -6,7 +6,7 @@ A balance or a time is counted by its remainder, because their sums would leave 
 from typing import Any, cast
 
 from msgspec import Struct, structs
-from sqlalchemy import Connection, Table, and_, func, select, tuple_
+from sqlalchemy import Connection, Table, and_, bindparam, func, select, tuple_
 
 from server import limits
 from server.entries import KINDS
@@ -107,25 +107,38 @@ _OF_KIND = [func.count(), *_numbers(entries, "coins", "diamonds")]
 _LEGS = [func.count(), *_numbers(postings, "amount"), func.coalesce(func.sum(postings.c.amount * postings.c.leg), 0)]
 
 
-def within(table: Table, partition: int, after: Position, up_to: Position) -> Any:
-    """A partition's rows with `after < log id <= up_to`."""
+def within(table: Table) -> Any:
+    """A partition's rows with `after < log id <= up_to`; `range_of` gives the values of its parameters."""
     at = tuple_(table.c.epoch, table.c.n)
-    return and_(table.c.partition == partition, at > tuple_(*after), at <= tuple_(*up_to))
+    after = tuple_(bindparam("after_epoch"), bindparam("after_n"))
+    up_to = tuple_(bindparam("to_epoch"), bindparam("to_n"))
+    return and_(table.c.partition == bindparam("partition"), at > after, at <= up_to)
 
 
-def between(connection: Connection, partition: int, after: Position, up_to: Position) -> Totals:
-    """The totals of a partition's rows `after < log id <= up_to`. Raises SQLAlchemyError."""
+def range_of(partition: int, after: Position, up_to: Position) -> dict[str, int]:
+    """The parameters of `within`."""
+    start, end = {"after_epoch": after[0], "after_n": after[1]}, {"to_epoch": up_to[0], "to_n": up_to[1]}
+    return {"partition": partition, **start, **end}
+
+
+# Statements are made once: to make one costs more than to carry it out, and a small audit has hundreds.
+_KINDS = select(entries.c.kind, *_OF_KIND, *_REMAINDERS).where(within(entries)).group_by(entries.c.kind)
+_POSTINGS = select(*_LEGS).where(within(postings))
+
+
+def between(connection: Connection, partition: int, after: Position, up_to: Position, *, legs: bool = True) -> Totals:
+    """The totals of a partition's rows `after < log id <= up_to`; no `legs` if it has none. Raises SQLAlchemyError."""
     if after == up_to:
         return Totals()  # most partitions of most audits: nothing is new
     kinds: Kinds = {}
     remainders = [0, 0, 0, 0]
-    query = select(entries.c.kind, *_OF_KIND, *_REMAINDERS).where(within(entries, partition, after, up_to))
-    for kind, *found in connection.execute(query.group_by(entries.c.kind)):
+    these = range_of(partition, after, up_to)
+    for kind, *found in connection.execute(_KINDS, these):
         counted = [int(each) for each in found]
         kinds[kind] = cast(tuple[int, int, int], tuple(counted[:3]))
         remainders = [before + more for before, more in zip(remainders, counted[3:], strict=True)]
-    legs = connection.execute(select(*_LEGS).where(within(postings, partition, after, up_to))).one()
-    return Totals(kinds, *remainders, *(int(each) for each in legs))
+    sums = connection.execute(_POSTINGS, these).one() if legs else ()
+    return Totals(kinds, *remainders, *(int(each) for each in sums))
 
 
 def count(connection: Connection) -> dict[int, Counted]:

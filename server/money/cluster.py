@@ -10,14 +10,16 @@ from typing import TypeVar
 
 import structlog
 
+from protocol.refusals import Refused
 from server import background, limits
 from server.entries import OrderEntry
 from server.money.results import Adjusted, Change, Moved, Paid, Receipt, Spend, WalletView, unavailable
-from server.money.store import WalletStore
+from server.money.store import ALL, WalletStore
 from server.money.wallet import Wallet
 from server.store import keys
 from server.store.client import StoreDown
-from server.store.cluster import Topology
+from server.store.cluster import some_up
+from server.store.topology import Topology
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -40,11 +42,22 @@ class ClusterWallet:
     # --- sums over the primaries -------------------------------------------------------------------------------
     @property
     def usable(self) -> bool:
-        return bool(self._wallets) and all(wallet.usable for wallet in self._owners())
+        """Whether any primary takes gifts. `refusing` says whose partitions do not."""
+        return any(wallet.usable for wallet in self._owners())
 
     @property
     def up(self) -> bool:
-        return bool(self._wallets) and all(wallet.up for wallet in self._owners())
+        return any(wallet.up for wallet in self._owners())
+
+    @property
+    def refusing(self) -> frozenset[int]:
+        """The partitions whose gifts are refused: their primary is away, or does not take gifts."""
+        open_somewhere = (p for p, slot in enumerate(_SLOTS) if self._takes(p, slot))
+        return ALL.difference(open_somewhere)
+
+    def _takes(self, partition: int, slot: int) -> bool:
+        wallet = self._wallets.get(self._topology.url_of(slot) or "")
+        return wallet is not None and wallet.has(partition) and partition not in wallet.refusing
 
     @property
     def queued(self) -> int:
@@ -62,6 +75,11 @@ class ClusterWallet:
     def log_entries(self) -> int:
         return sum(wallet.log_entries for wallet in self._wallets.values())
 
+    @property
+    def closed(self) -> set[int]:
+        """The partitions that cannot be opened at their primaries."""
+        return {partition for wallet in self._owners() for partition in wallet.closed}
+
     def _owners(self) -> list[Wallet]:
         return [self._wallets[url] for url in self._topology.urls() if url in self._wallets]
 
@@ -74,16 +92,16 @@ class ClusterWallet:
         await asyncio.gather(*(wallet.stop() for wallet in self._wallets.values()))
 
     async def wait_up(self, timeout_s: float) -> None:
-        """Wait until every primary is open. Raises StoreDown."""
+        """Wait until a primary is open, and a moment for the others. Raises StoreDown."""
         await self._topology.wait_ready(timeout_s)
         await self._tasks.wait()
-        await asyncio.gather(*(wallet.wait_up(timeout_s) for wallet in self._owners()))
+        await some_up([wallet.wait_up for wallet in self._owners()], timeout_s)
 
     # --- calls to the right primary ----------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
         try:
             return await self._at(keys.partition_of(user_id)).coins(user_id)
-        except StoreDown:
+        except (StoreDown, Refused):
             return None
 
     async def view(self, user_id: str) -> WalletView:
@@ -96,7 +114,8 @@ class ClusterWallet:
         return await self._route(keys.partition_of(user_id), lambda wallet: wallet.find(user_id, gift_id))
 
     async def claim(self, topup_id: str, fingerprint: str) -> bool:
-        return await self._route(keys.partition_of(topup_id), lambda wallet: wallet.claim(topup_id, fingerprint))
+        partition = keys.partition_of(topup_id)  # of an order of anybody, who may be of another partition
+        return await self._route(partition, lambda wallet: wallet.claim(topup_id, fingerprint), also_closed=True)
 
     async def order(self, entry: OrderEntry) -> Adjusted:
         return await self._route(keys.partition_of(entry.viewer), lambda wallet: wallet.order(entry))
@@ -104,19 +123,25 @@ class ClusterWallet:
     async def last_entry(self, partition: int) -> tuple[int, int]:
         return await self._route(partition, lambda wallet: wallet.last_entry(partition))
 
-    async def _route(self, partition: int, call: Callable[[Wallet], Awaitable[T]]) -> T:
+    async def _route(self, partition: int, call: Callable[[Wallet], Awaitable[T]], *, also_closed: bool = False) -> T:
         """Call the partition's primary; when the partition has moved, try its new primary. Raises Refused."""
         for attempt in range(limits.MOVED_TRIES):
             try:
-                return await call(self._at(partition))
+                return await call(self._at(partition, also_closed=also_closed))
             except (Moved, StoreDown):
                 self._topology.refresh()
                 await asyncio.sleep(limits.STORE_RETRY_S * (attempt + 1))
         raise unavailable()
 
-    def _at(self, partition: int) -> Wallet:
+    def _at(self, partition: int, *, also_closed: bool = False) -> Wallet:
+        """The wallet of a partition's primary. Raises StoreDown, or Refused when it cannot be opened there."""
         url = self._topology.url_of(_SLOTS[partition])
         wallet = self._wallets.get(url) if url is not None else None
+        why = wallet.closed.get(partition) if wallet is not None and wallet.up else None
+        if wallet is not None and why is not None and also_closed:
+            return wallet
+        if why is not None and not why.soon:
+            raise unavailable()
         if wallet is None or not wallet.has(partition):
             raise StoreDown(f"partition {partition} has no open primary")
         return wallet

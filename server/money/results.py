@@ -1,6 +1,7 @@
 """What goes into the wallet and what comes out: gifts, orders, their outcomes, and changed balances."""
 
 import hashlib
+from collections.abc import Collection
 from typing import Protocol
 
 import structlog
@@ -109,6 +110,22 @@ def receipt_of(text: bytes) -> Receipt:
     return Receipt(fingerprint=gift_fingerprint, balance=int(balance), combo_count=int(combo_count), entry_id=entry_id)
 
 
+def paid_of(outcome: list[bytes]) -> Paid:
+    """Parse what wallet_spend.lua says of a gift that was paid, now or before."""
+    return Paid(
+        balance=int(outcome[1]),
+        combo_count=int(outcome[2]),
+        entry_id=outcome[3].decode(),
+        duplicate=outcome[0] == b"duplicate",
+        first=outcome[0] == b"ok",
+    )
+
+
+def change_of(spend: Spend, paid: Paid) -> Change:
+    """What a paid gift has changed of its viewer's wallet."""
+    return Change(user_id=spend.viewer, coins=paid.balance, cause=Cause.GIFT, ref=spend.gift_id, entry=paid.entry_id)
+
+
 def unavailable() -> Refused:
     """The wallet takes no gifts, or the outcome is unknown. Sending the same id again later returns the outcome."""
     return Refused(Refusal.WALLET_UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS)
@@ -177,9 +194,13 @@ class Money(Protocol):
     @property
     def usable(self) -> bool: ...
     @property
+    def refusing(self) -> frozenset[int]: ...
+    @property
     def queued(self) -> int: ...
     @property
     def log_entries(self) -> int: ...
+    @property
+    def closed(self) -> Collection[int]: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
     async def wait_up(self, timeout_s: float) -> None: ...

@@ -6,17 +6,17 @@ Gifts that arrive while calls are in flight go together in the next call: one sc
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
 import structlog
 
-from protocol.ids import uuid7_ms
 from protocol.refusals import Refused
 from protocol.session import Cause
 from server import background, limits
 from server.entries import KIND_OF, AdjustEntry, Kind, LimitEntry, OrderEntry, TopUpEntry
+from server.journal.refill import CannotOpen
 from server.money import claims
 from server.money.results import (
     Adjusted,
@@ -27,12 +27,14 @@ from server.money.results import (
     Spend,
     WalletView,
     adjusted_of,
+    change_of,
+    paid_of,
     receipt_of,
     refusal_of,
     unavailable,
 )
 from server.money.store import NotConfirmed, NotReplicated, WalletStore
-from server.money.waiting import Waiting, fail, retrieve
+from server.money.waiting import Waiting, fail, fail_closed, retrieve, spend_arguments
 from server.store import keys, receipts, scripts
 from server.store.client import StoreDown, StoreError, StoreRefused
 from server.store.cluster import not_here
@@ -74,8 +76,17 @@ class Wallet:
         return self._store.usable
 
     @property
+    def refusing(self) -> frozenset[int]:
+        return self._store.refusing
+
+    @property
     def log_entries(self) -> int:
         return self._store.log_entries
+
+    @property
+    def closed(self) -> Mapping[int, CannotOpen]:
+        """The partitions that cannot be opened here, and why."""
+        return self._store.closed
 
     def has(self, partition: int) -> bool:
         """Whether the partition is open at this primary."""
@@ -110,13 +121,20 @@ class Wallet:
         await self._store.stop()
 
     async def wait_up(self, timeout_s: float) -> None:
-        await self._store.wait_up(timeout_s)
+        """Wait until the wallet is up, and partitions that are being filled. Raises StoreDown."""
+        await self._store.wait_open(timeout_s)
 
     def _epoch(self, partition: int) -> str:
         """The partition's epoch. Raises Moved or Refused when the partition is not open here."""
         if partition not in self._store.epochs:
+            self._check_open(partition)
             raise self._elsewhere()
         return self._store.epochs[partition]
+
+    def _check_open(self, partition: int) -> None:
+        """Raise Refused for a partition that cannot be opened: what it holds may be of long ago."""
+        if partition in self._store.closed:
+            raise unavailable()
 
     def _elsewhere(self, error: StoreError | None = None) -> Exception:
         """On a cluster the caller tries the new primary. A single store has no other: the sender tries again later."""
@@ -124,7 +142,9 @@ class Wallet:
 
     # --- reading -----------------------------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
-        """A balance, or None while the store is down."""
+        """A balance, or None while the store is down or the partition closed."""
+        if keys.partition_of(user_id) in self._store.closed:
+            return None
         try:
             coins = await self._store.read("HGET", keys.wallet(user_id), "c")
         except StoreError:
@@ -133,6 +153,7 @@ class Wallet:
 
     async def view(self, user_id: str) -> WalletView:
         """A wallet as it is now. Raises Refused wallet_unavailable."""
+        self._check_open(keys.partition_of(user_id))
         try:
             coins, status = await self._store.read("HMGET", keys.wallet(user_id), "c", "st")
         except StoreError as error:
@@ -144,6 +165,7 @@ class Wallet:
         """Pay one gift. A cancelled caller stops waiting, but the gift is still paid. Raises Refused."""
         if self._stopping or not self._store.usable or len(self._queue) >= limits.SPEND_QUEUE_MAX:
             raise unavailable()
+        self._check_open(keys.partition_of(spend.viewer))
         future: asyncio.Future[Paid] = self._loop.create_future()
         future.add_done_callback(retrieve)
         self._queue.append(Waiting(spend, future))
@@ -152,6 +174,7 @@ class Wallet:
 
     async def find(self, user_id: str, gift_id: str) -> Receipt | None:
         """The receipt of a paid gift, as durable as the gift. Raises Refused wallet_unavailable."""
+        self._check_open(keys.partition_of(user_id))
         try:
             asked = receipts.asking(user_id, gift_id)
             known = (user_id, gift_id) in self._sent  # most were never paid, and a confirmation costs a WAIT
@@ -193,7 +216,10 @@ class Wallet:
 
     async def _commit(self, batch: list[Waiting]) -> None:
         if not self._one_slot:
-            await self._commit_together(batch)
+            if len(self._store.epochs) < len(self._store.partitions):
+                batch = fail_closed(batch, self._store.epochs)
+            if batch:
+                await self._commit_together(batch)
             return
         by_partition: dict[int, list[Waiting]] = {}
         for waiting in batch:
@@ -218,28 +244,7 @@ class Wallet:
         self._settle(batch, outcomes)
 
     async def _call(self, batch: list[Waiting]) -> list[list[bytes]]:
-        names: list[str] = []
-        args: list[str | bytes | int] = [
-            limits.GIFT_ID_LIFE_MS,
-            limits.GIFT_ID_AHEAD_MS,
-            limits.COMBO_COUNT_S,
-            self._store.site_limit,
-        ]
-        for waiting in batch:
-            spend = waiting.spend
-            id_ms = uuid7_ms(spend.gift_id)
-            partition, gift_keys = keys.spend_keys(spend.viewer, spend.creator, spend.gift_id, id_ms, spend.combo)
-            names += gift_keys
-            args += (
-                self._epoch(partition),
-                id_ms,
-                spend.fingerprint,
-                spend.coins,
-                spend.diamonds,
-                spend.count,
-                1 if spend.combo else 0,
-                spend.entry,
-            )
+        names, args = spend_arguments(batch, self._epoch, self._store.site_limit)
         return cast(list[list[bytes]], await self._store.write(SPEND, names, args))
 
     async def _commit_refused(self, batch: list[Waiting], refused: StoreRefused) -> None:
@@ -258,6 +263,7 @@ class Wallet:
         """The answer of a call was lost: look up each gift's receipt. Nothing is sent again."""
         try:
             await self._store.wait_up(limits.SPEND_WAIT_S)
+            batch = fail_closed(batch, self._store.epochs)
             asked = [command for w in batch for command in receipts.asking(w.spend.viewer, w.spend.gift_id)]
             replies = await self._store.read_confirmed(*asked)
         except StoreError:
@@ -283,25 +289,10 @@ class Wallet:
         for waiting, outcome in zip(batch, outcomes, strict=True):
             status = outcome[0]
             if status in (b"ok", b"duplicate"):
-                paid = Paid(
-                    balance=int(outcome[1]),
-                    combo_count=int(outcome[2]),
-                    entry_id=outcome[3].decode(),
-                    duplicate=status == b"duplicate",
-                    first=status == b"ok",
-                )
+                paid = paid_of(outcome)
                 if paid.first or found:
                     self.gifts += 1
-                    spend = waiting.spend
-                    changes.append(
-                        Change(
-                            user_id=spend.viewer,
-                            coins=paid.balance,
-                            cause=Cause.GIFT,
-                            ref=spend.gift_id,
-                            entry=paid.entry_id,
-                        )
-                    )
+                    changes.append(change_of(waiting.spend, paid))
                 if not waiting.future.done():
                     waiting.future.set_result(paid)
                 continue
@@ -383,6 +374,7 @@ class Wallet:
 
     async def last_entry(self, partition: int) -> tuple[int, int]:
         """The log id of a partition's last entry. Raises Refused wallet_unavailable."""
+        self._check_open(partition)
         try:
             rows = await self._store.read("XREVRANGE", keys.log(partition), "+", "-", "COUNT", 1)
         except StoreError as error:

@@ -21,6 +21,7 @@ from server.journal.database import ask, reading
 from server.journal.tables import reversals, topups
 from server.money.results import Adjusted, Money, TopUpConflict
 from server.orders.rows import CannotReverse, NotFound, NotYet, Pending, Reversed
+from server.store import keys
 
 log = structlog.get_logger()
 
@@ -72,8 +73,15 @@ class Recovery:
             if not self._wallet.usable:
                 return
             for order in await ask(self._pending, kind):
+                if self._must_wait(order):
+                    continue
                 if self._stopping.is_set() or not await self._repeat(repeat, order):
                     break
+
+    def _must_wait(self, order: Pending) -> bool:
+        """Whether its partition takes no money now. It would wait long for it, and all others behind it."""
+        ids = (order.user_id, order.ref) if order.kind == TOPUP.name else (order.user_id,)  # a top-up claims its id
+        return any(keys.partition_of(id) in self._wallet.refusing for id in ids)
 
     async def _repeat(self, repeat: Repeat, order: Pending) -> bool:
         """Carry out an order. False when the others of its kind must wait for the next round."""

@@ -25,6 +25,7 @@ from server.journal.database import ask
 from server.journal.drain import Drain, tail_of
 from server.journal.memory import Memory, development_key
 from server.processes import signals
+from server.processes.figures import Figures
 from server.processes.retell import drain_and_retell
 from server.rooms.history import open_history
 from server.settings import Settings, Unusable
@@ -68,6 +69,8 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await history.store.start()
     await wallet.wait_up(limits.STORE_START_S)
     drain = drain_and_retell(engine, wallet, history, clock, tail=tail_of(settings.log_entries_max))
+    figures = Figures(drain, history, engine, clock)
+    await figures.start(settings)
     memory = Memory(engine, wallet, drain.clock, audit_key(settings), settings.anchors)
     audit = Audit(engine, wallet, drain.clock, memory)
     auditing = background.forever(
@@ -75,6 +78,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     )
     moving = background.forever("money-time", moneytime.Mover(engine, wallet, clock, Uptime()).run)
     await drain.run(stopping)
+    await figures.stop()
     await background.end(moving)
     await background.end(auditing)
     await wallet.stop()

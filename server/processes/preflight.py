@@ -8,7 +8,7 @@ from server import catalogue
 from server.journal import database
 from server.settings import Settings, Unusable
 from server.store.client import parse_address
-from server.store.cluster import SCHEME, seeds
+from server.store.topology import SCHEME, seeds
 
 
 def check(settings: Settings) -> None:

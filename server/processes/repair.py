@@ -110,6 +110,8 @@ async def _correct(engine: Engine, repairing: Repair, order: Order, source: Sour
         print(f"{len(changed)} partitions were corrected.")
         again = await asyncio.to_thread(derived.rebuild, engine)
         print(f"{again.days} days of creators are written again, and {again.parts} missing parts of reversals.")
+        if again.removed:
+            print(f"{again.removed} parts of reversals are removed, because no entry says so.")
     if order.correct is not None:
         for text in await repairing.correct(order.correct):
             print(f"set {text}")

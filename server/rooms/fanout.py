@@ -15,7 +15,8 @@ from server import background, limits
 from server.rooms.history import History, NoSuchRoom, Recorded
 from server.store import keys
 from server.store.client import Link, Store, StoreDown, StoreError
-from server.store.cluster import SCHEME, AnyNode
+from server.store.cluster import AnyNode
+from server.store.topology import SCHEME
 
 log = structlog.get_logger()
 

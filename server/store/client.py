@@ -22,6 +22,7 @@ from server.store.scripts import Call, Script
 
 log = structlog.get_logger()
 Arg: TypeAlias = str | bytes | int
+_NO_ACCESS = ("NOPERM", "NOAUTH", "WRONGPASS")
 
 
 class StoreError(Exception):
@@ -38,6 +39,11 @@ class StoreUnknown(StoreError):
 
 class StoreRefused(StoreError):
     """The store answered with an error. The text begins with its class, such as MISCONF or WRONGTYPE."""
+
+
+def of_one_key(error: BaseException) -> bool:
+    """Whether a store refused a call because of what a key holds: calls about other keys go on."""
+    return isinstance(error, StoreRefused) and str(error).startswith(("WRONGTYPE", "ERR"))
 
 
 class Address(Struct, frozen=True):
@@ -197,6 +203,8 @@ class Store:
         self._task: asyncio.Task[None] | None = None
         self._was_lost = False
         self._stopping = False
+        self._said_away = False  # in this outage
+        self.refusal: str | None = None  # what it said when it last refused a connection
         self.identity = ""  # of the store's process and its replication; changes with every restart and change of role
 
     @property
@@ -210,6 +218,11 @@ class Store:
     def primaries(self) -> "dict[str, Store]":
         """Every primary by its address: this store alone."""
         return {"": self}
+
+    @property
+    def away(self) -> int:
+        """How many primaries do not answer. This store is the only one, so its calls say so."""
+        return 0
 
     async def start(self) -> None:
         """Start to connect, and stay connected until `stop`."""
@@ -257,11 +270,20 @@ class Store:
                 pause_s = limits.STORE_RETRY_S
                 await self._watch()
             except (OSError, StoreError, TimeoutError) as error:
-                log.debug("store_away", store=self.name, error=str(error))
+                (log.debug if self._said_away else log.warning)("store_away", store=self.name, error=str(error))
+                self._said_away = True
+                if isinstance(error, StoreRefused) and str(error).startswith(_NO_ACCESS):
+                    self._note_refusal(str(error)[: limits.LOGGED_CHARS_MAX])
             except Exception:  # from `on_up`: it must not end the attempts to connect
                 log.exception("store_cannot_open", store=self.name)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, limits.STORE_RETRY_S_MAX)
+
+    def _note_refusal(self, why: str) -> None:
+        """Say once that the store lets us connect, but not go on: a wrong password, or a right that is missing."""
+        if why != self.refusal:
+            log.error("store_refuses", store=self.name, why=why)
+        self.refusal = why
 
     async def _connect_once(self) -> None:
         loop = asyncio.get_running_loop()
@@ -282,7 +304,7 @@ class Store:
         except BaseException:
             link.abort()
             raise
-        self.link = link
+        self.link, self.refusal, self._said_away = link, None, False
         self._up.set()
         (log.info if self._was_lost else log.debug)("store_up", store=self.name)
 

@@ -1,114 +1,23 @@
 """A cluster's primaries as one store. Each command goes to the node of its key's slot, even after a slot has moved."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
-
-import structlog
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from server import background, limits
 from server.store import keys
 from server.store.client import Arg, Link, Store, StoreDown, StoreError, StoreRefused
 from server.store.scripts import Script
+from server.store.topology import SCHEME, Topology, seeds
 
-log = structlog.get_logger()
-
-SCHEME = "cluster://"
 OnUp = Callable[[Link, str], Awaitable[None]]  # takes a new connection, and the identity of the store behind it
 # With these errors the store has done nothing: the command may be sent again a little later, to the right node.
 NOT_HERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "LOADING")
 
 
-def seeds(url: str) -> list[str]:
-    """The addresses of the nodes in `cluster://user:password@host:port,host:port`. Any of them knows all others."""
-    credentials, at, hosts = url.removeprefix(SCHEME).rpartition("@")
-    return [f"redis://{credentials}{at}{host}" for host in hosts.split(",")]
-
-
 def not_here(error: StoreError) -> bool:
     """Whether nothing was done because the slot is elsewhere or moving."""
     return isinstance(error, StoreRefused) and str(error).startswith(NOT_HERE)
-
-
-class Topology:
-    """Which primary has which slots, from CLUSTER SLOTS. Calls `on_change` after each new map."""
-
-    def __init__(self, url: str, on_change: Callable[[], None]) -> None:
-        self._seeds = seeds(url)
-        self._prefix = self._seeds[0].rpartition("@")[0] + "@" if "@" in self._seeds[0] else "redis://"
-        self._known = list(self._seeds)
-        self._on_change = on_change
-        self._ranges: list[tuple[int, int, str]] = []
-        self._followed = True  # False until `on_change` has handled the current map
-        self._stale = asyncio.Event()
-        self._ready = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._task = background.forever("topology", self._keep)
-
-    async def stop(self) -> None:
-        await background.end(self._task)
-
-    async def wait_ready(self, timeout_s: float) -> None:
-        """Wait for the first map. Raises StoreDown."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._ready.wait()
-        except TimeoutError:
-            raise StoreDown("the cluster does not answer") from None
-
-    def refresh(self) -> None:
-        """Read the map again soon: a slot may be elsewhere."""
-        self._stale.set()
-
-    def url_of(self, slot: int) -> str | None:
-        """The address of the slot's primary, if it has one."""
-        return next((url for first, last, url in self._ranges if first <= slot <= last), None)
-
-    def urls(self) -> set[str]:
-        return {url for _, _, url in self._ranges}
-
-    async def _keep(self) -> None:
-        while True:
-            for url in self._known:
-                if await self._read(url):
-                    break
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limits.TOPOLOGY_S if self._ranges else limits.STORE_RETRY_S_MAX):
-                    await self._stale.wait()
-            if self._stale.is_set():
-                await asyncio.sleep(limits.STORE_RETRY_S)  # many calls ask at once, and a failover takes time
-            self._stale.clear()
-
-    async def _read(self, url: str) -> bool:
-        """Ask one node for the map. Return whether it answered."""
-        store = Store("topology", url)
-        await store.start()
-        try:
-            await store.wait_up(limits.STORE_CONNECT_S)
-            async with asyncio.timeout(limits.STORE_CONNECT_S):
-                slots = cast(list[Any], await store.call("CLUSTER", "SLOTS"))
-        except (StoreError, TimeoutError):
-            return False
-        finally:
-            await store.stop()
-        own_host = url.removeprefix(self._prefix).rsplit(":", 1)[0]
-        ranges, replicas = [], []
-        for first, last, *nodes in slots:
-            primary, *others = [f"{self._prefix}{(at[0] or b'').decode() or own_host}:{at[1]}" for at in nodes]
-            ranges.append((first, last, primary))
-            replicas += others
-        if ranges and (ranges != self._ranges or not self._followed):
-            self._followed = False
-            self._ranges = ranges
-            self._known = list(dict.fromkeys([*self.urls(), *replicas, *self._seeds]))
-            log.info("topology", nodes=len(self.urls()))
-            self._on_change()
-            self._followed = True
-        self._ready.set()
-        return True
 
 
 class ClusterStore:
@@ -136,14 +45,16 @@ class ClusterStore:
         await asyncio.gather(*(node.stop() for node in self._nodes.values()))
 
     async def wait_up(self, timeout_s: float) -> None:
-        """Wait for the map and every primary. Raises StoreDown."""
+        """Wait for the map, a primary, and a moment for the others. Raises StoreDown."""
         await self._topology.wait_ready(timeout_s)
         await self._tasks.wait()
-        await asyncio.gather(*(node.wait_up(timeout_s) for node in self._nodes.values()))
+        await some_up([node.wait_up for node in self._nodes.values()], timeout_s)
 
     @property
     def identity(self) -> str:
         """The identity of all primaries together. It changes when one of them does. Raises StoreDown."""
+        if self.away or not self._nodes:
+            raise StoreDown("a primary is away")
         return " ".join(node.identity for node in self.primaries().values())
 
     def identity_at(self, key: str) -> str:
@@ -151,11 +62,14 @@ class ClusterStore:
         return self._node(key).identity
 
     def primaries(self) -> dict[str, Store]:
-        """Every primary by its address. Raises StoreDown when one is away."""
-        urls = self._topology.urls()
-        if not urls or not all(url in self._nodes and self._nodes[url].up for url in urls):
-            raise StoreDown("a primary is away")
-        return {url: self._nodes[url] for url in sorted(urls)}
+        """The primaries that are up, by their addresses."""
+        urls = sorted(self._topology.urls())
+        return {url: self._nodes[url] for url in urls if url in self._nodes and self._nodes[url].up}
+
+    @property
+    def away(self) -> int:
+        """How many primaries do not answer."""
+        return len(self._topology.urls()) - len(self.primaries())
 
     def send(self, *args: Arg) -> "asyncio.Future[Any]":
         """Send one command to the node of its key, once. Raises StoreDown."""
@@ -203,6 +117,22 @@ class ClusterStore:
         for url in urls - self._nodes.keys():
             self._nodes[url] = _opened(self.name, url, self._scripts, self._on_up)
             self._tasks.spawn(self._nodes[url].start())
+
+
+async def some_up(waits: Sequence[Callable[[float], Coroutine[Any, Any, None]]], timeout_s: float) -> None:
+    """Wait until one primary is up, and a moment for the others: a dead one stops nobody else. Raises StoreDown."""
+    tasks = background.Tasks("primaries")
+    running = {tasks.share(wait(timeout_s)) for wait in waits}
+    try:
+        while running:
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.exception() is None for task in done):
+                if running:
+                    await asyncio.wait(running, timeout=limits.STORE_OTHERS_S)
+                return
+        raise StoreDown("no primary answers")
+    finally:
+        await tasks.end()
 
 
 def _opened(name: str, url: str | Callable[[], str], scripts: Sequence[Script], on_up: OnUp | None) -> Store:

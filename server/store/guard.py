@@ -1,16 +1,20 @@
 """Checks that a wallet store can be trusted with money: before its first use, and regularly afterwards."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any, cast
 
+from msgspec import Struct
+
+from server import limits
 from server.store import keys
-from server.store.client import Link, Store, StoreRefused
+from server.store.client import Arg, Link, Store, StoreRefused
 from server.store.scripts import Script
 
 _COMMAND = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
 _KEY = keys.wallet_meta(0)  # the store's user may have rights only on the wallets' keys
-_CONTAINERS = {"XINFO", "SCRIPT", "CONFIG"}
+_CONTAINERS = {"XINFO", "SCRIPT", "CONFIG", "ACL"}
 
 # Durability depends on these; README.md's table says what is lost without each.
 WANTED = {
@@ -20,23 +24,104 @@ WANTED = {
     "maxmemory-policy": "noeviction",
 }
 
+# What a node sends to the wallet store besides its scripts' commands. tests/wallet/test_rights.py compares them.
+SENT: tuple[tuple[str, ...], ...] = (
+    ("EVAL",),
+    ("EVALSHA",),
+    ("GET",),
+    ("HGET",),
+    ("HMGET",),
+    ("HSET",),
+    ("INFO",),
+    ("PING",),
+    ("SCRIPT", "LOAD"),
+    ("XLEN",),
+    ("XRANGE",),
+    ("XREVRANGE",),
+)
+SENT_TO_REPLICATE = (("HINCRBY",), ("WAIT",))
 
-async def troubles(store: Store | Link, scripts: Sequence[Script], free_bytes: int | None = None) -> list[str]:
-    """Return each problem as a sentence, or an empty list if the store may take money. Raises StoreError."""
-    call = store.call
+
+class Found(Struct, frozen=True):
+    """What speaks against a store, as sentences. It may be opened only when `wrong` is empty."""
+
+    wrong: list[str]
+    alone: list[str] = []  # no replica has what it has; msgspec copies the list
+    primary: bool = True
+
+    @property
+    def trouble(self) -> str | None:
+        """All sentences, or None when the store may take money."""
+        return "; ".join([*self.wrong, *self.alone]) or None
+
+
+class Guard:
+    """Looks at a wallet store, and remembers one that it has seen without its append-only file."""
+
+    def __init__(self, scripts: Sequence[Script], *, replicated: bool = False) -> None:
+        self._replicated = replicated
+        self._commands = commands_of(scripts, (*SENT, *SENT_TO_REPLICATE) if replicated else SENT)
+        self._unwritten = ""  # the process that was seen without the file, until its first rewrite is over
+
+    async def look(self, store: Store | Link, *, free_bytes: int | None = None, meta: str | None = None) -> Found:
+        """Look at the store behind this connection. Raises StoreError.
+
+        A replica must confirm a write of this connection, to the hash `meta`.
+        """
+        try:
+            about = _info(await store.call("INFO", "everything"))
+        except StoreRefused as refused:
+            return Found([f"the store does not say how it is ({str(refused)[: limits.LOGGED_CHARS_MAX]})"])
+        wrong = [*_state(about), *await _config(store), *self._file(about), *await self._rights(store)]
+        if free_bytes is not None and free_bytes <= 0:
+            wrong.append("the disk of the wallet store is nearly full")
+        alone = await _replicas(store, about, meta) if self._replicated and not wrong else []
+        return Found(wrong, alone, about.get("role") == "master")
+
+    def _file(self, about: dict[str, str]) -> list[str]:
+        """Check that the append-only file has what was written before it was switched on.
+
+        `CONFIG SET appendonly yes` answers at once, and `aof_enabled` says 1 while the file is still a temporary one.
+        What was written till then is lost in a crash, and so are gifts, until the rewrite is over.
+        """
+        process, off = about.get("run_id", ""), about.get("aof_enabled") != "1"
+        writes = about.get("aof_rewrite_in_progress") != "0" or about.get("aof_rewrite_scheduled") != "0"
+        done = not writes and about.get("aof_last_bgrewrite_status") == "ok"
+        if off or (writes and about.get("aof_base_size") == "0"):
+            self._unwritten = process
+        elif self._unwritten == process and done:
+            self._unwritten = ""
+        if off or self._unwritten != process:
+            return []  # that it is off is a wrong setting
+        return ["the store's append-only file does not have yet what was written before it was switched on"]
+
+    async def _rights(self, store: Store | Link) -> list[str]:
+        """Check that every command is allowed: a script without a right to its second command leaves its first done."""
+        try:
+            user = cast(bytes, await store.call("ACL", "WHOAMI"))
+            said = await asyncio.gather(*(store.call("ACL", "DRYRUN", user, *command) for command in self._commands))
+        except StoreRefused as refused:
+            return [
+                f"nobody can tell what the store's user may do: allow it `acl|whoami` and `acl|dryrun` "
+                f"({str(refused)[: limits.LOGGED_CHARS_MAX]})"
+            ]
+        pairs = zip(self._commands, said, strict=True)
+        missing = {command[0]: reply.decode(errors="replace") for command, reply in pairs if reply != b"OK"}
+        if not missing:
+            return []
+        why = next(iter(missing.values()))[: limits.LOGGED_CHARS_MAX]
+        return [f"the store's user may not run {', '.join(missing)} ({why})"]
+
+
+def _state(about: dict[str, str]) -> list[str]:
     found: list[str] = []
-    info = _info(await call("INFO", "everything"))
-    if info.get("role") != "master":
-        found.append(f"the store's role is {info.get('role')}, not master")
-    version = info.get("valkey_version") or info.get("redis_version") or "0"
+    if about.get("role") != "master":
+        found.append(f"the store's role is {about.get('role')}, not master")
+    version = about.get("valkey_version") or about.get("redis_version") or "0"
     if int(version.split(".")[0]) < 7:
         found.append(f"the store is version {version}; 7.0 or later is needed")
-    if info.get("aof_last_write_status") != "ok":
+    if about.get("aof_last_write_status") != "ok":
         found.append("the store's last write of its append-only file failed")
-    found += await _config(store)
-    found += await _rights(store, scripts)
-    if free_bytes is not None and free_bytes <= 0:
-        found.append("the disk of the wallet store is nearly full")
     return found
 
 
@@ -50,22 +135,34 @@ async def _config(store: Store | Link) -> list[str]:
     return [f"{name} is {has.get(name)}, not {value}" for name, value in WANTED.items() if has.get(name) != value]
 
 
-async def _rights(store: Store | Link, scripts: Sequence[Script]) -> list[str]:
-    """Check that every command is allowed: a script without a right to its second command leaves its first done."""
-    try:
-        user = cast(bytes, await store.call("ACL", "WHOAMI"))
-        for command in commands_of(scripts):
-            said = await store.call("ACL", "DRYRUN", user, *command)
-            if said != b"OK":
-                return [f"the store's user may not run {command[0]} ({said.decode(errors='replace')[:80]})"]
-    except StoreRefused as refused:
-        return [f"the store does not say what its user may do ({refused})"]
-    return []
+async def _replicas(store: Store | Link, about: dict[str, str], meta: str | None) -> list[str]:
+    """Check that a replica is there and confirms a write."""
+    replicas = [text for name, text in about.items() if re.fullmatch(r"slave\d+", name)]
+    if not any("state=online" in text for text in replicas):
+        return ["no replica of the store is online"]
+    if meta is None:
+        return []
+    replies = await asyncio.gather(*(store.call(*command) for command in replicating(meta)), return_exceptions=True)
+    for reply in replies:
+        if isinstance(reply, StoreRefused):
+            if not str(reply).startswith("WRONGTYPE"):  # else this one key is broken, and its partition closed
+                return [f"the store does not replicate ({str(reply)[: limits.LOGGED_CHARS_MAX]})"]
+        elif isinstance(reply, BaseException):
+            raise reply
+    return [] if cast(int, replies[-1]) >= 1 else ["no replica of the store confirms a write"]
 
 
-def commands_of(scripts: Sequence[Script]) -> list[tuple[str, ...]]:
-    """Every command in the scripts' text, with as many arguments as ACL DRYRUN expects."""
-    found: set[tuple[str, ...]] = set()
+def replicating(meta: str) -> tuple[tuple[Arg, ...], tuple[Arg, ...]]:
+    """A small write, and the command that waits until a replica has it and all before it. Its reply counts replicas.
+
+    WAIT covers only the connection's own writes, and a batch of duplicates writes nothing: hence the write.
+    """
+    return ("HINCRBY", meta, "confirmed", 1), ("WAIT", 1, limits.REPLICATION_MS)
+
+
+def commands_of(scripts: Sequence[Script], sent: Sequence[tuple[str, ...]] = ()) -> list[tuple[str, ...]]:
+    """Every command in the scripts' text and in `sent`, with as many arguments as ACL DRYRUN expects."""
+    found = set(sent)
     for script in scripts:
         for name, first in _COMMAND.findall(script.text):
             found.add((name, first) if name in _CONTAINERS else (name,))
@@ -75,19 +172,18 @@ def commands_of(scripts: Sequence[Script]) -> list[tuple[str, ...]]:
 def _with_arguments(command: tuple[str, ...]) -> tuple[str, ...]:
     """Add arguments, because DRYRUN checks their number, too."""
     wanted: dict[str, tuple[str, ...]] = {
-        "TIME": (),
-        "GET": (_KEY,),
-        "EXISTS": (_KEY,),
-        "HGET": (_KEY, "f"),
-        "HMGET": (_KEY, "f"),
+        **dict.fromkeys(("TIME", "INFO", "PING"), ()),
+        **dict.fromkeys(("GET", "EXISTS", "XINFO", "DEL", "UNLINK", "XLEN", "PTTL"), (_KEY,)),
+        **dict.fromkeys(("HGET", "HMGET", "HDEL"), (_KEY, "f")),
+        **dict.fromkeys(("EVAL", "EVALSHA"), ("s", "1", _KEY)),
+        **dict.fromkeys(("XRANGE", "XREVRANGE"), (_KEY, "-", "+")),
         "SET": (_KEY, "v"),
         "HSET": (_KEY, "f", "v"),
         "HINCRBY": (_KEY, "f", "1"),
         "INCRBY": (_KEY, "1"),
         "XADD": (_KEY, "*", "f", "v"),
-        "XINFO": (_KEY,),
-        "DEL": (_KEY,),
-        "HDEL": (_KEY, "f"),
+        "SCRIPT": ("s",),
+        "WAIT": ("1", "1"),
     }
     return command + wanted[command[0]]
 

@@ -93,9 +93,15 @@ def log(partition: int) -> str:
 def wallet_meta(partition: int) -> str:
     """Hash: `epoch`, the partition's running totals of `coins` and `diamonds`, and its time.
 
-    `now` is money time; ids before `forgot` are refused; ids after `strings` have no receipt as a string.
+    `now` is money time; ids before `forgot` are refused; ids after `strings` have no receipt as a string. `claims` is
+    the epoch for which it has the claims on ids of top-ups.
     """
     return f"{{{PARTITION_TAGS[partition]}}}:m"
+
+
+def refill(partition: int) -> str:
+    """String: the token of the node that puts back what this partition has lost. It expires."""
+    return f"{{{PARTITION_TAGS[partition]}}}:f"
 
 
 class Found(NamedTuple):

@@ -262,6 +262,24 @@ async def test_a_failed_balance_message_is_retried(
     assert failed == ["alice"]
 
 
+async def test_a_closed_partition_holds_up_no_balance(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members of other partitions get their balance, however many wait for one that cannot be read."""
+    monkeypatch.setattr(limits, "FLUSH_CHUNK", 1)
+    closed, others = {"alice", "eve", "fay"}, ("bob", "cleo", "dan")
+    viewers = {user: await site.join(user) for user in (*closed, *others)}
+    balances, coins = site.node.balances, site.node.wallet.coins
+
+    async def of_others(user_id: str) -> int | None:
+        return None if user_id in closed else await coins(user_id)
+
+    monkeypatch.setattr(site.node.wallet, "coins", of_others)
+    balances.waiting.update(*balances._by_user.values())
+    await balances.tell_reopened(site.node.wallet)
+    assert {member.user_id for member in balances.waiting} == closed
+    for user in others:
+        await viewers[user].happened("wallet.changed", cause="reopened")
+
+
 # --- ending --------------------------------------------------------------------------------------------------------
 async def test_draining(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that leaves asks everybody to come back, finishes the gifts under way, and closes with 4001."""

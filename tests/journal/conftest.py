@@ -34,14 +34,17 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def journal(request: pytest.FixtureRequest, empty_journal: Path, tmp_path: Path) -> str:
+def journal(request: pytest.FixtureRequest, empty_journal: Path, tmp_path: Path) -> Iterator[str]:
     """The address of an empty journal."""
     if request.param == "postgresql":
         server: Journals = request.getfixturevalue("postgres")
-        return server.journal()
+        address = server.journal()
+        yield address
+        server.give_back(address)
+        return
     path = tmp_path / "journal.sqlite3"
     shutil.copyfile(empty_journal, path)
-    return f"sqlite:///{path}"
+    yield f"sqlite:///{path}"
 
 
 @pytest.fixture

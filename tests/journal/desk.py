@@ -31,7 +31,7 @@ def drifts(engine: Engine, *users: str) -> list[Drift]:
     """Where derived tables differ from the entries, of all creators and of these wallets, or all."""
     every = select(entries.c.user_id).distinct()
     with reading(engine).connect() as connection:
-        found = derived.wrong_days(connection, derived.creators_after(connection))
+        found = derived.wrong_days(connection)
         for user_id in users or connection.execute(every).scalars().all():
             found += derived.wrong_parts(connection, user_id) + derived.wrong_snapshot(connection, user_id)
     return found

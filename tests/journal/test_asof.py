@@ -10,7 +10,7 @@ from sqlalchemy import select
 from server import limits
 from server.entries import KINDS, Body, Kind
 from server.journal import asof, database
-from server.journal.asof import Expected, Wallet
+from server.journal.asof import Expected, Spent, Wallet
 from server.journal.books import VERSION, LogEntry
 from server.journal.compare import StoreSide
 from server.journal.database import reading
@@ -137,15 +137,12 @@ async def test_what_is_asked_of_a_partition(desk: Desk) -> None:
         assert asof.unknown(connection, PARTITION, [*ACCOUNTS, *strangers]) == strangers
         assert asof.window(connection, PARTITION, "", 2) == ["creator:ann", "creator:ben"]
         assert asof.window(connection, PARTITION, "creator:ann", 9) == ["creator:ben", f"viewer:{USER}"]
-        mark = connection.execute(select(entries.c.epoch, entries.c.n, entries.c.at_ms).order_by(entries.c.at_ms)).all()
-        day = mark[-1].at_ms // limits.DAY_MS
-        far = (mark[-1].epoch, 99)
-        spent = [asof.spent_on(connection, PARTITION, far, {USER: each}) for each in (day - 1, day, day + 1)]
-        assert spent == [{USER: 0}, {USER: 35}, {USER: 0}]
-        last = max(row.n for row in connection.execute(select(entries.c.n).where(entries.c.partition == PARTITION)))
-        assert asof.spent_on(connection, PARTITION, (mark[-1].epoch, last - 1), {USER: day}) == {USER: 30}
-        both = asof.spent_on(connection, PARTITION, far, {USER: day, "another": day - 1})
-        assert both == {USER: 35, "another": 0}
+        rows = connection.execute(select(entries).where(entries.c.partition == PARTITION).order_by(entries.c.n)).all()
+        day, last = rows[-1].at_ms // limits.DAY_MS, (rows[-1].epoch, rows[-1].n)
+        users = [USER, "another"]
+        assert asof.spent(connection, PARTITION, last, users) == {USER: Spent(day, 35)}
+        assert asof.spent(connection, PARTITION, (last[0], last[1] - 1), users) == {USER: Spent(day, 30)}
+        assert asof.spent(connection, PARTITION, (last[0], last[1] - 2), users) == {}
 
 
 def test_a_day_ends_at_midnight(journal: str) -> None:
@@ -161,5 +158,6 @@ def test_a_day_ends_at_midnight(journal: str) -> None:
     ):
         shop.give(coins, 0, "ann", at_ms)
     with reading(engine).connect() as connection:
-        assert asof.spent_on(connection, PARTITION, (1, 99), {USER: day}) == {USER: 30}
+        assert asof.spent(connection, PARTITION, (1, 3), [USER]) == {USER: Spent(day, 30)}
+        assert asof.spent(connection, PARTITION, (1, 4), [USER]) == {USER: Spent(day + 1, 40)}
     engine.dispose()

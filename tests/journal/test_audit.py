@@ -9,6 +9,7 @@ from sqlalchemy import insert, select, text, update
 
 from server import limits
 from server.clock import Clock
+from server.journal import derived
 from server.journal.audit import Audit
 from server.journal.database import reading
 from server.journal.repair import NotFrozen, Repair, StillWrong
@@ -223,3 +224,44 @@ async def test_orders_are_compared_once_a_turn(desk: Desk) -> None:
     for everything in (False, True):
         assert [wrong.where for wrong in (await audit.run(everything=everything)).wrong] == [f"topup {topup}"]
     tamper(desk.site.node.engine, f"UPDATE topups SET coins = 100 WHERE id = '{topup}'")
+
+
+async def test_a_wrong_day_is_named_and_freezes_nothing(desk: Desk, audit: Audit) -> None:
+    """A creator's day is of no partition. The report is not ok until a rebuild has written it again."""
+    await desk.buy("cleo", 100)
+    await desk.give("cleo", 10)
+    await desk.journal()
+    engine = desk.site.node.engine
+    assert (await audit.run(everything=False)).ok
+    tamper(engine, "UPDATE creator_days SET credited = 77")
+    reports = [await audit.run(freeze=True, everything=False), await audit.run(freeze=True)]
+    for report in reports:
+        assert (report.ok, report.wrong, report.stuck) == (False, [], {})
+        assert report.why_not().startswith("creator_days: ann on day "), report.why_not()
+    assert desk.rows(select(quarantine)) == []
+    derived.rebuild(engine)
+    assert (await audit.run()).ok
+
+
+async def test_wrong_parts_have_a_way_back(desk: Desk, audit: Audit, repair: Repair) -> None:
+    """They freeze their wallet's partition. A thaw looks at them, too, and a rebuild derives them again."""
+    await desk.buy("cleo", 100)
+    gift = await desk.give("cleo", 10)
+    await desk.journal()
+    await desk.refund(gift)
+    await desk.journal()
+    engine, partition = desk.site.node.engine, keys.partition_of("cleo")
+    invented = "INSERT INTO reversal_parts VALUES ('cleo', 'refund', 'x', 'x', 'ann', 1000, 1, 1)"
+    for changed in (invented, "UPDATE reversal_parts SET coins = 9", "DELETE FROM reversal_parts"):
+        tamper(engine, changed)
+        report = await audit.run(freeze=True)
+        assert {(wrong.partition, wrong.where) for wrong in report.wrong} == {(partition, "reversal_parts:cleo")}
+        await desk.journal()
+        [found] = await repair.frozen()
+        assert f"--rebuild {partition}" in found.advice
+        with pytest.raises(StillWrong, match="reversal_parts"):
+            await repair.thaw(partition)
+        derived.rebuild(engine)
+        await repair.thaw(partition)
+        await desk.journal()
+        assert (await audit.run()).ok

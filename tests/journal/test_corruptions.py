@@ -2,20 +2,27 @@
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, delete, select, text
 
 from server import limits
+from server.clock import Clock
 from server.journal import database
-from server.journal.findings import Wrong
+from server.journal.audit import Audit
+from server.journal.findings import Wrong, latest
 from server.journal.heads import START, Heads
 from server.journal.ordered import verify_orders
-from server.journal.tables import entries, metadata, postings
+from server.journal.tables import audits, entries, metadata, postings
 from server.journal.verify import verify
+from server.processes.journal import audit_once
+from server.processes.retell import drain_and_retell
+from server.rooms.history import History
+from server.store.client import Store
 from tests.journal.corruptions import CORRUPTIONS, Corruption
 from tests.journal.small import ALICE, BOB, fill
 from tests.journal.tampering import drop_triggers
@@ -105,6 +112,27 @@ def test_the_table_is_whole() -> None:
     assert {
         (table.name, column) for table in (entries, postings) for column in map(str, table.columns.keys())
     } <= changed
+
+
+@pytest.mark.parametrize("table", [*metadata.tables])
+async def test_an_audit_without_a_table(small: Engine, table: str) -> None:
+    """Whatever table is missing, the audit names it and ends, freezes nothing, and goes on when the table is back."""
+    wallet = Store("wallet", "unix:///nowhere")
+    clock = Clock(time.time)
+    audit, drain = Audit(small, wallet, clock), drain_and_retell(small, wallet, History(wallet), clock)
+    with small.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME TO away"))
+    try:
+        report = await audit.run(freeze=True, everything=False)
+        await audit_once(audit, drain, small)
+        kept = latest(small) if table != "audits" else report
+    finally:
+        with small.begin() as connection:
+            connection.execute(text(f"ALTER TABLE away RENAME TO {table}"))
+            connection.execute(delete(audits))
+    assert (report.ok, report.why_not(), report.wrong) == (False, f"{table}: the table is missing", [])
+    assert kept is not None
+    assert (kept.ok, kept.why_not()) == (False, f"{table}: the table is missing")
 
 
 @pytest.mark.parametrize("table", ["entries", "postings", "positions", "watermarks", "topups", "reversals"])

@@ -10,6 +10,7 @@ from protocol.ids import uuid7_ms
 from server import limits
 from server.journal.audit import Audit
 from server.journal.findings import Report
+from server.journal.repair import Repair
 from server.journal.tables import quarantine
 from server.processes.retell import drain_and_retell
 from server.store import keys
@@ -136,6 +137,8 @@ ROWS: dict[str, tuple[Corrupt, str]] = {  # what is changed, and where the audit
     "a limit is lifted": (do("HDEL", keys.wallet, "limit"), "viewer:{user}"),
     "a limit is raised": (do("HSET", keys.wallet, "limit", 9_999), "viewer:{user}"),
     "what was spent today shrinks": (do("HSET", keys.wallet, "spent", 1), "viewer:{user}"),
+    "what was spent is of another day": (do("HSET", keys.wallet, "day", 1, "spent", 0), "viewer:{user}"),
+    "what was spent is forgotten": (do("HDEL", keys.wallet, "day", "spent"), "viewer:{user}"),
     "a counter gains": (do("INCRBY", counter_of, 7), "creator:ann"),
     "a counter loses": (do("DECRBY", counter_of, 1), "creator:ann"),
     "a counter is deleted": (do("DEL", counter_of), "creator:ann"),
@@ -201,3 +204,57 @@ async def test_each_corruption_is_found(desk: Desk, monkeypatch: pytest.MonkeyPa
     assert {wrong.partition for wrong in report.wrong} == set(PARTITIONS.values())
     frozen = {row.partition for row in desk.rows(select(quarantine))}
     assert frozen == set(PARTITIONS.values())
+
+
+# --- and corrected ---------------------------------------------------------------------------------------------------
+NOT_CORRECTED = "the log is trimmed too far"  # only a backup has these entries
+WITHOUT_TIME = "the totals are of another type"  # the journal process gives the partition its time again
+
+
+NO_ENTRY = ("now", "forgot", "strings")
+
+
+async def contents(desk: Desk, partition: int) -> dict[str, Any]:
+    """All that the store has of a partition, but for its log, and for what no entry says."""
+    found: dict[str, Any] = {}
+    for key in await desk.money.call("KEYS", keys.all_of(partition)):
+        name = key.decode()
+        if name == keys.log(partition):
+            continue
+        of_type = await desk.money.call("TYPE", key)
+        if of_type == b"hash":
+            fields = await desk.money.call("HGETALL", key)
+            found |= {f"{name} {field.decode()}": value for field, value in fields.items()}
+        else:
+            found[name] = await desk.money.call("GET", key)
+    return {
+        name: value for name, value in found.items() if not name.startswith(f"{keys.wallet_meta(partition)} opened")
+    }
+
+
+async def test_each_is_corrected(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Afterwards the store has exactly what it had before, the audit is content, and every partition is thawed."""
+    monkeypatch.setattr(limits, "AUDIT_STILL_S", 0.2)
+    gifts = await set_up(desk)
+    some = 1 if desk.site.node.engine.dialect.name == "sqlite" else 4  # each takes several transactions
+    at = {name: partition for name, partition in [*PARTITIONS.items()][::some] if name != NOT_CORRECTED}
+    before = {name: await contents(desk, partition) for name, partition in at.items()}
+    for name, partition in at.items():
+        await ROWS[name][0](desk, user_of(partition), gifts[user_of(partition)])
+    await audit_of(desk).run(freeze=True)
+    await desk.journal()
+    repair = Repair(desk.site.node.engine, desk.money, desk.site.node.clock)
+    looked = {each.partition: each for each in await repair.frozen()}
+    for name, partition in at.items():
+        wrong = not name.endswith("says frozen")
+        assert (f"--correct {partition}" in looked[partition].advice) == wrong, (name, looked[partition])
+        said = await repair.correct(partition)
+        assert bool(said) == wrong, (name, said)
+        await repair.thaw(partition)
+        after = await contents(desk, partition)
+        if name == WITHOUT_TIME:
+            before[name] = {key: value for key, value in before[name].items() if key.split(" ")[-1] not in NO_ENTRY}
+        assert after == before[name], name
+    await desk.journal()
+    report = await audit_of(desk).run()
+    assert (report.ok, report.wrong, report.stuck) == (True, [], {})

@@ -194,9 +194,9 @@ async def test_a_start_goes_on_from_the_remembered_heads(books: Books, monkeypat
     starts: dict[int, int] = {}
     whole = verify.verify
 
-    def noted(connection: Connection, partition: int, start: Any = START) -> Any:
+    def noted(connection: Connection, partition: int, start: Any, seen: Any) -> Any:
         starts[partition] = start.n
-        return whole(connection, partition, start)
+        return whole(connection, partition, start, seen)
 
     monkeypatch.setattr("server.journal.part.verify", noted)
     report = await books.started().run(everything=False)

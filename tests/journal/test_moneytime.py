@@ -155,6 +155,7 @@ async def test_old_receipts_of_orders(site: Site, money: Store, monkeypatch: pyt
     for _ in range(4):
         await mover.once()
     assert [await money.call("EXISTS", name) for name in names] == [0, 0, 0, 1, 1, 0]
+    assert [await money.call("EXISTS", keys.claim(order)) for order in orders] == [0, 0, 0, 1, 1]
     for order in orders:
         assert (await site.node.purchases.top_up(UserId("cleo"), TopUp(TopUpId(order), 10, "test"))).duplicate
 

@@ -52,6 +52,7 @@ async def test_a_locked_table_is_not_waited_for(site: Site, postgres: Journals) 
     assert await site.coins("cleo") == 5
 
 
+@pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # it has its own, and this takes ten seconds
 async def test_a_stopped_postgresql_is_not_waited_for(own_postgres: Journals, another_site: MakeSite) -> None:
     """Its sockets stay open but it never answers: every request ends, even one that waits for others."""
     site = await another_site(LIVEROOM_JOURNAL_URL=own_postgres.journal())

@@ -19,6 +19,7 @@ from server.store import keys
 from server.store.client import Store
 from tests.journal.copies import copied, restored
 from tests.journal.desk import Desk, a_desk
+from tests.journal.test_corruptions_store import contents
 from tests.site import WAIT_S, Site
 
 CLEOS = keys.partition_of("cleo")
@@ -232,6 +233,27 @@ async def test_the_store_is_corrected_from_the_journal(desk: Desk, repair: Repai
     assert len(await repair.correct(CLEOS)) == 1
     await repair.thaw(CLEOS)
     assert await desk.holds("cleo") == 40
+
+
+async def test_everything_of_a_partition_comes_back(desk: Desk, repair: Repair) -> None:
+    """Statuses, limits, the day's spending and receipts, too, as the entries say, journaled or not."""
+    await desk.site.node.own_limits.set("cleo", "l1", 500)
+    await some_gifts(desk)
+    await desk.site.node.freezes.freeze("cleo", "f1")
+    await desk.site.node.freezes.unfreeze("cleo", "u1")
+    await desk.journal()
+    await desk.site.node.own_limits.set("cleo", "l2", 900)  # from tomorrow; this and the next are not journaled
+    await desk.give("cleo", 10)
+    before = await contents(desk, CLEOS)
+    await desk.money.call("HSET", keys.wallet_meta(CLEOS), "frozen", "1")
+    for key in await desk.money.call("KEYS", keys.all_of(CLEOS)):
+        if key.decode() not in (keys.log(CLEOS), keys.wallet_meta(CLEOS)):
+            await desk.money.call("DEL", key)
+    await desk.money.call("SET", keys.receipt("cleo", "topup:invented"), "f 7 1-1")
+    await repair.correct(CLEOS)
+    assert await repair.correct(CLEOS) == []
+    await repair.thaw(CLEOS)
+    assert await contents(desk, CLEOS) == before
 
 
 async def test_both_sides_of_a_changed_row(desk: Desk, repair: Repair) -> None:

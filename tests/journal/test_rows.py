@@ -1,4 +1,4 @@
-"""Orders' rows: each is of one viewer, whoever else used its id, and a lost one is written again as it was."""
+"""Orders' rows: each is of one viewer, even if others used its id, and a lost one is written again as it was."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -9,12 +9,15 @@ from sqlalchemy import Engine, delete, insert, select
 
 from server.entries import FREEZE, LIMIT, REFUND, Body
 from server.journal import database
+from server.journal.ledger import Batch
 from server.journal.posted import Posted
 from server.journal.tables import entries, reversals
 from server.orders import rows
 from server.orders.rows import CannotReverse, Pending
 from server.orders.topups import TopUp
+from server.store import keys
 from tests.journal.desk import Desk, a_desk
+from tests.journal.shop import Books, Shop
 from tests.site import Site
 
 
@@ -132,6 +135,23 @@ async def test_lost_rows_of_one_id(desk: Desk) -> None:
     assert [tuple(each) for each in desk.rows(query)] == was
     again = await desk.site.node.purchases.top_up("cleo", TopUp("t-cleo", 100, "test"))
     assert again.duplicate
+
+
+def test_a_batch_writes_the_balances_that_it_moved(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none of the batches before it, which are written already."""
+    books = Books(engine)
+    written: list[list[object]] = []
+    write = books.ledger.write
+
+    def noted(batch: Batch) -> int:
+        written.append([account for _, account, _ in batch.balances])
+        return write(batch)
+
+    monkeypatch.setattr(books.ledger, "write", noted)
+    other = next(f"u{n}" for n in range(9_999) if keys.partition_of(f"u{n}") == keys.partition_of("cleo"))
+    for user in ("cleo", other):
+        Shop(books, user).buy(5)
+    assert written == [[], ["viewer:cleo"], [f"viewer:{other}"]]
 
 
 async def test_orders_at_once_have_an_order(desk: Desk) -> None:

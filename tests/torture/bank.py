@@ -109,11 +109,11 @@ class Node:
         await self.until_usable()
 
     async def until_usable(self) -> None:
-        """Wait for the wallet. Time passes while its store waits for the one that it replaces."""
+        """Wait for all of the wallet that can be opened. Time passes while its store waits for one that it replaces."""
 
         def usable() -> bool:
             BOOT.let_pass(self.store.fence.wait_s)
-            return self.store.usable
+            return self.store.usable and not any(why.soon for why in self.store.closed.values())
 
         await eventually(usable, WAIT_S, "a wallet that can be used")
 
@@ -124,7 +124,8 @@ class Bank:
     def __init__(self, folder: Path, empty_journal: Path, room: ValkeyProcess, seed: int, **environ: str) -> None:
         self.folder = folder
         self.random = random.Random(seed)
-        self.environ = {"LIVEROOM_ROOM_URL": f"unix://{room.socket}", "LIVEROOM_LOG": "error", **environ}
+        own = {"LIVEROOM_ROOM_URL": f"unix://{room.socket}", "LIVEROOM_LOG": "error", "LIVEROOM_METRICS_PORT": "0"}
+        self.environ = {**own, **environ}
         self.settings = settings(folder, **self.environ)
         shutil.copyfile(empty_journal, folder / "journal.sqlite3")
         self.store = ValkeyProcess(WALLET, self.settings)

@@ -10,11 +10,16 @@ import pytest
 from sqlalchemy import text
 
 from protocol.refusals import Refused
-from server.money.results import Spend
+from server.clock import Uptime
+from server.journal import moneytime
+from server.money.results import Spend, TopUpConflict
+from server.orders.topups import TopUp
 from server.store import keys
+from server.store.client import Store
+from tests.journal.copies import copied, restored
 from tests.program import eventually
 from tests.torture import rounds
-from tests.torture.bank import WAIT_S, Bank, Node
+from tests.torture.bank import CLOCK, WAIT_S, Bank, Node
 from tests.torture.calls import run, spend_call
 
 
@@ -178,4 +183,23 @@ async def test_the_journal_fails_while_a_store_is_filled(bank: Bank) -> None:
         connection.execute(text("ALTER TABLE entries_away RENAME TO entries"))
     await bank.node.until_usable()
     await bank.resolve()
+    await bank.check()
+
+
+async def test_a_topup_after_both_were_lost(bank: Bank) -> None:
+    """The store is filled from the journal, then an old journal comes back: a top-up's id still buys for one viewer."""
+    bought = TopUp("bought-once", 100, "test")
+    old = copied(bank.engine)
+    await bank.node.purchases.top_up("viewer0", bought)
+    bank.book.bought["viewer0"] += 100
+    await bank.drain()
+    await restore(bank, None)
+    wallet = Store("wallet", bank.settings.wallet_address, scripts=moneytime.SCRIPTS)
+    await wallet.start()
+    await wallet.wait_up(WAIT_S)
+    await moneytime.Mover(bank.engine, wallet, CLOCK, Uptime()).once()
+    await wallet.stop()
+    restored(bank.engine, old)
+    with pytest.raises(TopUpConflict):
+        await bank.node.purchases.top_up("viewer1", bought)
     await bank.check()

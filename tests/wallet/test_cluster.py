@@ -3,15 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from protocol.refusals import Refused
 from server import limits
 from server.journal import database
+from server.money.cluster import ClusterWallet
 from server.store import keys
-from server.store.cluster import Topology
+from server.store.topology import Topology
 from tests.cluster import Cluster
 from tests.conftest import Stores
+from tests.money import a_gift
+from tests.program import eventually
 from tests.site import Site, new_gift_id
 from tests.stores import settings
 
@@ -129,6 +134,35 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, site: Site) -> No
             while (reply := await viewer.gift("rose", id=ids[user]))["type"] == "refused":
                 assert reply["reason"] == "wallet_unavailable"
         assert reply["coins"] == 99
+    await site.settled()
+
+
+async def test_a_partition_that_cannot_be_opened(cluster: Cluster, site: Site) -> None:
+    """It is refused at once, and nobody waits for another primary. The others of its primary go on."""
+    hers, other = VIEWERS[0], VIEWERS[1]
+    for user in (hers, other):
+        await site.give_coins(user, 100)
+    partition = keys.partition_of(hers)
+    wallet, log = cast(ClusterWallet, site.node.wallet), keys.log(partition)
+    look = cluster.owner(keys.slot(keys.PARTITION_TAGS[partition])).client
+    kept = look.dump(log)
+    look.delete(log)
+    look.set(log, "no stream")
+    store = wallet._at(partition)._store
+    store.reopen()
+    await eventually(lambda: store.up and wallet.closed, 10, "a closed partition")
+    id = next(f"t{n}" for n in range(10_000) if keys.partition_of(f"t{n}") == partition)
+    for asked in (wallet.view(hers), wallet.spend(a_gift(hers)), wallet.last_entry(partition)):
+        with pytest.raises(Refused, match="wallet_unavailable"):
+            await asyncio.wait_for(asked, 1)
+    assert await wallet.coins(hers) is None
+    assert await wallet.claim(id, "f")
+    assert (await wallet.spend(a_gift(other))).balance == 90
+    look.delete(log)
+    look.restore(log, 0, kept)
+    await store.open_closed()
+    await eventually(lambda: wallet.up and not wallet.closed, 10, "the partition")
+    assert (await wallet.spend(a_gift(hers))).balance == 90
     await site.settled()
 
 

@@ -21,6 +21,15 @@ async def test_a_partition_that_is_not_open_refuses(purse: Purse) -> None:
     assert await purse.outcome(a_gift("alice")) == "ok 90"
 
 
+async def test_gifts_of_one_call_and_a_partition_that_is_not_open(purse: Purse) -> None:
+    """It refuses its own gifts, and those that share their call are paid."""
+    for user in ("alice", "bob", "carol"):
+        await purse.buy(user, 100)
+    purse.store.epochs.pop(keys.partition_of("alice"))
+    sent = [a_gift(user) for user in ("bob", "alice", "carol", "alice")]
+    assert await purse.outcomes(*sent) == ["ok 90", "wallet_unavailable", "ok 90", "wallet_unavailable"]
+
+
 async def test_only_a_found_receipt_is_confirmed(purse: Purse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a receipt that was found is confirmed, and it is found at once."""
     asked = 0

@@ -181,3 +181,17 @@ async def test_a_viewer_hears_when_a_limit_ends(purse: Purse) -> None:
     assert isinstance(refused, Refused)
     today = int(purse.look.hget(META, "now") or 0) // limits.DAY_MS
     assert refused.data == {"resets_at_ms": (today + 1) * limits.DAY_MS}
+
+
+@pytest.mark.parametrize(("days", "at"), [(-1, -1), (0, None), (1, limits.DAY_MS)])
+async def test_an_entry_is_of_the_day_of_money_time(purse: Purse, days: int, at: int | None) -> None:
+    """Its time is the store's, but not before that day's first millisecond, nor after its last."""
+    now_ms = int(purse.look.hget(META, "now") or 0)
+    midnight_ms = now_ms // limits.DAY_MS * limits.DAY_MS
+    purse.look.hset(META, "now", midnight_ms + days * limits.DAY_MS + 5)
+    done = await purse.wallet.order(limit("l1", 5, 1))
+    [(_, fields)] = purse.look.xrange(keys.log(keys.partition_of("alice")), done.entry_id, done.entry_id)
+    if at is None:
+        assert abs(int(fields["t"]) - now_ms) < 60_000
+    else:
+        assert int(fields["t"]) == midnight_ms + at

@@ -1,13 +1,17 @@
 -- Puts back journaled entries that the store has lost, in order: log, balances, receipts, totals. Existing entries stay.
--- KEYS log meta
--- ARGV today
+-- KEYS log meta lease
+-- ARGV today token lease_ms
 -- EACH wallet credit receipt / id at_ms balance credited combo entry receipt_text receipt_field coins total diamonds total_diamonds status ordered_ms also value
--- INCLUDE overtaken set_limit set_status
--- Returns how many entries were put back
+-- INCLUDE overtaken set_limit set_status take_lease
+-- Returns how many entries were put back, or -1 when another node holds the lease
 -- An empty balance, total or status changes nothing. `also` says what `value` is: coins spent that `day`, the viewer's
 -- `own_limit`, the partition's `epoch`, or `nothing`. The entries' own times decide on which day coins were spent and when
 -- a limit began, but never later than `today`: the store's clock may have been ahead. A receipt with a `receipt_field`
--- is a field of the hash `receipt`, any other a string.
+-- is a field of the hash `receipt`, any other a string. A key of another type raises before its entry has any effect: the
+-- next try goes on there.
+if not take_lease(lease, token, lease_ms) then
+  return -1
+end
 local put = 0
 for i = 1, items do
   local wallet, credit, receipt = keys_of(i)
@@ -21,7 +25,19 @@ for i = 1, items do
     fields[#fields + 1], fields[#fields + 2] = 'k', combo
   end
   fields[#fields + 1], fields[#fields + 2] = 'e', entry
+  if balance ~= '' or status ~= '' or also == 'own_limit' then
+    redis.call('HGET', wallet, 'c')
+  end
+  if credited ~= '' then
+    redis.call('GET', credit)
+  end
+  if receipt_text ~= '' and receipt_field ~= '' then
+    redis.call('HGET', receipt, receipt_field)
+  end
   local done = redis.pcall('XADD', log, id, unpack(fields))
+  if type(done) == 'table' and not string.find(done.err, 'equal or smaller', 1, true) then
+    return done
+  end
   if type(done) ~= 'table' then
     put = put + 1
     if balance ~= '' then
