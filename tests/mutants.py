@@ -262,11 +262,25 @@ def known(only: str) -> list[Mutant]:
     return found
 
 
+_SURVIVED = re.compile(r"^(?:SURVIVED |UNREACHED) (\S+?):(\d+: .*)  \(\d+ s; .*\)$", re.MULTILINE)
+
+
 def survivors(printed: str, only: str) -> list[Mutant]:
-    """Those that an earlier run's output says survived."""
-    wanted = {line.split("  (")[0][10:] for line in printed.splitlines() if line.startswith(("SURVIVED", "UNREACHED"))}
+    """Those that an earlier run's output says survived. One that is the only one of its kind may have moved since."""
+    exactly = set(_SURVIVED.findall(printed))
+    wanted = {_kind(file, change) for file, change in exactly}
     found = known(only) + [mutant for file in money_path() if re.search(only, file) for mutant in every(file)]
-    return [mutant for mutant in found if f"{mutant.file}:{mutant.change}" in wanted]
+    kinds = Counter(_kind(mutant.file, mutant.change) for mutant in found)
+    return [
+        mutant
+        for mutant in found
+        if (mutant.file, mutant.change) in exactly
+        or (kinds[kind := _kind(mutant.file, mutant.change)] == 1 and kind in wanted)
+    ]
+
+
+def _kind(file: str, change: str) -> tuple[str, str]:
+    return file, change.partition(": ")[2]
 
 
 def block_of(mutant: Mutant) -> str:
