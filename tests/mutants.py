@@ -116,6 +116,7 @@ class Mutant(NamedTuple):
     file: str
     change: str
     text: str
+    by: str = ""  # the test that must find it
 
 
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -253,12 +254,12 @@ def known(only: str) -> list[Mutant]:
     found: list[Mutant] = []
     for each in ARGUED:
         assert f" {each.line}\n" in (ROOT / each.file).read_text(), f"{each.file} has no line: {each.line}"
-    for what, file, right, wrong in KNOWN:
+    for what, file, right, wrong, by in KNOWN:
         text = (ROOT / file).read_text()
         assert text.count(right) == 1, f"{file} has not once: {right}"
         if re.search(only, file):
             line = text[: text.index(right)].count("\n") + 1
-            found.append(Mutant(file, f"{line}: {what}", text.replace(right, wrong)))
+            found.append(Mutant(file, f"{line}: {what}", text.replace(right, wrong), by))
     return found
 
 
@@ -314,6 +315,7 @@ class Trier:
 
     def __init__(self, folder: Path, notes: Path, budget_s: float, small: bool) -> None:
         self._tree = Tree(folder / str(os.getpid()), small=small)
+        self._whole = Tree(folder / f"{os.getpid()}-whole", small=False)
         self._reached = Reached(notes)
         self._budget_s = budget_s
 
@@ -321,6 +323,9 @@ class Trier:
         """What became of a mutant, and the test that caught it, or how many did not."""
         if why := argued(mutant):
             return "argued", why
+        if mutant.by:
+            failed = self._whole.fails_with(mutant.file, mutant.text, [mutant.by])
+            return ("killed", failed) if failed else ("SURVIVED", mutant.by)
         tests = self._reached.tests(mutant.file, block_of(mutant), self._budget_s)
         if not tests:
             return "UNREACHED", ""
