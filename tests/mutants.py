@@ -365,7 +365,7 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args()
-    chosen = known(asked.only) + mutants(asked.only, asked.per_file, asked.seed)
+    chosen = mutants(asked.only, asked.per_file, asked.seed) + known(asked.only)
     if asked.again:
         chosen = survivors(asked.again.read_text(), asked.only)
     counts: dict[str, Counter[str]] = {}

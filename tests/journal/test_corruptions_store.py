@@ -190,6 +190,7 @@ async def test_each_corruption_is_found(desk: Desk, monkeypatch: pytest.MonkeyPa
     gifts = await set_up(desk)
     report = await audit_of(desk).run(freeze=True)
     assert (report.ok, report.wrong, report.not_compared) == (True, [], {})
+    assert report.counters_compared == len(PARTITIONS)
     for name, (corrupt, _) in ROWS.items():
         user = user_of(PARTITIONS[name])
         await corrupt(desk, user, gifts[user])
