@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
@@ -15,6 +16,7 @@ from server import background, catalogue, limits, metrics
 from server.clock import Clock
 from server.edge.admission import Places
 from server.edge.balances import Balances
+from server.edge.proxies import Forwarded
 from server.edge.session import Sessions
 from server.entries import CHARGEBACK, FREEZE, LIMIT, REFUND, TOPUP, UNFREEZE, Kind
 from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
@@ -257,6 +259,7 @@ def create_app(node: Node) -> Starlette:
             *docs.routes(),
             *pages.routes(development),
         ],
+        middleware=[Middleware(Forwarded, trusted=node.settings.trusted_proxies)],
         lifespan=lifespan,
     )
     install(app, Gate(node.settings.service_key, node.room_store))

@@ -33,6 +33,9 @@ DEFLATE_LEVEL = 6  # 20 chats: 26 us per room and tick, to a third of the size (
 HANDSHAKE_S_MAX = 10.0  # from the upgrade request to the welcome
 REQUEST_S_MAX = 10.0  # for a whole HTTP request, from its first byte (or the connection) to the end of its body
 REAP_EVERY_S = 1.0
+KEEP_ALIVE_S = (
+    75  # an idle HTTP connection: longer than proxies keep theirs (nginx and AWS: 60 s), or requests get lost
+)
 CONNECTIONS_MAX = 50_000  # per node: some 2 KiB here and 4 KiB in the kernel each
 ADDRESS_CONNECTIONS = 1_000  # per node, in production: many people of a carrier or an office share one address
 USER_CONNECTIONS = 20  # per node, in production: a person's tabs, phones and overlays

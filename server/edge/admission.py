@@ -1,12 +1,12 @@
 """Who may open a socket: every check that refuses over HTTP, before the upgrade."""
 
-import ipaddress
 from collections import Counter
 
 from msgspec import Struct
 from starlette.websockets import WebSocket
 
 from server import limits
+from server.edge.proxies import network_of
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Rooms, Services
 from server.store.client import StoreError
@@ -109,13 +109,8 @@ class Admission:
 
 
 def _network(websocket: WebSocket) -> str:
-    """The peer's network: its IPv4 address, or the IPv6 /64 that one customer has (RFC 6177)."""
-    host = websocket.client.host if websocket.client else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return host if address.version == 4 else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+    """What counts as the peer's address."""
+    return network_of(websocket.client.host if websocket.client else "")
 
 
 def _bearer(header: str) -> str:
