@@ -6,6 +6,8 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
@@ -46,9 +48,12 @@ from server.rooms.history import open_history
 from server.rooms.pace import Pace
 from server.rooms.room import Rooms, Services
 from server.settings import Settings
+from server.store.client import StoreError
 from server.store.scripts import Script
 from server.store.topology import SCHEME
 from server.tokens import Tokens
+
+log = structlog.get_logger()
 
 DEMO = "demo"
 DEMO_COINS = 10_000
@@ -190,12 +195,18 @@ class Node:
         return found
 
     async def start(self) -> None:
-        """Connect and start. Raises StoreError if a store does not answer in time."""
+        """Connect and start. Raises StoreError if the room store does not answer in time.
+
+        Without the wallet store or the journal a node refuses gifts, as when they fail later, and the chat goes on.
+        """
         await self.room_store.start()
         await self.fanout.start()
         await self.wallet.start()
         await self.room_store.wait_up(limits.STORE_START_S)
-        await self.wallet.wait_up(limits.STORE_START_S)
+        try:
+            await self.wallet.wait_up(limits.WALLET_START_S)
+        except StoreError as down:
+            log.error("node_starts_without_gifts", why=str(down))
         await self.pace.start()
         await self.rooms.start()
         await self.sessions.start()
@@ -222,7 +233,7 @@ class Node:
             await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
             await self.rooms_admin.turn(DEMO, "start")
         for user_id in ("alice", "bob"):
-            with contextlib.suppress(Refused):  # the wallet store says why, and chat goes on
+            with contextlib.suppress(Refused, SQLAlchemyError):  # the log says why, and chat goes on
                 await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
 
 

@@ -206,6 +206,7 @@ TOPOLOGY_LATE_S = 0.25  # for the others, once one has answered: the map is need
 FOLLOW_TRIES = 40  # 2 s in all: a slot's move takes less than one; it does not wait for a failover
 MOVED_TRIES = 40  # some 40 s in all: a failover takes a few, and the sender of a gift waits less
 STORE_PENDING_MAX = 100_000  # calls under way on one connection
+WALLET_START_S = 5.0  # a node that starts waits so long for the wallet store, and then goes on without gifts
 STORE_START_S = 20.0  # a large append-only file takes its time to load
 STORE_STOP_S = 3.0
 STORE_OTHERS_S = 2.0  # for a cluster's other primaries, once one is up: a dead one must not hold up a start

@@ -203,6 +203,7 @@ class Store:
         self._task: asyncio.Task[None] | None = None
         self._was_lost = False
         self._stopping = False
+        self._said_away = False  # in this outage
         self.refusal: str | None = None  # what it said when it last refused a connection
         self.identity = ""  # of the store's process and its replication; changes with every restart and change of role
 
@@ -269,7 +270,8 @@ class Store:
                 pause_s = limits.STORE_RETRY_S
                 await self._watch()
             except (OSError, StoreError, TimeoutError) as error:
-                log.debug("store_away", store=self.name, error=str(error))
+                (log.debug if self._said_away else log.warning)("store_away", store=self.name, error=str(error))
+                self._said_away = True
                 if isinstance(error, StoreRefused) and str(error).startswith(_NO_ACCESS):
                     self._note_refusal(str(error)[: limits.LOGGED_CHARS_MAX])
             except Exception:  # from `on_up`: it must not end the attempts to connect
@@ -302,7 +304,7 @@ class Store:
         except BaseException:
             link.abort()
             raise
-        self.link, self.refusal = link, None
+        self.link, self.refusal, self._said_away = link, None, False
         self._up.set()
         (log.info if self._was_lost else log.debug)("store_up", store=self.name)
 
