@@ -273,5 +273,5 @@ def create_app(node: Node) -> Starlette:
         middleware=[Middleware(Forwarded, trusted=node.settings.trusted_proxies)],
         lifespan=lifespan,
     )
-    install(app, Gate(node.settings.service_key, node.room_store))
+    install(app, Gate(node.settings.service_key, node.room_store, development))
     return app

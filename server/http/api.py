@@ -41,6 +41,7 @@ class Gate(NamedTuple):
 
     service_key: str
     store: Store | ClusterStore
+    development: bool = False
 
 
 def _gate_of(request: Request) -> Gate:
@@ -55,6 +56,7 @@ class Described(Struct, frozen=True):
     body: Any = None
     answer: Any = None
     open: bool = False
+    open_here: bool = False  # open in development only
 
 
 DESCRIBED: dict[tuple[str, str], Described] = {}
@@ -66,12 +68,19 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
 
 
 def route(
-    path: str, endpoint: Endpoint, *, method: str = "GET", summary: str, body: Any = None, open: bool = False
+    path: str,
+    endpoint: Endpoint,
+    *,
+    method: str = "GET",
+    summary: str,
+    body: Any = None,
+    open: bool = False,
+    open_here: bool = False,
 ) -> Route:
     """Make a route. It needs the service key unless it is `open`, and writes honour Idempotency-Key."""
-    DESCRIBED[(path, method)] = Described(summary, body, open=open)
+    DESCRIBED[(path, method)] = Described(summary, body, open=open, open_here=open_here)
     if not open:
-        endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT") else endpoint)
+        endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT") else endpoint, open_here)
     return Route(path, _answering_errors(endpoint), methods=[method])
 
 
@@ -105,11 +114,16 @@ def _path_id(request: Request, name: str, kind: Any) -> str:
         raise HttpError(400, "bad_request", f"The {name} id must be 1-64 of A-Za-z0-9_.-") from None
 
 
-def _with_key(endpoint: Endpoint) -> Endpoint:
+def has_key(request: Request) -> bool:
+    """Whether the request comes with the service key."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    expected = _gate_of(request).service_key
+    return scheme.lower() == "bearer" and hmac.compare_digest(key.strip().encode(), expected.encode())
+
+
+def _with_key(endpoint: Endpoint, open_here: bool) -> Endpoint:
     async def guarded(request: Request) -> Response:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        expected = _gate_of(request).service_key
-        if scheme.lower() != "bearer" or not hmac.compare_digest(key.strip().encode(), expected.encode()):
+        if not has_key(request) and not (open_here and _gate_of(request).development):
             raise HttpError(401, "unauthorized", "The service key is needed.")
         return await endpoint(request)
 
@@ -139,9 +153,11 @@ def _answering_errors(endpoint: Endpoint) -> Endpoint:
     return answered
 
 
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(limits.RETRY_AFTER_S)}}
+
+
 def _error(status: int, reason: str, message: str, data: dict[str, Any]) -> Response:
-    headers = {"Retry-After": str(limits.RETRY_AFTER_S)} if status == 503 else None
-    return answer({"error": {"reason": reason, "message": message, **data}}, status, headers)
+    return answer({"error": {"reason": reason, "message": message, **data}}, status, _HEADERS.get(status))
 
 
 class _First(Struct, frozen=True):

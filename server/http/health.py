@@ -50,5 +50,5 @@ def routes(parts: Parts, degraded: Degraded, draining: Callable[[], bool], regis
     return [
         route("/healthz", health.healthz, summary="Alive", open=True),
         route("/readyz", health.readyz, summary="Ready for newcomers", open=True),
-        route("/metrics", health.metrics, summary="Prometheus metrics", open=True),
+        route("/metrics", health.metrics, summary="Prometheus metrics", open_here=True),
     ]

@@ -18,7 +18,7 @@ from tests.program import eventually
 from tests.site import Site, new_gift_id
 from tests.stores import SECRETS, settings
 
-AnotherSite = Callable[[], Awaitable[Site]]
+AnotherSite = Callable[..., Awaitable[Site]]
 HOST = {"user_id": "creator", "name": "Creator"}
 NO_KEY = {"Authorization": ""}
 
@@ -43,7 +43,7 @@ async def topup(
 # --- access --------------------------------------------------------------------------------------------------------
 async def test_what_needs_the_service_key(site: Site) -> None:
     """Without the key, with another one, with a viewer's token or in another scheme nothing is done."""
-    guarded = sorted(at for at, described in DESCRIBED.items() if not described.open)
+    guarded = sorted(at for at, described in DESCRIBED.items() if not (described.open or described.open_here))
     assert len(guarded) > 10
     for path, method in guarded:
         address = re.sub(r"\{\w+\}", "demo", path)
@@ -70,6 +70,17 @@ async def test_what_is_open(site: Site) -> None:
     for path in ("/healthz", "/readyz", "/metrics", "/v1/openapi.json", "/v1/rooms", "/v1/rooms/demo", "/v1/gifts"):
         assert (await site.http.get(path, headers=NO_KEY)).status_code == 200
         assert (await site.http.post(path, headers=NO_KEY)).status_code == 405
+
+
+async def test_figures_are_not_for_the_public(another_site: AnotherSite) -> None:
+    """In production, metrics and the audit's sums need the service key."""
+    site = await another_site(LIVEROOM_MODE="production", **SECRETS)
+    for path in ("/metrics", "/v1/audit"):
+        response = await site.http.get(path, headers=NO_KEY)
+        assert (response.status_code, error_of(response)) == (401, "unauthorized")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert (await site.http.get("/metrics")).headers["content-type"].startswith("text/plain")
+    assert not DESCRIBED[("/metrics", "GET")].open
 
 
 async def test_what_is_not_there(site: Site) -> None:
