@@ -268,10 +268,10 @@ def create_app(node: Node) -> Starlette:
             *creators.routes(node.earnings),
             *audit.routes(node.engine, node.clock),
             *docs.routes(),
-            *pages.routes(development),
+            *pages.routes(node.settings),
         ],
         middleware=[Middleware(Forwarded, trusted=node.settings.trusted_proxies)],
         lifespan=lifespan,
     )
-    install(app, Gate(node.settings.service_key, node.room_store, development))
+    install(app, Gate(node.settings.service_key, node.room_store, development, node.settings.origins))
     return app

@@ -16,6 +16,9 @@ from server import limits
 
 DEV_SECRET = "development-secret-never-for-production"  # noqa: S105
 DEV_SERVICE_KEY = "dev-service-key"
+_HOST = r"[A-Za-z0-9.-]+"
+_ORIGIN = re.compile(rf"https?://{_HOST}(:\d{{1,5}})?")
+_ANCESTOR = re.compile(rf"https?://(\*\.)?{_HOST}(:(\d{{1,5}}|\*))?")
 LOCAL_PROXIES = "127.0.0.0/8, ::1"
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 EMBEDDED = "embedded"  # in place of a store's address: the store that `run` starts, or SQLite in the data folder
@@ -62,6 +65,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     daily_spend_max: int
     audit_every_s: int
     trusted_proxies: tuple[Network, ...]  # whose X-Forwarded-For is believed
+    origins: tuple[str, ...]  # whose pages may read what is open; `*` is everybody's
+    frame_ancestors: str  # who may frame our pages, in the words of a content security policy
     connections_per_address: int
     connections_per_user: int
     audit_key: str | None  # None in production: the audit remembers nothing between starts
@@ -185,6 +190,8 @@ def _load(env: _Environment, mode: str) -> Settings:
         daily_spend_max=_number(env, "LIVEROOM_DAILY_SPEND_MAX", 0, least=0),
         audit_every_s=_number(env, "LIVEROOM_AUDIT_EVERY_S", int(limits.AUDIT_EVERY_S)),
         trusted_proxies=_networks(env, "LIVEROOM_TRUSTED_PROXIES", LOCAL_PROXIES),
+        origins=_sites(env, "LIVEROOM_ORIGINS", "*", _ORIGIN, {"*": "*"}),
+        frame_ancestors=" ".join(_ancestors(env, "LIVEROOM_FRAME_ANCESTORS")),
         connections_per_address=_number(env, "LIVEROOM_CONNECTIONS_PER_ADDRESS", per_address, least=0),
         connections_per_user=_number(env, "LIVEROOM_CONNECTIONS_PER_USER", per_user, least=0),
         audit_key=env.secret("LIVEROOM_AUDIT_KEY") or None,
@@ -259,6 +266,24 @@ def _networks(env: _Environment, name: str, default: str) -> tuple[Network, ...]
     if any(network.prefixlen == 0 for network in found):
         raise Unusable(f"{name} is {text!r}, which trusts everybody; name only the networks of your proxies.")
     return found
+
+
+def _sites(
+    env: _Environment, name: str, default: str, pattern: re.Pattern[str], words: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Origins, with commas or spaces between them. `words` may stand in their place; `none` and `*` only alone."""
+    text = env.get(name) or default
+    sites = tuple(words.get(each, each) for each in re.split(r"[,\s]+", text.strip()))
+    if sites in (("none",), ("*",)):
+        return sites if sites == ("*",) else ()
+    for site in sites:
+        if site == "*" or not (site in words.values() or pattern.fullmatch(site)):
+            raise Unusable(f"{name} is {text!r}; it must be origins such as https://www.example.com, or none, or *.")
+    return sites
+
+
+def _ancestors(env: _Environment, name: str) -> tuple[str, ...]:
+    return _sites(env, name, "self", _ANCESTOR, {"self": "'self'", "*": "*"}) or ("'none'",)
 
 
 def _port(text: str) -> int:

@@ -142,6 +142,7 @@ async def test_requests_through_nginx(bounded: Site, proxy: Proxy) -> None:
         address = f"https://127.0.0.1:{proxy.port}"
         page = await client.get(f"{address}/watch/demo?token=eyX")
         assert page.status_code == 200
+        assert f"wss://127.0.0.1:{proxy.port}" in page.headers["Content-Security-Policy"]
         assert (await client.get(f"{address}/v1/rooms/demo")).json()["room_id"] == "demo"
         assert (await client.get(f"{address}/metrics")).status_code == 404
         moved = await client.get(f"http://127.0.0.1:{proxy.plain_port}/v1/rooms?token=eyX")

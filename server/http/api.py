@@ -42,6 +42,7 @@ class Gate(NamedTuple):
     service_key: str
     store: Store | ClusterStore
     development: bool = False
+    origins: tuple[str, ...] = ()  # whose pages may read what is open
 
 
 def _gate_of(request: Request) -> Gate:
@@ -76,12 +77,35 @@ def route(
     body: Any = None,
     open: bool = False,
     open_here: bool = False,
+    shared: bool = True,
 ) -> Route:
-    """Make a route. It needs the service key unless it is `open`, and writes honour Idempotency-Key."""
+    """Make a route. It needs the service key unless it is `open`, and writes honour Idempotency-Key.
+
+    An open one is for other origins' pages, too, unless it is not to be `shared`.
+    """
     DESCRIBED[(path, method)] = Described(summary, body, open=open, open_here=open_here)
     if not open:
         endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT") else endpoint, open_here)
-    return Route(path, _answering_errors(endpoint), methods=[method])
+    endpoint = _answering_errors(endpoint)
+    return Route(path, _for_other_origins(endpoint) if open and shared else endpoint, methods=[method])
+
+
+def origin_headers(origins: tuple[str, ...], origin: str | None) -> dict[str, str]:
+    """The headers with which a page of another origin may read an answer (Fetch Standard, "CORS protocol")."""
+    if "*" in origins:
+        return {"Access-Control-Allow-Origin": "*"}
+    vary = {"Vary": "Origin"} if origins else {}
+    return {**vary, "Access-Control-Allow-Origin": origin} if origin in origins and origin is not None else vary
+
+
+def _for_other_origins(endpoint: Endpoint) -> Endpoint:
+    async def shared(request: Request) -> Response:
+        response = await endpoint(request)
+        if not request.headers.get("authorization"):  # who shows a key or a token may get more than others
+            response.headers.update(origin_headers(_gate_of(request).origins, request.headers.get("origin")))
+        return response
+
+    return shared
 
 
 async def body(request: Request, kind: type[T]) -> T:

@@ -55,5 +55,6 @@ def routes(tokens: Tokens, clock: Clock, development: bool) -> list[Route]:
     endpoints = _Tokens(tokens, clock)
     found = [route("/v1/tokens", endpoints.make, method="POST", summary="A token for one person", body=NewToken)]
     if development:
-        found.append(route("/dev/token", endpoints.dev, summary="A token without a key (development only)", open=True))
+        summary = "A token without a key (development only)"
+        found.append(route("/dev/token", endpoints.dev, summary=summary, open=True, shared=False))
     return found
