@@ -261,7 +261,7 @@ def create_app(node: Node) -> Starlette:
             *health.routes(node.parts, node.degraded, lambda: node.sessions.draining, node.registry),
             *tokens.routes(node.tokens, node.clock, development),
             *feature_routes(node.services),  # before the routes of rooms, which match any last part
-            *rooms.routes(node.rooms_admin, node.history),
+            *rooms.routes(node.rooms_admin, node.history, node.tokens, node.clock),
             *gifts.routes(node.catalogue),
             *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),

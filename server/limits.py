@@ -87,7 +87,9 @@ COMBO_GAP_MS = 4_000  # Bilibili shows a combo for 3 s; one second more for the 
 OPEN_COMBOS_MAX = 200  # per room
 SHOW_BATCH_MAX = 50  # paid gifts that one script call shows in a room: some 1 ms of the store
 SHOW_QUEUE_MAX = 1_000  # per room, while the store does not answer; above it the journal shows them from the ledger
-ROOMS_LISTED_MAX = 500
+LISTING_S = 1.0  # the list of rooms is so old, or older if reading it takes more than ...
+LISTING_SHARE = 0.1  # ... this part of the time: 50,000 rooms are read every ten seconds or so
+LISTING_CHUNK = 200  # rooms per reading: some 4 ms of the loop
 
 # --- money -------------------------------------------------------------------------------------------------------
 WALLET_PARTITIONS = 64  # never changes: a viewer's partition is a hash modulo this
@@ -239,7 +241,9 @@ IDEMPOTENCY_BEGUN_S = 60  # the key of a request is free again this long after i
 IDEMPOTENCY_KEY_CHARS_MAX = 200
 TOKEN_TTL_S_MAX = 30 * 86_400
 TOKEN_BYTES_MAX = 4_096
-ENTRIES_PAGE = 100
+PAGE = 100  # of what is listed, unless `limit` says otherwise
+PAGE_MAX = 500
+PATCH_TRIES_MAX = 5  # when somebody else changes the same room at the same time
 RETRY_AFTER_S = 5
 
 LOGGED_CHARS_MAX = 300  # of another program's error message in our log

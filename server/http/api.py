@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 import structlog
@@ -12,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from protocol.ids import RoomId, UserId
 from protocol.refusals import Refusal, Refused
@@ -85,7 +86,7 @@ def route(
     """
     DESCRIBED[(path, method)] = Described(summary, body, open=open, open_here=open_here)
     if not open:
-        endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT") else endpoint, open_here)
+        endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT", "PATCH") else endpoint, open_here)
     endpoint = _answering_errors(endpoint)
     return Route(path, _for_other_origins(endpoint) if open and shared else endpoint, methods=[method])
 
@@ -123,6 +124,22 @@ async def body(request: Request, kind: type[T]) -> T:
         raise HttpError(400, "bad_request", f"The body is not valid: {error}") from None
 
 
+def query(request: Request, kind: type[T]) -> T:
+    """Decode the query; names that the type does not have are ignored. Raises HttpError."""
+    try:
+        return msgspec.convert(dict(request.query_params), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise HttpError(400, "bad_request", f"The query is not valid: {error}") from None
+
+
+def next_page(asked: Struct, cursor: str | None, name: str = "after") -> str | None:
+    """The query of the next page: the same with another cursor. None when there is no more."""
+    if cursor is None:
+        return None
+    same = {key: value for key, value in msgspec.structs.asdict(asked).items() if value is not None}
+    return urlencode({**same, name: cursor})
+
+
 def room_id_of(request: Request) -> RoomId:
     return _path_id(request, "room", RoomId)
 
@@ -138,11 +155,15 @@ def _path_id(request: Request, name: str, kind: Any) -> str:
         raise HttpError(400, "bad_request", f"The {name} id must be 1-64 of A-Za-z0-9_.-") from None
 
 
+def bearer(request: Request) -> str:
+    """The key or token of the Authorization header; empty without one."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
 def has_key(request: Request) -> bool:
     """Whether the request comes with the service key."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    expected = _gate_of(request).service_key
-    return scheme.lower() == "bearer" and hmac.compare_digest(key.strip().encode(), expected.encode())
+    return hmac.compare_digest(bearer(request).encode(), _gate_of(request).service_key.encode())
 
 
 def _with_key(endpoint: Endpoint, open_here: bool) -> Endpoint:
@@ -241,10 +262,21 @@ def _again(payload: str, written: bytes | None) -> Response:
     return Response(bytes(first.body), first.status, {"Idempotency-Replayed": "true"}, media_type="application/json")
 
 
-async def _http_exception(_request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
-    return _error(error.status_code, reason, str(error.detail), {})
+    response = _error(error.status_code, reason, str(error.detail), {})
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(sorted(_methods_at(request)))
+    return response
+
+
+def _methods_at(request: Request) -> set[str]:
+    """The methods of every route that has this path. Starlette names only those of the first."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    return {
+        method for route in routes if route.matches(request.scope)[0] != Match.NONE for method in route.methods or ()
+    } or {"GET", "HEAD"}  # a folder of files
 
 
 async def _server_error(request: Request, error: Exception) -> Response:

@@ -1,51 +1,87 @@
-"""Rooms over HTTP: create, change and read them, and start, pause or end their broadcasts."""
+"""Rooms over HTTP: create, change, list and read them, and start, pause or end their broadcasts."""
 
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.ids import RoomId
-from server.http.api import HttpError, answer, body, room_id_of, route
-from server.rooms.about import about_of, shown_settings
-from server.rooms.admin import TURNS, PutRoom, RoomsAdmin, WrongStatus
+from protocol.rooms import Status
+from server import limits
+from server.clock import Clock
+from server.http.api import HttpError, answer, bearer, body, has_key, next_page, query, room_id_of, route
+from server.rooms.about import About, about_of, granted, role_in
+from server.rooms.admin import TURNS, Busy, PatchRoom, PutRoom, RoomsAdmin, WrongStatus
 from server.rooms.history import History
+from server.rooms.listing import Listing, Place, RoomShown, whole
+from server.tokens import BadToken, Tokens
 
 
-async def view(history: History, room_id: RoomId) -> dict[str, object]:
-    """A room as the API shows it. Raises NoSuchRoom."""
-    raw = await history.snapshot(room_id)
-    about = about_of(raw.meta)
-    return {
-        "room_id": room_id,
-        "title": about.title,
-        "status": about.status,
-        "host": about.host,
-        "broadcast_id": about.broadcast_id,
-        "started_at_ms": about.started_at_ms,
-        "settings": shown_settings(about.settings),
-        "viewers": {name: int(raw.meta.get(name, 0)) for name in ("now", "peak", "unique")},
-        "likes": int(raw.meta.get("likes", 0)),
-        "coins": int(raw.meta.get("coins", 0)),
-        "epoch": raw.epoch,
-        "seq": raw.seq,
-    }
+class RoomsQuery(Struct, frozen=True):
+    """Which rooms a list has, and in which order: by id, or with most viewers first."""
+
+    status: Status | None = None
+    sort: Literal["room", "viewers"] = "room"
+    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)] = limits.PAGE
+    after: Annotated[str, Meta(max_length=100)] | None = None
+
+
+class RoomsPage(Struct, frozen=True):
+    """Some rooms, and the query of the next ones."""
+
+    rooms: list[RoomShown]
+    next: str | None
 
 
 class _Rooms:
-    def __init__(self, admin: RoomsAdmin, history: History) -> None:
+    def __init__(self, admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> None:
         self._admin = admin
         self._history = history
+        self._tokens = tokens
+        self._clock = clock
+        self._listing = Listing(history)
 
     async def put(self, request: Request) -> Response:
         room_id, room = room_id_of(request), await body(request, PutRoom)
         created = await self._admin.put(room_id, room)
-        return answer(await view(self._history, room_id), 201 if created else 200)
+        return await self._changed(room_id, 201 if created else 200)
+
+    async def patch(self, request: Request) -> Response:
+        room_id, changes = room_id_of(request), await body(request, PatchRoom)
+        try:
+            await self._admin.patch(room_id, changes)
+        except Busy:
+            raise HttpError(503, "busy", "Others change this room at the same time; try again.") from None
+        return await self._changed(room_id)
 
     async def get(self, request: Request) -> Response:
-        return answer(await view(self._history, room_id_of(request)))
+        room_id = room_id_of(request)
+        meta = await self._history.meta(room_id)
+        room = whole(room_id, meta)
+        return answer(room if self._may_see_all(request, room_id, about_of(meta)) else room.shown())
 
-    async def list(self, _request: Request) -> Response:
-        return answer([await view(self._history, room_id) for room_id in await self._history.room_ids()])
+    async def list(self, request: Request) -> Response:
+        asked = query(request, RoomsQuery)
+        page = await self._listing.page(asked.status, asked.sort, asked.limit, _place(asked))
+        return answer({"rooms": page.rooms, "next": next_page(asked, page.after and _cursor(asked, page.after))})
+
+    async def _changed(self, room_id: str, status: int = 200) -> Response:
+        """The room as it is now, which is at once in this node's list, too."""
+        room = whole(room_id, await self._history.meta(room_id))
+        self._listing.note(room.shown())
+        return answer(room, status)
+
+    def _may_see_all(self, request: Request, room_id: RoomId, about: About) -> bool:
+        """The host platform and the room's host may; a wrong token shows what everybody sees."""
+        if has_key(request):
+            return True
+        try:
+            claims = self._tokens.check(bearer(request), self._clock.now_ms() / 1000)
+        except BadToken:
+            return False
+        return claims.room in (None, room_id) and role_in(about, claims.sub, granted(claims, room_id)) == "host"
 
     async def turn(self, request: Request) -> Response:
         room_id, verb = room_id_of(request), request.path_params["verb"]
@@ -55,15 +91,30 @@ class _Rooms:
             await self._admin.turn(room_id, verb)
         except WrongStatus as wrong:
             raise HttpError(409, "wrong_status", str(wrong)) from None
-        return answer(await view(self._history, room_id))
+        return await self._changed(room_id)
 
 
-def routes(admin: RoomsAdmin, history: History) -> list[Route]:
-    rooms = _Rooms(admin, history)
+def _cursor(asked: RoomsQuery, place: Place) -> str:
+    return place[1] if asked.sort == "room" else f"{-place[0]}:{place[1]}"
+
+
+def _place(asked: RoomsQuery) -> Place | None:
+    """The place in a list from `after`. Raises HttpError."""
+    if asked.after is None or asked.sort == "room":
+        return None if asked.after is None else (0, asked.after)
+    now, _, room_id = asked.after.partition(":")
+    if not (now.isascii() and now.isdecimal() and len(now) <= 15):
+        raise HttpError(400, "bad_request", "after is not from a list of this order.")
+    return (-int(now), room_id)
+
+
+def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> list[Route]:
+    rooms, one = _Rooms(admin, history, tokens, clock), "/v1/rooms/{room}"
     steps = "start, pause, resume, end or suspend"
     return [
-        route("/v1/rooms", rooms.list, summary="Every room", open=True),
-        route("/v1/rooms/{room}", rooms.get, summary="One room", open=True),
-        route("/v1/rooms/{room}", rooms.put, method="PUT", summary="Create or change a room", body=PutRoom),
-        route("/v1/rooms/{room}/{verb}", rooms.turn, method="POST", summary=steps),
+        route("/v1/rooms", rooms.list, summary="Rooms, page by page", open=True),
+        route(one, rooms.get, summary="One room; with the key or its host's token all settings", open=True),
+        route(one, rooms.put, method="PUT", summary="Create or change a room", body=PutRoom),
+        route(one, rooms.patch, method="PATCH", summary="Change only what is named", body=PatchRoom),
+        route(one + "/{verb}", rooms.turn, method="POST", summary=steps),
     ]

@@ -1,6 +1,5 @@
 """Wallets over HTTP: balances, top-ups, journal entries and viewers' own limits."""
 
-import re
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -10,13 +9,25 @@ from starlette.routing import Route
 
 from server import limits
 from server.clock import Clock
-from server.http.api import HttpError, answer, body, route, user_id_of
+from server.http.api import HttpError, answer, body, next_page, query, route, user_id_of
 from server.money.results import Money, TopUpConflict
 from server.orders.own_limits import OwnLimits
 from server.orders.rows import CannotReverse
-from server.orders.topups import Purchases, TopUp
+from server.orders.topups import Entry, Purchases, TopUp
 
-_ENTRY_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}$")
+
+class EntriesQuery(Struct, frozen=True):
+    """Which of a wallet's entries: those before this one, or the newest."""
+
+    before: Annotated[str, Meta(pattern=r"^[0-9]{1,15}-[0-9]{1,15}\Z")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)] = limits.PAGE
+
+
+class EntriesPage(Struct, frozen=True):
+    """Some entries of a wallet, newest first, and the query of older ones."""
+
+    entries: list[Entry]
+    next: str | None
 
 
 class Limit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,14 +64,12 @@ class _Wallets:
         return answer(done)
 
     async def entries(self, request: Request) -> Response:
-        text = request.query_params.get("before")
-        if text is not None and not _ENTRY_ID.match(text):
-            raise HttpError(400, "bad_request", "before must be an entry's id: <epoch>-<n>.")
-        epoch, _, n = (text or "").partition("-")
-        before = (int(epoch), int(n)) if text else None
-        found = await self._purchases.entries_of(user_id_of(request), before)
-        more = {"before": found[-1].entry} if len(found) == limits.ENTRIES_PAGE else None
-        return answer({"entries": found, "next": more})
+        user_id, asked = user_id_of(request), query(request, EntriesQuery)
+        epoch, _, n = (asked.before or "").partition("-")
+        before = (int(epoch), int(n)) if asked.before else None
+        found = await self._purchases.entries_of(user_id, before, asked.limit)
+        more = found[-1].entry if len(found) == asked.limit else None
+        return answer(EntriesPage(found, next_page(asked, more, "before")))
 
 
 def routes(wallet: Money, purchases: Purchases, own_limits: OwnLimits, clock: Clock) -> list[Route]:

@@ -95,8 +95,15 @@ async def test_what_is_not_there(site: Site) -> None:
     ):
         response = await site.http.get(path)
         assert (response.status_code, error_of(response)) == (404, "not_found")
-    response = await site.http.delete("/v1/rooms/demo")
-    assert (response.status_code, error_of(response)) == (405, "method_not_allowed")
+    for path, allow in (
+        ("/v1/rooms/demo", "GET, HEAD, PATCH, PUT"),
+        ("/v1/rooms/demo/start", "POST"),
+        ("/web/liveroom.js", "GET, HEAD"),
+        ("/watch/demo", "GET, HEAD"),
+    ):
+        response = await site.http.delete(path)
+        assert (response.status_code, error_of(response)) == (405, "method_not_allowed")
+        assert response.headers["Allow"] == allow
 
 
 # --- repeated writes -----------------------------------------------------------------------------------------------
@@ -184,7 +191,7 @@ async def test_rooms(site: Site) -> None:
         "coins": 0,
     }
     assert room["settings"]["slow_mode_s"] == 5
-    assert [each["room_id"] for each in (await site.http.get("/v1/rooms")).json()] == ["demo", "mine"]
+    assert [each["room_id"] for each in (await site.http.get("/v1/rooms")).json()["rooms"]] == ["demo", "mine"]
     for verb, status, is_now in (
         ("pause", 409, "offline"),
         ("start", 200, "live"),
@@ -239,7 +246,7 @@ async def test_development_tokens(site: Site, journal: str, stores: Stores, tmp_
     try:
         assert (await serious.http.get("/dev/token", params={"user": "zoe"})).status_code == 404
         assert (await serious.http.get("/")).status_code == 404
-        assert (await serious.http.get("/v1/rooms")).json() == []
+        assert (await serious.http.get("/v1/rooms")).json() == {"rooms": [], "next": None}
         assert await serious.coins("alice") == 0
         assert (
             await serious.http.get("/v1/wallets/alice", headers={"Authorization": "Bearer dev-service-key"})
