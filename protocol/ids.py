@@ -16,7 +16,8 @@ ComboId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")
 TopUpId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")]
 CatalogueId = Annotated[str, Meta(pattern=_NAME, description="a gift's name in the catalogue")]
 Ref = Annotated[str, Meta(min_length=1, max_length=64)]
-Name = Annotated[str, Meta(min_length=1, max_length=40)]
+NAME_CHARS_MAX = 40
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
 
 
 def uuid7(now_ms: int) -> str:

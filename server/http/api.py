@@ -29,6 +29,19 @@ T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+class ErrorShown(Struct, frozen=True):
+    """Why a request failed. Some reasons come with more fields."""
+
+    reason: str
+    message: str
+
+
+class ErrorBody(Struct, frozen=True):
+    """The body of every error."""
+
+    error: ErrorShown
+
+
 class HttpError(Exception):
     """An error response. `data` has its extra fields."""
 
@@ -56,7 +69,9 @@ class Described(Struct, frozen=True):
 
     summary: str
     body: Any = None
-    answer: Any = None
+    query: Any = None
+    gives: tuple[Any, ...] = ()  # one of these types; text, and not JSON, if it is str
+    statuses: tuple[int, ...] = (200,)  # that are not errors
     open: bool = False
     open_here: bool = False  # open in development only
 
@@ -76,15 +91,20 @@ def route(
     method: str = "GET",
     summary: str,
     body: Any = None,
+    query: Any = None,
+    gives: Any = None,
+    statuses: tuple[int, ...] = (200,),
     open: bool = False,
     open_here: bool = False,
     shared: bool = True,
 ) -> Route:
     """Make a route. It needs the service key unless it is `open`, and writes honour Idempotency-Key.
 
-    An open one is for other origins' pages, too, unless it is not to be `shared`.
+    An open one is for other origins' pages, too, unless it is not to be `shared`. The OpenAPI document names the types
+    of its `body` and `query`, what it `gives` (one type or several), and its `statuses` that are not errors.
     """
-    DESCRIBED[(path, method)] = Described(summary, body, open=open, open_here=open_here)
+    types = gives if isinstance(gives, tuple) else () if gives is None else (gives,)
+    DESCRIBED[(path, method)] = Described(summary, body, query, types, statuses, open, open_here)
     if not open:
         endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT", "PATCH") else endpoint, open_here)
     endpoint = _answering_errors(endpoint)
@@ -125,7 +145,7 @@ async def body(request: Request, kind: type[T]) -> T:
 
 
 def query(request: Request, kind: type[T]) -> T:
-    """Decode the query; names that the type does not have are ignored. Raises HttpError."""
+    """Decode the query. A misspelt filter is an error, and not some other list. Raises HttpError."""
     try:
         return msgspec.convert(dict(request.query_params), kind, strict=False)
     except msgspec.ValidationError as error:

@@ -15,11 +15,11 @@ from server.http.api import HttpError, answer, bearer, body, has_key, next_page,
 from server.rooms.about import About, about_of, granted, role_in
 from server.rooms.admin import TURNS, Busy, PatchRoom, PutRoom, RoomsAdmin, WrongStatus
 from server.rooms.history import History
-from server.rooms.listing import Listing, Place, RoomShown, whole
+from server.rooms.listing import Listing, Place, RoomShown, RoomWhole, whole
 from server.tokens import BadToken, Tokens
 
 
-class RoomsQuery(Struct, frozen=True):
+class RoomsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which rooms a list has, and in which order: by id, or with most viewers first."""
 
     status: Status | None = None
@@ -112,9 +112,17 @@ def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) ->
     rooms, one = _Rooms(admin, history, tokens, clock), "/v1/rooms/{room}"
     steps = "start, pause, resume, end or suspend"
     return [
-        route("/v1/rooms", rooms.list, summary="Rooms, page by page", open=True),
-        route(one, rooms.get, summary="One room; with the key or its host's token all settings", open=True),
-        route(one, rooms.put, method="PUT", summary="Create or change a room", body=PutRoom),
-        route(one, rooms.patch, method="PATCH", summary="Change only what is named", body=PatchRoom),
-        route(one + "/{verb}", rooms.turn, method="POST", summary=steps),
+        route("/v1/rooms", rooms.list, summary="Rooms, page by page", query=RoomsQuery, gives=RoomsPage, open=True),
+        route(one, rooms.get, summary="One room", gives=(RoomShown, RoomWhole), open=True),
+        route(
+            one,
+            rooms.put,
+            method="PUT",
+            summary="Create or change a room",
+            body=PutRoom,
+            gives=RoomWhole,
+            statuses=(200, 201),
+        ),
+        route(one, rooms.patch, method="PATCH", summary="Change only what is named", body=PatchRoom, gives=RoomWhole),
+        route(one + "/{verb}", rooms.turn, method="POST", summary=steps, gives=RoomWhole),
     ]

@@ -10,13 +10,21 @@ from starlette.routing import Route
 from server import limits
 from server.clock import Clock
 from server.http.api import HttpError, answer, body, next_page, query, route, user_id_of
-from server.money.results import Money, TopUpConflict
+from server.money.results import Money, SpendLimit, TopUpConflict, WalletView
 from server.orders.own_limits import OwnLimits
 from server.orders.rows import CannotReverse
 from server.orders.topups import Entry, Purchases, TopUp
 
 
-class EntriesQuery(Struct, frozen=True):
+class ToppedUp(Struct, frozen=True):
+    """A top-up, whether it had been done before, and the balance."""
+
+    id: str
+    duplicate: bool
+    coins: int
+
+
+class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which of a wallet's entries: those before this one, or the newest."""
 
     before: Annotated[str, Meta(pattern=r"^[0-9]{1,15}-[0-9]{1,15}\Z")] | None = None
@@ -53,7 +61,7 @@ class _Wallets:
         except TopUpConflict:
             raise HttpError(409, "conflict", "This id was used for another top-up.") from None
         status = 200 if done.duplicate else 201
-        return answer({"id": order.id, "duplicate": done.duplicate, "coins": done.balance}, status)
+        return answer(ToppedUp(order.id, done.duplicate, done.balance), status)
 
     async def set_limit(self, request: Request) -> Response:
         user_id, limit = user_id_of(request), await body(request, Limit)
@@ -75,8 +83,29 @@ class _Wallets:
 def routes(wallet: Money, purchases: Purchases, own_limits: OwnLimits, clock: Clock) -> list[Route]:
     wallets, one = _Wallets(wallet, purchases, own_limits, clock), "/v1/wallets/{user}"
     return [
-        route(one, wallets.get, summary="A wallet's coins and status"),
-        route(f"{one}/entries", wallets.entries, summary="A wallet's journal entries, newest first"),
-        route(f"{one}/limit", wallets.set_limit, method="PUT", summary="A viewer's own daily limit", body=Limit),
-        route(f"{one}/topups", wallets.top_up, method="POST", summary="Credit bought coins once per id", body=TopUp),
+        route(one, wallets.get, summary="A wallet's coins and status", gives=WalletView),
+        route(
+            f"{one}/entries",
+            wallets.entries,
+            summary="A wallet's journal entries, newest first",
+            query=EntriesQuery,
+            gives=EntriesPage,
+        ),
+        route(
+            f"{one}/limit",
+            wallets.set_limit,
+            method="PUT",
+            summary="A viewer's own daily limit",
+            body=Limit,
+            gives=SpendLimit,
+        ),
+        route(
+            f"{one}/topups",
+            wallets.top_up,
+            method="POST",
+            summary="Credit bought coins once per id",
+            body=TopUp,
+            gives=ToppedUp,
+            statuses=(200, 201),
+        ),
     ]

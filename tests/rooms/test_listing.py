@@ -88,7 +88,17 @@ async def test_a_listed_room_is_the_room(site: Site) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        *("limit=0", "limit=501", "limit=x", "limit=-1", "limit=1.5", "limit=", "status=lively", "status="),
+        *(
+            "stauts=live",
+            "limit=0",
+            "limit=501",
+            "limit=x",
+            "limit=-1",
+            "limit=1.5",
+            "limit=",
+            "status=lively",
+            "status=",
+        ),
         *("sort=coins", "sort=viewers&after=demo", "sort=viewers&after=-1:demo", f"after={'x' * 101}"),
         *("sort=viewers&after=%C2%B2:demo", f"sort=viewers&after={'9' * 16}:demo"),
     ],
