@@ -1,22 +1,26 @@
 """Rooms over HTTP: create, change, list and read them, and start, pause or end their broadcasts."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import UNSET, Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.ids import RoomId
+from protocol.ids import NAME_CHARS_MAX, RoomId
 from protocol.rooms import Status
 from server import limits
 from server.clock import Clock
-from server.http.api import HttpError, answer, bearer, body, has_key, next_page, query, room_id_of, route
+from server.http.api import HttpError, answer, bearer, body, has_key, next_page, query, room_id_of, route, shown
 from server.rooms.about import About, about_of, granted, role_in
 from server.rooms.admin import TURNS, Busy, PatchRoom, PutRoom, RoomsAdmin, WrongStatus
 from server.rooms.history import History
 from server.rooms.listing import Listing, Place, RoomShown, RoomWhole, whole
+from server.text import plain
 from server.tokens import BadToken, Tokens
+
+Definition = TypeVar("Definition", PutRoom, PatchRoom)
 
 
 class RoomsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,12 +48,12 @@ class _Rooms:
         self._listing = Listing(history)
 
     async def put(self, request: Request) -> Response:
-        room_id, room = room_id_of(request), await body(request, PutRoom)
+        room_id, room = room_id_of(request), _as_shown(await body(request, PutRoom))
         created = await self._admin.put(room_id, room)
         return await self._changed(room_id, 201 if created else 200)
 
     async def patch(self, request: Request) -> Response:
-        room_id, changes = room_id_of(request), await body(request, PatchRoom)
+        room_id, changes = room_id_of(request), _as_shown(await body(request, PatchRoom))
         try:
             await self._admin.patch(room_id, changes)
         except Busy:
@@ -106,6 +110,19 @@ def _place(asked: RoomsQuery) -> Place | None:
     if not (now.isascii() and now.isdecimal() and len(now) <= 15):
         raise HttpError(400, "bad_request", "after is not from a list of this order.")
     return (-int(now), room_id)
+
+
+def _as_shown(room: Definition) -> Definition:
+    """The definition with its texts as everybody sees them. Raises HttpError."""
+    changed: dict[str, Any] = {}
+    words = UNSET if room.settings is UNSET else room.settings.blocked_words
+    if words is not UNSET and not all(plain(word).strip() for word in words):
+        raise HttpError(400, "bad_request", "A blocked word has nothing to see: it would block every message.")
+    if room.host is not UNSET:
+        changed["host"] = msgspec.structs.replace(room.host, name=shown("host's name", room.host.name, NAME_CHARS_MAX))
+    if room.title is not UNSET and room.title:
+        changed["title"] = shown("title", room.title, limits.TITLE_CHARS_MAX)
+    return msgspec.structs.replace(room, **changed)
 
 
 def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> list[Route]:

@@ -7,18 +7,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.ids import NAME_CHARS_MAX, Name, RoomId, UserId
+from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
 from protocol.wire import Role
 from server import limits
 from server.clock import Clock
-from server.http.api import answer, body, query, route
+from server.http.api import answer, body, query, route, shown
 from server.tokens import Tokens
 
 
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     """Who the token is for."""
 
-    sub: UserId
+    sub: PersonId
     name: Name
     role: Role
     room: RoomId | None = None
@@ -28,7 +28,7 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
 class DevToken(Struct, frozen=True, forbid_unknown_fields=True):
     """Who a development token is for. `name` is made from `user` unless it is given."""
 
-    user: UserId
+    user: PersonId
     name: Name | None = None
     role: Role = "viewer"
     room: RoomId | None = None
@@ -56,8 +56,9 @@ class _Tokens:
         return self._sign(NewToken(asked.user, name, asked.role, asked.room, asked.ttl_s))
 
     def _sign(self, new: NewToken) -> Response:
+        name = shown("name", new.name, NAME_CHARS_MAX)
         exp_s = self._clock.now_ms() / 1000 + new.ttl_s
-        token = self._tokens.sign(sub=new.sub, name=new.name, role=new.role, exp_s=exp_s, room=new.room)
+        token = self._tokens.sign(sub=new.sub, name=name, role=new.role, exp_s=exp_s, room=new.room)
         return answer(Token(token))
 
 

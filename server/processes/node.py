@@ -13,6 +13,7 @@ import uvicorn
 
 from server import background, limits
 from server.app import Node, create_app
+from server.edge.halfopen import HalfOpen
 from server.edge.handshake import LiveroomWebSocket
 from server.edge.patience import PatientHttp, reap
 from server.processes import signals
@@ -27,6 +28,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, node: Node) -> None:
         super().__init__(config)
         self._node = node
+        HalfOpen.of(self.server_state).exempt(node.settings.trusted_proxies)
         self._tasks = background.Tasks("node-drain")
         self._drain: asyncio.Task[None] | None = None
 

@@ -5,7 +5,7 @@ from typing import Annotated, Union
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from protocol.ids import Name, RoomId, UserId
+from protocol.ids import Name, PersonId, RoomId
 from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
 from protocol.wire import Event, Named, encode
 from server import limits
@@ -34,7 +34,7 @@ class Busy(Exception):
 class Host(Struct, frozen=True, forbid_unknown_fields=True):
     """The owner of the room."""
 
-    user_id: UserId
+    user_id: PersonId
     name: Name
 
 
@@ -42,7 +42,7 @@ class PutRoom(Struct, frozen=True, forbid_unknown_fields=True):
     """A room's definition, as a request gives it."""
 
     host: Host
-    title: Annotated[str, Meta(max_length=200)] = ""
+    title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] = ""
     settings: Settings = Settings()
 
 
@@ -59,7 +59,7 @@ class PatchRoom(Struct, frozen=True, forbid_unknown_fields=True):
     """Changes of a room's definition. What is absent stays as it is."""
 
     host: Host | UnsetType = UNSET
-    title: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] | UnsetType = UNSET
     settings: SettingsChange | UnsetType = UNSET  # type: ignore[valid-type]
 
 

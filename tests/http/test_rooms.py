@@ -95,6 +95,11 @@ async def test_viewers_see_a_patch(site: Site) -> None:
     "change",
     [
         *([], {"titel": "x"}, {"title": None}, {"title": "x" * 201}, {"host": {"user_id": "a"}}, {"settings": None}),
+        *(
+            {"title": "\u200b"},
+            {"settings": {"blocked_words": ["ok", "\u200b"]}},
+            {"host": {"user_id": "a", "name": " "}},
+        ),
         *({"settings": {"slow_mode_s": 121}}, {"settings": {"shield": True}}, {"settings": {"chat": None}}),
     ],
 )
