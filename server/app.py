@@ -268,7 +268,7 @@ def create_app(node: Node) -> Starlette:
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.earnings),
             *audit.routes(node.engine, node.clock),
-            *docs.routes(),
+            *docs.routes(development),
             *pages.routes(node.settings),
         ],
         middleware=[Middleware(Forwarded, trusted=node.settings.trusted_proxies)],

@@ -111,6 +111,8 @@ class Schemas:
         if "7[0-9a-f]{3}" in pattern:
             digits = f"{self._random.getrandbits(128):032x}"
             return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+        if ":)?" in pattern:
+            return self._random.choice(("demo", "7:demo", "0:x"))
         if "-[0-9]" in pattern:
             return f"{self._random.randrange(99)}-{self._random.randrange(99)}"
         length = self._random.randint(max(1, schema.get("minLength", 1)), min(64, schema.get("maxLength", 64)))

@@ -53,12 +53,14 @@ class _Schemas:
         return found
 
 
-def document() -> dict[str, Any]:
+def document(*, development: bool) -> dict[str, Any]:
     """The OpenAPI 3.1 document of every route."""
     schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
     for (path, method), described in sorted(DESCRIBED.items()):
         paths.setdefault(path, {})[method.lower()] = _operation(path, method, described, schemas)
+        if development and described.open_here:
+            paths[path][method.lower()]["security"].append({})  # the key is optional
     return {
         "openapi": "3.1.0",
         "info": {"title": "Liveroom", "version": __version__},
@@ -125,12 +127,12 @@ def _responses(path: str, method: str, described: Described, schemas: _Schemas) 
     return {**done, **failed, "5XX": {"$ref": "#/components/responses/Error"}}
 
 
-def routes() -> list[Route]:
+def routes(development: bool) -> list[Route]:
     made: list[bytes] = []  # once, when it is first asked for: then every route is described
 
     async def openapi(_request: Request) -> Response:
         if not made:
-            made.append(msgspec.json.encode(document()))
+            made.append(msgspec.json.encode(document(development=development)))
         return answer(msgspec.Raw(made[0]))
 
     return [route("/v1/openapi.json", openapi, summary="This document", gives=dict[str, Any], open=True)]

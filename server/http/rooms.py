@@ -29,7 +29,7 @@ class RoomsQuery(Struct, frozen=True, forbid_unknown_fields=True):
     status: Status | None = None
     sort: Literal["room", "viewers"] = "room"
     limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)] = limits.PAGE
-    after: Annotated[str, Meta(max_length=100)] | None = None
+    after: Annotated[str, Meta(pattern=r"^([0-9]{1,15}:)?[A-Za-z0-9_.-]{1,64}$(?!\n)")] | None = None
 
 
 class RoomsPage(Struct, frozen=True):
@@ -103,13 +103,11 @@ def _cursor(asked: RoomsQuery, place: Place) -> str:
 
 
 def _place(asked: RoomsQuery) -> Place | None:
-    """The place in a list from `after`. Raises HttpError."""
-    if asked.after is None or asked.sort == "room":
-        return None if asked.after is None else (0, asked.after)
-    now, _, room_id = asked.after.partition(":")
-    if not (now.isascii() and now.isdecimal() and len(now) <= 15):
-        raise HttpError(400, "bad_request", "after is not from a list of this order.")
-    return (-int(now), room_id)
+    """The place in a list from `after`: `<room>`, or `<viewers>:<room>` in the order of viewers."""
+    if asked.after is None:
+        return None
+    now, _, room_id = asked.after.rpartition(":")
+    return (-int(now or 0) if asked.sort == "viewers" else 0, room_id)
 
 
 def _as_shown(room: Definition) -> Definition:

@@ -27,7 +27,7 @@ class ToppedUp(Struct, frozen=True):
 class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which of a wallet's entries: those before this one, or the newest."""
 
-    before: Annotated[str, Meta(pattern=r"^[0-9]{1,15}-[0-9]{1,15}\Z")] | None = None
+    before: Annotated[str, Meta(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$(?!\n)")] | None = None
     limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)] = limits.PAGE
 
 
