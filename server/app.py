@@ -274,5 +274,6 @@ def create_app(node: Node) -> Starlette:
         middleware=[Middleware(Forwarded, trusted=node.settings.trusted_proxies)],
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # a redirect would name http, also behind a proxy with TLS
     install(app, Gate(node.settings.service_key, node.room_store, development, node.settings.origins))
     return app
