@@ -186,7 +186,7 @@ def _journaled(api: Api, user: str, wanted: set[str], until: float) -> list[tupl
             rows += [(each["ref"], -each["coins"]) for each in page["entries"] if each["kind"] == "gift"]
             if page["next"] is None:
                 break
-            before = f"?before={page['next']['before']}"
+            before = f"?{page['next']}"
         if wanted <= {id_ for id_, _ in rows} or time.monotonic() > until:
             return rows
         time.sleep(0.2)

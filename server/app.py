@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
@@ -17,6 +18,7 @@ from server import background, catalogue, limits, metrics
 from server.clock import Clock
 from server.edge.admission import Places
 from server.edge.balances import Balances
+from server.edge.proxies import Forwarded
 from server.edge.session import Sessions
 from server.entries import CHARGEBACK, FREEZE, LIMIT, REFUND, TOPUP, UNFREEZE, Kind
 from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
@@ -260,16 +262,18 @@ def create_app(node: Node) -> Starlette:
             *health.routes(node.parts, node.degraded, lambda: node.sessions.draining, node.registry),
             *tokens.routes(node.tokens, node.clock, development),
             *feature_routes(node.services),  # before the routes of rooms, which match any last part
-            *rooms.routes(node.rooms_admin, node.history),
+            *rooms.routes(node.rooms_admin, node.history, node.tokens, node.clock),
             *gifts.routes(node.catalogue),
             *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.earnings),
             *audit.routes(node.engine, node.clock),
-            *docs.routes(),
-            *pages.routes(development),
+            *docs.routes(development),
+            *pages.routes(node.settings),
         ],
+        middleware=[Middleware(Forwarded, trusted=node.settings.trusted_proxies)],
         lifespan=lifespan,
     )
-    install(app, Gate(node.settings.service_key, node.room_store))
+    app.router.redirect_slashes = False  # a redirect would name http, also behind a proxy with TLS
+    install(app, Gate(node.settings.service_key, node.room_store, development, node.settings.origins))
     return app

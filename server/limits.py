@@ -34,6 +34,7 @@ DEFLATE_LEVEL = 6  # 20 chats: 26 us per room and tick, to a third of the size (
 HANDSHAKE_S_MAX = 10.0  # from the upgrade request to the welcome
 REQUEST_S_MAX = 10.0  # for a whole HTTP request, from its first byte (or the connection) to the end of its body
 REAP_EVERY_S = 1.0
+KEEP_ALIVE_S = 75  # an idle HTTP connection: longer than proxies keep theirs (nginx, AWS: 60 s), or requests get lost
 CONNECTIONS_MAX = 50_000  # per node: some 2 KiB here and 4 KiB in the kernel each
 ADDRESS_CONNECTIONS = 1_000  # per node, in production: many people of a carrier or an office share one address
 ADDRESS_HALF_OPEN_MAX = 1_000  # per node, without a welcome: requests under way, half handshakes, kept alive
@@ -95,10 +96,12 @@ COMBO_GAP_MS = 4_000  # Bilibili shows a combo for 3 s; one second more for the 
 OPEN_COMBOS_MAX = 200  # per room
 SHOW_BATCH_MAX = 50  # paid gifts that one script call shows in a room: some 1 ms of the store
 SHOW_QUEUE_MAX = 1_000  # per room, while the store does not answer; above it the journal shows them from the ledger
+LISTING_S = 1.0  # the list of rooms is so old, or older if reading it takes more than ...
+LISTING_SHARE = 0.1  # ... this part of the time: 50,000 rooms are read every ten seconds or so
+LISTING_CHUNK = 200  # rooms per reading: some 4 ms of the loop
 TITLE_CHARS_MAX = 200
 LETTERS_KEPT = 4_096  # whose place in a text is remembered: more than anybody's languages and emoji use
 FILTERS_KEPT = 1_024  # rooms' lists of blocked words, folded for comparison
-ROOMS_LISTED_MAX = 500
 
 # --- money -------------------------------------------------------------------------------------------------------
 WALLET_PARTITIONS = 64  # never changes: a viewer's partition is a hash modulo this
@@ -250,7 +253,9 @@ IDEMPOTENCY_BEGUN_S = 60  # the key of a request is free again this long after i
 IDEMPOTENCY_KEY_CHARS_MAX = 200
 TOKEN_TTL_S_MAX = 30 * 86_400
 TOKEN_BYTES_MAX = 4_096
-ENTRIES_PAGE = 100
+PAGE = 100  # of what is listed, unless `limit` says otherwise
+PAGE_MAX = 500
+PATCH_TRIES_MAX = 5  # when somebody else changes the same room at the same time
 RETRY_AFTER_S = 5
 
 LOGGED_CHARS_MAX = 300  # of another program's error message in our log

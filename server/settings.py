@@ -1,11 +1,12 @@
 """The environment, read and checked only here. A wrong value is reported in one sentence, with exit code 2."""
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -15,6 +16,11 @@ from server import limits
 
 DEV_SECRET = "development-secret-never-for-production"  # noqa: S105
 DEV_SERVICE_KEY = "dev-service-key"
+_HOST = r"[A-Za-z0-9.-]+"
+_ORIGIN = re.compile(rf"https?://{_HOST}(:\d{{1,5}})?")
+_ANCESTOR = re.compile(rf"https?://(\*\.)?{_HOST}(:(\d{{1,5}}|\*))?")
+LOCAL_PROXIES = "127.0.0.0/8, ::1"
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 EMBEDDED = "embedded"  # in place of a store's address: the store that `run` starts, or SQLite in the data folder
 
 # What Kubernetes sets for a service called `liveroom` or `liveroom-...` (Kubernetes, "Accessing the Service").
@@ -58,6 +64,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_entries_max: int
     daily_spend_max: int
     audit_every_s: int
+    trusted_proxies: tuple[Network, ...]  # whose X-Forwarded-For is believed
+    origins: tuple[str, ...]  # whose pages may read what is open; `*` is everybody's
+    frame_ancestors: str  # who may frame our pages, in the words of a content security policy
     connections_per_address: int
     connections_per_user: int
     audit_key: str | None  # None in production: the audit remembers nothing between starts
@@ -180,6 +189,9 @@ def _load(env: _Environment, mode: str) -> Settings:
         log_entries_max=_number(env, "LIVEROOM_LOG_ENTRIES_MAX", limits.LOG_ENTRIES_MAX),
         daily_spend_max=_number(env, "LIVEROOM_DAILY_SPEND_MAX", 0, least=0),
         audit_every_s=_number(env, "LIVEROOM_AUDIT_EVERY_S", int(limits.AUDIT_EVERY_S)),
+        trusted_proxies=_networks(env, "LIVEROOM_TRUSTED_PROXIES", LOCAL_PROXIES),
+        origins=_sites(env, "LIVEROOM_ORIGINS", "*", _ORIGIN, {"*": "*"}),
+        frame_ancestors=" ".join(_ancestors(env, "LIVEROOM_FRAME_ANCESTORS")),
         connections_per_address=_number(env, "LIVEROOM_CONNECTIONS_PER_ADDRESS", per_address, least=0),
         connections_per_user=_number(env, "LIVEROOM_CONNECTIONS_PER_USER", per_user, least=0),
         audit_key=env.secret("LIVEROOM_AUDIT_KEY") or None,
@@ -240,6 +252,38 @@ def _number(env: _Environment, name: str, default: int, *, least: int = 1, most:
         bounds = f"at least {least}" if most >= 2**53 - 1 else f"{least} to {most}"
         raise Unusable(f"{name} is {text!r}; it must be a whole number of {bounds}.")
     return int(text)
+
+
+def _networks(env: _Environment, name: str, default: str) -> tuple[Network, ...]:
+    """Networks, with commas between them; `none` for none. One that holds everybody is refused."""
+    text = env.get(name) or default
+    try:
+        found = tuple(ipaddress.ip_network(each.strip()) for each in text.split(",") if text != "none")
+    except ValueError:
+        raise Unusable(
+            f"{name} is {text!r}; it must be networks such as {default}, with commas between them."
+        ) from None
+    if any(network.prefixlen == 0 for network in found):
+        raise Unusable(f"{name} is {text!r}, which trusts everybody; name only the networks of your proxies.")
+    return found
+
+
+def _sites(
+    env: _Environment, name: str, default: str, pattern: re.Pattern[str], words: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Origins, with commas or spaces between them. `words` may stand in their place; `none` and `*` only alone."""
+    text = env.get(name) or default
+    sites = tuple(words.get(each, each) for each in re.split(r"[,\s]+", text.strip()))
+    if sites in (("none",), ("*",)):
+        return sites if sites == ("*",) else ()
+    for site in sites:
+        if site == "*" or not (site in words.values() or pattern.fullmatch(site)):
+            raise Unusable(f"{name} is {text!r}; it must be origins such as https://www.example.com, or none, or *.")
+    return sites
+
+
+def _ancestors(env: _Environment, name: str) -> tuple[str, ...]:
+    return _sites(env, name, "self", _ANCESTOR, {"self": "'self'", "*": "*"}) or ("'none'",)
 
 
 def _port(text: str) -> int:

@@ -158,6 +158,7 @@ class Site:
             ws=LiveroomWebSocket,
             http=PatientHttp,
             loop="asyncio",
+            proxy_headers=False,
             ws_ping_interval=None,
             ws_per_message_deflate=False,
             log_config=None,

@@ -12,7 +12,7 @@ from protocol.ids import RoomId
 from protocol.wire import SUBPROTOCOLS
 from server import limits
 from server.edge.flooders import Flooders
-from server.edge.halfopen import network_of
+from server.edge.proxies import network_of
 from server.edge.refusing import NotAdmitted, offered_token, speaks_none_of_ours
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Rooms, Services
@@ -134,6 +134,7 @@ class Admission:
 
 
 def _network(websocket: WebSocket) -> str:
+    """What counts as the peer's address."""
     return network_of(websocket.client.host if websocket.client else "")
 
 

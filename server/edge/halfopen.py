@@ -1,13 +1,12 @@
 """How many connections of an address are open without a welcome: half a handshake, a request under way, kept alive."""
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 from server import limits
-
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+from server.edge.proxies import network_of, parsed
+from server.settings import Network
 
 
 class HalfOpen:
@@ -38,7 +37,7 @@ class HalfOpen:
         return address
 
     def _is_exempt(self, host: str) -> bool:
-        address = _ip(host)
+        address = parsed(host)
         return address is not None and any(address in network for network in self._exempt)
 
     def leave(self, address: str | None) -> None:
@@ -52,24 +51,7 @@ class TooManyOpen(Exception):
     """The address has as many as it may have."""
 
 
-def network_of(host: str) -> str:
-    """The peer's network: its IPv4 address, or the IPv6 /64 that one customer has (RFC 6177)."""
-    address = _ip(host)
-    if address is None or address.version == 4:
-        return host if address is None else str(address)
-    return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
-
-
 def _is_own(host: str) -> bool:
     """Whether it is this machine: a proxy on it stands for many people, and has bounds of its own."""
-    address = _ip(host)
+    address = parsed(host)
     return address is None or address.is_loopback
-
-
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address; an IPv4 one also where it comes in IPv6's form, as to a listener of both."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    return (address.ipv4_mapped or address) if address.version == 6 else address

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 import structlog
@@ -12,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from protocol import careful
 from protocol.ids import USER_WORDS, PersonId, RoomId, UserId
@@ -30,6 +31,19 @@ T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+class ErrorShown(Struct, frozen=True):
+    """Why a request failed. Some reasons come with more fields."""
+
+    reason: str
+    message: str
+
+
+class ErrorBody(Struct, frozen=True):
+    """The body of every error."""
+
+    error: ErrorShown
+
+
 class HttpError(Exception):
     """An error response. `data` has its extra fields."""
 
@@ -43,6 +57,8 @@ class Gate(NamedTuple):
 
     service_key: str
     store: Store | ClusterStore
+    development: bool = False
+    origins: tuple[str, ...] = ()  # whose pages may read what is open
 
 
 def _gate_of(request: Request) -> Gate:
@@ -55,8 +71,11 @@ class Described(Struct, frozen=True):
 
     summary: str
     body: Any = None
-    answer: Any = None
+    query: Any = None
+    gives: tuple[Any, ...] = ()  # one of these types; text, and not JSON, if it is str
+    statuses: tuple[int, ...] = (200,)  # that are not errors
     open: bool = False
+    open_here: bool = False  # open in development only
 
 
 DESCRIBED: dict[tuple[str, str], Described] = {}
@@ -68,13 +87,48 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
 
 
 def route(
-    path: str, endpoint: Endpoint, *, method: str = "GET", summary: str, body: Any = None, open: bool = False
+    path: str,
+    endpoint: Endpoint,
+    *,
+    method: str = "GET",
+    summary: str,
+    body: Any = None,
+    query: Any = None,
+    gives: Any = None,
+    statuses: tuple[int, ...] = (200,),
+    open: bool = False,
+    open_here: bool = False,
+    shared: bool = True,
 ) -> Route:
-    """Make a route. It needs the service key unless it is `open`, and writes honour Idempotency-Key."""
-    DESCRIBED[(path, method)] = Described(summary, body, open=open)
+    """Make a route. It needs the service key unless it is `open`, and writes honour Idempotency-Key.
+
+    An open one is for other origins' pages, too, unless it is not to be `shared`. The OpenAPI document names the types
+    of its `body` and `query`, what it `gives` (one type or several), and its `statuses` that are not errors.
+    """
+    types = gives if isinstance(gives, tuple) else () if gives is None else (gives,)
+    DESCRIBED[(path, method)] = Described(summary, body, query, types, statuses, open, open_here)
     if not open:
-        endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT") else endpoint)
-    return Route(path, _answering_errors(endpoint), methods=[method])
+        endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT", "PATCH") else endpoint, open_here)
+    endpoint = _answering_errors(endpoint)
+    return Route(path, _for_other_origins(endpoint) if open and shared else endpoint, methods=[method])
+
+
+def origin_headers(origins: tuple[str, ...], origin: str | None) -> dict[str, str]:
+    """The headers with which a page of another origin may read an answer (Fetch Standard, "CORS protocol")."""
+    if "*" in origins:
+        return {"Access-Control-Allow-Origin": "*"}
+    vary = {"Vary": "Origin"} if origins else {}
+    return {**vary, "Access-Control-Allow-Origin": origin} if origin in origins and origin is not None else vary
+
+
+def _for_other_origins(endpoint: Endpoint) -> Endpoint:
+    async def shared(request: Request) -> Response:
+        response = await endpoint(request)
+        if not request.headers.get("authorization"):  # who shows a key or a token may get more than others
+            response.headers.update(origin_headers(_gate_of(request).origins, request.headers.get("origin")))
+        return response
+
+    return shared
 
 
 async def body(request: Request, kind: type[T]) -> T:
@@ -104,6 +158,22 @@ def shown(name: str, text: str, chars_max: int) -> str:
         raise HttpError(400, "bad_request", f"The {name} has nothing to see.") from None
 
 
+def query(request: Request, kind: type[T]) -> T:
+    """Decode the query. A misspelt filter is an error, and not some other list. Raises HttpError."""
+    try:
+        return msgspec.convert(dict(request.query_params), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise HttpError(400, "bad_request", f"The query is not valid: {error}") from None
+
+
+def next_page(asked: Struct, cursor: str | None, name: str = "after") -> str | None:
+    """The query of the next page: the same with another cursor. None when there is no more."""
+    if cursor is None:
+        return None
+    same = {key: value for key, value in msgspec.structs.asdict(asked).items() if value is not None}
+    return urlencode({**same, name: cursor})
+
+
 def room_id_of(request: Request) -> RoomId:
     return _path_id(request, "room", RoomId, "1-64 of A-Za-z0-9_.-")
 
@@ -119,11 +189,20 @@ def _path_id(request: Request, name: str, kind: Any, words: str) -> str:
         raise HttpError(400, "bad_request", f"The {name} id must be {words}.") from None
 
 
-def _with_key(endpoint: Endpoint) -> Endpoint:
+def bearer(request: Request) -> str:
+    """The key or token of the Authorization header; empty without one."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def has_key(request: Request) -> bool:
+    """Whether the request comes with the service key."""
+    return hmac.compare_digest(bearer(request).encode(), _gate_of(request).service_key.encode())
+
+
+def _with_key(endpoint: Endpoint, open_here: bool) -> Endpoint:
     async def guarded(request: Request) -> Response:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        expected = _gate_of(request).service_key
-        if scheme.lower() != "bearer" or not hmac.compare_digest(key.strip().encode(), expected.encode()):
+        if not has_key(request) and not (open_here and _gate_of(request).development):
             raise HttpError(401, "unauthorized", "The service key is needed.")
         return await endpoint(request)
 
@@ -153,9 +232,11 @@ def _answering_errors(endpoint: Endpoint) -> Endpoint:
     return answered
 
 
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(limits.RETRY_AFTER_S)}}
+
+
 def _error(status: int, reason: str, message: str, data: dict[str, Any]) -> Response:
-    headers = {"Retry-After": str(limits.RETRY_AFTER_S)} if status == 503 else None
-    return answer({"error": {"reason": reason, "message": message, **data}}, status, headers)
+    return answer({"error": {"reason": reason, "message": message, **data}}, status, _HEADERS.get(status))
 
 
 class _First(Struct, frozen=True):
@@ -215,10 +296,21 @@ def _again(payload: str, written: bytes | None) -> Response:
     return Response(bytes(first.body), first.status, {"Idempotency-Replayed": "true"}, media_type="application/json")
 
 
-async def _http_exception(_request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
-    return _error(error.status_code, reason, str(error.detail), {})
+    response = _error(error.status_code, reason, str(error.detail), {})
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(sorted(_methods_at(request)))
+    return response
+
+
+def _methods_at(request: Request) -> set[str]:
+    """The methods of every route that has this path. Starlette names only those of the first."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    return {
+        method for route in routes if route.matches(request.scope)[0] != Match.NONE for method in route.methods or ()
+    } or {"GET", "HEAD"}  # a folder of files
 
 
 async def _server_error(request: Request, error: Exception) -> Response:

@@ -9,6 +9,7 @@ from server.clock import Clock
 from server.http.api import HttpError, answer, route
 from server.journal.audit import latest
 from server.journal.database import ask
+from server.journal.findings import Report
 
 
 def routes(journal: Engine, clock: Clock) -> list[Route]:
@@ -18,4 +19,4 @@ def routes(journal: Engine, clock: Clock) -> list[Route]:
             raise HttpError(404, "no_audit_yet", "The first audit comes a minute after the journal process starts.")
         return answer(report.seen_at(clock.now_ms()))
 
-    return [route("/v1/audit", show, summary="The conservation figures of the newest audit")]
+    return [route("/v1/audit", show, summary="The newest audit", gives=Report)]

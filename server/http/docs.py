@@ -1,54 +1,138 @@
-"""The OpenAPI document, made from the types that the endpoints decode."""
+"""The OpenAPI document, made from the types that the endpoints decode and answer."""
 
-from typing import Any
+import re
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server import __version__
-from server.http.api import DESCRIBED, answer, route
+from protocol.ids import GiftId, PersonId, RoomId, TopUpId
+from server import __version__, limits
+from server.http.api import DESCRIBED, Described, ErrorBody, answer, route
+from server.rooms.admin import TURNS
+
+WRITES = ("POST", "PUT", "PATCH")
+IDS = {"room": RoomId, "user": PersonId, "gift": GiftId, "topup": TopUpId, "verb": Literal[tuple(TURNS)]}
+KEY = Annotated[str, Meta(min_length=1, max_length=limits.IDEMPOTENCY_KEY_CHARS_MAX)]
+ERRORS = {
+    400: "an id, the query or the body is not valid",
+    401: "the service key is needed",
+    404: "there is no such thing",
+    409: "something else was done with this id, or the state does not allow it",
+    413: "the body is too large",
+}
+SAME_AGAIN = "Repeated with the same request, it gets the first answer again for a day."
 
 
-def document() -> dict[str, Any]:
+class _Schemas:
+    """The schemas of all types that the document mentions."""
+
+    def __init__(self) -> None:
+        types: list[Any] = [ErrorBody, KEY, str, *IDS.values()]
+        for described in DESCRIBED.values():
+            types += [each for each in (described.body, described.query, *described.gives) if each is not None]
+        self._types = types
+        self._schemas, self.components = msgspec.json.schema_components(
+            types, ref_template="#/components/schemas/{name}"
+        )
+
+    def of(self, kind: Any) -> dict[str, Any]:
+        return self._schemas[self._types.index(kind)]
+
+    def content(self, *kinds: Any) -> dict[str, Any]:
+        found = [self.of(kind) for kind in kinds]
+        return {"application/json": {"schema": found[0] if len(found) == 1 else {"anyOf": found}}}
+
+    def fields(self, kind: Any) -> dict[str, Any]:
+        """The properties of a struct, by name."""
+        name = self.of(kind)["$ref"].rpartition("/")[2]
+        found: dict[str, Any] = self.components[name]["properties"]
+        return found
+
+
+def document(*, development: bool) -> dict[str, Any]:
     """The OpenAPI 3.1 document of every route."""
-    bodies = [described.body for described in DESCRIBED.values() if described.body is not None]
-    schemas, components = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
-    schema_of = dict(zip(bodies, schemas, strict=True))
+    schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
     for (path, method), described in sorted(DESCRIBED.items()):
-        names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-        operation: dict[str, Any] = {
-            "summary": described.summary,
-            "parameters": [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-            ],
-            "responses": {"2XX": {"description": "done"}, "4XX": {"$ref": "#/components/responses/Error"}},
-            "security": [] if described.open else [{"serviceKey": []}],
-        }
-        if described.body is not None:
-            operation["requestBody"] = {
-                "required": True,
-                "content": {"application/json": {"schema": schema_of[described.body]}},
-            }
-        paths.setdefault(path, {})[method.lower()] = operation
-    error = {"type": "object", "properties": {"error": {"type": "object"}}}
+        paths.setdefault(path, {})[method.lower()] = _operation(path, method, described, schemas)
+        if development and described.open_here:
+            paths[path][method.lower()]["security"].append({})  # the key is optional
     return {
         "openapi": "3.1.0",
         "info": {"title": "Liveroom", "version": __version__},
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": schemas.components,
             "securitySchemes": {"serviceKey": {"type": "http", "scheme": "bearer"}},
-            "responses": {"Error": {"description": "refused", "content": {"application/json": {"schema": error}}}},
+            "responses": {"Error": {"description": "refused", "content": schemas.content(ErrorBody)}},
         },
     }
 
 
-async def openapi(_request: Request) -> Response:
-    return answer(document())
+def _operation(path: str, method: str, described: Described, schemas: _Schemas) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": operation_id(path, method),
+        "summary": described.summary,
+        "parameters": _parameters(path, method, described, schemas),
+        "responses": _responses(path, method, described, schemas),
+        "security": [] if described.open else [{"serviceKey": []}],
+    }
+    if described.body is not None:
+        operation["requestBody"] = {"required": True, "content": schemas.content(described.body)}
+    return operation
 
 
-def routes() -> list[Route]:
-    return [route("/v1/openapi.json", openapi, summary="This document", open=True)]
+def operation_id(path: str, method: str) -> str:
+    """A name for generated clients: `getRooms`, `putRoom`, `postWalletTopups`, ..."""
+    segments = re.sub(r"(\w+)s/\{\w+\}", r"\1", path.removeprefix("/v1")).split("/")
+    words = [word for segment in segments for word in re.findall(r"[a-z]+", segment)]
+    return method.lower() + "".join(word.capitalize() for word in words)
+
+
+def _parameters(path: str, method: str, described: Described, schemas: _Schemas) -> list[dict[str, Any]]:
+    found = [
+        {"name": name, "in": "path", "required": True, "schema": schemas.of(IDS.get(name, str))}
+        for name in re.findall(r"\{(\w+)\}", path)
+    ]
+    if described.query is not None:
+        required = [each.name for each in msgspec.structs.fields(described.query) if each.required]
+        found += [
+            {"name": name, "in": "query", "required": name in required, "schema": schema}
+            for name, schema in schemas.fields(described.query).items()
+        ]
+    if method in WRITES and not described.open:
+        header = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": schemas.of(KEY)}
+        found.append({**header, "description": SAME_AGAIN})
+    return found
+
+
+def _responses(path: str, method: str, described: Described, schemas: _Schemas) -> dict[str, Any]:
+    content = schemas.content(*described.gives) if described.gives else {"application/json": {}}
+    if described.gives == (str,):
+        content = {"text/plain": {"schema": schemas.of(str)}}
+    done = {str(status): {"description": "done", "content": content} for status in described.statuses}
+    may = {
+        400: "{" in path or described.query is not None or described.body is not None or method in WRITES,
+        401: not described.open,
+        404: "{" in path or path == "/v1/audit",
+        409: method in WRITES,
+        413: method in WRITES,
+    }
+    error = schemas.content(ErrorBody)
+    failed = {str(status): {"description": ERRORS[status], "content": error} for status in may if may[status]}
+    return {**done, **failed, "5XX": {"$ref": "#/components/responses/Error"}}
+
+
+def routes(development: bool) -> list[Route]:
+    made: list[bytes] = []  # once, when it is first asked for: then every route is described
+
+    async def openapi(_request: Request) -> Response:
+        if not made:
+            made.append(msgspec.json.encode(document(development=development)))
+        return answer(msgspec.Raw(made[0]))
+
+    return [route("/v1/openapi.json", openapi, summary="This document", gives=dict[str, Any], open=True)]

@@ -14,4 +14,4 @@ def routes(catalogue: Mapping[str, Gift]) -> list[Route]:
     async def show(_request: Request) -> Response:
         return answer(list(catalogue.values()), headers={"Cache-Control": "max-age=60"})
 
-    return [route("/v1/gifts", show, summary="The gift catalogue", open=True)]
+    return [route("/v1/gifts", show, summary="The gift catalogue", gives=list[Gift], open=True)]

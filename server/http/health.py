@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +12,22 @@ from server.http.api import answer, route
 
 Parts = Callable[[], dict[str, bool]]
 Degraded = Callable[[], dict[str, str]]
+
+
+class Alive(Struct, frozen=True):
+    """The process answers."""
+
+    status: str
+
+
+class Ready(Struct, frozen=True):
+    """Whether the node takes newcomers (`ready`, `draining`, `waiting`), which stores answer, and what is degraded."""
+
+    status: str
+    room_store: bool
+    bus: bool
+    wallet_store: bool
+    degraded: dict[str, str]
 
 
 class _Health:
@@ -23,7 +40,7 @@ class _Health:
         self._registry = registry
 
     async def healthz(self, _request: Request) -> Response:
-        return answer({"status": "ok"})
+        return answer(Alive("ok"))
 
     async def readyz(self, _request: Request) -> Response:
         """Ready while the node takes newcomers. The wallet store may be away: chat goes on without it.
@@ -33,7 +50,7 @@ class _Health:
         parts = self._parts()
         ready = not self._draining() and parts["room_store"] and parts["bus"]
         state = "draining" if self._draining() else "ready" if ready else "waiting"
-        return answer({"status": state, **parts, "degraded": self._degraded()}, 200 if ready else 503)
+        return answer(Ready(status=state, **parts, degraded=self._degraded()), 200 if ready else 503)
 
     async def metrics(self, _request: Request) -> Response:
         return shown(self._registry)
@@ -48,7 +65,7 @@ def routes(parts: Parts, degraded: Degraded, draining: Callable[[], bool], regis
     """The routes. `parts` says by name which store answers, `degraded` what is worse than it should be, and how."""
     health = _Health(parts, degraded, draining, registry)
     return [
-        route("/healthz", health.healthz, summary="Alive", open=True),
-        route("/readyz", health.readyz, summary="Ready for newcomers", open=True),
-        route("/metrics", health.metrics, summary="Prometheus metrics", open=True),
+        route("/healthz", health.healthz, summary="Alive", gives=Alive, open=True),
+        route("/readyz", health.readyz, summary="Ready for newcomers", gives=Ready, statuses=(200, 503), open=True),
+        route("/metrics", health.metrics, summary="Prometheus metrics", gives=str, open_here=True),
     ]

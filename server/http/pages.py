@@ -2,8 +2,11 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
+from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -11,29 +14,43 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 import protocol
+from server.http.api import origin_headers
+from server.settings import Settings
 
 WEB = Path(__file__).parents[1] / "web"
 SHARED = WEB / "shared"
 CLIENT = Path(protocol.__file__).parent / "web"
 HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'self'"
-    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",  # the page's URL may contain a token
     "Cache-Control": "no-cache",
 }
+_NAME_AND_PORT = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?")
 TYPES = {".js": "text/javascript", ".ts": "text/plain"}  # the system's list says that .ts is a video
 
 
+def policy(host: str, ancestors: str) -> str:
+    """The content security policy of a page at this host. Older browsers do not count a socket as `'self'`."""
+    sockets = f" ws://{host} wss://{host}" if _NAME_AND_PORT.fullmatch(host) else ""
+    return (
+        f"default-src 'self'; img-src 'self' data:; connect-src 'self'{sockets}; base-uri 'none'; "
+        f"form-action 'none'; frame-ancestors {ancestors}"
+    )
+
+
 class Files(StaticFiles):
-    """Static files with the pages' headers."""
+    """Static files with our headers. Pages of other origins may load them: they are the client and pictures."""
+
+    def __init__(self, origins: tuple[str, ...], **options: Any) -> None:
+        super().__init__(**options)
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {**HEADERS, **origin_headers(self._origins, Headers(scope=scope).get("origin"))}
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] += [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
+                message["headers"] += [(k.lower().encode(), v.encode()) for k, v in headers.items()]
             await send(message)
 
         await super().__call__(scope, receive, with_headers)
@@ -60,12 +77,13 @@ def folds_index() -> str:
     return "\n".join(lines) + "\n"
 
 
-def folds() -> Route:
+def folds(origins: tuple[str, ...]) -> Route:
     """The index of folds, made when the node starts."""
     text = folds_index().encode()
-    headers = {**HEADERS, "ETag": f'"{hashlib.blake2b(text, digest_size=16).hexdigest()}"'}
+    same = {**HEADERS, "ETag": f'"{hashlib.blake2b(text, digest_size=16).hexdigest()}"'}
 
     async def show(request: Request) -> Response:
+        headers = {**same, **origin_headers(origins, request.headers.get("origin"))}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         return Response(text, headers=headers, media_type=TYPES[".js"])
@@ -80,11 +98,12 @@ def preloads(folder: Path) -> str:
     return ", ".join(f"</web/{path}>; rel=modulepreload" for path in paths)
 
 
-def page(folder: Path) -> Route:
+def page(folder: Path, ancestors: str) -> Route:
     """Serve the folder's index.html at `/<folder>/{room}`, for any room."""
-    headers = {**HEADERS, "Link": preloads(folder)}
+    same = {**HEADERS, "Link": preloads(folder)}
 
-    async def show(_request: Request) -> Response:
+    async def show(request: Request) -> Response:
+        headers = {**same, "Content-Security-Policy": policy(request.headers.get("host", ""), ancestors)}
         return FileResponse(folder / "index.html", headers=headers)
 
     return Route(f"/{folder.name}/{{room}}", show)
@@ -94,12 +113,14 @@ async def home(_request: Request) -> Response:
     return RedirectResponse("/watch/demo")
 
 
-def routes(development: bool) -> list[BaseRoute]:
+def routes(settings: Settings) -> list[BaseRoute]:
     """A route for each folder with a page, and for all files. `/web/liveroom.js` comes from the protocol package."""
+    origins = settings.origins
     found: list[BaseRoute] = [
-        *(page(index.parent) for index in sorted(WEB.glob("*/index.html"))),
-        folds(),
-        Mount("/web/gifts", Files(directory=SHARED / "gifts")),  # catalogues and stored events have these addresses
-        Mount("/web", Files(directory=WEB, packages=[("protocol", "web")])),
+        *(page(index.parent, settings.frame_ancestors) for index in sorted(WEB.glob("*/index.html"))),
+        folds(origins),
+        # Catalogues and stored events have these addresses.
+        Mount("/web/gifts", Files(origins, directory=SHARED / "gifts")),
+        Mount("/web", Files(origins, directory=WEB, packages=[("protocol", "web")])),
     ]
-    return [Route("/", home), *found] if development else found
+    return [Route("/", home), *found] if settings.development else found

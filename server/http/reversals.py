@@ -1,7 +1,7 @@
 """Refunds, chargebacks and freezes over HTTP: orders of the host platform, repeatable by their ids."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -11,8 +11,8 @@ from starlette.routing import Route
 
 from protocol.ids import GiftId, TopUpId, UserId
 from server import limits
-from server.http.api import HttpError, answer, body, route, user_id_of
-from server.money.results import Adjusted, Money, TopUpConflict
+from server.http.api import Endpoint, HttpError, answer, body, route, user_id_of
+from server.money.results import Adjusted, Money, TopUpConflict, WalletView
 from server.orders.chargebacks import Chargebacks
 from server.orders.freezes import Freezes
 from server.orders.refunds import Refunds
@@ -99,10 +99,16 @@ async def _reversed(order: Awaitable[Reversed], name: str) -> Response:
 
 def routes(refunds: Refunds, chargebacks: Chargebacks, freezes: Freezes, wallet: Money) -> list[Route]:
     orders = _Reversals(refunds, chargebacks, freezes, wallet)
-    user, gift, topup = "/v1/wallets/{user}", "/v1/gifts/{gift}", "/v1/topups/{topup}"
+    user = "/v1/wallets/{user}"
+
+    def order(path: str, endpoint: Endpoint, summary: str, body: Any, gives: Any) -> Route:
+        return route(
+            path, endpoint, method="POST", summary=summary, body=body, gives=gives, statuses=(200, 201)
+        )  # 200 when it had been done before
+
     return [
-        route(f"{gift}/refund", orders.refund, method="POST", summary="Give a gift's coins back", body=RefundOrder),
-        route(f"{topup}/chargeback", orders.charge_back, method="POST", summary="Take a top-up back", body=Reason),
-        route(f"{user}/freeze", orders.freeze, method="POST", summary="No gifts from a wallet", body=Freeze),
-        route(f"{user}/unfreeze", orders.unfreeze, method="POST", summary="Gifts again", body=Freeze),
+        order("/v1/gifts/{gift}/refund", orders.refund, "Give a gift's coins back", RefundOrder, Reversed),
+        order("/v1/topups/{topup}/chargeback", orders.charge_back, "Take a top-up back", Reason, Reversed),
+        order(f"{user}/freeze", orders.freeze, "No gifts from a wallet", Freeze, WalletView),
+        order(f"{user}/unfreeze", orders.unfreeze, "Gifts again", Freeze, WalletView),
     ]

@@ -1,54 +1,91 @@
-"""Rooms over HTTP: create, change and read them, and start, pause or end their broadcasts."""
+"""Rooms over HTTP: create, change, list and read them, and start, pause or end their broadcasts."""
+
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.ids import NAME_CHARS_MAX, RoomId
+from protocol.rooms import Status
 from server import limits
-from server.http.api import HttpError, answer, body, room_id_of, route, shown
-from server.rooms.about import about_of, shown_settings
-from server.rooms.admin import TURNS, PutRoom, RoomsAdmin, WrongStatus
+from server.clock import Clock
+from server.http.api import HttpError, answer, bearer, body, has_key, next_page, query, room_id_of, route, shown
+from server.rooms.about import About, about_of, granted, role_in
+from server.rooms.admin import TURNS, Busy, PatchRoom, PutRoom, RoomsAdmin, WrongStatus
 from server.rooms.history import History
+from server.rooms.listing import Listing, Place, RoomShown, RoomWhole, whole
 from server.text import plain
+from server.tokens import BadToken, Tokens
+
+Definition = TypeVar("Definition", PutRoom, PatchRoom)
 
 
-async def view(history: History, room_id: RoomId) -> dict[str, object]:
-    """A room as the API shows it. Raises NoSuchRoom."""
-    raw = await history.snapshot(room_id)
-    about = about_of(raw.meta)
-    return {
-        "room_id": room_id,
-        "title": about.title,
-        "status": about.status,
-        "host": about.host,
-        "broadcast_id": about.broadcast_id,
-        "started_at_ms": about.started_at_ms,
-        "settings": shown_settings(about.settings),
-        "viewers": {name: int(raw.meta.get(name, 0)) for name in ("now", "peak", "unique")},
-        "likes": int(raw.meta.get("likes", 0)),
-        "coins": int(raw.meta.get("coins", 0)),
-        "epoch": raw.epoch,
-        "seq": raw.seq,
-    }
+class RoomsQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which rooms a list has, and in which order: by id, or with most viewers first."""
+
+    status: Status | None = None
+    sort: Literal["room", "viewers"] = "room"
+    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)] = limits.PAGE
+    after: Annotated[str, Meta(pattern=r"^([0-9]{1,15}:)?[A-Za-z0-9_.-]{1,64}$(?!\n)")] | None = None
+
+
+class RoomsPage(Struct, frozen=True):
+    """Some rooms, and the query of the next ones."""
+
+    rooms: list[RoomShown]
+    next: str | None
 
 
 class _Rooms:
-    def __init__(self, admin: RoomsAdmin, history: History) -> None:
+    def __init__(self, admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> None:
         self._admin = admin
         self._history = history
+        self._tokens = tokens
+        self._clock = clock
+        self._listing = Listing(history)
 
     async def put(self, request: Request) -> Response:
         room_id, room = room_id_of(request), _as_shown(await body(request, PutRoom))
         created = await self._admin.put(room_id, room)
-        return answer(await view(self._history, room_id), 201 if created else 200)
+        return await self._changed(room_id, 201 if created else 200)
+
+    async def patch(self, request: Request) -> Response:
+        room_id, changes = room_id_of(request), _as_shown(await body(request, PatchRoom))
+        try:
+            await self._admin.patch(room_id, changes)
+        except Busy:
+            raise HttpError(503, "busy", "Others change this room at the same time; try again.") from None
+        return await self._changed(room_id)
 
     async def get(self, request: Request) -> Response:
-        return answer(await view(self._history, room_id_of(request)))
+        room_id = room_id_of(request)
+        meta = await self._history.meta(room_id)
+        room = whole(room_id, meta)
+        return answer(room if self._may_see_all(request, room_id, about_of(meta)) else room.shown())
 
-    async def list(self, _request: Request) -> Response:
-        return answer([await view(self._history, room_id) for room_id in await self._history.room_ids()])
+    async def list(self, request: Request) -> Response:
+        asked = query(request, RoomsQuery)
+        page = await self._listing.page(asked.status, asked.sort, asked.limit, _place(asked))
+        return answer({"rooms": page.rooms, "next": next_page(asked, page.after and _cursor(asked, page.after))})
+
+    async def _changed(self, room_id: str, status: int = 200) -> Response:
+        """The room as it is now, which is at once in this node's list, too."""
+        room = whole(room_id, await self._history.meta(room_id))
+        self._listing.note(room.shown())
+        return answer(room, status)
+
+    def _may_see_all(self, request: Request, room_id: RoomId, about: About) -> bool:
+        """The host platform and the room's host may; a wrong token shows what everybody sees."""
+        if has_key(request):
+            return True
+        try:
+            claims = self._tokens.check(bearer(request), self._clock.now_ms() / 1000)
+        except BadToken:
+            return False
+        return claims.room in (None, room_id) and role_in(about, claims.sub, granted(claims, room_id)) == "host"
 
     async def turn(self, request: Request) -> Response:
         room_id, verb = room_id_of(request), request.path_params["verb"]
@@ -58,24 +95,49 @@ class _Rooms:
             await self._admin.turn(room_id, verb)
         except WrongStatus as wrong:
             raise HttpError(409, "wrong_status", str(wrong)) from None
-        return answer(await view(self._history, room_id))
+        return await self._changed(room_id)
 
 
-def _as_shown(room: PutRoom) -> PutRoom:
-    """The room with its texts as everybody sees them. Raises HttpError."""
-    if not all(plain(word).strip() for word in room.settings.blocked_words):
+def _cursor(asked: RoomsQuery, place: Place) -> str:
+    return place[1] if asked.sort == "room" else f"{-place[0]}:{place[1]}"
+
+
+def _place(asked: RoomsQuery) -> Place | None:
+    """The place in a list from `after`: `<room>`, or `<viewers>:<room>` in the order of viewers."""
+    if asked.after is None:
+        return None
+    now, _, room_id = asked.after.rpartition(":")
+    return (-int(now or 0) if asked.sort == "viewers" else 0, room_id)
+
+
+def _as_shown(room: Definition) -> Definition:
+    """The definition with its texts as everybody sees them. Raises HttpError."""
+    changed: dict[str, Any] = {}
+    words = UNSET if room.settings is UNSET else room.settings.blocked_words
+    if words is not UNSET and not all(plain(word).strip() for word in words):
         raise HttpError(400, "bad_request", "A blocked word has nothing to see: it would block every message.")
-    host = msgspec.structs.replace(room.host, name=shown("host's name", room.host.name, NAME_CHARS_MAX))
-    title = shown("title", room.title, limits.TITLE_CHARS_MAX) if room.title else ""
-    return msgspec.structs.replace(room, host=host, title=title)
+    if room.host is not UNSET:
+        changed["host"] = msgspec.structs.replace(room.host, name=shown("host's name", room.host.name, NAME_CHARS_MAX))
+    if room.title is not UNSET and room.title:
+        changed["title"] = shown("title", room.title, limits.TITLE_CHARS_MAX)
+    return msgspec.structs.replace(room, **changed)
 
 
-def routes(admin: RoomsAdmin, history: History) -> list[Route]:
-    rooms = _Rooms(admin, history)
+def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> list[Route]:
+    rooms, one = _Rooms(admin, history, tokens, clock), "/v1/rooms/{room}"
     steps = "start, pause, resume, end or suspend"
     return [
-        route("/v1/rooms", rooms.list, summary="Every room", open=True),
-        route("/v1/rooms/{room}", rooms.get, summary="One room", open=True),
-        route("/v1/rooms/{room}", rooms.put, method="PUT", summary="Create or change a room", body=PutRoom),
-        route("/v1/rooms/{room}/{verb}", rooms.turn, method="POST", summary=steps),
+        route("/v1/rooms", rooms.list, summary="Rooms, page by page", query=RoomsQuery, gives=RoomsPage, open=True),
+        route(one, rooms.get, summary="One room", gives=(RoomShown, RoomWhole), open=True),
+        route(
+            one,
+            rooms.put,
+            method="PUT",
+            summary="Create or change a room",
+            body=PutRoom,
+            gives=RoomWhole,
+            statuses=(200, 201),
+        ),
+        route(one, rooms.patch, method="PATCH", summary="Change only what is named", body=PatchRoom, gives=RoomWhole),
+        route(one + "/{verb}", rooms.turn, method="POST", summary=steps, gives=RoomWhole),
     ]

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +11,7 @@ from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
 from protocol.wire import Role
 from server import limits
 from server.clock import Clock
-from server.http.api import HttpError, answer, body, route, shown
+from server.http.api import answer, body, query, route, shown
 from server.tokens import Tokens
 
 
@@ -26,6 +25,22 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     ttl_s: Annotated[int, Meta(ge=1, le=limits.TOKEN_TTL_S_MAX)] = 3600
 
 
+class DevToken(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who a development token is for. `name` is made from `user` unless it is given."""
+
+    user: PersonId
+    name: Name | None = None
+    role: Role = "viewer"
+    room: RoomId | None = None
+    ttl_s: Annotated[int, Meta(ge=1, le=limits.TOKEN_TTL_S_MAX)] = 3600
+
+
+class Token(Struct, frozen=True):
+    """A signed token (JWT)."""
+
+    token: str
+
+
 class _Tokens:
     def __init__(self, tokens: Tokens, clock: Clock) -> None:
         self._tokens = tokens
@@ -35,26 +50,26 @@ class _Tokens:
         return self._sign(await body(request, NewToken))
 
     async def dev(self, request: Request) -> Response:
-        """Development only. The query has `user`, and optionally `name`, `role`, `room`, `ttl_s`."""
-        asked: dict[str, object] = {"role": "viewer", **dict(request.query_params)}
-        asked["sub"] = asked.pop("user", "")
-        asked.setdefault("name", str(asked["sub"]).capitalize())
-        try:
-            new = msgspec.convert(asked, NewToken, strict=False)
-        except msgspec.ValidationError as error:
-            raise HttpError(400, "bad_request", str(error)) from None
-        return self._sign(new)
+        """Development only."""
+        asked = query(request, DevToken)
+        name = asked.name or asked.user.capitalize()[:NAME_CHARS_MAX]
+        return self._sign(NewToken(asked.user, name, asked.role, asked.room, asked.ttl_s))
 
     def _sign(self, new: NewToken) -> Response:
         name = shown("name", new.name, NAME_CHARS_MAX)
         exp_s = self._clock.now_ms() / 1000 + new.ttl_s
         token = self._tokens.sign(sub=new.sub, name=name, role=new.role, exp_s=exp_s, room=new.room)
-        return answer({"token": token})
+        return answer(Token(token))
 
 
 def routes(tokens: Tokens, clock: Clock, development: bool) -> list[Route]:
     endpoints = _Tokens(tokens, clock)
-    found = [route("/v1/tokens", endpoints.make, method="POST", summary="A token for one person", body=NewToken)]
+    found = [
+        route("/v1/tokens", endpoints.make, method="POST", summary="A token for one person", body=NewToken, gives=Token)
+    ]
     if development:
-        found.append(route("/dev/token", endpoints.dev, summary="A token without a key (development only)", open=True))
+        summary = "A token without a key (development only)"
+        found.append(
+            route("/dev/token", endpoints.dev, summary=summary, query=DevToken, gives=Token, open=True, shared=False)
+        )
     return found

@@ -1,6 +1,5 @@
 """Wallets over HTTP: balances, top-ups, journal entries and viewers' own limits."""
 
-import re
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -10,13 +9,33 @@ from starlette.routing import Route
 
 from server import limits
 from server.clock import Clock
-from server.http.api import HttpError, answer, body, route, user_id_of
-from server.money.results import Money, TopUpConflict
+from server.http.api import HttpError, answer, body, next_page, query, route, user_id_of
+from server.money.results import Money, SpendLimit, TopUpConflict, WalletView
 from server.orders.own_limits import OwnLimits
 from server.orders.rows import CannotReverse
-from server.orders.topups import Purchases, TopUp
+from server.orders.topups import Entry, Purchases, TopUp
 
-_ENTRY_ID = re.compile(r"^[0-9]{1,15}-[0-9]{1,15}$")
+
+class ToppedUp(Struct, frozen=True):
+    """A top-up, whether it had been done before, and the balance."""
+
+    id: str
+    duplicate: bool
+    coins: int
+
+
+class EntriesQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which of a wallet's entries: those before this one, or the newest."""
+
+    before: Annotated[str, Meta(pattern=r"^[0-9]{1,15}-[0-9]{1,15}$(?!\n)")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)] = limits.PAGE
+
+
+class EntriesPage(Struct, frozen=True):
+    """Some entries of a wallet, newest first, and the query of older ones."""
+
+    entries: list[Entry]
+    next: str | None
 
 
 class Limit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,7 +61,7 @@ class _Wallets:
         except TopUpConflict:
             raise HttpError(409, "conflict", "This id was used for another top-up.") from None
         status = 200 if done.duplicate else 201
-        return answer({"id": order.id, "duplicate": done.duplicate, "coins": done.balance}, status)
+        return answer(ToppedUp(order.id, done.duplicate, done.balance), status)
 
     async def set_limit(self, request: Request) -> Response:
         user_id, limit = user_id_of(request), await body(request, Limit)
@@ -53,21 +72,40 @@ class _Wallets:
         return answer(done)
 
     async def entries(self, request: Request) -> Response:
-        text = request.query_params.get("before")
-        if text is not None and not _ENTRY_ID.match(text):
-            raise HttpError(400, "bad_request", "before must be an entry's id: <epoch>-<n>.")
-        epoch, _, n = (text or "").partition("-")
-        before = (int(epoch), int(n)) if text else None
-        found = await self._purchases.entries_of(user_id_of(request), before)
-        more = {"before": found[-1].entry} if len(found) == limits.ENTRIES_PAGE else None
-        return answer({"entries": found, "next": more})
+        user_id, asked = user_id_of(request), query(request, EntriesQuery)
+        epoch, _, n = (asked.before or "").partition("-")
+        before = (int(epoch), int(n)) if asked.before else None
+        found = await self._purchases.entries_of(user_id, before, asked.limit)
+        more = found[-1].entry if len(found) == asked.limit else None
+        return answer(EntriesPage(found, next_page(asked, more, "before")))
 
 
 def routes(wallet: Money, purchases: Purchases, own_limits: OwnLimits, clock: Clock) -> list[Route]:
     wallets, one = _Wallets(wallet, purchases, own_limits, clock), "/v1/wallets/{user}"
     return [
-        route(one, wallets.get, summary="A wallet's coins and status"),
-        route(f"{one}/entries", wallets.entries, summary="A wallet's journal entries, newest first"),
-        route(f"{one}/limit", wallets.set_limit, method="PUT", summary="A viewer's own daily limit", body=Limit),
-        route(f"{one}/topups", wallets.top_up, method="POST", summary="Credit bought coins once per id", body=TopUp),
+        route(one, wallets.get, summary="A wallet's coins and status", gives=WalletView),
+        route(
+            f"{one}/entries",
+            wallets.entries,
+            summary="A wallet's journal entries, newest first",
+            query=EntriesQuery,
+            gives=EntriesPage,
+        ),
+        route(
+            f"{one}/limit",
+            wallets.set_limit,
+            method="PUT",
+            summary="A viewer's own daily limit",
+            body=Limit,
+            gives=SpendLimit,
+        ),
+        route(
+            f"{one}/topups",
+            wallets.top_up,
+            method="POST",
+            summary="Credit bought coins once per id",
+            body=TopUp,
+            gives=ToppedUp,
+            statuses=(200, 201),
+        ),
     ]

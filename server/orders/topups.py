@@ -99,17 +99,19 @@ class Purchases:
         with self._engine.begin() as connection:
             connection.execute(delete(topups).where(*this))
 
-    async def entries_of(self, user_id: UserId, before: tuple[int, int] | None) -> list[Entry]:
+    async def entries_of(
+        self, user_id: UserId, before: tuple[int, int] | None, limit: int = limits.PAGE
+    ) -> list[Entry]:
         """A page of a wallet's newest journal entries before the log id `(epoch, n)`. Raises SQLAlchemyError."""
-        return await ask(self._entries_of, user_id, before)
+        return await ask(self._entries_of, user_id, before, limit)
 
-    def _entries_of(self, user_id: str, before: tuple[int, int] | None) -> list[Entry]:
+    def _entries_of(self, user_id: str, before: tuple[int, int] | None, limit: int) -> list[Entry]:
         query = select(entries).where(entries.c.user_id == user_id)
         if before is not None:
             query = query.where(tuple_(entries.c.epoch, entries.c.n) < before)
         newest = query.order_by(entries.c.epoch.desc(), entries.c.n.desc())  # a user's entries are in one partition
         with reading(self._engine).connect() as connection:
-            rows = connection.execute(newest.limit(limits.ENTRIES_PAGE)).all()
+            rows = connection.execute(newest.limit(limit)).all()
         return [
             Entry(
                 entry=f"{row.epoch}-{row.n}",

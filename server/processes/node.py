@@ -13,6 +13,7 @@ import uvicorn
 
 from server import background, limits
 from server.app import Node, create_app
+from server.edge.halfopen import HalfOpen
 from server.edge.handshake import LiveroomWebSocket
 from server.edge.patience import PatientHttp, reap
 from server.processes import signals
@@ -27,6 +28,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, node: Node) -> None:
         super().__init__(config)
         self._node = node
+        HalfOpen.of(self.server_state).exempt(node.settings.trusted_proxies)
         self._tasks = background.Tasks("node-drain")
         self._drain: asyncio.Task[None] | None = None
 
@@ -82,15 +84,15 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def run(settings: Settings) -> None:
-    """Serve until a signal. Raises Unusable."""
-    raise_file_limit()
-    node = Node(settings)
-    config = uvicorn.Config(
+def uvicorn_config(node: Node) -> uvicorn.Config:
+    """How uvicorn serves a node."""
+    return uvicorn.Config(
         create_app(node),
         ws=LiveroomWebSocket,
         http=PatientHttp,
         loop="uvloop",
+        proxy_headers=False,  # edge/proxies.py says whom to believe
+        timeout_keep_alive=limits.KEEP_ALIVE_S,
         ws_ping_interval=None,  # the wheel pings
         ws_ping_timeout=None,
         ws_per_message_deflate=False,  # never a deflate context per socket
@@ -100,6 +102,13 @@ def run(settings: Settings) -> None:
         timeout_graceful_shutdown=int(limits.DRAIN_S_MAX) or 1,
         lifespan="on",
     )
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal. Raises Unusable."""
+    raise_file_limit()
+    node = Node(settings)
+    config = uvicorn_config(node)
     listeners = [listen(settings, shared=settings.worker is not None)]
     if settings.own_port is not None:
         listeners.append(listen(settings, settings.own_port))

@@ -1,16 +1,16 @@
 """Administration of rooms: create and change them, and start, pause or end their broadcasts."""
 
-from typing import Annotated
+from typing import Annotated, Union
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol.ids import Name, PersonId, RoomId
 from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
 from protocol.wire import Event, Named, encode
 from server import limits
 from server.clock import Clock
-from server.rooms.about import shown_settings
+from server.rooms.about import About, about_of, shown_settings
 from server.rooms.history import History, new_epoch
 from server.store import keys, scripts
 
@@ -27,6 +27,10 @@ class WrongStatus(Exception):
         self.status, self.verb = status, verb
 
 
+class Busy(Exception):
+    """Others change the room all the time."""
+
+
 class Host(Struct, frozen=True, forbid_unknown_fields=True):
     """The owner of the room."""
 
@@ -40,6 +44,23 @@ class PutRoom(Struct, frozen=True, forbid_unknown_fields=True):
     host: Host
     title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] = ""
     settings: Settings = Settings()
+
+
+def _optional(kind: type[Struct], name: str, about: str) -> type[Struct]:
+    """The same fields, each of which may be absent."""
+    fields = [(each.name, Union[each.type, UnsetType], UNSET) for each in msgspec.structs.fields(kind)]  # noqa: UP007
+    return msgspec.defstruct(name, fields, frozen=True, forbid_unknown_fields=True, namespace={"__doc__": about})
+
+
+SettingsChange = _optional(Settings, "SettingsChange", "Settings to change. Absent ones stay as they are.")
+
+
+class PatchRoom(Struct, frozen=True, forbid_unknown_fields=True):
+    """Changes of a room's definition. What is absent stays as it is."""
+
+    host: Host | UnsetType = UNSET
+    title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] | UnsetType = UNSET
+    settings: SettingsChange | UnsetType = UNSET  # type: ignore[valid-type]
 
 
 class Turn(Struct, frozen=True):
@@ -68,10 +89,25 @@ class RoomsAdmin:
 
     async def put(self, room_id: RoomId, room: PutRoom) -> bool:
         """Create or change a room. Return whether it was created. Raises StoreError."""
+        outcome = await self._put(room_id, room)
+        await self._history.store.call("SADD", keys.ROOMS, room_id)
+        return outcome == b"created"
+
+    async def patch(self, room_id: RoomId, changes: PatchRoom) -> None:
+        """Change only what is named. Raises NoSuchRoom, Busy, StoreError."""
+        for _ in range(limits.PATCH_TRIES_MAX):
+            meta = await self._history.meta(room_id)
+            old = "\0".join(meta[name] for name in ("host_id", "host_name", "title", "settings"))
+            if await self._put(room_id, _patched(about_of(meta), changes), expected=old) != b"changed":
+                return
+        raise Busy
+
+    async def _put(self, room_id: RoomId, room: PutRoom, *, expected: str = "") -> bytes:
         settings, updated = shown_settings(room.settings), RoomUpdated(id=self._clock.new_id())
         outcome = await self._history.change(
             room_id,
             PUT,
+            expected=expected,
             epoch=new_epoch(self._clock),
             identity=self._history.store.identity_at(keys.room(room_id, keys.META)),
             host_id=room.host.user_id,
@@ -84,8 +120,7 @@ class RoomsAdmin:
             new_title=_field("title", room.title),
             new_settings=_field("settings", settings),
         )
-        await self._history.store.call("SADD", keys.ROOMS, room_id)
-        return bool(outcome[0] == b"created")
+        return bytes(outcome[0])
 
     async def turn(self, room_id: RoomId, verb: str) -> None:
         """Carry out one of TURNS. Repeating it is not an error. Raises NoSuchRoom, WrongStatus, StoreError."""
@@ -113,6 +148,15 @@ class RoomsAdmin:
                 raise WrongStatus(outcome[1].decode(), verb)
             case _:
                 raise AssertionError(outcome)
+
+
+def _patched(about: About, changes: PatchRoom) -> PutRoom:
+    """The whole definition after the changes."""
+    host = Host(about.host.user_id, about.host.name) if changes.host is UNSET else changes.host
+    title = about.title if changes.title is UNSET else changes.title
+    named: dict[str, object] = {} if changes.settings is UNSET else msgspec.structs.asdict(changes.settings)
+    named = {name: value for name, value in named.items() if value is not UNSET}
+    return PutRoom(host, title, msgspec.structs.replace(about.settings, **named))
 
 
 def _field(name: str, value: object) -> bytes:

@@ -109,10 +109,26 @@ class History:
             raise NoSuchRoom(room_id)
         return epoch.decode(), int(seq)
 
+    async def meta(self, room_id: str) -> dict[str, str]:
+        """What the room is, and its totals. Raises NoSuchRoom."""
+        found = _pairs(await self.store.call("HGETALL", keys.room(room_id, keys.META)))
+        if not found:
+            raise NoSuchRoom(room_id)
+        return found
+
+    async def metas(self, room_ids: Sequence[str], fields: Sequence[str]) -> list[dict[str, str]]:
+        """These fields of many rooms, as far as they have them."""
+        calls = (self.store.call("HMGET", keys.room(room_id, keys.META), *fields) for room_id in room_ids)
+        found = cast(list[list[bytes | None]], await asyncio.gather(*calls))
+        return [
+            {name: value.decode() for name, value in zip(fields, values, strict=True) if value is not None}
+            for values in found
+        ]
+
     async def room_ids(self) -> list[str]:
-        """The ids of all rooms, at most ROOMS_LISTED_MAX."""
+        """The ids of all rooms, sorted."""
         found = cast(list[bytes], list(await self.store.call("SMEMBERS", keys.ROOMS)))
-        return sorted(room_id.decode() for room_id in found)[: limits.ROOMS_LISTED_MAX]
+        return sorted(room_id.decode() for room_id in found)
 
 
 def new_epoch(clock: Clock) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from server import limits
 from server.edge import halfopen
-from server.edge.halfopen import HalfOpen, TooManyOpen, network_of
+from server.edge.halfopen import HalfOpen, TooManyOpen
+from server.edge.proxies import network_of
 from tests.journeys.raw import Peers, upgrade
 from tests.site import Site
 

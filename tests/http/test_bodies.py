@@ -115,4 +115,4 @@ async def test_ids_in_the_path(site: Site) -> None:
             response = await site.http.request(method, path, json=body)
             assert response.status_code in (400, 404, 405), path
             error_of(response)
-    assert [room["room_id"] for room in (await site.http.get("/v1/rooms")).json()] == ["demo"]
+    assert [room["room_id"] for room in (await site.http.get("/v1/rooms")).json()["rooms"]] == ["demo"]

@@ -18,7 +18,7 @@ from tests.program import eventually
 from tests.site import Site, new_gift_id
 from tests.stores import SECRETS, settings
 
-AnotherSite = Callable[[], Awaitable[Site]]
+AnotherSite = Callable[..., Awaitable[Site]]
 HOST = {"user_id": "creator", "name": "Creator"}
 NO_KEY = {"Authorization": ""}
 
@@ -43,7 +43,7 @@ async def topup(
 # --- access --------------------------------------------------------------------------------------------------------
 async def test_what_needs_the_service_key(site: Site) -> None:
     """Without the key, with another one, with a viewer's token or in another scheme nothing is done."""
-    guarded = sorted(at for at, described in DESCRIBED.items() if not described.open)
+    guarded = sorted(at for at, described in DESCRIBED.items() if not (described.open or described.open_here))
     assert len(guarded) > 10
     for path, method in guarded:
         address = re.sub(r"\{\w+\}", "demo", path)
@@ -72,20 +72,41 @@ async def test_what_is_open(site: Site) -> None:
         assert (await site.http.post(path, headers=NO_KEY)).status_code == 405
 
 
+async def test_figures_are_not_for_the_public(another_site: AnotherSite) -> None:
+    """In production, metrics and the audit's sums need the service key."""
+    site = await another_site(LIVEROOM_MODE="production", **SECRETS)
+    for path in ("/metrics", "/v1/audit"):
+        response = await site.http.get(path, headers=NO_KEY)
+        assert (response.status_code, error_of(response)) == (401, "unauthorized")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert (await site.http.get("/metrics")).headers["content-type"].startswith("text/plain")
+    assert not DESCRIBED[("/metrics", "GET")].open
+
+
 async def test_what_is_not_there(site: Site) -> None:
     """Unknown paths and wrong methods are errors of the same shape."""
     for path in (
         "/v1/nothing",
         "/v1/rooms/demo/ws/x",
         "/v2/rooms",
+        "/v1/rooms/",  # a redirect would name http, also behind a proxy with TLS
+        "/v1/rooms/demo/",
+        "/web",
         "/web/nothing.js",
         "/web/../app.py",
         "/web/%2e%2e/app.py",
     ):
         response = await site.http.get(path)
         assert (response.status_code, error_of(response)) == (404, "not_found")
-    response = await site.http.delete("/v1/rooms/demo")
-    assert (response.status_code, error_of(response)) == (405, "method_not_allowed")
+    for path, allow in (
+        ("/v1/rooms/demo", "GET, HEAD, PATCH, PUT"),
+        ("/v1/rooms/demo/start", "POST"),
+        ("/web/liveroom.js", "GET, HEAD"),
+        ("/watch/demo", "GET, HEAD"),
+    ):
+        response = await site.http.delete(path)
+        assert (response.status_code, error_of(response)) == (405, "method_not_allowed")
+        assert response.headers["Allow"] == allow
 
 
 # --- repeated writes -----------------------------------------------------------------------------------------------
@@ -173,7 +194,7 @@ async def test_rooms(site: Site) -> None:
         "coins": 0,
     }
     assert room["settings"]["slow_mode_s"] == 5
-    assert [each["room_id"] for each in (await site.http.get("/v1/rooms")).json()] == ["demo", "mine"]
+    assert [each["room_id"] for each in (await site.http.get("/v1/rooms")).json()["rooms"]] == ["demo", "mine"]
     for verb, status, is_now in (
         ("pause", 409, "offline"),
         ("start", 200, "live"),
@@ -228,7 +249,7 @@ async def test_development_tokens(site: Site, journal: str, stores: Stores, tmp_
     try:
         assert (await serious.http.get("/dev/token", params={"user": "zoe"})).status_code == 404
         assert (await serious.http.get("/")).status_code == 404
-        assert (await serious.http.get("/v1/rooms")).json() == []
+        assert (await serious.http.get("/v1/rooms")).json() == {"rooms": [], "next": None}
         assert await serious.coins("alice") == 0
         assert (
             await serious.http.get("/v1/wallets/alice", headers={"Authorization": "Bearer dev-service-key"})

@@ -60,7 +60,7 @@ async def test_rooms_are_spread_and_whole(cluster: Cluster, on_cluster: MakeSite
             await viewer.happened("board.changed")
         assert chats(here) == chats(there)
         assert len(chats(here)) == 6
-    listed = (await site.http.get("/v1/rooms")).json()
+    listed = (await site.http.get("/v1/rooms")).json()["rooms"]
     assert {room["room_id"] for room in listed} >= set(ROOMS)
 
 

@@ -40,6 +40,7 @@ def adjust_call(user: str, **changed: Any) -> Call:
         "fingerprint": "fp",
         "delta": "5",
         "status": "",
+        "ordered_ms": "0",
         "total": "bought",
         "balance_max": 2**52,
         "entry": "{}",

@@ -103,8 +103,8 @@ FLIPS = {
     "wallet": (b"HSET", b":w:", 3),
     "spent": (b"HINCRBY", b":m", 3),
     "counter": (b"INCRBY", b":s:", 2),
-    "balance": (b"XADD", b":log", 6),
-    "credited": (b"XADD", b":log", 8),
+    "balance": (b"XADD", b":log", 7),
+    "credited": (b"XADD", b":log", 9),
 }
 
 

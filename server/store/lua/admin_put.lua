@@ -1,10 +1,17 @@
 -- Creates a room, or changes its host, title and settings and publishes the change.
 -- KEYS meta events live
--- ARGV keep epoch identity host_id host_name title settings shown_settings updated new_host new_title new_settings
+-- ARGV keep expected epoch identity host_id host_name title settings shown_settings updated new_host new_title new_settings
 -- INCLUDE append_event
--- Returns {created} | {updated} | {unchanged}
+-- Returns {created} | {updated} | {unchanged} | {changed} | {no_room}
+-- `expected` is the host, title and settings on which the caller's are based, or empty; {changed} if they have changed.
 -- `updated` is the event without fields. `new_*` are fields to add to it, each as `,"name":value`.
 local old = redis.call('HMGET', meta, 'epoch', 'host_id', 'host_name', 'title', 'settings', 'shown_settings')
+if expected ~= '' and not old[1] then
+  return {'no_room'}
+end
+if expected ~= '' and expected ~= table.concat({old[2], old[3], old[4], old[5]}, '\0') then
+  return {'changed'}
+end
 if not old[1] then
   redis.call('HSET', meta, 'epoch', epoch, 'store', identity, 'seq', '0', 'status', 'offline', 'host_id', host_id,
     'host_name', host_name, 'title', title, 'settings', settings, 'shown_settings', shown_settings)
