@@ -97,10 +97,14 @@ class History:
         """All events after `after` up to `to`, or None when some are no longer kept."""
         if to <= after:
             return []
-        rows = await self.store.call("XRANGE", keys.room(room_id, keys.EVENTS), f"{after + 1}-0", f"{to}-1")
-        events = [Recorded(int(row[0].split(b"-")[0]), row[1][1], row[1][3]) for row in cast(list[Any], rows)]
+        events = await self.kept(room_id, after, to)
         whole = len(events) == to - after and all(event.seq == after + n + 1 for n, event in enumerate(events))
         return events if whole else None
+
+    async def kept(self, room_id: str, after: int, to: int) -> list[Recorded]:
+        """Those events after `after` up to `to` that are still kept."""
+        rows = await self.store.call("XRANGE", keys.room(room_id, keys.EVENTS), f"{after + 1}-0", f"{to}-1")
+        return [Recorded(int(row[0].split(b"-")[0]), row[1][1], row[1][3]) for row in cast(list[Any], rows)]
 
     async def position(self, room_id: str) -> tuple[str, int]:
         """Epoch and last seq. Raises NoSuchRoom."""

@@ -108,6 +108,8 @@ class Room:
         self.id = room_id
         self.services = services
         self.epoch = ""
+        self.prev = ""  # the epoch before, and the seq at which this one took over
+        self.base: int | None = None
         self.about: About
         self._about_seq = 0  # `about` is as of this seq
         self.members: set[Member] = set()
@@ -137,7 +139,8 @@ class Room:
 
     def begin(self, raw: RawSnapshot, recent: list[Recorded]) -> None:
         """Start at the store's state."""
-        self.epoch = raw.epoch
+        self.epoch, self.prev = raw.epoch, raw.meta.get("prev", "")
+        self.base = int(raw.meta["base"]) if "base" in raw.meta else None
         self.about, self._about_seq = about_of(raw.meta), raw.seq
         self.outbox.begin(raw.seq, recent)
         self._latest = self._encode(raw)
