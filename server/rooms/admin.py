@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from protocol.ids import Name, RoomId, UserId
 from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
 from protocol.wire import Event, Named, encode
+from server import limits
 from server.clock import Clock
 from server.rooms.about import shown_settings
 from server.rooms.history import History, new_epoch
@@ -72,6 +73,7 @@ class RoomsAdmin:
             room_id,
             PUT,
             epoch=new_epoch(self._clock),
+            kept_s=limits.ROOM_KEPT_S,
             identity=self._history.store.identity_at(keys.room(room_id, keys.META)),
             host_id=room.host.user_id,
             host_name=room.host.name,
@@ -103,6 +105,7 @@ class RoomsAdmin:
             status=turn.status,
             broadcast=broadcast_id,
             started_at_ms=now_ms,
+            kept_s=limits.ROOM_KEPT_S,
             body=encode(event),
         )
         match outcome[0]:

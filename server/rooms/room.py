@@ -20,6 +20,7 @@ from server.money.results import Money
 from server.rooms.about import About, about_of, changed_by, granted, role_in, shown_settings
 from server.rooms.allowance import Allowance
 from server.rooms.fanout import Fanout
+from server.rooms.farewell import close_members
 from server.rooms.frames import encode_message
 from server.rooms.history import History, NoSuchRoom, RawSnapshot, Recorded
 from server.rooms.outbox import Outbox, Sink
@@ -123,6 +124,7 @@ class Room:
         self._due: dict[Periodic, float] = {}
         self._tasks = background.Tasks("room")
         self._reads = background.Tasks("room-snapshot")  # not ended with the room: newcomers wait for them
+        self._farewells = background.Tasks("room-farewell")  # nor are these: they close everybody's socket
         self._keeping: asyncio.Task[None] | None = None
         self._latest: EncodedSnapshot | None = None
         self._reading: asyncio.Task[EncodedSnapshot] | None = None
@@ -173,8 +175,7 @@ class Room:
         """Close all sockets, because the store's history no longer matches: everybody comes back to its new state."""
         log.warning("room_restarts", room=self.id, head=self.head)
         self.gone = True
-        for member in tuple(self.members):
-            member.sink.close(Close.INTERNAL)
+        self._farewells.spawn(close_members(list(self.members), Close.INTERNAL))
 
     async def refresh(self) -> None:
         """Read the room's definition again."""

@@ -1,13 +1,13 @@
 -- Creates a room, or changes its host, title and settings and publishes the change.
 -- KEYS meta events live
--- ARGV keep epoch identity host_id host_name title settings shown_settings updated new_host new_title new_settings
+-- ARGV keep epoch identity kept_s host_id host_name title settings shown_settings updated new_host new_title new_settings
 -- INCLUDE append_event
 -- Returns {created} | {updated} | {unchanged}
 -- `updated` is the event without fields. `new_*` are fields to add to it, each as `,"name":value`.
 local old = redis.call('HMGET', meta, 'epoch', 'host_id', 'host_name', 'title', 'settings', 'shown_settings')
 if not old[1] then
-  redis.call('HSET', meta, 'epoch', epoch, 'store', identity, 'seq', '0', 'status', 'offline', 'host_id', host_id,
-    'host_name', host_name, 'title', title, 'settings', settings, 'shown_settings', shown_settings)
+  redis.call('HSET', meta, 'epoch', epoch, 'store', identity, 'seq', '0', 'status', 'offline', 'kept_s', kept_s,
+    'host_id', host_id, 'host_name', host_name, 'title', title, 'settings', settings, 'shown_settings', shown_settings)
   return {'created'}
 end
 if old[2] == host_id and old[3] == host_name and old[4] == title and old[5] == settings then

@@ -40,7 +40,11 @@ else
   redis.call('ZREM', nodes, node_id)
 end
 local here, unique = redis.call('HLEN', present), redis.call('SCARD', seen)
-local about = redis.call('HMGET', meta, 'now', 'peak', 'unique', 'viewers_at')
+local about = redis.call('HMGET', meta, 'now', 'peak', 'unique', 'viewers_at', 'kept_s')
+if about[5] then  -- no broadcast runs; a node with viewers calls every few seconds
+  redis.call('EXPIRE', seen, about[5])
+  redis.call('EXPIRE', present, about[5])
+end
 local since = about[4] and math.max(0, now - tonumber(about[4])) or math.huge
 local changed = tonumber(about[1] or '0') ~= here or tonumber(about[3] or '0') ~= unique
 if not changed or since < tonumber(every_ms) then
