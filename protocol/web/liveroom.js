@@ -5,7 +5,9 @@
  *   await client.sendGift({ gift: "rose", count: 5 });
  */
 import { BACKOFF_MIN_MS, Backoff } from "./liveroom/backoff.js";
+import { isFinal, reasonOf, retryAfterMs } from "./liveroom/closes.js";
 import { addLine } from "./liveroom/folds/chat.js";
+import { NextBroadcast } from "./liveroom/nextbroadcast.js";
 import { Refused } from "./liveroom/refused.js";
 import { fold } from "./liveroom/room.js";
 import { Balance, Position, SeenGifts } from "./liveroom/seen.js";
@@ -19,6 +21,7 @@ import { uuid7 } from "./liveroom/uuid7.js";
  * @typedef {object} State
  * @property {StateName} name
  * @property {string|null} reason why it is not live: the name of a close code, or `no_token`, `not_let_in`, ...
+ *   After `closed` with `room_ended` it joins the next broadcast by itself, unless you call `close`.
  * @property {number} [code] the close code
  * @property {number} [retry_in_ms] while `reconnecting`: when the next try is
  * @property {boolean} [opened] false when the server did not let us in this time: it refused, or could not be reached
@@ -48,12 +51,8 @@ const GIFT_TIMEOUT_MS = 120_000;
 const HEARTBEAT_SLACK_MS = 5_000;
 const LIKES_AT_ONCE = 50;
 const REFRESH_EARLY_MS = 60_000;
+const MAY_BE_PROTOCOL = /^[\w.-]+$/; // as every JWT
 const TIMER_MAX_MS = 2 ** 31 - 1; // a longer one would fire at once
-/** @type {Record<number, string>} */
-const REASONS = {
-  1001: "going_away", 4001: "draining", 4002: "slow_reader", 4003: "token_expired", 4004: "unresponsive",
-  4005: "internal", 4500: "banned", 4501: "room_ended", 4502: "protocol_error", 4503: "token_revoked",
-};
 
 export { Refused, uuid7 };
 
@@ -113,6 +112,7 @@ export class RoomClient {
   #clockOffsetMs = 0;
   /** @type {Record<string, ReturnType<typeof setTimeout>>} */
   #timers = {};
+  #next = new NextBroadcast(() => this.#roomAddress(), () => this.open());
 
   /** @param {Options} options */
   constructor(options) {
@@ -127,7 +127,10 @@ export class RoomClient {
     return this;
   }
   /** Leaves for good. Commands without a reply are refused with `closed`. */
-  close() { this.#finish("left", 1000); }
+  close() {
+    this.#next.stop();
+    this.#finish("left", 1000);
+  }
   /** The position to resume from, or null before the first welcome. */
   get since() { return this.#position.since; }
   /** Gifts and coins that this client saw, each gift id counted once. */
@@ -206,18 +209,29 @@ export class RoomClient {
       return this.#comeBack("no_token");
     }
     if (this.state.name === "closed" || this.#socket) return;
-    const socket = this.#socket = new WebSocket(this.#address(), "liveroom.v1.json");
+    const socket = this.#socket = new WebSocket(this.#address(), this.#protocols());
     socket.onmessage = ({ data }) => { if (socket === this.#socket) this.#receive(JSON.parse(data)); };
-    socket.onclose = ({ code }) => { if (socket === this.#socket) this.#lost(code); };
+    socket.onclose = ({ code, reason }) => { if (socket === this.#socket) this.#lost(code, reason); };
     this.#after("silence", OPEN_TIMEOUT_MS, () => this.#lost(4004));
   }
   #address() {
     const { url, base = globalThis.location?.origin, room = "" } = this.#options;
     const address = new URL(url ?? `/v1/rooms/${encodeURIComponent(room)}/ws`, base);
     address.protocol = address.protocol.replace("http", "ws");
-    if (this.#token) address.searchParams.set("token", this.#token);
+    if (this.#token && !MAY_BE_PROTOCOL.test(this.#token)) address.searchParams.set("token", this.#token);
     if (this.since) address.searchParams.set("since", this.since);
+    address.searchParams.set("refusals", "close"); // a page cannot read the status of a refused upgrade
     return address.href;
+  }
+  /** A token as a subprotocol stands in no address, and so in no log. */
+  #protocols() {
+    const token = this.#token ?? "";
+    return MAY_BE_PROTOCOL.test(token) ? ["liveroom.v1.json", `liveroom.token.${token}`] : ["liveroom.v1.json"];
+  }
+  #roomAddress() {
+    const address = new URL(this.#address());
+    address.protocol = address.protocol.replace("ws", "http");
+    return address.origin + address.pathname.replace(/\/ws$/, "");
   }
 
   /** Replaces the token of `getToken` before it expires, on the same socket. */
@@ -236,14 +250,30 @@ export class RoomClient {
     });
   }
 
-  /** @param {number} code */
-  #lost(code) {
-    if (code === 1000 || (code >= 4500 && code <= 4999)) return this.#finish(REASONS[code] ?? "ended_by_server", code);
+  /**
+   * @param {number} code
+   * @param {string} [text]
+   */
+  #lost(code, text) {
     const opened = this.state.name === "live";
-    // A browser does not say why an upgrade was refused; an old token is the only cause that we can fix.
+    if (isFinal(code) || this.#neverLetIn(code, opened)) return this.#end(code);
+    // Where a server or proxy does not say why it refused, an old token is the only cause that we can fix.
     if (this.#options.getToken && (code === 4003 || !opened)) this.#token = null;
     if (opened) this.#backoff.lived(performance.now() - this.#liveSince);
-    this.#comeBack(REASONS[code] ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
+    const awayMs = retryAfterMs(text);
+    if (awayMs) this.#comeBackAt = performance.now() + awayMs + this.#backoff.nextMs();
+    this.#comeBack(reasonOf(code) ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
+  }
+  /**
+   * A fixed token has expired: there will be no newer one.
+   * @param {number} code
+   * @param {boolean} opened
+   */
+  #neverLetIn(code, opened) { return code === 4003 && !opened && !this.#options.getToken; }
+  /** @param {number} code */
+  #end(code) {
+    this.#finish(reasonOf(code) ?? "ended_by_server", code);
+    if (code === 4501) this.#next.wait();
   }
   /**
    * @param {string} reason
