@@ -196,12 +196,13 @@ def commands_of(
     for script in scripts:
         for name, first in _COMMAND.findall(script.text):
             found.add((name, first) if name in _CONTAINERS else (name,))
-    return sorted(_with_arguments(command, key) for command in found)
+    wanted = _arguments(key)
+    return sorted(command + wanted[command[0]] for command in found if command[0] in wanted)
 
 
-def _with_arguments(command: tuple[str, ...], key: str) -> tuple[str, ...]:
-    """Add arguments, because DRYRUN checks their number, too."""
-    wanted: dict[str, tuple[str, ...]] = {
+def _arguments(key: str) -> dict[str, tuple[str, ...]]:
+    """Arguments for each command that we can check, because DRYRUN checks their number, too."""
+    return {
         **dict.fromkeys(("TIME", "INFO", "PING"), ()),
         **dict.fromkeys(("GET", "EXISTS", "XINFO", "DEL", "UNLINK", "XLEN", "PTTL"), (key,)),
         **dict.fromkeys(("HGETALL", "HKEYS", "HLEN", "MGET", "PERSIST", "SCARD", "SMEMBERS"), (key,)),
@@ -222,7 +223,6 @@ def _with_arguments(command: tuple[str, ...], key: str) -> tuple[str, ...]:
         "SCRIPT": ("s",),
         "WAIT": ("1", "1"),
     }
-    return command + wanted[command[0]]
 
 
 def _info(text: Any) -> dict[str, str]:
