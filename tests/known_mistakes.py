@@ -228,3 +228,58 @@ KNOWN = (
         "tests/journal/test_corruptions_store.py::test_each_corruption_is_found[sqlite]",
     ),
 )
+
+
+class Argued(NamedTuple):
+    """Mutants that change nothing that anybody can see: all of this change in this line of code, and why."""
+
+    file: str
+    line: str
+    change: str
+    why: str
+
+
+ARGUED = (
+    Argued(
+        "server/journal/audit.py",
+        "waiting = await self._store.entries(part.partition, mark, 1)",
+        "1 -> (2)",
+        "only the first of them is looked at",
+    ),
+    Argued(
+        "server/journal/findings.py",
+        "text = connection.execute(select(audits.c.report).order_by(audits.c.at_ms.desc()).limit(1)).scalar()",
+        "1 -> (2)",
+        "only the first row is read",
+    ),
+    Argued(
+        "server/journal/heads.py",
+        "counted = found.get(partition, Counted((0, 0)))",
+        "0 -> (1)",
+        "any other log id that no row can have: it is behind the head, or the sums differ, which is found as well",
+    ),
+    Argued(
+        "server/journal/moneytime.py",
+        "if until_ms > now.orders_ms:",
+        "until_ms > now.orders_ms -> (until_ms >= now.orders_ms)",
+        "at the same time there is nothing between the two to forget",
+    ),
+    Argued(
+        "server/journal/texts.py",
+        "if at < 0:",
+        "at < 0 -> (at <= 0)",
+        "no JSON begins with the comma that is searched for",
+    ),
+    Argued(
+        "server/store/lua/include/integer.lua",
+        "error('not a whole number: ' .. key)",
+        "error('not a whole number: ' .. key) -> error('a whole number: ' .. key)",
+        "only the words of an error",
+    ),
+    Argued(
+        "server/journal/derived.py",
+        "found.append(_Reversal(row, None, before, (0, 0, row.at)))",
+        "0 -> (1)",
+        "it directly follows that entry, so it comes before all others that were decided there, by its log id too",
+    ),
+)

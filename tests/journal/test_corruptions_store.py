@@ -190,6 +190,7 @@ async def test_each_corruption_is_found(desk: Desk, monkeypatch: pytest.MonkeyPa
     gifts = await set_up(desk)
     report = await audit_of(desk).run(freeze=True)
     assert (report.ok, report.wrong, report.not_compared) == (True, [], {})
+    assert report.counters_compared == len(PARTITIONS)
     for name, (corrupt, _) in ROWS.items():
         user = user_of(PARTITIONS[name])
         await corrupt(desk, user, gifts[user])
@@ -252,6 +253,7 @@ async def test_each_is_corrected(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
         assert bool(said) == wrong, (name, said)
         await repair.thaw(partition)
         after = await contents(desk, partition)
+        after = {key: value for key, value in after.items() if value != b"0" or key in before[name]}  # none is 0
         if name == WITHOUT_TIME:
             before[name] = {key: value for key, value in before[name].items() if key.split(" ")[-1] not in NO_ENTRY}
         assert after == before[name], name

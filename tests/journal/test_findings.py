@@ -75,6 +75,11 @@ def test_findings_hide_no_others() -> None:
 def test_the_newest_report_is_read(engine: Engine) -> None:
     """One of the same moment is replaced; those that are old enough are deleted."""
     assert findings.latest(engine) is None
+    findings.keep_failure(engine, 1, "SQL is down")
+    before_any = findings.latest(engine)
+    assert before_any is not None
+    assert {value for value in msgspec.structs.astuple(before_any) if isinstance(value, int)} == {0, 1}, "at_ms is 1"
+    assert sum(value for value in msgspec.structs.astuple(before_any) if isinstance(value, int)) == 1
     kept_ms = limits.AUDITS_KEPT_MS
     for at_ms in (T0, T0 + 1, T0 + 2, T0 + 2, T0 + 1 + kept_ms):
         findings.keep(engine, report(at_ms=at_ms, entries=at_ms - T0), freeze=False)

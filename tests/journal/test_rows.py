@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Engine, delete, insert, select
 
 from server.entries import FREEZE, LIMIT, REFUND, Body
-from server.journal import database
+from server.journal import database, folding
+from server.journal.database import reading
 from server.journal.ledger import Batch
 from server.journal.posted import Posted
 from server.journal.tables import entries, reversals
@@ -152,6 +153,27 @@ def test_a_batch_writes_the_balances_that_it_moved(engine: Engine, monkeypatch: 
     for user in ("cleo", other):
         Shop(books, user).buy(5)
     assert written == [[], ["viewer:cleo"], [f"viewer:{other}"]]
+
+
+def test_a_wallets_version_is_its_own(engine: Engine) -> None:
+    """What others do does not move it; so a plan that was made from it stays good."""
+    books = Books(engine)
+    cleo, dan = Shop(books, "cleo"), Shop(books, "dan")
+    cleo.buy(5)
+    cleo.give(1, 1, "ann")
+    dan.buy(5)
+
+    def version(user: str) -> folding.Version:
+        with reading(engine).connect() as connection:
+            return folding.version_of(connection, user)
+
+    for user in ("cleo", "dan", "eve"):
+        assert version(user) == folding.fold(engine, user).version
+    was = version("cleo")
+    dan.give(1, 1, "ann")
+    assert version("cleo") == was
+    cleo.give(1, 1, "ann")
+    assert version("cleo") != was
 
 
 async def test_orders_at_once_have_an_order(desk: Desk) -> None:
