@@ -77,6 +77,7 @@ class RoomClient:
         self._clock_ahead_ms = 0  # the server's clock minus ours
         self._seq = 0
         self._snapshot_seq = 0
+        self._again_seq = 0  # of the newest gift that a new epoch has sent again
         self._gift_ids: OrderedDict[str, None] = OrderedDict()
         self._wallet_entry = (0, 0)
         self._unanswered: dict[str, Command] = {}
@@ -133,6 +134,7 @@ class RoomClient:
     def _welcome(self, message: dict[str, Any]) -> list[Told]:
         room = msgspec.convert(message["room"], protocol.SNAPSHOT)
         welcome = msgspec.convert({**message, "room": Raw(msgspec.json.encode(room))}, Welcome)
+        self._again_seq = welcome.seq if welcome.epoch == self.epoch else 0
         self.room, self.you, self.epoch = room, welcome.you, welcome.epoch
         self._snapshot_seq = welcome.seq
         if not welcome.resumed:  # otherwise the missed events come next
@@ -178,10 +180,14 @@ class RoomClient:
 
     def _event(self, message: dict[str, Any]) -> list[Told]:
         seq: int = message["seq"]
-        if seq <= self._seq or self.room is None:
+        again = self._again_seq < seq <= self._seq and message.get("replayed") is True
+        if self.room is None or (seq <= self._seq and not again):
             return []
-        self.skipped += seq - self._seq - 1
-        self._seq = seq
+        if again:
+            self._again_seq = seq
+        else:
+            self.skipped += seq - self._seq - 1
+            self._seq = seq
         event = protocol.convert_event(message)
         if event is None:
             self.unknown += 1

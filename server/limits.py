@@ -35,6 +35,7 @@ HANDSHAKE_S_MAX = 10.0  # from the upgrade request to the welcome
 REQUEST_S_MAX = 10.0  # for a whole HTTP request, from its first byte (or the connection) to the end of its body
 REAP_EVERY_S = 1.0
 KEEP_ALIVE_S = 75  # an idle HTTP connection: longer than proxies keep theirs (nginx, AWS: 60 s), or requests get lost
+BACKLOG = 4_096  # connections that wait to be accepted; the kernel's own bound is the same
 CONNECTIONS_MAX = 50_000  # per node: some 2 KiB here and 4 KiB in the kernel each
 ADDRESS_CONNECTIONS = 1_000  # per node, in production: many people of a carrier or an office share one address
 ADDRESS_HALF_OPEN_MAX = 1_000  # per node, without a welcome: requests under way, half handshakes, kept alive
@@ -102,6 +103,9 @@ LISTING_CHUNK = 200  # rooms per reading: some 4 ms of the loop
 TITLE_CHARS_MAX = 200
 LETTERS_KEPT = 4_096  # whose place in a text is remembered: more than anybody's languages and emoji use
 FILTERS_KEPT = 1_024  # rooms' lists of blocked words, folded for comparison
+WAKE_BATCH = 1_000  # rooms that wake at a time when a node connects to a new store: some 20 ms
+WAKE_S_MAX = 60.0  # for all of them: a million take some 20 s
+ROOM_KEPT_S = 7 * 86_400  # a room's history, board and likers after its broadcast; its seq and totals stay
 
 # --- money -------------------------------------------------------------------------------------------------------
 WALLET_PARTITIONS = 64  # never changes: a viewer's partition is a hash modulo this
@@ -143,6 +147,7 @@ FORGET_ORDERS_BATCH = 500  # receipts of orders per table and step
 CLAIMS_BATCH = 10_000  # claims per step of money time that a store gets back after it was filled: some 0.2 s
 COMBO_COUNT_S = 60
 ONCE_S = 24 * 3600  # how long the room store remembers which gifts a room has shown
+assert ONCE_S < ROOM_KEPT_S
 RETELL_AFTER_MS = 2_000  # the node that took the gift shows it; after this time the journal does
 RETELL_UNTIL_MS = (ONCE_S - 3600) * 1000  # after that nobody knows whether it was shown
 assert RETELL_UNTIL_MS < ONCE_S * 1000
@@ -267,6 +272,7 @@ LOG_LINE_BYTES_MAX = 64 * 1024  # a traceback; a longer line is cut
 FREE_CHUNKS_KEPT = 4_000
 METRICS_PORT = 9464  # of the journal process: where OpenTelemetry's exporters for Prometheus listen
 WORKERS_MAX = 64  # nodes that one supervisor starts: more cores than that are several machines
+RETURN_SPREAD_MS = 10_000  # and so do those of a room that starts again: 1 ms each, at most so long
 DRAIN_SPREAD_MS = 2_000  # a stopping node asks its viewers to reconnect, spread over this time
 DRAIN_S_MAX = 2.5  # to stop a node
 STOP_S_MAX = 4.5  # to stop everything: `make run` promises 5 s

@@ -190,25 +190,26 @@ async def test_nobody_has_to_hold_a_task() -> None:
     assert "loop" in ended
 
 
-async def test_a_child_that_cannot_be_started_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the system cannot start a process, the supervisor tries again."""
+@pytest.mark.parametrize("failing", [1, 2])
+async def test_a_child_that_cannot_be_started_for_a_while(monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
+    """If the system cannot start a process, be it the first or a later one, the supervisor tries again."""
     monkeypatch.setattr(limits, "RESTART_S", 0.001)
     again, tries = asyncio.Event(), list[str]()
 
     def command() -> list[str]:
         tries.append("try")
-        if len(tries) == 2:
+        if len(tries) == failing:
             raise BlockingIOError("no more processes")
         if len(tries) == 3:
             again.set()
-        return [sys.executable, "-c", "" if len(tries) == 1 else "import time; time.sleep(60)"]
+        return [sys.executable, "-c", "" if len(tries) < 3 else "import time; time.sleep(60)"]
 
     child = Child("child", command, {}, ())
     await child.start()
     async with asyncio.timeout(20):
         await again.wait()
     await child.stop(0.0)
-    assert failures("child") == 1
+    assert failures("child") == 0
 
 
 async def test_the_metrics_show_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

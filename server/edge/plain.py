@@ -26,6 +26,7 @@ class PlainConnection:
         self._websocket = websocket
         self._queue: deque[Prepared] = deque()
         self._queued_bytes = 0
+        self._paused_at = 0.0  # loop time when the peer last fell behind
         self._taken_at = 0.0  # loop time when the server last took a frame, or when we began to wait for it
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
@@ -54,11 +55,12 @@ class PlainConnection:
         if self.paused and self._queued_bytes > limits.WRITE_BYTES_MAX:
             self.close(Close.SLOW_READER)
         elif not self.paused and self._queued_bytes > limits.WRITE_HIGH_BYTES:
-            self.paused, self._taken_at = True, self._loop.time()
+            self.paused = True
+            self._paused_at = self._taken_at = self._loop.time()
 
     def stalled(self, now: float) -> bool:
-        """Whether data waits for the peer and it has taken none for too long. `now` is the loop's time."""
-        return now - self._taken_at >= limits.STALLED_S_MAX
+        """Whether the peer has taken none of what waits for too long, or has been behind for even longer."""
+        return now - self._taken_at >= limits.STALLED_S_MAX or now - self._paused_at >= limits.UNRESPONSIVE_S
 
     def tell(self, message: bytes) -> None:
         """Send an encoded message to this peer alone."""

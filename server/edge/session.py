@@ -23,6 +23,7 @@ from server.edge.plain import PlainConnection
 from server.edge.refusing import NotAdmitted, chosen_subprotocol, refuse
 from server.edge.turns import Turns
 from server.rooms.history import NoSuchRoom, Recorded
+from server.rooms.replay import money_again
 from server.rooms.room import Member, Room, Rooms, Services
 from server.store.client import StoreError
 
@@ -124,6 +125,7 @@ class Sessions:
         missed: list[Recorded] | None = []
         if since is not None:
             missed = await self._missed(room, since, shown.seq) if same_epoch else None
+        again = await money_again(room, since.epoch, since.seq, shown.seq) if since and not same_epoch else []
         if room.gone or connection.closing:
             connection.close(Close.INTERNAL)
             return
@@ -156,7 +158,7 @@ class Sessions:
         )
         hello = msgspec.json.encode(welcome)
         hello = hello if connection.codec == "json" else protocol.to_msgpack(hello)
-        room.outbox.greet(member, hello, shown.seq, missed or ())
+        room.outbox.greet(member, hello, shown.seq, missed or again)
         self.joins += 1
         if coins is None and member.role != "overlay":
             self._balances.waiting.add(member)

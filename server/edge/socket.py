@@ -54,6 +54,7 @@ class Connection(asyncio.Protocol):
         "_hub",
         "_late_bytes",
         "_loop",
+        "_paused_at",
         "_rest",
         "_servers",
         "_taken_at",
@@ -80,6 +81,7 @@ class Connection(asyncio.Protocol):
         self._servers = servers
         self._told: list[bytes] | None = None
         self._waiting = 0  # bytes in the buffer at the last look, plus those written since; only while paused
+        self._paused_at = 0.0  # loop time when the peer last fell behind
         self._taken_at = 0.0  # loop time when we last saw that the peer had taken some of them
         self._rest = b""
         self._fragments: bytearray | None = None
@@ -115,12 +117,12 @@ class Connection(asyncio.Protocol):
             self.close(Close.SLOW_READER)
 
     def stalled(self, now: float) -> bool:
-        """Whether data waits for the peer and it has taken none for too long. `now` is the loop's time."""
+        """Whether the peer has taken none of what waits for too long, or has been behind for even longer."""
         waiting = self.transport.get_write_buffer_size()
         if waiting < self._waiting:
             self._taken_at = now
         self._waiting = waiting
-        return now - self._taken_at >= limits.STALLED_S_MAX
+        return now - self._taken_at >= limits.STALLED_S_MAX or now - self._paused_at >= limits.UNRESPONSIVE_S
 
     def tell(self, message: bytes) -> None:
         """Send an encoded message to this peer alone. The messages of two turns of the loop share a frame: most of a
@@ -171,7 +173,8 @@ class Connection(asyncio.Protocol):
     # --- asyncio's side ----------------------------------------------------------------------------------------
     def pause_writing(self) -> None:
         self.paused = True
-        self._waiting, self._taken_at = self.transport.get_write_buffer_size(), self._loop.time()
+        self._waiting = self.transport.get_write_buffer_size()
+        self._paused_at = self._taken_at = self._loop.time()
 
     def resume_writing(self) -> None:
         self.paused = False

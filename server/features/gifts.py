@@ -332,7 +332,11 @@ async def end_combos(room: Room) -> None:
     combos.running = False
     try:
         outcome = await room.services.history.change(
-            room.id, END_COMBOS, ended_id=room.services.clock.new_id(), event=_ENDED
+            room.id,
+            END_COMBOS,
+            gap_ms=limits.COMBO_GAP_MS,
+            ended_id=room.services.clock.new_id(),
+            event=_ENDED,
         )
         combos.running = int(outcome[0]) > 0 or combos.running
     except StoreError:

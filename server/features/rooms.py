@@ -2,6 +2,7 @@
 
 from protocol.closes import Close
 from protocol.rooms import RoomEnded, RoomSuspended
+from server.rooms.farewell import close_members
 from server.rooms.registry import reacts
 from server.rooms.room import Room
 
@@ -19,6 +20,4 @@ def room_suspended(room: Room, event: RoomSuspended) -> None:
 async def _close_members(room: Room, seq: int) -> None:
     """Close the members' sockets after they got the event. Overlays stay for the next broadcast."""
     await room.outbox.wait_flushed(seq)
-    for member in tuple(room.members):
-        if member.role != "overlay":
-            member.sink.close(Close.ROOM_ENDED)
+    await close_members([member for member in room.members if member.role != "overlay"], Close.ROOM_ENDED)

@@ -22,11 +22,12 @@ SCRIPTS = (COUNT,)
 class _Presence:
     """This node's viewers of a room, and who came and went since the store was last updated."""
 
-    __slots__ = ("beat_at_ms", "changed", "counted", "joined", "later", "sockets")
+    __slots__ = ("beat_at_ms", "changed", "counted", "joined", "later", "sockets", "unsure")
 
     def __init__(self) -> None:
         self.sockets: Counter[str] = Counter()
         self.counted: set[str] = set()  # whom the store counts for this node
+        self.unsure: set[str] = set()  # whom it may count besides: it was told, and did not answer
         self.changed: set[str] = set()
         self.joined: dict[str, str] = {}
         self.beat_at_ms = 0
@@ -85,15 +86,16 @@ async def leave_presence(room: Room) -> None:
     """Remove all viewers of this node from the count, because the node closes the room."""
     presence: _Presence = room.memory("viewers", _Presence)
     presence.sockets.clear()
-    while presence.changed or presence.counted:
-        presence.changed |= presence.counted
+    while presence.changed or presence.counted or presence.unsure:
+        presence.changed |= presence.counted | presence.unsure
         await _count(room, presence, here=False)
 
 
 async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
     batch = list(presence.changed)[: limits.PRESENCE_BATCH]
     came = [user_id for user_id in batch if user_id in presence.sockets and user_id not in presence.counted]
-    went = [user_id for user_id in batch if user_id not in presence.sockets and user_id in presence.counted]
+    there = presence.counted | presence.unsure
+    went = [user_id for user_id in batch if user_id not in presence.sockets and user_id in there]
     here_still = [(user_id, name) for user_id, name in presence.joined.items() if user_id in presence.sockets]
     sample = [Named(user_id, name) for user_id, name in here_still[-limits.JOINED_SAMPLE :]]
     node_id = room.services.node_id
@@ -123,7 +125,9 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
         )
     except BaseException:
         presence.changed.update(batch)
+        presence.unsure.update(came)
         raise
+    presence.unsure.difference_update(batch)
     forgotten = here and outcome[2] == b"new" and bool(presence.counted)
     presence.counted.update(came)
     presence.counted.difference_update(went)

@@ -56,7 +56,8 @@ class Server(uvicorn.Server):
 
 
 def listen(settings: Settings, port: int | None = None, *, shared: bool = False) -> socket.socket:
-    """Open a listening socket. If `shared`, all workers have the port, and the kernel spreads connections over them.
+    """Open a socket to listen on. If `shared`, all workers have the port: the kernel spreads connections over those
+    that listen. uvicorn makes it listen once the node is ready, so that nobody waits for one that starts.
 
     Raises Unusable when the port is taken.
     """
@@ -70,7 +71,8 @@ def listen(settings: Settings, port: int | None = None, *, shared: bool = False)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.KERNEL_RECEIVE_BYTES)
     try:
         listener.bind((settings.host, port))
-        listener.listen(4096)
+        if not shared:
+            listener.listen(limits.BACKLOG)
     except OSError as error:
         listener.close()
         raise Unusable(f"Port {port} on {settings.host} cannot be used: {error.strerror}.") from None
@@ -101,6 +103,7 @@ def uvicorn_config(node: Node) -> uvicorn.Config:
         log_level="warning",
         timeout_graceful_shutdown=int(limits.DRAIN_S_MAX) or 1,
         lifespan="on",
+        backlog=limits.BACKLOG,
     )
 
 

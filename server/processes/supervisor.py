@@ -43,12 +43,20 @@ class Child:
         self.stopped_in_order = False
 
     async def start(self) -> None:
-        await self._spawn()
+        await self._try_to_spawn()
         self._task = background.forever(self.name, self._keep)
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
+
+    async def _try_to_spawn(self) -> None:
+        """Start the process. If the system has no room for one now, say so: `_keep` tries again."""
+        try:
+            await self._spawn()
+        except OSError as error:
+            self._process = None
+            log.warning("child_not_started", child=self.name, error=str(error))
 
     async def _spawn(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
@@ -64,9 +72,8 @@ class Child:
         pause_s = limits.RESTART_S
         loop = asyncio.get_running_loop()
         while True:
-            assert self._process is not None
             began = loop.time()
-            code = await self._process.wait()
+            code = None if self._process is None else await self._process.wait()
             if self._stopping:
                 return
             if code == 2:  # it said why in one sentence, and a restart would fail the same way
@@ -75,12 +82,13 @@ class Child:
                 return
             if loop.time() - began > limits.RESTART_S_MAX:
                 pause_s = limits.RESTART_S
-            log.warning("child_died", child=self.name, code=code, again_in_s=pause_s)
+            if code is not None:
+                log.warning("child_died", child=self.name, code=code, again_in_s=pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, limits.RESTART_S_MAX)
             if self._stopping:
                 return
-            await self._spawn()
+            await self._try_to_spawn()
 
     async def stop(self, timeout_s: float) -> None:
         """Ask the process to end. Kill it after `timeout_s`."""

@@ -109,6 +109,7 @@ class RoomsAdmin:
             PUT,
             expected=expected,
             epoch=new_epoch(self._clock),
+            kept_s=limits.ROOM_KEPT_S,
             identity=self._history.store.identity_at(keys.room(room_id, keys.META)),
             host_id=room.host.user_id,
             host_name=room.host.name,
@@ -139,6 +140,7 @@ class RoomsAdmin:
             status=turn.status,
             broadcast=broadcast_id,
             started_at_ms=now_ms,
+            kept_s=limits.ROOM_KEPT_S,
             body=encode(event),
         )
         match outcome[0]:

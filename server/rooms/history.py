@@ -12,6 +12,7 @@ from server.clock import Clock
 from server.store import keys, scripts
 from server.store.client import Arg, Link, Store, StoreError, StoreRefused
 from server.store.cluster import ClusterStore, not_here, open_store
+from server.store.guard import SENT_TO_ROOMS, commands_of, rights_missing
 from server.store.scripts import Script
 
 APPEND = scripts.load("history_append")
@@ -97,10 +98,14 @@ class History:
         """All events after `after` up to `to`, or None when some are no longer kept."""
         if to <= after:
             return []
-        rows = await self.store.call("XRANGE", keys.room(room_id, keys.EVENTS), f"{after + 1}-0", f"{to}-1")
-        events = [Recorded(int(row[0].split(b"-")[0]), row[1][1], row[1][3]) for row in cast(list[Any], rows)]
+        events = await self.kept(room_id, after, to)
         whole = len(events) == to - after and all(event.seq == after + n + 1 for n, event in enumerate(events))
         return events if whole else None
+
+    async def kept(self, room_id: str, after: int, to: int) -> list[Recorded]:
+        """Those events after `after` up to `to` that are still kept."""
+        rows = await self.store.call("XRANGE", keys.room(room_id, keys.EVENTS), f"{after + 1}-0", f"{to}-1")
+        return [Recorded(int(row[0].split(b"-")[0]), row[1][1], row[1][3]) for row in cast(list[Any], rows)]
 
     async def position(self, room_id: str) -> tuple[str, int]:
         """Epoch and last seq. Raises NoSuchRoom."""
@@ -139,11 +144,15 @@ def new_epoch(clock: Clock) -> str:
 def open_history(address: str, scripts: Sequence[Script], clock: Clock) -> History:
     """The histories in the room store at this address. Each new link to it wakes its rooms first."""
 
+    commands = commands_of([*SCRIPTS, *scripts], SENT_TO_ROOMS, keys.room("-", keys.LIVE))
+
     async def wake(link: Link, identity: str) -> None:
+        for missing in await rights_missing(link, commands):  # else a script would leave its first half done
+            raise StoreRefused(f"NOPERM {missing}")
         await _wake_rooms(store, link, identity, clock)
         history.on_wake()
 
-    store = open_store("room", address, [*SCRIPTS, *scripts], wake)
+    store = open_store("room", address, [*SCRIPTS, *scripts], wake, limits.WAKE_S_MAX)
     history = History(store)
     return history
 
@@ -155,26 +164,43 @@ async def _wake_rooms(store: Store | ClusterStore, link: Link, identity: str, cl
     somebody saw would then be used again. A store that was stopped cleanly has lost nothing. On a cluster, each
     primary's link wakes its own rooms. A single store that is a replica raises StoreError, so nobody uses it.
     """
-    one = isinstance(store, Store)
-    whole = one and await link.call("GET", keys.ROOM_STORE_WHOLE) == identity.encode()
-    found = cast(list[bytes], list(await _room_ids(store, link)))
-    epoch = new_epoch(clock)
-    metas = [keys.room(room_id.decode(), keys.META) for room_id in found]
-    calls = [link.run(WAKE(meta=meta, identity=identity, whole=int(whole), epoch=epoch)) for meta in metas]
-    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+    one, whole, epoch = isinstance(store, Store), False, new_epoch(clock)
+    if one:
+        names = (keys.ROOMS_WOKEN, keys.ROOM_STORE_WHOLE)
+        woken, whole = [value == identity.encode() for value in await link.call("MGET", *names)]
+        if woken:  # by another node, or by an earlier link
+            return
+    cursor = b""
+    while cursor != b"0":
+        async with asyncio.timeout(limits.STORE_CALL_S_MAX):
+            cursor, found = await _some_rooms(store, link, cursor or b"0")
+            metas = [keys.room(room_id.decode(), keys.META) for room_id in found]
+            for first in range(0, len(metas), limits.WAKE_BATCH):
+                some = metas[first : first + limits.WAKE_BATCH]
+                calls = [link.run(WAKE(meta=meta, identity=identity, whole=int(whole), epoch=epoch)) for meta in some]
+                _check_woken(await asyncio.gather(*calls, return_exceptions=True), one=one)
+    if one:
+        await link.call("SET", keys.ROOMS_WOKEN, identity)
+
+
+def _check_woken(outcomes: Sequence[Any], *, one: bool) -> None:
+    """Raise the error of a room that could not wake, unless another primary of a cluster has it."""
+    for outcome in outcomes:
         elsewhere = not one and isinstance(outcome, StoreError) and not_here(outcome)
         if isinstance(outcome, BaseException) and not elsewhere:
             raise outcome
 
 
-async def _room_ids(store: Store | ClusterStore, link: Link) -> Any:
-    """Every room's id, from this link or, on a cluster, from the primary that has them."""
+async def _some_rooms(store: Store | ClusterStore, link: Link, cursor: bytes) -> tuple[bytes, list[bytes]]:
+    """The next cursor and some rooms' ids, from this link or, on a cluster, from the primary that has them."""
+    scan = ("SSCAN", keys.ROOMS, cursor, "COUNT", limits.WAKE_BATCH)
     try:
-        return await link.call("SMEMBERS", keys.ROOMS)
+        found = await link.call(*scan)
     except StoreRefused as refused:
         if not not_here(refused):
             raise
-        return await store.call("SMEMBERS", keys.ROOMS)
+        found = await store.call(*scan)
+    return cast(tuple[bytes, list[bytes]], (found[0], list(found[1])))
 
 
 def delivery_of(tag: str) -> Delivery:

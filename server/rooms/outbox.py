@@ -6,6 +6,7 @@ Nothing larger than a piece is written at once: the rest waits until the socket 
 """
 
 import asyncio
+import bisect
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
@@ -41,7 +42,7 @@ class Reader(Protocol):
     cursor: int
     due_to: int  # every event up to this seq is sent, however many there are
     replay_to: int  # events up to this seq are replayed, and marked so
-    missed: Sequence[Recorded] | None  # the replayed events, if the ring does not have them
+    missed: Sequence[Recorded] | None  # the replayed events, if they are not the ring's
 
 
 class _Round:
@@ -140,7 +141,7 @@ class Outbox:
         self._flushing = True
         self.flushed_at = self._loop.time()
         waiting = self.after(self.flushed, self.head)
-        self.flushed = _piece_end(waiting) if waiting else self.head
+        self.flushed = waiting[_piece_length(waiting) - 1].seq if waiting else self.head
         if self.flushed < self.head and self.flushed > self._due_to:
             self._due_to = self.head
         hidden, self._hidden = self._hidden, 0
@@ -197,10 +198,10 @@ class Outbox:
     # --- one reader --------------------------------------------------------------------------------------------
     def greet(self, reader: Reader, hello: bytes, seq: int, missed: Sequence[Recorded]) -> None:
         """Write the welcome, then the missed events up to `seq`, then those that came since: one piece now, the rest
-        as the socket takes it. The ring must still have the events after `seq`."""
-        reader.cursor, reader.replay_to = seq - len(missed), seq
+        as the socket takes it. The ring must still have the events after `seq`. Seqs may be missing among `missed`."""
+        reader.cursor, reader.replay_to = missed[0].seq - 1 if missed else seq, seq
         reader.due_to = max(seq, self.flushed)
-        if self.after(reader.cursor, seq) is None:
+        if len(missed) < seq - reader.cursor or self.after(reader.cursor, seq) is None:
             reader.missed = missed
         self._write_piece(reader, [hello])
         self.catch_up(reader)
@@ -225,23 +226,24 @@ class Outbox:
                 ahead.append(_hidden_notice(sink.codec, hidden))
             prepared = Prepared(sink.codec, join_messages(sink.codec, ahead))
         else:
-            reader.cursor = _piece_end(events) if events else before
-            prepared = self._whole(reader, events[: reader.cursor - before], ahead)
-        if reader.cursor >= reader.replay_to:
-            reader.missed = None
+            piece = events[: _piece_length(events)]
+            reader.cursor = piece[-1].seq if piece else before
+            prepared = self._whole(reader, piece, ahead)
+        if reader.missed is not None and reader.cursor >= reader.missed[-1].seq:
+            reader.cursor, reader.missed = max(reader.cursor, reader.replay_to), None
         sink.send(prepared)
 
     def _next_events(self, reader: Reader) -> Sequence[Recorded] | None:
         """The reader's next events: those that it is due, else all. None when they are no longer kept."""
         if reader.missed is not None and reader.cursor < reader.replay_to:
-            return reader.missed[len(reader.missed) - (reader.replay_to - reader.cursor) :]
+            return reader.missed[bisect.bisect_right(reader.missed, reader.cursor, key=_seq) :]
         to = max(self.flushed, reader.replay_to)
         return self.after(reader.cursor, min(to, reader.due_to) if reader.cursor < reader.due_to else to)
 
     def _whole(self, reader: Reader, events: Sequence[Recorded], ahead: list[bytes]) -> Prepared:
         """A piece without thinning. Readers with the same cursor share it, unless it has messages of their own."""
         codec = reader.sink.codec
-        replayed = max(0, reader.replay_to - events[0].seq + 1) if events else 0
+        replayed = bisect.bisect_right(events, reader.replay_to, key=_seq)
         key = (codec, events[0].seq, events[-1].seq) if events and not (ahead or replayed) else None
         if key is not None and key in self._pieces:
             return self._pieces[key]
@@ -275,14 +277,18 @@ def _bytes(events: Sequence[Recorded]) -> int:
     return sum(len(event.json) for event in events)
 
 
-def _piece_end(events: Sequence[Recorded]) -> int:
-    """The last seq of the piece that begins with the first event."""
+def _seq(event: Recorded) -> int:
+    return event.seq
+
+
+def _piece_length(events: Sequence[Recorded]) -> int:
+    """How many events belong to the piece that begins with the first one."""
     size = 0
-    for event in events:
+    for number, event in enumerate(events, 1):
         size += len(event.json)
         if size >= limits.PIECE_BYTES:
-            return event.seq
-    return events[-1].seq
+            return number
+    return len(events)
 
 
 def _thinned(events: Sequence[Recorded]) -> tuple[list[Recorded], int, int]:

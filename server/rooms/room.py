@@ -20,6 +20,7 @@ from server.money.results import Money
 from server.rooms.about import About, about_of, changed_by, granted, role_in, shown_settings
 from server.rooms.allowance import Allowance
 from server.rooms.fanout import Fanout
+from server.rooms.farewell import close_members
 from server.rooms.frames import encode_message
 from server.rooms.history import History, NoSuchRoom, RawSnapshot, Recorded
 from server.rooms.outbox import Outbox, Sink
@@ -108,6 +109,8 @@ class Room:
         self.id = room_id
         self.services = services
         self.epoch = ""
+        self.prev = ""  # the epoch before, and the seq at which this one took over
+        self.base: int | None = None
         self.about: About
         self._about_seq = 0  # `about` is as of this seq
         self.members: set[Member] = set()
@@ -121,6 +124,7 @@ class Room:
         self._due: dict[Periodic, float] = {}
         self._tasks = background.Tasks("room")
         self._reads = background.Tasks("room-snapshot")  # not ended with the room: newcomers wait for them
+        self._farewells = background.Tasks("room-farewell")  # nor are these: they close everybody's socket
         self._keeping: asyncio.Task[None] | None = None
         self._latest: EncodedSnapshot | None = None
         self._reading: asyncio.Task[EncodedSnapshot] | None = None
@@ -137,7 +141,8 @@ class Room:
 
     def begin(self, raw: RawSnapshot, recent: list[Recorded]) -> None:
         """Start at the store's state."""
-        self.epoch = raw.epoch
+        self.epoch, self.prev = raw.epoch, raw.meta.get("prev", "")
+        self.base = int(raw.meta["base"]) if "base" in raw.meta else None
         self.about, self._about_seq = about_of(raw.meta), raw.seq
         self.outbox.begin(raw.seq, recent)
         self._latest = self._encode(raw)
@@ -170,8 +175,7 @@ class Room:
         """Close all sockets, because the store's history no longer matches: everybody comes back to its new state."""
         log.warning("room_restarts", room=self.id, head=self.head)
         self.gone = True
-        for member in tuple(self.members):
-            member.sink.close(Close.INTERNAL)
+        self._farewells.spawn(close_members(list(self.members), Close.INTERNAL))
 
     async def refresh(self) -> None:
         """Read the room's definition again."""

@@ -187,6 +187,7 @@ class Store:
         on_down: Callable[[], None] | None = None,
         on_push: Callable[[list[Any]], None] | None = None,
         listens: bool = False,
+        opening_s: float = limits.STORE_CALL_S_MAX,
     ) -> None:
         self.name = name
         self._listens = listens  # only for pushes: a silent link is dropped sooner
@@ -195,6 +196,7 @@ class Store:
             parse_address(url)  # reject a bad address immediately
         self._scripts = scripts
         self._on_up = on_up
+        self._opening_s = opening_s  # how long `on_up` may take
         self._on_down = on_down
         self._on_push = on_push
         self.link: Link | None = None
@@ -301,6 +303,9 @@ class Store:
         try:
             async with asyncio.timeout(limits.STORE_CALL_S_MAX):
                 await self._greet(link, at)
+            if self._on_up is not None:
+                async with asyncio.timeout(self._opening_s):
+                    await self._on_up(link)
         except BaseException:
             link.abort()
             raise
@@ -320,8 +325,6 @@ class Store:
         self.identity = f"{about.get('run_id', '').strip()}:{about.get('master_replid', '').strip()}"
         for script in self._scripts:
             await link.call("SCRIPT", "LOAD", script.text)
-        if self._on_up is not None:
-            await self._on_up(link)
 
     async def _watch(self) -> None:
         """Watch the link until it is lost: ping it when it is idle, and drop it when it is silent for too long.

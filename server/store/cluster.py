@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from server import background, limits
@@ -23,10 +24,9 @@ def not_here(error: StoreError) -> bool:
 class ClusterStore:
     """Like `Store`, but each call goes to its key's node, and is sent again if the slot moved and nothing was done."""
 
-    def __init__(self, name: str, url: str, *, scripts: Sequence[Script] = (), on_up: OnUp | None = None) -> None:
+    def __init__(self, name: str, url: str, opened: Callable[[str], Store]) -> None:
         self.name = name
-        self._scripts = scripts
-        self._on_up = on_up
+        self._opened = opened  # opens the primary at an address
         self._topology = Topology(url, self._follow)
         self._nodes: dict[str, Store] = {}
         self._tasks = background.Tasks(f"store-{name}-nodes")
@@ -115,7 +115,7 @@ class ClusterStore:
         for url in self._nodes.keys() - urls:
             self._tasks.spawn(self._nodes.pop(url).stop())
         for url in urls - self._nodes.keys():
-            self._nodes[url] = _opened(self.name, url, self._scripts, self._on_up)
+            self._nodes[url] = self._opened(url)
             self._tasks.spawn(self._nodes[url].start())
 
 
@@ -135,25 +135,31 @@ async def some_up(waits: Sequence[Callable[[float], Coroutine[Any, Any, None]]],
         await tasks.end()
 
 
-def _opened(name: str, url: str | Callable[[], str], scripts: Sequence[Script], on_up: OnUp | None) -> Store:
+def _opened(name: str, scripts: Sequence[Script], on_up: OnUp | None, opening_s: float, url: str) -> Store:
     """A store that also passes its identity to `on_up`."""
 
     async def opened(link: Link) -> None:
         if on_up is not None:
             await on_up(link, made.identity)
 
-    made = Store(name, url, scripts=scripts, on_up=opened)
+    made = Store(name, url, scripts=scripts, on_up=opened, opening_s=opening_s)
     return made
 
 
-def open_store(name: str, url: str, scripts: Sequence[Script] = (), on_up: OnUp | None = None) -> Store | ClusterStore:
+def open_store(
+    name: str,
+    url: str,
+    scripts: Sequence[Script] = (),
+    on_up: OnUp | None = None,
+    opening_s: float = limits.STORE_CALL_S_MAX,
+) -> Store | ClusterStore:
     """The store at an address: one server, or `cluster://host:port,host:port` for the cluster of these nodes.
 
-    `on_up` gets each new connection and the identity of the store behind it, before anybody may use it.
+    `on_up` gets each new connection and the identity of the store behind it, before anybody may use it. It may take
+    `opening_s`.
     """
-    if url.startswith(SCHEME):
-        return ClusterStore(name, url, scripts=scripts, on_up=on_up)
-    return _opened(name, url, scripts, on_up)
+    opened = partial(_opened, name, scripts, on_up, opening_s)
+    return ClusterStore(name, url, opened) if url.startswith(SCHEME) else opened(url)
 
 
 class AnyNode:

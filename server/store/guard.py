@@ -39,6 +39,26 @@ SENT: tuple[tuple[str, ...], ...] = (
     ("XRANGE",),
     ("XREVRANGE",),
 )
+# What nodes and the journal process send to the room store besides its scripts' commands.
+SENT_TO_ROOMS: tuple[tuple[str, ...], ...] = (
+    ("DEL",),
+    ("EVAL",),
+    ("EVALSHA",),
+    ("GET",),
+    ("HMGET",),
+    ("INFO",),
+    ("MGET",),
+    ("PING",),
+    ("PUBLISH",),
+    ("SADD",),
+    ("SCRIPT", "LOAD"),
+    ("SET",),
+    ("SMEMBERS",),
+    ("SSCAN",),
+    ("SUBSCRIBE",),
+    ("UNSUBSCRIBE",),
+    ("XRANGE",),
+)
 SENT_TO_REPLICATE = (("HINCRBY",), ("WAIT",))
 
 
@@ -97,20 +117,25 @@ class Guard:
 
     async def _rights(self, store: Store | Link) -> list[str]:
         """Check that every command is allowed: a script without a right to its second command leaves its first done."""
-        try:
-            user = cast(bytes, await store.call("ACL", "WHOAMI"))
-            said = await asyncio.gather(*(store.call("ACL", "DRYRUN", user, *command) for command in self._commands))
-        except StoreRefused as refused:
-            return [
-                f"nobody can tell what the store's user may do: allow it `acl|whoami` and `acl|dryrun` "
-                f"({str(refused)[: limits.LOGGED_CHARS_MAX]})"
-            ]
-        pairs = zip(self._commands, said, strict=True)
-        missing = {command[0]: reply.decode(errors="replace") for command, reply in pairs if reply != b"OK"}
-        if not missing:
-            return []
-        why = next(iter(missing.values()))[: limits.LOGGED_CHARS_MAX]
-        return [f"the store's user may not run {', '.join(missing)} ({why})"]
+        return await rights_missing(store, self._commands)
+
+
+async def rights_missing(store: Store | Link, commands: Sequence[tuple[str, ...]]) -> list[str]:
+    """What the store's user may not do of these commands, as at most one sentence. Raises StoreError."""
+    try:
+        user = cast(bytes, await store.call("ACL", "WHOAMI"))
+        said = await asyncio.gather(*(store.call("ACL", "DRYRUN", user, *command) for command in commands))
+    except StoreRefused as refused:
+        return [
+            f"nobody can tell what the store's user may do: allow it `acl|whoami` and `acl|dryrun` "
+            f"({str(refused)[: limits.LOGGED_CHARS_MAX]})"
+        ]
+    pairs = zip(commands, said, strict=True)
+    missing = {command[0]: reply.decode(errors="replace") for command, reply in pairs if reply != b"OK"}
+    if not missing:
+        return []
+    why = next(iter(missing.values()))[: limits.LOGGED_CHARS_MAX]
+    return [f"the store's user may not run {', '.join(missing)} ({why})"]
 
 
 def _state(about: dict[str, str]) -> list[str]:
@@ -160,32 +185,44 @@ def replicating(meta: str) -> tuple[tuple[Arg, ...], tuple[Arg, ...]]:
     return ("HINCRBY", meta, "confirmed", 1), ("WAIT", 1, limits.REPLICATION_MS)
 
 
-def commands_of(scripts: Sequence[Script], sent: Sequence[tuple[str, ...]] = ()) -> list[tuple[str, ...]]:
-    """Every command in the scripts' text and in `sent`, with as many arguments as ACL DRYRUN expects."""
+def commands_of(
+    scripts: Sequence[Script], sent: Sequence[tuple[str, ...]] = (), key: str = _KEY
+) -> list[tuple[str, ...]]:
+    """Every command in the scripts' text and in `sent`, with as many arguments as ACL DRYRUN expects.
+
+    `key` is a key or channel that the store's user must have rights on.
+    """
     found = set(sent)
     for script in scripts:
         for name, first in _COMMAND.findall(script.text):
             found.add((name, first) if name in _CONTAINERS else (name,))
-    return sorted(_with_arguments(command) for command in found)
+    wanted = _arguments(key)
+    return sorted(command + wanted[command[0]] for command in found if command[0] in wanted)
 
 
-def _with_arguments(command: tuple[str, ...]) -> tuple[str, ...]:
-    """Add arguments, because DRYRUN checks their number, too."""
-    wanted: dict[str, tuple[str, ...]] = {
+def _arguments(key: str) -> dict[str, tuple[str, ...]]:
+    """Arguments for each command that we can check, because DRYRUN checks their number, too."""
+    return {
         **dict.fromkeys(("TIME", "INFO", "PING"), ()),
-        **dict.fromkeys(("GET", "EXISTS", "XINFO", "DEL", "UNLINK", "XLEN", "PTTL"), (_KEY,)),
-        **dict.fromkeys(("HGET", "HMGET", "HDEL"), (_KEY, "f")),
-        **dict.fromkeys(("EVAL", "EVALSHA"), ("s", "1", _KEY)),
-        **dict.fromkeys(("XRANGE", "XREVRANGE"), (_KEY, "-", "+")),
-        "SET": (_KEY, "v"),
-        "HSET": (_KEY, "f", "v"),
-        "HINCRBY": (_KEY, "f", "1"),
-        "INCRBY": (_KEY, "1"),
-        "XADD": (_KEY, "*", "f", "v"),
+        **dict.fromkeys(("GET", "EXISTS", "XINFO", "DEL", "UNLINK", "XLEN", "PTTL"), (key,)),
+        **dict.fromkeys(("HGETALL", "HKEYS", "HLEN", "MGET", "PERSIST", "SCARD", "SMEMBERS"), (key,)),
+        **dict.fromkeys(("SUBSCRIBE", "UNSUBSCRIBE"), (key,)),
+        **dict.fromkeys(("PUBLISH", "SADD", "SREM", "ZREM", "ZSCORE"), (key, "m")),
+        **dict.fromkeys(("EXPIRE", "PEXPIRE"), (key, "1")),
+        **dict.fromkeys(("ZADD", "ZINCRBY"), (key, "1", "m")),
+        **dict.fromkeys(("ZRANGEBYSCORE", "ZREVRANGE"), (key, "0", "1")),
+        "SSCAN": (key, "0"),
+        **dict.fromkeys(("HGET", "HMGET", "HDEL"), (key, "f")),
+        **dict.fromkeys(("EVAL", "EVALSHA"), ("s", "1", key)),
+        **dict.fromkeys(("XRANGE", "XREVRANGE"), (key, "-", "+")),
+        "SET": (key, "v"),
+        "HSET": (key, "f", "v"),
+        "HINCRBY": (key, "f", "1"),
+        "INCRBY": (key, "1"),
+        "XADD": (key, "*", "f", "v"),
         "SCRIPT": ("s",),
         "WAIT": ("1", "1"),
     }
-    return command + wanted[command[0]]
 
 
 def _info(text: Any) -> dict[str, str]:

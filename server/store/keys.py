@@ -148,6 +148,7 @@ AUDIT_NEWEST = "audit:newest"  # string: the journal's identity and the number o
 
 # --- room store ----------------------------------------------------------------------------------------------------
 ROOMS = "rooms"  # set of room ids
+ROOMS_WOKEN = "rooms:woken"  # identity of the store on which every room has woken
 ROOM_STORE_WHOLE = "store:whole"  # identity of a store that was started after a clean stop
 SHOWN_BY = "shown:by"  # identity of the cluster for which the watermarks (`shown_watermark`) are valid
 WALLET_NEWS = "wallets:changed"  # channel: balances that changed, for the sockets of those users on every node

@@ -235,6 +235,7 @@ ARGUED = {
     "LOG_LINE_BYTES_MAX": "cuts our own words",
     "FLUSH_EVENTS_MAX": OURS,
     "SNAPSHOT_MS_MAX": OURS,
+    "WAKE_S_MAX": OURS,
     "SHOW_BATCH_MAX": OURS,
     "TICK_MS_MAX": OURS,
     "KERNEL_SEND_BYTES": KERNEL,

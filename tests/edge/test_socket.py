@@ -238,6 +238,24 @@ async def test_a_peer_that_takes_nothing_is_late_and_a_slow_reader_is_not() -> N
     assert not connection.stalled(asyncio.get_running_loop().time())
 
 
+async def test_a_peer_that_never_catches_up_is_late() -> None:
+    """One that takes a byte now and then keeps its place only as long as a silent one would."""
+
+    class Trickle(Wire):
+        waiting = 2 * limits.WRITE_HIGH_BYTES
+
+        def get_write_buffer_size(self) -> int:
+            self.waiting -= 1
+            return self.waiting
+
+    connection = Connection(Heard(), Trickle(), "json", set())
+    connection.pause_writing()
+    began = asyncio.get_running_loop().time()
+    looks = range(0, limits.UNRESPONSIVE_S + 10, limits.WHEEL_S)
+    late = [after_s for after_s in looks if connection.stalled(began + after_s)]
+    assert late == [after_s for after_s in looks if after_s >= limits.UNRESPONSIVE_S]
+
+
 async def test_messages_of_two_turns_share_a_frame() -> None:
     """Messages to one peer leave together, in order, before anything sent to all and before a close."""
     wire = Wire()

@@ -212,3 +212,29 @@ async def test_a_beat_that_could_not_be_sent(site: Site, stores: Stores) -> None
         await store.wait_up(WAIT_S)
         await publish_viewers(room)
         assert look.zscore(keys.room("demo", "nodes"), site.node.rooms._services.node_id) is not None
+
+
+async def test_an_answer_that_is_lost(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who came and left again stops counting, although the node never heard that the store counts them."""
+    await background.end(site.node.rooms._task)  # here the test calls what is due itself
+    await site.join("bob")
+    alice = await site.join("alice")
+    [room] = site.node.rooms.here()
+    history = site.node.services.history
+    change = history.change
+
+    async def lost(*args: Any, **named: Any) -> Any:
+        await change(*args, **named)
+        raise StoreError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(history, "change", lost)
+        with pytest.raises(StoreError):
+            await publish_viewers(room)
+    with stores.room.client() as look:
+        assert look.hkeys(keys.room("demo", "present")) == ["bob", "alice"]
+        await alice.leave()
+        await eventually(lambda: len(room.members) == 1, WAIT_S, "the way out")
+        await publish_viewers(room)
+        assert look.hkeys(keys.room("demo", "present")) == ["bob"]
+    assert not room.memory("viewers", dict).unsure

@@ -77,6 +77,26 @@ async def test_a_replay_goes_in_pieces(codec: Codec, held: bool) -> None:
     assert reader.seqs[-1] == 302
 
 
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_a_replay_with_holes(codec: Codec) -> None:
+    """Only some of what was missed is sent again, in pieces; what came since the snapshot follows whole and live."""
+    events = [event(seq, "x" * 2_000) for seq in range(1, 301)]
+    box = outbox()
+    await record(box, *events)
+    reader = Socket(codec)
+    reader.pauses_at = 1
+    box.greet(
+        reader, b'{"type":"welcome"}' if codec == "json" else msgspec.msgpack.encode({"type": "w"}), 200, events[:180:2]
+    )
+    box._readers = lambda: [reader]
+    for piece in range(2, 30):
+        reader.paused, reader.pauses_at = False, piece
+        box.catch_up(reader)
+    assert reader.seqs == [*range(1, 180, 2), *range(201, 301)]
+    assert (reader.replayed, reader.hidden, reader.missed) == (list(range(1, 180, 2)), [], None)
+    reader.assert_pieces()
+
+
 async def test_a_snapshot_that_is_newer_than_the_room() -> None:
     """A newcomer whose snapshot is ahead of the others gets the rest as it can read it, and nothing twice."""
     events = [event(seq, "x" * 2_000) for seq in range(1, 101)]

@@ -10,7 +10,7 @@ import pytest
 
 from server.store import keys
 from server.store.client import parse_address
-from server.store.cluster import ClusterStore
+from server.store.cluster import open_store
 from server.store.topology import Claim, Topology, View, address_of, newest, seeds
 from tests.cluster import Cluster
 from tests.program import eventually
@@ -105,7 +105,7 @@ async def test_a_cluster_in_ipv6() -> None:
     with tempfile.TemporaryDirectory(prefix="liveroom-six-") as folder:
         six = Cluster(Path(folder), host="::1")
         six.start()
-        store = ClusterStore("six", f"cluster://[::1]:{six.nodes[0].port}")
+        store = open_store("six", f"cluster://[::1]:{six.nodes[0].port}")
         try:
             await store.start()
             await store.wait_up(WAIT_S)

@@ -1,6 +1,6 @@
 -- Creates a room, or changes its host, title and settings and publishes the change.
 -- KEYS meta events live
--- ARGV keep expected epoch identity host_id host_name title settings shown_settings updated new_host new_title new_settings
+-- ARGV keep expected epoch identity kept_s host_id host_name title settings shown_settings updated new_host new_title new_settings
 -- INCLUDE append_event
 -- Returns {created} | {updated} | {unchanged} | {changed} | {no_room}
 -- `expected` is the host, title and settings on which the caller's are based, or empty; {changed} if they have changed.
@@ -13,8 +13,8 @@ if expected ~= '' and expected ~= table.concat({old[2], old[3], old[4], old[5]},
   return {'changed'}
 end
 if not old[1] then
-  redis.call('HSET', meta, 'epoch', epoch, 'store', identity, 'seq', '0', 'status', 'offline', 'host_id', host_id,
-    'host_name', host_name, 'title', title, 'settings', settings, 'shown_settings', shown_settings)
+  redis.call('HSET', meta, 'epoch', epoch, 'store', identity, 'seq', '0', 'status', 'offline', 'kept_s', kept_s,
+    'host_id', host_id, 'host_name', host_name, 'title', title, 'settings', settings, 'shown_settings', shown_settings)
   return {'created'}
 end
 if old[2] == host_id and old[3] == host_name and old[4] == title and old[5] == settings then

@@ -1,7 +1,7 @@
 -- Appends a chat message, unless the sender is too fast or repeats a message; exact across all nodes.
 -- KEYS meta events live talk
 -- ARGV keep slow_ms unique_ms per_s text_hash body
--- INCLUDE append_event
+-- INCLUDE append_event since_ms
 -- Returns {ok, seq} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} | {hidden, seq} | {no_room}
 -- `per_s` is the room's budget of chat (0 exempts this sender). A message over the budget is hidden from every viewer
 -- alike, so that frames stay shared and a resume is complete.
@@ -12,7 +12,7 @@ end
 local slow, unique, budget, now = tonumber(slow_ms), tonumber(unique_ms), tonumber(per_s), now_ms()
 if slow > 0 or unique > 0 then
   local last = redis.call('HMGET', talk, 'at', 'text')
-  local since = last[1] and math.max(0, now - tonumber(last[1])) or math.huge
+  local since = since_ms(now, last[1])
   if since < slow then
     return {'slow_mode', string.format('%d', slow - since)}
   end
@@ -23,7 +23,7 @@ if slow > 0 or unique > 0 then
   redis.call('PEXPIRE', talk, math.max(slow, unique))
 end
 if budget > 0 then
-  local grown = math.max(0, now - (tonumber(held[3]) or now)) * budget / 1000
+  local grown = since_ms(now, held[3]) * budget / 1000
   local left = math.min(budget, (tonumber(held[2]) or budget) + grown)
   if left < 1 then
     return {'hidden', held[1]}

@@ -34,10 +34,10 @@ local function take_back(once, broadcast, user_id, coins, body)
     return {'other_broadcast', current}
   end
   gift_refunded(user_id, coins, body)
+  -- Before the rest: if a later command fails, a retry must not take the part back again.
+  redis.call('SET', once, string.format('%d', tonumber(redis.call('HGET', meta, 'seq')) + 1), 'EX', once_s)
   lower(user_id, tonumber(coins))
-  local seq = append_event(meta, events, live, keep, body)
-  redis.call('SET', once, seq, 'EX', once_s)
-  return {'ok', seq}
+  return {'ok', append_event(meta, events, live, keep, body)}
 end
 
 local results = {}

@@ -36,15 +36,15 @@ local function show(once, broadcast, user_id, user_name, coins, combo_field, com
     return {'other_broadcast', current}
   end
   gift_shown(user_id, user_name, coins, body)
+  -- Before the rest: if a later command fails, a retry must not put the gift on the board again.
+  redis.call('SET', once, string.format('%d', tonumber(redis.call('HGET', meta, 'seq')) + 1), 'EX', once_s)
   redis.call('ZINCRBY', board, coins, user_id)
   redis.call('HSET', names, user_id, user_name)
   redis.call('HINCRBY', meta, 'coins', coins)
   if combo_field ~= '' then
     run_combo(combo_field, combo_head, coins, combo_count)
   end
-  local seq = append_event(meta, events, live, keep, body)
-  redis.call('SET', once, seq, 'EX', once_s)
-  return {'ok', seq}
+  return {'ok', append_event(meta, events, live, keep, body)}
 end
 
 local results = {}

@@ -2,7 +2,7 @@
 -- KEYS meta events live present nodes mine seen
 -- ARGV keep node_id node_prefix gone_ms every_ms event count_in
 -- EACH / change user_id
--- INCLUDE append_event fill
+-- INCLUDE append_event fill since_ms
 -- Returns {ok, published | later | same, known | new}: `known` if the store already counted this node | {no_room}
 -- A node's set is named node_prefix .. node_id. `change` is + or -. `count_in` is 0 when the node closes the room.
 if redis.call('EXISTS', meta) == 0 then
@@ -14,6 +14,9 @@ local function leave(user_id)
   end
 end
 local now = now_ms()
+for _, node in ipairs(redis.call('ZRANGEBYSCORE', nodes, string.format('(%d', now), '+inf')) do
+  redis.call('ZADD', nodes, now, node)  -- from before the clock was set back: a dead node must not stay for long
+end
 local gone = redis.call('ZRANGEBYSCORE', nodes, '-inf', now - tonumber(gone_ms))
 for _, node in ipairs(gone) do
   for _, user_id in ipairs(redis.call('SMEMBERS', node_prefix .. node)) do
@@ -40,8 +43,12 @@ else
   redis.call('ZREM', nodes, node_id)
 end
 local here, unique = redis.call('HLEN', present), redis.call('SCARD', seen)
-local about = redis.call('HMGET', meta, 'now', 'peak', 'unique', 'viewers_at')
-local since = about[4] and math.max(0, now - tonumber(about[4])) or math.huge
+local about = redis.call('HMGET', meta, 'now', 'peak', 'unique', 'viewers_at', 'kept_s')
+if about[5] then  -- no broadcast runs; a node with viewers calls every few seconds
+  redis.call('EXPIRE', seen, about[5])
+  redis.call('EXPIRE', present, about[5])
+end
+local since = since_ms(now, about[4])
 local changed = tonumber(about[1] or '0') ~= here or tonumber(about[3] or '0') ~= unique
 if not changed or since < tonumber(every_ms) then
   return {'ok', changed and 'later' or 'same', known}

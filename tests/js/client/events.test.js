@@ -53,6 +53,17 @@ test("replayed events are shown and not counted again", async () => {
   assert.equal(here.client.room?.chat.length, 1);
 });
 
+test("gifts of a new epoch come again below its snapshot: shown once, and not counted in the room again", async () => {
+  const here = await joined({}, { seq: 5, room: snapshot({ coins: 5 }) });
+  FakeSocket.last.tell(gift({ seq: 6, id: "a", coins: 2 }));
+  await reconnected();
+  FakeSocket.last.tell(welcome({ epoch: "e2", seq: 30, gap: { from: 1, to: 30 }, room: snapshot({ coins: 10 }) }),
+    gift({ seq: 6, id: "a", coins: 2, replayed: true }), gift({ seq: 7, id: "b", coins: 3, replayed: true }),
+    gift({ seq: 31, id: "c", coins: 1 }));
+  assert.deepEqual([seqs(here), here.client.room?.coins, here.client.seen.coins], [[6, 7, 31], 11, 6]);
+  assert.equal(here.client.since, "e2:31");
+});
+
 test("lost events are reported, and marked between the remaining lines", async () => {
   const here = await joined();
   FakeSocket.last.tell(chat({ seq: 1, text: "before" }));

@@ -1,0 +1,48 @@
+"""What somebody from an earlier epoch is sent again: its gifts, which must not fall into the gap."""
+
+import asyncio
+from collections.abc import Sequence
+
+from server import limits
+from server.rooms.history import Recorded
+from server.rooms.room import Room
+
+MONEY = "gifts."  # nothing else: a `room.ended` of the past would mislead
+
+
+class _Kept:
+    """The money in the room's history up to `to`: one read serves everybody who comes back."""
+
+    __slots__ = ("lock", "money", "to")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.money: list[Recorded] = []
+        self.to = 0
+
+
+async def money_again(room: Room, epoch: str, seq: int, to: int) -> list[Recorded]:
+    """The gifts up to `to` that somebody who was at `seq` of another epoch may not have seen. Raises StoreError.
+
+    The store may have lost what they saw last, and have shown it again under other seqs: clients know a gift by its id.
+    """
+    if room.base is None:
+        return []
+    after = min(seq, room.base) if epoch == room.prev else room.base
+    events = room.outbox.after(after, to)
+    money = await _from_history(room, after, to) if events is None else _money(events)
+    return money[-limits.REPLAY_EVENTS_MAX :]
+
+
+async def _from_history(room: Room, after: int, to: int) -> list[Recorded]:
+    kept: _Kept = room.memory("replay", _Kept)
+    async with kept.lock:
+        since = room.outbox.after(kept.to, to)
+        if since is None:
+            read = await room.services.history.kept(room.id, 0, to)
+            kept.money, kept.to, since = _money(read)[-limits.REPLAY_EVENTS_MAX :], to, []
+    return [event for event in (*kept.money, *_money(since)) if after < event.seq <= to]
+
+
+def _money(events: Sequence[Recorded]) -> list[Recorded]:
+    return [event for event in events if event.tag.startswith(MONEY)]
