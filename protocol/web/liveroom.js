@@ -4,8 +4,11 @@
  *   const client = join({ room: "demo", getToken, onRoom: draw, onEvent: animate, onState: showConnection });
  *   await client.sendGift({ gift: "rose", count: 5 });
  */
+import { codeOfRefusal, socketAddress } from "./liveroom/address.js";
 import { BACKOFF_MIN_MS, Backoff } from "./liveroom/backoff.js";
 import { addLine } from "./liveroom/folds/chat.js";
+import { expiresMs, frameOf } from "./liveroom/reading.js";
+import { Ready } from "./liveroom/ready.js";
 import { Refused } from "./liveroom/refused.js";
 import { fold } from "./liveroom/room.js";
 import { Balance, Position, SeenGifts } from "./liveroom/seen.js";
@@ -27,7 +30,8 @@ import { uuid7 } from "./liveroom/uuid7.js";
 /** @typedef {Snapshot & {chat: ChatLine[]}} Room the snapshot with every event since, and the last 200 lines of chat */
 /**
  * @typedef {object} Options
- * @property {string} [room] room id, with `base` (default: this page's origin); or the whole socket address as `url`
+ * @property {string} [room] room id, with `base` (default: this page's origin; a path in it is kept); or the whole
+ *   socket address as `url`
  * @property {string} [base]
  * @property {string} [url]
  * @property {string} [token] a fixed token; or `getToken`, which is called again when the last token may be the cause
@@ -53,22 +57,13 @@ const TIMER_MAX_MS = 2 ** 31 - 1; // a longer one would fire at once
 const REASONS = {
   1001: "going_away", 4001: "draining", 4002: "slow_reader", 4003: "token_expired", 4004: "unresponsive",
   4005: "internal", 4500: "banned", 4501: "room_ended", 4502: "protocol_error", 4503: "token_revoked",
+  4511: "bad_token", 4512: "wrong_room", 4513: "no_such_room",
 };
 
 export { Refused, uuid7 };
 
-/**
- * When a token expires, by its own claim; NaN if we cannot read it.
- * @param {string} token
- * @returns {number}
- */
-function expiresMs(token) {
-  try {
-    return JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/"))).exp * 1000;
-  } catch {
-    return NaN;
-  }
-}
+/** @param {number} code */
+const isFinal = (code) => code === 1000 || (code >= 4500 && code <= 4999);
 
 /**
  * A listener that fails must not cost the rest of a frame.
@@ -84,7 +79,7 @@ function tell(listener, value) {
   }
 }
 
-/** @param {Options} options */
+/** @param {Options} options a mistake in them throws a TypeError */
 export const join = (options) => new RoomClient(options).open();
 
 export class RoomClient {
@@ -110,13 +105,17 @@ export class RoomClient {
   #liveSince = 0;
   #comeBackAt = 0;
   #heartbeatMs = 25_000;
-  #clockOffsetMs = 0;
+  #address;
+  #renewed = false; // whether a token was asked for because the last one was not accepted
+  #clockOffsetMs = Date.now() - performance.now(); // the computer's clock may be set; this one only runs
+  #ready = new Ready();
   /** @type {Record<string, ReturnType<typeof setTimeout>>} */
   #timers = {};
 
   /** @param {Options} options */
   constructor(options) {
     this.#options = options;
+    this.#address = socketAddress(options);
     this.#position = new Position(options.since);
   }
 
@@ -126,13 +125,21 @@ export class RoomClient {
     this.#connect();
     return this;
   }
+  /**
+   * Waits until the client is live.
+   * @returns {Promise<RoomClient>} itself; fails with a Refused whose `reason` says why it is out for good
+   */
+  async ready() {
+    await this.#ready.when(this.state);
+    return this;
+  }
   /** Leaves for good. Commands without a reply are refused with `closed`. */
   close() { this.#finish("left", 1000); }
   /** The position to resume from, or null before the first welcome. */
   get since() { return this.#position.since; }
   /** Gifts and coins that this client saw, each gift id counted once. */
   get seen() { return { gifts: this.#seen.gifts, coins: this.#seen.coins }; }
-  serverNow() { return Date.now() + this.#clockOffsetMs; }
+  serverNow() { return Math.round(performance.now() + this.#clockOffsetMs); }
 
   // Commands: each gives a promise of the reply, or throws Refused.
 
@@ -142,7 +149,7 @@ export class RoomClient {
   sendLikes(count) { return this.send({ type: "likes.send", count: Math.min(LIKES_AT_ONCE, Math.max(1, count)) }); }
   async ping() {
     const reply = await this.send({ type: "ping" });
-    this.#clockOffsetMs = reply.server_time_ms - Date.now();
+    this.#clockOffsetMs = reply.server_time_ms - performance.now();
     return reply;
   }
   /**
@@ -186,6 +193,7 @@ export class RoomClient {
   /** @param {State} state */
   #setState(state) {
     this.state = state;
+    this.#ready.changed(state);
     tell(this.#options.onState, state);
   }
   /**
@@ -206,15 +214,26 @@ export class RoomClient {
       return this.#comeBack("no_token");
     }
     if (this.state.name === "closed" || this.#socket) return;
-    const socket = this.#socket = new WebSocket(this.#address(), "liveroom.v1.json");
-    socket.onmessage = ({ data }) => { if (socket === this.#socket) this.#receive(JSON.parse(data)); };
-    socket.onclose = ({ code }) => { if (socket === this.#socket) this.#lost(code); };
+    try {
+      this.#listen(new WebSocket(this.#whereTo(), "liveroom.v1.json"));
+    } catch (error) { // such as ws:// from a page of https://: another try would not help
+      console.error(error);
+      return this.#finish("cannot_connect", 1006);
+    }
     this.#after("silence", OPEN_TIMEOUT_MS, () => this.#lost(4004));
   }
-  #address() {
-    const { url, base = globalThis.location?.origin, room = "" } = this.#options;
-    const address = new URL(url ?? `/v1/rooms/${encodeURIComponent(room)}/ws`, base);
-    address.protocol = address.protocol.replace("http", "ws");
+  /** @param {WebSocket} socket */
+  #listen(socket) {
+    this.#socket = socket;
+    /** @type {number|null} */
+    let refusal = null;
+    socket.onmessage = ({ data }) => { if (socket === this.#socket) this.#receive(data); };
+    // Under Node an error that nobody hears ends the process.
+    socket.onerror = (error) => { refusal = codeOfRefusal(/** @type {ErrorEvent} */ (error)); };
+    socket.onclose = ({ code }) => { if (socket === this.#socket) this.#lost(refusal ?? code); };
+  }
+  #whereTo() {
+    const address = new URL(this.#address);
     if (this.#token) address.searchParams.set("token", this.#token);
     if (this.since) address.searchParams.set("since", this.since);
     return address.href;
@@ -238,12 +257,23 @@ export class RoomClient {
 
   /** @param {number} code */
   #lost(code) {
-    if (code === 1000 || (code >= 4500 && code <= 4999)) return this.#finish(REASONS[code] ?? "ended_by_server", code);
+    if (this.#renews(code)) return this.#comeBack("bad_token", code);
+    if (isFinal(code)) return this.#finish(REASONS[code] ?? "ended_by_server", code);
     const opened = this.state.name === "live";
     // A browser does not say why an upgrade was refused; an old token is the only cause that we can fix.
     if (this.#options.getToken && (code === 4003 || !opened)) this.#token = null;
     if (opened) this.#backoff.lived(performance.now() - this.#liveSince);
     this.#comeBack(REASONS[code] ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
+  }
+  /**
+   * A token that was not accepted is replaced, once.
+   * @param {number} code
+   */
+  #renews(code) {
+    if (code !== 4511 || !this.#options.getToken || this.#renewed) return false;
+    this.#token = null;
+    this.#renewed = true;
+    return true;
   }
   /**
    * @param {string} reason
@@ -284,8 +314,10 @@ export class RoomClient {
 
   // Messages
 
-  /** @param {(Message | RoomEvent)[]} frame */
-  #receive(frame) {
+  /** @param {string} data */
+  #receive(data) {
+    const frame = frameOf(data);
+    if (!frame) return this.#lost(1006);
     // TCP may take minutes to notice a dead link; with the server's heartbeats, silence means a dead link.
     this.#after("silence", this.#heartbeatMs * 2 + HEARTBEAT_SLACK_MS, () => this.#lost(4004));
     for (const message of frame) this.#handle(message);
@@ -309,8 +341,9 @@ export class RoomClient {
     this.you = you;
     this.#position.enter({ epoch, seq, resumed, gap });
     this.#heartbeatMs = heartbeat_s * 1000;
-    this.#clockOffsetMs = server_time_ms - Date.now();
+    this.#clockOffsetMs = server_time_ms - performance.now();
     this.#liveSince = performance.now();
+    this.#renewed = false;
     for (const command of this.#unanswered.repeatable) this.#say(command);
     this.#keepFresh();
     this.#setState({ name: "live", reason: null });
