@@ -96,6 +96,9 @@ def accounts(connection: Connection, books: Books, some: Sequence[str], stored: 
             yield from _fields(key, wallet, spent.get(name), held)
 
 
+OWN_LIMIT = "limit"  # the field of a wallet's hash, not the kind of an entry
+
+
 def _fields(key: str, wallet: Wallet, spent: Spent | None, held: Held) -> Iterator[Value]:
     """The fields of a wallet that differ. One that was never set may be missing."""
     has_next = wallet.next_limit is not None
@@ -104,7 +107,7 @@ def _fields(key: str, wallet: Wallet, spent: Spent | None, held: Held) -> Iterat
     right = (
         ("c", str(wallet.coins), held.coins or "0"),
         ("st", status, GONE if (held.status, status) == ("ok", GONE) else held.status or GONE),
-        ("limit", _or_gone(wallet.limit), _or_gone(held.limit)),
+        (OWN_LIMIT, _or_gone(wallet.limit), _or_gone(held.limit)),
         ("next_limit", str(wallet.next_limit) if has_next else GONE, held.next_limit or GONE),
         ("next_day", str(wallet.next_day) if has_next else GONE, held.next_day or GONE),
         ("st_ms", _or_gone(wallet.status_ms), _or_gone(held.status_ms)),
