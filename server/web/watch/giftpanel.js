@@ -19,7 +19,7 @@ export class GiftPanel {
   #stopRefusal = () => {};
   #askAbove = new AskAbove((coins) => { this.#giving.askAbove = coins; });
 
-  #balance = el("b", { testid: "balance", data: { value: 0 }, text: "0" });
+  #balance = el("b", { testid: "balance", data: { value: 0 }, text: "–" });
   #shelf = el("div", { class: "shelf", role: "group", "aria-label": "Choose a gift" });
   #counts = el("div", { class: "counts", role: "group", "aria-label": "How many" },
     ...QUANTITIES.map((count) => this.#quantityButton(count)));

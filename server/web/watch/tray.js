@@ -8,7 +8,7 @@ import { countOf, streakOf } from "../shared/streak.js";
 const ROWS = 3;
 const LEAVE_MS = 300;
 const READ_MS = 1500; // a row stays at least this long, even if a more expensive gift waits
-const WAIT_MS = 10_000; // what has waited longer is no news: the chat has it
+const WAIT_MS = 10_000; // older gifts are only in the chat
 const WAITING_MAX = 20;
 /** @param {number} tier */
 const stayMs = (tier) => 3500 + 1000 * tier;
