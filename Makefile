@@ -49,7 +49,7 @@ types: .venv/dev.stamp $(NODE_TOOLS)  ## write what is generated in protocol/web
 	@$(PY) -m tests.wire_types && node $(JS)/generate.mjs
 
 mutants: .venv/dev.stamp  ## small mistakes in the money path, which its tests must find: an hour
-	@$(PY) -m tests.mutants
+	@$(PY) -m tests.mutants --small --jobs 2 --deselect postgresql
 
 mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: two minutes
 	@node $(JS)/mutants.mjs

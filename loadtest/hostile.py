@@ -35,8 +35,8 @@ class Attack(Struct, frozen=True):
 ATTACKS = (
     Attack("half a JSON text", ('{"type":"chat.send","ref":"1"',), code=4502),
     Attack("a number", ("12345678901234567890123456789",)),
-    Attack("binary on the json protocol", (b"\x81\xa4type\xa4ping",), code=4502),
-    Attack("a frame of 40 KiB", ("x" * 40_000,), code=4502),
+    Attack("binary on the json protocol", (b"\x81\xa4type\xa4ping",), code=1003),
+    Attack("a frame of 40 KiB", ("x" * 40_000,), code=1009),
     Attack("900 commands in a frame", ("[" + ",".join(['{"type":"ping"}'] * 900) + "]",), code=4502),
     Attack("an unknown command", ('{"type":"coins.make","ref":"1","coins":1000000}',)),
     Attack("an unknown field", ('{"type":"chat.send","ref":"1","text":"hello","as":"creator"}',)),

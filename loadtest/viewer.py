@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from loadtest.hearing import PRIVATE, Hall, Heard, Item
 from loadtest.wire import Address, NotAdmitted, Socket
-from protocol.client import Frame, comes_back
+from protocol.client import Frame
+from protocol.closes import comes_back
 from protocol.wire import Codec
 
 BACKOFF_S, BACKOFF_S_MAX = 0.25, 5.0

@@ -5,8 +5,9 @@ import pkgutil
 from typing import Any, Union, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, structs
 
+from protocol import careful
 from protocol.refusals import Reason
 from protocol.wire import Codec, Command, Event, Message, SnapshotPart
 
@@ -82,6 +83,10 @@ class Malformed(Exception):
     """The frame cannot be decoded with its codec: the peer does not speak the protocol."""
 
 
+class TooMany(Malformed):
+    """A frame with more commands than are allowed."""
+
+
 class BadCommand(Struct, frozen=True):
     """A well-formed value that is not a command. It is refused as `bad_command`."""
 
@@ -89,33 +94,67 @@ class BadCommand(Struct, frozen=True):
     message: str
 
 
-def decode_commands(codec: Codec, frame: bytes) -> list[Command | BadCommand]:
-    """Decode the commands of one client frame, in order. Raises Malformed."""
+TOO_DEEP = BadCommand(None, "It is nested too deep.")
+
+
+def decode_commands(codec: Codec, frame: bytes, most: int = 1_000) -> list[Command | BadCommand]:
+    """Decode the commands of one client frame, in order. Raises Malformed, or TooMany for more than `most`."""
     try:
         decoded = _DECODERS[codec].decode(frame)
-    except msgspec.ValidationError:
-        return _decode_one_by_one(codec, frame)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Malformed(str(error)) from None
-    return decoded if type(decoded) is list else [decoded]
+    except RecursionError:
+        return [TOO_DEEP]
+    except UnicodeDecodeError:  # a text of msgpack: the frame is whole, and nobody can say which command it was
+        return _decode_one_by_one(codec, frame, most) if codec == "json" else [BadCommand(None, careful.NOT_A_TEXT)]
+    except msgspec.DecodeError:
+        return _decode_one_by_one(codec, frame, most)
+    commands = decoded if type(decoded) is list else [decoded]
+    if len(commands) > most:
+        raise TooMany
+    return commands if _is_plain(codec, frame, commands) else _decode_one_by_one(codec, frame, most)
 
 
-def _decode_one_by_one(codec: Codec, frame: bytes) -> list[Command | BadCommand]:
+def _is_plain(codec: Codec, frame: bytes, commands: list[Any]) -> bool:
+    """Whether the frame surely has no NUL and no key twice: as many colons as fields, each behind a key's quote."""
+    if codec == "msgpack":
+        return b"\0" not in frame
+    colons = frame.count(b":")
+    if b"\\u" in frame or colons != frame.count(b'":'):
+        return False
+    given = 0
+    for command in commands:
+        given += 1
+        for value in structs.astuple(command):
+            if value is not None and value is not UNSET:
+                given += 1
+    return colons == given
+
+
+def _decode_one_by_one(codec: Codec, frame: bytes, most: int) -> list[Command | BadCommand]:
     """Find the values that are not commands, so that the others can be carried out."""
     try:
-        loose = _LOOSE[codec].decode(frame)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
+        loose = careful.decode_json(frame) if codec == "json" else _LOOSE[codec].decode(frame)
+        items = loose if type(loose) is list else [loose]
+        if len(items) > most:  # before any of them costs something
+            raise TooMany
+        return [_convert(item) for item in items]
+    except RecursionError:
+        return [TOO_DEEP]
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise Malformed(str(error)) from None
-    return [_convert(item) for item in (loose if type(loose) is list else [loose])]
 
 
 def _convert(item: Any) -> Command | BadCommand:
     try:
-        command: Command = msgspec.convert(item, _AnyCommand)
+        command: Command = msgspec.convert(item, _AnyCommand)  # first: it stops at the first of a thousand bad keys
+        fault = careful.fault_of(item)
+        if fault is None:
+            return command
+    except UnicodeEncodeError:  # in a key
+        fault = careful.NOT_A_TEXT
     except (msgspec.ValidationError, RecursionError) as error:
-        ref = item.get("ref") if type(item) is dict else None
-        return BadCommand(ref if type(ref) is str and 0 < len(ref) <= 64 else None, str(error)[:200])
-    return command
+        fault = str(error)[:200]
+    ref = item.get("ref") if isinstance(item, dict) else None
+    return BadCommand(ref if type(ref) is str and 0 < len(ref) <= 64 and not careful.is_broken(ref) else None, fault)
 
 
 def decode_event(data: bytes) -> Event:

@@ -6,11 +6,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from protocol.wire import Command, Delivery, Event, Ok, User
 
+TEXT_CHARS_MAX = 500
+
 
 class SendChat(Command, frozen=True, tag="chat.send"):
     """Say something to the room."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=500)]
+    text: Annotated[str, Meta(min_length=1, max_length=TEXT_CHARS_MAX)]
 
 
 class SendChatOk(Ok, frozen=True, tag="ok"):

@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 
 import protocol
 from protocol.chat import SendChat
-from protocol.closes import Close
+from protocol.closes import comes_back
 from protocol.folding import fold
 from protocol.gifts import GiftSent, SendGift
 from protocol.ids import uuid7
@@ -251,8 +251,3 @@ class RoomClient:
         given = {name: value for name, value in msgspec.structs.asdict(command).items() if value is not None}
         message = {"type": command.__struct_config__.tag, **given}
         return msgspec.json.encode(message).decode() if self.codec == "json" else msgspec.msgpack.encode(message)
-
-
-def comes_back(code: int) -> bool:
-    """Whether to connect again after this close code (with jitter). Newer servers' codes keep to the same ranges."""
-    return code != Close.NORMAL and not 4500 <= code <= 4999

@@ -7,6 +7,8 @@ from msgspec import Meta, Struct, field
 from protocol.ids import CatalogueId, ComboId, GiftId, UserId
 from protocol.wire import Command, Delivery, Event, Ok, SnapshotPart, User
 
+MESSAGE_CHARS_MAX = 200
+
 
 class Animation(Struct, frozen=True):
     """How a gift is shown."""
@@ -48,12 +50,13 @@ class Combo(Struct, frozen=True):
 class SendGift(Command, frozen=True, tag="gifts.send"):
     """Send a gift. The same `id` again is the same gift, and is paid once."""
 
+    always_answered: ClassVar[bool] = True
     id: GiftId
     gift: CatalogueId
     count: Annotated[int, Meta(ge=1, le=9_999)]
     to: UserId | None = None
     combo: ComboId | None = None
-    message: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    message: Annotated[str, Meta(min_length=1, max_length=MESSAGE_CHARS_MAX)] | None = None
 
 
 class SendGiftOk(Ok, frozen=True, tag="ok"):

@@ -11,6 +11,7 @@ from protocol.ids import Ref, UserId
 Role = Literal["viewer", "moderator", "host", "overlay", "bot"]
 Codec = Literal["json", "msgpack"]
 SUBPROTOCOLS: dict[str, Codec] = {"liveroom.v1.json": "json", "liveroom.v1.msgpack": "msgpack"}
+TOKEN_SUBPROTOCOL = "liveroom.token."  # noqa: S105  # and the token: never chosen, so that it stands in no address and no log
 
 
 class Delivery(Enum):
@@ -22,9 +23,13 @@ class Delivery(Enum):
 
 
 class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """A client's request. Exactly one reply repeats its `ref`. Overlays may send it, too, if `for_listeners`."""
+    """A client's request. Exactly one reply repeats its `ref`. Overlays may send it, too, if `for_listeners`.
+
+    If it has none, only a refusal comes, unless the command is `always_answered`.
+    """
 
     for_listeners: ClassVar[bool] = False
+    always_answered: ClassVar[bool] = False
     ref: Ref | None = None
 
 

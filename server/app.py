@@ -256,6 +256,7 @@ def create_app(node: Node) -> Starlette:
     app = Starlette(
         routes=[
             WebSocketRoute("/v1/rooms/{room_id}/ws", node.sessions.endpoint),
+            WebSocketRoute("/{path:path}", node.sessions.unknown),
             *health.routes(node.parts, node.degraded, lambda: node.sessions.draining, node.registry),
             *tokens.routes(node.tokens, node.clock, development),
             *feature_routes(node.services),  # before the routes of rooms, which match any last part

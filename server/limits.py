@@ -16,6 +16,7 @@ BOT_COMMANDS_BURST = 5_000.0
 MESSAGE_BYTES_PER_COMMAND = 2 * 1024  # a message of this size, packed or inflated, costs as much as a command
 READ_TURN_S = 0.002  # per turn of the loop, for the frames of all sockets: as long as a chunk of a flush
 READ_FRAMES_MAX = 64  # of one socket, before others get their turn: some 0.3 ms
+EARLY_BYTES_MAX = 64 * 1024  # sent behind the upgrade request, before our answer: RFC 6455 asks peers to wait for it
 CLOSING_BYTES_MAX = 64 * 1024  # read after our close frame, to find the peer's: so much may have been under way
 WRITE_HIGH_BYTES = 64 * 1024  # above it a socket counts as not writable and gets nothing more
 WRITE_LOW_BYTES = 16 * 1024  # uvloop's own default is 16 bytes by a slip: always set
@@ -35,8 +36,18 @@ REQUEST_S_MAX = 10.0  # for a whole HTTP request, from its first byte (or the co
 REAP_EVERY_S = 1.0
 CONNECTIONS_MAX = 50_000  # per node: some 2 KiB here and 4 KiB in the kernel each
 ADDRESS_CONNECTIONS = 1_000  # per node, in production: many people of a carrier or an office share one address
+ADDRESS_HALF_OPEN_MAX = 1_000  # per node, without a welcome: requests under way, half handshakes, kept alive
+PIPELINED_MAX = 16  # requests of one connection that wait for the answers to those before them; browsers send none
 USER_CONNECTIONS = 20  # per node, in production: a person's tabs, phones and overlays
-CLOSE_LINGER_S = 2.0  # for the peer's close frame before the transport is dropped
+CLOSE_LINGER_S = 2.0  # for the peer to take our close frame, and to send its own, before the transport is dropped
+# Read and dropped after a close, so that who only writes comes to read it: a reset would destroy it. Some 5 ms in all.
+DISCARDED_BYTES_MAX = 16 * 1024 * 1024
+FLOOD_WAIT_S = 5.0  # who was closed for a flood is let in again after this time; it doubles with each flood
+FLOOD_WAIT_S_MAX = 300.0
+FLOOD_REMEMBERED_S = 900.0  # a later flood is a first one again
+FLOODS_FREE_OF_ADDRESS = 4  # before everybody behind an address has to wait: an office has one bad script
+FLOODERS_MAX = 10_000  # people and addresses that are remembered, some 300 bytes each
+assert FLOOD_WAIT_S_MAX < FLOOD_REMEMBERED_S
 
 HEARTBEAT_S = 25
 UNRESPONSIVE_S = 70  # without any data, not even a pong to our ping
@@ -84,6 +95,9 @@ COMBO_GAP_MS = 4_000  # Bilibili shows a combo for 3 s; one second more for the 
 OPEN_COMBOS_MAX = 200  # per room
 SHOW_BATCH_MAX = 50  # paid gifts that one script call shows in a room: some 1 ms of the store
 SHOW_QUEUE_MAX = 1_000  # per room, while the store does not answer; above it the journal shows them from the ledger
+TITLE_CHARS_MAX = 200
+LETTERS_KEPT = 4_096  # whose place in a text is remembered: more than anybody's languages and emoji use
+FILTERS_KEPT = 1_024  # rooms' lists of blocked words, folded for comparison
 ROOMS_LISTED_MAX = 500
 
 # --- money -------------------------------------------------------------------------------------------------------

@@ -6,19 +6,24 @@ import jwt
 import msgspec
 from msgspec import Meta, Struct
 
-from protocol.ids import Name, RoomId, UserId
+from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
 from protocol.wire import Role
 from server import limits
+from server.text import NotSeen, clean
 
 
 class BadToken(Exception):
     """The token was not issued by us, or has expired. The text says which."""
 
 
+class ExpiredToken(BadToken):
+    """It was good before."""
+
+
 class Claims(Struct, frozen=True):
     """What a token says."""
 
-    sub: UserId
+    sub: PersonId
     name: Name
     role: Role
     exp: Annotated[float, Meta(gt=0)]
@@ -57,5 +62,13 @@ class Tokens:
         except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError):
             raise BadToken("the token is not valid") from None
         if claims.exp <= now_s:
-            raise BadToken("the token has expired")
-        return claims
+            raise ExpiredToken("the token has expired")
+        return msgspec.structs.replace(claims, name=_shown_name(claims))
+
+
+def _shown_name(claims: Claims) -> str:
+    """The name as others see it; the user id for a name of which they would see nothing."""
+    try:
+        return clean(claims.name, NAME_CHARS_MAX)
+    except NotSeen:
+        return claims.sub

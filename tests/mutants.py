@@ -1,46 +1,58 @@
 """Proves that the tests of the money path can fail: makes one small mistake at a time in a copy, and runs them.
 
-`make mutants` tries a sample of every file's mistakes, drawn by a seed. A mutant that survives needs a new test, or a
-reason in ARGUED. It takes half a minute per mutant, so it is run by hand.
+`make mutants` first learns which tests reach which block of the program (minutes, once: `--learnt FILE` keeps it), and
+then tries a sample of every file's mistakes, drawn by a seed. Each runs only the tests that reach it, up to
+`--budget-s` of them: some seconds. A mutant that survives needs a new test, or a reason in ARGUED.
 """
 
 import argparse
 import ast
+import multiprocessing
+import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from tests import reach
+from tests.known_mistakes import ARGUED, KNOWN
+from tests.trials import ROOT, Reached, Tree, load_libraries
+
 WANTED = 0.95  # of the mutants that nobody argues for
-TIMEOUT_S = 300  # a mistake may cause an endless loop
 PER_FILE = 4
+BUDGET_S = 30.0
 
-# Files of the money path, and the tests that must notice a mistake there, the fastest first.
-JOURNAL = ("tests/journal", "tests/torture")
-TESTS = {
-    "server/entries.py": ("tests/journal/test_entries.py", *JOURNAL, "tests/wallet"),
-    "server/journal/": JOURNAL,
-    "server/orders/": ("tests/journal", "tests/http"),
-    "server/money/": ("tests/wallet", "tests/torture"),
-    "server/store/keys.py": ("tests/store", "tests/wallet"),
-    "server/store/guard.py": ("tests/store", "tests/wallet", "tests/torture"),
-    "server/store/lua/wallet_": ("tests/wallet", "tests/journal", "tests/torture"),
-    "server/store/lua/opening_": ("tests/wallet", "tests/journal", "tests/torture"),
-    "server/store/lua/compare_": JOURNAL,
-    "server/store/lua/include/integer": ("tests/wallet",),
-    "server/store/lua/include/s": ("tests/wallet",),  # spend_limit and set_limit
-}
+# The money path, and the tests that must notice a mistake there.
+FILES = (
+    "server/entries.py",
+    "server/journal/",
+    "server/orders/",
+    "server/money/",
+    "server/store/keys.py",
+    "server/store/guard.py",
+    "server/store/lua/wallet_",
+    "server/store/lua/opening_",
+    "server/store/lua/compare_",
+    "server/store/lua/correct_",
+    "server/store/lua/moneytime_",
+    "server/store/lua/claims_",
+    "server/store/lua/claimed_",
+    "server/store/lua/refill_",
+    "server/store/lua/include/entry_time",
+    "server/store/lua/include/integer",
+    "server/store/lua/include/overtaken",
+    "server/store/lua/include/s",  # spend_limit, set_limit, set_status
+    "server/store/lua/include/take_lease",
+)
+TESTS = ("tests/journal", "tests/wallet", "tests/store", "tests/http/test_reversals.py")
 SKIPPED = ("server/journal/migrations/", "server/journal/tables.py")
-
-# Mutants that change nothing that anybody can see: file, the mistake, and why.
-ARGUED: dict[tuple[str, str], str] = {}
 
 
 class Mutant(NamedTuple):
@@ -49,6 +61,7 @@ class Mutant(NamedTuple):
     file: str
     change: str
     text: str
+    by: str = ""  # the test that must find it
 
 
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -101,9 +114,11 @@ def mistakes(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Constant(value + 1)
         case ast.Expr(value=ast.Call() | ast.Await()) if not is_log(node):
             yield ast.Pass()
+        case ast.AugAssign() | ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
+            yield ast.Pass()
         case ast.Continue():
             yield ast.Break()
-        case ast.Return(value=ast.expr()):
+        case ast.Return(value=ast.expr()) if ast.unparse(node) != "return None":
             yield ast.Return(ast.Constant(None))
 
 
@@ -132,6 +147,7 @@ def bodies(module: ast.Module) -> Iterator[ast.AST]:
 
     def walk(node: ast.AST) -> Iterator[ast.AST]:
         skipped = isinstance(node, ast.Assert | ast.JoinedStr | ast.AnnAssign | ast.arguments)
+        skipped = skipped or (isinstance(node, ast.keyword) and node.arg == "strict")  # of zip: for us
         if skipped or (isinstance(node, ast.Expr) and is_log(node)):
             return
         yield node
@@ -157,63 +173,175 @@ def of_lua(file: str, text: str) -> Iterator[Mutant]:
                 yield Mutant(file, f"{number}: {line.strip()} -> {changed.strip()}", "\n".join(rest) + "\n")
 
 
+def money_path() -> list[str]:
+    tracked = subprocess.run(["git", "ls-files", "server"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [each for each in tracked.stdout.split() if each.startswith(FILES) and not each.startswith(SKIPPED)]
+
+
+def every(file: str) -> list[Mutant]:
+    """All mistakes of a file."""
+    of = of_lua if file.endswith(".lua") else of_python
+    return list(dict.fromkeys(of(file, (ROOT / file).read_text())))
+
+
 def mutants(only: str, per_file: int, seed: int) -> list[Mutant]:
     """A sample of each file's mistakes."""
-    tracked = subprocess.run(["git", "ls-files", "server"], cwd=ROOT, capture_output=True, text=True, check=True)
     found: list[Mutant] = []
-    for file in tracked.stdout.split():
-        if not file.startswith(tuple(TESTS)) or file.startswith(SKIPPED) or only not in file:
-            continue
-        of = of_lua if file.endswith(".lua") else of_python
-        every = list(dict.fromkeys(of(file, (ROOT / file).read_text())))
-        found += random.Random(f"{seed} {file}").sample(every, min(per_file, len(every)))
+    for file in money_path():
+        if re.search(only, file):
+            all_of_it = every(file)
+            found += random.Random(f"{seed} {file}").sample(all_of_it, min(per_file, len(all_of_it)))
     return found
 
 
-def tests_of(file: str) -> tuple[str, ...]:
-    return next(tests for prefix, tests in TESTS.items() if file.startswith(prefix))
+def known(only: str) -> list[Mutant]:
+    """The mistakes that are written by hand."""
+    found: list[Mutant] = []
+    for each in ARGUED:
+        assert f" {each.line}\n" in (ROOT / each.file).read_text(), f"{each.file} has no line: {each.line}"
+    for what, file, right, wrong, by in KNOWN:
+        text = (ROOT / file).read_text()
+        assert text.count(right) == 1, f"{file} has not once: {right}"
+        if re.search(only, file):
+            line = text[: text.index(right)].count("\n") + 1
+            found.append(Mutant(file, f"{line}: {what}", text.replace(right, wrong), by))
+    return found
 
 
-def is_killed(tree: Path, tests: tuple[str, ...]) -> bool:
-    """Whether one of the tests notices."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    for each in tests:
-        try:
-            done = subprocess.run([*command, each], cwd=tree, capture_output=True, timeout=TIMEOUT_S, check=False)
-        except subprocess.TimeoutExpired:
-            return True
-        if done.returncode:
-            return True
-    return False
+_SURVIVED = re.compile(r"^(?:SURVIVED |UNREACHED) (\S+?):(\d+: .*)  \(\d+ s; .*\)$", re.MULTILINE)
+
+
+def survivors(printed: str, only: str) -> list[Mutant]:
+    """Those that an earlier run's output says survived. One that is the only one of its kind may have moved since."""
+    exactly = set(_SURVIVED.findall(printed))
+    wanted = {_kind(file, change) for file, change in exactly}
+    found = known(only) + [mutant for file in money_path() if re.search(only, file) for mutant in every(file)]
+    kinds = Counter(_kind(mutant.file, mutant.change) for mutant in found)
+    return [
+        mutant
+        for mutant in found
+        if (mutant.file, mutant.change) in exactly
+        or (kinds[kind := _kind(mutant.file, mutant.change)] == 1 and kind in wanted)
+    ]
+
+
+def _kind(file: str, change: str) -> tuple[str, str]:
+    return file, change.partition(": ")[2]
+
+
+def block_of(mutant: Mutant) -> str:
+    if mutant.file.endswith(".lua"):
+        return ""
+    return reach.block_at((ROOT / mutant.file).read_text(), int(mutant.change.partition(":")[0]))
+
+
+def argued(mutant: Mutant) -> str:
+    """Why a mutant changes nothing, or ''."""
+    number, _, change = mutant.change.partition(": ")
+    line = (ROOT / mutant.file).read_text().splitlines()[int(number) - 1].strip()
+    key = mutant.file, line, change
+    return next((each.why for each in ARGUED if (each.file, each.line, each.change) == key), "")
+
+
+def learn(notes: Path, tests: list[str], options: list[str], *, small: bool) -> None:
+    """Run these tests in a marked copy, and note what each reaches that passes. In a whole world all must pass."""
+    with tempfile.TemporaryDirectory(prefix="liveroom-mutants-") as folder:
+        tree = Tree(Path(folder), small=small)
+        tree.mark(file for file in money_path() if file.endswith(".py"))
+        failure = tree.first_failure([*options, *tests], notes)
+        print((tree.folder / "said.txt").read_text().splitlines()[-1])
+        assert small or not failure, (
+            f"{failure} fails without a mistake: {(tree.folder / 'said.txt').read_text()[-2000:]}"
+        )
+
+
+class Trier:
+    """One process that tries mutants in a tree of its own."""
+
+    def __init__(self, folder: Path, notes: Path, budget_s: float, small: bool) -> None:
+        self._tree = Tree(folder / str(os.getpid()), small=small)
+        self._whole = Tree(folder / f"{os.getpid()}-whole", small=False)
+        self._reached = Reached(notes)
+        self._budget_s = budget_s
+
+    def outcome(self, mutant: Mutant) -> tuple[str, str]:
+        """What became of a mutant, and the test that caught it, or how many did not."""
+        if why := argued(mutant):
+            return "argued", why
+        if mutant.by:
+            failed = self._whole.fails_with(mutant.file, mutant.text, [mutant.by])
+            return ("killed", failed) if failed else ("SURVIVED", mutant.by)
+        tests = self._reached.tests(mutant.file, block_of(mutant), self._budget_s)
+        if not tests:
+            return "UNREACHED", ""
+        failed = self._tree.fails_with(mutant.file, mutant.text, tests)
+        if failed:
+            self._reached.caught(mutant.file, failed)
+            return "killed", failed
+        return "SURVIVED", f"{len(tests)} tests"
+
+
+triers: list[Trier] = []  # the one of this process
+
+
+def begin(folder: Path, notes: Path, budget_s: float, small: bool) -> None:
+    load_libraries()
+    triers.append(Trier(folder, notes, budget_s, small))
+
+
+def tried(mutant: Mutant) -> tuple[Mutant, str, str, float]:
+    began = time.monotonic()
+    outcome, why = triers[0].outcome(mutant)
+    return mutant, outcome, why, time.monotonic() - began
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="files whose name has this in it")
+    parser.add_argument("--only", default="", help="files whose name matches this expression")
     parser.add_argument("--per-file", type=int, default=PER_FILE)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--budget-s", type=float, default=BUDGET_S, help="of tests for one mutant")
+    parser.add_argument("--learnt", type=Path, help="a file that keeps which tests reach what")
+    parser.add_argument("--learn", nargs="*", default=[], help="tests to learn anew, into that file")
+    parser.add_argument("--deselect", default="", help="tests not to learn, as for pytest -k")
+    parser.add_argument("--again", type=Path, help="only those that survived in this output")
+    parser.add_argument(
+        "--small", action="store_true", help="a world of few partitions, without the tests that need all"
+    )
+    parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args()
-    chosen = mutants(asked.only, asked.per_file, asked.seed)
-    survivors: list[Mutant] = []
+    chosen = mutants(asked.only, asked.per_file, asked.seed) + known(asked.only)
+    if asked.again:
+        chosen = survivors(asked.again.read_text(), asked.only)
+    counts: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory(prefix="liveroom-mutants-") as folder:
-        tree = Path(folder)
-        names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
-        for name in names.stdout.split():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, tree / name)
-        for mutant in chosen:
-            path, began = tree / mutant.file, time.monotonic()
-            right = path.read_text()
-            path.write_text(mutant.text)
-            killed = is_killed(tree, tests_of(mutant.file))
-            path.write_text(right)
-            argued = (mutant.file, mutant.change.partition(": ")[2]) in ARGUED
-            outcome = "killed" if killed else "argued" if argued else "SURVIVED"
-            survivors += [mutant] if outcome == "SURVIVED" else []
-            print(f"{outcome:8} {mutant.file}:{mutant.change}  ({time.monotonic() - began:.0f} s)", flush=True)
-    killed_share = 1 - len(survivors) / max(1, len(chosen))
-    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed or argued, seed {asked.seed}")
-    return 0 if killed_share >= WANTED else 1
+        notes = asked.learnt or Path(folder) / "notes"
+        if asked.learn or not notes.exists():
+            load_libraries()
+            learn(
+                notes,
+                asked.learn or [*TESTS],
+                ["-k", f"not ({asked.deselect})"] if asked.deselect else [],
+                small=asked.small,
+            )
+        own = (Path(folder), notes, asked.budget_s, asked.small)
+        context = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(asked.jobs, context, initializer=begin, initargs=own) as pool:
+            for done in as_completed([pool.submit(tried, mutant) for mutant in chosen]):
+                mutant, outcome, why, took_s = done.result()
+                counts.setdefault(mutant.file, Counter())[outcome] += 1
+                print(f"{outcome:9} {mutant.file}:{mutant.change}  ({took_s:.0f} s; {why})", flush=True)
+    return summed_up(counts, asked.seed)
+
+
+def summed_up(counts: dict[str, Counter[str]], seed: int) -> int:
+    """Print each file's figures, and return the exit status."""
+    for file, count in counts.items():
+        print(f"{file}: {', '.join(f'{number} {outcome}' for outcome, number in sorted(count.items()))}")
+    total = sum(counts.values(), Counter())
+    tried = total.total() - total["argued"]
+    print(f"{total['killed']} of {tried} mutants killed, {total['argued']} argued, seed {seed}")
+    return 0 if total["killed"] >= WANTED * tried else 1
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from protocol.chat import ChatSent
-from protocol.client import Answered, Lost, Missed, RoomClient, comes_back
-from protocol.closes import Close
+from protocol.client import Answered, Lost, Missed, RoomClient
+from protocol.closes import Close, comes_back
 from protocol.gifts import GiftComboEnded, GiftSent
 from protocol.ids import uuid7_ms
 from protocol.session import Heartbeat, Notice, WalletChanged, Welcome

@@ -13,8 +13,7 @@ from playwright.async_api import async_playwright
 import protocol
 import server.rooms.admin
 from loadtest.__main__ import parser as loadtest_parser
-from protocol.client import comes_back
-from protocol.closes import Close
+from protocol.closes import Close, comes_back
 from protocol.gifts import Gift
 from protocol.session import Refuse, Welcome
 from protocol.wire import Ok, SnapshotPart

@@ -23,6 +23,7 @@ FUNCTION_LINES_MAX = 60
 # no circle. CONTRIBUTING.md shows the same rows, the other way round, and says what each is for.
 LAYERS = (
     ("server.limits",),
+    ("server.text",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),
     ("server.catalogue", "server.logs"),
     ("server.store",),

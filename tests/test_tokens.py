@@ -35,6 +35,12 @@ def test_what_is_signed_comes_back(role: Any, room: str | None) -> None:
     assert TOKENS.check(token, NOW_S) == Claims(sub="alice", name="Älice ✓", role=role, exp=NOW_S + 60, room=room)
 
 
+@pytest.mark.parametrize(("name", "seen"), [("\u202eEve\u0000", "Eve"), ("\u200b\u3164", "alice"), (" ", "alice")])
+def test_a_name_is_what_others_see(name: str, seen: str) -> None:
+    """The platform may sign any name; one without anything to see becomes the user id."""
+    assert TOKENS.check(signed(claims(name=name)), NOW_S).name == seen
+
+
 def test_a_token_ends_with_its_second() -> None:
     """It is valid before `exp`, and no longer from `exp` on."""
     token = signed(claims(exp=NOW_S + 10))
@@ -59,6 +65,7 @@ def test_a_sender_may_say_more() -> None:
         {"sub": "alice\n"},
         {"sub": "a" * 65},
         {"sub": 5},
+        {"sub": "anonymous"},
         {"sub": ["alice"]},
         {"name": None},
         {"name": ""},

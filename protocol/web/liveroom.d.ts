@@ -8,6 +8,7 @@ export type State = {
     name: StateName;
     /**
      * why it is not live: the name of a close code, or `no_token`, `not_let_in`, ...
+     * After `closed` with `room_ended` it joins the next broadcast by itself, unless you call `close`.
      */
     reason: string | null;
     /**

@@ -4,9 +4,11 @@
  *   const client = join({ room: "demo", getToken, onRoom: draw, onEvent: animate, onState: showConnection });
  *   await client.sendGift({ gift: "rose", count: 5 });
  */
-import { codeOfRefusal, socketAddress } from "./liveroom/address.js";
+import { codeOfRefusal, roomAddress, socketAddress, whereTo } from "./liveroom/address.js";
 import { BACKOFF_MIN_MS, Backoff } from "./liveroom/backoff.js";
+import { isFinal, reasonOf, retryAfterMs } from "./liveroom/closes.js";
 import { addLine } from "./liveroom/folds/chat.js";
+import { NextBroadcast } from "./liveroom/nextbroadcast.js";
 import { expiresMs, frameOf } from "./liveroom/reading.js";
 import { Ready } from "./liveroom/ready.js";
 import { Refused } from "./liveroom/refused.js";
@@ -22,6 +24,7 @@ import { uuid7 } from "./liveroom/uuid7.js";
  * @typedef {object} State
  * @property {StateName} name
  * @property {string|null} reason why it is not live: the name of a close code, or `no_token`, `not_let_in`, ...
+ *   After `closed` with `room_ended` it joins the next broadcast by itself, unless you call `close`.
  * @property {number} [code] the close code
  * @property {number} [retry_in_ms] while `reconnecting`: when the next try is
  * @property {boolean} [opened] false when the server did not let us in this time: it refused, or could not be reached
@@ -53,17 +56,8 @@ const HEARTBEAT_SLACK_MS = 5_000;
 const LIKES_AT_ONCE = 50;
 const REFRESH_EARLY_MS = 60_000;
 const TIMER_MAX_MS = 2 ** 31 - 1; // a longer one would fire at once
-/** @type {Record<number, string>} */
-const REASONS = {
-  1001: "going_away", 4001: "draining", 4002: "slow_reader", 4003: "token_expired", 4004: "unresponsive",
-  4005: "internal", 4500: "banned", 4501: "room_ended", 4502: "protocol_error", 4503: "token_revoked",
-  4511: "bad_token", 4512: "wrong_room", 4513: "no_such_room",
-};
 
 export { Refused, uuid7 };
-
-/** @param {number} code */
-const isFinal = (code) => code === 1000 || (code >= 4500 && code <= 4999);
 
 /**
  * A listener that fails must not cost the rest of a frame.
@@ -111,6 +105,7 @@ export class RoomClient {
   #ready = new Ready();
   /** @type {Record<string, ReturnType<typeof setTimeout>>} */
   #timers = {};
+  #next = new NextBroadcast(() => roomAddress(this.#address), () => this.open());
 
   /** @param {Options} options */
   constructor(options) {
@@ -134,7 +129,10 @@ export class RoomClient {
     return this;
   }
   /** Leaves for good. Commands without a reply are refused with `closed`. */
-  close() { this.#finish("left", 1000); }
+  close() {
+    this.#next.stop();
+    this.#finish("left", 1000);
+  }
   /** The position to resume from, or null before the first welcome. */
   get since() { return this.#position.since; }
   /** Gifts and coins that this client saw, each gift id counted once. */
@@ -215,7 +213,7 @@ export class RoomClient {
     }
     if (this.state.name === "closed" || this.#socket) return;
     try {
-      this.#listen(new WebSocket(this.#whereTo(), "liveroom.v1.json"));
+      this.#listen(new WebSocket(...whereTo(this.#address, this.#token, this.since)));
     } catch (error) { // such as ws:// from a page of https://: another try would not help
       console.error(error);
       return this.#finish("cannot_connect", 1006);
@@ -230,13 +228,7 @@ export class RoomClient {
     socket.onmessage = ({ data }) => { if (socket === this.#socket) this.#receive(data); };
     // Under Node an error that nobody hears ends the process.
     socket.onerror = (error) => { refusal = codeOfRefusal(/** @type {ErrorEvent} */ (error)); };
-    socket.onclose = ({ code }) => { if (socket === this.#socket) this.#lost(refusal ?? code); };
-  }
-  #whereTo() {
-    const address = new URL(this.#address);
-    if (this.#token) address.searchParams.set("token", this.#token);
-    if (this.since) address.searchParams.set("since", this.since);
-    return address.href;
+    socket.onclose = ({ code, reason }) => { if (socket === this.#socket) this.#lost(refusal ?? code, reason); };
   }
 
   /** Replaces the token of `getToken` before it expires, on the same socket. */
@@ -255,15 +247,31 @@ export class RoomClient {
     });
   }
 
-  /** @param {number} code */
-  #lost(code) {
+  /**
+   * @param {number} code
+   * @param {string} [text]
+   */
+  #lost(code, text) {
     if (this.#renews(code)) return this.#comeBack("bad_token", code);
-    if (isFinal(code)) return this.#finish(REASONS[code] ?? "ended_by_server", code);
     const opened = this.state.name === "live";
-    // A browser does not say why an upgrade was refused; an old token is the only cause that we can fix.
+    if (isFinal(code) || this.#neverLetIn(code, opened)) return this.#end(code);
+    // Where a server or proxy does not say why it refused, an old token is the only cause that we can fix.
     if (this.#options.getToken && (code === 4003 || !opened)) this.#token = null;
     if (opened) this.#backoff.lived(performance.now() - this.#liveSince);
-    this.#comeBack(REASONS[code] ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
+    const awayMs = retryAfterMs(text);
+    if (awayMs) this.#comeBackAt = performance.now() + awayMs + this.#backoff.nextMs();
+    this.#comeBack(reasonOf(code) ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
+  }
+  /**
+   * A fixed token has expired: there will be no newer one.
+   * @param {number} code
+   * @param {boolean} opened
+   */
+  #neverLetIn(code, opened) { return code === 4003 && !opened && !this.#options.getToken; }
+  /** @param {number} code */
+  #end(code) {
+    this.#finish(reasonOf(code) ?? "ended_by_server", code);
+    if (code === 4501) this.#next.wait();
   }
   /**
    * A token that was not accepted is replaced, once.

@@ -1,24 +1,23 @@
 """Who may open a socket: every check that refuses over HTTP, before the upgrade."""
 
-import ipaddress
+import asyncio
+import math
 from collections import Counter
 
+import msgspec
 from msgspec import Struct
 from starlette.websockets import WebSocket
 
+from protocol.ids import RoomId
+from protocol.wire import SUBPROTOCOLS
 from server import limits
+from server.edge.flooders import Flooders
+from server.edge.halfopen import network_of
+from server.edge.refusing import NotAdmitted, offered_token, speaks_none_of_ours
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Rooms, Services
 from server.store.client import StoreError
-from server.tokens import BadToken, Claims
-
-
-class NotAdmitted(Exception):
-    """The server answers the upgrade request with this HTTP error."""
-
-    def __init__(self, status: int, reason: str, message: str, retry_after_s: int | None = None) -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.message, self.retry_after_s = status, reason, message, retry_after_s
+from server.tokens import BadToken, Claims, ExpiredToken
 
 
 class Since(Struct, frozen=True):
@@ -34,6 +33,11 @@ class Places:
     def __init__(self, per_address: int, per_user: int) -> None:
         self._bounds = {"address": per_address, "user": per_user}
         self._taken: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def count_addresses(self) -> bool:
+        """Whether the sockets of an address have a bound."""
+        return self._bounds["address"] > 0
 
     def take(self, address: str, user_id: str) -> "Place":
         """Take a place for one more socket. Raises NotAdmitted."""
@@ -73,6 +77,7 @@ class Admitted(Struct, frozen=True, kw_only=True):
     since: Since | None
     room: Room
     place: Place
+    address: str | None
 
 
 class Admission:
@@ -82,19 +87,26 @@ class Admission:
         self._services = services
         self._rooms = rooms
         self._places = places
+        self._flooders = Flooders()
 
     async def check(self, websocket: WebSocket, full: str | None) -> Admitted:
         """Check everything, and take a place. Raises NotAdmitted."""
         if full is not None:
             raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
-        token = websocket.query_params.get("token") or _bearer(websocket.headers.get("authorization", ""))
+        address = _network(websocket) if self._places.count_addresses else None
+        self._let_wait("address", address)
+        if speaks_none_of_ours(websocket):
+            raise NotAdmitted(400, "unknown_subprotocol", f"The server speaks {' and '.join(SUBPROTOCOLS)}.")
+        token = _token(websocket)
         if not token:
             raise NotAdmitted(401, "token_missing", "A token is needed.")
         try:
             claims = self._services.tokens.check(token, self._services.clock.now_ms() / 1000)
         except BadToken as bad:
-            raise NotAdmitted(401, "bad_token", f"Not admitted: {bad}.") from None
-        room_id = websocket.path_params["room_id"]
+            reason = "token_expired" if isinstance(bad, ExpiredToken) else "bad_token"
+            raise NotAdmitted(401, reason, f"Not admitted: {bad}.", shown="bad_token") from None
+        self._let_wait("user", claims.sub)
+        room_id = _room_id(websocket)
         if claims.room is not None and claims.room != room_id:
             raise NotAdmitted(403, "wrong_room", "The token is for another room.")
         since = _parse_since(websocket.query_params.get("since"))
@@ -104,18 +116,38 @@ class Admission:
             raise NotAdmitted(404, "no_such_room", "There is no such room.") from None
         except StoreError:
             raise NotAdmitted(503, "unavailable", "The room store is away.", 1) from None
-        place = self._places.take(_network(websocket), claims.sub)  # last: nothing after it may fail
-        return Admitted(claims=claims, since=since, room=room, place=place)
+        place = self._places.take(address or "", claims.sub)  # last: nothing after it may fail
+        return Admitted(claims=claims, since=since, room=room, place=place, address=address)
+
+    def note_flood(self, user_id: str, address: str | None) -> None:
+        """Let this person wait before the next socket; and everybody at the address, if there are too many floods."""
+        now = asyncio.get_running_loop().time()
+        for kind, name in (("user", user_id), ("address", address)):
+            if name is not None:
+                self._flooders.flooded(kind, name, now)
+
+    def _let_wait(self, kind: str, name: str | None) -> None:
+        """Raise NotAdmitted for who has flooded, until the wait is over."""
+        wait_s = self._flooders.wait_s(kind, name, asyncio.get_running_loop().time()) if name is not None else 0.0
+        if wait_s > 0:
+            raise NotAdmitted(429, "flooded", "This sent too much; come back later.", math.ceil(wait_s))
 
 
 def _network(websocket: WebSocket) -> str:
-    """The peer's network: its IPv4 address, or the IPv6 /64 that one customer has (RFC 6177)."""
-    host = websocket.client.host if websocket.client else ""
+    return network_of(websocket.client.host if websocket.client else "")
+
+
+def _room_id(websocket: WebSocket) -> str:
+    """The room of the address. Raises NotAdmitted for what cannot be one."""
     try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    return host if address.version == 4 else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+        return msgspec.convert(websocket.path_params["room_id"], RoomId)
+    except msgspec.ValidationError:
+        raise NotAdmitted(404, "no_such_room", "There is no such room.") from None
+
+
+def _token(websocket: WebSocket) -> str:
+    asked = websocket.query_params.get("token")
+    return asked or _bearer(websocket.headers.get("authorization", "")) or offered_token(websocket)
 
 
 def _bearer(header: str) -> str:

@@ -1,12 +1,13 @@
 """Carries out commands: each gets exactly one reply. Only this module turns errors into replies or closes."""
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 import structlog
 
 import protocol
-from protocol import BadCommand, Malformed
+from protocol import BadCommand, Malformed, TooMany
 from protocol.closes import Close, Closed
 from protocol.refusals import Refusal, Refused
 from protocol.session import Refuse
@@ -25,7 +26,8 @@ log = structlog.get_logger()
 class Commands:
     """The commands of all sockets of a node."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_flood: Callable[[AnyConnection], None]) -> None:
+        self._on_flood = on_flood
         self.tasks = background.Tasks("command")
         self.taken = 0
         self.floods = 0
@@ -38,43 +40,44 @@ class Commands:
         member: Member = connection.member
         codec = connection.codec
         if (opcode == TEXT) != (codec == "json"):
-            connection.close(Close.PROTOCOL_ERROR, "the frame is in the other codec")
+            connection.close(Close.UNACCEPTABLE)
             return
         self.charge(connection, len(payload) // limits.MESSAGE_BYTES_PER_COMMAND)
         if connection.closing:
             return
         try:
-            commands = protocol.decode_commands(codec, payload)
+            commands = protocol.decode_commands(codec, payload, limits.COMMANDS_PER_FRAME_MAX)
+        except TooMany:
+            connection.close(Close.PROTOCOL_ERROR, "too many commands in a frame")
+            return
         except Malformed:
             connection.close(Close.PROTOCOL_ERROR, "malformed frame")
-            return
-        if len(commands) > limits.COMMANDS_PER_FRAME_MAX:
-            connection.close(Close.PROTOCOL_ERROR, "too many commands in a frame")
             return
         if not commands:
             self.charge(connection, 1)
         for command in commands:
             if connection.closing:
                 return
-            self._take(member, command)
+            self._take(connection, member, command)
 
     def charge(self, connection: AnyConnection, cost: int) -> None:
         """Charge for work without a command: control frames, fragments, empty arrays, many bytes. Floods end here."""
         member: Member | None = connection.member
         if cost and member is not None and member.allowance.take(cost, self._loop.time()) < 0:
-            self._end_flood(member)
+            self._end_flood(connection, member)
 
-    def _end_flood(self, member: Member) -> None:
-        if not member.sink.closing:
+    def _end_flood(self, connection: AnyConnection, member: Member) -> None:
+        if not connection.closing:
             self.floods += 1
             log.info("flood_ended", room=member.room.id, user=member.user_id)
-            member.sink.close(Close.PROTOCOL_ERROR)
+            self._on_flood(connection)
+            connection.close(Close.PROTOCOL_ERROR)
 
-    def _take(self, member: Member, command: Command | BadCommand) -> None:
+    def _take(self, connection: AnyConnection, member: Member, command: Command | BadCommand) -> None:
         self.taken += 1
         wait_ms = member.allowance.take(1, self._loop.time())
         if wait_ms < 0:
-            self._end_flood(member)
+            self._end_flood(connection, member)
         elif wait_ms > 0 or member.in_flight >= limits.COMMANDS_IN_FLIGHT_MAX:
             _refuse(member, command.ref, Refused(Refusal.RATE_LIMITED, retry_after_ms=max(wait_ms, 100)))
         elif isinstance(command, BadCommand):
@@ -88,7 +91,8 @@ class Commands:
             if member.role == "overlay" and not command.for_listeners:
                 raise Refused(Refusal.NOT_ALLOWED)
             ok = await HANDLERS[type(command)](member.room, member, command)
-            member.say(msgspec.structs.replace(ok or Ok(), ref=command.ref))
+            if command.ref is not None or command.always_answered:
+                member.say(msgspec.structs.replace(ok or Ok(), ref=command.ref))
         except Refused as refused:
             _refuse(member, command.ref, refused)
         except Closed as closed:

@@ -4,7 +4,10 @@ The transport then belongs to the lean `Connection`; the handshake's objects and
 """
 
 import asyncio
+import json
 import zlib
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from uvicorn._types import ASGISendEvent
@@ -42,21 +45,54 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
             server_no_context_takeover=True, client_no_context_takeover=True
         )
         self.conn = ServerProtocol(extensions=[without_contexts], max_size=limits.FRAME_BYTES_MAX, logger=self.logger)
-        self._early = False  # the peer sent something after its request, before our answer
+        self._leave: Callable[[], None] = lambda: None
+        self._early = b""  # what the peer sent after its request, before our answer
+
+    def while_half_open(self, leave: Callable[[], None]) -> None:
+        """Call `leave` when the connection is lost or taken over."""
+        self._leave = leave
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._leave()
 
     def handle_connect(self, event: Request) -> None:
+        versions = event.headers.get_all("Sec-WebSocket-Version")
+        if versions and versions != ["13"]:
+            self._refuse_version()
+            return
         super().handle_connect(event)
         if self.handshake_initiated and not self.close_sent:
             self.scope["extensions"][TAKEOVER] = cast(Any, self.take_over)
 
+    def _refuse_version(self) -> None:
+        """Say which version we speak (RFC 6455, section 4.4)."""
+        body = {"error": {"reason": "bad_version", "message": "Only version 13 of the websocket protocol is spoken."}}
+        response = self.conn.reject(HTTPStatus.UPGRADE_REQUIRED, json.dumps(body))
+        for name in ("Content-Type", "Connection"):
+            del response.headers[name]
+        response.headers.update(
+            {
+                "Content-Type": "application/json",
+                "Connection": "close, Upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+            }
+        )
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        self.conn.send_response(response)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
+
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, but answer a head that is too long or invalid (414, 431, 400), and close.
 
-        Do not parse frames that come before our 101: RFC 6455, section 4.1, allows none.
+        Frames that come before our 101 (RFC 6455, section 4.1, allows none, and proxies join segments) wait for it.
         """
         if self.handshake_initiated:
-            self._early = True
-            self.transport.pause_reading()
+            self._early += data[: limits.EARLY_BYTES_MAX + 1]
+            if len(self._early) > limits.EARLY_BYTES_MAX:  # what is never read would turn our answer into a reset
+                self.transport.pause_reading()
             return
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.close_sent:
@@ -73,6 +109,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
     def take_over(self, hub: Hub[Connection], codec: Codec) -> Connection:
         """After accept, give the transport to the lean connection and return it. It reads only after the welcome."""
         transport = self.transport
+        self._leave()
         connection = Connection(hub, transport, codec, self.connections)
         for extension in self.conn.extensions:
             if isinstance(extension, PerMessageDeflate):
@@ -89,8 +126,9 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         self.transport = cast(asyncio.Transport, _NoTransport())
         self.handshake_complete = True  # even if uvicorn wrote no 101, because the peer has just left
         connection.closing = transport.is_closing()
-        if self._early:  # these bytes are lost; so are any in the request's own segment, which we never see
-            connection.close(Close.PROTOCOL_ERROR, "frames before the handshake")
+        if len(self._early) > limits.EARLY_BYTES_MAX:
+            connection.close(Close.PROTOCOL_ERROR)
         else:
             transport.pause_reading()
+            connection.hold(self._early)
         return connection

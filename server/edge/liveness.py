@@ -23,6 +23,7 @@ class Wheel:
         self._connections = connections
         self._clock = clock
         self._on_turn = on_turn
+        self._beat = {codec: alone(codec, Heartbeat()) for codec in SUBPROTOCOLS.values()}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -31,40 +32,50 @@ class Wheel:
     async def stop(self) -> None:
         await background.end(self._task)
 
-    async def turn(self) -> None:
+    async def turn(self, every_s: float | None = None) -> None:
         """Check all sockets every WHEEL_S: heartbeats, pings, silence, tokens that expire."""
-        beat = {codec: alone(codec, Heartbeat()) for codec in SUBPROTOCOLS.values()}
-        turn = 0
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         while True:
-            await asyncio.sleep(limits.WHEEL_S)
-            turn += 1
+            await asyncio.sleep((limits.WHEEL_S if every_s is None else every_s) - (loop.time() - began))
+            for _ in range(2):  # after a halt: what came meanwhile is read before anybody is judged
+                await asyncio.sleep(0)
+            began = loop.time()
             self._on_turn()
             now_s = self._clock.now_ms() / 1000
             for number, connection in enumerate(tuple(self._connections)):
                 if number % limits.FLUSH_CHUNK == limits.FLUSH_CHUNK - 1:
                     await asyncio.sleep(0)
                 try:
-                    self._look_at(connection, now_s, turn, beat)
+                    self.look_at(connection, now_s, loop.time())
                 except Exception as error:  # one faulty socket must not stop the check of the others
                     background.failed("wheel", error)
 
-    def _look_at(self, connection: AnyConnection, now_s: float, turn: int, beat: dict[Codec, Prepared]) -> None:
+    def look_at(self, connection: AnyConnection, now_s: float, now: float) -> None:
+        """Check one socket. `now_s` is the wall clock, for its token; `now` is the loop's time, for everything else."""
         if connection.closing or connection.member is None:
             return
-        connection.silent = 0 if connection.heard else connection.silent + 1
-        connection.quiet = 0 if connection.sent else connection.quiet + 1
-        connection.heard = connection.sent = False
+        if connection.sent:
+            connection.sent, connection.sent_at = False, now
+        silent_s = now - connection.heard_at
         if now_s >= connection.member.expires_s:
             connection.close(Close.TOKEN_EXPIRED)
-        elif connection.paused and connection.stalled(asyncio.get_running_loop().time()):
+        elif connection.paused and connection.stalled(now):
             connection.close(Close.SLOW_READER)
-        elif connection.silent * limits.WHEEL_S >= limits.UNRESPONSIVE_S:
+        elif silent_s >= limits.UNRESPONSIVE_S:
             connection.close(Close.UNRESPONSIVE)
-        elif (connection.quiet + 1) * limits.WHEEL_S >= limits.HEARTBEAT_S:
-            connection.send(beat[connection.codec])
+        else:
+            self._keep_alive(connection, now)
+
+    def _keep_alive(self, connection: AnyConnection, now: float) -> None:
+        """Send a heartbeat or a ping if the time for it would be over at the next look."""
+        early_s = limits.HEARTBEAT_S - limits.WHEEL_S
+        if now - connection.sent_at >= early_s:
+            connection.send(self._beat[connection.codec])
+            connection.sent_at = now
+        if now - max(connection.heard_at, connection.pinged_at) >= early_s:
             connection.ping()
-        elif connection.silent and turn % (limits.HEARTBEAT_S // limits.WHEEL_S) == 0:
-            connection.ping()
+            connection.pinged_at = now
 
 
 def alone(codec: Codec, message: Any) -> Prepared:

@@ -1,16 +1,32 @@
 """HTTP with limits: requests that never end, endless heads, and offers to speak another protocol."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, runtime_checkable
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import limits
+from server.edge.halfopen import HalfOpen, TooManyOpen
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
+_NO_BODY = b'{"error":{"reason":"bad_request","message":"A request for a websocket has no body."}}'
+_BODY_IN_UPGRADE = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_NO_BODY), _NO_BODY)
+)
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+@runtime_checkable
+class Handshaking(Protocol):
+    """What takes a connection over that is still half open."""
+
+    def while_half_open(self, leave: Callable[[], None]) -> None:
+        """Call `leave` once, when the connection is lost or welcomed."""
+        ...
 
 
 class PatientHttp(HttpToolsProtocol):
@@ -27,11 +43,28 @@ class PatientHttp(HttpToolsProtocol):
     _moved = False  # the bytes at hand continued a head or a body
     _wasted_bytes = 0  # since the last bytes that did: trailers, chunk extensions, empty lines
     _too_large = False
+    _too_many = False  # requests of this connection wait
+    _address: str | None = None  # where it is counted as half open
+    _body_in_upgrade = False  # a websocket's frames would begin where this body ends, if that is ever known
     _offered = False  # the request offers another protocol, and its body was not read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.waiting_since = self.loop.time()
+        self._half_open = HalfOpen.of(self.server_state)
+        try:
+            self._address = self._half_open.take(transport.get_extra_info("peername"))
+        except TooManyOpen:
+            transport.write(_TOO_MANY)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._leave()
+
+    def _leave(self) -> None:
+        address, self._address = self._address, None
+        self._half_open.leave(address)
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, with a limit on the head. An offer of a protocol that we ignore must not lose the body."""
@@ -42,11 +75,15 @@ class PatientHttp(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
-                self.handle_websocket_upgrade()
+                self._hand_over(data[upgrade.args[0] :])
             else:
                 self._read_on(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
+            if self._body_in_upgrade or self._too_many:
+                self.transport.write(_BODY_IN_UPGRADE if self._body_in_upgrade else _TOO_MANY)
+                self.transport.close()
+                return
             if not self._too_large:
                 self.send_400_response("Invalid HTTP request received.")
                 return
@@ -57,6 +94,17 @@ class PatientHttp(HttpToolsProtocol):
         if self._too_large or self._wasted_bytes > limits.HEAD_BYTES_MAX:
             self.transport.write(_TOO_LARGE)
             self.transport.close()
+
+    def _hand_over(self, rest: bytes) -> None:
+        """Let the websocket protocol take over, with what came right behind the request."""
+        self.handle_websocket_upgrade()
+        if isinstance(protocol := self.transport.get_protocol(), Handshaking):
+            protocol.while_half_open(self._leave)
+        else:
+            self._leave()
+        if rest and not self.transport.is_closing():
+            assert isinstance(protocol, asyncio.Protocol)
+            protocol.data_received(rest)
 
     def _read_on(self, rest: bytes) -> None:
         """Ignore an offer of another protocol (RFC 9110, section 7.8, allows it). The parser stops at such a head.
@@ -89,6 +137,12 @@ class PatientHttp(HttpToolsProtocol):
         self._bound_head()
         self._stop_if_too_large()
         self._in_head, self._moved = False, True
+        if len(self.pipeline) >= limits.PIPELINED_MAX:
+            self._too_many = True
+            raise httptools.HttpParserCallbackError("too many requests at once")
+        if self.parser.should_upgrade() and self._should_upgrade() and _has_body(self.headers):
+            self._body_in_upgrade = True
+            raise httptools.HttpParserCallbackError("a body in an upgrade request")
         if self.parser.should_upgrade() and not self._should_upgrade():
             self.scope["method"] = self.parser.get_method().decode("ascii")
             self.scope["http_version"] = self.parser.get_http_version()
@@ -119,6 +173,10 @@ class PatientHttp(HttpToolsProtocol):
         """Answer 408 and close."""
         self.transport.write(_TOO_LATE)
         self.transport.close()
+
+
+def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
 
 
 def reap(connections: Iterable[Any], now: float) -> int:

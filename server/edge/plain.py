@@ -35,12 +35,12 @@ class PlainConnection:
         self._turn: asyncio.Future[None] | None = None  # done when it is our turn to handle it
         self.codec: Codec = codec
         self.member: Any = None
+        self.address: str | None = None
         self.closing = False
         self.paused = False
-        self.heard = True
+        self.heard_at = self._loop.time()
         self.sent = True
-        self.silent = 0
-        self.quiet = 0
+        self.sent_at = self.pinged_at = self.heard_at
 
     # --- writing -----------------------------------------------------------------------------------------------
     def send(self, prepared: Prepared) -> None:
@@ -66,7 +66,7 @@ class PlainConnection:
 
     def ping(self) -> None:
         """Count the peer as heard: the ASGI server pings and hides the pongs, and will report a peer that is gone."""
-        self.heard = True
+        self.heard_at = self._loop.time()
 
     def close(self, code: Close, reason: str | None = None) -> None:
         """Send a close frame after what is queued. End when the peer has answered or CLOSE_LINGER_S has passed."""
@@ -137,7 +137,7 @@ class PlainConnection:
         """
         await welcome()
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
-            self.heard = True
+            self.heard_at = self._loop.time()
             if self.closing:
                 await asyncio.sleep(0)
                 continue
@@ -154,7 +154,7 @@ class PlainConnection:
         text = message.get("text")
         opcode, payload = (BINARY, message["bytes"]) if text is None else (TEXT, text.encode())
         if len(payload) > limits.FRAME_BYTES_MAX:
-            self.close(Close.PROTOCOL_ERROR, "frame too large")
+            self.close(Close.TOO_BIG)
         else:
             self._hub.received(self, opcode, payload)
         return False

@@ -7,7 +7,6 @@ import functools
 import msgspec
 import structlog
 from msgspec import Raw
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 import protocol
@@ -15,12 +14,13 @@ from protocol.closes import Close
 from protocol.session import Notice, Welcome, You
 from protocol.wire import SUBPROTOCOLS
 from server import limits
-from server.edge.admission import Admission, Admitted, NotAdmitted, Place, Places, Since
+from server.edge.admission import Admission, Admitted, Place, Places, Since
 from server.edge.balances import Balances
 from server.edge.commands import Commands
 from server.edge.handshake import TAKEOVER
 from server.edge.liveness import AnyConnection, Wheel, alone
-from server.edge.plain import PlainConnection, deny
+from server.edge.plain import PlainConnection
+from server.edge.refusing import NotAdmitted, chosen_subprotocol, refuse
 from server.edge.turns import Turns
 from server.rooms.history import NoSuchRoom, Recorded
 from server.rooms.room import Member, Room, Rooms, Services
@@ -38,7 +38,7 @@ class Sessions:
         self._balances = balances
         self.connections: dict[AnyConnection, Place] = {}
         self._wheel = Wheel(self.connections, services.clock, self._on_turn)
-        self.commands = Commands()
+        self.commands = Commands(self._flooded)
         self.received, self.charge = self.commands.received, self.commands.charge  # called by sockets (Hub)
         self.draining = False
         self.joins = 0
@@ -63,17 +63,14 @@ class Sessions:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
                 admitted = await self._admission.check(websocket, full=self._full())
         except NotAdmitted as no:
-            headers = {"Retry-After": str(no.retry_after_s)} if no.retry_after_s else None
-            body = {"error": {"reason": no.reason, "message": no.message}}
-            await deny(websocket, JSONResponse(body, no.status, headers))
+            await refuse(websocket, no, self)
             return
         except TimeoutError:
-            body = {"error": {"reason": "unavailable", "message": "The room store does not answer."}}
-            await deny(websocket, JSONResponse(body, 503, {"Retry-After": "1"}))
+            await refuse(websocket, NotAdmitted(503, "unavailable", "The room store does not answer.", 1), self)
             return
         connection: AnyConnection | None = None
         try:
-            chosen = next((name for name in websocket.scope["subprotocols"] if name in SUBPROTOCOLS), None)
+            chosen = chosen_subprotocol(websocket)
             await websocket.accept(subprotocol=chosen)
             codec = SUBPROTOCOLS[chosen] if chosen else "json"
             take_over = websocket.scope.get("extensions", {}).get(TAKEOVER)
@@ -88,7 +85,14 @@ class Sessions:
             await connection.run(functools.partial(self._join, connection, admitted))
         else:
             await self._join(connection, admitted)
-            connection.transport.resume_reading()
+            connection.listen()
+
+    async def unknown(self, websocket: WebSocket) -> None:
+        """The route of every other websocket address."""
+        await refuse(websocket, NotAdmitted(404, "not_found", "There is no such address."), self)
+
+    def _flooded(self, connection: AnyConnection) -> None:
+        self._admission.note_flood(connection.member.user_id, connection.address)
 
     def _full(self) -> str | None:
         if self.draining:
@@ -99,6 +103,7 @@ class Sessions:
     async def _join(self, connection: AnyConnection, admitted: Admitted) -> None:
         room = admitted.room
         connection.member = member = Member(room, connection, admitted.claims)
+        connection.address = admitted.address
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
                 await self._welcome(connection, member, admitted.since, room)

@@ -11,7 +11,7 @@ from protocol.closes import Close
 from protocol.wire import Codec
 from server import limits
 from server.edge.turns import Turns
-from server.rooms.frames import BINARY, TEXT, Prepared, frame_bytes, inflate, join_messages
+from server.rooms.frames import BINARY, TEXT, Prepared, TooLong, frame_bytes, inflate, join_messages
 
 try:
     from websockets.speedups import apply_mask
@@ -37,7 +37,11 @@ class Hub(Protocol[_Heard_contra]):
 
 
 class BadFrame(Exception):
-    """The peer broke RFC 6455 or one of our limits."""
+    """The peer broke RFC 6455. `code` is the RFC's word for it."""
+
+    def __init__(self, reason: str, code: Close = Close.BAD_FRAME) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class Connection(asyncio.Protocol):
@@ -56,16 +60,17 @@ class Connection(asyncio.Protocol):
         "_told",
         "_waiting",
         "_waits",
+        "address",
         "closing",
         "codec",
         "deflates",
-        "heard",
+        "heard_at",
         "inflates",
         "member",
         "paused",
-        "quiet",
+        "pinged_at",
         "sent",
-        "silent",
+        "sent_at",
         "transport",
     )
 
@@ -87,12 +92,12 @@ class Connection(asyncio.Protocol):
         self.deflates = False  # the peer accepts frames that were deflated once for everybody
         self.inflates = False  # the peer may send deflated messages
         self.member: Any = None
+        self.address: str | None = None  # of the peer, where addresses are counted
         self.closing = False
         self.paused = False
-        self.heard = True  # something, since the wheel's last turn
-        self.sent = True
-        self.silent = 0  # wheel turns without a byte from the peer
-        self.quiet = 0  # wheel turns without a frame to the peer
+        self.heard_at = self._loop.time()  # when the last byte of the peer came
+        self.sent = True  # something, since the wheel's last look: a clock for each frame of a large room would cost
+        self.sent_at = self.pinged_at = self.heard_at
 
     # --- writing -----------------------------------------------------------------------------------------------
     def send(self, prepared: Prepared) -> None:
@@ -136,21 +141,27 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"\x89\x00")
 
     def close(self, code: Close, reason: str | None = None) -> None:
-        """Send a close frame. Drop the transport when the peer has answered or CLOSE_LINGER_S has passed."""
+        """Send a close frame. Drop the transport when the peer has answered or CLOSE_LINGER_S has passed.
+
+        If the peer takes nothing, the frame would wait behind what it never reads: so waits only what it must know.
+        """
         self._uncork()
         if self.closing:
             return
         self.closing = True
-        if self.paused:  # the close frame would wait behind data that is never read
+        if self.paused and code.comes_back:
             self.transport.abort()
             return
         text = (code.reason if reason is None else reason).encode()[:123]
         self.transport.write(frame_bytes(CLOSE, int(code).to_bytes(2) + text))
-        self._loop.call_later(limits.CLOSE_LINGER_S, self.transport.abort)
-        if code is Close.PROTOCOL_ERROR:  # "MUST NOT continue to attempt to process data" (7.1.7): not even a close
+        self._drop_soon()
+        if code.blames:  # "MUST NOT continue to attempt to process data" (7.1.7): not even a close
             self._forget()
             if not self.transport.is_closing():
                 self.transport.write_eof()  # so the peer need not wait for us
+
+    def _drop_soon(self) -> None:
+        self._loop.call_later(limits.CLOSE_LINGER_S, self.transport.abort)
 
     def _forget(self) -> None:
         """Ignore all data that has come or will come."""
@@ -172,6 +183,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
         self._forget()
+        self._late_bytes = limits.DISCARDED_BYTES_MAX + 1  # it reads no more
         self._servers.discard(self)
         self._hub.lost(self)
 
@@ -181,12 +193,24 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
     # --- reading -----------------------------------------------------------------------------------------------
+    def hold(self, early: bytes) -> None:
+        """Keep what came before the connection was ours; `listen` reads it."""
+        self._rest = early
+
+    def listen(self) -> None:
+        """Begin to read: first what was held."""
+        self.transport.resume_reading()
+        if self._rest:
+            early, self._rest = self._rest, b""
+            self.data_received(early)
+
     def data_received(self, data: bytes) -> None:
-        self.heard = True
+        self.heard_at = self._loop.time()
         if self.closing:
             self._late_bytes += len(data)
             if self._late_bytes > limits.CLOSING_BYTES_MAX:
                 self._forget()
+            if self._late_bytes > limits.DISCARDED_BYTES_MAX:
                 self.transport.pause_reading()
         if self._deaf:
             return
@@ -201,7 +225,7 @@ class Connection(asyncio.Protocol):
         try:
             used, more = self._read_frames(data, until)
         except BadFrame as error:
-            self.close(Close.PROTOCOL_ERROR, str(error))
+            self.close(error.code, str(error))
             self._forget()
         if self._deaf:
             return False
@@ -210,7 +234,7 @@ class Connection(asyncio.Protocol):
 
     def read_out(self) -> None:
         self._waits = False
-        if not self._deaf:
+        if self._late_bytes <= limits.DISCARDED_BYTES_MAX:
             self.transport.resume_reading()
 
     def _read_frames(self, data: bytes, until: float) -> tuple[int, bool]:
@@ -235,7 +259,7 @@ class Connection(asyncio.Protocol):
             if length < least:  # "the minimal number of bytes MUST be used" (5.2)
                 raise BadFrame("length not minimal")
             if length > limits.FRAME_BYTES_MAX:
-                raise BadFrame("frame too large")
+                raise BadFrame("frame too big", Close.TOO_BIG)
             end = body + 4 + length
             if size < end:
                 break
@@ -276,7 +300,7 @@ class Connection(asyncio.Protocol):
             raise BadFrame("nothing to continue")
         self._fragments += payload
         if len(self._fragments) > limits.FRAME_BYTES_MAX:
-            raise BadFrame("message too large")
+            raise BadFrame(Close.TOO_BIG.reason, Close.TOO_BIG)
         if final:
             whole, self._fragments = bytes(self._fragments), None
             self._message(self._fragments_first, whole)
@@ -292,8 +316,12 @@ class Connection(asyncio.Protocol):
                 payload = inflate(payload, limits.FRAME_BYTES_MAX)
             if first & 0x0F == TEXT:
                 payload.decode()
-        except ValueError as error:  # includes UnicodeDecodeError
-            raise BadFrame(str(error)) from None
+        except UnicodeDecodeError:
+            raise BadFrame(Close.BAD_TEXT.reason, Close.BAD_TEXT) from None
+        except TooLong:
+            raise BadFrame(Close.TOO_BIG.reason, Close.TOO_BIG) from None
+        except ValueError:
+            raise BadFrame("not deflated") from None
         self._hub.received(self, first & 0x0F, payload)
 
     def _control(self, opcode: int, final: bool, payload: bytes) -> None:
@@ -303,24 +331,24 @@ class Connection(asyncio.Protocol):
             if not self.paused:
                 self.transport.write(frame_bytes(PONG, payload))
         elif opcode == CLOSE:
-            if self._fragments is not None or not _is_close(payload):
-                raise BadFrame("bad close frame")
+            _check_close(payload)
             self.closing = True
             self._forget()
             self.transport.write(frame_bytes(CLOSE, payload[:2]))
-            self.transport.close()
+            self.transport.close()  # once all is written; a peer that reads nothing is not waited for
+            self._drop_soon()
         elif opcode != PONG:
             raise BadFrame("unknown opcode")
 
 
-def _is_close(payload: bytes) -> bool:
-    """Whether a close frame's payload is valid (RFC 6455, sections 5.5.1 and 7.4): empty, or a code and UTF-8."""
+def _check_close(payload: bytes) -> None:
+    """Check a close frame's payload (RFC 6455, sections 5.5.1 and 7.4): empty, or a code and UTF-8. Raises BadFrame."""
     if not payload:
-        return True
-    code = int.from_bytes(payload[:2])
-    may_stand_on_the_wire = code in _CLOSE_CODES or 3000 <= code < 5000
+        return
     try:
         payload[2:].decode()
     except UnicodeDecodeError:
-        return False
-    return len(payload) >= 2 and may_stand_on_the_wire
+        raise BadFrame(Close.BAD_TEXT.reason, Close.BAD_TEXT) from None
+    code = int.from_bytes(payload[:2])
+    if len(payload) < 2 or not (code in _CLOSE_CODES or 3000 <= code < 5000):
+        raise BadFrame("bad close frame")

@@ -2,13 +2,14 @@
 
 import hashlib
 
-from protocol.chat import ChatSent, SendChat, SendChatOk
+from protocol.chat import TEXT_CHARS_MAX, ChatSent, SendChat, SendChatOk
 from protocol.refusals import Refusal, Refused
 from protocol.wire import encode
 from server import limits
 from server.rooms.registry import every, handles, on_closing
 from server.rooms.room import Member, Room
 from server.store import keys, scripts
+from server.text import NotSeen, clean, plain, plain_words
 
 SEND = scripts.load("chat_send")
 HIDE = scripts.load("chat_hide")
@@ -34,11 +35,12 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
     staff = member.role in ("host", "moderator")
     if not about.settings.chat and not staff:
         raise Refused(Refusal.CHAT_OFF)
-    text = command.text.strip()
-    if not text:
-        raise Refused(Refusal.BAD_COMMAND, field="text")
-    folded = text.casefold()
-    if not staff and any(word.casefold() in folded for word in about.settings.blocked_words):
+    try:
+        text = clean(command.text, TEXT_CHARS_MAX)
+    except NotSeen:
+        raise Refused(Refusal.BAD_COMMAND, field="text") from None
+    folded = plain(text)
+    if not staff and any(word in folded for word in plain_words(about.settings.blocked_words)):
         raise Refused(Refusal.BLOCKED_WORDS)
     event = ChatSent(id=room.services.clock.new_id(), user=member.as_user(), text=text)
     outcome = await room.services.history.change(

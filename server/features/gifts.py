@@ -9,6 +9,7 @@ import structlog
 from msgspec import Struct
 
 from protocol.gifts import (
+    MESSAGE_CHARS_MAX,
     Combo,
     Gift,
     GiftComboEnded,
@@ -32,6 +33,7 @@ from server.rooms.room import Member, Room
 from server.store import keys, scripts
 from server.store.client import Arg, StoreError
 from server.store.scripts import hole
+from server.text import NotSeen, clean
 
 log = structlog.get_logger()
 
@@ -110,7 +112,18 @@ def _check(room: Room, member: Member, command: SendGift) -> Gift:
         raise Refused(Refusal.SELF_GIFT)
     if to != about.host.user_id:
         raise Refused(Refusal.RECEIVER_NOT_ELIGIBLE)
+    _message(command)
     return gift
+
+
+def _message(command: SendGift) -> str | None:
+    """The message as others see it. Raises Refused when they would see nothing."""
+    if command.message is None:
+        return None
+    try:
+        return clean(command.message, MESSAGE_CHARS_MAX)
+    except NotSeen:
+        raise Refused(Refusal.BAD_COMMAND, field="message") from None
 
 
 def _prepare(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[Spend, GiftEntry, GiftSent]:
@@ -124,7 +137,7 @@ def _prepare(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple
         count=command.count,
         coins=coins,
         diamonds=diamonds,
-        message=command.message,
+        message=_message(command),
         test=False,
         combo=None,
     )

@@ -14,7 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.ids import RoomId, UserId
+from protocol import careful
+from protocol.ids import USER_WORDS, PersonId, RoomId, UserId
 from protocol.refusals import Refusal, Refused
 from server import limits
 from server.money.results import fingerprint
@@ -22,6 +23,7 @@ from server.rooms.history import NoSuchRoom
 from server.store import keys
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore
+from server.text import NotSeen, clean
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -85,24 +87,36 @@ async def body(request: Request, kind: type[T]) -> T:
     if not data:
         raise HttpError(400, "bad_request", "The request needs a body; {} is enough where every field is optional.")
     try:
-        return msgspec.json.decode(bytes(data), type=kind)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        decoded = msgspec.json.decode(bytes(data), type=kind)
+        fault = careful.fault_of(careful.decode_json(bytes(data)))
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise HttpError(400, "bad_request", f"The body is not valid: {error}") from None
+    if fault is not None:
+        raise HttpError(400, "bad_request", f"The body is not valid: {fault}")
+    return decoded
+
+
+def shown(name: str, text: str, chars_max: int) -> str:
+    """A text as everybody sees it. Raises HttpError when nobody would see anything."""
+    try:
+        return clean(text, chars_max)
+    except NotSeen:
+        raise HttpError(400, "bad_request", f"The {name} has nothing to see.") from None
 
 
 def room_id_of(request: Request) -> RoomId:
-    return _path_id(request, "room", RoomId)
+    return _path_id(request, "room", RoomId, "1-64 of A-Za-z0-9_.-")
 
 
 def user_id_of(request: Request) -> UserId:
-    return _path_id(request, "user", UserId)
+    return _path_id(request, "user", PersonId, USER_WORDS)
 
 
-def _path_id(request: Request, name: str, kind: Any) -> str:
+def _path_id(request: Request, name: str, kind: Any, words: str) -> str:
     try:
         return str(msgspec.convert(request.path_params[name], kind))
     except msgspec.ValidationError:
-        raise HttpError(400, "bad_request", f"The {name} id must be 1-64 of A-Za-z0-9_.-") from None
+        raise HttpError(400, "bad_request", f"The {name} id must be {words}.") from None
 
 
 def _with_key(endpoint: Endpoint) -> Endpoint:

@@ -71,6 +71,8 @@ class _Reversals:
             done = await set_status(user_id, order.id)
         except TopUpConflict:
             raise HttpError(409, "conflict", "This id was used for another order.") from None
+        except CannotReverse as no:
+            raise HttpError(409, "conflict", f"The wallet stays as it is: {no}.") from None
         except NotYet:
             raise HttpError(503, "not_yet", "A chargeback of this wallet is not finished: ask again.") from None
         return answer(await self._wallet.view(user_id), 200 if done.duplicate else 201)

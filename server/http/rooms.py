@@ -1,14 +1,17 @@
 """Rooms over HTTP: create, change and read them, and start, pause or end their broadcasts."""
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.ids import RoomId
-from server.http.api import HttpError, answer, body, room_id_of, route
+from protocol.ids import NAME_CHARS_MAX, RoomId
+from server import limits
+from server.http.api import HttpError, answer, body, room_id_of, route, shown
 from server.rooms.about import about_of, shown_settings
 from server.rooms.admin import TURNS, PutRoom, RoomsAdmin, WrongStatus
 from server.rooms.history import History
+from server.text import plain
 
 
 async def view(history: History, room_id: RoomId) -> dict[str, object]:
@@ -37,7 +40,7 @@ class _Rooms:
         self._history = history
 
     async def put(self, request: Request) -> Response:
-        room_id, room = room_id_of(request), await body(request, PutRoom)
+        room_id, room = room_id_of(request), _as_shown(await body(request, PutRoom))
         created = await self._admin.put(room_id, room)
         return answer(await view(self._history, room_id), 201 if created else 200)
 
@@ -56,6 +59,15 @@ class _Rooms:
         except WrongStatus as wrong:
             raise HttpError(409, "wrong_status", str(wrong)) from None
         return answer(await view(self._history, room_id))
+
+
+def _as_shown(room: PutRoom) -> PutRoom:
+    """The room with its texts as everybody sees them. Raises HttpError."""
+    if not all(plain(word).strip() for word in room.settings.blocked_words):
+        raise HttpError(400, "bad_request", "A blocked word has nothing to see: it would block every message.")
+    host = msgspec.structs.replace(room.host, name=shown("host's name", room.host.name, NAME_CHARS_MAX))
+    title = shown("title", room.title, limits.TITLE_CHARS_MAX) if room.title else ""
+    return msgspec.structs.replace(room, host=host, title=title)
 
 
 def routes(admin: RoomsAdmin, history: History) -> list[Route]:

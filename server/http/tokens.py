@@ -8,18 +8,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.ids import Name, RoomId, UserId
+from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
 from protocol.wire import Role
 from server import limits
 from server.clock import Clock
-from server.http.api import HttpError, answer, body, route
+from server.http.api import HttpError, answer, body, route, shown
 from server.tokens import Tokens
 
 
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     """Who the token is for."""
 
-    sub: UserId
+    sub: PersonId
     name: Name
     role: Role
     room: RoomId | None = None
@@ -46,8 +46,9 @@ class _Tokens:
         return self._sign(new)
 
     def _sign(self, new: NewToken) -> Response:
+        name = shown("name", new.name, NAME_CHARS_MAX)
         exp_s = self._clock.now_ms() / 1000 + new.ttl_s
-        token = self._tokens.sign(sub=new.sub, name=new.name, role=new.role, exp_s=exp_s, room=new.room)
+        token = self._tokens.sign(sub=new.sub, name=name, role=new.role, exp_s=exp_s, room=new.room)
         return answer({"token": token})
 
 

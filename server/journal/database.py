@@ -123,7 +123,7 @@ def _expect_a_ping(driver: Any, _record: Any) -> None:
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 def _sqlite(url: Any) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_immediate)
     return engine

@@ -21,7 +21,7 @@ from server.journal import fork, moneytime, refill
 from server.journal.books import START, Mark
 from server.journal.database import reading
 from server.journal.log import Position
-from server.journal.refill import NOTHING, Broken, CannotOpen, JournalAway, Refill, ask_journal
+from server.journal.refill import NOTHING, Broken, CannotOpen, JournalAway, LogDeleted, Refill, ask_journal
 from server.journal.tables import quarantine, watermarks
 from server.store import keys, scripts
 from server.store.client import Arg, Link, StoreDown, StoreError, of_one_key
@@ -110,6 +110,7 @@ class Opening:
                     done.close(partition, CannotOpen("the journal is down", soon=True))
             return done
         await self._bring_up(link, done.names.keys(), old, marks, done, fills=False)
+        await self._freeze_broken(done, partitions)
         return done
 
     async def again(self, link: Link, done: Opened, partitions: Collection[int]) -> None:
@@ -117,6 +118,7 @@ class Opening:
         ours = [p for p in partitions if p in done.names]
         if ours:
             await self._bring_up(link, ours, set(), await self._marks(limits.SQL_ANSWER_S), done, fills=True)
+            await self._freeze_broken(done, ours)
 
     async def readable(self, link: Link, partitions: Collection[int]) -> bool:
         """Whether any of these partitions can be read. Raises StoreError."""
@@ -146,7 +148,6 @@ class Opening:
             done.open(partition, await self._open_one(link, partition, found[partition], mark, done.names[partition]))
 
         await _each(found, open_one, done)
-        await self._freeze_broken(done, ours)
 
     async def _freeze_forks(
         self, link: Link, found: "dict[int, _Stored]", marks: dict[int, Mark], done: Opened
@@ -164,8 +165,8 @@ class Opening:
         return forks
 
     async def _freeze_broken(self, done: Opened, ours: Collection[int]) -> None:
-        """Freeze the partitions that the journal cannot fill, so that the row is named where people look."""
-        found = {p: why for p in ours if isinstance(why := done.closed.get(p), Broken)}
+        """Freeze the partitions that the journal cannot fill, so that the reason is named where people look."""
+        found = {p: why for p in ours if isinstance(why := done.closed.get(p), Broken | LogDeleted)}
         if found:
             reasons = {p: (why.at, str(why)) for p, why in found.items()}
             await ask_journal(functools.partial(fork.set_aside, self.engine, reasons, self.clock))
@@ -180,6 +181,8 @@ class Opening:
             "partition": partition,
         }
         [(epoch, last, opened, time)] = await link.run(LOOK(each=[group]))
+        if epoch and not last:  # an opening writes both
+            raise LogDeleted(int(epoch))
         in_epoch, _, n = last.decode().partition("-")
         return _Stored(int(epoch or 0), (int(in_epoch), int(n)) if last else NOTHING, opened.decode(), time != b"")
 

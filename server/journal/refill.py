@@ -69,6 +69,14 @@ class Broken(CannotOpen):
         self.at = at
 
 
+class LogDeleted(CannotOpen):
+    """The log is gone, and other keys of the partition are not: totals and spendings put back would count twice."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__("its log was deleted, and its other keys were not: delete those, too, and it is filled again")
+        self.at: Position = (epoch, 0)
+
+
 class JournalAway(StoreDown):
     """The journal does not answer, so nobody can check the wallet store."""
 

@@ -40,7 +40,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
 
     `misfit` says that the first finding is an entry of the log that the drain could not journal.
     `missing` names the entries that neither the journal nor the log has: the first and the last of them.
-    `lost` says that the store's log cannot be read, so that only the journal has it.
+    `lost` says that the store's log is gone or cannot be read, so that only the journal has it.
     `rebuilt` is what a rebuild would correct in the journal, or None when the journal's own copies do not suffice.
     """
 
@@ -150,8 +150,9 @@ class Repair:
         except StoreRefused as refused:
             if not of_one_key(refused):
                 raise
-            wrong = [Wrong(partition, "log", f"it cannot be read: {refused}")]
-            return Frozen(partition=partition, reasons=reasons, in_store=in_store, waiting=0, wrong=wrong, lost=True)
+            return _lost(partition, reasons, in_store, f"it cannot be read: {refused}")
+        if await self._deleted(partition):
+            return _lost(partition, reasons, in_store, "it was deleted, and the other keys of the partition were not")
         wrong = waiting.wrong
         if not wrong:
             try:
@@ -170,6 +171,12 @@ class Repair:
             missing=waiting.missing,
             rebuilt=await self._would_rebuild(partition) if wrong and waiting.missing is None else None,
         )
+
+    async def _deleted(self, partition: int) -> bool:
+        """Whether the store has lost only the log: an opening writes log and epoch. Raises StoreError."""
+        if await self._wallet.call("EXISTS", keys.log(partition)):
+            return False
+        return await self._wallet.call("HGET", keys.wallet_meta(partition), "epoch") is not None
 
     async def _would_rebuild(self, partition: int) -> Rebuilt | None:
         others = await self._logged(partition)
@@ -257,6 +264,12 @@ class Repair:
         if would is None or would.changed:
             raise StillWrong(Wrong(partition, "journal", "it differs from its own entries, so rebuild it first"))
         return await correct(self._engine, self._wallet, self._clock, partition, waiting.entries)
+
+
+def _lost(partition: int, reasons: list[str], in_store: bool, why: str) -> Frozen:
+    """A partition whose log is not there to compare with."""
+    wrong = [Wrong(partition, "log", why)]
+    return Frozen(partition=partition, reasons=reasons, in_store=in_store, waiting=0, wrong=wrong, lost=True)
 
 
 def _missing(mark: Mark, entry: LogEntry | Unreadable) -> tuple[str, str] | None:

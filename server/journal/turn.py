@@ -27,8 +27,8 @@ class Turn(Struct):
         self.size, self.verified_ms, self.begun_ms = self.seen, self.begun_ms, None
 
     def forget(self) -> None:
-        """Begin again from the start, as if there had been no turn."""
-        self.at, self.seen, self.begun_ms, self.size = "", 0, None, None
+        """Let the next `begin` start again, as if there had been no turn."""
+        self.begun_ms = self.size = None
 
     def share(self, passed_s: float) -> int:
         """How many to verify now, so that a turn takes AUDIT_TURN_S. Before the first whole turn: all."""

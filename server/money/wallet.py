@@ -321,7 +321,7 @@ class Wallet:
         if not self._store.usable:
             raise unavailable()
         kind = KIND_OF[type(entry)]
-        delta = 0 if isinstance(entry, LimitEntry) or not kind.coins else kind.coins * entry.coins
+        delta = 0 if isinstance(entry, LimitEntry) else (kind.coins or 0) * entry.coins
         call = self._limit_call(entry) if isinstance(entry, LimitEntry) else self._adjust_call(entry, kind, delta)
         try:
             outcome = cast(list[bytes], await self._store.write(*call))

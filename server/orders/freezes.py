@@ -24,11 +24,11 @@ class Freezes:
         self._clock = clock
 
     async def freeze(self, user_id: str, order_id: str) -> Adjusted:
-        """Stop the wallet's gifts. Raises Refused, SQLAlchemyError."""
+        """Stop the wallet's gifts. Raises CannotReverse when a newer order was quicker, Refused, SQLAlchemyError."""
         return await self._order(FreezeEntry, user_id, order_id)
 
     async def unfreeze(self, user_id: str, order_id: str) -> Adjusted:
-        """Allow gifts again. Raises NotYet while a chargeback of the wallet is pending, Refused, SQLAlchemyError."""
+        """Allow gifts again. Raises NotYet while a chargeback of the wallet is pending, and what `freeze` raises."""
         return await self._order(UnfreezeEntry, user_id, order_id)
 
     async def freeze_for(self, chargeback_id: str, user_id: str, ordered_ms: int) -> None:

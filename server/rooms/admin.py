@@ -5,9 +5,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from protocol.ids import Name, RoomId, UserId
+from protocol.ids import Name, PersonId, RoomId
 from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
 from protocol.wire import Event, Named, encode
+from server import limits
 from server.clock import Clock
 from server.rooms.about import shown_settings
 from server.rooms.history import History, new_epoch
@@ -29,7 +30,7 @@ class WrongStatus(Exception):
 class Host(Struct, frozen=True, forbid_unknown_fields=True):
     """The owner of the room."""
 
-    user_id: UserId
+    user_id: PersonId
     name: Name
 
 
@@ -37,7 +38,7 @@ class PutRoom(Struct, frozen=True, forbid_unknown_fields=True):
     """A room's definition, as a request gives it."""
 
     host: Host
-    title: Annotated[str, Meta(max_length=200)] = ""
+    title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] = ""
     settings: Settings = Settings()
 
 

@@ -15,6 +15,10 @@ _RSV1 = 0x40  # the frame is deflated (RFC 7692, section 6)
 _SYNC_TAIL = b"\x00\x00\xff\xff"  # the end of a sync flush; the receiver adds it (RFC 7692, section 7.2.1)
 
 
+class TooLong(ValueError):
+    """A message that inflates to more than is allowed."""
+
+
 class Prepared:
     """One server frame: the payload, and the whole frame (RFC 6455, section 5.2; servers do not mask).
 
@@ -54,14 +58,14 @@ def frame_bytes(opcode: int, payload: bytes) -> bytes:
 
 
 def inflate(packed: bytes, bytes_max: int) -> bytes:
-    """Inflate a message that a peer deflated without context. Raises ValueError if it is invalid or too large."""
+    """Inflate a message that a peer deflated without context. Raises TooLong, or ValueError if it is invalid."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         payload = unpacker.decompress(packed + _SYNC_TAIL, bytes_max + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from None
     if len(payload) > bytes_max:
-        raise ValueError("message too large")
+        raise TooLong
     return payload
 
 

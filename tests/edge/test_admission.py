@@ -6,7 +6,8 @@ import pytest
 import websockets
 
 from server import settings
-from server.edge.admission import NotAdmitted, Places
+from server.edge.admission import Places
+from server.edge.refusing import NotAdmitted
 from tests.site import Site, Viewer
 from tests.stores import SECRETS
 

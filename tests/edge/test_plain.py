@@ -13,8 +13,7 @@ import pytest
 import websockets
 from hypercorn.config import Config
 
-from protocol.client import comes_back
-from protocol.closes import Close
+from protocol.closes import Close, comes_back
 from server import limits
 from server.app import create_app
 from server.edge.plain import PlainConnection
@@ -120,17 +119,30 @@ async def test_refusals_before_the_upgrade(site: Site) -> None:
     assert (await site.http.get("/v1/rooms/demo")).json()["room_id"] == "demo"
 
 
+async def test_refusals_that_a_page_can_see(site: Site) -> None:
+    """With `refusals=close` they are close codes here, too."""
+    address = site.address(token="x") + "&refusals=close"
+    async with websockets.connect(address, compression=None, proxy=None) as connection:
+        with pytest.raises(websockets.ConnectionClosed):
+            await connection.recv()
+        assert connection.close_code == Close.BAD_TOKEN
+
+
 # --- closing -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "said",
-    ["{", b'{"type":"ping"}', '"' + "x" * limits.FRAME_BYTES_MAX + '"'],
+    ("said", "code"),
+    [
+        ("{", Close.PROTOCOL_ERROR),
+        (b'{"type":"ping"}', Close.UNACCEPTABLE),
+        ('"' + "x" * limits.FRAME_BYTES_MAX + '"', Close.TOO_BIG),
+    ],
     ids=["cut off", "of the other codec", "too large"],
 )
-async def test_a_peer_that_breaks_the_protocol(site: Site, said: str | bytes) -> None:
-    """Its socket is closed with 4502, as everywhere."""
+async def test_a_peer_that_breaks_the_protocol(site: Site, said: str | bytes, code: Close) -> None:
+    """Its socket is closed with the same code as everywhere."""
     alice = await site.join("alice")
     await alice.connection.send(said)
-    assert await alice.closed() == Close.PROTOCOL_ERROR
+    assert await alice.closed() == code
 
 
 async def test_a_peer_that_leaves(site: Site) -> None:

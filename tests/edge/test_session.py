@@ -25,9 +25,9 @@ AnotherSite = Callable[[], Awaitable[Site]]
 # --- admission -----------------------------------------------------------------------------------------------------
 async def refused(site: Site, **how: Any) -> tuple[int, str, str | None]:
     """An upgrade that is answered with an error: status, reason, Retry-After."""
-    headers = how.pop("headers", None)
+    options = {"additional_headers": how.pop("headers", None), "subprotocols": how.pop("subprotocols", None)}
     with pytest.raises(websockets.InvalidStatus) as error:
-        await websockets.connect(site.address(**how), additional_headers=headers, compression=None, proxy=None)
+        await websockets.connect(site.address(**how), compression=None, proxy=None, **options)
     response = error.value.response
     body = response.body.decode()
     assert set(json.loads(body)) == {"error"}
@@ -47,6 +47,58 @@ async def test_refusals_before_the_upgrade(site: Site) -> None:
     for since in ("x", "1", ":5", "e:", "e:-1", "e:x", "e:" + "9" * 16, "e" * 65 + ":1"):
         assert (await refused(site, token=good, since=since))[:2] == (400, "bad_since"), since
     assert (await site.join("alice", token=site.token("alice", room="demo"))).welcome["you"]["user_id"] == "alice"
+
+
+async def join_with(site: Site, *offered: str) -> Viewer:
+    """Join with these subprotocols and nothing in the address."""
+    names = [websockets.Subprotocol(name) for name in offered]
+    connection = await websockets.connect(site.address(), subprotocols=names, compression=None, proxy=None)
+    viewer = Viewer(connection, "msgpack" if (connection.subprotocol or "").endswith("msgpack") else "json")
+    site.viewers.append(viewer)
+    await viewer.happened("welcome")
+    return viewer
+
+
+async def test_a_token_as_a_subprotocol(site: Site) -> None:
+    """So it stands in no address and no log. It is never the one that is chosen, and one in the address comes first."""
+    token = f"liveroom.token.{site.token('alice')}"
+    for offered, chosen in (
+        (("liveroom.v1.json", token), "liveroom.v1.json"),
+        ((token, "liveroom.v1.msgpack"), "liveroom.v1.msgpack"),
+        ((token,), None),
+    ):
+        viewer = await join_with(site, *offered)
+        assert viewer.welcome["you"]["user_id"] == "alice"
+        assert viewer.connection.subprotocol == chosen
+    assert await refused(site, subprotocols=["liveroom.v1.json", "liveroom.token.x"]) == (401, "bad_token", None)
+    assert await refused(site, subprotocols=["liveroom.v1.json", "liveroom.token."]) == (401, "token_missing", None)
+    assert await refused(site, token="x", subprotocols=[token]) == (401, "bad_token", None)
+
+
+async def test_an_unknown_subprotocol(site: Site) -> None:
+    """Who offers only those that we do not speak is refused; beside one that we speak they are ignored."""
+    good = site.token("alice")
+    token = f"liveroom.token.{good}"
+    for offered in (["graphql-ws"], ["liveroom.v2.json", "chat"], ["liveroom.v2.json", token]):
+        assert await refused(site, token=good, subprotocols=offered) == (400, "unknown_subprotocol", None)
+    viewer = await join_with(site, "liveroom.v2.json", "liveroom.v1.json", token)
+    assert viewer.connection.subprotocol == "liveroom.v1.json"
+
+
+async def test_only_who_gives_a_ref_gets_an_ok(site: Site) -> None:
+    """A refusal always comes, and a gift is always answered."""
+    alice = await site.join("alice")
+    await alice.tell([{"type": "ping"}, {"type": "likes.send", "count": 3}, {"type": "chat.send", "text": "hi"}])
+    await alice.tell({"type": "chat.shout"})
+    assert (await alice.happened("refused"))["ref"] is None
+    id = new_gift_id()
+    await alice.tell({"type": "gifts.send", "id": id, "gift": "rose", "count": 1})
+    assert (await alice.happened("ok", id=id))["ref"] is None
+    await alice.tell({"type": "gifts.send", "id": new_gift_id(), "gift": "pebble", "count": 1})
+    await alice.happened("refused", reason="unknown_gift")
+    await alice.happened("chat.sent", text="hi")
+    await alice.ask("ping")
+    assert [m.get("ref") for m in alice.told if m["type"] == "ok"] == [None, "ref-1"]
 
 
 async def test_a_token_in_the_header(site: Site) -> None:
@@ -132,7 +184,7 @@ async def test_too_many_commands(site: Site, monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(20):
         await alice.tell({"type": "chat.shout"})
     assert await alice.closed() == Close.PROTOCOL_ERROR
-    assert (await (await site.join("alice")).ask("ping"))["type"] == "ok"
+    assert await refused(site, token=site.token("alice")) == (429, "flooded", str(int(limits.FLOOD_WAIT_S)))
 
 
 async def test_a_budget_fills_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,13 +282,13 @@ async def test_a_socket_whose_check_fails(
     first = await site.join("alice")
     [broken] = site.node.sessions.connections
     second = await site.join("screen", "overlay")
-    look_at = site.node.sessions._wheel._look_at
+    look_at = site.node.sessions._wheel.look_at
 
     def look_at_others(connection: Any, *args: Any) -> None:
         assert connection is not broken
         look_at(connection, *args)
 
-    monkeypatch.setattr(site.node.sessions._wheel, "_look_at", look_at_others)
+    monkeypatch.setattr(site.node.sessions._wheel, "look_at", look_at_others)
     await second.happened("heartbeat")
     assert (await first.ask("ping"))["type"] == "ok"
 

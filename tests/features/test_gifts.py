@@ -1,6 +1,7 @@
 """Gifts: payment, repeats, refusals, balances, streaks, and showing each one once."""
 
 import asyncio
+import urllib.parse
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ async def test_a_gift_is_paid_and_everybody_sees_it(site: Site) -> None:
     alice, bob = await site.join("alice"), await site.join("bob", codec="msgpack")
     overlay = await site.join("screen", "overlay")
     id = new_gift_id()
-    reply = await alice.gift("coffee", 3, id=id, message="for you ☕")
+    assert (await alice.gift(message="\u200b \u2800"))["reason"] == "bad_command"
+    reply = await alice.gift("coffee", 3, id=id, message=" for\u202e you\n☕")
     assert {name: reply[name] for name in ("type", "id", "duplicate", "coins", "combo")} == {
         "type": "ok",
         "id": id,
@@ -48,6 +50,24 @@ async def test_a_gift_is_paid_and_everybody_sees_it(site: Site) -> None:
         assert (event["gift"]["coins"], event["count"], event["coins"], event["diamonds"]) == (10, 3, 30, 15)
         assert (event["message"], event["combo"], event["test"]) == ("for you ☕", None, False)
     assert await site.coins("alice") == 9_970
+
+
+@pytest.mark.parametrize("user", ["auth0|5f7c8ec7c33c6c004bbafe82", "ann+live@example.com"])
+async def test_ids_of_other_platforms(site: Site, user: str) -> None:
+    """An id of an identity provider or an e-mail address works everywhere, in addresses, keys and books."""
+    body = {"id": "t-1", "coins": 50, "source": "shop"}
+    path = f"/v1/wallets/{urllib.parse.quote(user, safe='')}"
+    assert (await site.http.post(f"{path}/topups", json=body)).status_code == 201
+    viewer = await site.join(user)
+    assert viewer.welcome["you"]["coins"] == 50
+    reply = await viewer.gift("rose", 5, combo="tap")
+    assert (await viewer.happened("gifts.sent", id=reply["id"]))["from"]["user_id"] == user
+    await viewer.happened("gifts.combo_ended")
+    assert (await viewer.ask("chat.send", text="hello"))["type"] == "ok"
+    assert (await viewer.happened("board.changed"))["top"][0]["user"]["user_id"] == user
+    assert (await site.http.get(path)).json()["coins"] == 45
+    await site.settled()
+    assert [entry["kind"] for entry in (await site.http.get(f"{path}/entries")).json()["entries"]] == ["gift", "topup"]
 
 
 async def test_the_same_gift_again(site: Site, another_site: AnotherSite) -> None:

@@ -16,7 +16,9 @@ TOKEN = ("POST", "/v1/tokens", {"sub": "a", "name": "A", "role": "viewer"})
 
 WRONG: list[tuple[tuple[str, str, dict[str, Any]], dict[str, Any]]] = [
     *((PUT, {"host": host}) for host in (None, "creator", {"user_id": "a b", "name": "x"}, {**HOST, "role": "host"})),
-    *((PUT, {"title": title}) for title in (5, None, "x" * 201)),
+    *((PUT, {"title": title}) for title in (5, None, "x" * 201, "\u200b", " \n")),
+    *((PUT, {"host": {**HOST, "name": name}}) for name in ("\u2800", " ", "x\0")),
+    *((PUT, {"settings": {"blocked_words": [word]}}) for word in (" ", "\u00ad", "\u0301")),
     *((PUT, {"settings": {"slow_mode_s": seconds}}) for seconds in (-1, 121, 1.5, "5", None)),
     *((PUT, {"settings": settings}) for settings in (None, [], {"chat": "no"}, {"speed": 1})),
     *((PUT, {"settings": {"blocked_words": words}}) for words in ([""], ["x" * 65], ["x"] * 501, "x", [5])),
@@ -25,8 +27,9 @@ WRONG: list[tuple[tuple[str, str, dict[str, Any]], dict[str, Any]]] = [
     *((TOPUP, {"id": id}) for id in ("", "a b", "x" * 65, 5, None, "a\n")),
     *((TOPUP, {"source": source}) for source in ("", "x" * 65, None)),
     *((TOPUP, {"note": "x"}),),
-    *((TOKEN, {"sub": sub}) for sub in ("", "a/b", "x" * 65, 5)),
-    *((TOKEN, {"name": name}) for name in ("", "x" * 41, None)),
+    *((TOKEN, {"sub": sub}) for sub in ("", "a/b", "x" * 65, 5, "anonymous", "-a")),
+    *((PUT, {"host": {**HOST, "user_id": "anonymous"}}),),
+    *((TOKEN, {"name": name}) for name in ("", "x" * 41, None, "\u200b\u3164", "\0")),
     *((TOKEN, {"role": role}) for role in ("admin", "", None)),
     *((TOKEN, {"room": room}) for room in ("a b", "", 5)),
     *((TOKEN, {"ttl_s": ttl_s}) for ttl_s in (0, -1, limits.TOKEN_TTL_S_MAX + 1, 1.5, "60")),
@@ -42,6 +45,26 @@ async def test_bodies_of_a_wrong_shape(site: Site) -> None:
     assert (await site.http.get("/v1/rooms/demo")).json()["title"] == "Welcome to Liveroom"
     for method, path, body in (PUT, TOPUP, TOKEN):
         assert (await site.http.request(method, path, json=body)).is_success
+
+
+async def test_names_and_titles_as_others_see_them(site: Site) -> None:
+    """They are cleaned where they come in."""
+    host = {"user_id": "creator", "name": "\u202eCre\u200bator\n"}
+    body = {"host": host, "title": "Cafe\u0301 \u2067night\u2069", "settings": {}}
+    room = (await site.http.put("/v1/rooms/demo", json=body)).json()
+    assert (room["title"], room["host"]["name"]) == ("Café night", "Creator")
+    answer = await site.http.post("/v1/tokens", json={"sub": "zoe", "name": " Zo\u00ade\u0308 ", "role": "viewer"})
+    zoe = await site.join("zoe", token=answer.json()["token"])
+    assert zoe.welcome["you"]["name"] == "Zoë"
+    assert zoe.welcome["room"]["title"] == "Café night"
+
+
+async def test_a_key_twice(site: Site) -> None:
+    """Nobody knows which of the two was meant."""
+    content = b'{"id":"o","coins":5,"coins":5000,"source":"shop"}'
+    response = await site.http.post("/v1/wallets/carol/topups", content=content)
+    assert (response.status_code, error_of(response)) == (400, "bad_request")
+    assert await site.coins("carol") == 0
 
 
 @pytest.mark.parametrize("key", [None, "k"])

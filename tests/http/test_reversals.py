@@ -1,6 +1,7 @@
 """Refunds, chargebacks and freezes over HTTP: what is answered, with which status, and to whom."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -229,6 +230,27 @@ async def test_not_yet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     async with desk.journaling():
         assert (await desk.site.http.post("/v1/topups/t1/chargeback", json={})).status_code == 201
+
+
+@pytest.mark.parametrize(("verb", "newer", "status"), [("unfreeze", "freeze", "frozen"), ("freeze", "unfreeze", "ok")])
+async def test_a_newer_order_is_quicker(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, verb: str, newer: str, status: str
+) -> None:
+    """The older one is refused as a conflict, and changes nothing. Ordered once more, it is the newest."""
+    freezes = desk.site.node.freezes
+    carry_out = freezes._carry_out
+
+    async def late(*order: Any) -> Any:
+        monkeypatch.undo()
+        await getattr(freezes, newer)("cleo", "n1")
+        return await carry_out(*order)
+
+    monkeypatch.setattr(freezes, "_carry_out", late)
+    path, order = f"/v1/wallets/cleo/{verb}", {"id": "o1"}
+    assert error(await desk.site.http.post(path, json=order)) == (409, "conflict")
+    assert await desk.status("cleo") == status
+    again = await desk.site.http.post(path, json=order)
+    assert (again.status_code, await desk.status("cleo") == status) == (201, False)
 
 
 async def test_journal_away(desk: Desk) -> None:

@@ -1,12 +1,14 @@
 """The audit beside a drain at full load: no false alarm, a real difference is found, and an alarm can be undone."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from sqlalchemy import insert, select, text, update
 
 from server import limits
+from server.clock import Clock
 from server.journal import derived
 from server.journal.audit import Audit
 from server.journal.database import reading
@@ -204,6 +206,24 @@ async def test_a_changed_order_freezes_only_its_partition(desk: Desk, audit: Aud
         await repair.thaw(partition)
     tamper(engine, f"UPDATE topups SET coins = 100 WHERE id = '{topup}'")
     await repair.thaw(partition)
+
+
+async def test_orders_are_compared_once_a_turn(desk: Desk) -> None:
+    """A run over everything compares them, too. By a clock that stands, everything is compared just now."""
+    now_s = [time.time()]
+    audit = Audit(desk.site.node.engine, desk.money, Clock(lambda: now_s[0]))
+    topup = await desk.buy("cleo", 100)
+    await desk.journal()
+    report = await audit.run(everything=False)
+    assert (report.wrong, report.oldest_check_ms) == ([], 0)
+    assert tamper(desk.site.node.engine, f"UPDATE topups SET coins = 900 WHERE id = '{topup}'") == 1
+    assert (await audit.run(everything=False)).wrong == []
+    now_s[0] += limits.AUDIT_TURN_S - 1
+    assert (await audit.run(everything=False)).wrong == []
+    now_s[0] += 1
+    for everything in (False, True):
+        assert [wrong.where for wrong in (await audit.run(everything=everything)).wrong] == [f"topup {topup}"]
+    tamper(desk.site.node.engine, f"UPDATE topups SET coins = 100 WHERE id = '{topup}'")
 
 
 async def test_a_wrong_day_is_named_and_freezes_nothing(desk: Desk, audit: Audit) -> None:

@@ -75,6 +75,8 @@ def test_a_fork_is_set_aside_once(journal: str) -> None:
     for reason in ("first", "second"):
         fork.set_aside(engine, {3: (HERE, reason), 9: (HERE, reason)}, CLOCK)
     with engine.begin() as connection:
-        found = connection.execute(select(quarantine.c.partition, quarantine.c.n, quarantine.c.reason)).all()
-    assert sorted(map(tuple, found)) == [(3, 5, "first"), (9, 5, "first")]
+        found = connection.execute(
+            select(quarantine.c.partition, quarantine.c.epoch, quarantine.c.n, quarantine.c.reason)
+        )
+        assert sorted(map(tuple, found)) == [(3, *HERE, "first"), (9, *HERE, "first")]
     engine.dispose()

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import Engine, update
 
@@ -109,6 +110,29 @@ def test_a_move(hours: int, known: bool, wall: int, walls: tuple[int, int], to: 
     assert moved(was, "boot" if known else "another", hours * HOUR_MS, now).now_ms == T0 + to * HOUR_MS
 
 
+@pytest.mark.parametrize(
+    ("elapsed", "wall", "owed", "agreed"),
+    [(60, 60, 5, 75), (60, 20, 5 + 40, 0), (60, -60, 5 + 60, 0), (0, 0, 5, 15), (60, 61, 5, 75), (60, 63, 5, 0)],
+)
+def test_what_is_owed(elapsed: int, wall: int, owed: int, agreed: int) -> None:
+    """What it did not move by is owed. In seconds: the uptime and the wall clocks' move, and what follows."""
+    some = {"boot": "boot", "owed_ms": 5_000, "agreed_ms": 15_000, "wall_ms": T0}
+    was = msgspec.structs.replace(begun(T0), **some)
+    now = moved(was, "boot", elapsed * 1000, Walls(T0 + wall * 1000, T0 + wall * 1000))
+    assert (now.owed_ms, now.agreed_ms) == (owed * 1000, agreed * 1000)
+    assert now.now_ms == T0 + max(0, min(elapsed, wall)) * 1000
+
+
+def test_ids_are_settled_after_a_margin() -> None:
+    """What is below the floor now may be forgotten when the margin has passed twice at most."""
+    was = msgspec.structs.replace(begun(T0), boot="boot", next_ms=7, settled_ms=3)
+    margin_ms = limits.RECEIPT_MARGIN_MS
+    early = moved(was, "boot", margin_ms - 1, Walls(T0 + margin_ms, T0 + margin_ms))
+    assert (early.settled_ms, early.next_ms, early.next_in_ms) == (3, 7, 1)
+    due = moved(was, "boot", margin_ms, Walls(T0 + margin_ms, T0 + margin_ms))
+    assert (due.settled_ms, due.next_ms, due.next_in_ms) == (7, T0 + margin_ms, margin_ms)
+
+
 async def test_old_receipts_of_orders(site: Site, money: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """They go when SQL has had the order as posted for 30 days; those of younger and of pending orders stay."""
     monkeypatch.setattr(limits, "FORGET_ORDERS_BATCH", 2)
@@ -134,6 +158,22 @@ async def test_old_receipts_of_orders(site: Site, money: Store, monkeypatch: pyt
     assert [await money.call("EXISTS", keys.claim(order)) for order in orders] == [0, 0, 0, 1, 1]
     for order in orders:
         assert (await site.node.purchases.top_up(UserId("cleo"), TopUp(TopUpId(order), 10, "test"))).duplicate
+
+
+async def test_the_store_keeps_receipts_in_the_margin(money: Store) -> None:
+    """The script deletes none of an id that is too old for less than ten minutes, whatever the journal asks."""
+    floor_ms = T0 - limits.GIFT_ID_LIFE_MS
+    ends_ms = [floor_ms - limits.RECEIPT_MARGIN_MS + more_ms for more_ms in (-1, 0, 1, 2)]
+    meta, names = keys.wallet_meta(3), [keys.receipts(3, n * limits.RECEIPTS_MS) for n in range(4)]
+    await money.call("HSET", meta, "now", T0, "forgot", ends_ms[0])
+    for name in names:
+        await money.call("HSET", name, "g", "receipt")
+    each = [{"receipts": name, "end_ms": end_ms} for name, end_ms in zip(names, ends_ms, strict=True)]
+    life_ms, margin_ms = limits.GIFT_ID_LIFE_MS, limits.RECEIPT_MARGIN_MS
+    call = moneytime.FORGET(meta=meta, id_life_ms=life_ms, margin_ms=margin_ms, each=each)
+    assert await money.run(*call) == 2
+    assert [await money.call("EXISTS", name) for name in names] == [0, 0, 1, 1]
+    assert await money.call("HGET", meta, "forgot") == str(ends_ms[1]).encode()
 
 
 async def test_reading_a_receipt(desk: Desk, money: Store) -> None:

@@ -5,6 +5,8 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -142,3 +144,25 @@ async def test_a_repeated_order_is_not_inserted_again(site: Site) -> None:
     assert [(await _top_up(site, "again")).status_code for _ in range(3)] == [201, 200, 200]
     assert len(written) == 1
     event.remove(site.node.engine, "before_cursor_execute", note)
+
+
+def test_a_connection_that_comes_back_late_is_closed(postgres: Journals) -> None:
+    """A thread can outlive the wait for it: what it gives back after the end must not stay open."""
+    engine = database.connect(postgres.journal())
+    connection = engine.connect()
+    driver: Any = connection.connection.driver_connection
+    engine.dispose()
+    connection.close()
+    with pytest.raises(Exception, match="closed"):
+        driver.execute("SELECT 1")
+
+
+def test_sqlite_is_durable(empty_journal: Path) -> None:
+    """A commit is on disk, readers run beside the writer, and we begin transactions, not the driver."""
+    engine = database.connect(f"sqlite:///{empty_journal}")
+    with engine.connect() as connection:
+        names = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+        driver: Any = connection.connection.driver_connection
+        assert (found, driver.isolation_level) == (["wal", 2, 5_000, 1], None)
+    engine.dispose()

@@ -227,6 +227,12 @@ async def test_the_store_is_corrected_from_the_journal(desk: Desk, repair: Repai
     assert await repair.correct(CLEOS) == []
     await repair.thaw(CLEOS)
     assert await desk.holds("cleo") == 40
+    await desk.journal()  # nothing waits any more
+    await desk.money.call("HINCRBY", keys.wallet("cleo"), "c", 1_000)
+    await desk.money.call("HSET", keys.wallet_meta(CLEOS), "frozen", "1")
+    assert len(await repair.correct(CLEOS)) == 1
+    await repair.thaw(CLEOS)
+    assert await desk.holds("cleo") == 40
 
 
 async def test_everything_of_a_partition_comes_back(desk: Desk, repair: Repair) -> None:

@@ -121,11 +121,11 @@ async def test_token_in_query_or_header(program: Program, how: str) -> None:
     [
         (["liveroom.v1.msgpack", "liveroom.v1.json"], "liveroom.v1.msgpack"),
         (["other", "liveroom.v1.json"], "liveroom.v1.json"),
-        (["other"], None),
+        ([f"liveroom.token.{signed()}"], None),
     ],
 )
 async def test_subprotocol_is_the_first_known(program: Program, offered: list[str], chosen: str | None) -> None:
-    """The first offered subprotocol that is known is chosen; without one, JSON is used."""
+    """The first offered subprotocol that is known is chosen; a token is none, and then JSON is used."""
     address = f"ws://127.0.0.1:{program.port}{program.path(signed())}"
     names = [websockets.Subprotocol(name) for name in offered]
     async with websockets.connect(address, subprotocols=names, proxy=None) as connection:

@@ -108,14 +108,14 @@ async def test_commands_of_one_frame_are_all_answered(program: Program) -> None:
                 {"type": "ping", "ref": "a"},
                 {"type": "no.such", "ref": "b"},
                 {"type": "chat.send", "ref": "c", "text": "in an array"},
-                {"type": "ping"},
+                {"type": "ping", "ref": "d"},
             ]
         )
         assert type((await alice.happened("ok", ref="a"))["server_time_ms"]) is int
         assert (await alice.happened("refused", ref="b"))["reason"] == "bad_command"
         said = await alice.happened("ok", ref="c")
         assert (await alice.happened("chat.sent", id=said["id"]))["seq"] == said["seq"]
-        await alice.happened("ok", ref=None)
+        await alice.happened("ok", ref="d")
 
 
 async def test_overlay_only_listens(program: Program) -> None:

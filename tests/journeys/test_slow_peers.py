@@ -91,7 +91,7 @@ async def ask_until_cut_off(peer: RawSocket) -> None:
             await asyncio.sleep(0.005)
 
 
-PING = frame(b'{"type":"ping"}')
+PING = frame(b'{"type":"ping","ref":"r"}')
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ PING = frame(b'{"type":"ping"}')
         (PING[:1], PING[1:]),
         (PING[:4], PING[4:]),
         (PING[:-1], PING[-1:]),
-        (frame(b'{"type":', final=False), frame(b'"ping"}', 0)),
+        (frame(b'{"type":', final=False), frame(b'"ping","ref":"r"}', 0)),
     ],
     ids=["a byte", "a head", "all but a byte", "a fragment"],
 )

@@ -46,7 +46,7 @@ async def test_a_page_that_is_kept_out_says_why(site: Site, tabs: Tabs) -> None:
     await site.put_room("later", live=False)
     page = await tabs.open(f"{site.url}/watch/demo#token=nonsense")
     for address, words in (
-        ("", "The room does not let you in"),
+        ("", "Your access is not valid"),
         ("/watch/nowhere", "There is no such room"),
         ("/watch/later", "Not live yet"),
     ):

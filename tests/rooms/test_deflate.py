@@ -9,12 +9,12 @@ import pytest
 import websockets
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
+from protocol.closes import Close
 from server import limits
 from tests.journeys.raw import TEXT, Peers, frame, upgrade
 from tests.site import Site, Viewer
 
 CHATS = 200
-PROTOCOL_ERROR = 4502
 Join = Callable[..., Awaitable[tuple[Viewer, list[int]]]]
 
 
@@ -52,7 +52,7 @@ async def storm(site: Site, *viewers: Viewer) -> None:
     lines = [f"line {n}: what a show this is, greetings from {n * 7919 % 1000}" for n in range(CHATS)]
     for first in range(0, CHATS, limits.COMMANDS_PER_FRAME_MAX):
         part = lines[first : first + limits.COMMANDS_PER_FRAME_MAX]
-        await bot.tell([{"type": "chat.send", "text": text} for text in part])
+        await bot.tell([{"type": "chat.send", "ref": text[:9], "text": text} for text in part])
         await bot.until(lambda told, first=first: sum(m["type"] == "ok" for m in told) >= first)
     for viewer in (*viewers, bot):
         await viewer.until(lambda _, viewer=viewer: len(viewer.events("chat.sent")) == CHATS)
@@ -104,18 +104,18 @@ PING_COMMAND = deflated(b'{"type":"ping","ref":"deflated"}')
 
 
 @pytest.mark.parametrize(
-    ("frames", "answered"),
+    ("frames", "code"),
     [
-        ([frame(PING_COMMAND, bits=RSV1)], True),
-        ([frame(PING_COMMAND[:7], bits=RSV1, final=False), frame(PING_COMMAND[7:], 0)], True),
-        ([frame(b'{"type":"ping","ref":"deflated"}')], True),
-        ([frame(deflated(b" " * limits.FRAME_BYTES_MAX), bits=RSV1)], False),
-        ([frame(deflated(b"[" + b" " * 10_000_000), bits=RSV1)], False),
-        ([frame(b"\xff\xff\xff\xff", bits=RSV1)], False),
-        ([frame(PING_COMMAND, bits=RSV2)], False),
-        ([frame(PING_COMMAND, bits=RSV1 | RSV2)], False),
-        ([frame(b"", 0x9, bits=RSV1)], False),
-        ([frame(PING_COMMAND[:7], bits=RSV1, final=False), frame(PING_COMMAND[7:], 0, bits=RSV1)], False),
+        ([frame(PING_COMMAND, bits=RSV1)], None),
+        ([frame(PING_COMMAND[:7], bits=RSV1, final=False), frame(PING_COMMAND[7:], 0)], None),
+        ([frame(b'{"type":"ping","ref":"deflated"}')], None),
+        ([frame(deflated(b" " * limits.FRAME_BYTES_MAX), bits=RSV1)], Close.PROTOCOL_ERROR),
+        ([frame(deflated(b"[" + b" " * 10_000_000), bits=RSV1)], Close.TOO_BIG),
+        ([frame(b"\xff\xff\xff\xff", bits=RSV1)], Close.BAD_FRAME),
+        ([frame(PING_COMMAND, bits=RSV2)], Close.BAD_FRAME),
+        ([frame(PING_COMMAND, bits=RSV1 | RSV2)], Close.BAD_FRAME),
+        ([frame(b"", 0x9, bits=RSV1)], Close.BAD_FRAME),
+        ([frame(PING_COMMAND[:7], bits=RSV1, final=False), frame(PING_COMMAND[7:], 0, bits=RSV1)], Close.BAD_FRAME),
     ],
     ids=[
         "whole",
@@ -130,7 +130,7 @@ PING_COMMAND = deflated(b'{"type":"ping","ref":"deflated"}')
         "the bit again",
     ],
 )
-async def test_deflated_commands(site: Site, peers: Peers, frames: list[bytes], answered: bool) -> None:
+async def test_deflated_commands(site: Site, peers: Peers, frames: list[bytes], code: Close | None) -> None:
     """A deflated command works. One that does not inflate, or is too large then, closes with the protocol's code."""
     peer = await peers.connect(site.port)
     path = site.address(token=site.token("bob")).partition(str(site.port))[2]
@@ -138,10 +138,10 @@ async def test_deflated_commands(site: Site, peers: Peers, frames: list[bytes], 
     assert await peer.status() == 101
     for each in frames:
         await peer.send(each)
-    if answered:
+    if code is None:
         assert b'"ref":"deflated"' in await peer.read_until(b'"deflated"')
     else:
-        assert await peer.closed() == PROTOCOL_ERROR
+        assert await peer.closed() == code
 
 
 async def test_a_bit_that_was_not_agreed(site: Site, peers: Peers) -> None:
@@ -149,7 +149,7 @@ async def test_a_bit_that_was_not_agreed(site: Site, peers: Peers) -> None:
     path = site.address(token=site.token("bob")).partition(str(site.port))[2]
     peer = await peers.join(site.port, path)
     await peer.send(frame(PING_COMMAND, TEXT, bits=RSV1))
-    assert await peer.closed() == PROTOCOL_ERROR
+    assert await peer.closed() == Close.BAD_FRAME
 
 
 async def test_bytes_arrive_unchanged(site: Site, join: Join) -> None:

@@ -12,7 +12,7 @@ from protocol.ids import uuid7_ms
 from server import limits
 from server.store import keys
 
-NAMES = st.from_regex(r"[A-Za-z0-9_.\-]{1,64}", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z0-9_.@|+\-]{1,64}", fullmatch=True)
 
 
 def tag_of(key: str) -> str:

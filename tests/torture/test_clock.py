@@ -73,6 +73,7 @@ SCENES = {
     "the journal is in a crash loop": "give, crash 30, again, fresh, give 119, crash 9, again, crash 20, again, fresh",
     "an answer is lost at the floor": "live 5, give 119, live 2, again, live 7, again, live 15, again, fresh",
     "the store fails over and is filled": "give, give 100, lose, again, fresh, live 5, again, lose, again, fresh",
+    "an answer is lost at the floor, and then the store": "give 119, live 7, lose, again, fresh, live 5, again",
     "the store is filled while its clock is wrong": (
         "give, store 180, lose, again, fresh, store -180, again, fresh, lose, again, fresh"
     ),
@@ -211,7 +212,7 @@ async def test_a_day_of_limits_is_one_of_money_time(world: World) -> None:
 
 
 async def test_limits_of_yesterday(world: World) -> None:
-    """Yesterday's raised limit applies in a store that lost everything; yesterday's spending does not count."""
+    """Yesterday's raised limit applies in a store that lost everything; only today's spending counts."""
     raised, kept = "viewer1", "viewer2"
     for user, order in ((raised, 50), (raised, 100), (kept, 50), (kept, 20)):
         await own_limits(world).set(user, f"{user}-{order}", order)
@@ -219,8 +220,9 @@ async def test_limits_of_yesterday(world: World) -> None:
         await _spends_the_rest(world, user, coins)
     await world.away(1440)
     await world.move()
+    await world.bank.one_more(kept, coins=5, id=world.new_id())
     await world.lose()
-    for user, coins in ((raised, 100), (kept, 20)):
+    for user, coins in ((raised, 100), (kept, 15)):
         await _spends_the_rest(world, user, coins)
 
 

@@ -97,6 +97,29 @@ async def test_replicated_gifts_wait_for_a_link_that_thaws(pair: Pair, replicate
     await bank.check()
 
 
+async def test_another_node_confirms_what_it_did_not_write(
+    pair: Pair, replicated_bank: MakeBank, new_node: Callable[..., Awaitable[Node]]
+) -> None:
+    """One node's gift is on no replica yet. Asked for the same gift, another node must not call it paid either."""
+    bank = await replicated_bank("replicated")
+    other = await new_node(bank)
+    await pair.until_in_step()
+    gift = bank.gift()
+    pair.replication.freeze()
+    for node in (bank.node, other):
+        outcome = await node.send(gift)
+        assert isinstance(outcome, Refused)
+        assert outcome.reason is Refusal.WALLET_UNAVAILABLE
+    with pytest.raises(Refused, match="wallet_unavailable"):
+        await other.wallet.find(gift.viewer, gift.gift_id)
+    pair.replication.thaw()
+    await pair.until_in_step()
+    found = await other.wallet.find(gift.viewer, gift.gift_id)
+    assert found is not None
+    await bank.resolve()
+    await bank.check()
+
+
 async def test_a_primary_that_was_a_replica_for_a_moment(pair: Pair, replicated_bank: MakeBank) -> None:
     """The same process lost data by copying another store: the journal gives it back."""
     bank = await replicated_bank("local")

@@ -1,5 +1,6 @@
 """Gifts that this store cannot answer at once: the partition is not open, or nobody knows whether they were paid."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -48,3 +49,21 @@ async def test_only_a_found_receipt_is_confirmed(purse: Purse, monkeypatch: pyte
     found = await purse.wallet.find("alice", gift.gift_id)
     assert found is not None
     assert (found.balance, asked) == (90, 1)
+
+
+async def test_a_gift_under_way_is_not_called_unpaid(purse: Purse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody asks while this node sends the gift: the answer comes after it, even if a first look finds nothing."""
+    await purse.buy("alice", 100)
+
+    async def too_early(*_command: Any) -> None:
+        return None
+
+    monkeypatch.setattr(purse.store, "read", too_early)
+    gift = a_gift("alice")
+    paying = asyncio.create_task(purse.outcome(gift))
+    while not purse.wallet._sent:
+        await asyncio.sleep(0)
+    found = await purse.wallet.find("alice", gift.gift_id)
+    assert found is not None
+    assert (found.balance, await paying) == (90, "ok 90")
+    assert await purse.wallet.find("alice", gift.gift_id) is None, "once it is answered, a look is enough"

@@ -11,6 +11,7 @@ import pytest
 from protocol.refusals import Refused
 from server import limits
 from server.money.results import Paid
+from server.money.store import NotReplicated
 from server.money.wallet import SPEND
 from server.store import keys
 from tests.lossy import LossyWire
@@ -94,6 +95,22 @@ async def test_a_lost_reply_of_many_gifts(far_purse: Purse, wire: LossyWire) -> 
     wire.lose_reply(SPEND.sha)
     assert await far_purse.outcomes(*sent) == ["duplicate 40", "wallet_unavailable", "duplicate 70", "conflict"]
     assert await far_purse.outcomes(*sent) == ["duplicate 40", "insufficient_coins", "duplicate 70", "conflict"]
+
+
+async def test_a_found_receipt_is_confirmed(far_purse: Purse, wire: LossyWire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a lost reply, too, a gift counts as paid only when it is as durable as promised."""
+    await far_purse.buy("alice", 100)
+    gift = a_gift()
+
+    async def not_confirmed() -> None:
+        raise NotReplicated("no replica confirmed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(far_purse.store, "_confirm", not_confirmed)
+        wire.lose_reply(SPEND.sha)
+        assert await far_purse.outcome(gift) == "wallet_unavailable"
+    assert wire.lost
+    assert await far_purse.outcome(gift) == "duplicate 90"
 
 
 async def test_a_lost_request_costs_nothing(far_purse: Purse, wire: LossyWire) -> None:

@@ -2,6 +2,7 @@
 
 const NOT_IN_A_PAGE = "outside of a page, give `base` (https://live.example) or `url`";
 const NO_CLASS = "there is no WebSocket here: give the class as `WebSocket`, for example that of the package ws";
+const MAY_BE_PROTOCOL = /^[\w.-]+$/; // as every JWT
 /** @type {Record<string, string>} */
 const SCHEMES = { "http:": "ws:", "https:": "wss:", "ws:": "ws:", "wss:": "wss:" };
 
@@ -19,6 +20,34 @@ export function socketAddress({ url, base = globalThis.location?.origin, room, W
   address.search = "";
   address.pathname = `${address.pathname.replace(/\/+$/, "")}/v1/rooms/${encodeURIComponent(room)}/ws`;
   return address.href;
+}
+
+/**
+ * The socket address of one attempt, and its subprotocols. A token as a subprotocol stands in no address, and so in no
+ * log.
+ * @param {string} socket
+ * @param {string|null|undefined} token
+ * @param {string|null} since
+ * @returns {[address: string, protocols: string[]]}
+ */
+export function whereTo(socket, token, since) {
+  const address = new URL(socket);
+  const protocols = ["liveroom.v1.json"];
+  if (token && MAY_BE_PROTOCOL.test(token)) protocols.push(`liveroom.token.${token}`);
+  else if (token) address.searchParams.set("token", token);
+  if (since) address.searchParams.set("since", since);
+  address.searchParams.set("refusals", "close"); // a page cannot read the status of a refused upgrade
+  return [address.href, protocols];
+}
+
+/**
+ * The room over HTTP.
+ * @param {string} socket
+ */
+export function roomAddress(socket) {
+  const address = new URL(socket);
+  address.protocol = address.protocol.replace("ws", "http");
+  return address.origin + address.pathname.replace(/\/ws$/, "");
 }
 
 /** @param {string} text */

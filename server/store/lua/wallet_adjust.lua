@@ -39,8 +39,8 @@ end
 local time = redis.call('TIME')
 local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
 local balance = string.format('%d', after)
-local id = redis.pcall('XADD', log, epoch .. '-*', 't', at_ms, 'b', balance, 'e', entry)
-if type(id) == 'table' then
+local id = redis.pcall('XADD', log, 'NOMKSTREAM', epoch .. '-*', 't', at_ms, 'b', balance, 'e', entry)
+if type(id) ~= 'string' then
   return {'stale_epoch'}
 end
 redis.call('HINCRBY', wallet, 'c', delta)

@@ -31,8 +31,8 @@ if not about[2] then
 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local id = redis.pcall('XADD', log, epoch .. '-*', 't', entry_time(now, today), 'b', balance, 'e', entry)
-if type(id) == 'table' then
+local id = redis.pcall('XADD', log, 'NOMKSTREAM', epoch .. '-*', 't', entry_time(now, today), 'b', balance, 'e', entry)
+if type(id) ~= 'string' then
   return {'stale_epoch'}
 end
 redis.call('SET', receipt, fingerprint .. ' ' .. balance .. ' ' .. id)

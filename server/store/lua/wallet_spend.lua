@@ -10,7 +10,8 @@
 -- Which ids are too old, and the day of a limit, follow from the partition's money time `now`, never from the store's
 -- clock. That clock may only let through ids that are ahead of money time, when the journal is away.
 -- Reads everything before it writes anything, so a key of the wrong type raises an error and changes nothing. The first
--- write of a gift is XADD at its epoch. Only this write can fail, and then that gift changes nothing.
+-- write of a gift is XADD at its epoch. Only this write can fail, and then that gift changes nothing. It makes no log:
+-- the ids of a new one would be those that the journal has passed.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local coins_of, status_of, credit_of, combo_of, done, moves, limit_of = {}, {}, {}, {}, {}, {}, {}
@@ -104,8 +105,8 @@ local function pay(i)
     total = combo_of[combo] + tonumber(count)
   end
   local balance, credited, streak = string.format('%d', left), string.format('%d', earned), string.format('%d', total)
-  local id = redis.pcall('XADD', log, epoch .. '-*', 't', about.at_ms, 'b', balance, 'd', credited, 'k', streak, 'e', entry)
-  if type(id) == 'table' then
+  local id = redis.pcall('XADD', log, 'NOMKSTREAM', epoch .. '-*', 't', about.at_ms, 'b', balance, 'd', credited, 'k', streak, 'e', entry)
+  if type(id) ~= 'string' then
     return {'stale_epoch'}
   end
   limit.spent = limit.spent + tonumber(coins)

@@ -7,7 +7,8 @@ const TICK_MS = 250;
 /** @type {Record<string, string>} */
 const CLOSED = {
   room_ended: "Ended", banned: "Banned", token_revoked: "Access withdrawn", token_needed: "No token", left: "Left",
-  bad_token: "Not let in", wrong_room: "Not let in", no_such_room: "No such room", no_address: "No room",
+  token_missing: "No token", bad_token: "Not let in", wrong_room: "Not let in", no_such_room: "No such room",
+  token_expired: "Access expired", no_address: "No room",
 };
 
 export class Connection {

@@ -22,7 +22,7 @@ import { Tray } from "./tray.js";
 const FRESH_MS = 15_000; // a replayed gift older than this appears in the chat, but is not played
 const FLOATS_PER_GIFT = 6;
 const FLOATS_APART_MS = 110;
-const SHUT_OUT = ["not_let_in", "no_such_room", "token_expired"];
+const SHUT_OUT = ["not_let_in", "no_such_room", "token_expired", "unavailable", "too_many_connections"];
 
 export class WatchPage {
   #room;
@@ -94,7 +94,8 @@ export class WatchPage {
     if (state.name === "closed") return this.#stage.close(state.reason);
     if (state.name !== "reconnecting" || state.opened) return;
     // Viewers who were in the room see that it reconnects. Others, and those with an expired token, see the curtain.
-    const reason = this.#joined.room ? state.reason : await whyNotLetIn(this.#room);
+    const unsaid = state.reason === "not_let_in" && !this.#joined.room;
+    const reason = unsaid ? await whyNotLetIn(this.#room) : state.reason;
     if (SHUT_OUT.includes(reason ?? "") && this.#joined.state.name === "reconnecting") this.#stage.close(reason);
   }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { mock } from "node:test";
 
-import { START_MS, pass, settled, timed as test, withRandom } from "../support/clock.js";
+import { pass, settled, timed as test, withRandom } from "../support/clock.js";
 import { connecting, joined } from "../support/joined.js";
 import { FakeSocket } from "../support/socket.js";
 import { chat, welcome } from "../support/wire.js";
@@ -27,12 +27,15 @@ function tokens(...given) {
 
 test("the address has room, token and position, and names the protocol", async () => {
   await connecting({ room: "a/b", token: "to ken", since: "e1:7" });
-  const { address, protocol } = FakeSocket.last;
+  const { address, protocols } = FakeSocket.last;
   assert.equal(address.origin + address.pathname, "ws://127.0.0.1:8000/v1/rooms/a%2Fb/ws");
   assert.deepEqual([address.searchParams.get("token"), address.searchParams.get("since")], ["to ken", "e1:7"]);
-  assert.equal(protocol, "liveroom.v1.json");
+  assert.deepEqual(protocols, ["liveroom.v1.json"]);
+  await connecting({ token: "eyJ.e-30._a" });
+  assert.equal(FakeSocket.last.address.searchParams.get("token"), null); // it stands in no address and no log
+  assert.deepEqual(FakeSocket.last.protocols, ["liveroom.v1.json", "liveroom.token.eyJ.e-30._a"]);
   await connecting({ url: "https://live.example/v1/rooms/x/ws?a=b", token: undefined });
-  assert.equal(FakeSocket.last.address.href, "wss://live.example/v1/rooms/x/ws?a=b");
+  assert.equal(FakeSocket.last.address.href, "wss://live.example/v1/rooms/x/ws?a=b&refusals=close");
 });
 
 test("with the welcome it is live, and says who and where we are", async () => {
@@ -78,16 +81,114 @@ test("a connection that lasted a while resets the pauses", async () => {
 test("close codes decide whether to come back, and give the reason", async () => {
   for (const [code, name, reason] of /** @type {[number, string, string][]} */ ([
     [1000, "closed", "ended_by_server"], [1001, "reconnecting", "going_away"],
-    [1006, "reconnecting", "connection_lost"], [4001, "reconnecting", "draining"],
+    [1006, "reconnecting", "connection_lost"], [1002, "closed", "protocol_error"], [1003, "closed", "protocol_error"],
+    [1007, "closed", "protocol_error"], [1008, "closed", "protocol_error"], [1009, "closed", "protocol_error"],
+    [1010, "closed", "protocol_error"], [1011, "reconnecting", "connection_lost"], [4001, "reconnecting", "draining"],
     [4002, "reconnecting", "slow_reader"], [4003, "reconnecting", "token_expired"],
-    [4499, "reconnecting", "connection_lost"], [4500, "closed", "banned"], [4501, "closed", "room_ended"],
-    [4502, "closed", "protocol_error"], [4503, "closed", "token_revoked"], [4999, "closed", "ended_by_server"],
+    [4499, "reconnecting", "connection_lost"], [4006, "reconnecting", "unavailable"],
+    [4007, "reconnecting", "too_many_connections"], [4500, "closed", "banned"], [4501, "closed", "room_ended"],
+    [4502, "closed", "protocol_error"], [4503, "closed", "token_revoked"], [4510, "closed", "token_missing"],
+    [4511, "closed", "bad_token"], [4512, "closed", "wrong_room"], [4513, "closed", "no_such_room"],
+    [4999, "closed", "ended_by_server"],
   ])) {
     const { client } = await joined();
     FakeSocket.last.end(code);
     assert.deepEqual([client.state.name, client.state.reason, client.state.code], [name, reason, code]);
     client.close();
   }
+});
+
+test("a refused client has one clear state", async () => {
+  for (const [code, name, reason] of /** @type {[number, string, string][]} */ ([
+    [4003, "closed", "token_expired"], [4006, "reconnecting", "unavailable"],
+    [4007, "reconnecting", "too_many_connections"], [4500, "closed", "banned"], [4503, "closed", "token_revoked"],
+    [4510, "closed", "token_missing"], [4511, "closed", "bad_token"], [4512, "closed", "wrong_room"],
+    [4513, "closed", "no_such_room"],
+  ])) {
+    const { client } = await connecting();
+    assert.equal(FakeSocket.last.address.searchParams.get("refusals"), "close");
+    FakeSocket.last.end(code);
+    assert.deepEqual([client.state.name, client.state.reason, client.state.code], [name, reason, code]);
+    client.close();
+  }
+});
+
+test("an expired token is replaced where there can be a newer one", async () => {
+  withRandom(0);
+  const { client } = await connecting({ getToken: tokens("old", "new").getToken });
+  FakeSocket.last.end(4003);
+  assert.deepEqual([client.state.name, client.state.reason], ["reconnecting", "token_expired"]);
+  await pass(10);
+  assert.equal(FakeSocket.last.token, "new");
+});
+
+test("a server that says when to come back is not asked before", async () => {
+  withRandom(0.5);
+  const { client, told } = await connecting();
+  FakeSocket.last.end(4007, "retry_after_ms=5000");
+  assert.equal(told.states.at(-1).retry_in_ms, 5250);
+  await pass(5240);
+  assert.equal(FakeSocket.opened.length, 1);
+  await pass(10);
+  assert.equal(FakeSocket.opened.length, 2);
+  FakeSocket.last.end(4006, "retry_after_ms=soon");
+  assert.equal(told.states.at(-1).retry_in_ms, 1000);
+  client.close();
+});
+
+/** @param {(string | number | Error)[]} answers the room's status, or that of the answer, one after the other */
+function rooms(...answers) {
+  /** @type {string[]} */
+  const asked = [];
+  mock.method(globalThis, "fetch", async (/** @type {string} */ address) => {
+    asked.push(address);
+    const answer = answers.shift() ?? "ended";
+    if (answer instanceof Error) throw answer;
+    return { ok: typeof answer === "string", json: async () => ({ status: answer }) };
+  });
+  return asked;
+}
+
+test("after the end it asks now and then, and joins the next broadcast", async () => {
+  withRandom(0);
+  const asked = rooms("ended", 503, new TypeError("away"), "live");
+  const { client, told } = await joined({ room: "a/b", token: "t" });
+  FakeSocket.last.end(4501);
+  assert.deepEqual([client.state.name, client.state.reason], ["closed", "room_ended"]);
+  await pass(79_000, 1000);
+  assert.deepEqual(asked, Array(3).fill("http://127.0.0.1:8000/v1/rooms/a%2Fb"));
+  await pass(1000);
+  assert.equal(client.state.name, "connecting");
+  FakeSocket.last.tell(welcome({ seq: 1, epoch: "e2" }));
+  assert.equal(told.states.at(-1).name, "live");
+});
+
+test("it asks at most every 40 s, and not any more once it has left", async () => {
+  withRandom(0.999);
+  const asked = rooms("ended", "live");
+  const { client } = await joined();
+  FakeSocket.last.end(4501);
+  await pass(39_000, 1000);
+  assert.equal(asked.length, 0);
+  await pass(1000);
+  assert.equal(asked.length, 1);
+  client.close();
+  await pass(60_000, 1000);
+  assert.deepEqual([asked.length, FakeSocket.opened.length], [1, 1]);
+});
+
+test("who leaves while the answer is under way stays away", async () => {
+  withRandom(0);
+  /** @type {(answer: unknown) => void} */
+  let answer = () => {};
+  mock.method(globalThis, "fetch", () => new Promise((resolve) => { answer = resolve; }));
+  const { client } = await joined();
+  FakeSocket.last.end(4501);
+  await pass(20_000, 1000);
+  client.close();
+  answer({ ok: true, json: async () => ({ status: "live" }) });
+  await pass(100);
+  assert.deepEqual([client.state.reason, FakeSocket.opened.length], ["room_ended", 1]);
 });
 
 test("a refused client learns why, as far as a browser can tell", async () => {
@@ -103,14 +204,14 @@ test("a new token is fetched when the old one may be the problem, and only then"
   for (const [code, token] of /** @type {[number, string][]} */ ([[1006, "one"], [4003, "two"]])) {
     FakeSocket.last.end(code);
     await pass(10);
-    assert.equal(FakeSocket.last.address.searchParams.get("token"), token);
+    assert.equal(FakeSocket.last.token, token);
     FakeSocket.last.tell(welcome());
   }
   FakeSocket.last.end(1006);
   await pass(10);
   FakeSocket.last.end(1006);
   await pass(10);
-  assert.equal(FakeSocket.last.address.searchParams.get("token"), "three");
+  assert.equal(FakeSocket.last.token, "three");
 });
 
 test("a fixed token is used again", async () => {
@@ -118,7 +219,7 @@ test("a fixed token is used again", async () => {
   await connecting({ token: "fixed" });
   FakeSocket.last.end(4003);
   await pass(10);
-  assert.equal(FakeSocket.last.address.searchParams.get("token"), "fixed");
+  assert.equal(FakeSocket.last.token, "fixed");
 });
 
 test("while there is no token it tries again", async () => {
@@ -148,7 +249,7 @@ test("a token is exchanged on the same socket before it expires", async () => {
   FakeSocket.last.end(1006);
   assert.equal(client.state.name, "reconnecting");
   await pass(1000);
-  assert.equal(FakeSocket.last.address.searchParams.get("token"), FakeSocket.opened[0]?.sent[0].token);
+  assert.equal(FakeSocket.last.token, FakeSocket.opened[0]?.sent[0].token);
 });
 
 test("a short token is exchanged at four fifths of its life, a year-long one not immediately", async () => {
@@ -270,46 +371,4 @@ test("a client that leaves before there is a token opens no socket", async () =>
   client.close();
   await pass(200);
   assert.equal(FakeSocket.opened.length, 0);
-});
-
-test("ready waits until the client is live; it fails when the client is out for good", async () => {
-  const { client } = await connecting();
-  const ready = client.ready();
-  FakeSocket.last.end(1006);
-  await pass(1000);
-  FakeSocket.last.tell(welcome());
-  assert.equal(await ready, client);
-  assert.equal(await client.ready(), client);
-  FakeSocket.last.end(1006);
-  const failed = assert.rejects(client.ready(), { name: "Refused", reason: "banned" });
-  await pass(1000);
-  FakeSocket.last.end(4500);
-  await failed;
-  await assert.rejects(client.ready(), { reason: "banned" });
-});
-
-test("a clock that is set while the client is open changes nothing", async () => {
-  mock.method(performance, "now", () => 5000);
-  const { client } = await joined({}, { server_time_ms: START_MS });
-  mock.timers.setTime(START_MS + 7_200_000);
-  assert.equal(client.serverNow(), START_MS);
-  client.sendGift({ gift: "rose" });
-  assert.equal(parseInt(FakeSocket.last.sent[0].id.replaceAll("-", "").slice(0, 12), 16), START_MS);
-});
-
-test("a frame that is no JSON ends the connection, not the program", async () => {
-  const { client } = await joined();
-  for (const data of ["{", "7", "null", "[null]", "[7]"]) {
-    FakeSocket.last.onmessage({ data });
-    assert.deepEqual([client.state.name, client.state.reason], ["reconnecting", "connection_lost"]);
-    await pass(1000);
-    FakeSocket.last.tell(welcome());
-  }
-});
-
-test("a socket that cannot even be made is the end, with a reason", async () => {
-  const Broken = /** @type {any} */ (class { constructor() { throw new DOMException("insecure", "SecurityError"); } });
-  const heard = mock.method(console, "error", () => {});
-  const { client } = await connecting({ WebSocket: Broken });
-  assert.deepEqual([client.state.name, client.state.reason, heard.mock.callCount()], ["closed", "cannot_connect", 1]);
 });

@@ -17,17 +17,22 @@ export class FakeSocket {
   closedWith;
   /** @type {(event: {data: string}) => void} */
   onmessage = () => {};
-  /** @type {(event: {code: number}) => void} */
+  /** @type {(event: {code: number, reason?: string}) => void} */
   onclose = () => {};
 
   /**
    * @param {string} address
-   * @param {string} protocol
+   * @param {string[]} protocols
    */
-  constructor(address, protocol) {
+  constructor(address, protocols) {
     this.address = new URL(address);
-    this.protocol = protocol;
+    this.protocols = protocols;
     FakeSocket.opened.push(this);
+  }
+  /** The token that the client showed, in whichever way. */
+  get token() {
+    const offered = this.protocols.find((name) => name.startsWith("liveroom.token."));
+    return offered?.slice("liveroom.token.".length) ?? this.address.searchParams.get("token");
   }
   /** @param {string} text */
   send(text) { this.sent.push(JSON.parse(text)); }
@@ -36,8 +41,11 @@ export class FakeSocket {
 
   /** @param {(Message | RoomEvent | Record<string, unknown>)[]} messages one frame */
   tell(...messages) { this.onmessage({ data: JSON.stringify(messages) }); }
-  /** @param {number} code */
-  end(code) { this.onclose({ code }); }
+  /**
+   * @param {number} code
+   * @param {string} [reason]
+   */
+  end(code, reason = "") { this.onclose({ code, reason }); }
   /**
    * Answers the newest command.
    * @param {Record<string, unknown>} fields

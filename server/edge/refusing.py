@@ -1,0 +1,88 @@
+"""Refusing an upgrade: with an HTTP answer, or where a page must see why, with a socket that is closed at once."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocket
+
+from protocol.closes import Close
+from protocol.wire import SUBPROTOCOLS, TOKEN_SUBPROTOCOL
+from server.edge.handshake import TAKEOVER
+from server.edge.plain import deny
+
+CLOSES: Final = {
+    "token_missing": Close.TOKEN_MISSING,
+    "bad_token": Close.BAD_TOKEN,
+    "token_expired": Close.TOKEN_EXPIRED,
+    "wrong_room": Close.WRONG_ROOM,
+    "no_such_room": Close.NO_SUCH_ROOM,
+    "not_found": Close.NO_SUCH_ROOM,
+    "banned": Close.BANNED,
+    "revoked": Close.TOKEN_REVOKED,
+}
+_PASSING: Final = {
+    HTTPStatus.SERVICE_UNAVAILABLE: Close.UNAVAILABLE,
+    HTTPStatus.TOO_MANY_REQUESTS: Close.TOO_MANY,
+}
+
+
+class NotAdmitted(Exception):
+    """The upgrade request is refused with this HTTP error. `shown` is its name there, if that is another."""
+
+    def __init__(
+        self, status: int, reason: str, message: str, retry_after_s: int | None = None, *, shown: str | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.message, self.retry_after_s = status, reason, message, retry_after_s
+        self.shown = reason if shown is None else shown
+
+
+def close_of(no: NotAdmitted) -> tuple[Close, str]:
+    """The close code of a refusal, and its reason text."""
+    passing = _PASSING.get(HTTPStatus(no.status))
+    if passing is not None:
+        return passing, f"retry_after_ms={(no.retry_after_s or 1) * 1000}"
+    code = CLOSES.get(no.reason)
+    return (Close.PROTOCOL_ERROR, no.reason.replace("_", " ")) if code is None else (code, code.reason)
+
+
+def chosen_subprotocol(websocket: WebSocket) -> str | None:
+    """The first that we speak of those that the client offers."""
+    return next((name for name in websocket.scope["subprotocols"] if name in SUBPROTOCOLS), None)
+
+
+def offered_token(websocket: WebSocket) -> str:
+    """The token that came as a subprotocol, or nothing."""
+    offered = (name for name in websocket.scope["subprotocols"] if name.startswith(TOKEN_SUBPROTOCOL))
+    return next(offered, "").removeprefix(TOKEN_SUBPROTOCOL)
+
+
+def speaks_none_of_ours(websocket: WebSocket) -> bool:
+    """Whether the client offers subprotocols, and we speak none of them."""
+    named = [name for name in websocket.scope["subprotocols"] if not name.startswith(TOKEN_SUBPROTOCOL)]
+    return bool(named) and not any(name in SUBPROTOCOLS for name in named)
+
+
+async def refuse(websocket: WebSocket, no: NotAdmitted, hub: Any) -> None:
+    """Answer a refused upgrade. A page says `refusals=close`: it cannot read the status of an HTTP answer."""
+    if websocket.query_params.get("refusals") == "close":
+        await _close(websocket, *close_of(no), hub)
+        return
+    headers = {"Retry-After": str(no.retry_after_s)} if no.retry_after_s else None
+    body = {"error": {"reason": no.shown, "message": no.message}}
+    await deny(websocket, JSONResponse(body, no.status, headers))
+
+
+async def _close(websocket: WebSocket, code: Close, reason: str, hub: Any) -> None:
+    offered = [name for name in websocket.scope["subprotocols"] if not name.startswith(TOKEN_SUBPROTOCOL)]
+    # A browser that offered some and gets none sees 1006, so even an unknown one is chosen: nothing will be said in it.
+    await websocket.accept(subprotocol=chosen_subprotocol(websocket) or next(iter(offered), None))
+    take_over = websocket.scope.get("extensions", {}).get(TAKEOVER)
+    if take_over is None:
+        await websocket.close(code, reason)
+        return
+    connection = take_over(hub, "json")  # it lingers for the peer's answer, and needs no task for it
+    connection.close(code, reason)
+    if not connection.transport.is_closing():
+        connection.listen()

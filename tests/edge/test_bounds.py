@@ -1,0 +1,272 @@
+"""Every bound of limits.py: driven over its edge, or argued. A new one must say which."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+import websockets
+from uvicorn.server import ServerState
+
+import protocol
+from protocol.closes import Close
+from server import limits
+from server.edge.patience import PatientHttp
+from server.edge.socket import Connection
+from server.rooms.allowance import Allowance
+from tests.frames import CLOSE, TEXT, Heard, Wire, feed, masked, written_frames
+from tests.site import Site
+
+ROOT = Path(__file__).parents[2]
+
+
+# --- drivers without a site ----------------------------------------------------------------------------------------
+def closes_with(stream: bytes) -> int | None:
+    """The code that a stream of bytes ends with."""
+    wire, heard = Wire(), Heard()
+    feed(Connection(heard, wire, "json", set()), heard, [stream])
+    return next((int.from_bytes(data[:2]) for opcode, data in written_frames(wire.written) if opcode == CLOSE), None)
+
+
+async def frame_bytes() -> None:
+    assert closes_with(masked(TEXT, b"x" * limits.FRAME_BYTES_MAX)) is None
+    assert closes_with(masked(TEXT, b"x" * (limits.FRAME_BYTES_MAX + 1))) == Close.TOO_BIG
+
+
+async def commands_per_frame() -> None:
+    most = limits.COMMANDS_PER_FRAME_MAX
+    pings = [b"[" + b",".join([b'{"type":"ping"}'] * count) + b"]" for count in (most, most + 1)]
+    assert len(protocol.decode_commands("json", pings[0], most)) == most
+    with pytest.raises(protocol.TooMany):
+        protocol.decode_commands("json", pings[1], most)
+
+
+def allowed(role: Any, burst: float, per_s: float) -> None:
+    """So many at once, then so many a second; twice as many are a flood."""
+    allowance = Allowance(role)
+    assert [allowance.take(1, 1.0) for _ in range(int(burst))] == [0] * int(burst)
+    assert allowance.take(1, 1.0) > 0
+    assert allowance.take(0, 1.0 + 2 / per_s) == 0
+    assert allowance.take(2 * burst + 2, 1.0 + 2 / per_s) == -1
+
+
+async def commands_of_a_person() -> None:
+    allowed("viewer", limits.COMMANDS_BURST, limits.COMMANDS_PER_S)
+
+
+async def commands_of_a_bot() -> None:
+    allowed("bot", limits.BOT_COMMANDS_BURST, limits.BOT_COMMANDS_PER_S)
+
+
+class From(Wire):
+    """A transport of a peer at this address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._extra = {"peername": (address, 4_000)}
+        self.protocol: Any = None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._extra.get(name, default)
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def get_protocol(self) -> Any:
+        return self.protocol
+
+
+async def waits(_scope: Any, _receive: Any, _send: Any) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+class Http:
+    """Connections to one server, whose app never answers."""
+
+    def __init__(self) -> None:
+        self.state = ServerState()
+        self.config = uvicorn.Config(waits, http=PatientHttp, log_config=None, access_log=False)
+        self.config.load()
+
+    def connect(self, address: str) -> tuple[PatientHttp, From]:
+        wire, made = From(address), PatientHttp(self.config, self.state, {})
+        made.connection_made(wire)
+        return made, wire
+
+    async def stop(self) -> None:
+        for task in self.state.tasks:
+            task.cancel()
+        await asyncio.gather(*self.state.tasks, return_exceptions=True)
+
+
+async def half_open_connections() -> None:
+    http = Http()
+    first, _ = http.connect("10.0.0.1")
+    made = [http.connect("10.0.0.1")[1] for _ in range(limits.ADDRESS_HALF_OPEN_MAX - 1)]
+    assert not any(wire.let_go for wire in made)
+    _, late = http.connect("10.0.0.1")
+    assert late.written.startswith(b"HTTP/1.1 429 ")
+    assert late.let_go
+    assert not http.connect("10.0.0.2")[1].let_go
+    assert not any(http.connect("127.0.0.1")[1].let_go for _ in range(limits.ADDRESS_HALF_OPEN_MAX + 1))
+    first.connection_lost(None)
+    assert not http.connect("10.0.0.1")[1].let_go
+
+
+async def pipelined_requests() -> None:
+    http = Http()
+    made, wire = http.connect("10.0.0.1")
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    made.data_received(request * (1 + limits.PIPELINED_MAX))
+    assert not wire.let_go
+    made.data_received(request * 1_000)
+    assert wire.let_go
+    assert len(made.pipeline) == limits.PIPELINED_MAX
+    await http.stop()
+
+
+DRIVEN: dict[str, Callable[[], Awaitable[None]]] = {
+    "FRAME_BYTES_MAX": frame_bytes,
+    "COMMANDS_PER_FRAME_MAX": commands_per_frame,
+    "COMMANDS_PER_S": commands_of_a_person,
+    "COMMANDS_BURST": commands_of_a_person,
+    "BOT_COMMANDS_PER_S": commands_of_a_bot,
+    "BOT_COMMANDS_BURST": commands_of_a_bot,
+    "ADDRESS_HALF_OPEN_MAX": half_open_connections,
+    "PIPELINED_MAX": pipelined_requests,
+}
+
+
+@pytest.mark.parametrize("name", DRIVEN)
+async def test_over_the_edge(name: str) -> None:
+    """At the bound it is taken, above it refused."""
+    await DRIVEN[name]()
+
+
+# --- drivers on a site ---------------------------------------------------------------------------------------------
+async def test_handshake_s_max(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handshake whose room does not come is refused in time."""
+    monkeypatch.setattr(limits, "HANDSHAKE_S_MAX", 0.05)
+    monkeypatch.setattr(site.node.rooms, "open", lambda _room: asyncio.get_running_loop().create_future())
+    with pytest.raises(websockets.InvalidStatus) as error:
+        await site.join("alice")
+    assert error.value.response.status_code == 503
+
+
+async def test_replay_bytes_max(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who missed more bytes than a socket may hold gets a gap."""
+    alice = await site.join("alice")
+    since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
+    said = await alice.ask("chat.send", text="x" * 400)
+    await alice.happened("chat.sent", id=said["id"])
+    monkeypatch.setattr(limits, "SNAPSHOT_MS_MAX", 0)
+    monkeypatch.setattr(limits, "REPLAY_BYTES_MAX", 300)
+    assert (await site.join("bob", since=since)).welcome["gap"] is not None
+    monkeypatch.setattr(limits, "REPLAY_BYTES_MAX", 3_000)
+    assert (await site.join("bob", since=since)).welcome["gap"] is None
+
+
+async def test_idempotency_key_chars_max(site: Site) -> None:
+    """A key as long as is allowed, and one more character."""
+    body = {"id": "t", "coins": 5, "source": "shop"}
+    for extra, status in ((0, 201), (1, 400)):
+        key = "k" * (limits.IDEMPOTENCY_KEY_CHARS_MAX + extra)
+        answer = await site.http.post("/v1/wallets/carol/topups", json=body, headers={"Idempotency-Key": key})
+        assert answer.status_code == status
+
+
+# --- the table -----------------------------------------------------------------------------------------------------
+HERE = ("HANDSHAKE_S_MAX", "REPLAY_BYTES_MAX", "IDEMPOTENCY_KEY_CHARS_MAX")
+ELSEWHERE = {  # which test drives it: the file, and words of it that must still be there
+    "COMMANDS_IN_FLIGHT_MAX": ("edge/test_session.py", "test_commands_under_way_have_a_bound"),
+    "MESSAGE_BYTES_PER_COMMAND": ("edge/test_floods.py", "test_long_messages_cost_their_inflated_size"),
+    "READ_TURN_S": ("edge/test_turns.py", "test_many_floods_share_a_turn"),
+    "READ_FRAMES_MAX": ("edge/test_turns.py", "test_a_flood_is_read_a_slice_a_turn"),
+    "EARLY_BYTES_MAX": ("edge/test_upgrade.py", "test_too_much_behind_the_request"),
+    "CLOSING_BYTES_MAX": ("edge/test_turns.py", "test_nothing_is_parsed_after_a_close"),
+    "DISCARDED_BYTES_MAX": ("edge/test_flooders.py", "test_what_is_dropped_has_a_bound"),
+    "CLOSE_LINGER_S": ("edge/test_flooders.py", "test_a_final_close_waits_behind_data"),
+    "WRITE_HIGH_BYTES": ("edge/test_large_writes.py", "test_a_peer_that_reads_nothing"),
+    "WRITE_BYTES_MAX": ("edge/test_socket.py", "test_a_peer_that_reads_nothing_is_cut_off"),
+    "STALLED_S_MAX": ("edge/test_socket.py", "test_a_peer_that_takes_nothing_is_late_and_a_slow_reader_is_not"),
+    "REQUEST_S_MAX": ("edge/test_patience.py", "test_half_a_request_is_closed"),
+    "CONNECTIONS_MAX": ("edge/test_session.py", "test_a_node_that_admits_nobody"),
+    "ADDRESS_CONNECTIONS": ("edge/test_admission.py", "test_sockets_per_address"),
+    "USER_CONNECTIONS": ("edge/test_admission.py", "LIVEROOM_CONNECTIONS_PER_USER"),
+    "FLOOD_WAIT_S": ("edge/test_flooders.py", "test_each_flood_makes_the_wait_longer"),
+    "FLOOD_WAIT_S_MAX": ("edge/test_flooders.py", "test_each_flood_makes_the_wait_longer"),
+    "FLOOD_REMEMBERED_S": ("edge/test_flooders.py", "test_each_flood_makes_the_wait_longer"),
+    "FLOODS_FREE_OF_ADDRESS": ("edge/test_flooders.py", "test_a_flooder_waits"),
+    "FLOODERS_MAX": ("edge/test_flooders.py", "test_the_table_is_bounded"),
+    "UNRESPONSIVE_S": ("edge/test_liveness.py", "test_a_silent_peer"),
+    "REPLAY_EVENTS_MAX": ("edge/test_session.py", "test_resuming"),
+    "RING_EVENTS_MAX": ("rooms/test_outbox.py", "RING_EVENTS_MAX"),
+    "RING_BYTES_MAX": ("rooms/test_outbox.py", "RING_BYTES_MAX"),
+    "LIKES_PER_USER_MAX": ("features/test_likes.py", "LIKES_PER_USER_MAX"),
+    "SHOW_QUEUE_MAX": ("features/test_gifts.py", "SHOW_QUEUE_MAX"),
+    "SPEND_QUEUE_MAX": ("wallet/test_wallet_lost.py", "SPEND_QUEUE_MAX"),
+    "TOPUP_COINS_MAX": ("http/test_bodies.py", "TOPUP_COINS_MAX"),
+    "BALANCE_MAX": ("wallet/test_wallet.py", "BALANCE_MAX"),
+    "REASON_CHARS_MAX": ("http/test_reversals.py", "REASON_CHARS_MAX"),
+    "TITLE_CHARS_MAX": ("http/test_bodies.py", '"x" * 201'),
+    "BODY_BYTES_MAX": ("http/test_bodies.py", "test_bodies_that_are_too_large"),
+    "HEAD_BYTES_MAX": ("edge/test_patience.py", "test_a_head_without_an_end_is_refused"),
+    "HEAD_LINES_MAX": ("edge/test_patience.py", "test_a_head_without_an_end_is_refused"),
+    "TOKEN_TTL_S_MAX": ("http/test_bodies.py", "TOKEN_TTL_S_MAX"),
+    "TOKEN_BYTES_MAX": ("test_tokens.py", "TOKEN_BYTES_MAX"),
+    "STORE_PENDING_MAX": ("test_client.py", "STORE_PENDING_MAX"),
+}
+OURS = "how fast or how much the server does by itself; no peer can make it longer"
+KERNEL = "the kernel keeps it"
+ARGUED = {
+    "HISTORY_EVENTS_MAX": "the store's script trims the stream with each event",
+    "OPEN_COMBOS_MAX": "gifts_show.lua keeps no more; a streak above it is paid and shown, and not in the snapshot",
+    "PENDING_EVENTS_MAX": "events come from our bus, and above it the room is read again",
+    "ROOMS_LISTED_MAX": "rooms are made with the service key",
+    "LIKERS_PER_TELL_MAX": "a page of our own script",
+    "LOG_ENTRIES_MAX": "gifts wait for the journal above it: tests of the wallet set LIVEROOM_LOG_ENTRIES_MAX",
+    "RETELL_NOTED_MAX": "entries of our own log, read again later",
+    "POSITIONS_KEPT_MAX": "forgotten by our own drain",
+    "LOGGED_CHARS_MAX": "cuts other programs' words",
+    "LOG_LINE_BYTES_MAX": "cuts our own words",
+    "FLUSH_EVENTS_MAX": OURS,
+    "SNAPSHOT_MS_MAX": OURS,
+    "SHOW_BATCH_MAX": OURS,
+    "TICK_MS_MAX": OURS,
+    "KERNEL_SEND_BYTES": KERNEL,
+    "KERNEL_RECEIVE_BYTES": KERNEL,
+}
+
+
+def named() -> dict[str, str]:
+    """Each name of limits.py with its section."""
+    section, found = "", {}
+    for line in (ROOT / "server/limits.py").read_text().splitlines():
+        if head := re.match(r"# --- (.+?) -+$", line):
+            section = head[1]
+        if name := re.match(r"([A-Z][A-Z0-9_]*) = ", line):
+            found[name[1]] = section
+    return found
+
+
+def asks_for_a_test(name: str, section: str) -> bool:
+    """Whether a peer might reach it: every maximum of what peers bring; of money, SQL and processes what is listed."""
+    return name.endswith("_MAX") and section in ("sockets", "rooms", "http")
+
+
+def test_every_bound_is_driven_or_argued() -> None:
+    """No name is forgotten, and none is listed that is gone."""
+    listed = [*DRIVEN, *HERE, *ELSEWHERE, *ARGUED]
+    assert len(listed) == len(set(listed))
+    assert set(listed) <= set(named())
+    assert {name for name, section in named().items() if asks_for_a_test(name, section)} <= set(listed)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_is_driven_elsewhere(name: str) -> None:
+    """The test is still there."""
+    path, words = ELSEWHERE[name]
+    assert words in (ROOT / "tests" / path).read_text()

@@ -1,0 +1,129 @@
+"""The upgrade request itself: bytes right behind it, a body in it, paths and versions that do not exist."""
+
+import asyncio
+import json
+from typing import NamedTuple
+
+import pytest
+
+from protocol.closes import Close
+from server import limits
+from server.rooms.history import NoSuchRoom
+from tests.frames import TEXT, masked
+from tests.journeys.raw import Peers, upgrade
+from tests.site import Site
+
+PING = masked(TEXT, b'{"type":"ping","ref":"early"}')
+
+
+class Answer(NamedTuple):
+    """An HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    reason: str
+
+
+async def asked(port: int, *pieces: bytes) -> Answer:
+    """Send a request as it is, maybe in pieces or with something after it, and read the answer until the end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            for _ in range(4 if len(pieces) > 1 else 0):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    assert int(headers["content-length"]) == len(body)
+    return Answer(int(first.split(" ")[1]), headers, json.loads(body)["error"]["reason"])
+
+
+def path_of(site: Site, user: str = "alice") -> str:
+    return site.address(token=site.token(user)).partition(str(site.port))[2]
+
+
+# --- bytes behind it -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("cut", [0, 1, 2, 5, 6, 20, len(PING) - 1, None])
+async def test_frames_behind_the_request(site: Site, peers: Peers, cut: int | None) -> None:
+    """A frame in the request's own segment, or a part of it, is read after the welcome."""
+    peer = await peers.connect(site.port)
+    await peer.send(upgrade(path_of(site)) + PING[:cut])
+    assert await peer.status() == 101
+    if cut is not None:
+        await peer.send(PING[cut:])
+    assert b'"type":"ok"' in await peer.read_until(b'"early"')
+
+
+async def test_frames_behind_a_request_in_pieces(site: Site, peers: Peers) -> None:
+    """The same when the request comes in two pieces, and the second one brings two frames."""
+    request = upgrade(path_of(site))
+    peer = await peers.connect(site.port)
+    await peer.send(request[:50])
+    await peer.send(request[50:] + masked(TEXT, b'{"type":"ping","ref":"first"}') + PING)
+    assert await peer.status() == 101
+    await peer.read_until(b'"early"')
+
+
+async def test_too_much_behind_the_request(site: Site, peers: Peers) -> None:
+    """What is held before the welcome is bounded: more is a flood."""
+    peer = await peers.connect(site.port)
+    await peer.send(upgrade(path_of(site)) + masked(TEXT, b"[]") * (limits.EARLY_BYTES_MAX // 8 + 1))
+    assert await peer.status() == 101
+    assert await peer.closed() == Close.PROTOCOL_ERROR
+
+
+# --- refused -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "body",
+    [("Content-Length: 5", b"hello"), ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n")],
+    ids=["sized", "chunked"],
+)
+@pytest.mark.parametrize("split", [False, True])
+async def test_a_request_with_a_body(site: Site, body: tuple[str, bytes], split: bool) -> None:
+    """It is refused, whether the body has come or not: its end would be the beginning of the frames."""
+    request = upgrade(path_of(site), headers=[body[0]])
+    answer = await asked(site.port, request if split else request + body[1] + PING)
+    assert (answer.status, answer.reason) == (400, "bad_request")
+    assert site.node.sessions.joins == 0
+
+
+async def test_a_refusal_reaches_who_sent_frames(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came behind the request is read, or the system would send a reset instead of our answer."""
+    opened, go_on = asyncio.Event(), asyncio.Event()
+
+    async def open_late(_room: str) -> None:
+        opened.set()
+        await go_on.wait()
+        raise NoSuchRoom
+
+    monkeypatch.setattr(site.node.rooms, "open", open_late)
+    asking = asyncio.create_task(asked(site.port, upgrade(path_of(site)), PING, PING * 20, PING * 20))
+    await opened.wait()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    go_on.set()
+    assert (await asking)[::2] == (404, "no_such_room")
+
+
+async def test_an_unknown_path(site: Site) -> None:
+    """A websocket address that does not exist is 404, as over HTTP; so is a room that nobody could have made."""
+    for path in ("/ws", "/v1/rooms/demo", "/v1/rooms/demo/ws/more", "/v1/rooms/demo/w%C3%A4/ws"):
+        answer = await asked(site.port, upgrade(f"{path}?token={site.token('alice')}"))
+        assert (answer.status, answer.reason) == (404, "not_found"), path
+    for room in ("none", "r%20m", "r" * 65, "a%0Ab", "%00"):
+        answer = await asked(site.port, upgrade(f"/v1/rooms/{room}/ws?token={site.token('alice')}"))
+        assert (answer.status, answer.reason) == (404, "no_such_room"), room
+
+
+@pytest.mark.parametrize("version", ["12", "8", "14", "", "x", "13, 8"])
+async def test_another_version(site: Site, version: str) -> None:
+    """Another version of the websocket protocol gets 426 and the one that we speak (RFC 6455, section 4.4)."""
+    lines = upgrade(path_of(site)).decode().replace("Sec-WebSocket-Version: 13", f"Sec-WebSocket-Version: {version}")
+    answer = await asked(site.port, lines.encode())
+    assert (answer.status, answer.reason) == (426, "bad_version")
+    assert (answer.headers["sec-websocket-version"], answer.headers["upgrade"]) == ("13", "websocket")
