@@ -78,6 +78,19 @@ async def test_by_keyboard_alone(site: Site, tabs: Tabs) -> None:
     assert await focused(page) == "chat-input"
 
 
+async def test_a_key_held_down_gives_once(site: Site, tabs: Tabs) -> None:
+    """The browser repeats a held key thirty times a second; the viewer has given one gift."""
+    page = await tabs.watch(site.url)
+    await page.get_by_test_id("gift-send").focus()
+    for _ in range(10):
+        await page.keyboard.down("Enter")
+    await page.keyboard.up("Enter")
+    await expect(page.get_by_test_id("chat-gift")).to_have_attribute("data-count", "1")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_test_id("chat-gift")).to_have_attribute("data-count", "2")
+    await expect(page.get_by_test_id("balance")).to_have_attribute("data-value", "9998")
+
+
 async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
     """Nothing is wider than the phone; the gifts are a sheet that opens, gives, and on closing returns the focus."""
     page = await tabs.watch(site.url, phone=True)
