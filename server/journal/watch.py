@@ -1,4 +1,4 @@
-"""Reads the newest audit's report from the journal from time to time, for this node's metrics."""
+"""Reads the newest audit's report, and what is frozen, from the journal from time to time, for this node's metrics."""
 
 import asyncio
 import functools
@@ -9,21 +9,25 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
 from server.clock import Clock
-from server.journal.audit import Report, latest
 from server.journal.database import ask
+from server.journal.findings import Report, frozen, latest
 from server.metrics import Readings
 
 log = structlog.get_logger()
 
 
 class AuditWatch:
-    """Keeps the newest report. `report` is None until there is one, `reads` says whether the journal answers."""
+    """Keeps the newest report. `report` is None until there is one, `reads` says whether the journal answers.
+
+    `frozen` has the partitions that are frozen now: an audit freezes them after its report, and a thaw waits for none.
+    """
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self.report: Report | None = None
+        self.frozen: list[int] = []
         self.reads = True
 
     def seen(self) -> Report | None:
@@ -39,7 +43,7 @@ class AuditWatch:
     async def _watch(self) -> None:
         while True:
             try:
-                self.report = await ask(latest, self._engine)
+                self.report, self.frozen = await ask(_read, self._engine)
                 self.reads = True
             except SQLAlchemyError as error:
                 self.reads = False
@@ -49,11 +53,11 @@ class AuditWatch:
     def degraded(self) -> dict[str, str]:
         """What the journal and its audits show that is worse than it should be."""
         found = {} if self.reads else {"journal": "SQL does not answer"}
+        if self.frozen:
+            found["partitions"] = f"frozen: {', '.join(map(str, self.frozen))}"
         report = self.seen()
         if report is None:
             return {**found, "audit": "none was made yet"}
-        if report.stuck:
-            found["partitions"] = f"frozen: {', '.join(map(str, sorted(report.stuck)))}"
         if not report.ok:
             found["audit"] = "not ok: GET /v1/audit says why"
         return found
@@ -92,3 +96,8 @@ class AuditWatch:
         if field == "doubts":
             return len(report.doubts)
         return float(getattr(report, field))
+
+
+def _read(engine: Engine) -> tuple[Report | None, list[int]]:
+    """The newest report, and the frozen partitions in order. Raises SQLAlchemyError."""
+    return latest(engine), sorted(frozen(engine))

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, insert, select
 
 from server import limits
 from server.clock import Clock
-from server.journal import database, findings
+from server.journal import database, findings, fork
 from server.journal.findings import Report, Wrong
 from server.journal.sums import Sums, held_by
 from server.journal.tables import audits, quarantine
@@ -101,7 +101,8 @@ def test_the_newest_report_is_read(engine: Engine) -> None:
 async def test_the_newest_report_is_watched(journal: str, empty_database: str) -> None:
     """A node reads it again and again. When SQL does not answer, the last one stays, and that is said."""
     engine, other = database.connect(journal), database.connect(empty_database)
-    findings.keep(engine, report(at_ms=T0, finished_ms=T0, stuck={5: "x", 3: "y"}), freeze=False)
+    findings.keep(engine, report(at_ms=T0, finished_ms=T0, stuck={7: "thawed since"}), freeze=False)
+    fork.set_aside(engine, {5: ((1, 0), "x"), 3: ((1, 0), "y")}, Clock(lambda: T0 / 1000))  # after that audit
     watch = AuditWatch(engine, Clock(lambda: T0 / 1000))
     assert (watch.degraded(), watch._figure("ok")) == ({"audit": "none was made yet"}, -1)
     await watch.start()
@@ -121,7 +122,7 @@ async def test_the_newest_report_is_watched(journal: str, empty_database: str) -
     unlike = report(ok=False, oldest_check_ms=None, anchor="00000000001f99", doubts=["a", "b"], at_ms=T0)
     watch.report = unlike
     assert [watch._figure(name) for name in ("ok", "oldest_check_ms", "anchor", "doubts")] == [0, -1, 31, 2]
-    assert watch.degraded() == {"audit": "not ok: GET /v1/audit says why"}
+    assert watch.degraded() == {"partitions": "frozen: 3, 5", "audit": "not ok: GET /v1/audit says why"}
     for each in (engine, other):
         each.dispose()
 

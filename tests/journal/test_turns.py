@@ -176,7 +176,7 @@ async def test_readyz_says_what_is_degraded(desk: Desk, users: list[str]) -> Non
     audit = audit_of(desk)
     await audit.run(freeze=True)
     node.audit_watch.report = await audit.run(freeze=True)
-    node.audit_watch.reads = False
+    node.audit_watch.frozen, node.audit_watch.reads = [PARTITION], False
     answer = await http.get("/readyz")
     assert (answer.status_code, answer.json()["degraded"]) == (
         200,
