@@ -32,7 +32,8 @@ export type Room = Snapshot & {
 };
 export type Options = {
     /**
-     * room id, with `base` (default: this page's origin); or the whole socket address as `url`
+     * room id, with `base` (default: this page's origin; a path in it is kept); or the whole
+     * socket address as `url`
      */
     room?: string;
     base?: string;
@@ -77,7 +78,7 @@ export type Options = {
     WebSocket?: typeof WebSocket;
 };
 export { Refused, uuid7 };
-/** @param {Options} options */
+/** @param {Options} options a mistake in them throws a TypeError */
 export declare const join: (options: Options) => RoomClient;
 export declare class RoomClient {
     #private;
@@ -90,6 +91,11 @@ export declare class RoomClient {
     /** @param {Options} options */
     constructor(options: Options);
     open(): this;
+    /**
+     * Waits until the client is live.
+     * @returns {Promise<RoomClient>} itself; fails with a Refused whose `reason` says why it is out for good
+     */
+    ready(): Promise<RoomClient>;
     /** Leaves for good. Commands without a reply are refused with `closed`. */
     close(): void;
     /** The position to resume from, or null before the first welcome. */

@@ -4,10 +4,13 @@
  *   const client = join({ room: "demo", getToken, onRoom: draw, onEvent: animate, onState: showConnection });
  *   await client.sendGift({ gift: "rose", count: 5 });
  */
+import { codeOfRefusal, roomAddress, socketAddress, whereTo } from "./liveroom/address.js";
 import { BACKOFF_MIN_MS, Backoff } from "./liveroom/backoff.js";
 import { isFinal, reasonOf, retryAfterMs } from "./liveroom/closes.js";
 import { addLine } from "./liveroom/folds/chat.js";
 import { NextBroadcast } from "./liveroom/nextbroadcast.js";
+import { expiresMs, frameOf } from "./liveroom/reading.js";
+import { Ready } from "./liveroom/ready.js";
 import { Refused } from "./liveroom/refused.js";
 import { fold } from "./liveroom/room.js";
 import { Balance, Position, SeenGifts } from "./liveroom/seen.js";
@@ -30,7 +33,8 @@ import { uuid7 } from "./liveroom/uuid7.js";
 /** @typedef {Snapshot & {chat: ChatLine[]}} Room the snapshot with every event since, and the last 200 lines of chat */
 /**
  * @typedef {object} Options
- * @property {string} [room] room id, with `base` (default: this page's origin); or the whole socket address as `url`
+ * @property {string} [room] room id, with `base` (default: this page's origin; a path in it is kept); or the whole
+ *   socket address as `url`
  * @property {string} [base]
  * @property {string} [url]
  * @property {string} [token] a fixed token; or `getToken`, which is called again when the last token may be the cause
@@ -51,23 +55,9 @@ const GIFT_TIMEOUT_MS = 120_000;
 const HEARTBEAT_SLACK_MS = 5_000;
 const LIKES_AT_ONCE = 50;
 const REFRESH_EARLY_MS = 60_000;
-const MAY_BE_PROTOCOL = /^[\w.-]+$/; // as every JWT
 const TIMER_MAX_MS = 2 ** 31 - 1; // a longer one would fire at once
 
 export { Refused, uuid7 };
-
-/**
- * When a token expires, by its own claim; NaN if we cannot read it.
- * @param {string} token
- * @returns {number}
- */
-function expiresMs(token) {
-  try {
-    return JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/"))).exp * 1000;
-  } catch {
-    return NaN;
-  }
-}
 
 /**
  * A listener that fails must not cost the rest of a frame.
@@ -83,7 +73,7 @@ function tell(listener, value) {
   }
 }
 
-/** @param {Options} options */
+/** @param {Options} options a mistake in them throws a TypeError */
 export const join = (options) => new RoomClient(options).open();
 
 export class RoomClient {
@@ -109,14 +99,18 @@ export class RoomClient {
   #liveSince = 0;
   #comeBackAt = 0;
   #heartbeatMs = 25_000;
-  #clockOffsetMs = 0;
+  #address;
+  #renewed = false; // whether a token was asked for because the last one was not accepted
+  #clockOffsetMs = Date.now() - performance.now(); // the computer's clock may be set; this one only runs
+  #ready = new Ready();
   /** @type {Record<string, ReturnType<typeof setTimeout>>} */
   #timers = {};
-  #next = new NextBroadcast(() => this.#roomAddress(), () => this.open());
+  #next = new NextBroadcast(() => roomAddress(this.#address), () => this.open());
 
   /** @param {Options} options */
   constructor(options) {
     this.#options = options;
+    this.#address = socketAddress(options);
     this.#position = new Position(options.since);
   }
 
@@ -124,6 +118,14 @@ export class RoomClient {
     globalThis.addEventListener?.("online", this.#hurry);
     this.#setState({ name: "connecting", reason: null });
     this.#connect();
+    return this;
+  }
+  /**
+   * Waits until the client is live.
+   * @returns {Promise<RoomClient>} itself; fails with a Refused whose `reason` says why it is out for good
+   */
+  async ready() {
+    await this.#ready.when(this.state);
     return this;
   }
   /** Leaves for good. Commands without a reply are refused with `closed`. */
@@ -135,7 +137,7 @@ export class RoomClient {
   get since() { return this.#position.since; }
   /** Gifts and coins that this client saw, each gift id counted once. */
   get seen() { return { gifts: this.#seen.gifts, coins: this.#seen.coins }; }
-  serverNow() { return Date.now() + this.#clockOffsetMs; }
+  serverNow() { return Math.round(performance.now() + this.#clockOffsetMs); }
 
   // Commands: each gives a promise of the reply, or throws Refused.
 
@@ -145,7 +147,7 @@ export class RoomClient {
   sendLikes(count) { return this.send({ type: "likes.send", count: Math.min(LIKES_AT_ONCE, Math.max(1, count)) }); }
   async ping() {
     const reply = await this.send({ type: "ping" });
-    this.#clockOffsetMs = reply.server_time_ms - Date.now();
+    this.#clockOffsetMs = reply.server_time_ms - performance.now();
     return reply;
   }
   /**
@@ -189,6 +191,7 @@ export class RoomClient {
   /** @param {State} state */
   #setState(state) {
     this.state = state;
+    this.#ready.changed(state);
     tell(this.#options.onState, state);
   }
   /**
@@ -209,29 +212,23 @@ export class RoomClient {
       return this.#comeBack("no_token");
     }
     if (this.state.name === "closed" || this.#socket) return;
-    const socket = this.#socket = new WebSocket(this.#address(), this.#protocols());
-    socket.onmessage = ({ data }) => { if (socket === this.#socket) this.#receive(JSON.parse(data)); };
-    socket.onclose = ({ code, reason }) => { if (socket === this.#socket) this.#lost(code, reason); };
+    try {
+      this.#listen(new WebSocket(...whereTo(this.#address, this.#token, this.since)));
+    } catch (error) { // such as ws:// from a page of https://: another try would not help
+      console.error(error);
+      return this.#finish("cannot_connect", 1006);
+    }
     this.#after("silence", OPEN_TIMEOUT_MS, () => this.#lost(4004));
   }
-  #address() {
-    const { url, base = globalThis.location?.origin, room = "" } = this.#options;
-    const address = new URL(url ?? `/v1/rooms/${encodeURIComponent(room)}/ws`, base);
-    address.protocol = address.protocol.replace("http", "ws");
-    if (this.#token && !MAY_BE_PROTOCOL.test(this.#token)) address.searchParams.set("token", this.#token);
-    if (this.since) address.searchParams.set("since", this.since);
-    address.searchParams.set("refusals", "close"); // a page cannot read the status of a refused upgrade
-    return address.href;
-  }
-  /** A token as a subprotocol stands in no address, and so in no log. */
-  #protocols() {
-    const token = this.#token ?? "";
-    return MAY_BE_PROTOCOL.test(token) ? ["liveroom.v1.json", `liveroom.token.${token}`] : ["liveroom.v1.json"];
-  }
-  #roomAddress() {
-    const address = new URL(this.#address());
-    address.protocol = address.protocol.replace("ws", "http");
-    return address.origin + address.pathname.replace(/\/ws$/, "");
+  /** @param {WebSocket} socket */
+  #listen(socket) {
+    this.#socket = socket;
+    /** @type {number|null} */
+    let refusal = null;
+    socket.onmessage = ({ data }) => { if (socket === this.#socket) this.#receive(data); };
+    // Under Node an error that nobody hears ends the process.
+    socket.onerror = (error) => { refusal = codeOfRefusal(/** @type {ErrorEvent} */ (error)); };
+    socket.onclose = ({ code, reason }) => { if (socket === this.#socket) this.#lost(refusal ?? code, reason); };
   }
 
   /** Replaces the token of `getToken` before it expires, on the same socket. */
@@ -255,6 +252,7 @@ export class RoomClient {
    * @param {string} [text]
    */
   #lost(code, text) {
+    if (this.#renews(code)) return this.#comeBack("bad_token", code);
     const opened = this.state.name === "live";
     if (isFinal(code) || this.#neverLetIn(code, opened)) return this.#end(code);
     // Where a server or proxy does not say why it refused, an old token is the only cause that we can fix.
@@ -274,6 +272,16 @@ export class RoomClient {
   #end(code) {
     this.#finish(reasonOf(code) ?? "ended_by_server", code);
     if (code === 4501) this.#next.wait();
+  }
+  /**
+   * A token that was not accepted is replaced, once.
+   * @param {number} code
+   */
+  #renews(code) {
+    if (code !== 4511 || !this.#options.getToken || this.#renewed) return false;
+    this.#token = null;
+    this.#renewed = true;
+    return true;
   }
   /**
    * @param {string} reason
@@ -314,8 +322,10 @@ export class RoomClient {
 
   // Messages
 
-  /** @param {(Message | RoomEvent)[]} frame */
-  #receive(frame) {
+  /** @param {string} data */
+  #receive(data) {
+    const frame = frameOf(data);
+    if (!frame) return this.#lost(1006);
     // TCP may take minutes to notice a dead link; with the server's heartbeats, silence means a dead link.
     this.#after("silence", this.#heartbeatMs * 2 + HEARTBEAT_SLACK_MS, () => this.#lost(4004));
     for (const message of frame) this.#handle(message);
@@ -339,8 +349,9 @@ export class RoomClient {
     this.you = you;
     this.#position.enter({ epoch, seq, resumed, gap });
     this.#heartbeatMs = heartbeat_s * 1000;
-    this.#clockOffsetMs = server_time_ms - Date.now();
+    this.#clockOffsetMs = server_time_ms - performance.now();
     this.#liveSince = performance.now();
+    this.#renewed = false;
     for (const command of this.#unanswered.repeatable) this.#say(command);
     this.#keepFresh();
     this.#setState({ name: "live", reason: null });

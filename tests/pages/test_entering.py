@@ -53,6 +53,7 @@ async def test_a_page_that_is_kept_out_says_why(site: Site, tabs: Tabs) -> None:
         if address:
             await page.goto(site.url + address)
         await expect(page.get_by_test_id("curtain")).to_contain_text(words)
+        await expect(page.get_by_test_id("like-button")).to_be_hidden()
     await (await site.http.post("/v1/rooms/later/start")).aread()
     await expect(page.get_by_test_id("curtain")).to_be_hidden()
     await expect(page.get_by_test_id("room-status")).to_have_attribute("data-status", "live")

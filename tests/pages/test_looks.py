@@ -27,6 +27,19 @@ OUTSIDE = """(width) => [...document.querySelectorAll("a, button, input, h1, p, 
   .map((element) => element.dataset.testid || element.className || element.textContent)"""
 
 
+BLURRED = """() => [...document.querySelectorAll("*")].filter((element) => {
+  const { backdropFilter, filter } = getComputedStyle(element);
+  return backdropFilter !== "none" || filter.includes("blur");
+}).map(({ className }) => className)"""
+
+# What covers the middle of an element: "" if it can be seen and touched there.
+ON_TOP = """(element) => {
+  const { left, top, width, height } = element.getBoundingClientRect();
+  const there = document.elementFromPoint(left + width / 2, top + height / 2);
+  return element.contains(there) || there?.contains(element) ? "" : there?.outerHTML ?? "outside";
+}"""
+
+
 async def focused(page: Page) -> str:
     """The test id of the focused element."""
     return str(await page.evaluate("document.activeElement?.dataset?.testid ?? ''"))
@@ -65,6 +78,19 @@ async def test_by_keyboard_alone(site: Site, tabs: Tabs) -> None:
     assert await focused(page) == "chat-input"
 
 
+async def test_a_key_held_down_gives_once(site: Site, tabs: Tabs) -> None:
+    """The browser repeats a held key thirty times a second; the viewer has given one gift."""
+    page = await tabs.watch(site.url)
+    await page.get_by_test_id("gift-send").focus()
+    for _ in range(10):
+        await page.keyboard.down("Enter")
+    await page.keyboard.up("Enter")
+    await expect(page.get_by_test_id("chat-gift")).to_have_attribute("data-count", "1")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_test_id("chat-gift")).to_have_attribute("data-count", "2")
+    await expect(page.get_by_test_id("balance")).to_have_attribute("data-value", "9998")
+
+
 async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
     """Nothing is wider than the phone; the gifts are a sheet that opens, gives, and on closing returns the focus."""
     page = await tabs.watch(site.url, phone=True)
@@ -90,6 +116,30 @@ async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
         assert await page.evaluate(OUTSIDE, width) == []
 
 
+async def test_an_idle_page_rests(site: Site, tabs: Tabs) -> None:
+    """While nothing happens nothing moves and nothing is blurred: the page costs about as much as an empty one."""
+    page = await tabs.watch(site.url, lively=True)
+    await expect(page.get_by_test_id("room-status")).to_have_attribute("data-status", "live")
+    await page.wait_for_function("() => document.getAnimations({ subtree: true }).length === 0")
+    assert await page.evaluate(BLURRED) == []
+
+
+async def test_held_across(site: Site, tabs: Tabs) -> None:
+    """On a phone held across one sees the stage, reads and writes chat, and gives; nothing covers the title."""
+    page = await tabs.watch(site.url, phone=True)
+    await (await site.join("bob")).gift("crown")
+    await expect(page.get_by_test_id("board-row")).to_be_visible()
+    for width, height in ((844, 390), (360, 740)):
+        await page.set_viewport_size({"width": width, "height": height})
+        assert await page.evaluate(OUTSIDE, width) == []
+        for testid in ("room-title", "chat-input", "gift-open", "like-button", "room-status", "board-row"):
+            assert await page.get_by_test_id(testid).evaluate(ON_TOP) == "", (width, testid)
+        await page.get_by_test_id("gift-open").tap()
+        for testid in ("gift-rose", "gift-send", "gift-close", "quantity-99"):
+            await expect(page.get_by_test_id(testid)).to_be_in_viewport(ratio=1)
+        await page.keyboard.press("Escape")
+
+
 async def test_without_motion(site: Site, tabs: Tabs) -> None:
     """With reduced motion gifts, combos and likes do not move, nor does the overlay. Other people see them move."""
     calm, lively, overlay = await asyncio.gather(
@@ -106,4 +156,4 @@ async def test_without_motion(site: Site, tabs: Tabs) -> None:
         await expect(page.locator(".floater")).not_to_have_count(0)
     moving = [await page.evaluate(MOVING) for page in (calm, overlay, lively)]
     assert moving[:2] == [[], []]
-    assert {"turn of rays", "drift of glow one"} <= set(moving[2])
+    assert "turn of rays" in moving[2]

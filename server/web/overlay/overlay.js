@@ -1,13 +1,16 @@
 /** The overlay: one client that listens, and a queue of alerts that outlives reconnects and reloads. */
 import { join } from "../liveroom.js";
-import { AlertQueue } from "../shared/alertqueue.js";
-import { el, find } from "../shared/dom.js";
+import { AGE_MS, AlertQueue } from "../shared/alertqueue.js";
+import { el, find, picture } from "../shared/dom.js";
 import { AlertPlayer } from "../shared/playalerts.js";
 import { TokenNeeded, openSession } from "../shared/session.js";
+import { showProblem } from "./problems.js";
+import { applySettings } from "./settings.js";
 
 /** @import { RoomClient, State } from "../liveroom.js" */
 /** @import { Saved } from "../shared/alertqueue.js" */
 /** @import { Session } from "../shared/session.js" */
+/** @import { Gift, GiftSent } from "../wire.js" */
 
 const DOT_AFTER_MS = 10_000;
 const SAVE_AFTER_MS = 500;
@@ -29,6 +32,8 @@ export class OverlayPage {
   constructor(room) { this.#room = room; }
 
   async start() {
+    applySettings(this.#layer, location.search);
+    if (!this.#room) return showProblem("no_address");
     const saved = this.#restore();
     /** @type {Session} */
     let session;
@@ -46,9 +51,15 @@ export class OverlayPage {
     this.#client = join({
       room: this.#room, ...session, since: saved?.since,
       onState: (state) => this.#connectionChanged(state),
-      onEvent: (event) => { if (event.type === "gifts.sent") player.offer(event); },
+      onEvent: (event) => { if (event.type === "gifts.sent" && this.#isNews(event)) player.offer(event); },
     });
+    preloadArt();
     addEventListener("pagehide", () => this.#save());
+  }
+
+  /** @param {GiftSent} event: a gift of an hour ago, replayed after an absence, would only confuse */
+  #isNews({ replayed, at_ms }) {
+    return !replayed || (this.#client?.serverNow() ?? 0) - at_ms <= AGE_MS;
   }
 
   get #key() { return `liveroom.overlay.${this.#room}`; }
@@ -85,6 +96,7 @@ export class OverlayPage {
   #connectionChanged({ name, reason }) {
     this.#dot.dataset.state = name;
     this.#dot.dataset.reason = reason ?? "";
+    if (name === "closed") showProblem(reason);
     if (name === "live") {
       clearTimeout(this.#dotTimer);
       this.#dotTimer = undefined;
@@ -93,4 +105,14 @@ export class OverlayPage {
       this.#dotTimer ??= setTimeout(() => { this.#dot.dataset.shown = "true"; }, DOT_AFTER_MS);
     }
   }
+}
+
+/** Loads every picture once, so that the first gift of a show has its own at once. */
+async function preloadArt() {
+  try {
+    const answer = await fetch("/v1/gifts");
+    /** @type {Gift[]} */
+    const gifts = answer.ok ? await answer.json() : [];
+    for (const gift of gifts) picture(gift, "art");
+  } catch { /* the pictures then come with their gifts */ }
 }

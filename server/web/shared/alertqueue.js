@@ -6,6 +6,9 @@ import { countOf, streakOf } from "./streak.js";
 const IDS_REMEMBERED = 5_000;
 const IDS_SAVED = 500;
 const BIG_TIER = 3; // a gift of this tier or above is never dropped
+export const AGE_MS = 180_000; // an alert that comes later than this only confuses
+const CALM = 0.1; // up to this share of the limit each alert has its full time
+const SHORTEST = 0.3; // of its time, when as many wait as may
 
 /**
  * @typedef {object} Alert
@@ -17,8 +20,12 @@ const BIG_TIER = 3; // a gift of this tier or above is never dropped
  * @property {string|null} message
  * @property {boolean} test
  * @property {string[]} others more senders, if a full queue had to merge alerts
+ * @property {number} since when it came, in milliseconds since the Unix epoch: a reloaded page reads it, too
  */
 /** @typedef {{waiting: Alert[], seen: string[]}} Saved what a reloaded page needs to continue */
+
+/** The time of day; setting the clock while the page is open does not move it. */
+const wallClock = () => performance.timeOrigin + performance.now();
 
 export class AlertQueue {
   /** @type {Alert|null} the alert being shown */
@@ -29,13 +36,34 @@ export class AlertQueue {
   #seen = new Set();
   #limit;
   #longAt;
+  #ageMs;
+  #now;
+  #missed = 0;
 
-  /** @param {{limit?: number, longAt?: number, saved?: Saved}} options */
-  constructor({ limit = 100, longAt = 5, saved } = {}) {
+  /** @param {{limit?: number, longAt?: number, ageMs?: number, now?: () => number, saved?: Saved}} options */
+  constructor({ limit = 100, longAt = 5, ageMs = AGE_MS, now = wallClock, saved } = {}) {
     this.#limit = limit;
     this.#longAt = longAt;
-    if (saved) [this.waiting, this.#seen] = [saved.waiting, new Set(saved.seen)];
+    this.#ageMs = ageMs;
+    this.#now = now;
+    if (!saved) return;
+    this.waiting = saved.waiting.filter((alert) => this.#isFresh(alert));
+    this.#seen = new Set(saved.seen);
   }
+
+  /** What part of its time each alert is shown: the more wait, the shorter. */
+  get pace() {
+    const over = Math.max(0, this.waiting.length / this.#limit - CALM) / (1 - CALM);
+    return Math.max(SHORTEST, Math.round((1 - (1 - SHORTEST) * over) * 100) / 100);
+  }
+  /** How many alerts were not shown since the last call. */
+  takeMissed() {
+    const missed = this.#missed;
+    this.#missed = 0;
+    return missed;
+  }
+  /** @param {Alert} alert */
+  #isFresh({ since }) { return this.#now() - since <= this.#ageMs; }
 
   /**
    * Takes a gift.
@@ -47,7 +75,7 @@ export class AlertQueue {
     this.#remember(event.id);
     const key = streakOf(event);
     const known = this.current?.key === key ? this.current : this.waiting.find((alert) => alert.key === key);
-    if (!known) return this.#enter(asAlert(event, key));
+    if (!known) return this.#enter(asAlert(event, key, this.#now()));
     known.count = Math.max(known.count, countOf(event)); // replayed parts of a combo may come in any order
     known.message = event.message ?? known.message;
     return known === this.current ? "updated" : "merged";
@@ -71,9 +99,13 @@ export class AlertQueue {
     if (smallest.tier < BIG_TIER && smallest.tier <= alert.tier) {
       this.waiting.splice(this.waiting.indexOf(smallest), 1);
       this.waiting.push(alert);
+      this.#missed++;
       return "queued";
     }
-    if (alert.tier < BIG_TIER) return "dropped";
+    if (alert.tier < BIG_TIER) {
+      this.#missed++;
+      return "dropped";
+    }
     const like = this.waiting.find((other) => other.gift.id === alert.gift.id && other.test === alert.test);
     if (like) join(like, alert);
     else this.waiting.push(alert);
@@ -82,6 +114,9 @@ export class AlertQueue {
 
   /** The alert to show now, or null. */
   next() {
+    const fresh = this.waiting.filter((alert) => alert.tier >= BIG_TIER || this.#isFresh(alert));
+    this.#missed += this.waiting.length - fresh.length;
+    this.waiting = fresh;
     let next = this.waiting[0];
     if (next && this.waiting.length > this.#longAt) {
       next = this.waiting.reduce((biggest, other) => (other.tier > biggest.tier ? other : biggest));
@@ -104,11 +139,12 @@ export class AlertQueue {
 /**
  * @param {GiftSent} event
  * @param {string} key
+ * @param {number} since
  * @returns {Alert}
  */
-function asAlert(event, key) {
+function asAlert(event, key, since) {
   const { gift, from, message, test } = event;
-  return { key, tier: gift.tier, gift, from, count: countOf(event), message, test, others: [] };
+  return { key, tier: gift.tier, gift, from, count: countOf(event), message, test, others: [], since };
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Shows one gift large, by its animation's kind, until `leave` is called. */
-import { el, picture, reducedMotion } from "./dom.js";
+import { el, number, picture, reducedMotion } from "./dom.js";
 
 /** @import { ShownGift } from "../wire.js" */
 /** @import { Alert } from "./alertqueue.js" */
@@ -48,12 +48,27 @@ export function showGift(layer, alert, testid) {
     root.dataset.count = String(alert.count);
     caption.draw();
   };
-  const leave = async () => {
-    root.classList.add("leaving");
-    await new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
-    root.remove();
-  };
-  return { update, leave };
+  return { update, leave: () => leave(root) };
+}
+
+/**
+ * Says how many gifts could not be shown.
+ * @param {HTMLElement} layer
+ * @param {number} count
+ */
+export function showMissed(layer, count) {
+  const text = `and ${number(count)} more ${count === 1 ? "gift" : "gifts"}`;
+  const root = el("div", { class: "gift-show tier-1" },
+    el("div", { class: "caption" }, el("p", { class: "line", testid: "alerts-missed", text })));
+  layer.append(root);
+  return { leave: () => leave(root) };
+}
+
+/** @param {HTMLElement} root */
+async function leave(root) {
+  root.classList.add("leaving");
+  await new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
+  root.remove();
 }
 
 /** @param {Alert} alert */

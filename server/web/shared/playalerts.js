@@ -1,5 +1,5 @@
 /** Plays the alerts of a queue one after the other, each for its animation's time. */
-import { LEAVE_MS, showGift } from "./giftshow.js";
+import { LEAVE_MS, showGift, showMissed } from "./giftshow.js";
 
 /** @import { GiftSent } from "../wire.js" */
 /** @import { Alert, AlertQueue } from "./alertqueue.js" */
@@ -8,6 +8,8 @@ import { LEAVE_MS, showGift } from "./giftshow.js";
 const LAST_COUNT_MS = 1500; // a combo that grew at the end stays long enough to read it ...
 const LONGEST = 3; // ... but while others wait, at most so many times its own time
 const PAUSE_MS = 200;
+const SHORTEST_MS = 800; // nobody could read less
+const MISSED_MS = 2500;
 
 /** @param {number} ms */
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -45,10 +47,14 @@ export class AlertPlayer {
 
   async #play() {
     this.#playing = true;
-    for (let alert = this.#queue.next(); alert; alert = this.#queue.next()) {
-      await this.#playOne(alert);
-      this.#onChange();
-    }
+    do {
+      for (let alert = this.#queue.next(); alert; alert = this.#queue.next()) {
+        await this.#playOne(alert);
+        this.#onChange();
+      }
+      const missed = this.#queue.takeMissed();
+      if (missed) await this.#endWith(missed);
+    } while (this.#queue.waiting.length);
     this.#playing = false;
   }
 
@@ -56,12 +62,20 @@ export class AlertPlayer {
   async #playOne(alert) {
     this.#onChange();
     this.#startedAt = performance.now();
-    this.#endsAt = this.#startedAt + alert.gift.animation.duration_ms - LEAVE_MS;
+    const ms = Math.max(SHORTEST_MS, alert.gift.animation.duration_ms * this.#queue.pace);
+    this.#endsAt = this.#startedAt + ms - LEAVE_MS;
     const show = this.#show = showGift(this.#layer, alert, this.#testid);
     while (performance.now() < this.#endsAt) await sleep(this.#endsAt - performance.now());
     this.#queue.current = null; // from here on, more of this combo is a new alert
     await show.leave();
     await sleep(PAUSE_MS);
+  }
+
+  /** @param {number} missed how many alerts could not be shown */
+  async #endWith(missed) {
+    const show = showMissed(this.#layer, missed);
+    await sleep(MISSED_MS - LEAVE_MS);
+    await show.leave();
   }
 
   #prolong() {

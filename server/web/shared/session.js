@@ -6,8 +6,15 @@ export class TokenNeeded extends Error {}
 /**
  * The room of a page: `/watch/<room>`.
  * @param {string} path
+ * @returns {string} "" if there is none
  */
-export const roomOf = (path) => decodeURIComponent(path.split("/").filter(Boolean)[1] ?? "");
+export function roomOf(path) {
+  try {
+    return decodeURIComponent(path.split("/").filter(Boolean)[1] ?? "");
+  } catch {
+    return ""; // a % without its two digits
+  }
+}
 
 /**
  * What `join` takes. `person` in development: who entered.

@@ -1,5 +1,5 @@
-/** The board: who gave most in this broadcast. */
-import { avatar, compact, el, icon } from "../shared/dom.js";
+/** The board: who gave most in this broadcast. Rows change in place; a board that was built again would flash. */
+import { avatar, compact, el, hue, icon, initial } from "../shared/dom.js";
 
 /** @import { Rank } from "../wire.js" */
 
@@ -7,30 +7,46 @@ const SHOWN = 5;
 
 export class Board {
   #list;
-  #drawn = "";
+  /** @type {Map<string, ReturnType<typeof boardRow>>} by user */
+  #rows = new Map();
 
   /** @param {HTMLElement} list */
   constructor(list) { this.#list = list; }
 
   /** @param {Rank[]} top */
   draw(top) {
-    const rows = top.slice(0, SHOWN);
-    const now = JSON.stringify(rows);
-    if (now === this.#drawn) return;
-    this.#drawn = now;
-    const most = rows[0]?.coins || 1;
-    this.#list.replaceChildren(...rows.map((row) => boardRow(row, row.coins / most)));
+    const first = top.slice(0, SHOWN);
+    const most = first[0]?.coins || 1;
+    const rows = new Map(first.map(({ user }) => [user.user_id, this.#rows.get(user.user_id) ?? boardRow()]));
+    for (const [user, { row }] of this.#rows) if (!rows.has(user)) row.remove();
+    first.forEach((rank, place) => {
+      const { row, change } = rows.get(rank.user.user_id) ?? boardRow();
+      change(rank, rank.coins / most);
+      const there = this.#list.children[place] ?? null;
+      if (there !== row) this.#list.insertBefore(row, there);
+    });
+    this.#rows = rows;
   }
 }
 
-/**
- * @param {Rank} of
- * @param {number} share of the coins of the first place
- */
-function boardRow({ rank, user, coins }, share) {
-  const row = el("li", { class: `board-row rank-${rank}`, testid: "board-row", data: { user: user.user_id, coins } },
-    el("span", { class: "rank", text: rank }), avatar(user), el("b", { class: "name", text: user.name }),
-    el("span", { class: "sum" }, icon("coin"), el("span", { text: compact(coins) })));
-  row.style.setProperty("--share", String(share));
-  return row;
+function boardRow() {
+  const place = el("span", { class: "rank" });
+  const face = avatar({ user_id: "", name: "" });
+  const name = el("b", { class: "name" });
+  const sum = el("span");
+  const row = el("li", { testid: "board-row" }, place, face, name, el("span", { class: "sum" }, icon("coin"), sum));
+  /**
+   * @param {Rank} rank
+   * @param {number} share of the coins of the first place
+   */
+  const change = ({ rank, user, coins }, share) => {
+    row.className = `board-row rank-${rank}`;
+    Object.assign(row.dataset, { user: user.user_id, coins });
+    row.style.setProperty("--share", String(share));
+    face.className = `avatar ${hue(user.user_id)}`;
+    for (const [element, text] of /** @type {[HTMLElement, string][]} */ ([
+      [place, String(rank)], [face, initial(user.name)], [name, user.name], [sum, compact(coins)],
+    ])) if (element.textContent !== text) element.textContent = text;
+  };
+  return { row, change };
 }

@@ -16,6 +16,8 @@ export class ChatList {
   /** @type {HTMLElement[]} */
   #waiting = [];
   #scheduled = false;
+  #following = true;
+  #laidOut = { scrollHeight: 0, clientHeight: 0 };
   /** @type {Map<string, GiftLine>} by streak */
   #streaks = new Map();
   /** @type {ReturnType<typeof hiddenMark> | null} */
@@ -23,8 +25,8 @@ export class ChatList {
 
   constructor() {
     this.#newer.addEventListener("click", () => this.#toBottom());
-    this.#list.addEventListener("scroll", () => { if (this.#atBottom()) this.#newer.hidden = true; });
-    new ResizeObserver(() => { if (this.#newer.hidden) this.#toBottom(); }).observe(this.#list);
+    this.#list.addEventListener("scroll", () => this.#scrolled());
+    new ResizeObserver(() => { if (this.#following) this.#toBottom(); }).observe(this.#list);
   }
 
   /** @param {RoomEvent} event ignored if the chat does not show its type */
@@ -73,19 +75,34 @@ export class ChatList {
     else requestAnimationFrame(() => this.#flush());
   }
   #flush() {
-    const follow = this.#atBottom();
     this.#scheduled = false;
     this.#list.append(...this.#waiting.splice(0));
     while (this.#list.childElementCount > LINES_KEPT) this.#list.firstElementChild?.remove();
-    if (follow) this.#toBottom();
+    if (this.#following) this.#toBottom();
     else this.#newer.hidden = false;
+    this.#remember();
+  }
+  /** Only the viewer stops the list from following. Where its size or content has changed, the browser moved it. */
+  #scrolled() {
+    const { scrollHeight, clientHeight } = this.#laidOut;
+    const { scrollHeight: high, clientHeight: seen } = this.#list;
+    if (this.#atBottom()) this.#following = true;
+    else if (high === scrollHeight && seen === clientHeight) this.#following = false;
+    if (this.#following) this.#newer.hidden = true;
+    this.#remember();
+  }
+  #remember() {
+    const { scrollHeight, clientHeight } = this.#list;
+    this.#laidOut = { scrollHeight, clientHeight };
   }
   #atBottom() {
     const { scrollHeight, scrollTop, clientHeight } = this.#list;
     return scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
   }
   #toBottom() {
+    this.#following = true;
     this.#list.scrollTop = this.#list.scrollHeight;
     this.#newer.hidden = true;
+    this.#remember();
   }
 }

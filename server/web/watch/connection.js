@@ -8,7 +8,7 @@ const TICK_MS = 250;
 const CLOSED = {
   room_ended: "Ended", banned: "Banned", token_revoked: "Access withdrawn", token_needed: "No token", left: "Left",
   token_missing: "No token", bad_token: "Not let in", wrong_room: "Not let in", no_such_room: "No such room",
-  token_expired: "Access expired",
+  token_expired: "Access expired", no_address: "No room",
 };
 
 export class Connection {

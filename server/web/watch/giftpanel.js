@@ -2,6 +2,7 @@
 import { el, icon, number, picture, reducedMotion, setValue } from "../shared/dom.js";
 import { bump } from "../shared/giftshow.js";
 import { Giving, STREAK_MS } from "./giving.js";
+import { AskAbove } from "./askabove.js";
 import { showRefusal } from "./refusals.js";
 
 /** @import { Refused } from "../liveroom.js" */
@@ -16,8 +17,9 @@ export class GiftPanel {
   /** @type {Map<Gift, HTMLButtonElement>} */
   #cards = new Map();
   #stopRefusal = () => {};
+  #askAbove = new AskAbove((coins) => { this.#giving.askAbove = coins; });
 
-  #balance = el("b", { testid: "balance", data: { value: 0 }, text: "0" });
+  #balance = el("b", { testid: "balance", data: { value: 0 }, text: "–" });
   #shelf = el("div", { class: "shelf", role: "group", "aria-label": "Choose a gift" });
   #counts = el("div", { class: "counts", role: "group", "aria-label": "How many" },
     ...QUANTITIES.map((count) => this.#quantityButton(count)));
@@ -28,6 +30,7 @@ export class GiftPanel {
   #streakTime = el("i", { class: "streak-time", "aria-hidden": "true" });
   #button = el("button", { class: "primary", type: "button", testid: "gift-send" }, this.#streakTime, this.#label);
   #status = el("p", { class: "gift-status", testid: "gift-status", role: "status" });
+  #question = el("p", { class: "gift-status", testid: "gift-question", role: "status" });
   #close = el("button", {
     class: "icon-button gift-close", type: "button", testid: "gift-close", "aria-label": "Close gifts",
   }, icon("close"));
@@ -38,16 +41,18 @@ export class GiftPanel {
    */
   constructor(panel, send) {
     this.#giving = new Giving(send, () => this.#draw());
+    this.#giving.askAbove = this.#askAbove.coins;
+    panel.addEventListener("keydown", heldKeySpendsNothing);
     this.#button.addEventListener("click", () => this.#give());
     panel.replaceChildren(
-      el("header", {}, el("h2", { text: "Gifts" }), this.#status,
+      el("header", {}, el("h2", { text: "Gifts" }), this.#status, this.#question,
         el("p", { class: "balance" }, icon("coin"), el("span", { class: "sr", text: "Your coins" }), this.#balance),
         this.#close),
       this.#shelf,
       el("footer", {}, this.#counts,
         el("label", { class: "field" }, icon("note"), el("span", { class: "sr", text: "Message with the gift" }),
           this.#message),
-        this.#button));
+        this.#askAbove.element, this.#button));
   }
 
   /** @param {Gift[]} gifts the catalogue */
@@ -126,10 +131,22 @@ export class GiftPanel {
     for (const [gift, card] of this.#cards) card.disabled = !this.#giving.affords(gift);
     this.#button.disabled = !ready;
     this.#button.dataset.combo = streak?.id ?? "";
+    const { asking } = this.#giving;
+    this.#button.dataset.asking = String(asking);
+    this.#question.textContent = asking ? `Tap once more to spend ${number(cost)} coins` : "";
     if (short) this.#label.textContent = `${number(short)} coins short`;
+    else if (asking) this.#label.replaceChildren("Really send?", price("cost", cost));
     else if (streak?.count) this.#label.textContent = `Combo ×${number(streak.count)}`;
     else this.#label.replaceChildren("Send", price("cost", cost));
   }
+}
+
+/**
+ * A key that is held down clicks thirty times a second.
+ * @param {KeyboardEvent} event
+ */
+function heldKeySpendsNothing(event) {
+  if (event.repeat && (event.key === "Enter" || event.key === " ")) event.preventDefault();
 }
 
 /**

@@ -6,7 +6,9 @@ import { outcomeUnknown } from "./refusals.js";
 /** @import { Gift, SendGiftOk } from "../wire.js" */
 
 export const STREAK_MS = 3000;
-const REST_MS = 700; // longer than a double click, and than the first pause of a key held down
+const REST_MS = 700; // longer than a double click
+const ASKED_MS = 6000; // for so long the second tap counts as a yes
+const UNASKED_MS = 10_000; // small taps without such a pause count together
 
 /** @typedef {{gift: string, count: number, combo: string|undefined, message: string, id?: string}} Asked to be sent */
 /** @typedef {{id: string, gift: Gift, count: number, timer?: ReturnType<typeof setTimeout>}} Streak */
@@ -19,6 +21,7 @@ export class Giving {
   /** @type {number|null} null while the wallet is away: a gift may be tried, and its reply has the balance */
   coins = 0;
   open = true; // whether gifts can be sent at all
+  askAbove = Infinity; // coins: more than this needs a second tap
 
   #send;
   #onChange;
@@ -29,6 +32,9 @@ export class Giving {
   #unsure = null;
   /** @type {{gift: Gift|null, at: number}} */
   #last = { gift: null, at: 0 };
+  /** @type {{gift: Gift, quantity: number, at: number, timer: ReturnType<typeof setTimeout>}|null} */
+  #asked = null;
+  #unasked = { coins: 0, at: 0 };
 
   /**
    * @param {(gift: Asked) => Promise<SendGiftOk>} send
@@ -46,6 +52,8 @@ export class Giving {
   get ready() { return this.chosen !== null && this.open && this.short === 0; }
   /** The streak that another tap would continue. */
   get streak() { return this.#streak?.gift === this.chosen ? this.#streak : null; }
+  /** Whether the next tap is the answer to a question. */
+  get asking() { return this.#asked?.gift === this.chosen && this.#asked?.quantity === this.quantity; }
   /** @param {Gift} gift */
   affords(gift) { return gift.coins <= this.#left; }
 
@@ -55,7 +63,7 @@ export class Giving {
    */
   tap(message) {
     const gift = this.chosen;
-    if (!gift || !this.ready || this.#isTooSoon(gift)) return null;
+    if (!gift || !this.ready || this.#isTooSoon(gift) || !this.#isMeant(gift)) return null;
     const asked = this.#ask(gift, message);
     return { asked, cost: gift.coins * asked.count, streak: asked.combo ? this.#goOn(gift, asked.combo) : null };
   }
@@ -106,6 +114,30 @@ export class Giving {
     const at = performance.now();
     this.#last = { gift, at };
     return !gift.streakable && last.gift === gift && at - last.at < REST_MS;
+  }
+
+  /**
+   * Whether this tap may spend. Above the viewer's limit the first tap only asks.
+   * @param {Gift} gift
+   */
+  #isMeant(gift) {
+    const at = performance.now();
+    const asked = this.asking ? this.#asked : null;
+    if (asked && at - asked.at < REST_MS) return false; // the second half of a double click
+    if (at - this.#unasked.at >= UNASKED_MS) this.#unasked.coins = 0;
+    this.#stopAsking();
+    if (!asked && this.#unasked.coins + this.cost > this.askAbove) {
+      const timer = setTimeout(() => { this.#stopAsking(); this.#onChange(); }, ASKED_MS);
+      this.#asked = { gift, quantity: this.quantity, at, timer };
+      this.#onChange();
+      return false;
+    }
+    this.#unasked = { coins: asked ? 0 : this.#unasked.coins + this.cost, at };
+    return true;
+  }
+  #stopAsking() {
+    clearTimeout(this.#asked?.timer);
+    this.#asked = null;
   }
 
   /**

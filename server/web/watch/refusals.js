@@ -62,7 +62,7 @@ export function words({ reason, message, need = 0, have = 0, resets_at_ms }) {
  * @returns {() => void} stops the countdown and empties `element`
  */
 export function showRefusal(element, refused, onFree = () => {}) {
-  const now = Date.now();
+  const now = performance.now();
   const wait = refused.retry_after_ms ?? 0;
   const until = now + wait;
   const read = now + READ_MS;
@@ -73,13 +73,13 @@ export function showRefusal(element, refused, onFree = () => {}) {
     element.textContent = "";
   };
   const draw = () => {
-    const left = until - Date.now();
+    const left = until - performance.now();
     element.textContent = left > 0 ? `${words(refused)}: again in ${duration(left)}` : `${words(refused)}.`;
     if (left > 0) return;
     if (!free) onFree();
     free = true;
     if (!wait) clearInterval(timer); // it stays until the next try
-    else if (Date.now() >= read) stop();
+    else if (performance.now() >= read) stop();
   };
   draw();
   return stop;

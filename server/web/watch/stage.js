@@ -21,6 +21,8 @@ const CURTAINS = {
   wrong_room: ["Your access is for another room", "Open the room again from where you came."],
   unavailable: ["The room is full or away for a moment", "Trying again."],
   too_many_connections: ["You have too many pages open", "Close some of them. Trying again."],
+  no_address: ["There is no room in this address", "It has the form /watch/room."],
+  cannot_connect: ["This page cannot connect", "Open it with https://, or ask who runs this site."],
   no_such_room: ["There is no such room", "Check the address of this page."],
   not_let_in: ["The room does not let you in", "You may be banned, or the room is full. Trying again."],
   token_needed: ["A token is needed", "Open this room from your platform, or add #token=… to the address."],
@@ -40,6 +42,7 @@ export class Stage {
     find("host-name").textContent = host.name;
     for (const mark of document.querySelectorAll(".host-avatar, .host-initial")) mark.textContent = initial(host.name);
     select(".host-avatar", HTMLElement).className = `avatar host-avatar ${hue(host.user_id)}`;
+    select(".stage-head", HTMLElement).hidden = false;
     const badge = find("room-status");
     badge.textContent = STATUS[status] ?? status;
     badge.dataset.status = status;

@@ -50,14 +50,14 @@ export class WatchPage {
   }
 
   async start() {
+    if (!this.#room) return this.#stayOut("no_address");
     /** @type {Session} */
     let session;
     try {
       session = await openSession({ room: this.#room, role: "viewer", person: "alice" });
     } catch (error) {
       if (!(error instanceof TokenNeeded)) throw error;
-      this.#connection.show({ name: "closed", reason: "token_needed" });
-      return this.#stage.close("token_needed");
+      return this.#stayOut("token_needed");
     }
     if (session.person) showUserSwitch(session.person);
     this.#client = join({
@@ -70,6 +70,12 @@ export class WatchPage {
       onNotice: (notice) => this.#noticed(notice),
     });
     this.#fillPanel();
+  }
+
+  /** @param {string} reason */
+  #stayOut(reason) {
+    this.#connection.show({ name: "closed", reason });
+    this.#stage.close(reason);
   }
 
   get #joined() {

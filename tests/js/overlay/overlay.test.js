@@ -1,11 +1,12 @@
 /** The whole overlay: its alerts, its dot, and what it remembers over a reload. */
 import assert from "node:assert/strict";
+import { mock } from "node:test";
 
 import { OverlayPage } from "../../../server/web/overlay/overlay.js";
-import { pass, settled } from "../support/clock.js";
+import { START_MS, pass, settled } from "../support/clock.js";
 import { openPage, testsOn } from "../support/page.js";
 import { FakeSocket } from "../support/socket.js";
-import { chat, gift, shown, welcome } from "../support/wire.js";
+import { chat, gift, onOffer, shown, welcome } from "../support/wire.js";
 
 /** @import { OpenPage } from "../support/page.js" */
 
@@ -92,6 +93,59 @@ test("an overlay reloaded before it was connected keeps its position", async (pa
   await opened(page);
   page.window.dispatchEvent(new page.window.Event("pagehide"));
   assert.equal(JSON.parse(sessionStorage.getItem(KEY) ?? "").since, "e1:7");
+});
+
+test("what was given long ago is not replayed after a long absence", async (page) => {
+  await entered(page);
+  const long = { replayed: true, at_ms: START_MS - 200_000 };
+  FakeSocket.last.tell({ ...of("old", 1), ...long }, { ...of("new", 2), replayed: true });
+  assert.deepEqual(showing(page), ["new"]);
+});
+
+test("an overlay that is not let in says why, once, and gets out of the way", async (page) => {
+  await opened(page);
+  for (let tries = 0; tries < 2; tries++) {
+    FakeSocket.last.end(4511);
+    await pass(1000);
+  }
+  assert.equal(page.texts("overlay-problem").length, 1);
+  assert.match(page.texts("overlay-problem")[0] ?? "", /token is not valid/);
+  await pass(30_000, 100);
+  assert.deepEqual([page.texts("overlay-problem"), page.find("conn-state").dataset.shown], [[], "true"]);
+});
+
+test("a node that is away is no problem to be shown", async (page) => {
+  await entered(page);
+  FakeSocket.last.end(1006);
+  await pass(5000);
+  assert.deepEqual(page.texts("overlay-problem"), []);
+});
+
+test("an address without a room says so", async (page) => {
+  await new OverlayPage("").start();
+  assert.match(page.texts("overlay-problem")[0] ?? "", /no room/);
+  assert.deepEqual([page.asked, FakeSocket.opened.length], [[], 0]);
+});
+
+test("the art of every gift is loaded before the first is given", async (page) => {
+  page.answers["/v1/gifts"] = [onOffer("rose", 1), onOffer("whale", 9)];
+  const made = mock.method(page.window.document, "createElement").mock;
+  await entered(page);
+  await settled();
+  const images = made.calls.map(({ result }) => /** @type {any} */ (result)).filter(({ tagName }) => tagName === "IMG");
+  assert.deepEqual(images.map((image) => image.getAttribute("src")), ["/web/gifts/rose.svg", "/web/gifts/whale.svg"]);
+});
+
+test("position and size come from the address; what is not understood changes nothing", async () => {
+  for (const [query, position, scale] of /** @type {const} */ ([
+    ["", "center", ""], ["?position=top-left&scale=0.5", "top-left", "0.5"], ["?position=up&scale=x", "center", ""],
+    ["?scale=99", "center", "3"], ["?position=bottom&scale=-1", "bottom", "0.25"],
+  ])) {
+    const page = openPage("overlay", `/overlay/demo${query}`);
+    await opened(page);
+    const layer = page.find("overlay");
+    assert.deepEqual([layer.dataset.position, layer.style.getPropertyValue("--scale")], [position, scale]);
+  }
 });
 
 test("the dot is visible when the connection has been gone for ten seconds", async (page) => {

@@ -103,6 +103,57 @@ test("a reloaded page continues with the alert that was shown, and repeats nothi
   assert.deepEqual(shownInTurn(again), ["a", "b", "c"]);
 });
 
+test("alerts that wait longer than the age limit are not shown, but big ones are", () => {
+  let now = 0;
+  const queue = new AlertQueue({ ageMs: 1000, now: () => now });
+  offer(queue, 1, 3);
+  now = 600;
+  offer(queue, 2);
+  now = 1200;
+  assert.deepEqual(shownInTurn(queue), ["3-1", "2-0"]);
+});
+
+test("a reloaded page shows no stale alerts, big or small", () => {
+  let now = 5000;
+  const options = { ageMs: 1000, now: () => now };
+  const queue = new AlertQueue(options);
+  offer(queue, 1, 4);
+  now = 5900;
+  offer(queue, 2);
+  const saved = JSON.parse(JSON.stringify(queue.save()));
+  now = 6100;
+  assert.deepEqual(shownInTurn(new AlertQueue({ ...options, saved })), ["2-0"]);
+  now = 90_000;
+  assert.deepEqual(shownInTurn(new AlertQueue({ ...options, saved })), []);
+});
+
+test("saved alerts of an older page, without a time, are stale", () => {
+  const saved = /** @type {any} */ ({ waiting: [{ key: "k", tier: 4 }], seen: ["g"] });
+  assert.equal(new AlertQueue({ saved }).next(), null);
+});
+
+test("what could not be shown is counted, and told once", () => {
+  let now = 0;
+  const queue = new AlertQueue({ limit: 2, longAt: 9, ageMs: 1000, now: () => now });
+  offer(queue, 1, 1, 1, 1);
+  assert.equal(queue.takeMissed(), 2);
+  assert.equal(queue.takeMissed(), 0);
+  now = 2000;
+  assert.deepEqual(shownInTurn(queue), []);
+  assert.equal(queue.takeMissed(), 2);
+});
+
+test("the more wait the shorter each is shown", () => {
+  const queue = new AlertQueue({ limit: 100 });
+  assert.equal(queue.pace, 1);
+  offer(queue, ...Array.from({ length: 10 }, () => 1));
+  assert.equal(queue.pace, 1);
+  offer(queue, ...Array.from({ length: 50 }, () => 1));
+  assert.ok(queue.pace < 0.8 && queue.pace > 0.4);
+  offer(queue, ...Array.from({ length: 50 }, () => 1));
+  assert.equal(queue.pace, 0.3);
+});
+
 test("remembered ids are bounded: five thousand here, five hundred over a reload", () => {
   const queue = new AlertQueue();
   const events = Array.from({ length: 5001 }, (_, n) => gift({ id: `g${n}`, gift: shown("rose") }));

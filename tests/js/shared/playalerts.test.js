@@ -99,6 +99,22 @@ test("gifts of a streak that arrive while its alert leaves are a new alert", asy
   assert.deepEqual([showing(page), page.find("alert").dataset.count], [["rose"], "2"]);
 });
 
+test("when a hundred wait they are short, and in the end it says how many more there were", async (page) => {
+  const { player } = await idle();
+  for (let n = 0; n < 121; n++) player.offer(gift({ gift: shown("rose", 1), from: person(`p${n}`) }));
+  await pass(2300); // the first was alone when it came
+  const second = page.find("alert");
+  await pass(1050);
+  assert.ok(second && page.find("alert") && page.find("alert") !== second);
+  const missed = new Set();
+  for (let step = 0; step < 180; step++) {
+    await pass(1000, 100);
+    for (const text of page.texts("alerts-missed")) missed.add(text);
+  }
+  assert.deepEqual([...missed], ["and 20 more gifts"]);
+  assert.deepEqual([page.texts("alerts-missed"), showing(page)], [[], []]);
+});
+
 test("every change of the queue is reported", async () => {
   const { player, told } = await idle();
   player.offer(alert("a"));

@@ -8,7 +8,8 @@ const test = testsOn("watch");
 const AS = { room: "demo", role: /** @type {const} */ ("viewer"), person: "alice" };
 
 test("the room comes from the address", () => {
-  assert.deepEqual(["/watch/demo", "/overlay/a%2Fb/", "/watch", "/"].map(roomOf), ["demo", "a/b", "", ""]);
+  assert.deepEqual(["/watch/demo", "/overlay/a%2Fb/", "/watch", "/", "/watch/%zz"].map(roomOf),
+    ["demo", "a/b", "", "", ""]);
 });
 
 test("a token in the address is used, the one behind # before the one in the query", async () => {

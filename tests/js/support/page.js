@@ -8,8 +8,8 @@ import { timed } from "./clock.js";
 import { AsWebSocket, FakeSocket } from "./socket.js";
 
 const ORIGIN = "http://127.0.0.1:8000";
-const FROM_WINDOW = ["document", "location", "sessionStorage", "Element", "HTMLElement", "HTMLInputElement",
-  "HTMLButtonElement", "Event", "MouseEvent", "KeyboardEvent", "innerWidth"];
+const FROM_WINDOW = ["document", "location", "sessionStorage", "localStorage", "Element", "HTMLElement",
+  "HTMLInputElement", "HTMLButtonElement", "Event", "MouseEvent", "KeyboardEvent", "innerWidth"];
 
 /** @typedef {{frames: Record<string, unknown>[], options: any, onfinish?: () => void, oncancel?: () => void}} Motion */
 

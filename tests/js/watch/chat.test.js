@@ -22,6 +22,15 @@ function layOut(page) {
   return list;
 }
 
+/**
+ * @param {any} list
+ * @param {number} top
+ */
+function scrolls(list, top) {
+  list.scrollTop = top;
+  list.dispatchEvent(new Event("scroll"));
+}
+
 /** @param {OpenPage} page */
 const said = (page) => page.all("chat-line").map((line) => line.querySelector(".text").textContent);
 
@@ -137,28 +146,45 @@ test("the list follows new lines, unless the viewer has scrolled up", (page) => 
   list.take(chat());
   page.draw();
   assert.deepEqual([element.scrollTop, page.find("chat-newer").hidden], [1000, true]);
-  element.scrollTop = 840;
+  scrolls(element, 840);
   list.take(chat());
   page.draw();
   assert.deepEqual([element.scrollTop, page.find("chat-newer").hidden], [840, false]);
   page.find("chat-newer").click();
   assert.deepEqual([element.scrollTop, page.find("chat-newer").hidden], [1000, true]);
-  element.scrollTop = 841;
+  scrolls(element, 841);
   list.take(chat());
   page.draw();
   assert.equal(element.scrollTop, 1000);
 });
 
+test("nothing but the viewer stops the list from following: not growing lines, not a smaller window", (page) => {
+  const list = new ChatList();
+  const element = layOut(page);
+  list.take(chat());
+  page.draw();
+  element.scrollHeight = 1300; // a message was added to the gift of a line that is already there
+  list.take(chat());
+  page.draw();
+  assert.equal(element.scrollTop, 1300);
+  element.clientHeight = 60;
+  scrolls(element, 700); // the browser moves the list itself when its size changes
+  list.take(chat());
+  page.draw();
+  assert.deepEqual([element.scrollTop, page.find("chat-newer").hidden], [1300, true]);
+});
+
 test("after scrolling back to the end no new messages are announced", (page) => {
   const list = new ChatList();
   const element = layOut(page);
-  element.scrollTop = 0;
   list.take(chat());
   page.draw();
-  element.dispatchEvent(new Event("scroll"));
+  scrolls(element, 0);
+  list.take(chat());
+  page.draw();
+  scrolls(element, 100);
   assert.equal(page.find("chat-newer").hidden, false);
-  element.scrollTop = 900;
-  element.dispatchEvent(new Event("scroll"));
+  scrolls(element, 900);
   assert.equal(page.find("chat-newer").hidden, true);
 });
 
@@ -167,8 +193,7 @@ test("a resized list stays at its end", (page) => {
   const element = layOut(page);
   page.resized[0]?.();
   assert.equal(element.scrollTop, 1000);
-  element.scrollTop = 3;
-  page.find("chat-newer").hidden = false;
+  scrolls(element, 3);
   page.resized[0]?.();
   assert.equal(element.scrollTop, 3);
 });

@@ -133,6 +133,57 @@ test("a refusal is shown, and restores the message; the next gift clears it", as
   assert.equal(page.find("gift-message").value, "typed meanwhile");
 });
 
+/**
+ * @param {any} element
+ * @param {string} key
+ */
+const held = (element, key, repeat = true) =>
+  element.dispatchEvent(new KeyboardEvent("keydown", { key, repeat, bubbles: true, cancelable: true }));
+
+test("a key held down gives once", (page) => {
+  filled(page);
+  for (const name of ["gift-send", "gift-rose"]) {
+    for (const key of ["Enter", " "]) {
+      assert.deepEqual([held(page.find(name), key, false), held(page.find(name), key)], [true, false]);
+    }
+    assert.equal(held(page.find(name), "Tab"), true);
+  }
+});
+
+test("above the viewer's own limit the button asks first", async (page) => {
+  const { panel, sent } = filled(page);
+  panel.setCoins(10_000);
+  page.find("gift-castle").click();
+  page.find("gift-send").click();
+  assert.deepEqual([sent.length, page.find("gift-send").textContent, page.find("gift-send").dataset.asking],
+    [0, "Really send?5,000", "true"]);
+  assert.match(page.find("gift-question").textContent, /once more to spend 5,000 coins/);
+  await pass(700);
+  page.find("gift-send").click();
+  assert.deepEqual([sent.length, page.find("gift-send").dataset.asking], [1, "false"]);
+  assert.equal(page.find("gift-question").textContent, "");
+});
+
+test("the limit is kept for the next visit", (page) => {
+  const { sent } = filled(page);
+  const limit = page.find("ask-above");
+  assert.equal(limit.value, "1000");
+  limit.value = "100";
+  limit.dispatchEvent(new page.window.Event("change"));
+  page.find("gift-heart").click();
+  page.find("quantity-99").click();
+  page.find("gift-send").click();
+  assert.equal(sent.length, 0);
+  const again = filled(page);
+  assert.equal(page.find("ask-above").value, "100");
+  page.find("ask-above").value = "never";
+  page.find("ask-above").dispatchEvent(new page.window.Event("change"));
+  page.find("gift-heart").click();
+  page.find("quantity-99").click();
+  page.find("gift-send").click();
+  assert.equal(again.sent.length, 1);
+});
+
 test("with reduced motion the streak's time does not move", (page) => {
   page.calm = true;
   filled(page);

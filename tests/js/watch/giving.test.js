@@ -78,6 +78,40 @@ test("nothing is given while gifts are closed, or before one is chosen", () => {
   assert.deepEqual([given.ready, given.tap(""), given.cost], [false, null, 0]);
 });
 
+test("above the limit a second tap is needed: later than a double click, soon, and for the same", async () => {
+  const { given } = giving();
+  given.askAbove = 1000;
+  given.chosen = CASTLE;
+  assert.deepEqual([given.tap(""), given.asking], [null, true]);
+  await pass(690);
+  assert.equal(given.tap(""), null);
+  await pass(700);
+  assert.ok(given.tap(""));
+  assert.equal(given.asking, false);
+  await pass(1000);
+  assert.equal(given.tap(""), null);
+  await pass(6000);
+  assert.deepEqual([given.asking, given.tap(""), given.asking], [false, null, true]);
+  await pass(1000);
+  given.chosen = HEART;
+  given.quantity = 999;
+  assert.deepEqual([given.asking, given.tap("")], [false, null]);
+});
+
+test("many small taps count together; after a rest, or a yes, they count from the start", async () => {
+  const { given } = giving();
+  given.askAbove = 10;
+  given.chosen = HEART;
+  assert.ok(given.tap(""));
+  assert.ok(given.tap(""));
+  assert.equal(given.tap(""), null);
+  await pass(700);
+  assert.ok(given.tap(""));
+  assert.ok(given.tap(""));
+  await pass(10_000);
+  assert.ok(given.tap(""));
+});
+
 test("taps of one gift within three seconds of each other are one streak", async () => {
   const { given } = giving();
   const first = tap(given);

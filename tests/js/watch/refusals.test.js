@@ -1,6 +1,7 @@
 /** The texts that explain why a command was refused. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { mock } from "node:test";
 
 import { el } from "../../../server/web/shared/dom.js";
 import { outcomeUnknown, showRefusal, words } from "../../../server/web/watch/refusals.js";
@@ -52,6 +53,15 @@ test("the time to wait is counted down, and the text stays for slow readers", as
   assert.equal(element.textContent, "Slow mode is on.");
   await pass(10);
   assert.deepEqual([element.textContent, free], ["", 1]);
+});
+
+test("a clock that is set meanwhile does not change the wait", async () => {
+  mock.method(performance, "now", () => 0);
+  const element = el("p");
+  showRefusal(element, { reason: "slow_mode", retry_after_ms: 2000 });
+  mock.timers.setTime(START_MS - 3_600_000);
+  await pass(500);
+  assert.equal(element.textContent, "Slow mode is on: again in 2 s");
 });
 
 test("a long wait ends when it is over", async () => {

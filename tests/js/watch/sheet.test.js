@@ -1,6 +1,7 @@
 /** The gift panel as a sheet on a phone. */
 import assert from "node:assert/strict";
 
+import { select } from "../../../server/web/shared/dom.js";
 import { GiftPanel } from "../../../server/web/watch/giftpanel.js";
 import { startSheet } from "../../../server/web/watch/sheet.js";
 import { testsOn } from "../support/page.js";
@@ -51,8 +52,22 @@ test("Escape and a touch of the stage close it", (page) => {
   escape();
   assert.equal(document.activeElement, page.find("chat-input"));
   page.find("gift-open").click();
-  page.find("stage").dispatchEvent(new Event("pointerdown"));
+  document.body.dispatchEvent(new Event("pointerdown", { bubbles: true })); // inert parts take no events
   assert.deepEqual(isOpen(sheet), [false, false]);
+});
+
+test("while it is open it is a dialog, and nothing behind it can take the focus", (page) => {
+  const sheet = started(page);
+  const behind = () => [".bar", ".stage", ".side"].map((part) => select(part, HTMLElement).inert);
+  assert.deepEqual([sheet.getAttribute("role"), behind()], [null, [false, false, false]]);
+  page.find("gift-open").click();
+  assert.deepEqual([sheet.getAttribute("role"), sheet.getAttribute("aria-modal"), behind()],
+    ["dialog", "true", [true, true, true]]);
+  page.find("gift-rose").dispatchEvent(new page.window.Event("pointerdown", { bubbles: true }));
+  assert.deepEqual(isOpen(sheet), [true, true]);
+  page.find("gift-close").click();
+  assert.deepEqual([sheet.getAttribute("role"), sheet.getAttribute("aria-modal"), behind()],
+    [null, null, [false, false, false]]);
 });
 
 test("on a wide window the panel can always be used", (page) => {

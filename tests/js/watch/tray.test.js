@@ -32,8 +32,9 @@ test("a streak keeps its row, and its counter never falls", (page) => {
   for (const count of [1, 5, 3]) tray.show(gift({ combo: { id: "tap", count } }));
   assert.deepEqual(rows(page).map(({ dataset }) => [dataset.combo, dataset.count]), [["tap", "5"]]);
   tray.show(gift({ combo: { id: "tap", count: 1 }, from: person("bob") }));
-  tray.show(gift());
-  assert.equal(rows(page).length, 3);
+  tray.show(gift({ combo: { id: "tap", count: 1 }, gift: shown("whale") }));
+  assert.deepEqual(rows(page).map(({ dataset }) => [dataset.gift, dataset.count]),
+    [["rose", "5"], ["rose", "1"], ["whale", "1"]]);
 });
 
 test("at most three rows are shown: the cheapest leaves, among equals the one unchanged for longest", async (page) => {
@@ -45,9 +46,42 @@ test("at most three rows are shown: the cheapest leaves, among equals the one un
   tray.show(gift({ gift: shown("b", 1), combo: { id: "b", count: 2 } }));
   await pass(100);
   tray.show(of("d", 3));
+  assert.deepEqual(names(page), ["a", "b", "c"]); // nobody could have read a row that goes at once
+  await pass(1300);
   assert.deepEqual(names(page), ["a", "b", "d"]);
   tray.show(of("e", 1));
-  assert.deepEqual(names(page), ["a", "d", "e"]);
+  assert.deepEqual(names(page), ["a", "b", "d"]);
+});
+
+test("in a burst every row stays its time, and the gifts wait, the most expensive first", async (page) => {
+  const tray = new Tray(page.find("gift-tray"));
+  for (let n = 0; n < 20; n++) tray.show(of(`n${n}`, 1));
+  tray.show(of("dear", 2));
+  assert.deepEqual(names(page), ["n0", "n1", "n2"]);
+  await pass(1490);
+  assert.deepEqual(names(page), ["n0", "n1", "n2"]);
+  await pass(20);
+  assert.deepEqual(names(page), ["n1", "n2", "dear"]);
+  await pass(3000);
+  assert.deepEqual(names(page).length, 3);
+  assert.ok(names(page).includes("dear"));
+  await pass(60_000, 100);
+  assert.deepEqual(names(page), []);
+});
+
+test("gifts that have waited too long are not shown, and a streak that waits grows", async (page) => {
+  const tray = new Tray(page.find("gift-tray"));
+  for (let n = 0; n < 3; n++) tray.show(of(`n${n}`, 1));
+  for (const count of [1, 7, 4]) tray.show(gift({ combo: { id: "tap", count } }));
+  for (let n = 0; n < 30; n++) tray.show(of("late", 1));
+  await pass(4510);
+  assert.deepEqual(rows(page).map(({ dataset }) => dataset.count), ["7", "1", "1"]);
+  const shownRows = new Set();
+  for (let step = 0; step < 40; step++) {
+    for (const row of page.all("tray-row")) shownRows.add(row);
+    await pass(500, 100);
+  }
+  assert.ok(shownRows.size <= 9, `${shownRows.size} rows`);
 });
 
 test("a row stays longer the more its gift costs, and every further gift extends it", async (page) => {

@@ -43,6 +43,40 @@ test("it enters the room of its address, and shows it", async (page) => {
   assert.deepEqual([page.find("gift-send").disabled, page.find("curtain").hidden], [false, true]);
 });
 
+test("before the first word of the server it claims nothing", async (page) => {
+  await opened(page);
+  assert.equal(page.find("room-status").closest(".stage-head").hidden, true);
+  assert.deepEqual([page.find("balance").textContent, page.find("curtain").hidden], ["–", true]);
+  FakeSocket.last.tell(welcome());
+  assert.equal(page.find("room-status").closest(".stage-head").hidden, false);
+});
+
+test("an address without a room says so, once, and asks nobody", async (page) => {
+  page.answers = { "/v1/gifts": GIFTS };
+  await new WatchPage("").start();
+  await pass(60_000, 1000);
+  assert.equal(page.find("curtain").dataset.reason, "no_address");
+  assert.equal(page.find("conn-state").dataset.state, "closed");
+  assert.deepEqual([page.find("conn-state").textContent, page.asked, FakeSocket.opened.length], ["No room", [], 0]);
+});
+
+test("a refusal for good has one clear state, and is not tried again", async (page) => {
+  for (const [code, reason] of /** @type {[number, string][]} */ ([
+    [4511, "bad_token"], [4512, "wrong_room"], [4513, "no_such_room"],
+  ])) {
+    FakeSocket.opened.length = 0;
+    await opened(page);
+    for (let tries = 0; tries < 2; tries++) {
+      FakeSocket.last.end(code);
+      await pass(1000);
+    }
+    await pass(60_000, 1000);
+    assert.deepEqual([page.find("curtain").dataset.reason, page.find("curtain").hidden], [reason, false]);
+    assert.ok(FakeSocket.opened.length <= 2);
+    assert.equal(page.find("conn-state").dataset.state, "closed");
+  }
+});
+
 test("in development one can change the person", async (page) => {
   await entered(page);
   assert.equal(page.find("user-switch").hidden, false);
