@@ -15,8 +15,6 @@ from server.settings import Settings, Unusable
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out one command. If it cannot start, print one sentence and return 2."""
-    logs.keep_numbers_taken()
-    os.umask(0o077)  # journal, append-only files and anchors are for nobody else
     args = _parser().parse_args(argv)
     try:
         settings = configuration.load()
@@ -149,5 +147,12 @@ _COMMANDS = {
 }
 
 
+def start() -> int:
+    """Prepare this process, and carry out the command in its arguments."""
+    logs.keep_numbers_taken()
+    os.umask(0o077)  # journal, append-only files and anchors are for nobody else
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start())

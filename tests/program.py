@@ -54,6 +54,12 @@ async def eventually(found: Callable[[], Any], wait_s: float = START_S, what: st
         await asyncio.sleep(0.01)
 
 
+def _in_child(parent_pid: int) -> None:
+    """The process dies with the test run. `nohup make test` passes on an ignored SIGHUP, which it would respect."""
+    embedded.die_with_parent(parent_pid)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Ended(NamedTuple):
     """How a process ended."""
 
@@ -97,7 +103,7 @@ class Served:
             stdout=out,
             stderr=err,
             start_new_session=True,
-            preexec_fn=functools.partial(embedded.die_with_parent, os.getpid()),  # the process dies with the test run
+            preexec_fn=functools.partial(_in_child, os.getpid()),
         )
         return self.process
 
@@ -327,7 +333,7 @@ class Program(Served):
             found += page["entries"]
             if page["next"] is None:
                 return found
-            before = f"?before={page['next']['before']}"
+            before = f"?{page['next']}"
         raise AssertionError("more pages than a test makes")
 
     async def discard(self) -> None:
