@@ -370,9 +370,8 @@ def corrupted(draw: st.DrawFn) -> tuple[list[bytes], bool]:
             stream[at:at] = stream[at : at + 4]
         else:
             stream.insert(at, byte)
-    edges = sorted(
-        {0, len(stream), *(at % (len(stream) + 1) for at in draw(st.lists(st.integers(0, 400), max_size=6)))}
-    )
+    places = draw(st.lists(st.integers(0, 400), max_size=6))
+    edges = sorted({0, len(stream), *(at % (len(stream) + 1) for at in places)})
     return [bytes(stream[start:end]) for start, end in pairwise(edges)], draw(st.booleans())
 
 
@@ -395,7 +394,7 @@ async def test_corrupted_streams_agree_with_websockets(given_: tuple[list[bytes]
     assert early.pongs == late.pongs[: len(early.pongs)]
     if early is other:  # it failed early, on an unfinished frame or fragment
         whole = ours([*chunks, REST], deflate=deflate)
-        closed = mine.ends is not OPEN and not failed(mine)  # amid a fragmented message: RFC 6455 allows that
+        closed = mine.ends is not OPEN and not failed(mine)  # in a fragmented message, as RFC 6455 allows
         assert closed or whole == early or (deflate and failed(whole))
     elif not stricter:
         assert theirs(b"".join(chunks) + REST, deflate=deflate) == early

@@ -1,5 +1,6 @@
 """Many commands at a time, as fast as the server accepts them."""
 
+import asyncio
 from typing import Any
 
 import websockets
@@ -45,5 +46,9 @@ async def chat(viewer: Viewer, count: int, *, size: int = 20) -> int:
         lines = {f"line {last} {first} {n}": "x" * (size - 20) for n in range(min(BITE, count - first))}
         frame = [{"type": "chat.send", "ref": ref, "text": ref + text} for ref, text in lines.items()]
         said = await ask_together(viewer, frame)
+        while late := {ref: reply for ref, reply in said.items() if reply["type"] == "refused"}:
+            assert {reply["reason"] for reply in late.values()} == {"rate_limited"}, late
+            await asyncio.sleep(max(reply["retry_after_ms"] for reply in late.values()) / 1000)  # as it is asked to
+            said |= await ask_together(viewer, [command for command in frame if command["ref"] in late])
         last = max(reply["seq"] for reply in said.values())
     return last

@@ -131,7 +131,7 @@ async def test_held_across(site: Site, tabs: Tabs) -> None:
     await expect(page.get_by_test_id("board-row")).to_be_visible()
     for width, height in ((844, 390), (360, 740)):
         await page.set_viewport_size({"width": width, "height": height})
-        assert await page.evaluate(OUTSIDE, width) == []
+        await page.wait_for_function(f"({OUTSIDE})({width}).length === 0")  # what slides in has arrived
         for testid in ("room-title", "chat-input", "gift-open", "like-button", "room-status", "board-row"):
             assert await page.get_by_test_id(testid).evaluate(ON_TOP) == "", (width, testid)
         await page.get_by_test_id("gift-open").tap()
