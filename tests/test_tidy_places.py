@@ -52,6 +52,7 @@ LOOKS_AGAIN = {
     "tests/stores.py": "a store that starts can only be asked",
     "tests/torture/losses.py": "a measurement: a crash comes in the middle of something",
     "tests/hall.py": "a refusal says when to try again",
+    "tests/journeys/talk.py": "a refusal says when to try again",
     "tests/cluster.py": "a cluster that forms can only be asked",
     "tests/journeys/test_crashes.py": "files of a store send no event",
     "tests/journeys/test_slow_peers.py": "the kernel's buffers send no event",
