@@ -59,12 +59,12 @@ APART := tests/journeys tests/test_docker.py tests/torture tests/journal tests/p
 
 test: browser $(NODE_TOOLS)  ## check, and every test
 	@# Two cores and much waiting: four branches beside each other, each about as long as the others.
-	@$(PY) -m pytest -q tests/journeys & journeys=$$!; \
-	{ $(PY) -m pytest -q tests/journal && $(PY) -m pytest -q tests/pages; } & journal=$$!; \
+	@{ $(PY) -m pytest -q tests/journeys && $(PY) -m pytest -q tests/pages; } & journeys=$$!; \
+	$(PY) -m pytest -q tests/journal & journal=$$!; \
 	{ make --no-print-directory check js && $(PY) -m pytest -q tests/torture $(MANY); } & torture=$$!; \
 	$(PY) -m pytest -q tests/test_docker.py && $(PY) -m pytest -q $(APART:%=--ignore=%); rest=$$?; \
 	wait $$torture; torture=$$?; wait $$journal; journal=$$?; wait $$journeys; journeys=$$?; \
-	echo "status of each: check, torture and many stores $$torture, journal and pages $$journal, journeys $$journeys, the rest $$rest"; \
+	echo "status of each: check, torture and many stores $$torture, journal $$journal, journeys and pages $$journeys, the rest $$rest"; \
 	exit $$((torture || journal || journeys || rest))
 
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes

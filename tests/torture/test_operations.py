@@ -1,7 +1,6 @@
 """`docs/operations.md`, followed with exactly its commands, on SQLite and on PostgreSQL."""
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
@@ -19,7 +18,6 @@ from server.journal.tables import quarantine
 from server.journal.unlocked import unlocked
 from server.orders.topups import TopUp
 from server.store import keys
-from server.store.client import StoreError
 from server.store.embedded import WALLET
 from tests.pair import Pair
 from tests.postgres import Journals
@@ -219,8 +217,7 @@ async def test_a_partition_that_stays_closed(bank: Bank, follow: Follow, spoil: 
         assert keys.all_of(N) in procedure.step("python -m server repair", code=1)
         procedure.skip('redis-cli -u "$LIVEROOM_WALLET_URL" --scan --pattern "$PATTERN" | xargs')
         look.delete(*look.scan_iter(keys.all_of(N), count=10_000))
-    with contextlib.suppress(StoreError):  # the node connects again by itself, perhaps at this moment
-        await bank.node.store.open_closed()
+    bank.node.store.reopen()
     await eventually(lambda: bank.node.store.up and not bank.node.store.closed, WAIT_S, "no closed partition")
     procedure.step("python -m server repair --thaw")
     await bank.drain()
