@@ -217,6 +217,7 @@ STORE_PING_S = 1.0  # how often a silent connection is pinged
 BUS_SILENT_S = 3.0  # the bus only listens. Shorter than a join waits for it, so that the join gets a new link
 assert STORE_PING_S + BUS_SILENT_S < STORE_CALL_S_MAX
 STORE_CONNECT_S = 2.0
+STORE_AWAY_S = 3.0  # a store that is away for so long is worth a warning
 STORE_RETRY_S = 0.05  # first pause before connecting again; doubles
 STORE_RETRY_S_MAX = 1.0
 TOPOLOGY_S = 30.0  # how often a cluster's map is read as a routine

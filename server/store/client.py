@@ -7,6 +7,7 @@ happened. docs/decisions/0016-own-redis-client.md says why we do not use redis-p
 
 import asyncio
 import contextlib
+import math
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -205,7 +206,7 @@ class Store:
         self._task: asyncio.Task[None] | None = None
         self._was_lost = False
         self._stopping = False
-        self._said_away = False  # in this outage
+        self._away: float | None = None  # since when the store is away; infinite once that is said
         self.refusal: str | None = None  # what it said when it last refused a connection
         self.identity = ""  # of the store's process and its replication; changes with every restart and change of role
 
@@ -272,14 +273,22 @@ class Store:
                 pause_s = limits.STORE_RETRY_S
                 await self._watch()
             except (OSError, StoreError, TimeoutError) as error:
-                (log.debug if self._said_away else log.warning)("store_away", store=self.name, error=str(error))
-                self._said_away = True
+                self._note_away(error)
                 if isinstance(error, StoreRefused) and str(error).startswith(_NO_ACCESS):
                     self._note_refusal(str(error)[: limits.LOGGED_CHARS_MAX])
             except Exception:  # from `on_up`: it must not end the attempts to connect
                 log.exception("store_cannot_open", store=self.name)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, limits.STORE_RETRY_S_MAX)
+
+    def _note_away(self, error: Exception) -> None:
+        """Say once in an outage that the store is away, when that lasts: all parts of a site may start together."""
+        now_s = asyncio.get_running_loop().time()
+        self._away = now_s if self._away is None else self._away
+        lasts = now_s - self._away > limits.STORE_AWAY_S
+        (log.warning if lasts else log.debug)("store_away", store=self.name, error=str(error))
+        if lasts:
+            self._away = math.inf
 
     def _note_refusal(self, why: str) -> None:
         """Say once that the store lets us connect, but not go on: a wrong password, or a right that is missing."""
@@ -309,7 +318,7 @@ class Store:
         except BaseException:
             link.abort()
             raise
-        self.link, self.refusal, self._said_away = link, None, False
+        self.link, self.refusal, self._away = link, None, None
         self._up.set()
         (log.info if self._was_lost else log.debug)("store_up", store=self.name)
 
