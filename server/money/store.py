@@ -68,7 +68,7 @@ class WalletStore:
         self._folder = folder
         self.site_limit = site_limit  # coins per viewer and UTC day; 0 means no limit
         self._money = Store("wallet", url, scripts=self._scripts, on_up=self._open)
-        self._reads = Store("wallet-reads", url)
+        self._reads = Store("wallet-reads", url, aside=True)
         self._task: asyncio.Task[None] | None = None
         self._fence_task: asyncio.Task[None] | None = None
         self._opening_task: asyncio.Task[None] | None = None
