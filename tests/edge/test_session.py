@@ -363,6 +363,7 @@ async def test_a_drain_that_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(site.node.sessions, "drain", fail)
     server = Server(uvicorn.Config("unused:app"), site.node)
+    server.started = True
     server.handle_exit(signal.SIGTERM, None)
     await began.wait()
     await eventually(lambda: server.should_exit, 5, "the end")
