@@ -43,6 +43,14 @@ TABLE = [
     Mistake("node", "WALLET", "redis://127.0.0.1:{http}", ("is not a Redis or Valkey",), None),
     Mistake("node", "WALLET", "redis://127.0.0.1:{redis_6}", ("is version 6.2.14", "7.0 or later"), None),
     Mistake("node", "WALLET", "cluster://127.0.0.1:{redis_6}", ("is version 6.2.14",), None),
+    Mistake("journal", "WALLET", "unix://nobody:wrong@{wallet}", PASSWORD),
+    Mistake("journal", "WALLET", "unix://nobody:secret@{wallet}", ("NOPERM",)),
+    Mistake("journal", "WALLET", "redis://127.0.0.1:{http}", ("is not a Redis or Valkey",)),
+    Mistake("journal", "WALLET", "redis://127.0.0.1:{redis_6}", ("is version 6.2.14", "7.0 or later")),
+    Mistake("journal", "WALLET", "unix:///no/such.sock", ("wallet", "No such file"), None),
+    Mistake("journal", "WALLET", "redis://127.0.0.1:{silent}", ("wallet", "does not answer"), None),
+    Mistake("journal", "ROOM", "unix://nobody:wrong@{room}", ("room", *PASSWORD), None),
+    Mistake("audit", "WALLET", "unix://nobody:wrong@{wallet}", PASSWORD),
 ]
 
 
