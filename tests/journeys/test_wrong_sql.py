@@ -3,7 +3,7 @@
 import functools
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from server.journal import database
 from server.store import embedded
 from tests import strangers
 from tests.conftest import Stores
-from tests.program import Served, eventually
+from tests.program import Program, Served, eventually
 
 HBA = "local all guarded scram-sha-256\nlocal all all trust\n"  # one role needs its password
 ROLES = """
@@ -155,3 +155,28 @@ async def test_a_journal_process_waits(served: Served, addresses: dict[str, obje
     await eventually(lambda: "journal_ready" in served.stderr(), what=f"the journal; {served.output()}")
     assert (await served.stop()).code == 0
     assert "Traceback" not in served.stderr()
+
+
+async def test_the_supervisor_is_not_live(new_program: Callable[..., Program], addresses: dict[str, object]) -> None:
+    """It ends with the journal process's sentence, and never says that it is live."""
+    program = new_program(LIVEROOM_JOURNAL_URL=f"postgresql://guarded:wrong@/whole?host={addresses['pg']}")
+    program.spawn()
+    assert (await program.ended()).code == 2, program.output()
+    said = [line for line in program.stderr().splitlines() if line.startswith("liveroom: ")]
+    assert len(said) == 1
+    assert "refuses our user or password" in said[0]
+    assert "is live" not in program.stdout()
+    assert "Traceback" not in program.stderr()
+    assert not program.processes()
+
+
+async def test_the_supervisor_waits(new_program: Callable[..., Program], addresses: dict[str, object]) -> None:
+    """While the database is away the node serves rooms, and nobody says that everything is live."""
+    program = new_program(LIVEROOM_JOURNAL_URL=f"postgresql://postgres@/whole?host={addresses['folder']}")
+    await program.start()
+    alice = await program.join("alice")
+    assert (await alice.ask("chat.send", text="hello"))["type"] == "ok"
+    assert "is live" not in program.stdout()
+    (Path(str(addresses["folder"])) / ".s.PGSQL.5432").symlink_to(Path(str(addresses["pg"])) / ".s.PGSQL.5432")
+    await eventually(lambda: "is live" in program.stdout(), what=f"live; {program.output()}")
+    assert (await program.stop()).code == 0
