@@ -17,14 +17,6 @@ MakeSite = Callable[[], Awaitable[Site]]
 HEART_COINS = 5
 
 
-async def says(viewer: Viewer, text: str) -> dict[str, Any]:
-    """Say something, again if the room's store is away for a moment. Returns the reply."""
-    while (reply := await viewer.ask("chat.send", text=text))["type"] == "refused":
-        assert reply["reason"] in ("unavailable", "rate_limited"), reply
-        await asyncio.sleep(reply["retry_after_ms"] / 1000)
-    return reply
-
-
 class Hall:
     """A viewer of the room on each node, one per codec, and everything that any of them was told."""
 
@@ -44,7 +36,9 @@ class Hall:
 
     async def says(self, *lines: str) -> list[str]:
         """Everybody says each line, and waits until all have heard it. Returns the ids."""
-        replies = [await says(viewer, f"{line} in {viewer.codec}") for line in lines for viewer in self.here]
+        replies = [
+            await viewer.insist("chat.send", text=f"{line} in {viewer.codec}") for line in lines for viewer in self.here
+        ]
         for viewer in self.here:
             for reply in replies:
                 await viewer.happened("chat.sent", id=reply["id"])
