@@ -5,7 +5,7 @@ import contextlib
 import functools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -72,15 +72,22 @@ def feature_routes(services: Services) -> list[Route]:
     return [route for module in modules for route in module.routes(services)]
 
 
-def make_wallet(settings: Settings, opening: Opening, on_change: Callable[[Sequence[Change]], None]) -> Money:
-    """The wallet, on one store or on a cluster."""
+def make_wallet(
+    settings: Settings,
+    opening: Opening,
+    on_change: Callable[[Sequence[Change]], None],
+    for_rooms: Callable[[], Collection[str]] = tuple,
+) -> Money:
+    """The wallet, on one store or on a cluster. `for_rooms` has the run ids of the room store, which is another one."""
+    make = functools.partial(make_wallet_store, settings, opening, for_rooms=for_rooms)
     if settings.wallet_address.startswith(SCHEME):
-        make = functools.partial(make_wallet_store, settings, opening)
         return ClusterWallet(settings.wallet_address, make, on_change)
-    return Wallet(make_wallet_store(settings, opening, settings.wallet_address), on_change)
+    return Wallet(make(settings.wallet_address), on_change)
 
 
-def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletStore:
+def make_wallet_store(
+    settings: Settings, opening: Opening, url: str, for_rooms: Callable[[], Collection[str]] = tuple
+) -> WalletStore:
     """One wallet store, or one primary of a cluster."""
     return WalletStore(
         url,
@@ -93,6 +100,7 @@ def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletS
         log_entries_max=settings.log_entries_max,
         site_limit=settings.daily_spend_max,
         folder=settings.data if settings.wallet_url is None else None,
+        for_rooms=for_rooms,
     )
 
 
@@ -117,7 +125,7 @@ class Node:
         self.balances = Balances(node_id, self.room_store)
         self.engine = database.connect(settings.journal_address)
         self.opening = Opening(self.engine, self.clock)
-        self.wallet = make_wallet(settings, self.opening, self.balances.changed)
+        self.wallet = make_wallet(settings, self.opening, self.balances.changed, self._room_run_ids)
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
         self.pace = Pace()
         self.services = services = Services(
@@ -153,6 +161,9 @@ class Node:
         self._leaving = asyncio.Event()
         self._tasks = background.Tasks("node-start")
         self.registry = metrics.registry(self._readings(), self.pace.lags, background.FAILURES)
+
+    def _room_run_ids(self) -> list[str]:
+        return [store.identity.partition(":")[0] for store in self.room_store.primaries().values() if store.up]
 
     def _readings(self) -> metrics.Readings:
         read = metrics.Readings()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import resource
 import signal
@@ -91,7 +92,8 @@ def listen(settings: Settings, port: int | None = None, *, shared: bool = False)
             listener.listen(limits.BACKLOG)
     except OSError as error:
         listener.close()
-        raise Unusable(f"Port {port} on {settings.host} cannot be used: {error.strerror}.") from None
+        low = "; a port below 1024 needs root or CAP_NET_BIND_SERVICE" if error.errno == errno.EACCES else ""
+        raise Unusable(f"Port {port} on {settings.host} cannot be used: {error.strerror}{low}.") from None
     return listener
 
 

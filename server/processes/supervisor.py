@@ -215,6 +215,8 @@ class Supervisor:
         await self._folder.take()
         for port in self._ports():  # report a taken port before anything starts
             listen(self._settings, port).close()
+        if self._settings.metrics_port in self._ports():
+            raise Unusable(f"LIVEROOM_METRICS_PORT is {self._settings.metrics_port}, which is a node's port.")
         await self._start_all()
         await self._until_ready()
         for child in self._children:

@@ -43,6 +43,9 @@ TABLE = [
     Mistake("node", "WALLET", "redis://127.0.0.1:{http}", ("is not a Redis or Valkey",), None),
     Mistake("node", "WALLET", "redis://127.0.0.1:{redis_6}", ("is version 6.2.14", "7.0 or later"), None),
     Mistake("node", "WALLET", "cluster://127.0.0.1:{redis_6}", ("is version 6.2.14",), None),
+    Mistake("node", "WALLET", "unix://{another_name}", ("it is the room store, too",), None),
+    Mistake("node", "WALLET", "unix://{room}", ("the same store",)),
+    Mistake("journal", "ROOM", "unix://{wallet}?db=3", ("the same store",)),
     Mistake("journal", "WALLET", "unix://nobody:wrong@{wallet}", PASSWORD),
     Mistake("journal", "WALLET", "unix://nobody:secret@{wallet}", ("NOPERM",)),
     Mistake("journal", "WALLET", "redis://127.0.0.1:{http}", ("is not a Redis or Valkey",)),
@@ -55,9 +58,15 @@ TABLE = [
 
 
 @pytest.fixture
-async def addresses(stores: Stores) -> AsyncIterator[dict[str, object]]:
+async def addresses(stores: Stores, tmp_path: Path) -> AsyncIterator[dict[str, object]]:
     """The sockets of two stores that have USERS, and a port of each stranger."""
-    found: dict[str, object] = {"wallet": stores.wallet.socket, "room": stores.room.socket}
+    another_name = tmp_path / "a.sock"
+    another_name.symlink_to(stores.room.socket)
+    found: dict[str, object] = {
+        "another_name": another_name,
+        "wallet": stores.wallet.socket,
+        "room": stores.room.socket,
+    }
     for each in (stores.wallet, stores.room):
         with each.client() as client:
             for user, rights in USERS.items():
