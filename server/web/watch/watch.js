@@ -1,7 +1,7 @@
 /** The watch page: connects one client, and passes its events to the parts of the page. */
 import { Refused, join } from "../liveroom.js";
 import { AlertQueue } from "../shared/alertqueue.js";
-import { duration, el, find, picture } from "../shared/dom.js";
+import { duration, el, find, loadPictures, picture } from "../shared/dom.js";
 import { AlertPlayer } from "../shared/playalerts.js";
 import { TokenNeeded, openSession, whyNotLetIn } from "../shared/session.js";
 import { Board } from "./board.js";
@@ -115,7 +115,7 @@ export class WatchPage {
   async #fillPanel() {
     if (this.#filled) return;
     this.#filled = true;
-    const gifts = await catalogue();
+    const [gifts] = await Promise.all([catalogue(), loadPictures()]);
     if (gifts) this.#panel.fill(gifts);
     else this.#filled = false;
   }
