@@ -3,6 +3,7 @@
 import pytest
 from playwright.async_api import Page, expect
 
+from server import limits
 from tests.pages.tabs import Tabs, flood
 from tests.site import Site
 
@@ -58,6 +59,22 @@ async def test_refused_message_is_explained_and_kept(site: Site, tabs: Tabs) -> 
     await expect(send).to_be_enabled()
     await expect(status).to_be_empty()
     await expect(text).to_have_value("Hello again")
+
+
+async def test_who_joins_finds_the_newest_messages(site: Site, tabs: Tabs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last fifty, in order, also after a reload, and then what is said next."""
+    monkeypatch.setattr(limits, "SNAPSHOT_MS_MAX", 0.0)  # what comes after a shared snapshot comes live, all of it
+    bot = await site.join("bot", "bot")
+    await flood(bot, 0, 60)
+    await bot.happened("chat.sent", text="line 59")
+    page = await tabs.watch(site.url)
+    texts = page.get_by_test_id("chat-line").locator(".text")
+    await expect(texts).to_have_text([f"line {n}" for n in range(10, 60)])
+    await expect(texts.last).to_be_in_viewport()
+    await bot.ask("chat.send", text="next")
+    await expect(texts).to_have_count(51)
+    await page.reload()
+    await expect(texts).to_have_text([*(f"line {n}" for n in range(11, 60)), "next"])
 
 
 async def test_a_flood_is_bounded_and_does_not_move_a_reader(site: Site, tabs: Tabs) -> None:
