@@ -39,6 +39,20 @@ async def test_two_people_chat(site: Site, tabs: Tabs) -> None:
         await expect(page).to_have_title("Welcome to Liveroom · Liveroom")
 
 
+async def test_a_role_is_a_badge_beside_the_name(site: Site, tabs: Tabs) -> None:
+    """The host's and a moderator's lines say so, in the line of the name; a viewer's do not."""
+    page = await tabs.watch(site.url)
+    for user, role in (("creator", "host"), ("mo", "moderator"), ("bob", "viewer")):
+        await (await site.join(user, role)).ask("chat.send", text="hello")
+    await expect(page.locator(".line .role")).to_have_text(["Host", "Mod"])
+    for badge in await page.locator(".line .role").all():
+        box, name = await badge.bounding_box(), await badge.locator("xpath=../b").bounding_box()
+        assert box
+        assert name
+        assert box["width"] < 60
+        assert abs(box["y"] - name["y"]) < 8
+
+
 async def test_refused_message_is_explained_and_kept(site: Site, tabs: Tabs) -> None:
     """A refusal is a sentence below the chat, the text stays, and slow mode counts down until it can be sent."""
     await site.put_room("strict", blocked_words=["lottery"], slow_mode_s=30)
