@@ -46,6 +46,8 @@ async def test_refusals_before_the_upgrade(site: Site) -> None:
     assert await refused(site, room="none", token=good) == (404, "no_such_room", None)
     for since in ("x", "1", ":5", "e:", "e:-1", "e:x", "e:" + "9" * 16, "e" * 65 + ":1"):
         assert (await refused(site, token=good, since=since))[:2] == (400, "bad_since"), since
+    for chats in ("many", "-1", "1.5", "1" * 10, "%C2%B2"):
+        assert (await refused(site, token=good, chats=chats))[:2] == (400, "bad_request"), chats
     assert (await site.join("alice", token=site.token("alice", room="demo"))).welcome["you"]["user_id"] == "alice"
 
 
