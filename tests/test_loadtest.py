@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from loadtest import acts, floods, hostile, scenarios
-from loadtest.__main__ import main, parser, plan_of, tell
 from loadtest.api import Api, ApiError
 from loadtest.audience import Audience, Counted
+from loadtest.command_line import main, parser, plan_of, tell
 from loadtest.crowd import Cast, Target, hammer, judge
 from loadtest.hearing import Hall, mark
 from loadtest.naive import BOT_PATH, PATH, WAYS, Naive
