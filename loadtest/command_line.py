@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ import uvloop
 
 from loadtest import bench, crowd, curves, keys, page, report, results, scenarios
 from loadtest.crowd import Target
+from loadtest.limits import Limits
 from loadtest.live import LiveView
 from loadtest.peers import __main__ as peers
 from loadtest.processes import SERVICE_KEY, Served
@@ -31,6 +33,13 @@ RATES = (
     "think_s",
     "talkers",
 )
+
+LIMITS = {  # each replaces the scenario's value; a run beyond one has failed
+    "max_p99_ms": "of each latency, in milliseconds (default: 1000; more for scenarios that break connections)",
+    "max_refused": "percent of the commands that may be refused, or lost with a connection (default: 1)",
+    "max_closed": "percent of the joins that the server may close or refuse (default: 1)",
+    "max_pause_s": "seconds in which things are sent and nothing arrives (default: 5)",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,6 +71,8 @@ def _add_scenario(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kill-store", metavar="COMMAND", help="kills its wallet store")
     parser.add_argument("--folder", type=Path, help="where a server started here writes")
     parser.add_argument("-o", "--output", type=Path, default=Path(), help="folder for the report (default: here)")
+    for name, about in LIMITS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=_limit, metavar="N", help=about)
     for name in RATES:
         kind = int if name in ("rooms", "hostile", "talkers") else float
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="replaces the scenario's value")
@@ -103,7 +114,17 @@ def run(args: argparse.Namespace) -> int:
 def plan_of(args: argparse.Namespace) -> scenarios.Plan:
     plan = scenarios.ALL[args.command](args.viewers, args.seconds)
     given = {name: getattr(args, name) for name in RATES if getattr(args, name) is not None}
-    return msgspec.structs.replace(plan, seed=args.seed, processes=args.processes, **given)
+    limits = {name: getattr(args, name) for name in LIMITS if getattr(args, name) is not None}
+    allowed = msgspec.structs.replace(plan.limits or Limits(), **limits)
+    return msgspec.structs.replace(plan, seed=args.seed, processes=args.processes, limits=allowed, **given)
+
+
+def _limit(text: str) -> float:
+    """A limit that is a number from 0. Raises ValueError."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError
+    return value
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from loadtest import report
+from loadtest import limits, report
 from loadtest.api import Api, ApiError
 from loadtest.processes import Served, raise_file_limit
 from loadtest.recorder import Recorded
@@ -205,6 +205,9 @@ class Run:
     def result(self, checks: list[Check], began_ms: int, cpu_s: float) -> Result:
         totals = self.totals()
         totals["received per core second"] = round(totals.get("received", 0) / max(0.01, cpu_s))
+        waits = self._recorded.quantiles()
+        if self.plan.limits is not None:
+            checks = checks + limits.checks(self.plan.limits, totals, waits, self.series)
         return Result(
             scenario=self.plan.scenario,
             plan=msgspec.to_builtins(self.plan),
@@ -212,7 +215,7 @@ class Run:
             began_ms=began_ms,
             seconds=self.plan.seconds,
             totals=totals,
-            latencies=self._recorded.quantiles(),
+            latencies=waits,
             series=self.series,
             checks=checks,
         )

@@ -12,7 +12,7 @@ from loadtest import acts, floods, hostile, scenarios
 from loadtest.api import Api, ApiError
 from loadtest.audience import Audience, Counted
 from loadtest.command_line import main, parser, plan_of, tell
-from loadtest.crowd import Cast, Target, hammer, judge
+from loadtest.crowd import Cast, Target, View, hammer, judge
 from loadtest.hearing import Hall, mark
 from loadtest.naive import BOT_PATH, PATH, WAYS, Naive
 from loadtest.recorder import Recorder
@@ -31,15 +31,18 @@ class Nobody:
     def update(self, *_: object) -> None: ...
 
 
-async def ran(site: Site, scenario: str, *more: str) -> Result:
+LENIENT = ("--max-p99-ms", "60000", "--max-pause-s", "60", "--max-refused", "100", "--max-closed", "100")
+
+
+async def ran(site: Site, scenario: str, *more: str, view: View | None = None) -> Result:
     """Run the command with these arguments on this node: a small crowd, briefly, with the journal beside it."""
-    args = parser().parse_args([scenario, "--viewers", "12", "--seconds", "1", "--ramp-s", "0.2", *more])
+    args = parser().parse_args([scenario, "--viewers", "12", "--seconds", "1", "--ramp-s", "0.2", *LENIENT, *more])
     stopping = asyncio.Event()
     async with site.draining() as drain:
         journaling = asyncio.create_task(drain.run(stopping))
         target = Target(url=site.url, service_key=site.settings.service_key)
         try:
-            return await hammer(plan_of(args), target, Nobody())
+            return await hammer(plan_of(args), target, view or Nobody())
         finally:
             stopping.set()
             await journaling
