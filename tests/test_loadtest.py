@@ -1,6 +1,7 @@
 """The crowd on a real node; and the crowd notices when order or sums are wrong."""
 
 import asyncio
+import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -9,19 +10,25 @@ import msgspec
 import pytest
 
 from loadtest import acts, floods, hostile, scenarios
-from loadtest.api import Api, ApiError
+from loadtest.api import CLOCK_LATE_MS, Api, ApiError
 from loadtest.audience import Audience, Counted
 from loadtest.command_line import main, parser, plan_of, tell
 from loadtest.crowd import Cast, Target, View, hammer, judge
 from loadtest.hearing import Hall, mark
 from loadtest.naive import BOT_PATH, PATH, WAYS, Naive
 from loadtest.recorder import Recorder
-from loadtest.results import Check, Result, read
+from loadtest.results import Check, Result, Second, read
 from loadtest.verdict import Verdict, audit
 from loadtest.viewer import Counts, Viewer
 from loadtest.wire import Address, NotAdmitted, Socket
 from loadtest.worker import Account, Heard, Paid, Told
 from protocol.client import Frame, RoomClient
+from server import __version__
+from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
+from server.journal.audit import Audit
+from server.journal.drain import Drain
+from server.processes.journal import audit_always
+from server.store.cluster import open_store
 from tests.site import WAIT_S, Site
 
 
@@ -31,19 +38,48 @@ class Nobody:
     def update(self, *_: object) -> None: ...
 
 
+class Ending:
+    """A view that also says when the crowd leaves."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.leaving = asyncio.Event()
+
+    def update(self, second: Second, phase: str, totals: dict[str, int], wrong: list[str]) -> None:
+        self._view.update(second, phase, totals, wrong)
+        if phase == "leaving":
+            self.leaving.set()
+
+
+async def audits(site: Site, drain: Drain, begin: asyncio.Event) -> None:
+    """From then on, audits of this site as the journal process makes them."""
+    await begin.wait()
+    wallet = open_store("wallet", site.settings.wallet_address, AUDIT_SCRIPTS)
+    await wallet.start()
+    try:
+        await wallet.wait_up(WAIT_S)
+        await audit_always(Audit(site.node.engine, wallet, site.node.clock), drain, site.node.engine, AUDIT_EVERY_S)
+    finally:
+        await wallet.stop()
+
+
+AUDIT_EVERY_S = 1.0
 LENIENT = ("--max-p99-ms", "60000", "--max-pause-s", "60", "--max-refused", "100", "--max-closed", "100")
 
 
 async def ran(site: Site, scenario: str, *more: str, view: View | None = None) -> Result:
     """Run the command with these arguments on this node: a small crowd, briefly, with the journal beside it."""
     args = parser().parse_args([scenario, "--viewers", "12", "--seconds", "1", "--ramp-s", "0.2", *LENIENT, *more])
-    stopping = asyncio.Event()
+    stopping, ending = asyncio.Event(), Ending(view or Nobody())
     async with site.draining() as drain:
         journaling = asyncio.create_task(drain.run(stopping))
+        auditing = asyncio.create_task(audits(site, drain, ending.leaving))
         target = Target(url=site.url, service_key=site.settings.service_key)
         try:
-            return await hammer(plan_of(args), target, view or Nobody())
+            return await hammer(plan_of(args), target, ending)
         finally:
+            auditing.cancel()
+            await asyncio.gather(auditing, return_exceptions=True)
             stopping.set()
             await journaling
 
@@ -57,6 +93,7 @@ async def test_a_scenario_is_run_and_judged(site: Site, tmp_path: Path, capsys: 
     assert msgspec.json.encode(read(file)) == msgspec.json.encode(found)
     assert found.passed
     assert all(f"holds  {check.name}" in said for check in found.checks)
+    assert found.server == {"address": site.url, "version": __version__}
     assert found.totals["acked_gifts"] == found.totals["gifts"] > 20
     assert found.latencies["gift to shown"].count > found.totals["gifts"]
     assert sum(second.rates.get("received", 0) for second in found.series) == found.totals["received"]
@@ -223,9 +260,14 @@ class Silent(Api):
         raise self._error
 
 
+ENDED_MS = 1_800_000_000_000
+
+
 def judged(api: Api) -> list[Check]:
     plan = msgspec.structs.replace(scenarios.ALL["whale"](1, 1), gifts_per_s=0)
-    return judge(plan, Cast(rooms=["r"], guests=[], hostile=[], gifts=[], givers=["alice"]), [an_account()], api, None)
+    return judge(
+        plan, Cast(rooms=["r"], guests=[], hostile=[], gifts=[], givers=["alice"]), [an_account()], api, None, ENDED_MS
+    )
 
 
 @pytest.mark.parametrize("error", [ConnectionError("refused"), ApiError("GET /v1/audit", 503, "busy")])
@@ -235,9 +277,58 @@ def test_a_server_that_does_not_say_is_wrong(error: Exception) -> None:
     assert [check.name for check in checks if check.wrong] == ["journal", "rooms' sums", "the server's audit"]
 
 
-def test_an_audit_that_nobody_made_is_not_wrong() -> None:
-    """A server's first audit comes a minute after its start, so a missing one is fine."""
-    assert audit(Silent(ApiError("GET /v1/audit", 404, "no_audit_yet"))).wrong == []
+class Audits(Api):
+    """A server whose newest audit is another one at each look."""
+
+    def __init__(self, *began_ms: int | None, failed: str = "") -> None:
+        self._began_ms, self._failed = list(began_ms), failed
+
+    def call(self, *_: object) -> Any:
+        began_ms = self._began_ms.pop(0) if len(self._began_ms) > 1 else self._began_ms[0]
+        if began_ms is None:
+            raise ApiError("GET /v1/audit", 404, "no_audit_yet")
+        old = began_ms < ENDED_MS
+        wrong = [{"partition": 1, "what": "of an older time"}] if old else []
+        return {
+            "ok": not old,
+            "began_ms": began_ms,
+            "failed": self._failed,
+            "entries": 7,
+            "coins_held": 5,
+            "wrong": wrong,
+        }
+
+
+def test_only_an_audit_that_began_after_the_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older ones are waited out, whatever they say."""
+    monkeypatch.setattr("loadtest.verdict.AUDIT_POLL_S", 0)
+    found = audit(Audits(None, ENDED_MS - 60_000, ENDED_MS - 1, ENDED_MS), ENDED_MS)
+    assert found.wrong == []
+    assert "7 entries" in found.found
+
+
+@pytest.mark.parametrize(
+    ("api", "why"),
+    [
+        (Audits(None), "it has made none"),
+        (Audits(ENDED_MS - 60_000), "its newest began 60 s before the run's end"),
+        (Audits(ENDED_MS - 60_000, failed="the disk is full"), "the disk is full"),
+    ],
+)
+def test_an_audit_that_never_comes_is_wrong(api: Api, why: str) -> None:
+    """The wait has an end, and the verdict says what there was instead."""
+    [wrong] = audit(api, ENDED_MS, wait_s=0).wrong
+    assert "no audit came that began after the run" in wrong
+    assert why in wrong
+
+
+async def test_the_servers_clock_is_asked(site: Site) -> None:
+    """The run's end is told by the clock that audits are told by, rounded up."""
+    before_ms = time.time_ns() // 1_000_000
+    api = Api(site.url, site.settings.service_key)
+    said_ms = await asyncio.to_thread(api.clock_ms)
+    api.close()
+    assert before_ms - 1_000 <= said_ms <= time.time_ns() // 1_000_000 + CLOCK_LATE_MS
 
 
 # --- a viewer ------------------------------------------------------------------------------------------------------

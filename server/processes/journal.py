@@ -74,7 +74,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     memory = Memory(engine, wallet, drain.clock, audit_key(settings), settings.anchors)
     audit = Audit(engine, wallet, drain.clock, memory)
     auditing = background.forever(
-        "audit", functools.partial(_audit_always, audit, drain, engine, settings.audit_every_s)
+        "audit", functools.partial(audit_always, audit, drain, engine, settings.audit_every_s)
     )
     moving = background.forever("money-time", moneytime.Mover(engine, wallet, clock, Uptime()).run)
     await drain.run(stopping)
@@ -85,7 +85,8 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     await history.store.stop()
 
 
-async def _audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
+async def audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
+    """Audit every so many seconds, until cancelled."""
     while True:
         await asyncio.sleep(every_s)
         await audit_once(audit, drain, engine)
