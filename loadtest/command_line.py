@@ -5,6 +5,7 @@ import contextlib
 import math
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,18 +140,33 @@ def _target(args: argparse.Namespace) -> Iterator[Target]:
 
 def tell(found: Result, folder: Path) -> int:
     """Print the figures and the verdict, and write the JSON file and the page."""
-    file = folder / f"{found.scenario}-{time.strftime('%H%M%S', time.gmtime(found.began_ms / 1000))}.json"
-    results.write(found, file)
     rows: dict[str, object] = {
         name: f"p50 {q.p50:.1f}  p90 {q.p90:.1f}  p99 {q.p99:.1f}  p99.9 {q.p999:.1f}  max {q.max:.0f} ms of {q.count}"
         for name, q in found.latencies.items()
     }
     report.table(f"{found.scenario}: {found.plan['viewers']} viewers, {found.seconds:g} s", rows | dict(found.totals))
+    for name, said in found.server.items():
+        CONSOLE.print(f"the server's {name}: {said}", markup=False)
     for check in found.checks:
         verdict = "[red]WRONG[/red]" if check.wrong else "[green]holds[/green]"
         CONSOLE.print(f"{verdict}  {check.name}: {check.found}")
         for sentence in check.wrong:
             CONSOLE.print(f"       {sentence}", markup=False)
-    page.write_page([found], file.with_suffix(".html"))
-    CONSOLE.print(f"written   {file} and {file.with_suffix('.html')}")
+    _write(found, folder)
+    CONSOLE.print("passed" if found.passed else "FAILED")
     return 0 if found.passed else 1
+
+
+def _write(found: Result, folder: Path) -> None:
+    """Write both files; into a new folder for temporary files if theirs cannot be written."""
+    name = f"{found.scenario}-{time.strftime('%H%M%S', time.gmtime(found.began_ms / 1000))}.json"
+    try:
+        results.write(found, folder / name)
+    except OSError as error:
+        CONSOLE.print(f"[red]cannot write[/red] into {folder}: {error.strerror or error}")
+        folder = Path(tempfile.mkdtemp(prefix="liveroom-load-"))
+        results.write(found, folder / name)
+    file = folder / name
+    CONSOLE.print(f"written   {file}")
+    page.write_page([found], file.with_suffix(".html"))
+    CONSOLE.print(f"written   {file.with_suffix('.html')}: the same with plots, and what each word means")

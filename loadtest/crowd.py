@@ -232,7 +232,9 @@ def judge(
     checks += _asked("rooms' sums", lambda: [verdict.rooms_say(api, cast.rooms)])
     checks += [audit_of(served)] if served is not None else _asked(AUDIT, lambda: [audit(api, ended_ms)])
     if plan.gifts_per_s and plan.viewers and not verdict.acked:
-        checks.append(Check("gifts", "none was acknowledged", ["the plan has gifts, but none was acknowledged"]))
+        checks.append(
+            Check("gifts acknowledged", "none was acknowledged", ["the plan has gifts, but none was acknowledged"])
+        )
     return checks
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import keys
-from loadtest.command_line import main
+from loadtest import keys, page, results
+from loadtest.command_line import main, tell
+from tests.test_loadtest_report import run
 from tests.tree import ROOT
 
 KEY = "a-service-key-that-nobody-may-see-0123456789"
@@ -73,3 +74,33 @@ def test_a_key_that_cannot_be_read_is_an_error(
     assert keys.FILE in said
     assert "Traceback" not in said
     assert KEY not in said
+
+
+# --- where it writes -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("passed", [True, False])
+def test_figures_survive_a_folder_that_cannot_be(
+    *, passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The verdict is printed and decides the status; the files go to a folder that can be written, and it is named."""
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(spare))
+    (tmp_path / "a file").touch()
+    found = run(wrong=() if passed else ("7 coins are missing",))
+    assert tell(found, tmp_path / "a file" / "reports") == (0 if passed else 1)
+    said = capsys.readouterr().out
+    assert "cannot write" in said
+    assert ("passed" if passed else "7 coins are missing") in said
+    [written] = spare.rglob("*.json")
+    assert str(written) in said
+    assert results.read(written) == found
+    assert written.with_suffix(".html").exists()
+
+
+def test_a_folder_that_is_missing_is_made(tmp_path: Path) -> None:
+    """For a run's files, and for the page that compares two."""
+    made = tmp_path / "a" / "b"
+    assert tell(run(), made) == 0
+    [file] = made.glob("*.json")
+    assert page.main([str(file), "-o", str(tmp_path / "c" / "d" / "report.html")]) == 0
+    assert (tmp_path / "c" / "d" / "report.html").exists()
