@@ -47,6 +47,17 @@ async def test_bodies_of_a_wrong_shape(site: Site) -> None:
         assert (await site.http.request(method, path, json=body)).is_success
 
 
+@pytest.mark.parametrize("coins", ["5.0", "5e0", "0.5e1", "50e-1"])
+async def test_whole_numbers(site: Site, coins: str) -> None:
+    """JSON has one kind of number: a whole one is an integer however it is written, as the OpenAPI document says."""
+    content = f'{{"id":"o","coins":{coins},"source":"shop"}}'
+    response = await site.http.post("/v1/wallets/carol/topups", content=content)
+    assert (response.status_code, response.json()["coins"]) == (201, 5)
+    for wrong in ("5.5", "1e400", "-5.0", "1e300", "9007199254740993.0"):
+        response = await site.http.post("/v1/wallets/carol/topups", content=content.replace(coins, wrong))
+        assert (response.status_code, error_of(response)) == (400, "bad_request"), wrong
+
+
 async def test_names_and_titles_as_others_see_them(site: Site) -> None:
     """They are cleaned where they come in."""
     host = {"user_id": "creator", "name": "\u202eCre\u200bator\n"}
