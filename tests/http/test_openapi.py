@@ -115,6 +115,17 @@ async def test_other_methods_are_named(site: Site) -> None:
         assert set(response.headers["Allow"].split(", ")) - {"HEAD"} == has, path
 
 
+def test_texts_of_requests_have_no_nul() -> None:
+    """The schema of each text that a body may have says so, because the server refuses them."""
+    found = document(development=True)["components"]["schemas"]
+    for name, field in (("PutRoom", "title"), ("Host", "name"), ("NewToken", "name"), ("RefundOrder", "reason")):
+        pattern = found[name]["properties"][field]["pattern"]
+        assert re.search(pattern, "a\nb"), (name, field)
+        assert not re.search(pattern, "a\0b"), (name, field)
+    assert re.search(found["Settings"]["properties"]["blocked_words"]["items"]["pattern"], "a\0b") is None
+    assert "pattern" not in found["ErrorShown"]["properties"]["message"]
+
+
 def test_every_operation_is_described() -> None:
     """A name of its own, a type for each answer and parameter, errors with a body; writes name Idempotency-Key."""
     assert document(development=True)["paths"]["/metrics"]["get"]["security"] == [{"serviceKey": []}, {}]
