@@ -309,6 +309,16 @@ export interface RoomSuspended {
   replayed?: boolean;
 }
 
+/** The platform deleted the room. It is the last event. */
+export interface RoomDeleted {
+  type: "room.deleted";
+  status: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
 /** Viewers `now`, and `peak` and `unique` in this broadcast. `joined` is a sample of those who joined. */
 export interface ViewersCounted {
   type: "viewers.counted";
@@ -436,6 +446,7 @@ export type RoomEvent =
   | RoomResumed
   | RoomEnded
   | RoomSuspended
+  | RoomDeleted
   | ViewersCounted;
 
 /** What one socket alone is told. A newer server sends more types: pass them over. */

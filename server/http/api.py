@@ -78,6 +78,7 @@ class Described(Struct, frozen=True):
     open_here: bool = False  # open in development only
 
 
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
 DESCRIBED: dict[tuple[str, str], Described] = {}
 
 
@@ -108,7 +109,7 @@ def route(
     types = gives if isinstance(gives, tuple) else () if gives is None else (gives,)
     DESCRIBED[(path, method)] = Described(summary, body, query, types, statuses, open, open_here)
     if not open:
-        endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT", "PATCH") else endpoint, open_here)
+        endpoint = _with_key(_once(endpoint) if method in WRITES else endpoint, open_here)
     endpoint = _answering_errors(endpoint)
     return Route(path, _for_other_origins(endpoint) if open and shared else endpoint, methods=[method])
 

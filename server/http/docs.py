@@ -11,10 +11,9 @@ from starlette.routing import Route
 
 from protocol.ids import GiftId, PersonId, RoomId, TopUpId
 from server import __version__, limits
-from server.http.api import DESCRIBED, Described, ErrorBody, answer, route
+from server.http.api import DESCRIBED, WRITES, Described, ErrorBody, answer, route
 from server.rooms.admin import TURNS
 
-WRITES = ("POST", "PUT", "PATCH")
 IDS = {"room": RoomId, "user": PersonId, "gift": GiftId, "topup": TopUpId, "verb": Literal[tuple(TURNS)]}
 KEY = Annotated[str, Meta(min_length=1, max_length=limits.IDEMPOTENCY_KEY_CHARS_MAX)]
 ERRORS = {

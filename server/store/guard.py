@@ -54,6 +54,7 @@ SENT_TO_ROOMS: tuple[tuple[str, ...], ...] = (
     ("SCRIPT", "LOAD"),
     ("SET",),
     ("SMEMBERS",),
+    ("SREM",),
     ("SSCAN",),
     ("SUBSCRIBE",),
     ("UNSUBSCRIBE",),
