@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import httpx
 import pytest
 
 from server import limits
@@ -103,11 +102,7 @@ async def test_bodies_that_are_too_large(site: Site, key: str | None, chunked: b
     most = limits.BODY_BYTES_MAX
     for size, status in ((most + 1, 413), (10 * most, 413), (most, 201)):
         content: Any = pieces(size) if chunked else body.ljust(size)
-        try:
-            response = await site.http.post("/v1/wallets/carol/topups", content=content, headers=headers)
-        except (httpx.WriteError, httpx.ReadError):  # it answers before everything is sent, and closes
-            assert status == 413
-            continue
+        response = await site.http.post("/v1/wallets/carol/topups", content=content, headers=headers)
         assert response.status_code == status
         assert status == 201 or error_of(response) == "too_large"
 
