@@ -211,7 +211,7 @@ def _arguments(key: str) -> dict[str, tuple[str, ...]]:
         **dict.fromkeys(("PUBLISH", "SADD", "SREM", "ZREM", "ZSCORE"), (key, "m")),
         **dict.fromkeys(("EXPIRE", "PEXPIRE"), (key, "1")),
         **dict.fromkeys(("ZADD", "ZINCRBY"), (key, "1", "m")),
-        **dict.fromkeys(("ZRANGEBYSCORE", "ZREVRANGE"), (key, "0", "1")),
+        **dict.fromkeys(("ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE"), (key, "0", "1")),
         "SSCAN": (key, "0"),
         **dict.fromkeys(("HGET", "HMGET", "HDEL"), (key, "f")),
         **dict.fromkeys(("EVAL", "EVALSHA"), ("s", "1", key)),

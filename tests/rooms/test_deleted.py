@@ -29,7 +29,7 @@ def kept(stores: Stores, room: str = "demo") -> set[str]:
 
 
 async def test_sockets_keys_and_list(site: Site, another_site: MakeSite, stores: Stores) -> None:
-    """Everybody is told and closed for good, overlays too, on every node; nothing stays but what expires."""
+    """Everybody gets the event and is closed for good, overlays too, on every node; nothing stays but what expires."""
     there = await another_site()
     watching = [await site.join("alice"), await there.join("bob", codec="msgpack"), await there.join("obs", "overlay")]
     await watching[0].gift("heart", 2, combo="c1")
