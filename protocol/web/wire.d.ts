@@ -353,6 +353,7 @@ export interface Welcome {
   room: Snapshot;
   heartbeat_s: number;
   server_time_ms: number;
+  replays: number;
 }
 
 /** The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` has it later. */
