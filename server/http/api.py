@@ -78,6 +78,7 @@ class Described(Struct, frozen=True):
     open_here: bool = False  # open in development only
 
 
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
 DESCRIBED: dict[tuple[str, str], Described] = {}
 
 
@@ -108,7 +109,7 @@ def route(
     types = gives if isinstance(gives, tuple) else () if gives is None else (gives,)
     DESCRIBED[(path, method)] = Described(summary, body, query, types, statuses, open, open_here)
     if not open:
-        endpoint = _with_key(_once(endpoint) if method in ("POST", "PUT", "PATCH") else endpoint, open_here)
+        endpoint = _with_key(_once(endpoint) if method in WRITES else endpoint, open_here)
     endpoint = _answering_errors(endpoint)
     return Route(path, _for_other_origins(endpoint) if open and shared else endpoint, methods=[method])
 
@@ -141,8 +142,9 @@ async def body(request: Request, kind: type[T]) -> T:
     if not data:
         raise HttpError(400, "bad_request", "The request needs a body; {} is enough where every field is optional.")
     try:
-        decoded = msgspec.json.decode(bytes(data), type=kind)
-        fault = careful.fault_of(careful.decode_json(bytes(data)))
+        value = careful.decode_body(bytes(data))
+        decoded = msgspec.convert(value, kind)  # first: it stops at the first of a thousand bad keys
+        fault = careful.fault_of(value)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise HttpError(400, "bad_request", f"The body is not valid: {error}") from None
     if fault is not None:
