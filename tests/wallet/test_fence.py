@@ -187,6 +187,7 @@ def takers(journal: str) -> Iterator[Takers]:
 async def test_who_takes_over_waits_for_the_nodes_of_the_old_store(takers: Takers) -> None:
     """Each node waits by its own clock, from when it read the new token, until one has opened the store."""
     old, new, other = takers.fence(), takers.fence(), takers.fence()
+    assert not old.holds
     first = await old.take(NO_LINK, "a", {3: ""})
     with pytest.raises(StoreDown, match="may still be used"):
         await new.take(NO_LINK, "b", first)
