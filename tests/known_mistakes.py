@@ -300,4 +300,38 @@ ARGUED = (
         "first_epoch < epoch -> (first_epoch <= epoch)",
         "an epoch that is alone never has too many: its numbers have no holes, and fewer than a tail are journaled",
     ),
+    Argued(
+        "server/store/lua/opening_open.lua",
+        "if not now or tonumber(now) < tonumber(epoch) then",
+        "if not now or tonumber(now) < tonumber(epoch) then -> if not now or tonumber(now) <= tonumber(epoch) then",
+        "the log has the marker of that epoch, and takes no other with its id",
+    ),
+    Argued(
+        "server/store/lua/opening_open.lua",
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))",
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)) -> "
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1001))",
+        "at most a millisecond less, in the time of a marker",
+    ),
+    Argued(
+        "server/store/lua/wallet_adjust.lua",
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))",
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)) -> "
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1001))",
+        "at most a millisecond less, in the time of an entry",
+    ),
+    Argued(
+        "server/store/lua/wallet_spend.lua",
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)",
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) -> "
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1001)",
+        "at most a millisecond less, in the time of an entry",
+    ),
+    Argued(
+        "server/store/lua/wallet_limit.lua",
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)",
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) -> "
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1001)",
+        "at most a millisecond less, in the time of an entry",
+    ),
 )
