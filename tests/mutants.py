@@ -51,7 +51,14 @@ FILES = (
     "server/store/lua/include/s",  # spend_limit, set_limit, set_status
     "server/store/lua/include/take_lease",
 )
-TESTS = ("tests/journal", "tests/wallet", "tests/store", "tests/http/test_reversals.py")
+TESTS = (
+    "tests/journal",
+    "tests/wallet",
+    "tests/store",
+    "tests/http/test_reversals.py",
+    "tests/torture/test_guard.py",
+    "tests/torture/test_hostile.py",
+)
 SKIPPED = ("server/journal/migrations/", "server/journal/tables.py")
 
 
