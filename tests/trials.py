@@ -52,8 +52,8 @@ class Reached:
         """
         mark, stem = f"{file} {block}".strip(), Path(file).stem.removesuffix("s")
         reaching = {test for test, blocks in self._blocks.items() if mark in blocks}
-        if not block:  # of no function
-            reaching |= {test for test, found in self._blocks.items() if any(each.startswith(mark) for each in found)}
+        if not block or not reaching:  # of no function, or of one that is called when the module is imported
+            reaching |= {test for test, found in self._blocks.items() if any(each.split()[0] == file for each in found)}
         variants: Counter[str] = Counter()  # of one test function; the first says most
 
         def order(test: str) -> tuple[int, int, bool, int]:
