@@ -25,7 +25,10 @@ TEST_S = 20  # a mistake may cause an endless loop
 FILES = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
 OPTIONS = ("-q", "-rfE", "--tb=no", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 NO_TESTS = 5  # pytest's status
-HEAVY = "alembic.command hypothesis psycopg redis sqlalchemy.dialects.postgresql starlette.applications"
+HEAVY = (
+    "alembic.command httpx hypothesis psycopg redis.asyncio sqlalchemy.dialects.postgresql starlette.applications "
+    "starlette.websockets structlog uvicorn.protocols.websockets.websockets_sansio_impl websockets.asyncio.client"
+)
 PR_SET_PDEATHSIG = 1
 
 
@@ -134,6 +137,7 @@ class Tree:
         os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.chdir(self.folder)
+        sys.dont_write_bytecode = False  # else each trial compiles everything again: half of its time
         sys.path[0] = str(self.folder)
         for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "server", "protocol")]:
             del sys.modules[name]

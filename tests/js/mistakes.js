@@ -57,8 +57,10 @@ const WRONGS = {
     const joins = [left, right].some(({ type, value }) => type === "TemplateLiteral" || typeof value === "string");
     return SWAPS[operator] && !(joins && operator === "+") ? [`(${of(left)} ${SWAPS[operator]} ${of(right)})`] : [];
   },
-  LogicalExpression: ({ operator, left, right }, of) =>
-    [operator === "??" ? `(${of(left)})` : `(${of(left)} ${SWAPS[operator]} ${of(right)})`],
+  LogicalExpression: ({ operator, left, right }, of) => {
+    if (operator === "??") return right.value === null ? [] : [`(${of(left)})`];
+    return [`(${of(left)} ${SWAPS[operator]} ${of(right)})`];
+  },
   UnaryExpression: ({ operator, argument }, of) => (operator === "!" ? [`(${of(argument)})`] : []),
   Literal: ({ value }) => {
     if (typeof value === "number") return [`${value + 1}`];
@@ -69,6 +71,6 @@ const WRONGS = {
   IfStatement: (node, of) =>
     (PLAIN.includes(node.test.type) ? [of(node).replace(of(node.test), () => `!(${of(node.test)})`)] : []),
   ExpressionStatement: (node) => (isStep(node) ? [";"] : []),
-  ReturnStatement: ({ argument }) => (argument ? ["return;"] : []),
+  ReturnStatement: ({ argument }) => (argument && ![null, false].includes(argument.value) ? ["return;"] : []),
   ContinueStatement: () => ["break;"],
 };
