@@ -37,6 +37,9 @@ def new_gift_id(shift_ms: int = 0) -> str:
     return uuid7(int(time.time() * 1000) + shift_ms)
 
 
+AWAY = ("wallet_unavailable", "unavailable", "rate_limited")  # refusals that pass: a store is away, or too much came
+
+
 class Viewer:
     """One socket in a room; it keeps everything it was told, in order."""
 
@@ -93,6 +96,13 @@ class Viewer:
         reply: dict[str, Any] = await self.until(
             lambda told: next((m for m in told if m["type"] in ("ok", "refused") and m.get("ref") == ref), None)
         )
+        return reply
+
+    async def insist(self, type_: str, allowed: tuple[str, ...] = AWAY, **fields: Any) -> dict[str, Any]:
+        """Send one command until it gets its ok, and wait in between as each refusal asks. Only these may come."""
+        while (reply := await self.ask(type_, **fields))["type"] == "refused":
+            assert reply["reason"] in allowed, reply
+            await asyncio.sleep(reply["retry_after_ms"] / 1000)
         return reply
 
     async def gift(self, gift: str = "rose", count: int = 1, **fields: Any) -> dict[str, Any]:
