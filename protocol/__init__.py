@@ -114,25 +114,32 @@ def decode_commands(codec: Codec, frame: bytes, most: int = 1_000) -> list[Comma
 
 
 def _is_plain(codec: Codec, frame: bytes, commands: list[Any]) -> bool:
-    """Whether the frame surely has no NUL and no key twice: as many colons as fields, each behind a key's quote."""
+    """Whether the frame surely has no NUL and no key twice: as many colons, or pairs, as fields.
+
+    Each colon stands behind a key's quote.
+    """
     if codec == "msgpack":
-        return b"\0" not in frame
+        items = careful.items_of(frame) if 0x90 <= frame[0] <= 0x9F or frame[0] in (0xDC, 0xDD) else [frame]
+        return b"\0" not in frame and all(map(careful.is_short_map, items, map(_given, commands)))
     colons = frame.count(b":")
     if b"\\u" in frame or colons != frame.count(b'":'):
         return False
-    given = 0
-    for command in commands:
-        given += 1
-        for value in structs.astuple(command):
-            if value is not None and value is not UNSET:
-                given += 1
-    return colons == given
+    return colons == sum(map(_given, commands))
+
+
+def _given(command: Any) -> int:
+    """How many fields a frame needs at least for this command, its type among them."""
+    given = 1
+    for value in structs.astuple(command):
+        if value is not None and value is not UNSET:
+            given += 1
+    return given
 
 
 def _decode_one_by_one(codec: Codec, frame: bytes, most: int) -> list[Command | BadCommand]:
     """Find the values that are not commands, so that the others can be carried out."""
     try:
-        loose = careful.decode_json(frame) if codec == "json" else _LOOSE[codec].decode(frame)
+        loose = careful.decode_json(frame) if codec == "json" else careful.decode_msgpack(frame)
         items = loose if type(loose) is list else [loose]
         if len(items) > most:  # before any of them costs something
             raise TooMany

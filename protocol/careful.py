@@ -6,6 +6,8 @@ Doubled keys, halves of surrogate pairs, NUL, and numbers that no field could ho
 import json
 from typing import Any
 
+import msgspec
+
 DIGITS_MAX = 20  # of an integer; a longer one fits no field, and is not worth the arithmetic
 NOT_A_TEXT = "A text has NUL, or half of a surrogate pair."
 DOUBLED = "A key stands twice."
@@ -34,6 +36,41 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse
 def decode_json(frame: bytes) -> Any:
     """The value of a JSON frame. Raises ValueError or RecursionError."""
     return _DECODER.decode(frame.decode())
+
+
+_MSGPACK = msgspec.msgpack.Decoder()
+_MSGPACK_ITEMS = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+
+def decode_msgpack(frame: bytes) -> Any:
+    """The value of a msgpack frame. Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError.
+
+    It notices keys that stand twice in a command, not those in a command's values: no field is a map.
+    """
+    value = _MSGPACK.decode(frame)
+    if type(value) is not list:
+        return _marked(value, frame)
+    return [_marked(item, raw) for item, raw in zip(value, items_of(frame), strict=True)]
+
+
+def items_of(frame: bytes) -> list[msgspec.Raw]:
+    """The parts of an array of msgpack that was decoded before."""
+    return _MSGPACK_ITEMS.decode(frame)
+
+
+def is_short_map(raw: Any, pairs: int) -> bool:
+    """Whether it is a map of msgpack that announces so many pairs, up to 15."""
+    return memoryview(raw)[0] == 0x80 | pairs
+
+
+def _marked(value: Any, raw: Any) -> Any:
+    return value if type(value) is not dict or len(value) == _pairs(bytes(raw)) else _Doubled(value)
+
+
+def _pairs(raw: bytes) -> int:
+    """How many pairs a map of msgpack announces: in its first byte, or in the 2 or 4 behind it."""
+    first = raw[0]
+    return first & 0x0F if first <= 0x8F else int.from_bytes(raw[1:3] if first == 0xDE else raw[1:5])
 
 
 def fault_of(value: Any) -> str | None:
