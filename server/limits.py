@@ -65,6 +65,8 @@ FLUSH_EVENTS_MAX = 500  # with more events, a flush does not wait for its tick: 
 assert FLUSH_EVENTS_MAX * 2 < RING_EVENTS_MAX
 REPLAY_EVENTS_MAX = 1_000  # a longer absence gets a gap and the snapshot: a newcomer reads it faster
 assert REPLAY_EVENTS_MAX <= RING_EVENTS_MAX <= HISTORY_EVENTS_MAX
+NEWEST_CHATS_MAX = 50  # sent to a newcomer who asks: more than a window shows
+NEWEST_CHATS_PAGE = 500  # events read at once while looking back for them
 TICK_MS_MIN = 20.0  # all events of a tick in one write per socket; a quiet room flushes at once
 TICK_MS_MAX = 250.0  # the longest tick, with any number of viewers
 FLUSH_SHARE = 0.2  # part of the loop's time that one room's writes may take: this sets the tick

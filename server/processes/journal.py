@@ -117,7 +117,7 @@ def _beside(
     """Start what runs beside the drain."""
     memory = Memory(engine, wallet, drain.clock, audit_key(settings), settings.anchors)
     audit = Audit(engine, wallet, drain.clock, memory)
-    auditing = functools.partial(_audit_always, audit, drain, engine, settings.audit_every_s)
+    auditing = functools.partial(audit_always, audit, drain, engine, settings.audit_every_s)
     return [
         background.forever("audit", auditing),
         background.forever("money-time", moneytime.Mover(engine, wallet, drain.clock, Uptime()).run),
@@ -134,7 +134,8 @@ async def _tell_ready(drain: Drain, ready_fd: int | None) -> None:
             os.write(ready_fd, b"ready\n")
 
 
-async def _audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
+async def audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
+    """Audit every so many seconds, until cancelled."""
     while True:
         await asyncio.sleep(every_s)
         await audit_once(audit, drain, engine)

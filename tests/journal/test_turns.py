@@ -89,6 +89,18 @@ def test_the_share_follows_from_the_time_that_has_passed() -> None:
     assert turn.share(limits.AUDIT_TURN_S * 9) == limits.AUDIT_PART_MIN + 30_000
 
 
+def test_a_turn_begins_with_nothing_seen() -> None:
+    """Also the second one; what is under way goes on."""
+    turn = Turn(at="viewer:zoe", seen=30_000)
+    for _ in range(2):
+        turn.begin(5)
+        assert (turn.at, turn.seen, turn.begun_ms) == ("", 0, 5)
+        turn.at, turn.seen = "viewer:bob", 7
+        turn.begin(6)
+        assert (turn.at, turn.seen, turn.begun_ms) == ("viewer:bob", 7, 5)
+        turn.end()
+
+
 async def test_what_was_compared_too_long_ago_is_not_ok(desk: Desk, users: list[str]) -> None:
     """An audit that finds nothing is not ok any more when no other follows it."""
     report = await audit_of(desk).run()
