@@ -20,7 +20,7 @@ from server.edge.commands import Commands
 from server.edge.handshake import TAKEOVER
 from server.edge.liveness import AnyConnection, Wheel, alone
 from server.edge.plain import PlainConnection
-from server.edge.refusing import NotAdmitted, chosen_subprotocol, refuse
+from server.edge.refusing import NotAdmitted, chosen_subprotocol, close_of, refuse
 from server.edge.turns import Turns
 from server.rooms.history import NoSuchRoom, Recorded
 from server.rooms.newest import newest_chats
@@ -109,8 +109,10 @@ class Sessions:
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
                 await self._welcome(connection, member, admitted, room)
-        except (StoreError, NoSuchRoom, TimeoutError):
-            connection.close(Close.INTERNAL)
+        except NoSuchRoom:  # deleted since the handshake
+            connection.close(Close.NO_SUCH_ROOM)
+        except (StoreError, TimeoutError):
+            connection.close(*close_of(NotAdmitted(503, "unavailable", "The room store is away.", 1)))
         except Exception:
             log.exception("join_failed", room=room.id)
             connection.close(Close.INTERNAL)
@@ -131,10 +133,10 @@ class Sessions:
             missed = await self._missed(room, since, shown.seq) if same_epoch else None
         again = await money_again(room, since.epoch, since.seq, shown.seq) if since and missed is None else []
         if room.gone or connection.closing:
-            connection.close(Close.INTERNAL)
+            connection.close(Close.ROOM_RESTARTS)
             return
         if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # meanwhile a whole ring of events has passed
-            connection.close(Close.INTERNAL)
+            connection.close(Close.SLOW_READER)
             return
         member.welcomed = True
         coins = coins if member.late_coins is None else member.late_coins

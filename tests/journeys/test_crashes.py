@@ -136,7 +136,7 @@ async def test_gifts_go_on_without_the_room_store(program: Program, no_restarts:
     no_restarts()
     await program.until_ready()
     for viewer in (alice, bob):
-        assert await viewer.closed(20) == 4005
+        assert await viewer.closed(20) == 4008
         last = viewer.events()[-1]["seq"]
         back = await program.join("carol", codec=viewer.codec, room="quiet", since=f"{viewer.welcome['epoch']}:{last}")
         assert back.welcome["resumed"] is False  # a store that was killed may have lost what this viewer saw
