@@ -128,6 +128,11 @@ class Admission:
             if name is not None:
                 self._flooders.flooded(kind, name, now)
 
+    def note_bad_frames(self, user_id: str, address: str | None) -> None:
+        """The same for who was closed for bad frames more often than a faulty client may be."""
+        if self._flooders.broke(user_id, asyncio.get_running_loop().time()):
+            self.note_flood(user_id, address)
+
     def _let_wait(self, kind: str, name: str | None) -> None:
         """Raise NotAdmitted for who has flooded, until the wait is over."""
         wait_s = self._flooders.wait_s(kind, name, asyncio.get_running_loop().time()) if name is not None else 0.0
