@@ -40,6 +40,7 @@ import { uuid7 } from "./liveroom/uuid7.js";
  * @property {string} [token] a fixed token; or `getToken`, which is called again when the last token may be the cause
  * @property {() => (string|Promise<string>)} [getToken]
  * @property {string|null} [since] position "epoch:seq" to resume from (see `client.since`)
+ * @property {number} [chats] how many of the newest chats to get on joining, at most 50; they come as `replayed` events
  * @property {number} [timeoutMs] how long a command waits for its reply (10 s); a gift waits two minutes
  * @property {(state: State) => void} [onState] the connection changed
  * @property {(event: RoomEvent) => void} [onEvent] a room event, once; `replayed` ones too
@@ -205,7 +206,7 @@ export class RoomClient {
   }
 
   async #connect() {
-    const { token, getToken, WebSocket = globalThis.WebSocket } = this.#options;
+    const { token, getToken, chats, WebSocket = globalThis.WebSocket } = this.#options;
     try {
       this.#token ??= getToken ? await getToken() : token;
     } catch {
@@ -213,7 +214,7 @@ export class RoomClient {
     }
     if (this.state.name === "closed" || this.#socket) return;
     try {
-      this.#listen(new WebSocket(...whereTo(this.#address, this.#token, this.since)));
+      this.#listen(new WebSocket(...whereTo(this.#address, this.#token, this.since, chats)));
     } catch (error) { // such as ws:// from a page of https://: another try would not help
       console.error(error);
       return this.#finish("cannot_connect", 1006);

@@ -23,6 +23,7 @@ from server.edge.plain import PlainConnection
 from server.edge.refusing import NotAdmitted, chosen_subprotocol, close_of, refuse
 from server.edge.turns import Turns
 from server.rooms.history import NoSuchRoom, Recorded
+from server.rooms.newest import newest_chats
 from server.rooms.replay import money_again
 from server.rooms.room import Member, Room, Rooms, Services
 from server.store.client import StoreError
@@ -107,7 +108,7 @@ class Sessions:
         connection.address = admitted.address
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
-                await self._welcome(connection, member, admitted.since, room)
+                await self._welcome(connection, member, admitted, room)
         except NoSuchRoom:  # deleted since it was admitted
             connection.close(Close.NO_SUCH_ROOM)
         except (StoreError, TimeoutError):
@@ -116,16 +117,19 @@ class Sessions:
             log.exception("join_failed", room=room.id)
             connection.close(Close.INTERNAL)
 
-    async def _welcome(self, connection: AnyConnection, member: Member, since: Since | None, room: Room) -> None:
+    async def _welcome(self, connection: AnyConnection, member: Member, admitted: Admitted, room: Room) -> None:
         """Welcome the member. Nothing may await between the last look at the room's position and `add`."""
+        since = admitted.since
         self._balances.expect(member)
         coins = None
         if member.role != "overlay":
             coins = await self._services.wallet.coins(member.user_id)
         same_epoch = since is not None and since.epoch == room.epoch
         shown = await room.snapshot(at_least=since.seq if since and same_epoch else 0)
-        missed: list[Recorded] | None = []
-        if since is not None:
+        missed: list[Recorded] | None
+        if since is None:
+            missed = await newest_chats(room, admitted.chats, shown.seq)
+        else:
             missed = await self._missed(room, since, shown.seq) if same_epoch else None
         again = await money_again(room, since.epoch, since.seq, shown.seq) if since and missed is None else []
         if room.gone or connection.closing:

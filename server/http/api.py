@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from protocol import careful
-from protocol.ids import USER_WORDS, PersonId, RoomId, UserId
+from protocol.ids import PLACE_WORDS, USER_WORDS, PersonId, RoomId, UserId
 from protocol.refusals import Refusal, Refused
 from server import limits
 from server.money.results import fingerprint
@@ -177,7 +177,7 @@ def next_page(asked: Struct, cursor: str | None, name: str = "after") -> str | N
 
 
 def room_id_of(request: Request) -> RoomId:
-    return _path_id(request, "room", RoomId, "1-64 of A-Za-z0-9_.-")
+    return _path_id(request, "room", RoomId, PLACE_WORDS)
 
 
 def user_id_of(request: Request) -> UserId:
