@@ -101,7 +101,7 @@ def test_every_refusal_has_a_code() -> None:
 async def test_what_goes_wrong_behind_the_upgrade(
     site: Site, monkeypatch: pytest.MonkeyPatch, failed: Exception, told: tuple[int, str]
 ) -> None:
-    """Who was let in, and finds the store or the room gone, gets the same codes: not that of a fault of ours."""
+    """Who was let in, and finds the store or the room gone, gets the same codes: nothing is wrong with our program."""
 
     async def fails(*_: object, **__: object) -> None:
         raise failed
