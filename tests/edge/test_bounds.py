@@ -131,7 +131,7 @@ async def pipelined_requests() -> None:
 
 
 async def letters() -> None:
-    for name in ("_kept", "_is_seen", "_counts"):
+    for name in ("_kept", "_is_seen", "_folded"):
         remembered = getattr(text, name)
         for code in range(0x4E00, 0x4E00 + limits.LETTERS_KEPT + 100):
             remembered(chr(code))
@@ -249,6 +249,7 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "STORE_PENDING_MAX": ("test_client.py", "STORE_PENDING_MAX"),
     "STORE_CALL_S_MAX": ("test_client.py", "STORE_CALL_S_MAX"),
     "BUS_SILENT_S": ("rooms/test_fanout.py", "BUS_SILENT_S"),
+    "NEWEST_CHATS_MAX": ("rooms/test_newest.py", "NEWEST_CHATS_MAX"),
     "KEEP_ALIVE_S": ("edge/test_proxies.py", "KEEP_ALIVE_S"),
     "ROOM_IDLE_S": ("rooms/test_room_keeping.py", "ROOM_IDLE_S"),
     "ROOM_KEPT_S": ("rooms/test_rooms_at_scale.py", "ROOM_KEPT_S"),
@@ -272,7 +273,9 @@ KERNEL = "the kernel keeps it"
 COSTS = "how we share or save work; with another value it takes longer, and nothing grows"
 WAITS = "how long we wait for our own stores and processes; each wait ends"
 GROUPS = {  # one reason for many
-    OURS: """LOOP_AGAIN_S LOOP_AGAIN_S_MAX FAILURE_LOG_S REAP_EVERY_S HEARTBEAT_S WHEEL_S TICK_MS_MIN LAG_EVERY_S
+    OURS: """SQL_AGAIN_S SQL_LOOK_S DEMO_AGAIN_S
+        NEWEST_CHATS_PAGE LOOP_AGAIN_S LOOP_AGAIN_S_MAX
+        FAILURE_LOG_S REAP_EVERY_S HEARTBEAT_S WHEEL_S TICK_MS_MIN LAG_EVERY_S
         LAG_BUCKETS_S LAG_MS_HIGH POSITION_CHECK_S HOUSEKEEPING_S BOARD_EVERY_MS LIKES_EVERY_MS HIDDEN_EVERY_MS
         VIEWERS_EVERY_MS PRESENCE_BEAT_S LISTING_S LISTING_SHARE SPEND_CALLS_MAX SPEND_RETRY_MS REPLAY_BATCH
         REFILL_TOGETHER REFILL_LOOK_S OPEN_AGAIN_S GUARD_EVERY_S LOG_LOOK_S FENCE_LOOK_S MONEY_TIME_S
@@ -288,7 +291,7 @@ GROUPS = {  # one reason for many
         FLUSH_COST_WEIGHT FLUSH_CHUNK PRESENCE_BATCH LISTING_CHUNK WAKE_BATCH FREE_CHUNKS_KEPT""",
     WAITS: """REFILL_LEASE_MS REPLICATION_MS OPENING_ASK_S FENCE_GRACE_S FENCE_WAIT_S FENCE_ASK_S DECIDE_TRIES
         RECOVER_STOP_S AUDIT_WAIT_S AUDIT_STILL_S STORE_CONNECT_S STORE_AWAY_S STORE_RETRY_S STORE_RETRY_S_MAX
-        TOPOLOGY_LATE_S FOLLOW_TRIES MOVED_TRIES WALLET_START_S STORE_START_S STORE_STOP_S STORE_OTHERS_S
+        TOPOLOGY_LATE_S FOLLOW_TRIES MOVED_TRIES STORES_START_S STORE_START_S STORE_STOP_S STORE_OTHERS_S
         SQL_STATEMENT_S SQL_DRAIN_S SQL_AUDIT_S SQL_MIGRATE_S SQL_LOCK_S SQL_IDLE_S SQL_SLACK_S SQL_PING_S
         SQL_CONNECT_S SQL_POOL_S SQL_ANSWER_S SQL_FOLD_S DRAIN_S_MAX STOP_S_MAX LEFTOVERS_S_MAX READY_S""",
     "the store expires it": "ONCE_S COMBO_COUNT_S IDEMPOTENCY_BEGUN_S",
