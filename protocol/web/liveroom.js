@@ -344,11 +344,11 @@ export class RoomClient {
     }
   }
   /** @param {Welcome} welcome */
-  #welcome({ epoch, seq, resumed, gap, you, room, heartbeat_s, server_time_ms }) {
+  #welcome({ epoch, seq, resumed, gap, replays, you, room, heartbeat_s, server_time_ms }) {
     this.room = { ...room, chat: this.room?.chat ?? [] };
     if (gap) addLine(this.room, { type: "gap", ...gap });
     this.you = you;
-    this.#position.enter({ epoch, seq, resumed, gap });
+    this.#position.enter({ epoch, seq, resumed, gap, replays });
     this.#heartbeatMs = heartbeat_s * 1000;
     this.#clockOffsetMs = server_time_ms - performance.now();
     this.#liveSince = performance.now();
@@ -371,7 +371,7 @@ export class RoomClient {
   }
   /** @param {RoomEvent} event */
   #happened(event) {
-    if (!this.room || !this.#position.reach(event.seq)) return;
+    if (!this.room || !this.#position.reach(event.seq, event.replayed)) return;
     fold(this.room, event, this.#position.isInSnapshot(event.seq));
     if (event.type === "gifts.sent" && !this.#seen.take(event)) return; // sent again after a gap: not shown again
     tell(this.#options.onEvent, event);

@@ -129,7 +129,7 @@ class Sessions:
             missed = await newest_chats(room, admitted.chats, shown.seq)
         else:
             missed = await self._missed(room, since, shown.seq) if same_epoch else None
-        again = await money_again(room, since.epoch, since.seq, shown.seq) if since and not same_epoch else []
+        again = await money_again(room, since.epoch, since.seq, shown.seq) if since and missed is None else []
         if room.gone or connection.closing:
             connection.close(Close.INTERNAL)
             return
@@ -159,6 +159,7 @@ class Sessions:
             room=Raw(shown.json),
             heartbeat_s=limits.HEARTBEAT_S,
             server_time_ms=self._services.clock.now_ms(),
+            replays=len(again),
         )
         hello = msgspec.json.encode(welcome)
         hello = hello if connection.codec == "json" else protocol.to_msgpack(hello)

@@ -106,9 +106,8 @@ test("a gift takes its message along, and a streak runs on the button", async (p
 test("a second tap on a card sends only where taps make a streak", (page) => {
   const { panel, sent } = filled(page);
   panel.setCoins(10_000);
-  page.find("gift-castle").click();
-  page.find("gift-castle").click();
-  assert.equal(sent.length, 0);
+  for (let clicks = 0; clicks < 3; clicks++) page.find("gift-castle").click();
+  assert.deepEqual([sent.length, page.find("gift-question").textContent], [0, ""]);
   page.find("gift-heart").click();
   page.find("gift-heart").click();
   assert.deepEqual(sent.map(({ asked }) => asked.gift), ["heart"]);
