@@ -250,7 +250,6 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "STORE_PENDING_MAX": ("test_client.py", "STORE_PENDING_MAX"),
     "STORE_CALL_S_MAX": ("test_client.py", "STORE_CALL_S_MAX"),
     "BUS_SILENT_S": ("rooms/test_fanout.py", "BUS_SILENT_S"),
-    "NEWEST_CHATS_MAX": ("rooms/test_newest.py", "NEWEST_CHATS_MAX"),
     "KEEP_ALIVE_S": ("edge/test_proxies.py", "KEEP_ALIVE_S"),
     "ROOM_IDLE_S": ("rooms/test_room_keeping.py", "ROOM_IDLE_S"),
     "ROOM_KEPT_S": ("rooms/test_rooms_at_scale.py", "ROOM_KEPT_S"),
