@@ -57,8 +57,10 @@ def hostile(args: argparse.Namespace) -> None:
     _print_row(HEADS)
     _print_row(["---"] * len(HEADS))
     for kind in args.kinds or attackers.KINDS:
-        before, during, ends = _beside(args, kind)
-        _print_row(row(kind, before, during, ends))
+        try:
+            _print_row(row(kind, *_beside(args, kind)))
+        except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
+            CONSOLE.print(f"{kind} was not measured: {error}", markup=False)
 
 
 def row(kind: str, before: Window, during: Window, ends: Counter[str]) -> list[str]:

@@ -45,6 +45,18 @@ async def echo(websocket: WebSocket) -> None:
     connection.listen()
 
 
+class Server(uvicorn.Server):
+    """uvicorn's server, which says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[int]:
     """Serve it on a free port of 127.0.0.1, with the bounds on sizes raised. Yields the port."""
@@ -60,12 +72,11 @@ async def serving() -> AsyncIterator[int]:
         log_level="warning",
         lifespan="off",
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         async with asyncio.timeout(START_S):
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await server.up.wait()
         yield int(listener.getsockname()[1])
     finally:
         server.should_exit = True

@@ -32,7 +32,7 @@ async def test_the_echo_is_on_our_class_and_takes_large_messages() -> None:
 
 
 def test_only_what_is_fine_or_argued_passes() -> None:
-    """A case that is not OK must be argued; an argument for one that is fine is too old; without any case nothing passes."""
+    """A case that is not OK must be argued; an argument for one that is fine is too old; no cases, no pass."""
     index = {suite.AGENT: {"1.1.1": {"behavior": "OK", "behaviorClose": "INFORMATIONAL"}}}
     assert judged(outcomes(index), {}) == ([], True)
     bad = {"1.1.1": FINE, "1.1.10": Outcome("OK", "FAILED"), "1.1.9": Outcome("NON-STRICT", "OK")}
