@@ -109,7 +109,7 @@ class Sessions:
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
                 await self._welcome(connection, member, admitted, room)
-        except NoSuchRoom:  # deleted since the handshake
+        except NoSuchRoom:  # deleted since it was admitted
             connection.close(Close.NO_SUCH_ROOM)
         except (StoreError, TimeoutError):
             connection.close(*close_of(NotAdmitted(503, "unavailable", "The room store is away.", 1)))
