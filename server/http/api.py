@@ -300,8 +300,9 @@ def _again(payload: str, written: bytes | None) -> Response:
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    reason = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
+    reason = {404: "not_found", 405: "method_not_allowed", 426: "upgrade_required"}.get(error.status_code, "error")
     response = _error(error.status_code, reason, str(error.detail), {})
+    response.headers.update(error.headers or {})
     if error.status_code == 405:
         response.headers["Allow"] = ", ".join(sorted(_methods_at(request)))
     return response
