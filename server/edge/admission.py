@@ -96,6 +96,9 @@ class Admission:
             raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
         address = _network(websocket) if self._places.count_addresses else None
         self._let_wait("address", address)
+        given = websocket.query_params
+        if len(given.multi_items()) > len(given):
+            raise NotAdmitted(400, "bad_request", "A key stands twice in the query.")
         if speaks_none_of_ours(websocket):
             raise NotAdmitted(400, "unknown_subprotocol", f"The server speaks {' and '.join(SUBPROTOCOLS)}.")
         token = _token(websocket)

@@ -161,9 +161,15 @@ def shown(name: str, text: str, chars_max: int) -> str:
 
 
 def query(request: Request, kind: type[T]) -> T:
-    """Decode the query. A misspelt filter is an error, and not some other list. Raises HttpError."""
+    """Decode the query. A filter that is misspelt or stands twice is an error, and not some other list.
+
+    Raises HttpError.
+    """
+    given = request.query_params
+    if len(given.multi_items()) > len(given):
+        raise HttpError(400, "bad_request", "The query is not valid: a key stands twice.")
     try:
-        return msgspec.convert(dict(request.query_params), kind, strict=False)
+        return msgspec.convert(dict(given), kind, strict=False)
     except msgspec.ValidationError as error:
         raise HttpError(400, "bad_request", f"The query is not valid: {error}") from None
 
@@ -192,8 +198,9 @@ def _path_id(request: Request, name: str, kind: Any, words: str) -> str:
 
 
 def bearer(request: Request) -> str:
-    """The key or token of the Authorization header; empty without one."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    """The key or token of the Authorization header; empty without one, and with several."""
+    given = set(request.headers.getlist("authorization"))
+    scheme, _, key = (given.pop() if len(given) == 1 else "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
@@ -253,9 +260,12 @@ def _once(endpoint: Endpoint) -> Endpoint:
     """Return the first answer again when an Idempotency-Key is repeated. With another payload it is a conflict."""
 
     async def once(request: Request) -> Response:
-        key = request.headers.get("idempotency-key")
-        if key is None:
+        given = set(request.headers.getlist("idempotency-key"))
+        if not given:
             return await endpoint(request)
+        if len(given) > 1:
+            raise HttpError(400, "bad_request", "There are several Idempotency-Keys.")
+        key = given.pop()
         if not 0 < len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX:
             raise HttpError(400, "bad_request", "The Idempotency-Key is too long.")
         store = _gate_of(request).store
