@@ -229,8 +229,9 @@ def _answering_errors(endpoint: Endpoint) -> Endpoint:
         except NoSuchRoom:
             return _error(404, "no_such_room", "There is no such room.", {})
         except Refused as refused:
-            status = 503 if refused.reason is Refusal.WALLET_UNAVAILABLE else 409
-            return _error(status, refused.reason.value, refused.reason.sentence, refused.data)
+            away = refused.reason is Refusal.WALLET_UNAVAILABLE  # its sentence is for who sends gifts
+            sentence = _NO_MONEY if away else refused.reason.sentence
+            return _error(503 if away else 409, refused.reason.value, sentence, refused.data)
         except ClientDisconnect:  # the body stopped half-way: nothing was done, and nobody reads the answer
             log.debug("http_body_cut", path=request.url.path)
             return Response(status_code=400)
@@ -241,6 +242,7 @@ def _answering_errors(endpoint: Endpoint) -> Endpoint:
     return answered
 
 
+_NO_MONEY = "No money can be moved or shown for a moment; send the request again, with the same id if it has one."
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(limits.RETRY_AFTER_S)}}
 
 
