@@ -334,4 +334,16 @@ ARGUED = (
         "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1001)",
         "at most a millisecond less, in the time of an entry",
     ),
+    Argued(
+        "server/store/lua/wallet_spend.lua",
+        "if in_combo == '1' and combo_of[combo] == nil then",
+        "if in_combo == '1' and combo_of[combo] == nil then -> if in_combo == '1' or combo_of[combo] == nil then",
+        "it reads more than it needs, and before anything is written",
+    ),
+    Argued(
+        "server/journal/fence.py",
+        "query = _HELD.where(openings.c.partition.in_(list(partitions))).with_for_update(read=True)",
+        "True -> (False)",
+        "it only locks more: two drains would wait for each other, and a swap waits for either lock",
+    ),
 )
