@@ -346,4 +346,16 @@ ARGUED = (
         "True -> (False)",
         "it only locks more: two drains would wait for each other, and a swap waits for either lock",
     ),
+    Argued(
+        "server/journal/imports.py",
+        "_, epoch, n, *_ = batch.rows.entries[at : at + 3]",
+        "3 -> (4)",
+        "the fourth column is not used",
+    ),
+    Argued(
+        "server/journal/lots.py",
+        "self._packed = msgspec.Raw()",
+        "self._packed = msgspec.Raw() -> pass",
+        "it is read only of a lot without `_parts`, which was given what is packed",
+    ),
 )
