@@ -37,6 +37,9 @@ def new_gift_id(shift_ms: int = 0) -> str:
     return uuid7(int(time.time() * 1000) + shift_ms)
 
 
+AWAY = ("wallet_unavailable", "unavailable", "rate_limited")  # refusals that pass: a store is away, or too much came
+
+
 class Viewer:
     """One socket in a room; it keeps everything it was told, in order."""
 
@@ -93,6 +96,13 @@ class Viewer:
         reply: dict[str, Any] = await self.until(
             lambda told: next((m for m in told if m["type"] in ("ok", "refused") and m.get("ref") == ref), None)
         )
+        return reply
+
+    async def insist(self, type_: str, allowed: tuple[str, ...] = AWAY, **fields: Any) -> dict[str, Any]:
+        """Send one command until it gets its ok, and wait in between as each refusal asks. Only these may come."""
+        while (reply := await self.ask(type_, **fields))["type"] == "refused":
+            assert reply["reason"] in allowed, reply
+            await asyncio.sleep(reply["retry_after_ms"] / 1000)
         return reply
 
     async def gift(self, gift: str = "rose", count: int = 1, **fields: Any) -> dict[str, Any]:
@@ -193,8 +203,11 @@ class Site:
         exp_s = time.time() + ttl_s
         return self.node.tokens.sign(sub=user, name=user.capitalize(), role=role, exp_s=exp_s, room=room)  # type: ignore[arg-type]
 
-    def address(self, room: str = "demo", *, token: str | None = None, since: str | None = None) -> str:
-        query = "&".join(f"{k}={v}" for k, v in (("token", token), ("since", since)) if v is not None)
+    def address(
+        self, room: str = "demo", *, token: str | None = None, since: str | None = None, chats: object = None
+    ) -> str:
+        named = {"token": token, "since": since, "chats": chats}
+        query = "&".join(f"{k}={v}" for k, v in named.items() if v is not None)
         return f"ws://127.0.0.1:{self.port}/v1/rooms/{room}/ws?{query}"
 
     async def join(
@@ -206,10 +219,11 @@ class Site:
         codec: str = "json",
         token: str | None = None,
         since: str | None = None,
+        chats: object = None,
     ) -> Viewer:
         """Join a room and read the welcome."""
         connection = await websockets.connect(
-            self.address(room, token=token or self.token(user, role), since=since),
+            self.address(room, token=token or self.token(user, role), since=since, chats=chats),
             subprotocols=[websockets.Subprotocol(f"liveroom.v1.{codec}")],
             compression=None,
             proxy=None,

@@ -100,8 +100,7 @@ async def test_likes_of_the_broadcast_before(site: Site, another_site: MakeSite)
     await there.stop()  # a node that stops sends what it has gathered
     there.viewers.clear()
     alice = await site.join("alice")
-    while (await alice.ask("likes.send", count=2))["type"] == "refused":  # until the node has read the room again
-        pass
+    await alice.insist("likes.send", count=2)  # until the node has read the room again
     told = await obs.until(lambda _: obs.events("likes.counted")[before:])
     assert [(event["added"], event["total"]) for event in told] == [(2, 2)]
     assert (await site.http.get("/v1/rooms/demo")).json()["likes"] == 2

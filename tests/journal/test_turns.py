@@ -10,6 +10,7 @@ from server.journal import findings
 from server.journal.audit import Audit
 from server.journal.findings import Report
 from server.journal.tables import quarantine
+from server.journal.troubles import AWAY, Trouble
 from server.journal.turn import Turn
 from server.processes.journal import audit_once
 from server.store import keys
@@ -207,7 +208,7 @@ async def test_readyz_says_what_is_degraded(desk: Desk, users: list[str]) -> Non
     audit = audit_of(desk)
     await audit.run(freeze=True)
     node.audit_watch.report = await audit.run(freeze=True)
-    node.audit_watch.frozen, node.audit_watch.reads = [PARTITION], False
+    node.audit_watch.frozen, node.audit_watch.trouble = [PARTITION], Trouble(AWAY, "it is away")
     answer = await http.get("/readyz")
     assert (answer.status_code, answer.json()["degraded"]) == (
         200,

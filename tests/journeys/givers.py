@@ -66,12 +66,15 @@ class Giver:
         self._tries += 1
         refs = {f"try-{self._tries}-{n}": gift_id for n, gift_id in enumerate(ids)}
         frame = [{"type": "gifts.send", "ref": r, "id": i, "gift": "rose", "count": 1} for r, i in refs.items()]
+        wait_ms = 0
         for ref, reply in (await ask_together(self.viewer, frame)).items():
             if reply["type"] == "ok":
                 self.acked[refs[ref]] = reply
             else:
                 assert reply["reason"] in ("wallet_unavailable", "rate_limited"), reply  # the second: too many commands
                 self.refused[reply["reason"]] += 1
+                wait_ms = max(wait_ms, reply["retry_after_ms"])
+        await asyncio.sleep(wait_ms / 1000)  # as the replies ask; who does not wait is closed for a flood
 
     async def assert_paid_once(self) -> None:
         """Every gift was taken from the balance once, and its id still gets the first outcome."""

@@ -4,14 +4,13 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 import websockets
 
 from tests.journeys.givers import Giver, assert_shown_once, givers
 from tests.program import CHILDREN, Program, eventually
-from tests.site import Viewer, new_gift_id
+from tests.site import new_gift_id
 
 
 @pytest.fixture
@@ -108,19 +107,10 @@ async def test_chat_goes_on_without_the_wallet_store(program: Program, no_restar
     assert (response.status_code, response.json()["error"]["reason"]) == (503, "wallet_unavailable")
 
     no_restarts()
-    assert (await ok_at_last(alice, "gifts.send", id=second, gift="rose", count=1))["coins"] == first["coins"] - 1
+    assert (await alice.insist("gifts.send", id=second, gift="rose", count=1))["coins"] == first["coins"] - 1
     assert (await alice.gift("rose", id=first["id"]))["duplicate"] is True
     assert await program.coins("alice") == first["coins"] - 1
     await assert_shown_once(program, "broke", [first["id"], second])
-
-
-async def ok_at_last(viewer: Viewer, type_: str, **fields: Any) -> dict[str, Any]:
-    """Send one command again and again until it is answered with ok."""
-    async with asyncio.timeout(40):
-        while (reply := await viewer.ask(type_, **fields))["type"] != "ok":
-            assert reply["reason"] in ("wallet_unavailable", "unavailable")
-            await asyncio.sleep(reply["retry_after_ms"] / 1000)  # the reply asks its clients to do so
-    return reply
 
 
 async def test_gifts_go_on_without_the_room_store(program: Program, no_restarts: Callable[[], None]) -> None:
@@ -151,7 +141,7 @@ async def test_gifts_go_on_without_the_room_store(program: Program, no_restarts:
         back = await program.join("carol", codec=viewer.codec, room="quiet", since=f"{viewer.welcome['epoch']}:{last}")
         assert back.welcome["resumed"] is False  # a store that was killed may have lost what this viewer saw
         assert back.welcome["gap"]["to"] == back.welcome["seq"]
-        await ok_at_last(back, "chat.send", text=f"back in {viewer.codec}")
+        await back.insist("chat.send", text=f"back in {viewer.codec}")
         await back.happened("chat.sent", text=f"back in {viewer.codec}")
     await assert_shown_once(program, "quiet", [paid["id"]])
 

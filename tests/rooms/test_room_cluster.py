@@ -12,7 +12,6 @@ import websockets
 
 from server.store import keys
 from tests.cluster import Cluster, Primary
-from tests.hall import says
 from tests.program import eventually
 from tests.site import WAIT_S, Site, Viewer
 
@@ -52,8 +51,8 @@ async def test_rooms_are_spread_and_whole(cluster: Cluster, on_cluster: MakeSite
         await site.put_room(room)
         here, there = await site.join("alice", room=room), await other.join("bob", room=room, codec="msgpack")
         for n in range(3):
-            await says(here, f"here {n}")
-            await says(there, f"there {n}")
+            await here.insist("chat.send", text=f"here {n}")
+            await there.insist("chat.send", text=f"there {n}")
         gift = await here.gift("rose")
         for viewer in (here, there):
             await viewer.happened("gifts.sent", id=gift["id"])
@@ -75,7 +74,7 @@ async def test_a_rooms_slot_moves_while_it_is_used(cluster: Cluster, on_cluster:
 
     async def talk() -> None:
         while not moving.is_set():
-            said.append((await says(viewers[0], f"line {len(said)}"))["seq"])
+            said.append((await viewers[0].insist("chat.send", text=f"line {len(said)}"))["seq"])
 
     talking = asyncio.create_task(talk())
     away = next(primary for primary in cluster.nodes if primary is not home)
@@ -101,11 +100,11 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, on_cluster: MakeS
     for each in (room, elsewhere):
         await site.put_room(each)
     alice, bob = await site.join("alice", room=room), await site.join("bob", room=elsewhere)
-    await says(alice, "before")
+    await alice.insist("chat.send", text="before")
     victim.kill()
     refused = await alice.ask("chat.send", text="meanwhile")
     assert (refused["reason"], refused["retry_after_ms"] > 0) == ("unavailable", True)
-    await says(bob, "we go on")
+    await bob.insist("chat.send", text="we go on")
     gift = await alice.gift("rose")
     assert gift["type"] == "ok"  # money is elsewhere: the gift is paid, and is shown when the room is back
     victim.start()  # from this thread: it would end with another
@@ -113,7 +112,7 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, on_cluster: MakeS
     while carol is None:
         with contextlib.suppress(websockets.InvalidStatus):  # 503 until the primary is back
             carol = await site.join("bob", room=room)
-    await says(carol, "after")
+    await carol.insist("chat.send", text="after")
     await carol.happened("chat.sent", text="after")
     async with site.draining(ahead_s=10) as drain:  # the journal shows what the node could not
         await drain.drain_once()
@@ -129,7 +128,7 @@ async def test_the_bus_finds_another_node(cluster: Cluster, on_cluster: MakeSite
         await put(site, room)
         here, there = await site.join("alice", room=room), await other.join("bob", room=room)
         victim.kill()
-        seqs = [(await says(here, f"line {n}"))["seq"] for n in range(20)]
+        seqs = [(await here.insist("chat.send", text=f"line {n}"))["seq"] for n in range(20)]
         for viewer in (here, there):
             await viewer.happened("chat.sent", WAIT_S, seq=seqs[-1])
             assert [seq for seq, _ in chats(viewer)][-20:] == seqs
@@ -154,7 +153,7 @@ async def test_the_bus_leaves_a_silent_node(cluster: Cluster, on_cluster: MakeSi
     victim.process.send_signal(signal.SIGSTOP)
     try:
         await eventually(lambda: fanout.up and fanout._bus.link is not link, WAIT_S, "another link")
-        said = await says(there, "do you hear me?")
+        said = await there.insist("chat.send", text="do you hear me?")
         await here.happened("chat.sent", id=said["id"])
     finally:
         victim.process.send_signal(signal.SIGCONT)

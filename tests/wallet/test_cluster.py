@@ -59,13 +59,8 @@ async def give(site: Site, viewers: list[str], until: asyncio.Event) -> dict[str
     async def one(user: str) -> None:
         viewer = await site.join(user)
         while not until.is_set():
-            gift_id = new_gift_id()
-            while True:
-                reply = await viewer.gift("rose", id=gift_id)
-                if reply["type"] == "ok":
-                    acked[gift_id] = (user, reply["coins"])
-                    break
-                assert reply["reason"] in ("wallet_unavailable", "rate_limited"), reply
+            reply = await viewer.insist("gifts.send", gift="rose", count=1, id=new_gift_id())
+            acked[reply["id"]] = (user, reply["coins"])
 
     await asyncio.gather(*(one(user) for user in viewers))
     return acked
@@ -130,9 +125,7 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, site: Site) -> No
         reply = await task
         if reply["type"] == "refused":
             assert reply["reason"] == "wallet_unavailable"
-            viewer = await site.join(user)
-            while (reply := await viewer.gift("rose", id=ids[user]))["type"] == "refused":
-                assert reply["reason"] == "wallet_unavailable"
+            reply = await (await site.join(user)).insist("gifts.send", gift="rose", count=1, id=ids[user])
         assert reply["coins"] == 99
     await site.settled()
 
