@@ -358,4 +358,10 @@ ARGUED = (
         "self._packed = msgspec.Raw() -> pass",
         "it is read only of a lot without `_parts`, which was given what is packed",
     ),
+    Argued(
+        "server/journal/verify.py",
+        'counted = case((and_(postings.c.account.like("creator:%"), amount < 0), 0), else_=amount)',
+        "amount < 0 -> (amount <= 0)",
+        "an amount of 0 adds nothing either way",
+    ),
 )
