@@ -35,7 +35,7 @@ def broken_log(site: Site, stores: Stores) -> None:
 
 
 async def test_a_store_that_is_away_is_not_an_empty_log() -> None:
-    """Whoever reads must not take it for one without entries."""
+    """A reader must not take it for one without entries."""
     away = Store("wallet", "unix:///nowhere")  # it is not started
     logs, unread = await read_some(away, {3: "-", 5: "-"}, 1)
     assert (logs, unread.keys()) == ({}, {3, 5})
