@@ -210,7 +210,7 @@ def of_lua(file: str, text: str) -> Iterator[Mutant]:
         if line.lstrip().startswith("--"):
             continue
         for right, wrong in LUA:
-            for found in re.finditer(right, line):
+            for found in re.finditer(right, line.partition(" -- ")[0]):
                 changed = line[: found.start()] + wrong + line[found.end() :]
                 rest = text.splitlines()
                 rest[number - 1] = changed
