@@ -75,6 +75,7 @@ class Admitted(Struct, frozen=True, kw_only=True):
 
     claims: Claims
     since: Since | None
+    chats: int  # how many of the newest to send to a newcomer
     room: Room
     place: Place
     address: str | None
@@ -110,6 +111,7 @@ class Admission:
         if claims.room is not None and claims.room != room_id:
             raise NotAdmitted(403, "wrong_room", "The token is for another room.")
         since = _parse_since(websocket.query_params.get("since"))
+        chats = _parse_chats(websocket.query_params.get("chats"))
         try:
             room = await self._rooms.open(room_id)
         except NoSuchRoom:
@@ -117,7 +119,7 @@ class Admission:
         except StoreError:
             raise NotAdmitted(503, "unavailable", "The room store is away.", 1) from None
         place = self._places.take(address or "", claims.sub)  # last: nothing after it may fail
-        return Admitted(claims=claims, since=since, room=room, place=place, address=address)
+        return Admitted(claims=claims, since=since, chats=chats, room=room, place=place, address=address)
 
     def note_flood(self, user_id: str, address: str | None) -> None:
         """Let this person wait before the next socket; and everybody at the address, if there are too many floods."""
@@ -164,3 +166,12 @@ def _parse_since(text: str | None) -> Since | None:
     if not epoch or len(epoch) > 64 or not (seq.isascii() and seq.isdecimal()) or len(seq) > 15:
         raise NotAdmitted(400, "bad_since", "since must be <epoch>:<seq>.")
     return Since(epoch, int(seq))
+
+
+def _parse_chats(text: str | None) -> int:
+    """Parse how many chats a newcomer wants. Raises NotAdmitted."""
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+        raise NotAdmitted(400, "bad_request", "chats must be a number.")
+    return min(int(text), limits.NEWEST_CHATS_MAX)

@@ -20,9 +20,10 @@ from server.edge.commands import Commands
 from server.edge.handshake import TAKEOVER
 from server.edge.liveness import AnyConnection, Wheel, alone
 from server.edge.plain import PlainConnection
-from server.edge.refusing import NotAdmitted, chosen_subprotocol, refuse
+from server.edge.refusing import NotAdmitted, chosen_subprotocol, close_of, refuse
 from server.edge.turns import Turns
 from server.rooms.history import NoSuchRoom, Recorded
+from server.rooms.newest import newest_chats
 from server.rooms.replay import money_again
 from server.rooms.room import Member, Room, Rooms, Services
 from server.store.client import StoreError
@@ -107,25 +108,30 @@ class Sessions:
         connection.address = admitted.address
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
-                await self._welcome(connection, member, admitted.since, room)
-        except (StoreError, NoSuchRoom, TimeoutError):
-            connection.close(Close.INTERNAL)
+                await self._welcome(connection, member, admitted, room)
+        except NoSuchRoom:  # deleted since it was admitted
+            connection.close(Close.NO_SUCH_ROOM)
+        except (StoreError, TimeoutError):
+            connection.close(*close_of(NotAdmitted(503, "unavailable", "The room store is away.", 1)))
         except Exception:
             log.exception("join_failed", room=room.id)
             connection.close(Close.INTERNAL)
 
-    async def _welcome(self, connection: AnyConnection, member: Member, since: Since | None, room: Room) -> None:
+    async def _welcome(self, connection: AnyConnection, member: Member, admitted: Admitted, room: Room) -> None:
         """Welcome the member. Nothing may await between the last look at the room's position and `add`."""
+        since = admitted.since
         self._balances.expect(member)
         coins = None
         if member.role != "overlay":
             coins = await self._services.wallet.coins(member.user_id)
         same_epoch = since is not None and since.epoch == room.epoch
         shown = await room.snapshot(at_least=since.seq if since and same_epoch else 0)
-        missed: list[Recorded] | None = []
-        if since is not None:
+        missed: list[Recorded] | None
+        if since is None:
+            missed = await newest_chats(room, admitted.chats, shown.seq)
+        else:
             missed = await self._missed(room, since, shown.seq) if same_epoch else None
-        again = await money_again(room, since.epoch, since.seq, shown.seq) if since and not same_epoch else []
+        again = await money_again(room, since.epoch, since.seq, shown.seq) if since and missed is None else []
         if room.gone or connection.closing:
             connection.close(Close.INTERNAL)
             return
@@ -155,6 +161,7 @@ class Sessions:
             room=Raw(shown.json),
             heartbeat_s=limits.HEARTBEAT_S,
             server_time_ms=self._services.clock.now_ms(),
+            replays=len(again),
         )
         hello = msgspec.json.encode(welcome)
         hello = hello if connection.codec == "json" else protocol.to_msgpack(hello)

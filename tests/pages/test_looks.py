@@ -1,6 +1,7 @@
 """The pages for everybody: by keyboard alone, on a phone, and without motion."""
 
 import asyncio
+import re
 
 import pytest
 from playwright.async_api import Page, expect
@@ -27,6 +28,8 @@ OUTSIDE = """(width) => [...document.querySelectorAll("a, button, input, h1, p, 
   .map((element) => element.dataset.testid || element.className || element.textContent)"""
 
 
+FOCUS_IN = """() => document.activeElement.closest("[data-testid=gift-panel]")?.dataset.testid
+  ?? (document.activeElement === document.body ? "body" : document.activeElement.outerHTML)"""
 BLURRED = """() => [...document.querySelectorAll("*")].filter((element) => {
   const { backdropFilter, filter } = getComputedStyle(element);
   return backdropFilter !== "none" || filter.includes("blur");
@@ -107,6 +110,7 @@ async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
     await page.keyboard.press("Escape")
     await expect(sheet).to_be_hidden()
     assert await focused(page) == "gift-open"
+    await expect(opener).to_have_css("background-image", re.compile("gradient"))  # as before the touch
     await expect(page.get_by_test_id("show")).to_be_visible()
     await expect(page.get_by_test_id("chat-line")).to_be_visible()
     await opener.tap()
@@ -114,6 +118,24 @@ async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
         await page.set_viewport_size({"width": width, "height": 640})
         assert await page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]") == [width] * 2
         assert await page.evaluate(OUTSIDE, width) == []
+
+
+async def test_an_open_sheet_keeps_the_focus(site: Site, tabs: Tabs) -> None:
+    """It is a dialog: Tab goes round in it, forwards and backwards, and what lies behind it cannot be reached."""
+    page = await tabs.watch(site.url, phone=True)
+    await page.get_by_test_id("gift-open").tap()
+    sheet = page.get_by_test_id("gift-panel")
+    await expect(sheet).to_have_role("dialog")
+    await expect(sheet).to_have_attribute("aria-modal", "true")
+    seen = set()
+    for key in ("Tab", "Shift+Tab"):
+        for _ in range(25):
+            await page.keyboard.press(key)
+            seen.add(await page.evaluate(FOCUS_IN))
+    assert seen <= {"gift-panel", "body"}  # from the last to the first, the focus passes the browser's own parts
+    await page.keyboard.press("Escape")
+    await expect(sheet).to_be_hidden()
+    await tab_to(page, "chat-input")
 
 
 async def test_an_idle_page_rests(site: Site, tabs: Tabs) -> None:
@@ -135,7 +157,7 @@ async def test_held_across(site: Site, tabs: Tabs) -> None:
         for testid in ("room-title", "chat-input", "gift-open", "like-button", "room-status", "board-row"):
             assert await page.get_by_test_id(testid).evaluate(ON_TOP) == "", (width, testid)
         await page.get_by_test_id("gift-open").tap()
-        for testid in ("gift-rose", "gift-send", "gift-close", "quantity-99"):
+        for testid in ("gift-rose", "gift-rocket", "gift-send", "gift-close", "quantity-99"):
             await expect(page.get_by_test_id(testid)).to_be_in_viewport(ratio=1)
         await page.keyboard.press("Escape")
 

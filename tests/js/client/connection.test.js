@@ -21,6 +21,20 @@ test("the address has room, token and position, and names the protocol", async (
   assert.equal(FakeSocket.last.address.href, "wss://live.example/v1/rooms/x/ws?a=b&refusals=close");
 });
 
+test("a newcomer asks for chats if told to; who comes back gets what was missed instead", async () => {
+  withRandom(1);
+  await connecting();
+  assert.equal(FakeSocket.last.address.searchParams.get("chats"), null);
+  const { client, told } = await joined({ chats: 50 }, { seq: 9 });
+  assert.equal(FakeSocket.last.address.searchParams.get("chats"), "50");
+  FakeSocket.last.tell(chat({ seq: 3, replayed: true }), chat({ seq: 7, replayed: true }));
+  assert.deepEqual([told.events.map(({ seq }) => seq), client.room?.chat.length, client.since], [[3, 7], 2, "e1:9"]);
+  FakeSocket.last.end(1006);
+  await pass(500);
+  const { searchParams } = FakeSocket.last.address;
+  assert.deepEqual([searchParams.get("since"), searchParams.get("chats")], ["e1:9", null]);
+});
+
 test("with the welcome it is live, and says who and where we are", async () => {
   const { client, told } = await joined({}, { seq: 40, server_time_ms: Date.now() + 5000 });
   assert.deepEqual(told.states.map(({ name }) => name), ["connecting", "live"]);

@@ -30,11 +30,20 @@ function filled(page) {
 test("the catalogue is shown, and gifts above the balance are disabled", (page) => {
   const { panel } = filled(page);
   assert.deepEqual(GIFTS.map(({ id }) => page.find(`gift-${id}`).disabled), [false, false, true]);
-  assert.equal(page.find("gift-castle").getAttribute("aria-label"), "Castle, 5,000 coins");
+  assert.equal(page.find("gift-castle").textContent, "Castle5,000coins");
+  assert.equal(page.find("gift-heart").textContent, "Heart5coins");
   panel.setCoins(5000);
   assert.equal(page.find("gift-castle").disabled, false);
   panel.setCoins(4);
   assert.deepEqual(GIFTS.map(({ id }) => page.find(`gift-${id}`).disabled), [false, true, true]);
+});
+
+test("the list of gifts takes the focus, to be scrolled, only while no gift can", (page) => {
+  const { panel } = filled(page);
+  const shelf = page.find("gift-castle").parentElement;
+  assert.equal(shelf.tabIndex, -1);
+  panel.setCoins(0);
+  assert.equal(shelf.tabIndex, 0);
 });
 
 test("the balance is exact; while it is unknown it is a dash, and every gift is enabled", (page) => {
