@@ -58,7 +58,7 @@ class Reached:
         reaching = {test for test, blocks in self._blocks.items() if mark in blocks}
         if not block or not reaching:  # of no function, or of one that is called when the module is imported
             reaching |= {test for test, found in self._blocks.items() if any(each.split()[0] == file for each in found)}
-        if not reaching:  # all of the file runs when it is imported: whoever uses its neighbours needs that
+        if not reaching:  # all of the file runs when it is imported: the tests of its neighbours need that
             near = file.rpartition("/")[0]
             reaching = {test for test, found in self._blocks.items() if any(each.startswith(near) for each in found)}
         variants: Counter[str] = Counter()  # of one test function; the first says most

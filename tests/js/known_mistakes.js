@@ -222,6 +222,30 @@ export const ARGUED = [
     why: "set by each welcome, before an event is compared with it",
   },
   {
+    file: `${PARTS}uuid7.js`,
+    line: "bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x70;",
+    change: "0 -> 1",
+    why: "there are sixteen bytes",
+  },
+  {
+    file: `${PARTS}uuid7.js`,
+    line: "bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;",
+    change: "0 -> 1",
+    why: "there are sixteen bytes",
+  },
+  {
+    file: `${PARTS}uuid7.js`,
+    line: "bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;",
+    change: "bytes[8] ?? 0 -> (bytes[8])",
+    why: "there are sixteen bytes",
+  },
+  {
+    file: `${PARTS}unanswered.js`,
+    line: 'const waiting = this.#take(reply.ref ?? "");',
+    change: 'reply.ref ?? "" -> (reply.ref)',
+    why: "no command waits under either",
+  },
+  {
     file: `${WATCH}askabove.js`,
     line: 'const choice = localStorage.getItem(KEY) ?? "";',
     change: 'localStorage.getItem(KEY) ?? "" -> (localStorage.getItem(KEY))',
