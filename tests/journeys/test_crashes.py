@@ -71,6 +71,8 @@ async def test_child_is_killed_while_gifts_fly(program: Program, child: str) -> 
         await giver.give(20)
         await giver.give_again()
     await assert_all_once(program, room, people)
+    restarts = [line for line in program.stderr().splitlines() if "room_restarts" in line and room in line]
+    assert len(restarts) <= (child == "room store"), restarts  # once for the new epoch, though people come back at once
 
 
 def answered(people: list[Giver]) -> int:
