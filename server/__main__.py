@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,6 @@ from server.processes import signals
 from server.settings import Settings, Unusable
 
 _SERVING = ("run", "node", "journal")
-_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C has ended
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         logs.Lines(logs.STDERR).write(f"liveroom: {unusable}\n")
         return 2
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return 128 + signal.SIGINT  # as a shell reports it
 
 
 def _parser() -> argparse.ArgumentParser:

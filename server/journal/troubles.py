@@ -52,7 +52,7 @@ def of(error: SQLAlchemyError) -> Trouble:
     if isinstance(error, SilentJournal):
         return Trouble(AWAY, str(error))
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    words = " ".join(str(cause).split())[: limits.LOGGED_CHARS_MAX]
+    words = (str(cause).strip() or type(cause).__name__).splitlines()[0][: limits.LOGGED_CHARS_MAX]
     code = getattr(cause, "sqlstate", None) or ""
     found = _CODES.get(code) or _CODES.get(code[:2])
     if not code:

@@ -270,10 +270,12 @@ class Supervisor:
         """Tell the room store that it lost nothing: rooms then keep their epochs, and clients resume without a gap."""
         store = Store("room", self._settings.room_address)
         await store.start()
-        with contextlib.suppress(StoreError):
-            await store.wait_up(limits.STORE_START_S)
-            await store.call("SET", keys.ROOM_STORE_WHOLE, store.identity)
-        await store.stop()
+        try:
+            with contextlib.suppress(StoreError):
+                await store.wait_up(limits.STORE_START_S)
+                await store.call("SET", keys.ROOM_STORE_WHOLE, store.identity)
+        finally:
+            await store.stop()
 
     async def _until_ready(self) -> None:
         """Wait until the nodes take newcomers and the journal journals. If they do not, their log says why."""

@@ -87,6 +87,16 @@ async def test_each_signal(served: Served, hung: Hung, sig: signal.Signals) -> N
     await assert_stops(served, sig)
 
 
+async def test_ctrl_c_in_a_command(served: Served, hung: Hung) -> None:
+    """A command that waits for SQL ends as a shell expects, without a traceback."""
+    served.command, served.environ["LIVEROOM_JOURNAL_URL"] = "audit", f"postgresql://u@127.0.0.1:{hung.port}/d"
+    served.spawn()
+    async with asyncio.timeout(30):
+        await hung.asked.wait()
+    assert (await served.stop(signal.SIGINT)).code == 130, served.output()
+    assert "Traceback" not in served.stderr()
+
+
 AWAY = {
     "SQL": ("LIVEROOM_JOURNAL_URL", "postgresql://u@127.0.0.1:1/d"),
     "wallet store": ("LIVEROOM_WALLET_URL", "redis://127.0.0.1:1"),

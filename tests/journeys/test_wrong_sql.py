@@ -19,7 +19,7 @@ from tests.program import Program, Served, eventually
 
 HBA = "local all guarded scram-sha-256\nlocal all all trust\n"  # one role needs its password
 ROLES = """
-CREATE ROLE guarded LOGIN PASSWORD 'right';
+CREATE ROLE guarded SUPERUSER LOGIN PASSWORD 'right';
 CREATE ROLE reader LOGIN; GRANT pg_read_all_data TO reader;
 CREATE ROLE nobody LOGIN;
 """
@@ -180,3 +180,24 @@ async def test_the_supervisor_waits(new_program: Callable[..., Program], address
     (Path(str(addresses["folder"])) / ".s.PGSQL.5432").symlink_to(Path(str(addresses["pg"])) / ".s.PGSQL.5432")
     await eventually(lambda: "is live" in program.stdout(), what=f"live; {program.output()}")
     assert (await program.stop()).code == 0
+
+
+async def test_a_part_that_fails_later(
+    new_program: Callable[..., Program], postgres: PostgresProcess, addresses: dict[str, object]
+) -> None:
+    """Once everything is live, a journal process that says why it cannot run is started again, and chat goes on."""
+    program = new_program(LIVEROOM_JOURNAL_URL=f"postgresql://guarded:right@/whole?host={addresses['pg']}")
+    await program.start()
+    await eventually(lambda: "is live" in program.stdout(), what=f"live; {program.output()}")
+    alice = await program.join("alice")
+    try:
+        postgres.run("ALTER ROLE guarded PASSWORD 'another'")
+        await program.kill_child("journal")
+        await eventually(lambda: "refuses our user or password" in program.stderr(), what=f"why; {program.output()}")
+        assert (await alice.ask("chat.send", text="still here"))["type"] == "ok"
+        said = program.stderr().count("journal_ready")
+    finally:
+        postgres.run("ALTER ROLE guarded PASSWORD 'right'")
+    await eventually(lambda: program.stderr().count("journal_ready") > said, what=f"the journal; {program.output()}")
+    assert (await program.stop()).code == 0
+    assert "Traceback" not in program.stderr()
