@@ -158,11 +158,12 @@ def _room_id(websocket: WebSocket) -> str:
 
 def _token(websocket: WebSocket) -> str:
     asked = websocket.query_params.get("token")
-    return asked or _bearer(websocket.headers.get("authorization", "")) or offered_token(websocket)
+    return asked or _bearer(websocket.headers.getlist("authorization")) or offered_token(websocket)
 
 
-def _bearer(header: str) -> str:
-    scheme, _, token = header.partition(" ")
+def _bearer(headers: list[str]) -> str:
+    """The token of the header; empty without one, and with several that differ."""
+    scheme, _, token = (headers[0] if len(set(headers)) == 1 else "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 

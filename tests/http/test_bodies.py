@@ -103,6 +103,10 @@ async def test_a_header_twice(site: Site) -> None:
     key = site.http.headers["authorization"]
     bad = await site.http.get("/v1/wallets/carol", headers=[("Authorization", key), ("Authorization", "Bearer x")])
     assert (bad.status_code, error_of(bad)) == (401, "unauthorized")
+    tokens = [("Authorization", f"Bearer {site.token(user)}") for user in ("alice", "bob")]
+    with pytest.raises(websockets.InvalidStatus) as no:
+        await websockets.connect(site.address(), additional_headers=tokens, proxy=None)
+    assert no.value.response.status_code == 401
 
 
 @pytest.mark.parametrize("key", [None, "k"])
