@@ -43,6 +43,14 @@ ON_TOP = """(element) => {
 }"""
 
 
+# Inputs that cannot show all of their hint, and buttons that need two lines.
+CUT = """() => [...document.querySelectorAll("input, .primary")].filter((element) => {
+  if (!element.checkVisibility()) return false;
+  if (element.tagName !== "INPUT") return element.querySelector(".send-label").offsetHeight > 30;
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = getComputedStyle(element).font;
+  return pen.measureText(element.placeholder).width > element.clientWidth;
+}).map(({ dataset }) => dataset.testid)"""
 IN_SIGHT = """(element) => {
   const { left, top, width, height } = element.getBoundingClientRect();
   return document.elementFromPoint(left + width / 2, top + height / 2).closest(".stage") !== null;
@@ -191,6 +199,13 @@ async def test_held_across(site: Site, tabs: Tabs) -> None:
         await page.get_by_test_id("gift-open").tap()
         for testid in ("gift-rose", "gift-rocket", "gift-send", "gift-close", "quantity-99"):
             await expect(page.get_by_test_id(testid)).to_be_in_viewport(ratio=1)
+        await page.get_by_test_id("quantity-99").tap()
+        await page.get_by_test_id("ask-above").select_option("100")
+        await page.get_by_test_id("gift-crown").tap()
+        await page.get_by_test_id("gift-send").tap()
+        await expect(page.get_by_test_id("gift-send")).to_contain_text("Really send?")
+        assert await page.evaluate(CUT) == []
+        assert await page.evaluate(OUTSIDE, width) == []
         await page.keyboard.press("Escape")
 
 

@@ -25,7 +25,7 @@ export class GiftPanel {
   #counts = el("div", { class: "counts", role: "group", "aria-label": "How many" },
     ...QUANTITIES.map((count) => this.#quantityButton(count)));
   #message = el("input", {
-    testid: "gift-message", maxlength: MESSAGE_CHARS, placeholder: "Add a message (optional)", autocomplete: "off",
+    testid: "gift-message", maxlength: MESSAGE_CHARS, placeholder: "Message (optional)", autocomplete: "off",
   });
   #label = el("span", { class: "send-label" });
   #streakTime = el("i", { class: "streak-time", "aria-hidden": "true" });
