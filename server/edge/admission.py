@@ -96,6 +96,9 @@ class Admission:
             raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
         address = _network(websocket) if self._places.count_addresses else None
         self._let_wait("address", address)
+        given = websocket.query_params
+        if len(given.multi_items()) > len(given):
+            raise NotAdmitted(400, "bad_request", "A key stands twice in the query.")
         if speaks_none_of_ours(websocket):
             raise NotAdmitted(400, "unknown_subprotocol", f"The server speaks {' and '.join(SUBPROTOCOLS)}.")
         token = _token(websocket)
@@ -128,6 +131,11 @@ class Admission:
             if name is not None:
                 self._flooders.flooded(kind, name, now)
 
+    def note_bad_frames(self, user_id: str, address: str | None) -> None:
+        """The same for who was closed for bad frames more often than a faulty client may be."""
+        if self._flooders.broke(user_id, asyncio.get_running_loop().time()):
+            self.note_flood(user_id, address)
+
     def _let_wait(self, kind: str, name: str | None) -> None:
         """Raise NotAdmitted for who has flooded, until the wait is over."""
         wait_s = self._flooders.wait_s(kind, name, asyncio.get_running_loop().time()) if name is not None else 0.0
@@ -150,11 +158,12 @@ def _room_id(websocket: WebSocket) -> str:
 
 def _token(websocket: WebSocket) -> str:
     asked = websocket.query_params.get("token")
-    return asked or _bearer(websocket.headers.get("authorization", "")) or offered_token(websocket)
+    return asked or _bearer(websocket.headers.getlist("authorization")) or offered_token(websocket)
 
 
-def _bearer(header: str) -> str:
-    scheme, _, token = header.partition(" ")
+def _bearer(headers: list[str]) -> str:
+    """The token of the header; empty without one, and with several that differ."""
+    scheme, _, token = (headers[0] if len(set(headers)) == 1 else "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 

@@ -228,6 +228,7 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "FLOOD_WAIT_S_MAX": ("edge/test_flooders.py", "test_each_flood_makes_the_wait_longer"),
     "FLOOD_REMEMBERED_S": ("edge/test_flooders.py", "test_each_flood_makes_the_wait_longer"),
     "FLOODS_FREE_OF_ADDRESS": ("edge/test_flooders.py", "test_a_flooder_waits"),
+    "BAD_FRAMES_FREE": ("edge/test_flooders.py", "test_who_is_closed_for_bad_frames_waits"),
     "FLOODERS_MAX": ("edge/test_flooders.py", "test_the_table_is_bounded"),
     "UNRESPONSIVE_S": ("edge/test_liveness.py", "test_a_silent_peer"),
     "REPLAY_EVENTS_MAX": ("edge/test_session.py", "test_resuming"),
