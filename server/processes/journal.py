@@ -243,8 +243,8 @@ def _check_embedded(settings: Settings) -> None:
         try:
             probe.connect(os.fsencode(settings.sockets / "wallet.sock"))
         except (FileNotFoundError, ConnectionRefusedError):
-            where = f"the embedded wallet store of {settings.data.resolve()} is not running"
-            raise Unusable(f"This needs stores, and {where}. Start it with `python -m server run`.") from None
+            which = f"The embedded wallet store of {settings.data.resolve()}"
+            raise Unusable(f"{which} is not running. Start it with `python -m server run`, and try again.") from None
         except OSError:  # it will be said when the store is opened
             return
 

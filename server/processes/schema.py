@@ -1,5 +1,6 @@
 """Brings the journal's schema up to date before anything uses it, and says why that is not possible."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -33,6 +34,9 @@ def bring_up(engine: Engine, *, waits: bool) -> Migrated:
 
 def migrate(settings: Settings) -> int:
     """Migrate the database once, and print what was done. Returns 0. Raises Unusable."""
+    if settings.journal_url is None:
+        with contextlib.suppress(OSError):  # then SQLite cannot open its file, and says so
+            settings.data.mkdir(parents=True, exist_ok=True)
     engine = database.connect(settings.journal_address)
     try:
         before, now = bring_up(engine, waits=False)

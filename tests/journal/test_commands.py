@@ -23,8 +23,8 @@ def test_an_embedded_store_that_does_not_run(tmp_path: Path) -> None:
 
 
 def test_migrate_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It makes the schema, brings it up to date, or finds it so."""
-    of = settings(tmp_path)
+    """It makes the schema, also where nothing has run yet, or finds it up to date."""
+    of = settings(tmp_path / "new")
     said = []
     for _ in range(2):
         assert schema.migrate(of) == 0
