@@ -207,4 +207,5 @@ def _some(connection: Connection, query: Select[Any], these: dict[str, int], cou
         return
     options = {"yield_per": limits.AUDIT_ROWS} if counted > limits.AUDIT_ROWS else {}
     with connection.execute(query, these, execution_options=options) as rows:
-        yield from rows
+        for some in rows.partitions(limits.AUDIT_ROWS):  # row by row would cost a call of SQLAlchemy for each
+            yield from some
