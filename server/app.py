@@ -118,7 +118,7 @@ class Node:
         self.opening = Opening(self.engine, self.clock)
         self.wallet = make_wallet(settings, self.opening, self.balances.changed)
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
-        self.pace = Pace()
+        self.pace = Pace(settings.latency)
         self.services = services = Services(
             clock=self.clock,
             wallet=self.wallet,

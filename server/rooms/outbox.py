@@ -68,6 +68,7 @@ class Outbox:
         self._loop = loop
         self._readers = readers
         self._pace = pace
+        self._share = pace.share()
         self._ring: list[Recorded] = []
         self._ring_bytes = 0
         self._flush_at: asyncio.TimerHandle | asyncio.Handle | None = None
@@ -99,6 +100,7 @@ class Outbox:
         self.head = event.seq
         self._ring.append(event)
         self._ring_bytes += len(event.json)
+        self._share.event()
         if len(self._ring) > limits.RING_EVENTS_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
             self._trim()
         if self.head - self.flushed == limits.FLUSH_EVENTS_MAX and self._flush_at is not None:
@@ -130,7 +132,7 @@ class Outbox:
     def _want_flush(self) -> None:
         if self._flush_at is not None or self._flushing:
             return
-        wait_s = self.flushed_at + self._pace.tick_s(len(self._readers())) - self._loop.time()
+        wait_s = self._share.wait_s(self._loop.time(), len(self._readers()))
         if wait_s <= 0 or self.flushed < self._due_to or self.head - self.flushed >= limits.FLUSH_EVENTS_MAX:
             self._flush_at = self._loop.call_soon(self._flush)
         else:
@@ -146,6 +148,7 @@ class Outbox:
             self._due_to = self.head
         hidden, self._hidden = self._hidden, 0
         readers = list(self._readers())
+        self._share.flushed(self.flushed_at, len(readers))
         shedding = self._pace.slowest(len(readers))
         self._flush_chunk(readers, 0, _Round(self.flushed, self._due_to, hidden, shedding=shedding))
 
