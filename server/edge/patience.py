@@ -8,6 +8,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import limits
+from server.edge.door import STATE, Door
 from server.edge.halfopen import HalfOpen, TooManyOpen
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -96,7 +97,12 @@ class PatientHttp(HttpToolsProtocol):
             self.transport.close()
 
     def _hand_over(self, rest: bytes) -> None:
-        """Let the websocket protocol take over, with what came right behind the request."""
+        """Let a connection take over, with what came right behind the request: at once, or the long way."""
+        door: Door | None = self.app_state.get(STATE)
+        if door is not None and door.enter(self, rest):
+            self.connections.discard(self)
+            self._leave()
+            return
         self.handle_websocket_upgrade()
         if isinstance(protocol := self.transport.get_protocol(), Handshaking):
             protocol.while_half_open(self._leave)

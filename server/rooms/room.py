@@ -312,10 +312,15 @@ class Rooms:
     def here(self) -> list[Room]:
         return list(self._open.values())
 
+    def opened(self, room_id: str) -> Room | None:
+        """The room, if it is open and in use."""
+        room = self._open.get(room_id)
+        return None if room is None or room.gone else room
+
     async def open(self, room_id: str) -> Room:
         """Return the room, subscribed and at the store's state. Raises NoSuchRoom, StoreError."""
-        room = self._open.get(room_id)
-        if room is not None and not room.gone:
+        room = self.opened(room_id)
+        if room is not None:
             return room
         opening = self._opening.get(room_id)
         if opening is None:
