@@ -51,7 +51,7 @@ LOOKS_AGAIN = {
     "tests/site.py": "uvicorn says only by a flag that it has started",
     "tests/stores.py": "a store that starts can only be asked",
     "tests/torture/losses.py": "a measurement: a crash comes in the middle of something",
-    "tests/hall.py": "a refusal says when to try again",
+    "tests/journeys/givers.py": "a refusal says when to try again",
     "tests/journeys/talk.py": "a refusal says when to try again",
     "tests/cluster.py": "a cluster that forms can only be asked",
     "tests/journeys/test_crashes.py": "files of a store send no event",
