@@ -19,7 +19,7 @@ class Asked(Struct, frozen=True):
 
     @property
     def named(self) -> list[str]:
-        """The offered subprotocols that are no token."""
+        """The offered subprotocols without the token."""
         return [name for name in self.offered if not name.startswith(TOKEN_SUBPROTOCOL)]
 
     @property
