@@ -64,7 +64,7 @@ class Pace:
         return self.always_ticks or demand > self._level
 
     def share_out(self, seconds: float) -> None:
-        """Look at what the rooms wanted in the last seconds, and share out the budget anew."""
+        """Look at what the rooms wanted in the last seconds, and share out the budget again."""
         weight = -math.expm1(-seconds / limits.DEMAND_S)
         for share in self._busy:
             share.look(seconds, weight)
