@@ -5,12 +5,10 @@ import contextlib
 import functools
 from collections.abc import Callable
 
-import msgspec
 import structlog
 from msgspec import Raw
 from starlette.websockets import WebSocket
 
-import protocol
 from protocol.closes import Close
 from protocol.session import Notice, Welcome, You
 from protocol.wire import SUBPROTOCOLS, Codec
@@ -25,6 +23,7 @@ from server.edge.plain import PlainConnection
 from server.edge.refusing import NotAdmitted, refuse
 from server.edge.socket import Connection
 from server.edge.turns import Turns
+from server.rooms.frames import encode_message
 from server.rooms.history import NoSuchRoom, Recorded
 from server.rooms.replay import money_again
 from server.rooms.room import Member, Room, Rooms, Services
@@ -176,13 +175,11 @@ class Sessions:
                 muted_until_ms=None,
                 member_id=self._services.clock.new_id(),
             ),
-            room=Raw(shown.json),
+            room=Raw(shown.bytes_in(connection.codec)),
             heartbeat_s=limits.HEARTBEAT_S,
             server_time_ms=self._services.clock.now_ms(),
         )
-        hello = msgspec.json.encode(welcome)
-        hello = hello if connection.codec == "json" else protocol.to_msgpack(hello)
-        room.outbox.greet(member, hello, shown.seq, missed or again)
+        room.outbox.greet(member, encode_message(connection.codec, welcome), shown.seq, missed or again)
         self.joins += 1
         if coins is None and member.role != "overlay":
             self._balances.waiting.add(member)

@@ -13,7 +13,7 @@ import protocol
 from protocol.closes import Close
 from protocol.gifts import Gift
 from protocol.rooms import Viewers
-from protocol.wire import Named, Rank, Role, User
+from protocol.wire import Codec, Named, Rank, Role, User
 from server import background, limits
 from server.clock import Clock
 from server.money.results import Money
@@ -94,12 +94,21 @@ class Member:
         return User(user_id=self.user_id, name=self.name, role=self.role, badges=())
 
 
-class EncodedSnapshot(Struct, frozen=True):
-    """A snapshot as newcomers get it: JSON, exactly as of `seq`."""
+class EncodedSnapshot(Struct):
+    """A snapshot as newcomers get it, exactly as of `seq`. It is encoded once per codec."""
 
     seq: int
     json: bytes
     taken_at: float
+    _msgpack: bytes | None = None
+
+    def bytes_in(self, codec: Codec) -> bytes:
+        """The snapshot in a codec."""
+        if codec == "json":
+            return self.json
+        if self._msgpack is None:
+            self._msgpack = protocol.to_msgpack(self.json)
+        return self._msgpack
 
 
 class Room:
