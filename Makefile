@@ -48,13 +48,14 @@ js: $(NODE_TOOLS)  ## the unit tests of the pages and of the client
 types: .venv/dev.stamp $(NODE_TOOLS)  ## write what is generated in protocol/web
 	@$(PY) -m tests.wire_types && node $(JS)/generate.mjs
 
-mutants: .venv/dev.stamp  ## small mistakes in the money path, which its tests must find: an hour
-	@$(PY) -m tests.mutants --small --jobs 2 --deselect postgresql
+OVER := money
+mutants: .venv/dev.stamp  ## small mistakes in the money path (or OVER=delivery), which its tests must find: an hour
+	@$(PY) -m tests.mutants --over $(OVER) --small --jobs 2 --deselect "postgresql or conformance"
 
-mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: two minutes
+mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: ten minutes
 	@node $(JS)/mutants.mjs
 
-MANY := $(foreach each,wallet/test_cluster wallet/test_cluster_failover rooms/test_room_cluster rooms/test_room_failover test_loadtest test_peers,tests/$(each).py)
+MANY := $(foreach each,wallet/test_cluster wallet/test_cluster_failover rooms/test_room_cluster rooms/test_room_failover test_loadtest test_loadtest_audit test_loadtest_limits test_peers,tests/$(each).py)
 APART := tests/journeys tests/test_docker.py tests/torture tests/journal tests/pages $(MANY)
 
 test: browser $(NODE_TOOLS)  ## check, and every test

@@ -3,12 +3,14 @@
 import http.client
 import json
 import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from loadtest.wire import Address
 from protocol.wire import Role
 
 IDLE_S_MAX = 2.0
+CLOCK_LATE_MS = 2_000  # the header Date has whole seconds, and a server may renew it once a second
 
 
 class ApiError(RuntimeError):
@@ -28,6 +30,7 @@ class Api:
         kind = http.client.HTTPSConnection if self.address.tls else http.client.HTTPConnection
         self._connection = kind(self.address.host, self.address.port, timeout=20)
         self._called_at = time.monotonic()
+        self._date: str | None = None  # of the last answer
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Returns the decoded answer. Raises ApiError (the server refused), ConnectionError."""
@@ -39,12 +42,23 @@ class Api:
             self._connection.request(method, path, payload, self._headers)
             response = self._connection.getresponse()
             answer = response.read()
+            self._date = response.headers.get("Date")
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()  # the next call opens a new one
             raise ConnectionError(f"{method} {path}: {error}") from error
         if response.status >= 400:
             raise ApiError(f"{method} {path}", response.status, answer.decode(errors="replace")[:300])
         return json.loads(answer)
+
+    def clock_ms(self) -> int:
+        """The server's time, or up to CLOCK_LATE_MS later; ours if it says none. Raises ApiError, ConnectionError."""
+        self.call("GET", "/healthz")
+        said = parsedate_to_datetime(self._date) if self._date else None
+        return int(said.timestamp() * 1000) + CLOCK_LATE_MS if said else time.time_ns() // 1_000_000
+
+    def version(self) -> str:
+        """The server's version. Raises ApiError, ConnectionError."""
+        return str(self.call("GET", "/v1/openapi.json")["info"]["version"])
 
     def token(self, user: str, role: Role, room: str | None = None) -> str:
         asked = {"sub": user, "name": user.capitalize(), "role": role, "ttl_s": 3600}

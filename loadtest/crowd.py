@@ -19,13 +19,13 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from loadtest import report
+from loadtest import limits, report
 from loadtest.api import Api, ApiError
 from loadtest.processes import Served, raise_file_limit
 from loadtest.recorder import Recorded
 from loadtest.results import Check, Result, Second
 from loadtest.scenarios import Means, Plan
-from loadtest.verdict import Verdict, audit, audit_of
+from loadtest.verdict import AUDIT, Verdict, audit, audit_of
 from loadtest.watch import Watch
 from loadtest.worker import Account, Gift, Guest, Job, Line
 
@@ -202,31 +202,39 @@ class Run:
                 assert kill is not None, "__main__.run checks this before the start"
                 self._killing.add(asyncio.create_task(asyncio.to_thread(kill)))
 
-    def result(self, checks: list[Check], began_ms: int, cpu_s: float) -> Result:
+    def result(self, checks: list[Check], began_ms: int, cpu_s: float, server: dict[str, str]) -> Result:
         totals = self.totals()
         totals["received per core second"] = round(totals.get("received", 0) / max(0.01, cpu_s))
+        waits = self._recorded.quantiles()
+        if self.plan.limits is not None:
+            checks = checks + limits.checks(self.plan.limits, totals, waits, self.series)
         return Result(
             scenario=self.plan.scenario,
             plan=msgspec.to_builtins(self.plan),
             machine={**report.machine(), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
+            server=server,
             began_ms=began_ms,
             seconds=self.plan.seconds,
             totals=totals,
-            latencies=self._recorded.quantiles(),
+            latencies=waits,
             series=self.series,
             checks=checks,
         )
 
 
-def judge(plan: Plan, cast: Cast, accounts: list[Account], api: Api, served: Served | None) -> list[Check]:
-    """Make every check."""
+def judge(
+    plan: Plan, cast: Cast, accounts: list[Account], api: Api, served: Served | None, ended_ms: int
+) -> list[Check]:
+    """Make every check. `ended_ms` is when the run ended, by the server's clock."""
     verdict = Verdict(accounts)
     checks = [verdict.order(), verdict.losses(), verdict.sums(), verdict.shown()]
     checks += _asked("journal", lambda: verdict.journal(api, cast.givers, COINS))
     checks += _asked("rooms' sums", lambda: [verdict.rooms_say(api, cast.rooms)])
-    checks += [audit_of(served)] if served is not None else _asked("the server's audit", lambda: [audit(api)])
+    checks += [audit_of(served)] if served is not None else _asked(AUDIT, lambda: [audit(api, ended_ms)])
     if plan.gifts_per_s and plan.viewers and not verdict.acked:
-        checks.append(Check("gifts", "none was acknowledged", ["the plan has gifts, but none was acknowledged"]))
+        checks.append(
+            Check("gifts acknowledged", "none was acknowledged", ["the plan has gifts, but none was acknowledged"])
+        )
     return checks
 
 
@@ -238,18 +246,35 @@ def _asked(name: str, ask: Callable[[], list[Check]]) -> list[Check]:
         return [Check(name, "the server does not answer", [str(error)])]
 
 
+def _version(api: Api) -> str:
+    try:
+        return api.version()
+    except (ApiError, ConnectionError, KeyError, TypeError):
+        return "unknown"
+
+
+def _clock_ms(api: Api) -> int:
+    """The server's time; ours if it does not answer."""
+    try:
+        return api.clock_ms()
+    except (ApiError, ConnectionError):
+        return time.time_ns() // 1_000_000
+
+
 async def hammer(plan: Plan, target: Target, view: View) -> Result:
     """Prepare, run, judge. Raises RuntimeError, OSError if the run cannot start."""
     raise_file_limit()
     api, began_ms = Api(target.url, target.service_key), time.time_ns() // 1_000_000
     try:
         cast = await asyncio.to_thread(prepare, plan, api)
+        server = {"address": target.url, "version": await asyncio.to_thread(_version, api)}
         run = Run(plan, target, view)
         accounts = await run.run(cast)
-        checks = await asyncio.to_thread(judge, plan, cast, accounts, api, target.served)
+        ended_ms = await asyncio.to_thread(_clock_ms, api)
+        checks = await asyncio.to_thread(judge, plan, cast, accounts, api, target.served, ended_ms)
         with contextlib.suppress(ApiError, ConnectionError):  # the verdict reports a server that is gone
             for room in cast.rooms:
                 await asyncio.to_thread(api.end_room, room)
     finally:
         api.close()
-    return run.result(checks, began_ms, sum(account.cpu_s for account in accounts))
+    return run.result(checks, began_ms, sum(account.cpu_s for account in accounts), server)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest import plots, results
+from loadtest import plots, results, words
 from loadtest.plots import Line, Mark
 from loadtest.results import Check, Result, Second
 
@@ -25,14 +25,23 @@ Value = Callable[[Second], float | None]  # a value of one second, for a plot
 
 
 def write_page(runs: list[Result], path: Path) -> None:
-    """Write a page that loads no other file: the first run, and how the second differs from it."""
+    """Write a page that loads no other file: the first run, and how the second differs from it. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(runs), encoding="utf-8")
 
 
 def page(runs: list[Result]) -> str:
     assert 1 <= len(runs) <= len(NAMES)
     title = "Load test: " + " and ".join(dict.fromkeys(run.scenario for run in runs))
-    parts = [_head(title, runs), _verdicts(runs), _about(runs), _latencies(runs), _rates(runs), _server(runs)]
+    parts = [
+        _head(title, runs),
+        _verdicts(runs),
+        _about(runs),
+        _latencies(runs),
+        _rates(runs),
+        _server(runs),
+        _words(runs),
+    ]
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -85,7 +94,19 @@ def _about(runs: list[Result]) -> str:
     totals = _table("Totals", runs, lambda run: run.totals, ratio=True)
     plan = _table("Plan", runs, lambda run: run.plan)
     machine = _table("Machine", runs, lambda run: run.machine)
-    return f'<h2>The run</h2>\n<div class="cards">{totals}{plan}{machine}</div>\n'
+    server = _table("Server", runs, lambda run: run.server)
+    return f'<h2>The run</h2>\n<div class="cards">{totals}{plan}{server}{machine}</div>\n'
+
+
+def _words(runs: list[Result]) -> str:
+    """What the names on the page mean."""
+    names = dict.fromkeys(
+        name for run in runs for name in (*run.latencies, *run.totals, *(check.name for check in run.checks))
+    )
+    known = [(name, found) for name in names if (found := words.meaning(name))]
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(found)}</td></tr>" for name, found in known)
+    listed = f'<section class="scrolls"><table><tbody>{rows}</tbody></table></section>'
+    return f'<h2>What the words mean</h2>\n<div class="cards wide">{listed}</div>\n' if known else ""
 
 
 def _table(title: str, runs: list[Result], of: Callable[[Result], Mapping[str, object]], *, ratio: bool = False) -> str:

@@ -57,6 +57,7 @@ class Result(Struct, frozen=True, kw_only=True):
     latencies: dict[str, Quantiles]
     series: list[Second]
     checks: list[Check]
+    server: dict[str, str] = {}  # its address and version
 
     @property
     def passed(self) -> bool:

@@ -5,6 +5,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from loadtest.limits import MANY, Limits
+
 Means = Literal["node", "store"]
 
 
@@ -42,9 +44,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     phases: tuple[Phase, ...] = (Phase("steady", 1.0),)
     seed: int = 1
     processes: int = 1
+    limits: Limits | None = None  # None: only what is wrong makes the run fail
 
 
 Made = Callable[[int, float], Plan]
+# Who comes back has not heard meanwhile, and cannot chat; what is killed is away for some seconds.
+WAVES = Limits(max_p99_ms=5_000.0, max_refused=10.0)
+KILLS = Limits(max_p99_ms=20_000.0, max_refused=50.0, max_closed=MANY, max_pause_s=20.0)
 
 
 def chat_storm(viewers: int, seconds: float) -> Plan:
@@ -71,7 +77,13 @@ def reconnect_wave(viewers: int, seconds: float) -> Plan:
         Phase("all of them come back", 0.5, wave=1.0),
     )
     return Plan(
-        scenario="reconnect_wave", viewers=viewers, seconds=seconds, chats_per_s=50, gifts_per_s=10, phases=phases
+        scenario="reconnect_wave",
+        viewers=viewers,
+        seconds=seconds,
+        chats_per_s=50,
+        gifts_per_s=10,
+        phases=phases,
+        limits=WAVES,
     )
 
 
@@ -137,12 +149,21 @@ def mixed_evening(viewers: int, seconds: float) -> Plan:
         slow=0.02,
         hostile=2,
         phases=phases,
+        limits=WAVES,
     )
 
 
 def _killing(scenario: str, what: Means, viewers: int, seconds: float) -> Plan:
     phases = (Phase("before", 0.3), Phase(f"without the {what}, and after", 0.7, kill=what))
-    return Plan(scenario=scenario, viewers=viewers, seconds=seconds, chats_per_s=50, gifts_per_s=50, phases=phases)
+    return Plan(
+        scenario=scenario,
+        viewers=viewers,
+        seconds=seconds,
+        chats_per_s=50,
+        gifts_per_s=50,
+        phases=phases,
+        limits=KILLS,
+    )
 
 
 def node_kill(viewers: int, seconds: float) -> Plan:

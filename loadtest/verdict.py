@@ -15,6 +15,9 @@ from loadtest.worker import Account, Heard, Paid
 JOURNAL_S = 60.0
 WRONG_MAX = 20  # violations of each check
 NOT_FOUND = 404
+AUDIT = "the server's audit"
+AUDIT_WAIT_S = 180.0  # there is one a minute, and one of a large journal may take another
+AUDIT_POLL_S = 0.5
 
 
 class Room:
@@ -197,22 +200,40 @@ def _check(name: str, found: str, wrong: list[str]) -> Check:
     return Check(name, found, wrong[:WRONG_MAX] + more)
 
 
-def audit(api: Api) -> Check:
-    """The result of the server's newest audit. Raises ApiError, ConnectionError."""
+def audit(api: Api, ended_ms: int, wait_s: float = AUDIT_WAIT_S) -> Check:
+    """The server's first audit that began after the run: an older one knows nothing of its end.
+
+    `ended_ms` is by the server's clock. Raises ApiError, ConnectionError.
+    """
+    until, said, age = time.monotonic() + wait_s, None, "it has made none"
+    while True:
+        said = _newest(api)
+        if said is not None and said.get("began_ms", 0) >= ended_ms:
+            break
+        if said is not None:
+            age = f"its newest began {max(0, ended_ms - said.get('began_ms', 0)) / 1000:,.0f} s before the run's end"
+            age += f" and the one after it failed: {said['failed']}" if said.get("failed") else ""
+        if time.monotonic() > until:
+            never = f"no audit came that began after the run, within {wait_s:g} s: {age}"
+            return _check(AUDIT, "not made", [never])
+        time.sleep(AUDIT_POLL_S)
+    wrong = [] if said["ok"] else [f"the server's audit: {each}" for each in said["wrong"]] or ["the audit is not ok"]
+    return _check(AUDIT, f"{said['entries']} entries, {said['coins_held']} coins held, begun after the run", wrong)
+
+
+def _newest(api: Api) -> Any:
     try:
-        said = api.call("GET", "/v1/audit")
+        return api.call("GET", "/v1/audit")
     except ApiError as error:
         if error.status != NOT_FOUND:
             raise
-        return _check("the server's audit", "the server has made none yet", [])
-    wrong = [] if said["ok"] else [f"the server's audit: {each}" for each in said["wrong"]] or ["the audit is not ok"]
-    return _check("the server's audit", f"{said['entries']} entries, {said['coins_held']} coins held", wrong)
+        return None
 
 
 def audit_of(served: Served) -> Check:
     """Run the server's audit of everything now."""
     code, said = served.audit()
     if code != 0:
-        return _check("the server's audit", f"exited with status {code}", [said[-1000:]])
+        return _check(AUDIT, f"exited with status {code}", [said[-1000:]])
     figures = json.loads(said)
-    return _check("the server's audit", f"{figures['entries']} entries, {figures['coins_held']} coins held", [])
+    return _check(AUDIT, f"{figures['entries']} entries, {figures['coins_held']} coins held", [])

@@ -42,7 +42,8 @@ class Counts(Struct):
     gifts: int = 0
     likes: int = 0
     acked_gifts: int = 0
-    not_sent: int = 0  # its sender was away
+    not_sent: int = 0  # its sender had lost the connection
+    away: int = 0  # its sender had left for a while, as planned
     hidden: int = 0
     replies: dict[str, int] = msgspec.field(default_factory=dict)
     closes: dict[str, int] = msgspec.field(default_factory=dict)
@@ -95,6 +96,7 @@ class Viewer:
         self._task: asyncio.Task[None] | None = None
         self._staying = False
         self._wait_s: float | None = None
+        self._dropped = False  # the plan broke the connection
 
     # --- coming and going --------------------------------------------------------------------------------------
     def come(self) -> None:
@@ -117,6 +119,7 @@ class Viewer:
         """The connection breaks; the viewer comes back at once."""
         if self._socket is not None:
             self._wait_s = 0.0
+            self._dropped = True
             self._socket.abort()
 
     async def _stay(self) -> None:
@@ -125,7 +128,7 @@ class Viewer:
             try:
                 code = await self._visit()
                 pause_s = BACKOFF_S
-                count(self._counts.closes, str(code))
+                count(self._counts.closes, self._closed_by(code))
                 if self._staying and not comes_back(code):
                     return
             except OSError:
@@ -138,6 +141,10 @@ class Viewer:
             wait_s, self._wait_s = self._wait_s, None
             await asyncio.sleep(self._chance.uniform(0, pause_s) if wait_s is None else wait_s)
             pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+
+    def _closed_by(self, code: int) -> str:
+        dropped, self._dropped = self._dropped, False
+        return "by us" if dropped else "slow reader" if self.slow else str(code)
 
     async def _visit(self) -> int:
         since = f"&since={self._now.epoch}:{self._now.seq}" if self._now is not None else ""
@@ -167,7 +174,10 @@ class Viewer:
     def send(self, sent: Sent) -> bool:
         """Send now; a gift waits for the reconnect. Returns False if the command was given up: its sender is away."""
         if not self.open and not (self._staying and sent.gift_id):
-            self._counts.not_sent += 1
+            if self._staying:
+                self._counts.not_sent += 1
+            else:
+                self._counts.away += 1
             return False
         if not sent.ref:
             self._refs += 1

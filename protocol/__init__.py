@@ -76,6 +76,8 @@ _DECODERS: dict[Codec, Any] = {
     "msgpack": msgspec.msgpack.Decoder(_ONE_OR_MORE),
 }
 _LOOSE: dict[Codec, Any] = {"json": msgspec.json.Decoder(), "msgpack": msgspec.msgpack.Decoder()}
+_FLAT = (str, int, bool, float)  # values without keys
+_PACKED = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _EVENT = msgspec.json.Decoder(Union[tuple(EVENTS.values())])  # noqa: UP007
 
 
@@ -114,19 +116,49 @@ def decode_commands(codec: Codec, frame: bytes, most: int = 1_000) -> list[Comma
 
 
 def _is_plain(codec: Codec, frame: bytes, commands: list[Any]) -> bool:
-    """Whether the frame surely has no NUL and no key twice: as many colons as fields, each behind a key's quote."""
+    """Whether the frame surely has no NUL and no key twice: as many colons as fields, each behind a key's quote.
+
+    In msgpack a map says how many keys it has. What has other maps in it needs the second look.
+    """
     if codec == "msgpack":
-        return b"\0" not in frame
+        if b"\0" in frame:
+            return False
+        each = zip(_items_packed(frame), commands, strict=True)
+        return all(careful.keys_of_map(packed) == _given_if_flat(command) for packed, command in each)
     colons = frame.count(b":")
     if b"\\u" in frame or colons != frame.count(b'":'):
         return False
-    given = 0
-    for command in commands:
+    return colons == sum(map(_given, commands))
+
+
+def _given(command: Any) -> int:
+    """How many of a command's fields have a value; one more for its type."""
+    given = 1
+    for value in structs.astuple(command):
+        if value is not None and value is not UNSET:
+            given += 1
+    return given
+
+
+def _given_if_flat(command: Any) -> int:
+    """The same, or 0 if a value may have keys, too."""
+    given = 1
+    for value in structs.astuple(command):
+        if value is None or value is UNSET:
+            continue
+        if type(value) not in _FLAT:
+            return 0
         given += 1
-        for value in structs.astuple(command):
-            if value is not None and value is not UNSET:
-                given += 1
-    return colons == given
+    return given
+
+
+def _items_packed(frame: bytes) -> list[bytes]:
+    """The bytes of each value of a frame of msgpack."""
+    return (
+        [bytes(each) for each in _PACKED.decode(frame)]
+        if frame[0] & 0xF0 == 0x90 or frame[0] in (0xDC, 0xDD)
+        else [frame]
+    )
 
 
 def _decode_one_by_one(codec: Codec, frame: bytes, most: int) -> list[Command | BadCommand]:
@@ -136,11 +168,21 @@ def _decode_one_by_one(codec: Codec, frame: bytes, most: int) -> list[Command | 
         items = loose if type(loose) is list else [loose]
         if len(items) > most:  # before any of them costs something
             raise TooMany
-        return [_convert(item) for item in items]
+        found = [_convert(item) for item in items]
+        return found if codec == "json" else _without_doubled(frame, items, found)
     except RecursionError:
         return [TOO_DEEP]
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise Malformed(str(error)) from None
+
+
+def _without_doubled(frame: bytes, items: list[Any], found: list[Command | BadCommand]) -> list[Command | BadCommand]:
+    """What was found, but commands of msgpack in which a key stands twice are bad."""
+    packed = _items_packed(frame)
+    return [
+        _bad(items[n], careful.DOUBLED) if not isinstance(each, BadCommand) and careful.is_doubled(packed[n]) else each
+        for n, each in enumerate(found)
+    ]
 
 
 def _convert(item: Any) -> Command | BadCommand:
@@ -153,6 +195,10 @@ def _convert(item: Any) -> Command | BadCommand:
         fault = careful.NOT_A_TEXT
     except (msgspec.ValidationError, RecursionError) as error:
         fault = str(error)[:200]
+    return _bad(item, fault)
+
+
+def _bad(item: Any, fault: str) -> BadCommand:
     ref = item.get("ref") if isinstance(item, dict) else None
     return BadCommand(ref if type(ref) is str and 0 < len(ref) <= 64 and not careful.is_broken(ref) else None, fault)
 

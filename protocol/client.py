@@ -78,6 +78,8 @@ class RoomClient:
         self._seq = 0
         self._snapshot_seq = 0
         self._again_seq = 0  # of the newest gift that a new epoch has sent again
+        self._replays = 0  # gifts of a gap that are still to come ...
+        self._came_with = ""  # ... until then we come back with the position of before
         self._gift_ids: OrderedDict[str, None] = OrderedDict()
         self._wallet_entry = (0, 0)
         self._unanswered: dict[str, Command] = {}
@@ -91,6 +93,8 @@ class RoomClient:
 
     def resume_query(self) -> str:
         """The part of the query that resumes here: `since=<epoch>:<seq>`, or nothing before the first welcome."""
+        if self._replays:
+            return self._came_with
         return f"since={self.epoch}:{self._seq}" if self.epoch else ""
 
     def server_now_ms(self) -> int:
@@ -134,6 +138,7 @@ class RoomClient:
     def _welcome(self, message: dict[str, Any]) -> list[Told]:
         room = msgspec.convert(message["room"], protocol.SNAPSHOT)
         welcome = msgspec.convert({**message, "room": Raw(msgspec.json.encode(room))}, Welcome)
+        self._came_with, self._replays = self.resume_query(), welcome.replays
         self._again_seq = welcome.seq if welcome.epoch == self.epoch else 0
         self.room, self.you, self.epoch = room, welcome.you, welcome.epoch
         self._snapshot_seq = welcome.seq
@@ -180,11 +185,13 @@ class RoomClient:
 
     def _event(self, message: dict[str, Any]) -> list[Told]:
         seq: int = message["seq"]
-        again = self._again_seq < seq <= self._seq and message.get("replayed") is True
+        replayed = message.get("replayed") is True
+        again = replayed and seq <= self._seq and (self._again_seq < seq or self._replays > 0)
+        self._replays = max(0, self._replays - 1) if replayed else 0
         if self.room is None or (seq <= self._seq and not again):
             return []
         if again:
-            self._again_seq = seq
+            self._again_seq = max(self._again_seq, seq)
         else:
             self.skipped += seq - self._seq - 1
             self._seq = seq

@@ -7,6 +7,8 @@ from msgspec import Meta
 
 # In Python, `$` alone would accept a final newline. The look-ahead means the same in ECMAScript.
 _NAME = r"^[A-Za-z0-9_.-]{1,64}$(?!\n)"
+# An id that stands alone in addresses: browsers and HTTP clients take "." and ".." out of a path (RFC 3986, 5.2.4).
+_PLACE = r"^(?!\.\.?$)[A-Za-z0-9_.-]{1,64}$(?!\n)"
 _USER = r"^[A-Za-z0-9][A-Za-z0-9_.@|+-]{0,63}$(?!\n)"  # no colon, which separates the parts of keys
 _PERSON = r"^(?!anonymous$)[A-Za-z0-9][A-Za-z0-9_.@|+-]{0,63}$(?!\n)"
 _UUID7 = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$(?!\n)"
@@ -14,10 +16,11 @@ _UUID7 = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$
 USER_WORDS = "1-64 of A-Za-z0-9_.@|+-, the first a letter or digit"
 UserId = Annotated[str, Meta(pattern=_USER, description=USER_WORDS)]
 PersonId = Annotated[str, Meta(pattern=_PERSON, description=f"{USER_WORDS}; not `anonymous`")]
-RoomId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")]
+PLACE_WORDS = "1-64 of A-Za-z0-9_.-, but not . or .."
+RoomId = Annotated[str, Meta(pattern=_PLACE, description=PLACE_WORDS)]
 GiftId = Annotated[str, Meta(pattern=_UUID7, description="UUIDv7, lower case, made by the sender")]
 ComboId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")]
-TopUpId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")]
+TopUpId = Annotated[str, Meta(pattern=_PLACE, description=PLACE_WORDS)]
 CatalogueId = Annotated[str, Meta(pattern=_NAME, description="a gift's name in the catalogue")]
 Ref = Annotated[str, Meta(min_length=1, max_length=64)]
 NAME_CHARS_MAX = 40

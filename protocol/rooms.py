@@ -94,3 +94,9 @@ class RoomSuspended(Event, frozen=True, tag="room.suspended"):
     """The platform ended the broadcast."""
 
     status: Status
+
+
+class RoomDeleted(Event, frozen=True, tag="room.deleted"):
+    """The platform deleted the room. It is the last event."""
+
+    status: Status

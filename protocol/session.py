@@ -42,7 +42,10 @@ class You(Struct, frozen=True, kw_only=True):
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
-    """The first message. `room` is a `rooms.Snapshot` exactly as of `seq`."""
+    """The first message. `room` is a `rooms.Snapshot` exactly as of `seq`.
+
+    `replays` is how many `gifts.*` events of the gap follow, marked `replayed`.
+    """
 
     protocol: int
     epoch: str
@@ -53,6 +56,7 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     room: Raw
     heartbeat_s: int
     server_time_ms: int
+    replays: int = 0
 
 
 class Heartbeat(Message, frozen=True, tag="heartbeat"):

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -10,12 +11,17 @@ import msgspec
 
 from server import logs
 from server import settings as configuration
+from server.processes import signals
 from server.settings import Settings, Unusable
+
+_SERVING = ("run", "node", "journal")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out one command. If it cannot start, print one sentence and return 2."""
     args = _parser().parse_args(argv)
+    if args.command in _SERVING:
+        signals.end_at_once()
     try:
         settings = configuration.load()
         logs.set_up(settings)
@@ -27,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     except Unusable as unusable:
         logs.Lines(logs.STDERR).write(f"liveroom: {unusable}\n")
         return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT  # as a shell reports it
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,7 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         help="number of this node among several on this machine: they share the port, and each has its own, too",
     )
-    commands.add_parser("journal", help="the drain from the ledger log to SQL")
+    journal = commands.add_parser("journal", help="the drain from the ledger log to SQL")
+    journal.add_argument("--ready-fd", type=int, metavar="N", help="write a line to this open file once it drains")
     audit = commands.add_parser(
         "audit", help="check journal and store; if they differ, print the first differences and exit with 1"
     )
@@ -92,10 +101,10 @@ def _node(settings: Settings, args: argparse.Namespace) -> int:
     return 0
 
 
-def _journal(settings: Settings, _args: argparse.Namespace) -> int:
+def _journal(settings: Settings, args: argparse.Namespace) -> int:
     from server.processes import journal as process  # noqa: PLC0415
 
-    process.run(settings)
+    process.run(settings, args.ready_fd)
     return 0
 
 
@@ -120,10 +129,9 @@ def _rebuild(settings: Settings, _args: argparse.Namespace) -> int:
 
 
 def _migrate(settings: Settings, _args: argparse.Namespace) -> int:
-    from server.journal import database  # noqa: PLC0415
+    from server.processes import schema  # noqa: PLC0415
 
-    database.migrate(database.connect(settings.journal_address))
-    return 0
+    return schema.migrate(settings)
 
 
 def _token(settings: Settings, args: argparse.Namespace) -> int:

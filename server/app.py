@@ -1,10 +1,11 @@
 """The composition root: builds a node, starts it and stops it."""
 
+import asyncio
 import contextlib
 import functools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 import structlog
@@ -73,15 +74,22 @@ def feature_routes(services: Services) -> list[Route]:
     return [route for module in modules for route in module.routes(services)]
 
 
-def make_wallet(settings: Settings, opening: Opening, on_change: Callable[[Sequence[Change]], None]) -> Money:
-    """The wallet, on one store or on a cluster."""
+def make_wallet(
+    settings: Settings,
+    opening: Opening,
+    on_change: Callable[[Sequence[Change]], None],
+    for_rooms: Callable[[], Collection[str]] = tuple,
+) -> Money:
+    """The wallet, on one store or on a cluster. `for_rooms` has the run ids of the room store, which is another one."""
+    make = functools.partial(make_wallet_store, settings, opening, for_rooms=for_rooms)
     if settings.wallet_address.startswith(SCHEME):
-        make = functools.partial(make_wallet_store, settings, opening)
         return ClusterWallet(settings.wallet_address, make, on_change)
-    return Wallet(make_wallet_store(settings, opening, settings.wallet_address), on_change)
+    return Wallet(make(settings.wallet_address), on_change)
 
 
-def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletStore:
+def make_wallet_store(
+    settings: Settings, opening: Opening, url: str, for_rooms: Callable[[], Collection[str]] = tuple
+) -> WalletStore:
     """One wallet store, or one primary of a cluster."""
     return WalletStore(
         url,
@@ -94,6 +102,7 @@ def make_wallet_store(settings: Settings, opening: Opening, url: str) -> WalletS
         log_entries_max=settings.log_entries_max,
         site_limit=settings.daily_spend_max,
         folder=settings.data if settings.wallet_url is None else None,
+        for_rooms=for_rooms,
     )
 
 
@@ -118,7 +127,7 @@ class Node:
         self.balances = Balances(node_id, self.room_store)
         self.engine = database.connect(settings.journal_address)
         self.opening = Opening(self.engine, self.clock)
-        self.wallet = make_wallet(settings, self.opening, self.balances.changed)
+        self.wallet = make_wallet(settings, self.opening, self.balances.changed, self._room_run_ids)
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
         self.pace = Pace(settings.latency)
         self.services = services = Services(
@@ -151,7 +160,12 @@ class Node:
         self.recovery = Recovery(self.engine, self.wallet, self.clock, repeats)
         self.earnings = Earnings(self.engine, self.clock)
         self.audit_watch = AuditWatch(self.engine, self.clock)
+        self._leaving = asyncio.Event()
+        self._tasks = background.Tasks("node-start")
         self.registry = metrics.registry(self._readings(), self.pace.lags, background.FAILURES)
+
+    def _room_run_ids(self) -> list[str]:
+        return [store.identity.partition(":")[0] for store in self.room_store.primaries().values() if store.up]
 
     def _readings(self) -> metrics.Readings:
         read = metrics.Readings()
@@ -196,28 +210,57 @@ class Node:
             found["closed"] = f"partitions {', '.join(map(str, sorted(self.wallet.closed)))}: the log says why"
         return found
 
+    @property
+    def refused(self) -> str | None:
+        """Why this node cannot serve any room until a person changes something."""
+        why = self.room_store.refusal
+        return None if why is None else f"The room store (LIVEROOM_ROOM_URL) cannot be used: {why}."
+
+    def leave(self) -> None:
+        """Wait for nothing while starting: the process was asked to end."""
+        self._leaving.set()
+
     async def start(self) -> None:
-        """Connect and start. Raises StoreError if the room store does not answer in time.
+        """Connect and start. A store or a journal that is away holds this up for STORES_START_S at most.
 
         Without the wallet store or the journal a node refuses gifts, as when they fail later, and the chat goes on.
+        Without the room store it is not ready, and becomes whole when that store comes.
         """
         await self.room_store.start()
         await self.fanout.start()
         await self.wallet.start()
-        await self.room_store.wait_up(limits.STORE_START_S)
-        try:
-            await self.wallet.wait_up(limits.WALLET_START_S)
-        except StoreError as down:
-            log.error("node_starts_without_gifts", why=str(down))
+        await self._until_up()
         await self.pace.start()
         await self.rooms.start()
         await self.sessions.start()
         await self.audit_watch.start()
         await self.recovery.start()
         if self.settings.development:
-            await self._make_demo()
+            demo = self._tasks.spawn(self._make_demo())
+            if self.room_store.up and self.wallet.usable:
+                await self._wait_for({demo})
+
+    async def _until_up(self) -> None:
+        rooms = self._tasks.share(self.room_store.wait_up(limits.STORES_START_S))
+        money = self._tasks.share(self.wallet.wait_up(limits.STORES_START_S))
+        await self._wait_for({rooms, money})
+        for task, event in ((rooms, "node_starts_without_rooms"), (money, "node_starts_without_gifts")):
+            if task.done() and (error := task.exception()) is not None:
+                log.error(event, why=str(error))
+        await self._tasks.end()
+
+    async def _wait_for(self, tasks: set[asyncio.Task[None]]) -> None:
+        """Wait for these tasks, unless the process is asked to end or the room store refuses us."""
+        leaving = self._tasks.share(self._leaving.wait())
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + limits.STORES_START_S
+        while tasks and not leaving.done() and self.refused is None and loop.time() < until_s:
+            await asyncio.wait({*tasks, leaving}, timeout=limits.STORE_RETRY_S, return_when=asyncio.FIRST_COMPLETED)
+            tasks = {task for task in tasks if not task.done()}
+        await background.end(leaving)
 
     async def stop(self) -> None:
+        await self._tasks.end()
         await self.recovery.stop()
         await self.audit_watch.stop()
         await self.sessions.stop()
@@ -229,14 +272,22 @@ class Node:
         self.engine.dispose()
 
     async def _make_demo(self) -> None:
-        """In development, make a live room and two people with coins. A second call changes nothing."""
-        if DEMO not in await self.history.room_ids():
-            host = Host("creator", "Creator")
-            await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
-            await self.rooms_admin.turn(DEMO, "start")
-        for user_id in ("alice", "bob"):
-            with contextlib.suppress(Refused, SQLAlchemyError):  # the log says why, and chat goes on
+        """In development, make a live room and two people with coins, as soon as the stores are there."""
+        while not await self._demo_made():  # noqa: ASYNC110  # stores send no event
+            await asyncio.sleep(limits.DEMO_AGAIN_S)
+
+    async def _demo_made(self) -> bool:
+        """Make what is missing of the demo. Returns whether it is whole. A second call changes nothing."""
+        try:
+            if DEMO not in await self.history.room_ids():
+                host = Host("creator", "Creator")
+                await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
+                await self.rooms_admin.turn(DEMO, "start")
+            for user_id in ("alice", "bob"):
                 await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
+        except (Refused, StoreError, SQLAlchemyError):  # the log says why, and chat goes on
+            return False
+        return True
 
 
 def _node_id(settings: Settings) -> str:

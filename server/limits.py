@@ -65,6 +65,8 @@ FLUSH_EVENTS_MAX = 500  # with more events, a flush does not wait for its tick: 
 assert FLUSH_EVENTS_MAX * 2 < RING_EVENTS_MAX
 REPLAY_EVENTS_MAX = 1_000  # a longer absence gets a gap and the snapshot: a newcomer reads it faster
 assert REPLAY_EVENTS_MAX <= RING_EVENTS_MAX <= HISTORY_EVENTS_MAX
+NEWEST_CHATS_MAX = 50  # sent to a newcomer who asks: more than a window shows
+NEWEST_CHATS_PAGE = 500  # events read at once while looking back for them
 FLUSH_SHARE = {"low": 0.75, "balanced": 0.6, "cheap": 0.2}  # of the loop's time, for all rooms' writes (LATENCY)
 TICK_MS_MIN = {"low": 2.0, "balanced": 5.0, "cheap": 50.0}  # of who must wait: all events of a tick in one write
 TICK_MS_MAX = 250.0  # the longest tick, with any number of viewers
@@ -232,8 +234,9 @@ TOPOLOGY_LATE_S = 0.25  # for the others, once one has answered: the map is need
 FOLLOW_TRIES = 40  # 2 s in all: a slot's move takes less than one; it does not wait for a failover
 MOVED_TRIES = 40  # some 40 s in all: a failover takes a few, and the sender of a gift waits less
 STORE_PENDING_MAX = 100_000  # calls under way on one connection
-WALLET_START_S = 5.0  # a node that starts waits so long for the wallet store, and then goes on without gifts
+STORES_START_S = 5.0  # a node that starts waits so long for its stores, and then goes on without those that are away
 STORE_START_S = 20.0  # a large append-only file takes its time to load
+DEMO_AGAIN_S = 1.0  # in development, while a store is away
 STORE_STOP_S = 3.0
 STORE_OTHERS_S = 2.0  # for a cluster's other primaries, once one is up: a dead one must not hold up a start
 
@@ -253,6 +256,8 @@ SQL_OVERFLOW = 10  # connections beyond the five that stay
 SQL_ANSWER_S = 10.0  # the most that an endpoint waits in all: for a ping, a connection, a lock
 assert SQL_PING_S + SQL_CONNECT_S + SQL_LOCK_S < SQL_ANSWER_S
 assert SQL_ANSWER_S < REFILL_LEASE_MS / 1000
+SQL_AGAIN_S = 1.0  # a journal process that starts asks so often for a database that is away
+SQL_LOOK_S = 3.0  # a node asks so often for a database that cannot be used; what lasts longer is said
 SQL_FOLD_S = 60.0  # to fold all entries of a wallet in Python, when no snapshot of its lots is kept
 SQL_VALUES_MAX = 500  # of an IN list
 

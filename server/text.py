@@ -42,8 +42,7 @@ def plain(text: str) -> str:
     """What a filter compares: without case, width, accents, and everything that is not seen."""
     if text.isascii() and text.isprintable():
         return text.casefold()
-    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(letter for letter in apart if _counts(letter))
+    return "".join([_folded(letter) for letter in text])
 
 
 @functools.lru_cache(limits.FILTERS_KEPT)
@@ -84,6 +83,12 @@ def _is_seen(letter: str) -> bool:
 
 
 @functools.lru_cache(limits.LETTERS_KEPT)
+def _folded(letter: str) -> str:
+    """What a filter compares instead of the letter: one (U+FDFA) becomes 18, and a text may have 500 of it."""
+    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", letter).casefold())
+    return "".join(each for each in apart if _counts(each))
+
+
 def _counts(letter: str) -> bool:
     """Whether a filter looks at it: blanks between words count, marks on letters do not."""
     if letter == " ":

@@ -42,6 +42,9 @@ class Wire(asyncio.Transport):
         assert not self.ended
         self.written += data
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def write_eof(self) -> None:
         self.ended = True
 

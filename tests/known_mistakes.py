@@ -253,12 +253,6 @@ ARGUED = (
         "only the first row is read",
     ),
     Argued(
-        "server/journal/heads.py",
-        "counted = found.get(partition, Counted((0, 0)))",
-        "0 -> (1)",
-        "any other log id that no row can have: it is behind the head, or the sums differ, which is found as well",
-    ),
-    Argued(
         "server/journal/moneytime.py",
         "if until_ms > now.orders_ms:",
         "until_ms > now.orders_ms -> (until_ms >= now.orders_ms)",
@@ -281,5 +275,63 @@ ARGUED = (
         "found.append(_Reversal(row, None, before, (0, 0, row.at)))",
         "0 -> (1)",
         "it directly follows that entry, so it comes before all others that were decided there, by its log id too",
+    ),
+    Argued(
+        "server/journal/receipts.py",
+        "assert_never(other)",
+        "assert_never(other) -> pass",
+        "mypy proves that nothing comes here",
+    ),
+    Argued(
+        "server/journal/rederive.py",
+        'super().__init__(f"{where}: {what}")',
+        'super().__init__(f"{where}: {what}") -> pass',
+        "only the words of an exception that does not leave the module",
+    ),
+    Argued(
+        "server/journal/drain.py",
+        "if in_epoch == epoch and too_many > 0:",
+        "too_many > 0 -> (too_many >= 0)",
+        "a trim up to the oldest entry takes nothing away",
+    ),
+    Argued(
+        "server/journal/drain.py",
+        "if first_epoch < epoch:",
+        "first_epoch < epoch -> (first_epoch <= epoch)",
+        "an epoch that is alone never has too many: its numbers have no holes, and fewer than a tail are journaled",
+    ),
+    Argued(
+        "server/store/lua/opening_open.lua",
+        "if not now or tonumber(now) < tonumber(epoch) then",
+        "if not now or tonumber(now) < tonumber(epoch) then -> if not now or tonumber(now) <= tonumber(epoch) then",
+        "the log has the marker of that epoch, and takes no other with its id",
+    ),
+    Argued(
+        "server/store/lua/opening_open.lua",
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))",
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)) -> "
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1001))",
+        "at most a millisecond less, in the time of a marker",
+    ),
+    Argued(
+        "server/store/lua/wallet_adjust.lua",
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))",
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)) -> "
+        "local at_ms = string.format('%d', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1001))",
+        "at most a millisecond less, in the time of an entry",
+    ),
+    Argued(
+        "server/store/lua/wallet_spend.lua",
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)",
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) -> "
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1001)",
+        "at most a millisecond less, in the time of an entry",
+    ),
+    Argued(
+        "server/store/lua/wallet_limit.lua",
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)",
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) -> "
+        "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1001)",
+        "at most a millisecond less, in the time of an entry",
     ),
 )

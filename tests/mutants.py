@@ -1,8 +1,9 @@
-"""Proves that the tests of the money path can fail: makes one small mistake at a time in a copy, and runs them.
+"""Proves that the tests of the money path, or of delivery, can fail: makes one small mistake at a time, and runs them.
 
 `make mutants` first learns which tests reach which block of the program (minutes, once: `--learnt FILE` keeps it), and
-then tries a sample of every file's mistakes, drawn by a seed. Each runs only the tests that reach it, up to
-`--budget-s` of them: some seconds. A mutant that survives needs a new test, or a reason in ARGUED.
+then tries a sample of every file's mistakes, drawn by a seed; `make mutants OVER=delivery` does so for edge, rooms,
+features and the Python client. Each runs only the tests that reach it, up to `--budget-s` of them: some seconds. A
+mutant that survives needs a new test, or a reason in ARGUED.
 """
 
 import argparse
@@ -21,16 +22,30 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
-from tests import reach
-from tests.known_mistakes import ARGUED, KNOWN
+from tests import known_delivery, known_mistakes, reach
 from tests.trials import ROOT, Reached, Tree, load_libraries
 
-WANTED = 0.95  # of the mutants that nobody argues for
 PER_FILE = 4
 BUDGET_S = 30.0
 
-# The money path, and the tests that must notice a mistake there.
-FILES = (
+
+class Part(NamedTuple):
+    """A part of the program, and the tests that must notice a mistake there."""
+
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+    wanted: float  # of the mutants that nobody argues for
+
+    def tracked(self) -> list[str]:
+        names = subprocess.run(["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True)
+        return [each for each in names.stdout.split() if each.startswith(self.files) and not each.startswith(SKIPPED)]
+
+
+KNOWN = (*known_mistakes.KNOWN, *known_delivery.KNOWN)
+ARGUED = (*known_mistakes.ARGUED, *known_delivery.ARGUED)
+PACKAGES = ("server", "protocol")
+SKIPPED = ("server/journal/migrations/", "server/journal/tables.py")
+MONEY_FILES = (
     "server/entries.py",
     "server/journal/",
     "server/orders/",
@@ -51,8 +66,37 @@ FILES = (
     "server/store/lua/include/s",  # spend_limit, set_limit, set_status
     "server/store/lua/include/take_lease",
 )
-TESTS = ("tests/journal", "tests/wallet", "tests/store", "tests/http/test_reversals.py")
-SKIPPED = ("server/journal/migrations/", "server/journal/tables.py")
+DELIVERY_FILES = (
+    "server/edge/",
+    "server/rooms/",
+    "server/features/",
+    "server/store/lua/admin_",
+    "server/store/lua/boards_",
+    "server/store/lua/chat_",
+    "server/store/lua/gifts_",
+    "server/store/lua/history_",
+    "server/store/lua/likes_",
+    "server/store/lua/viewers_",
+    "server/store/lua/include/append_event",
+    "server/store/lua/include/fill",
+    "server/store/lua/include/since_ms",
+    "protocol/client.py",
+    "protocol/folding.py",
+    "protocol/folds/",
+)
+MONEY_TESTS = (
+    "tests/journal",
+    "tests/wallet",
+    "tests/store",
+    "tests/http/test_reversals.py",
+    "tests/torture/test_guard.py",
+    "tests/torture/test_hostile.py",
+)
+CLIENT_TESTS = tuple(f"tests/test_{each}.py" for each in ("client", "client_on_site", "client_python", "client_replay"))
+PARTS = {
+    "money": Part(MONEY_FILES, MONEY_TESTS, 0.95),
+    "delivery": Part(DELIVERY_FILES, ("tests/edge", "tests/rooms", "tests/features", "tests/http", *CLIENT_TESTS), 0.9),
+}
 
 
 class Mutant(NamedTuple):
@@ -173,36 +217,32 @@ def of_lua(file: str, text: str) -> Iterator[Mutant]:
                 yield Mutant(file, f"{number}: {line.strip()} -> {changed.strip()}", "\n".join(rest) + "\n")
 
 
-def money_path() -> list[str]:
-    tracked = subprocess.run(["git", "ls-files", "server"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [each for each in tracked.stdout.split() if each.startswith(FILES) and not each.startswith(SKIPPED)]
-
-
 def every(file: str) -> list[Mutant]:
     """All mistakes of a file."""
     of = of_lua if file.endswith(".lua") else of_python
     return list(dict.fromkeys(of(file, (ROOT / file).read_text())))
 
 
-def mutants(only: str, per_file: int, seed: int) -> list[Mutant]:
+def mutants(part: Part, only: str, per_file: int, seed: int) -> list[Mutant]:
     """A sample of each file's mistakes."""
     found: list[Mutant] = []
-    for file in money_path():
+    for file in part.tracked():
         if re.search(only, file):
             all_of_it = every(file)
             found += random.Random(f"{seed} {file}").sample(all_of_it, min(per_file, len(all_of_it)))
     return found
 
 
-def known(only: str) -> list[Mutant]:
+def known(part: Part, only: str) -> list[Mutant]:
     """The mistakes that are written by hand."""
     found: list[Mutant] = []
     for each in ARGUED:
-        assert f" {each.line}\n" in (ROOT / each.file).read_text(), f"{each.file} has no line: {each.line}"
+        lines = {line.strip() for line in (ROOT / each.file).read_text().splitlines()}
+        assert each.line in lines, f"{each.file} has no line: {each.line}"
     for what, file, right, wrong, by in KNOWN:
         text = (ROOT / file).read_text()
         assert text.count(right) == 1, f"{file} has not once: {right}"
-        if re.search(only, file):
+        if file.startswith(part.files) and re.search(only, file):
             line = text[: text.index(right)].count("\n") + 1
             found.append(Mutant(file, f"{line}: {what}", text.replace(right, wrong), by))
     return found
@@ -211,11 +251,12 @@ def known(only: str) -> list[Mutant]:
 _SURVIVED = re.compile(r"^(?:SURVIVED |UNREACHED) (\S+?):(\d+: .*)  \(\d+ s; .*\)$", re.MULTILINE)
 
 
-def survivors(printed: str, only: str) -> list[Mutant]:
+def survivors(part: Part, printed: str, only: str) -> list[Mutant]:
     """Those that an earlier run's output says survived. One that is the only one of its kind may have moved since."""
     exactly = set(_SURVIVED.findall(printed))
     wanted = {_kind(file, change) for file, change in exactly}
-    found = known(only) + [mutant for file in money_path() if re.search(only, file) for mutant in every(file)]
+    files = [file for file in part.tracked() if re.search(only, file)]
+    found = known(part, only) + [mutant for file in files for mutant in every(file)]
     kinds = Counter(_kind(mutant.file, mutant.change) for mutant in found)
     return [
         mutant
@@ -243,11 +284,11 @@ def argued(mutant: Mutant) -> str:
     return next((each.why for each in ARGUED if (each.file, each.line, each.change) == key), "")
 
 
-def learn(notes: Path, tests: list[str], options: list[str], *, small: bool) -> None:
+def learn(part: Part, notes: Path, tests: list[str], options: list[str], *, small: bool) -> None:
     """Run these tests in a marked copy, and note what each reaches that passes. In a whole world all must pass."""
     with tempfile.TemporaryDirectory(prefix="liveroom-mutants-") as folder:
         tree = Tree(Path(folder), small=small)
-        tree.mark(file for file in money_path() if file.endswith(".py"))
+        tree.mark(file for file in part.tracked() if file.endswith(".py"))
         failure = tree.first_failure([*options, *tests], notes)
         print((tree.folder / "said.txt").read_text().splitlines()[-1])
         assert small or not failure, (
@@ -297,6 +338,7 @@ def tried(mutant: Mutant) -> tuple[Mutant, str, str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--over", choices=PARTS, default="money")
     parser.add_argument("--only", default="", help="files whose name matches this expression")
     parser.add_argument("--per-file", type=int, default=PER_FILE)
     parser.add_argument("--seed", type=int, default=1)
@@ -310,17 +352,19 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args()
-    chosen = mutants(asked.only, asked.per_file, asked.seed) + known(asked.only)
+    part = PARTS[asked.over]
+    chosen = mutants(part, asked.only, asked.per_file, asked.seed) + known(part, asked.only)
     if asked.again:
-        chosen = survivors(asked.again.read_text(), asked.only)
+        chosen = survivors(part, asked.again.read_text(), asked.only)
     counts: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory(prefix="liveroom-mutants-") as folder:
         notes = asked.learnt or Path(folder) / "notes"
         if asked.learn or not notes.exists():
             load_libraries()
             learn(
+                part,
                 notes,
-                asked.learn or [*TESTS],
+                asked.learn or [*part.tests],
                 ["-k", f"not ({asked.deselect})"] if asked.deselect else [],
                 small=asked.small,
             )
@@ -331,17 +375,17 @@ def main() -> int:
                 mutant, outcome, why, took_s = done.result()
                 counts.setdefault(mutant.file, Counter())[outcome] += 1
                 print(f"{outcome:9} {mutant.file}:{mutant.change}  ({took_s:.0f} s; {why})", flush=True)
-    return summed_up(counts, asked.seed)
+    return summed_up(counts, asked.seed, part.wanted)
 
 
-def summed_up(counts: dict[str, Counter[str]], seed: int) -> int:
+def summed_up(counts: dict[str, Counter[str]], seed: int, wanted: float) -> int:
     """Print each file's figures, and return the exit status."""
     for file, count in counts.items():
         print(f"{file}: {', '.join(f'{number} {outcome}' for outcome, number in sorted(count.items()))}")
     total = sum(counts.values(), Counter())
     tried = total.total() - total["argued"]
     print(f"{total['killed']} of {tried} mutants killed, {total['argued']} argued, seed {seed}")
-    return 0 if total["killed"] >= WANTED * tried else 1
+    return 0 if total["killed"] >= wanted * tried else 1
 
 
 if __name__ == "__main__":

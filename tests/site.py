@@ -203,8 +203,11 @@ class Site:
         exp_s = time.time() + ttl_s
         return self.node.tokens.sign(sub=user, name=user.capitalize(), role=role, exp_s=exp_s, room=room)  # type: ignore[arg-type]
 
-    def address(self, room: str = "demo", *, token: str | None = None, since: str | None = None) -> str:
-        query = "&".join(f"{k}={v}" for k, v in (("token", token), ("since", since)) if v is not None)
+    def address(
+        self, room: str = "demo", *, token: str | None = None, since: str | None = None, chats: object = None
+    ) -> str:
+        named = {"token": token, "since": since, "chats": chats}
+        query = "&".join(f"{k}={v}" for k, v in named.items() if v is not None)
         return f"ws://127.0.0.1:{self.port}/v1/rooms/{room}/ws?{query}"
 
     async def join(
@@ -216,10 +219,11 @@ class Site:
         codec: str = "json",
         token: str | None = None,
         since: str | None = None,
+        chats: object = None,
     ) -> Viewer:
         """Join a room and read the welcome."""
         connection = await websockets.connect(
-            self.address(room, token=token or self.token(user, role), since=since),
+            self.address(room, token=token or self.token(user, role), since=since, chats=chats),
             subprotocols=[websockets.Subprotocol(f"liveroom.v1.{codec}")],
             compression=None,
             proxy=None,

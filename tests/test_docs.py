@@ -12,7 +12,7 @@ from playwright.async_api import async_playwright
 
 import protocol
 import server.rooms.admin
-from loadtest.__main__ import parser as loadtest_parser
+from loadtest.command_line import parser as loadtest_parser
 from protocol.closes import Close, comes_back
 from protocol.gifts import Gift
 from protocol.session import Refuse, Welcome

@@ -9,19 +9,24 @@ import msgspec
 import pytest
 
 from loadtest import acts, floods, hostile, scenarios
-from loadtest.__main__ import main, parser, plan_of, tell
-from loadtest.api import Api, ApiError
 from loadtest.audience import Audience, Counted
-from loadtest.crowd import Cast, Target, hammer, judge
+from loadtest.command_line import main, parser, plan_of, tell
+from loadtest.crowd import Target, View, hammer
 from loadtest.hearing import Hall, mark
 from loadtest.naive import BOT_PATH, PATH, WAYS, Naive
 from loadtest.recorder import Recorder
-from loadtest.results import Check, Result, read
-from loadtest.verdict import Verdict, audit
+from loadtest.results import Check, Result, Second, read
+from loadtest.verdict import Verdict
 from loadtest.viewer import Counts, Viewer
 from loadtest.wire import Address, NotAdmitted, Socket
 from loadtest.worker import Account, Heard, Paid, Told
 from protocol.client import Frame, RoomClient
+from server import __version__
+from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
+from server.journal.audit import Audit
+from server.journal.drain import Drain
+from server.processes.journal import audit_always
+from server.store.cluster import open_store
 from tests.site import WAIT_S, Site
 
 
@@ -31,16 +36,48 @@ class Nobody:
     def update(self, *_: object) -> None: ...
 
 
-async def ran(site: Site, scenario: str, *more: str) -> Result:
+class Ending:
+    """A view that also says when the crowd leaves."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.leaving = asyncio.Event()
+
+    def update(self, second: Second, phase: str, totals: dict[str, int], wrong: list[str]) -> None:
+        self._view.update(second, phase, totals, wrong)
+        if phase == "leaving":
+            self.leaving.set()
+
+
+async def audits(site: Site, drain: Drain, begin: asyncio.Event) -> None:
+    """From then on, audits of this site as the journal process makes them."""
+    await begin.wait()
+    wallet = open_store("wallet", site.settings.wallet_address, AUDIT_SCRIPTS)
+    await wallet.start()
+    try:
+        await wallet.wait_up(WAIT_S)
+        await audit_always(Audit(site.node.engine, wallet, site.node.clock), drain, site.node.engine, AUDIT_EVERY_S)
+    finally:
+        await wallet.stop()
+
+
+AUDIT_EVERY_S = 1.0
+LENIENT = ("--max-p99-ms", "60000", "--max-pause-s", "60", "--max-refused", "100", "--max-closed", "100")
+
+
+async def ran(site: Site, scenario: str, *more: str, view: View | None = None) -> Result:
     """Run the command with these arguments on this node: a small crowd, briefly, with the journal beside it."""
-    args = parser().parse_args([scenario, "--viewers", "12", "--seconds", "1", "--ramp-s", "0.2", *more])
-    stopping = asyncio.Event()
+    args = parser().parse_args([scenario, "--viewers", "12", "--seconds", "1", "--ramp-s", "0.2", *LENIENT, *more])
+    stopping, ending = asyncio.Event(), Ending(view or Nobody())
     async with site.draining() as drain:
         journaling = asyncio.create_task(drain.run(stopping))
+        auditing = asyncio.create_task(audits(site, drain, ending.leaving))
         target = Target(url=site.url, service_key=site.settings.service_key)
         try:
-            return await hammer(plan_of(args), target, Nobody())
+            return await hammer(plan_of(args), target, ending)
         finally:
+            auditing.cancel()
+            await asyncio.gather(auditing, return_exceptions=True)
             stopping.set()
             await journaling
 
@@ -54,6 +91,7 @@ async def test_a_scenario_is_run_and_judged(site: Site, tmp_path: Path, capsys: 
     assert msgspec.json.encode(read(file)) == msgspec.json.encode(found)
     assert found.passed
     assert all(f"holds  {check.name}" in said for check in found.checks)
+    assert found.server == {"address": site.url, "version": __version__}
     assert found.totals["acked_gifts"] == found.totals["gifts"] > 20
     assert found.latencies["gift to shown"].count > found.totals["gifts"]
     assert sum(second.rates.get("received", 0) for second in found.series) == found.totals["received"]
@@ -208,33 +246,6 @@ def test_the_journal_is_compared_with_the_acks(what: str, monkeypatch: pytest.Mo
     wrong = [said for check in Verdict([an_account()]).journal(desk, ["alice"], 100) for said in check.wrong]  # type: ignore[arg-type]
     assert len(wrong) == len(wanted)
     assert all(said.startswith(sentence) for said, sentence in zip(wrong, wanted, strict=True))
-
-
-class Silent(Api):
-    """A server that died before it was asked."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-
-    def call(self, *_: object) -> Any:
-        raise self._error
-
-
-def judged(api: Api) -> list[Check]:
-    plan = msgspec.structs.replace(scenarios.ALL["whale"](1, 1), gifts_per_s=0)
-    return judge(plan, Cast(rooms=["r"], guests=[], hostile=[], gifts=[], givers=["alice"]), [an_account()], api, None)
-
-
-@pytest.mark.parametrize("error", [ConnectionError("refused"), ApiError("GET /v1/audit", 503, "busy")])
-def test_a_server_that_does_not_say_is_wrong(error: Exception) -> None:
-    """What viewers received is still judged; each failed question is a violation."""
-    checks = judged(Silent(error))
-    assert [check.name for check in checks if check.wrong] == ["journal", "rooms' sums", "the server's audit"]
-
-
-def test_an_audit_that_nobody_made_is_not_wrong() -> None:
-    """A server's first audit comes a minute after its start, so a missing one is fine."""
-    assert audit(Silent(ApiError("GET /v1/audit", 404, "no_audit_yet"))).wrong == []
 
 
 # --- a viewer ------------------------------------------------------------------------------------------------------

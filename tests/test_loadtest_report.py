@@ -10,10 +10,15 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from rich.console import Console
 
-from loadtest import page, results
+from loadtest import limits, page, results, words
 from loadtest.live import LINE_EVERY_S, SHOWN_WRONG, LiveView
 from loadtest.page import SHOWN_WRONG as SHOWN_ON_PAGE
+from loadtest.recorder import NAMES
 from loadtest.results import Check, Quantiles, Result, Second, Usage
+from loadtest.verdict import AUDIT
+from loadtest.viewer import Counts
+from protocol import REASONS
+from protocol.closes import Close
 
 HOSTILE = "<script>alert('mallory')</script> & [red]co[/red]"
 SECONDS = 12
@@ -72,6 +77,7 @@ def run(slow: int = 1, wrong: tuple[str, ...] = ()) -> Result:
         },
         series=[second(at_s, slow) for at_s in range(1, SECONDS + 1)],
         checks=[Check("order", "100 viewers, 240 events", []), Check("sums", "7 gifts <of> 35 coins", list(wrong))],
+        server={"address": "http://127.0.0.1:8000", "version": "1.2.3"},
     )
 
 
@@ -179,6 +185,24 @@ def test_a_page_of_one_run_has_no_letters() -> None:
     assert set(read.svgs[0]) >= {"p50", "p99", "max", "coming", "a node is killed"}
     assert not {"A", "B"} & {text for texts in read.svgs for text in texts}
     assert f"calm, {HOSTILE}" in read.said
+
+
+def test_a_page_says_of_which_server_it_is_and_what_its_words_mean(both: str) -> None:
+    """Address and version of the server; each name on the page in a sentence, once."""
+    said = Read(both).said
+    assert "address http://127.0.0.1:8000" in said
+    assert "version 1.2.3" in said
+    for name in ("command to reply", "gift to shown", "received", "gifts", "order", "sums"):
+        assert said.count(f"{name} {words.meaning(name)}") == 1, name
+
+
+def test_every_word_has_a_meaning() -> None:
+    """Whatever a run counts, measures or checks can be looked up, and so can each refusal and each close."""
+    counted = {field.name for field in msgspec.structs.fields(Counts)} - {"replies", "closes"}
+    judged = {check.name for check in limits.checks(limits.Limits(), {}, {}, [])} | {AUDIT}
+    refused = {f"reply {reason}" for reason in REASONS} | {f"closed {int(code)}" for code in Close}
+    assert [name for name in (*counted, *NAMES, *judged, *refused) if not words.meaning(name)] == []
+    assert words.meaning("closed 4999") == words.meaning("reply never") == ""
 
 
 def test_a_second_without_a_latency_is_a_gap() -> None:

@@ -1,5 +1,6 @@
 """Texts of people: what is taken out, what is refused, and what filters see."""
 
+import timeit
 import unicodedata
 
 import pytest
@@ -92,6 +93,16 @@ def test_filters_see_the_same_word() -> None:
     assert plain("İstanbul") == plain("istanbul")
     assert plain("Ελλάδα ") == plain("ΕΛΛΆΔΑ ")
     assert plain("two words") != plain("twowords")
+
+
+def test_no_text_is_dear() -> None:
+    """Letters that fold to eighteen, in a text as long as it may be, cost about what other letters cost."""
+
+    def quickest_of(text: str) -> float:
+        return min(timeit.repeat(lambda: plain(text), number=1, repeat=30))
+
+    assert len(plain("\ufdfa" * 500)) == 9_000
+    assert quickest_of("\ufdfa" * 500) < 4 * quickest_of("é" * 500)
 
 
 @given(st.text(max_size=60))

@@ -5,11 +5,12 @@ import re
 from http import HTTPStatus
 from pathlib import Path
 
+from tests import mutants
 from tests.tree import ROOT, name_of, parsed, sources, texts
 
 # Numbers above 100 that are not our bounds, and why. Remove what a file no longer uses.
 NUMBERS: dict[str, dict[float, str]] = {
-    "server/__main__.py": {3600: "a default that --help shows"},
+    "server/__main__.py": {3600: "a default that --help shows", 128: "what shells add to a signal"},
     "server/app.py": {10_000: "the demo's coins"},
     "server/bench/books.py": {30_000: "as many entries as a backlog writes at once"},
     "server/bench/__main__.py": {0o711: "a folder's mode", 200_000: "a measurement's own"},
@@ -182,3 +183,9 @@ def test_tests_wait_for_events() -> None:
                 if not turn_of_the_loop:
                     found.add(name_of(path))
     assert found <= set(LOOKS_AGAIN)
+
+
+def test_known_mistakes_can_be_made() -> None:
+    """The text of each is in its file once, so that `make mutants` can try it."""
+    made = [mutant for part in mutants.PARTS.values() for mutant in mutants.known(part, "")]
+    assert len(made) == len(mutants.KNOWN)

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import UNSET
 
 from protocol.folding import Changed, begins, folds
-from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Snapshot
+from protocol.rooms import RoomDeleted, RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Snapshot
 
 _FIELDS = ("title", "host", "settings", "status", "broadcast_id", "started_at_ms")
 
@@ -20,6 +20,6 @@ def room_updated(_room: Snapshot, event: RoomUpdated) -> Changed:
     return {name: value for name in _FIELDS if (value := getattr(event, name)) is not UNSET}
 
 
-@folds(RoomPaused, RoomResumed, RoomEnded, RoomSuspended)
+@folds(RoomPaused, RoomResumed, RoomEnded, RoomSuspended, RoomDeleted)
 def room_turned(_room: Snapshot, event: Any) -> Changed:
     return {"status": event.status}

@@ -48,6 +48,10 @@ export type Options = {
      */
     since?: string | null;
     /**
+     * how many of the newest chats to get on joining, at most 50; they come as `replayed` events
+     */
+    chats?: number;
+    /**
      * how long a command waits for its reply (10 s); a gift waits two minutes
      */
     timeoutMs?: number;

@@ -40,6 +40,7 @@ import { uuid7 } from "./liveroom/uuid7.js";
  * @property {string} [token] a fixed token; or `getToken`, which is called again when the last token may be the cause
  * @property {() => (string|Promise<string>)} [getToken]
  * @property {string|null} [since] position "epoch:seq" to resume from (see `client.since`)
+ * @property {number} [chats] how many of the newest chats to get on joining, at most 50; they come as `replayed` events
  * @property {number} [timeoutMs] how long a command waits for its reply (10 s); a gift waits two minutes
  * @property {(state: State) => void} [onState] the connection changed
  * @property {(event: RoomEvent) => void} [onEvent] a room event, once; `replayed` ones too
@@ -205,7 +206,7 @@ export class RoomClient {
   }
 
   async #connect() {
-    const { token, getToken, WebSocket = globalThis.WebSocket } = this.#options;
+    const { token, getToken, chats, WebSocket = globalThis.WebSocket } = this.#options;
     try {
       this.#token ??= getToken ? await getToken() : token;
     } catch {
@@ -213,7 +214,7 @@ export class RoomClient {
     }
     if (this.state.name === "closed" || this.#socket) return;
     try {
-      this.#listen(new WebSocket(...whereTo(this.#address, this.#token, this.since)));
+      this.#listen(new WebSocket(...whereTo(this.#address, this.#token, this.since, chats)));
     } catch (error) { // such as ws:// from a page of https://: another try would not help
       console.error(error);
       return this.#finish("cannot_connect", 1006);
@@ -343,11 +344,11 @@ export class RoomClient {
     }
   }
   /** @param {Welcome} welcome */
-  #welcome({ epoch, seq, resumed, gap, you, room, heartbeat_s, server_time_ms }) {
+  #welcome({ epoch, seq, resumed, gap, replays, you, room, heartbeat_s, server_time_ms }) {
     this.room = { ...room, chat: this.room?.chat ?? [] };
     if (gap) addLine(this.room, { type: "gap", ...gap });
     this.you = you;
-    this.#position.enter({ epoch, seq, resumed, gap });
+    this.#position.enter({ epoch, seq, resumed, gap, replays });
     this.#heartbeatMs = heartbeat_s * 1000;
     this.#clockOffsetMs = server_time_ms - performance.now();
     this.#liveSince = performance.now();
@@ -370,7 +371,7 @@ export class RoomClient {
   }
   /** @param {RoomEvent} event */
   #happened(event) {
-    if (!this.room || !this.#position.reach(event.seq)) return;
+    if (!this.room || !this.#position.reach(event.seq, event.replayed)) return;
     fold(this.room, event, this.#position.isInSnapshot(event.seq));
     if (event.type === "gifts.sent" && !this.#seen.take(event)) return; // sent again after a gap: not shown again
     tell(this.#options.onEvent, event);

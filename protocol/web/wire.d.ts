@@ -309,6 +309,16 @@ export interface RoomSuspended {
   replayed?: boolean;
 }
 
+/** The platform deleted the room. It is the last event. */
+export interface RoomDeleted {
+  type: "room.deleted";
+  status: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
 /** Viewers `now`, and `peak` and `unique` in this broadcast. `joined` is a sample of those who joined. */
 export interface ViewersCounted {
   type: "viewers.counted";
@@ -343,6 +353,7 @@ export interface Welcome {
   room: Snapshot;
   heartbeat_s: number;
   server_time_ms: number;
+  replays: number;
 }
 
 /** The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` has it later. */
@@ -436,6 +447,7 @@ export type RoomEvent =
   | RoomResumed
   | RoomEnded
   | RoomSuspended
+  | RoomDeleted
   | ViewersCounted;
 
 /** What one socket alone is told. A newer server sends more types: pass them over. */

@@ -75,6 +75,7 @@ class Admitted(Struct, frozen=True, kw_only=True):
 
     claims: Claims
     since: Since | None
+    chats: int  # how many of the newest to send to a newcomer
     room: Room
     place: Place
     address: str | None
@@ -85,6 +86,7 @@ class _Known(Struct, frozen=True):
 
     claims: Claims
     since: Since | None
+    chats: int
     room: str
     address: str | None
 
@@ -134,11 +136,13 @@ class Admission:
         room_id = _room_id(asked.room)
         if claims.room is not None and claims.room != room_id:
             raise NotAdmitted(403, "wrong_room", "The token is for another room.")
-        return _Known(claims, _parse_since(asked.since), room_id, address)
+        return _Known(claims, _parse_since(asked.since), _parse_chats(asked.chats), room_id, address)
 
     def _admit(self, known: "_Known", room: Room) -> Admitted:
         place = self._places.take(known.address or "", known.claims.sub)  # last: nothing after it may fail
-        return Admitted(claims=known.claims, since=known.since, room=room, place=place, address=known.address)
+        return Admitted(
+            claims=known.claims, since=known.since, chats=known.chats, room=room, place=place, address=known.address
+        )
 
     def note_flood(self, user_id: str, address: str | None) -> None:
         """Let this person wait before the next socket; and everybody at the address, if there are too many floods."""
@@ -170,3 +174,12 @@ def _parse_since(text: str) -> Since | None:
     if not epoch or len(epoch) > 64 or not (seq.isascii() and seq.isdecimal()) or len(seq) > 15:
         raise NotAdmitted(400, "bad_since", "since must be <epoch>:<seq>.")
     return Since(epoch, int(seq))
+
+
+def _parse_chats(text: str) -> int:
+    """Parse how many chats a newcomer wants. Raises NotAdmitted."""
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+        raise NotAdmitted(400, "bad_request", "chats must be a number.")
+    return min(int(text), limits.NEWEST_CHATS_MAX)

@@ -14,6 +14,7 @@ class Asked(Struct, frozen=True):
     room: str
     token: str
     since: str
+    chats: str  # how many of the newest
     offered: tuple[str, ...]  # subprotocols
     host: str  # the person's address; empty for a unix socket
 
@@ -35,6 +36,7 @@ def asked_of(websocket: WebSocket) -> Asked:
         room=websocket.path_params.get("room_id", ""),
         token=query.get("token") or bearer(websocket.headers.get("authorization", "")) or token_among(offered),
         since=query.get("since", ""),
+        chats=query.get("chats", ""),
         offered=offered,
         host=websocket.client.host if websocket.client else "",
     )

@@ -122,7 +122,8 @@ def read_head(url: bytes, headers: Sequence[tuple[bytes, bytes]], client: tuple[
     protocols = lines.get(b"sec-websocket-protocol", b"").decode("latin-1")
     offered = tuple(name.strip() for name in protocols.split(",")) if protocols else ()
     token = query.get("token") or bearer(lines.get(b"authorization", b"").decode("latin-1")) or token_among(offered)
-    asked = Asked(found[1].decode(), token, query.get("since", ""), offered, client[0] if client else "")
+    since, chats = query.get("since", ""), query.get("chats", "")
+    asked = Asked(found[1].decode(), token, since, chats, offered, client[0] if client else "")
     return Head(
         asked, offer is not None, _answer(lines[b"sec-websocket-key"], asked.chosen, deflates=offer is not None)
     )
@@ -132,7 +133,7 @@ def _query(text: bytes) -> dict[str, str] | None:
     """The parameters; None if one is unknown here or comes twice."""
     pairs = [pair.partition("=") for pair in text.decode().split("&")] if text else []
     query = {name: value for name, _, value in pairs}
-    return query if len(query) == len(pairs) and query.keys() <= {"token", "since", "refusals"} else None
+    return query if len(query) == len(pairs) and query.keys() <= {"token", "since", "chats", "refusals"} else None
 
 
 def _lines(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:

@@ -19,6 +19,7 @@ from websockets.server import ServerProtocol
 from protocol.closes import Close
 from protocol.wire import Codec
 from server import limits
+from server.edge.linger import close_gently
 from server.edge.socket import Connection, Hub
 
 TAKEOVER: Final = "liveroom.takeover"
@@ -82,7 +83,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         self.handshake_initiated = self.handshake_complete = self.close_sent = True
         self.conn.send_response(response)
         self.transport.write(b"".join(self.conn.data_to_send()))
-        self.transport.close()
+        close_gently(self.transport, self)
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, but answer a head that is too long or invalid (414, 431, 400), and close.
@@ -98,7 +99,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.close_sent:
             self.close_sent = self.handshake_complete = True
             self.transport.write(b"".join(self.conn.data_to_send()))
-            self.transport.close()
+            close_gently(self.transport, self)
 
     async def send(self, message: ASGISendEvent) -> None:
         """As uvicorn's, but a refusal over HTTP counts as a finished handshake, not as an error to log."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from server import limits
 from server.edge.door import STATE, Door
 from server.edge.halfopen import HalfOpen, TooManyOpen
+from server.edge.linger import Gentle, close_gently
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
@@ -17,6 +18,10 @@ _NO_BODY = b'{"error":{"reason":"bad_request","message":"A request for a websock
 _BODY_IN_UPGRADE = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\n\r\n%b" % (len(_NO_BODY), _NO_BODY)
+)
+_INVALID = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 30\r\n\r\nInvalid HTTP request received."
 )
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -43,6 +48,7 @@ class PatientHttp(HttpToolsProtocol):
     _in_head = False
     _moved = False  # the bytes at hand continued a head or a body
     _wasted_bytes = 0  # since the last bytes that did: trailers, chunk extensions, empty lines
+    _dropped_bytes = 0  # of bodies, after their answers
     _too_large = False
     _too_many = False  # requests of this connection wait
     _address: str | None = None  # where it is counted as half open
@@ -55,7 +61,7 @@ class PatientHttp(HttpToolsProtocol):
         self._half_open = HalfOpen.of(self.server_state)
         try:
             self._address = self._half_open.take(transport.get_extra_info("peername"))
-        except TooManyOpen:
+        except TooManyOpen:  # who opens too many gets no time for a gentle end
             transport.write(_TOO_MANY)
             transport.close()
 
@@ -82,19 +88,24 @@ class PatientHttp(HttpToolsProtocol):
             return
         except httptools.HttpParserError:
             if self._body_in_upgrade or self._too_many:
-                self.transport.write(_BODY_IN_UPGRADE if self._body_in_upgrade else _TOO_MANY)
-                self.transport.close()
+                self._end(_BODY_IN_UPGRADE if self._body_in_upgrade else _TOO_MANY)
                 return
             if not self._too_large:
-                self.send_400_response("Invalid HTTP request received.")
+                self._end(_INVALID)
                 return
         if self._in_head:
             self._head_bytes += self._head_may_have
             self._bound_head()
         self._wasted_bytes = 0 if self._moved or self._in_head else self._wasted_bytes + len(data)
         if self._too_large or self._wasted_bytes > limits.HEAD_BYTES_MAX:
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
+            self._end(_TOO_LARGE)
+
+    def _end(self, answer: bytes) -> None:
+        """Answer once more, and close. What comes meanwhile is not read as a request."""
+        self.waiting_since = None
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            close_gently(self.transport, self)
 
     def _hand_over(self, rest: bytes) -> None:
         """Let a connection take over, with what came right behind the request: at once, or the long way."""
@@ -155,10 +166,17 @@ class PatientHttp(HttpToolsProtocol):
             self._offered = True
             return
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = cast(Any, Gentle(self.transport, self))
 
     def on_body(self, body: bytes) -> None:
+        """As uvicorn's, which drops what comes after the answer. That has a bound."""
         super().on_body(body)
         self._moved = True
+        if self.cycle is not None and self.cycle.response_complete:
+            self._dropped_bytes += len(body)
+            if self._dropped_bytes > limits.DISCARDED_BYTES_MAX:
+                self.transport.abort()
 
     def _bound_head(self) -> None:
         self._too_large = self._too_large or self._head_bytes > limits.HEAD_BYTES_MAX
@@ -177,8 +195,7 @@ class PatientHttp(HttpToolsProtocol):
 
     def give_up(self) -> None:
         """Answer 408 and close."""
-        self.transport.write(_TOO_LATE)
-        self.transport.close()
+        self._end(_TOO_LATE)
 
 
 def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

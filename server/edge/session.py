@@ -25,6 +25,7 @@ from server.edge.socket import Connection
 from server.edge.turns import Turns
 from server.rooms.frames import encode_message
 from server.rooms.history import NoSuchRoom, Recorded
+from server.rooms.newest import newest_chats
 from server.rooms.replay import money_again
 from server.rooms.room import Member, Room, Rooms, Services
 from server.store.client import StoreError
@@ -130,25 +131,28 @@ class Sessions:
         connection.address = admitted.address
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
-                await self._welcome(connection, member, admitted.since, room)
+                await self._welcome(connection, member, admitted, room)
         except (StoreError, NoSuchRoom, TimeoutError):
             connection.close(Close.INTERNAL)
         except Exception:
             log.exception("join_failed", room=room.id)
             connection.close(Close.INTERNAL)
 
-    async def _welcome(self, connection: AnyConnection, member: Member, since: Since | None, room: Room) -> None:
+    async def _welcome(self, connection: AnyConnection, member: Member, admitted: Admitted, room: Room) -> None:
         """Welcome the member. Nothing may await between the last look at the room's position and `add`."""
+        since = admitted.since
         self._balances.expect(member)
         coins = None
         if member.role != "overlay":
             coins = await self._services.wallet.coins(member.user_id)
         same_epoch = since is not None and since.epoch == room.epoch
         shown = await room.snapshot(at_least=since.seq if since and same_epoch else 0)
-        missed: list[Recorded] | None = []
-        if since is not None:
+        missed: list[Recorded] | None
+        if since is None:
+            missed = await newest_chats(room, admitted.chats, shown.seq)
+        else:
             missed = await self._missed(room, since, shown.seq) if same_epoch else None
-        again = await money_again(room, since.epoch, since.seq, shown.seq) if since and not same_epoch else []
+        again = await money_again(room, since.epoch, since.seq, shown.seq) if since and missed is None else []
         if room.gone or connection.closing:
             connection.close(Close.INTERNAL)
             return
@@ -178,6 +182,7 @@ class Sessions:
             room=Raw(shown.bytes_in(connection.codec)),
             heartbeat_s=limits.HEARTBEAT_S,
             server_time_ms=self._services.clock.now_ms(),
+            replays=len(again),
         )
         room.outbox.greet(member, encode_message(connection.codec, welcome), shown.seq, missed or again)
         self.joins += 1

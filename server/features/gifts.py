@@ -40,7 +40,10 @@ log = structlog.get_logger()
 SHOW = scripts.load("gifts_show")
 REFUND = scripts.load("gifts_refund")
 END_COMBOS = scripts.load("gifts_end_combos")
-ONCE = keys.of_room("once", "String per gift: the seq under which the room showed it.")
+ONCE = keys.of_room(
+    "once", "String per gift: the seq under which the room showed it, or `-` while it has only counted."
+)
+COUNTED = b"-"
 REFUNDED = keys.of_room("refunded", "String per part of a reversal: the seq under which the room took it back.")
 SCRIPTS = (SHOW, REFUND, END_COMBOS)
 

@@ -1,7 +1,7 @@
-"""The end of a broadcast: closes the sockets of everybody who watches."""
+"""The end of a broadcast, or of a room: closes the sockets of everybody who watches."""
 
 from protocol.closes import Close
-from protocol.rooms import RoomEnded, RoomSuspended
+from protocol.rooms import RoomDeleted, RoomEnded, RoomSuspended
 from server.rooms.farewell import close_members
 from server.rooms.registry import reacts
 from server.rooms.room import Room
@@ -15,6 +15,11 @@ def room_ended(room: Room, event: RoomEnded) -> None:
 @reacts(RoomSuspended)
 def room_suspended(room: Room, event: RoomSuspended) -> None:
     room.spawn(_close_members(room, event.seq))
+
+
+@reacts(RoomDeleted)
+def room_deleted(room: Room, event: RoomDeleted) -> None:
+    room.dissolve(event.seq)
 
 
 async def _close_members(room: Room, seq: int) -> None:

@@ -11,10 +11,9 @@ from starlette.routing import Route
 
 from protocol.ids import GiftId, PersonId, RoomId, TopUpId
 from server import __version__, limits
-from server.http.api import DESCRIBED, Described, ErrorBody, answer, route
+from server.http.api import DESCRIBED, WRITES, Described, ErrorBody, answer, route
 from server.rooms.admin import TURNS
 
-WRITES = ("POST", "PUT", "PATCH")
 IDS = {"room": RoomId, "user": PersonId, "gift": GiftId, "topup": TopUpId, "verb": Literal[tuple(TURNS)]}
 KEY = Annotated[str, Meta(min_length=1, max_length=limits.IDEMPOTENCY_KEY_CHARS_MAX)]
 ERRORS = {
@@ -24,6 +23,8 @@ ERRORS = {
     409: "something else was done with this id, or the state does not allow it",
     413: "the body is too large",
 }
+NO_NUL = r"^[^\x00]*$"
+HEADERS = {401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}}
 SAME_AGAIN = "Repeated with the same request, it gets the first answer again for a day."
 
 
@@ -38,9 +39,24 @@ class _Schemas:
         self._schemas, self.components = msgspec.json.schema_components(
             types, ref_template="#/components/schemas/{name}"
         )
+        for described in DESCRIBED.values():
+            if described.body is not None:
+                self._without_nul(self.of(described.body))
 
     def of(self, kind: Any) -> dict[str, Any]:
         return self._schemas[self._types.index(kind)]
+
+    def _without_nul(self, schema: Any) -> None:
+        """Say of every text below this schema what `careful` asks of it."""
+        if isinstance(schema, list):
+            for each in schema:
+                self._without_nul(each)
+        elif isinstance(schema, dict):
+            if "$ref" in schema:
+                self._without_nul(self.components[schema["$ref"].rpartition("/")[2]])
+            if schema.get("type") == "string" and "enum" not in schema:
+                schema.setdefault("pattern", NO_NUL)
+            self._without_nul(list(schema.values()))
 
     def content(self, *kinds: Any) -> dict[str, Any]:
         found = [self.of(kind) for kind in kinds]
@@ -123,7 +139,11 @@ def _responses(path: str, method: str, described: Described, schemas: _Schemas) 
         413: method in WRITES,
     }
     error = schemas.content(ErrorBody)
-    failed = {str(status): {"description": ERRORS[status], "content": error} for status in may if may[status]}
+    failed = {
+        str(status): {"description": ERRORS[status], "headers": HEADERS.get(status, {}), "content": error}
+        for status in may
+        if may[status]
+    }
     return {**done, **failed, "5XX": {"$ref": "#/components/responses/Error"}}
 
 

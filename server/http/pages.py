@@ -1,19 +1,28 @@
-"""The pages and their files: plain HTML, CSS and ES modules, under a strict content security policy."""
+"""The pages and their files: plain HTML, CSS and ES modules, under a strict content security policy.
 
+A page loads one script and one sheet that the node has put together from the page's modules and styles. The files that
+these were made of are served, too: for people who read them, and for pages elsewhere that import the client.
+"""
+
+import functools
+import gzip
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 import protocol
+from server.http import bundles
 from server.http.api import origin_headers
 from server.settings import Settings
 
@@ -25,8 +34,10 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",  # the page's URL may contain a token
     "Cache-Control": "no-cache",
 }
+FOR_EVER = "public, max-age=31536000, immutable"  # a year: the address has the digest of what it names
 _NAME_AND_PORT = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?")
 TYPES = {".js": "text/javascript", ".ts": "text/plain"}  # the system's list says that .ts is a video
+MADE_TYPES = {"js": TYPES[".js"], "css": "text/css", "json": "application/json"}
 
 
 def policy(host: str, ancestors: str) -> str:
@@ -77,36 +88,99 @@ def folds_index() -> str:
     return "\n".join(lines) + "\n"
 
 
-def folds(origins: tuple[str, ...]) -> Route:
-    """The index of folds, made when the node starts."""
-    text = folds_index().encode()
-    same = {**HEADERS, "ETag": f'"{hashlib.blake2b(text, digest_size=16).hexdigest()}"'}
+def text_of(address: str) -> str:
+    """What is served at this address below /web/: of server/web, of the protocol package, or made here."""
+    name = address.removeprefix("/web/")
+    if name == "liveroom/folds.js":
+        return folds_index()
+    own = WEB / name
+    return (own if own.exists() else CLIENT / name).read_text()
 
-    async def show(request: Request) -> Response:
-        headers = {**same, **origin_headers(origins, request.headers.get("origin"))}
-        if request.headers.get("if-none-match") == headers["ETag"]:
+
+@functools.cache
+def pictures() -> str:
+    """The program's own gift pictures by address, each as a `data:` address: one request in place of ten."""
+    found = {f"/web/gifts/{path.name}": path.read_text() for path in sorted((SHARED / "gifts").glob("*.svg"))}
+    return json.dumps({address: f"data:image/svg+xml,{quote(text)}" for address, text in found.items()})
+
+
+class Made:
+    """A text that the node makes, with its digest, also gzipped. It is sent again only when it has changed."""
+
+    def __init__(self, text: str, kind: str) -> None:
+        self._text = text.encode()
+        self._type = MADE_TYPES[kind]
+        self.digest = hashlib.blake2b(self._text, digest_size=16).hexdigest()
+
+    @functools.cached_property
+    def _packed(self) -> bytes:
+        return gzip.compress(self._text, mtime=0)
+
+    def answer(self, request: Request, cache: str = HEADERS["Cache-Control"], **headers: str) -> Response:
+        packed = "gzip" in request.headers.get("accept-encoding", "")
+        tag = f'"{self.digest}{"-gzip" if packed else ""}"'
+        headers = {**HEADERS, "ETag": tag, **headers, "Cache-Control": cache}
+        headers["Vary"] = ", ".join(filter(None, ("Accept-Encoding", headers.get("Vary"))))
+        if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
-        return Response(text, headers=headers, media_type=TYPES[".js"])
-
-    return Route("/web/liveroom/folds.js", show)
-
-
-def preloads(folder: Path) -> str:
-    """Every module of a page, so that a browser fetches them all at once, and not one after the other."""
-    owners = ((WEB, folder), (WEB, SHARED), (CLIENT, CLIENT))
-    paths = [path.relative_to(top).as_posix() for top, below in owners for path in sorted(below.rglob("*.js"))]
-    return ", ".join(f"</web/{path}>; rel=modulepreload" for path in paths)
+        if packed:
+            return Response(self._packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=self._type)
+        return Response(self._text, headers=headers, media_type=self._type)
 
 
-def page(folder: Path, ancestors: str) -> Route:
-    """Serve the folder's index.html at `/<folder>/{room}`, for any room."""
-    same = {**HEADERS, "Link": preloads(folder)}
+def made(address: str, text: str, origins: tuple[str, ...]) -> Route:
+    """A file that is made when the node starts. Pages of other origins may load it."""
+    file = Made(text, address.rpartition(".")[2])
 
     async def show(request: Request) -> Response:
-        headers = {**same, "Content-Security-Policy": policy(request.headers.get("host", ""), ancestors)}
-        return FileResponse(folder / "index.html", headers=headers)
+        return file.answer(request, **origin_headers(origins, request.headers.get("origin")))
 
-    return Route(f"/{folder.name}/{{room}}", show)
+    return Route(address, show)
+
+
+class Page:
+    """A page with its script and its sheet, as the files were at `changed_at`."""
+
+    @staticmethod
+    @functools.lru_cache(maxsize=4)  # nodes of one process share it
+    def of(folder: Path, changed_at: int) -> "Page":
+        return Page(folder)
+
+    def __init__(self, folder: Path) -> None:
+        html = (folder / "index.html").read_text()
+        script, sheet = bundles.script(bundles.start_of(html), text_of), bundles.styles(html, text_of)
+        self.files = {"js": Made(script, "js"), "css": Made(sheet, "css")}
+        addresses = (f"/web/bundles/{folder.name}.{file.digest}.{kind}" for kind, file in self.files.items())
+        self.html = bundles.linked(html, *addresses)
+
+
+def _changed_at() -> int:
+    """When a file of the pages was last written."""
+    return max(path.stat().st_mtime_ns for top in (WEB, CLIENT) for path in top.rglob("*"))
+
+
+def page(folder: Path, settings: Settings) -> list[Route]:
+    """The page in the folder at `/<folder>/{room}`, for any room, and its two files."""
+    kept = Page.of(folder, _changed_at())
+
+    async def show(request: Request) -> Response:
+        nonlocal kept
+        if settings.development:  # a developer need only reload
+            kept = Page.of(folder, _changed_at())
+        rules = policy(request.headers.get("host", ""), settings.frame_ancestors)
+        headers = {**HEADERS, "Content-Security-Policy": rules}
+        return Response(kept.html, headers=headers, media_type="text/html")
+
+    def file(kind: str) -> Route:
+        async def show_file(request: Request) -> Response:
+            """Where nodes of two versions run, the page may be the other's: it then gets this one's file, unkept."""
+            here = kept.files[kind]
+            same = request.path_params["digest"] == here.digest
+            return here.answer(request, FOR_EVER if same else HEADERS["Cache-Control"])
+
+        return Route(f"/web/bundles/{folder.name}.{{digest}}.{kind}", show_file)
+
+    return [Route(f"/{folder.name}/{{room}}", show), *map(file, kept.files)]
 
 
 async def home(_request: Request) -> Response:
@@ -117,8 +191,9 @@ def routes(settings: Settings) -> list[BaseRoute]:
     """A route for each folder with a page, and for all files. `/web/liveroom.js` comes from the protocol package."""
     origins = settings.origins
     found: list[BaseRoute] = [
-        *(page(index.parent, settings.frame_ancestors) for index in sorted(WEB.glob("*/index.html"))),
-        folds(origins),
+        *(route for index in sorted(WEB.glob("*/index.html")) for route in page(index.parent, settings)),
+        made("/web/liveroom/folds.js", folds_index(), origins),
+        made("/web/pictures.json", pictures(), origins),
         # Catalogues and stored events have these addresses.
         Mount("/web/gifts", Files(origins, directory=SHARED / "gifts")),
         Mount("/web", Files(origins, directory=WEB, packages=[("protocol", "web")])),

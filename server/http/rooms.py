@@ -1,4 +1,4 @@
-"""Rooms over HTTP: create, change, list and read them, and start, pause or end their broadcasts."""
+"""Rooms over HTTP: create, change, delete, list and read them, and start, pause or end their broadcasts."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -60,6 +60,14 @@ class _Rooms:
             raise HttpError(503, "busy", "Others change this room at the same time; try again.") from None
         return await self._changed(room_id)
 
+    async def delete(self, request: Request) -> Response:
+        """The room as it was."""
+        room_id = room_id_of(request)
+        room = whole(room_id, await self._history.meta(room_id))
+        await self._admin.delete(room_id)
+        self._listing.note(room_id, None)
+        return answer(room)
+
     async def get(self, request: Request) -> Response:
         room_id = room_id_of(request)
         meta = await self._history.meta(room_id)
@@ -74,7 +82,7 @@ class _Rooms:
     async def _changed(self, room_id: str, status: int = 200) -> Response:
         """The room as it is now, which is at once in this node's list, too."""
         room = whole(room_id, await self._history.meta(room_id))
-        self._listing.note(room.shown())
+        self._listing.note(room_id, room.shown())
         return answer(room, status)
 
     def _may_see_all(self, request: Request, room_id: RoomId, about: About) -> bool:
@@ -139,5 +147,6 @@ def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) ->
             statuses=(200, 201),
         ),
         route(one, rooms.patch, method="PATCH", summary="Change only what is named", body=PatchRoom, gives=RoomWhole),
+        route(one, rooms.delete, method="DELETE", summary="Delete a room, and close its sockets", gives=RoomWhole),
         route(one + "/{verb}", rooms.turn, method="POST", summary=steps, gives=RoomWhole),
     ]

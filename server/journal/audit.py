@@ -287,6 +287,7 @@ class Audit:
             derived_again_ms=drifts.since_ms,
             doubts=doubts,
             stuck={partition: reasons[0] for partition, reasons in frozen.items()},
+            began_ms=now_ms,
             finished_ms=end_ms,
         )
 

@@ -66,6 +66,7 @@ class Drain:
         self._backlog = False
         self._whole_s = clock.boot_s()  # when the journal last had the whole log
         self._stopping = asyncio.Event()
+        self.began = asyncio.Event()  # once a first call has succeeded
         self.journaled = 0
         self.stuck: dict[int, str] = {}
         self.unread: dict[int, str] = {}
@@ -101,6 +102,7 @@ class Drain:
         moved = 0
         try:
             moved = await self.drain_once()
+            self.began.set()
         except (StoreError, SQLAlchemyError) as error:
             log.warning("drain_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
             await asyncio.sleep(limits.STORE_RETRY_S_MAX)

@@ -49,7 +49,8 @@ class Report(Struct, frozen=True, kw_only=True):
     receipts_compared: int = 0
     log_entries_compared: int = 0
     oldest_check_ms: int | None = None  # age of the oldest comparison of anything; None when something never was
-    finished_ms: int = 0  # when the audit finished that the figures are of
+    began_ms: int = 0  # when the audit began that the figures are of: what was done before is in them
+    finished_ms: int = 0  # when it finished
     failed: str = ""  # why the newest audit did not finish
 
     def seen_at(self, now_ms: int) -> "Report":

@@ -204,7 +204,7 @@ class Heads:
         self._suspects.clear()
         found = count(connection)
         for partition, known in self.known.items():
-            counted = found.get(partition, Counted((0, 0)))
+            counted = found.get(partition, Counted())
             if counted.mark < known.head.position:
                 what = f"it is behind the verified {known.head}"
                 wrong.append(Wrong(partition, "watermark", what))

@@ -91,7 +91,7 @@ class Held(Struct, frozen=True):
 class Counted(Struct):
     """All rows of a partition, as one transaction saw them."""
 
-    mark: Position
+    mark: Position = (0, 0)  # of a partition without a watermark
     rows: Flat = Flat()
     held: Held = Held()
 
@@ -150,10 +150,10 @@ def count(connection: Connection) -> dict[int, Counted]:
     found = {partition: Counted((epoch, n)) for partition, epoch, n in connection.execute(query)}
     of_entries = select(entries.c.partition, *_OF_KIND, *_REMAINDERS).group_by(entries.c.partition)
     for partition, *sums in connection.execute(of_entries):
-        each = found.setdefault(partition, Counted((0, 0)))
+        each = found.setdefault(partition, Counted())
         each.rows = Flat(*(int(sum_) for sum_ in sums))
     for partition, *sums in connection.execute(select(postings.c.partition, *_LEGS).group_by(postings.c.partition)):
-        each = found.setdefault(partition, Counted((0, 0)))
+        each = found.setdefault(partition, Counted())
         legs, amounts, weighed = (int(sum_) for sum_ in sums)
         each.rows = structs.replace(each.rows, legs=legs, amounts=amounts, weighed=weighed)
     _count_positions(connection, found)
@@ -165,5 +165,5 @@ def _count_positions(connection: Connection, found: dict[int, Counted]) -> None:
     for name, where in (("coins", of_viewers), ("diamonds", ~of_viewers)):
         query = select(positions.c.partition, *_numbers(positions, "balance")).where(where)
         for partition, sum_ in connection.execute(query.group_by(positions.c.partition)):
-            each = found.setdefault(partition, Counted((0, 0)))
+            each = found.setdefault(partition, Counted())
             each.held = structs.replace(each.held, **{name: int(sum_)})

@@ -9,15 +9,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
 from server.clock import Clock
+from server.journal import troubles
 from server.journal.database import ask
 from server.journal.findings import Report, frozen, latest
+from server.journal.troubles import Trouble
 from server.metrics import Readings
 
 log = structlog.get_logger()
 
 
 class AuditWatch:
-    """Keeps the newest report. `report` is None until there is one, `reads` says whether the journal answers.
+    """Keeps the newest report. `report` is None until there is one, `trouble` says why the journal cannot be used.
 
     `frozen` has the partitions that are frozen now: an audit freezes them after its report, and a thaw waits for none.
     """
@@ -28,7 +30,8 @@ class AuditWatch:
         self._task: asyncio.Task[None] | None = None
         self.report: Report | None = None
         self.frozen: list[int] = []
-        self.reads = True
+        self.trouble: Trouble | None = None  # of the database
+        self._said: str | None = None
 
     def seen(self) -> Report | None:
         """The newest report as it is to be read now."""
@@ -42,17 +45,30 @@ class AuditWatch:
 
     async def _watch(self) -> None:
         while True:
+            trouble: Trouble | None = None
             try:
+                trouble = await ask(_trouble, self._engine)
                 self.report, self.frozen = await ask(_read, self._engine)
-                self.reads = True
             except SQLAlchemyError as error:
-                self.reads = False
-                log.debug("audit_unread", error=str(error)[: limits.LOGGED_CHARS_MAX])
-            await asyncio.sleep(limits.AUDIT_EVERY_S / 2)
+                trouble = trouble or troubles.of(error)
+            self._note(trouble)
+            await asyncio.sleep(limits.AUDIT_EVERY_S / 2 if self.trouble is None else limits.SQL_LOOK_S)
+
+    def _note(self, trouble: Trouble | None) -> None:
+        """Say once what is wrong with the database, when it lasts: at a first start the schema is just being made."""
+        again = trouble is not None and self.trouble is not None
+        self.trouble = trouble
+        if trouble is None:
+            if self._said is not None:
+                log.warning("journal_up")
+            self._said = None
+        elif again and trouble.says != self._said:
+            self._said = trouble.says
+            log.error("journal_unusable", why=trouble.says)
 
     def degraded(self) -> dict[str, str]:
         """What the journal and its audits show that is worse than it should be."""
-        found = {} if self.reads else {"journal": "SQL does not answer"}
+        found = {} if self.trouble is None else {"journal": self.trouble.shown}
         if self.frozen:
             found["partitions"] = f"frozen: {', '.join(map(str, self.frozen))}"
         report = self.seen()
@@ -96,6 +112,11 @@ class AuditWatch:
         if field == "doubts":
             return len(report.doubts)
         return float(getattr(report, field))
+
+
+def _trouble(engine: Engine) -> Trouble | None:
+    """What is wrong with the schema, or with our rights. Raises SQLAlchemyError."""
+    return troubles.of_schema(engine) or troubles.of_rights(engine)
 
 
 def _read(engine: Engine) -> tuple[Report | None, list[int]]:

@@ -7,7 +7,7 @@ reads balances, so that a reader never waits for a replica.
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -58,6 +58,7 @@ class WalletStore:
         log_entries_max: int = limits.LOG_ENTRIES_MAX,
         site_limit: int = 0,
         folder: Path | None = None,
+        for_rooms: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._scripts = (*scripts, *opening_scripts)
         self._opening = opening
@@ -66,9 +67,10 @@ class WalletStore:
         self._guard = guard.Guard(self._scripts, replicated=durability == "replicated") if guarded else None
         self._log_entries_max = log_entries_max
         self._folder = folder
+        self._for_rooms = for_rooms  # the run ids of the room store's processes
         self.site_limit = site_limit  # coins per viewer and UTC day; 0 means no limit
         self._money = Store("wallet", url, scripts=self._scripts, on_up=self._open)
-        self._reads = Store("wallet-reads", url)
+        self._reads = Store("wallet-reads", url, aside=True)
         self._task: asyncio.Task[None] | None = None
         self._fence_task: asyncio.Task[None] | None = None
         self._opening_task: asyncio.Task[None] | None = None
@@ -236,7 +238,14 @@ class WalletStore:
         if self._guard is None:
             return guard.Found([])
         meta = self._some_meta() if self.partitions else None
-        return await self._guard.look(link, free_bytes=self._disk_left(), meta=meta)
+        found = await self._guard.look(link, free_bytes=self._disk_left(), meta=meta)
+        if self._is_for_rooms():
+            found.wrong.append("it is the room store, too; each needs a server of its own")
+        return found
+
+    def _is_for_rooms(self) -> bool:
+        """Whether this process is the room store, under whatever address."""
+        return self._money.identity.partition(":")[0] in self._for_rooms()
 
     async def _look_again(self) -> None:
         """Look at the store that the money uses now, on its own connection. Raises StoreError."""
@@ -270,7 +279,7 @@ class WalletStore:
             turn += 1
             if not self._money.up:
                 continue
-            if turn % turns == 0 or self._trouble is not None:
+            if turn % turns == 0 or self._trouble is not None or self._is_for_rooms():
                 await self._try("wallet-guard", self._look_again())
             await self._try("wallet-guard", self.look_at_log())
 

@@ -130,4 +130,5 @@ class Purchases:
 def _sign(name: str) -> int:
     """1 for a kind that brings coins, -1 for one that takes them, 0 for others and for kinds of a newer program."""
     kind = KINDS.get(name)
-    return 0 if kind is None else kind.coins or 0
+    coins = None if kind is None else kind.coins
+    return coins or 0

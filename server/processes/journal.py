@@ -1,8 +1,10 @@
 """The journal process: migrates the database, then drains the ledger log for as long as it lives."""
 
 import asyncio
+import contextlib
 import functools
 import gc
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -18,13 +20,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import background, limits
 from server.clock import Clock, Uptime
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
-from server.journal import anchors, database, derived, findings, moneytime
+from server.journal import anchors, database, derived, findings, moneytime, troubles
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, Report
 from server.journal.database import ask
 from server.journal.drain import Drain, tail_of
 from server.journal.memory import Memory, development_key
-from server.processes import signals
+from server.processes import schema, signals
 from server.processes.figures import Figures
 from server.processes.retell import drain_and_retell
 from server.rooms.history import open_history
@@ -37,11 +39,14 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-def run(settings: Settings) -> None:
-    """Drain until a signal, then journal what is still in the log. Raises Unusable."""
+def run(settings: Settings, ready_fd: int | None = None) -> None:
+    """Drain until a signal, then journal what is still in the log. Raises Unusable.
+
+    Once the first round is over, a line is written to `ready_fd`.
+    """
     engine = database.connect(settings.journal_address)
-    database.migrate(engine)
-    run_drain(_serve(settings, engine))
+    schema.bring_up(engine, waits=True)
+    run_drain(_serve(settings, engine, ready_fd))
 
 
 def run_drain(main: Coroutine[Any, Any, T]) -> T:
@@ -57,7 +62,7 @@ def run_drain(main: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(main)
 
 
-async def _serve(settings: Settings, engine: Engine) -> None:
+async def _serve(settings: Settings, engine: Engine, ready_fd: int | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in signals.that_stop():
@@ -67,25 +72,70 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     history = open_history(settings.room_address, GIFT_SCRIPTS, clock)
     await wallet.start()
     await history.store.start()
-    await wallet.wait_up(limits.STORE_START_S)
-    drain = drain_and_retell(engine, wallet, history, clock, tail=tail_of(settings.log_entries_max))
-    figures = Figures(drain, history, engine, clock)
-    await figures.start(settings)
-    memory = Memory(engine, wallet, drain.clock, audit_key(settings), settings.anchors)
-    audit = Audit(engine, wallet, drain.clock, memory)
-    auditing = background.forever(
-        "audit", functools.partial(_audit_always, audit, drain, engine, settings.audit_every_s)
-    )
-    moving = background.forever("money-time", moneytime.Mover(engine, wallet, clock, Uptime()).run)
-    await drain.run(stopping)
-    await figures.stop()
-    await background.end(moving)
-    await background.end(auditing)
+    if await _until_up(wallet, stopping):
+        drain = drain_and_retell(engine, wallet, history, clock, tail=tail_of(settings.log_entries_max))
+        figures = Figures(drain, history, engine, clock)
+        await figures.start(settings)
+        beside = _beside(settings, engine, wallet, drain, ready_fd)
+        await drain.run(stopping)
+        await figures.stop()
+        for task in beside:
+            await background.end(task)
     await wallet.stop()
     await history.store.stop()
+    signals.end(0)
 
 
-async def _audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
+async def _until_up(wallet: Store | ClusterStore, stopping: asyncio.Event) -> bool:
+    """Wait for the wallet store, however long it is away. Returns False if a stop comes first. Raises Unusable."""
+    tasks = background.Tasks("journal-start")
+    asked = tasks.share(stopping.wait())
+    up = tasks.share(wallet.wait_up(limits.STORES_START_S))
+    while not asked.done():
+        await asyncio.wait({up, asked}, timeout=limits.STORE_RETRY_S, return_when=asyncio.FIRST_COMPLETED)
+        if wallet.refusal is not None:
+            raise Unusable(unusable_wallet(wallet))
+        if up.done():
+            if (error := up.exception()) is None:
+                break
+            log.warning("journal_waits", why=str(error))
+            up = tasks.share(wallet.wait_up(limits.STORES_START_S))
+    there = up.done() and not stopping.is_set()
+    await tasks.end()
+    return there
+
+
+def unusable_wallet(wallet: Store | ClusterStore) -> str:
+    """The sentence of a process or command that ends because of the wallet store."""
+    why = "does not answer" if wallet.refusal is None else f"cannot be used: {wallet.refusal}"
+    return f"The wallet store (LIVEROOM_WALLET_URL) {why}."
+
+
+def _beside(
+    settings: Settings, engine: Engine, wallet: Store | ClusterStore, drain: Drain, ready_fd: int | None
+) -> list[asyncio.Task[None]]:
+    """Start what runs beside the drain."""
+    memory = Memory(engine, wallet, drain.clock, audit_key(settings), settings.anchors)
+    audit = Audit(engine, wallet, drain.clock, memory)
+    auditing = functools.partial(audit_always, audit, drain, engine, settings.audit_every_s)
+    return [
+        background.forever("audit", auditing),
+        background.forever("money-time", moneytime.Mover(engine, wallet, drain.clock, Uptime()).run),
+        background.forever("ready", functools.partial(_tell_ready, drain, ready_fd)),
+    ]
+
+
+async def _tell_ready(drain: Drain, ready_fd: int | None) -> None:
+    """Write a line for the supervisor, once the journal has everything that it can have."""
+    await drain.began.wait()
+    log.info("journal_ready")
+    if ready_fd is not None:
+        with contextlib.suppress(OSError):
+            os.write(ready_fd, b"ready\n")
+
+
+async def audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
+    """Audit every so many seconds, until cancelled."""
     while True:
         await asyncio.sleep(every_s)
         await audit_once(audit, drain, engine)
@@ -159,7 +209,7 @@ def compare_anchors(settings: Settings, file: Path) -> int:
     except (OSError, UnicodeDecodeError, anchors.Unreadable) as error:
         raise Unusable(f"{file} cannot be read as anchors: {error}.") from None
     except SQLAlchemyError as error:
-        raise Unusable(f"The journal cannot be read: {str(error)[: limits.LOGGED_CHARS_MAX]}.") from None
+        raise Unusable(troubles.cannot(error)) from None
     finally:
         engine.dispose()
     print(f"{found.anchors} anchors agree with the journal.")
@@ -175,7 +225,7 @@ def rebuild(settings: Settings) -> int:
     try:
         done = derived.rebuild(engine)
     except SQLAlchemyError as error:
-        raise Unusable(f"The journal cannot be rebuilt: {str(error)[: limits.LOGGED_CHARS_MAX]}.") from None
+        raise Unusable(troubles.cannot(error)) from None
     finally:
         engine.dispose()
     print(f"{done.days} days of creators are written again, and {done.parts} missing parts of reversals.")
@@ -195,9 +245,9 @@ async def on_the_books(
         await wallet.wait_up(limits.STORE_CONNECT_S)
         return await look(engine, wallet)
     except StoreError:
-        raise Unusable("The wallet store does not answer.") from None
+        raise Unusable(unusable_wallet(wallet)) from None
     except SQLAlchemyError as error:
-        raise Unusable(f"The journal cannot be read: {str(error)[: limits.LOGGED_CHARS_MAX]}.") from None
+        raise Unusable(troubles.cannot(error)) from None
     finally:
         await wallet.stop()
         engine.dispose()

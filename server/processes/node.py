@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import resource
 import signal
@@ -31,12 +32,28 @@ class Server(uvicorn.Server):
         HalfOpen.of(self.server_state).exempt(node.settings.trusted_proxies)
         self._tasks = background.Tasks("node-drain")
         self._drain: asyncio.Task[None] | None = None
+        self.unusable: str | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._drain is None:
+        self._node.leave()
+        if not self.started:
+            self.should_exit = True
+        elif self._drain is None:
             self._drain = self._tasks.spawn(self._drain_then_exit())
         elif sig == signal.SIGINT:
             self.force_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, but a node that can never serve ends again. `unusable` says why."""
+        await super().startup(sockets)
+        self.unusable = None if self.should_exit else self._node.refused
+        self.should_exit = self.should_exit or self.unusable is not None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal, and then end the process: its threads may still wait for SQL."""
+        await super().serve(sockets)
+        if self.unusable is None:
+            signals.end(0)
 
     async def on_tick(self, counter: int) -> bool:
         """As uvicorn's, ten times a second, but every REAP_EVERY_S it also closes requests that never end."""
@@ -75,7 +92,8 @@ def listen(settings: Settings, port: int | None = None, *, shared: bool = False)
             listener.listen(limits.BACKLOG)
     except OSError as error:
         listener.close()
-        raise Unusable(f"Port {port} on {settings.host} cannot be used: {error.strerror}.") from None
+        low = "; a port below 1024 needs root or CAP_NET_BIND_SERVICE" if error.errno == errno.EACCES else ""
+        raise Unusable(f"Port {port} on {settings.host} cannot be used: {error.strerror}{low}.") from None
     return listener
 
 
@@ -122,5 +140,5 @@ def run(settings: Settings) -> None:
     for each in signals.that_stop():  # uvicorn handles two of them
         signal.signal(each, server.handle_exit)
     server.run(sockets=listeners)
-    if not server.started:
-        raise Unusable("The node could not start: a store or the journal does not answer (see the log above).")
+    if server.unusable is not None:
+        raise Unusable(server.unusable)

@@ -19,6 +19,11 @@ def check(settings: Settings) -> None:
     for name, url in (("LIVEROOM_WALLET_URL", settings.wallet_url), ("LIVEROOM_ROOM_URL", settings.room_url)):
         if url is not None:
             _check_store(name, url)
+    if _places(settings.wallet_address) & _places(settings.room_address):
+        raise Unusable(
+            "LIVEROOM_WALLET_URL and LIVEROOM_ROOM_URL name the same store; each needs its own, also with another "
+            "database number."
+        )
     database.connect(settings.journal_address).dispose()
     _check_sqlite_folder(settings)
     catalogue.load(settings.catalogue)
@@ -26,10 +31,15 @@ def check(settings: Settings) -> None:
 
 def _check_store(name: str, url: str) -> None:
     try:
-        for address in seeds(url) if url.startswith(SCHEME) else [url]:
-            parse_address(address)
+        _places(url)
     except ValueError:
         raise Unusable(f"{name} is not a store address like redis://host:6379/0 or unix:///path.") from None
+
+
+def _places(url: str) -> set[tuple[str | None, str, int]]:
+    """The servers that an address names. Raises ValueError."""
+    named = [parse_address(each) for each in (seeds(url) if url.startswith(SCHEME) else [url])]
+    return {(each.path, each.host, each.port) for each in named}
 
 
 def _check_sqlite_folder(settings: Settings) -> None:

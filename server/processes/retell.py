@@ -18,7 +18,7 @@ from protocol.gifts import GiftRefunded, GiftSent
 from server import limits
 from server.clock import Clock
 from server.entries import CHARGEBACK, GIFT, REFUND, GiftEntry
-from server.features.gifts import ONCE, Refunded, show_gift, show_refunds
+from server.features.gifts import COUNTED, ONCE, Refunded, show_gift, show_refunds
 from server.journal import parts
 from server.journal.books import LogEntry
 from server.journal.database import ask
@@ -165,7 +165,7 @@ class Retell:
             self._read[partition] = max(read, (found[-1].epoch, found[-1].n))
 
     async def _not_shown(self, old: dict[int, list[Noted]], now_ms: int) -> dict[int, list[Noted]]:
-        """Gifts without a once-key, by partition and in the log's order. Raises StoreError."""
+        """Gifts without a seq in their once-key, by partition and in the log's order. Raises StoreError."""
         by_room: dict[str, list[tuple[int, Noted]]] = {}
         for partition, found in old.items():
             for noted in found:
@@ -180,7 +180,7 @@ class Retell:
         missing: dict[int, list[Noted]] = {}
         for (_, some), seqs in zip(asked, replies, strict=True):
             for (partition, noted), seq in zip(some, seqs, strict=True):
-                if seq is None:
+                if seq is None or seq == COUNTED:
                     missing.setdefault(partition, []).append(noted)
         return {partition: sorted(found) for partition, found in missing.items()}
 

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import functools
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -33,6 +34,7 @@ class Child:
         self, name: str, command: Callable[[], list[str]], environment: dict[str, str], inherited: tuple[int, ...]
     ) -> None:
         self.name = name
+        self.needed = True  # nothing is live without it; False once it was: then it is started again, whatever it says
         self._command = command
         self._environment = environment
         self._inherited = inherited
@@ -76,7 +78,7 @@ class Child:
             code = None if self._process is None else await self._process.wait()
             if self._stopping:
                 return
-            if code == 2:  # it said why in one sentence, and a restart would fail the same way
+            if code == 2 and self.needed:  # it said why in one sentence, and a restart would fail the same way
                 self.failed_code = code
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
@@ -155,6 +157,29 @@ class DataFolder:
         return (self._children.fileno(),) if self._children is not None else ()
 
 
+class Ready:
+    """Whether a child has written to the pipe that it inherits: it does so once it has begun its work."""
+
+    def __init__(self) -> None:
+        self._hears = self.tells = -1
+        self.ready = False
+
+    def listen(self) -> None:
+        """Open the pipe. Children inherit `tells`, also those that are started again."""
+        self._hears, self.tells = os.pipe()
+        asyncio.get_running_loop().add_reader(self._hears, self._heard)
+
+    def _heard(self) -> None:
+        os.read(self._hears, select.PIPE_BUF)
+        self.ready = True
+
+    def close(self) -> None:
+        if self._hears >= 0:
+            asyncio.get_running_loop().remove_reader(self._hears)
+            os.close(self._hears)
+            os.close(self.tells)
+
+
 class Supervisor:
     """Starts the children in order, restarts those that die, and stops them in reverse order."""
 
@@ -165,41 +190,59 @@ class Supervisor:
         self._children: list[Child] = []
         self._nodes: list[Child] = []
         self._stores: list[tuple[StoreKind, Child]] = []
+        self._tasks = background.Tasks("supervisor")
+        self._journal = Ready()
 
     async def run(self) -> int:
-        """Run until a signal. Return the exit code. Raises Unusable."""
-        await self._folder.take()
-        for port in self._ports():  # report a taken port before anything starts
-            listen(self._settings, port).close()
+        """Run until a signal, however far the start is. Return the exit code. Raises Unusable."""
         loop = asyncio.get_running_loop()
         for each in signals.that_stop():
             loop.add_signal_handler(each, self._stopping.set)
+        starting, asked = self._tasks.share(self._start()), self._tasks.share(self._stopping.wait())
+        await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
         try:
-            await self._start_all()
-            await self._until_ready()
-            if not self._stopping.is_set():
-                self._say_where()
-            await self._stopping.wait()
+            if starting.done():
+                await starting
+                await asked
         finally:
+            await self._tasks.end()
             await self._stop_all()
+            self._journal.close()
         return next((child.failed_code for child in self._children if child.failed_code), 0)
+
+    async def _start(self) -> None:
+        """Start everything, and say where it is once it is live. Raises Unusable."""
+        await self._folder.take()
+        for port in self._ports():  # report a taken port before anything starts
+            listen(self._settings, port).close()
+        if self._settings.metrics_port in self._ports():
+            raise Unusable(f"LIVEROOM_METRICS_PORT is {self._settings.metrics_port}, which is a node's port.")
+        await self._start_all()
+        await self._until_ready()
+        for child in self._children:
+            child.needed = False
+        self._say_where()
 
     async def _start_all(self) -> None:
         for kind, url in ((WALLET, self._settings.wallet_url), (ROOM, self._settings.room_url)):
             if url is None:
                 await self._start_store(kind)
-        await self._start_part("journal", "journal")
+        self._journal.listen()
+        await self._start_part(
+            "journal", "journal", "--ready-fd", str(self._journal.tells), inherited=(self._journal.tells,)
+        )
         if self._settings.workers == 1:
             self._nodes.append(await self._start_part("node", "node"))
             return
         for number in range(self._settings.workers):
             self._nodes.append(await self._start_part("node", f"node {number + 1}", "--worker", str(number)))
 
-    async def _start_part(self, part: str, name: str, *args: str) -> Child:
+    async def _start_part(self, part: str, name: str, *args: str, inherited: tuple[int, ...] = ()) -> Child:
         """Start a part of this program as a separate process."""
         environment = child_environment(PYTHONUNBUFFERED="1")
-        child = Child(name, lambda: [sys.executable, "-m", "server", part, *args], environment, self._folder.held)
-        await self._start(child)
+        line = [sys.executable, "-m", "server", part, *args]
+        child = Child(name, lambda: line, environment, (*self._folder.held, *inherited))
+        await self._start_child(child)
         return child
 
     def _ports(self) -> list[int]:
@@ -207,7 +250,7 @@ class Supervisor:
         own = range(self._settings.workers) if self._settings.workers > 1 else ()
         return [self._settings.port, *(self._settings.port + 1 + worker for worker in own)]
 
-    async def _start(self, child: Child) -> None:
+    async def _start_child(self, child: Child) -> None:
         self._children.append(child)
         await child.start()
 
@@ -218,7 +261,7 @@ class Supervisor:
         whole = embedded.take_mark(kind, self._settings)
         name, environment = f"{kind.name} store", child_environment()
         child = Child(name, lambda: embedded.command(kind, self._settings), environment, self._folder.held)
-        await self._start(child)
+        await self._start_child(child)
         self._stores.append((kind, child))
         if whole and kind is ROOM:
             await self._say_whole()
@@ -227,24 +270,26 @@ class Supervisor:
         """Tell the room store that it lost nothing: rooms then keep their epochs, and clients resume without a gap."""
         store = Store("room", self._settings.room_address)
         await store.start()
-        with contextlib.suppress(StoreError):
-            await store.wait_up(limits.STORE_START_S)
-            await store.call("SET", keys.ROOM_STORE_WHOLE, store.identity)
-        await store.stop()
+        try:
+            with contextlib.suppress(StoreError):
+                await store.wait_up(limits.STORE_START_S)
+                await store.call("SET", keys.ROOM_STORE_WHOLE, store.identity)
+        finally:
+            await store.stop()
 
     async def _until_ready(self) -> None:
-        """Wait until the nodes take newcomers. If they do not, their log says why."""
+        """Wait until the nodes take newcomers and the journal journals. If they do not, their log says why."""
         loop = asyncio.get_running_loop()
         reported_at = loop.time()
-        while not self._stopping.is_set():
-            if all([await self._ready(port) for port in self._ports()]):
+        while True:
+            waiting = [] if self._journal.ready else ["journal"]
+            waiting += [f"port {port}" for port in self._ports() if not await self._ready(port)]
+            if not waiting:
                 return
             if loop.time() - reported_at > limits.READY_S:
                 reported_at = loop.time()
-                log.error("not_ready_yet", see="the log above")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limits.STORE_RETRY_S):
-                    await self._stopping.wait()
+                log.error("not_live_yet", waits_for=", ".join(waiting), see="the log above")
+            await asyncio.sleep(limits.STORE_RETRY_S)
 
     async def _ready(self, port: int) -> bool:
         try:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol.ids import Name, PersonId, RoomId
-from protocol.rooms import RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
+from protocol.rooms import RoomDeleted, RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
 from protocol.wire import Event, Named, encode
 from server import limits
 from server.clock import Clock
@@ -16,7 +16,8 @@ from server.store import keys, scripts
 
 PUT = scripts.load("admin_put")
 TURN = scripts.load("admin_turn")
-SCRIPTS = (PUT, TURN)
+DELETE = scripts.load("admin_delete")
+SCRIPTS = (PUT, TURN, DELETE)
 
 
 class WrongStatus(Exception):
@@ -88,10 +89,29 @@ class RoomsAdmin:
         self._clock = clock
 
     async def put(self, room_id: RoomId, room: PutRoom) -> bool:
-        """Create or change a room. Return whether it was created. Raises StoreError."""
-        outcome = await self._put(room_id, room)
-        await self._history.store.call("SADD", keys.ROOMS, room_id)
-        return outcome == b"created"
+        """Create or change a room. Return whether it was created. Raises StoreError.
+
+        A room that is listed and not there is harmless, and the next put makes it. One that is there and not listed
+        would not wake with a new store: so the list is first, and again last, lest a delete was in between.
+        """
+        await self._history.enlist(room_id)
+        created = await self._put(room_id, room) == b"created"
+        if created:
+            await self._history.enlist(room_id)
+        return created
+
+    async def delete(self, room_id: RoomId) -> None:
+        """Delete a room with its history and totals, and close its sockets. Raises NoSuchRoom, StoreError."""
+        everything = keys.all_of_a_room(room_id)
+        try:
+            await self._history.change(
+                room_id,
+                DELETE,
+                body=encode(RoomDeleted(id=self._clock.new_id(), status="ended")),
+                each=[{"key": key, "name": name} for name, key in everything.items()],
+            )
+        finally:  # also what an interrupted put or delete has left
+            await self._history.strike(room_id)
 
     async def patch(self, room_id: RoomId, changes: PatchRoom) -> None:
         """Change only what is named. Raises NoSuchRoom, Busy, StoreError."""

@@ -130,6 +130,16 @@ class History:
             for values in found
         ]
 
+    async def enlist(self, room_id: str) -> None:
+        """Have the room in the list of all rooms, by which a new store wakes them."""
+        await self.store.call("SADD", keys.ROOMS, room_id)
+
+    async def strike(self, room_id: str) -> None:
+        """Take the room off the list, unless somebody has just made it again."""
+        await self.store.call("SREM", keys.ROOMS, room_id)
+        if await self.store.call("HGET", keys.room(room_id, keys.META), "epoch") is not None:
+            await self.enlist(room_id)
+
     async def room_ids(self) -> list[str]:
         """The ids of all rooms, sorted."""
         found = cast(list[bytes], list(await self.store.call("SMEMBERS", keys.ROOMS)))

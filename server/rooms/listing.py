@@ -114,20 +114,22 @@ class Listing:
     def __init__(self, history: History) -> None:
         self._history = history
         self._rows: dict[str, Row] = {}
-        self._noted: dict[str, Row] = {}  # since the reading that is under way began
+        self._noted: dict[str, Row | None] = {}  # since the reading that is under way began
         self._lists: dict[tuple[str | None, Order], list[tuple[Place, Row]]] = {}
         self._reading = asyncio.Lock()
         self._until = 0.0  # when the rows are too old, by the monotonic clock
 
-    def note(self, room: RoomShown) -> None:
-        """Show this room as it is now, until the next reading."""
-        row = row_of(room)
-        before = self._rows.get(room.room_id)
-        self._rows[room.room_id] = self._noted[room.room_id] = row
+    def note(self, room_id: str, room: RoomShown | None) -> None:
+        """Show this room as it is now, until the next reading; None once it is deleted."""
+        row = None if room is None else row_of(room)
+        before = self._rows.pop(room_id, None)
+        self._noted[room_id] = row
+        if row is not None:
+            self._rows[room_id] = row
         for (status, order), rows in self._lists.items():
             if before is not None and status in (None, before.status):
                 del rows[bisect_left(rows, before.place(order), key=_place)]
-            if status in (None, row.status):
+            if row is not None and status in (None, row.status):
                 insort(rows, (row.place(order), row), key=_place)
 
     async def page(self, status: str | None, order: Order, limit: int, after: Place | None) -> Page:
@@ -156,7 +158,7 @@ class Listing:
                 return
             self._noted = {}
             read = await self._read()
-            self._rows = {**read, **self._noted}
+            self._rows = {name: row for name, row in {**read, **self._noted}.items() if row is not None}
             self._lists = {}
             took_s = time.monotonic() - began
             self._until = began + max(limits.LISTING_S, took_s / limits.LISTING_SHARE)

@@ -1,4 +1,4 @@
-"""What somebody from an earlier epoch is sent again: its gifts, which must not fall into the gap."""
+"""What somebody behind a gap is sent again: its gifts. They must not fall into it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,13 +22,17 @@ class _Kept:
 
 
 async def money_again(room: Room, epoch: str, seq: int, to: int) -> list[Recorded]:
-    """The gifts up to `to` that somebody who was at `seq` of another epoch may not have seen. Raises StoreError.
+    """The gifts up to `to` that somebody who was at `seq` of this or another epoch may have missed. Raises StoreError.
 
-    The store may have lost what they saw last, and have shown it again under other seqs: clients know a gift by its id.
+    With a new epoch the store may have lost what they saw last, and have shown it again under other seqs: clients know
+    a gift by its id.
     """
-    if room.base is None:
+    if epoch == room.epoch:
+        after = seq
+    elif room.base is None:
         return []
-    after = min(seq, room.base) if epoch == room.prev else room.base
+    else:
+        after = min(seq, room.base) if epoch == room.prev else room.base
     events = room.outbox.after(after, to)
     money = await _from_history(room, after, to) if events is None else _money(events)
     return money[-limits.REPLAY_EVENTS_MAX :]

@@ -182,9 +182,22 @@ class Room:
 
     def restart(self) -> None:
         """Close all sockets, because the store's history no longer matches: everybody comes back to its new state."""
+        if self.gone:
+            return
         log.warning("room_restarts", room=self.id, head=self.head)
         self.gone = True
         self._farewells.spawn(close_members(list(self.members), Close.INTERNAL))
+
+    def dissolve(self, seq: int) -> None:
+        """Close all sockets for good after the event `seq`: the room was deleted. Another may come by its name."""
+        self.gone = True
+        self._farewells.spawn(self._dissolve(seq))
+
+    async def _dissolve(self, seq: int) -> None:
+        with contextlib.suppress(TimeoutError):  # once the next room of this name has come, nothing is flushed here
+            async with asyncio.timeout(limits.CLOSE_LINGER_S):
+                await self.outbox.wait_flushed(seq)
+        await close_members(list(self.members), Close.NO_SUCH_ROOM)
 
     async def refresh(self) -> None:
         """Read the room's definition again."""
@@ -346,6 +359,7 @@ class Rooms:
         if closing is not None:  # the old room's last work would undo the new room's first
             await asyncio.wait({closing})
         await history.position(room_id)  # an unknown room leaves no subscription behind
+        await history.enlist(room_id)  # if a crash or an older program has left it out
         try:
             await fanout.listen(room_id)
             raw = await history.snapshot(room_id)

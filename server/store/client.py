@@ -19,11 +19,11 @@ import structlog
 from msgspec import Struct
 
 from server import background, limits
+from server.store import fitness
 from server.store.scripts import Call, Script
 
 log = structlog.get_logger()
 Arg: TypeAlias = str | bytes | int
-_NO_ACCESS = ("NOPERM", "NOAUTH", "WRONGPASS")
 
 
 class StoreError(Exception):
@@ -40,6 +40,10 @@ class StoreUnknown(StoreError):
 
 class StoreRefused(StoreError):
     """The store answered with an error. The text begins with its class, such as MISCONF or WRONGTYPE."""
+
+
+class StoreUnfit(StoreError):
+    """The store answers and cannot be used. The text is a sentence that says why."""
 
 
 def of_one_key(error: BaseException) -> bool:
@@ -88,6 +92,7 @@ class Link(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self.heard = 0  # counts the times that data came
+        self.foreign = False  # what answers does not speak a store's language
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -139,8 +144,9 @@ class Link(asyncio.Protocol):
                         self._on_push(reply)
                     continue
                 self._answer(reply)
-        except hiredis.ProtocolError:
-            log.exception("store_protocol_error")
+        except hiredis.ProtocolError as error:
+            self.foreign = True
+            log.debug("store_protocol_error", error=str(error))
             self.abort()
 
     def _answer(self, reply: Any) -> None:
@@ -189,8 +195,10 @@ class Store:
         on_push: Callable[[list[Any]], None] | None = None,
         listens: bool = False,
         opening_s: float = limits.STORE_CALL_S_MAX,
+        aside: bool = False,
     ) -> None:
         self.name = name
+        self._loud = log.debug if aside or listens else log.error  # another link to this address says what is wrong
         self._listens = listens  # only for pushes: a silent link is dropped sooner
         self._url = url  # or a function that returns the address for each connection
         if isinstance(url, str):
@@ -273,9 +281,10 @@ class Store:
                 pause_s = limits.STORE_RETRY_S
                 await self._watch()
             except (OSError, StoreError, TimeoutError) as error:
-                self._note_away(error)
-                if isinstance(error, StoreRefused) and str(error).startswith(_NO_ACCESS):
-                    self._note_refusal(str(error)[: limits.LOGGED_CHARS_MAX])
+                if (why := _why_unfit(error)) is not None:
+                    self._note_refusal(why)
+                else:
+                    self._note_away(error)
             except Exception:  # from `on_up`: it must not end the attempts to connect
                 log.exception("store_cannot_open", store=self.name)
             await asyncio.sleep(pause_s)
@@ -286,14 +295,14 @@ class Store:
         now_s = asyncio.get_running_loop().time()
         self._away = now_s if self._away is None else self._away
         lasts = now_s - self._away > limits.STORE_AWAY_S
-        (log.warning if lasts else log.debug)("store_away", store=self.name, error=str(error))
+        (log.warning if lasts else log.debug)("store_away", store=self.name, error=str(error) or "it does not answer")
         if lasts:
             self._away = math.inf
 
     def _note_refusal(self, why: str) -> None:
-        """Say once that the store lets us connect, but not go on: a wrong password, or a right that is missing."""
+        """Say once that the store lets us connect, but not go on: its password, a right, its kind or its version."""
         if why != self.refusal:
-            log.error("store_refuses", store=self.name, why=why)
+            self._loud("store_refuses", store=self.name, why=why)
         self.refusal = why
 
     async def _connect_once(self) -> None:
@@ -311,7 +320,10 @@ class Store:
             _, link = await connect
         try:
             async with asyncio.timeout(limits.STORE_CALL_S_MAX):
-                await self._greet(link, at)
+                try:
+                    await self._greet(link, at)
+                except StoreUnknown:
+                    raise (StoreUnfit(fitness.FOREIGN) if link.foreign else StoreDown(fitness.SILENT)) from None
             if self._on_up is not None:
                 async with asyncio.timeout(self._opening_s):
                     await self._on_up(link)
@@ -331,6 +343,8 @@ class Store:
             await link.call("SELECT", at.db)
         info = cast(bytes, await link.call("INFO", "everything")).decode(errors="replace")  # it has paths
         about = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+        if (why := fitness.unfit(about)) is not None:
+            raise StoreUnfit(why)
         self.identity = f"{about.get('run_id', '').strip()}:{about.get('master_replid', '').strip()}"
         for script in self._scripts:
             await link.call("SCRIPT", "LOAD", script.text)
@@ -364,9 +378,16 @@ class Store:
         self._up.clear()
         self._was_lost = True
         if not self._stopping:
-            log.warning("store_lost", store=self.name)
+            log.warning("store_lost", store=self.name, garbled=link.foreign)
         if self._on_down is not None:
             self._on_down()
+
+
+def _why_unfit(error: Exception) -> str | None:
+    """Why the store cannot be used until a person changes something, or None when it may be soon."""
+    if isinstance(error, StoreRefused):
+        return fitness.refused(str(error))
+    return str(error) if isinstance(error, StoreUnfit) else None
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:

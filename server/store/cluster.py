@@ -36,6 +36,12 @@ class ClusterStore:
         """Whether any primary is up: its keys can still be served."""
         return any(node.up for node in self._nodes.values())
 
+    @property
+    def refusal(self) -> str | None:
+        """Why no primary can be used until a person changes something."""
+        said = (node.refusal for node in self._nodes.values())
+        return None if self.up else self._topology.refusal or next((why for why in said if why is not None), None)
+
     async def start(self) -> None:
         await self._topology.start()
 

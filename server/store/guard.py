@@ -54,6 +54,7 @@ SENT_TO_ROOMS: tuple[tuple[str, ...], ...] = (
     ("SCRIPT", "LOAD"),
     ("SET",),
     ("SMEMBERS",),
+    ("SREM",),
     ("SSCAN",),
     ("SUBSCRIBE",),
     ("UNSUBSCRIBE",),
@@ -142,9 +143,6 @@ def _state(about: dict[str, str]) -> list[str]:
     found: list[str] = []
     if about.get("role") != "master":
         found.append(f"the store's role is {about.get('role')}, not master")
-    version = about.get("valkey_version") or about.get("redis_version") or "0"
-    if int(version.split(".")[0]) < 7:
-        found.append(f"the store is version {version}; 7.0 or later is needed")
     if about.get("aof_last_write_status") != "ok":
         found.append("the store's last write of its append-only file failed")
     return found
@@ -210,7 +208,7 @@ def _arguments(key: str) -> dict[str, tuple[str, ...]]:
         **dict.fromkeys(("PUBLISH", "SADD", "SREM", "ZREM", "ZSCORE"), (key, "m")),
         **dict.fromkeys(("EXPIRE", "PEXPIRE"), (key, "1")),
         **dict.fromkeys(("ZADD", "ZINCRBY"), (key, "1", "m")),
-        **dict.fromkeys(("ZRANGEBYSCORE", "ZREVRANGE"), (key, "0", "1")),
+        **dict.fromkeys(("ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE"), (key, "0", "1")),
         "SSCAN": (key, "0"),
         **dict.fromkeys(("HGET", "HMGET", "HDEL"), (key, "f")),
         **dict.fromkeys(("EVAL", "EVALSHA"), ("s", "1", key)),

@@ -165,6 +165,11 @@ def of_room(name: str, what: str) -> str:
     return name
 
 
+def all_of_a_room(room_id: str) -> dict[str, str]:
+    """The keys that a room has once, by name."""
+    return {name: room(room_id, name) for name in _OF_ROOM}
+
+
 def room(room_id: str, name: str, *parts: str) -> str:
     """A room's key. `parts` follow if there is one key per user, gift or node. The name must be declared."""
     assert name in _OF_ROOM, f"nobody declares the room's key {name}"

@@ -111,6 +111,7 @@ class Topology:
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._asking = background.Tasks("topology-ask")
+        self.refusal: str | None = None  # what a node said, while none gives a map
 
     async def start(self) -> None:
         self._task = background.forever("topology", self._keep)
@@ -186,14 +187,15 @@ class Topology:
 
     async def _ask(self, url: str) -> View | None:
         """Ask one node for its map, or None when it does not answer."""
-        store = Store("topology", url)
+        store = Store("topology", url, aside=True)
         await store.start()
         try:
             await store.wait_up(limits.STORE_CONNECT_S)
             async with asyncio.timeout(limits.STORE_CONNECT_S):
                 epochs = await _epochs(store)
                 slots = cast(list[Any], await store.call("CLUSTER", "SLOTS"))
-        except (StoreError, TimeoutError):
+        except (StoreError, TimeoutError) as error:
+            self._note_refusal(store.refusal or (str(error) if isinstance(error, StoreRefused) else None))
             return None
         finally:
             await store.stop()
@@ -206,11 +208,18 @@ class Topology:
             replicas += others
         return View(sorted(claims), replicas)
 
+    def _note_refusal(self, why: str | None) -> None:
+        """Say once that a node answers but gives no map, unless a map is known."""
+        if why is not None and why != self.refusal and not self._map.claims:
+            log.error("cluster_refuses", why=why[: limits.LOGGED_CHARS_MAX])
+            self.refusal = why
+
     def _url(self, node: Sequence[Any], own_host: str) -> str:
         host = (node[0] or b"").decode() or own_host  # a node may not know its own address
         return self._prefix + address_of(f"{host}:{node[1]}")
 
     def _take(self, views: Sequence[View], asked: int) -> None:
+        self.refusal = None
         claims = newest(views, self._map, asked)
         if claims and (claims != self._map.claims or not self._followed):
             replicas = list(dict.fromkeys(url for view in views for url in view.replicas))

@@ -101,6 +101,8 @@ CHROME = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
         ("?token={}", [], True),
         ("?token={}&since=x:1", [], True),
         ("?since=&token={}", [], True),
+        ("?token={}&chats=5", [], True),
+        ("?token={}&chats=x", [], False),
         ("?token={}", [CHROME], True),
         ("?token={}", ["Sec-WebSocket-Extensions: permessage-deflate"], True),
         ("?token={}", ["Sec-WebSocket-Protocol: liveroom.v1.msgpack, liveroom.v1.json"], True),

@@ -30,6 +30,17 @@ def test_who_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert network_of("::ffff:10.0.0.1") == network_of("10.0.0.1") == "10.0.0.1"
 
 
+def test_who_leaves_frees_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others of the address are still counted."""
+    monkeypatch.setattr(limits, "ADDRESS_HALF_OPEN_MAX", 2)
+    table = HalfOpen()
+    taken = [table.take(("10.0.0.1", port)) for port in (1, 2)]
+    table.leave(taken[0])
+    table.take(("10.0.0.1", 3))
+    with pytest.raises(TooManyOpen):
+        table.take(("10.0.0.1", 4))
+
+
 def test_proxies_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whom the operator trusts to speak for many people has no bound here."""
     monkeypatch.setattr(limits, "ADDRESS_HALF_OPEN_MAX", 1)

@@ -34,6 +34,16 @@ class Looked:
         return self.wire.written.count(PINGED)
 
 
+async def test_a_wheel_that_is_stopped_turns_no_more() -> None:
+    """Its task has ended."""
+    wheel = Looked().wheel
+    wheel.start()
+    task = wheel._task
+    await wheel.stop()
+    assert task is not None
+    assert task.done()
+
+
 @pytest.mark.parametrize("turn_s", [0.5, 5, 7, 20, 34])
 async def test_a_silent_peer(turn_s: float) -> None:
     """It is pinged in time, and closed at the first look after the time that was promised."""

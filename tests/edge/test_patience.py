@@ -25,6 +25,9 @@ class Wire(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def close(self) -> None:
         self.closed = True
 
@@ -74,6 +77,22 @@ async def test_a_whole_request_may_take_its_time(made: SimpleNamespace) -> None:
     assert reap(made.connections, made.now() + LATE_S) == 0
     made.protocol.data_received(b"GET / HT")
     assert reap(made.connections, made.now() + LATE_S) == 1
+
+
+@pytest.mark.parametrize("over", [0, 1])
+async def test_a_whole_head_is_bounded_exactly(made: SimpleNamespace, over: int) -> None:
+    """Its address, names and values count, with the four bytes of each line that are neither."""
+    lines = len(b"/") + len(b"Host: x\r\n") + len(b"Cookie: \r\n")
+    made.protocol.data_received(
+        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"x" * (limits.HEAD_BYTES_MAX - lines + over) + b"\r\n\r\n"
+    )
+    assert made.wire.written.startswith(b"HTTP/1.1 431 ") is bool(over)
+
+
+async def test_close_beside_an_offer_of_another_protocol(made: SimpleNamespace) -> None:
+    """The offer is ignored, and the rest of that line counts."""
+    made.protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    assert not made.protocol.cycle.keep_alive
 
 
 async def test_others_are_left_alone(made: SimpleNamespace) -> None:

@@ -5,13 +5,14 @@ import json
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import uvicorn
 import websockets
 
 from protocol.closes import Close
+from protocol.wire import Role
 from server import limits
 from server.processes.node import Server
 from server.store import keys
@@ -42,10 +43,13 @@ async def test_refusals_before_the_upgrade(site: Site) -> None:
     assert await refused(site, token="x") == (401, "bad_token", None)
     assert await refused(site, token=good[:-3]) == (401, "bad_token", None)
     assert await refused(site, token=site.token("alice", ttl_s=-1)) == (401, "bad_token", None)
-    assert await refused(site, token=site.token("alice", room="other")) == (403, "wrong_room", None)
+    for role in get_args(Role):
+        assert await refused(site, token=site.token("alice", role, room="other")) == (403, "wrong_room", None)
     assert await refused(site, room="none", token=good) == (404, "no_such_room", None)
     for since in ("x", "1", ":5", "e:", "e:-1", "e:x", "e:" + "9" * 16, "e" * 65 + ":1"):
         assert (await refused(site, token=good, since=since))[:2] == (400, "bad_since"), since
+    for chats in ("many", "-1", "1.5", "1" * 10, "%C2%B2"):
+        assert (await refused(site, token=good, chats=chats))[:2] == (400, "bad_request"), chats
     assert (await site.join("alice", token=site.token("alice", room="demo"))).welcome["you"]["user_id"] == "alice"
 
 
@@ -363,6 +367,7 @@ async def test_a_drain_that_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(site.node.sessions, "drain", fail)
     server = Server(uvicorn.Config("unused:app"), site.node)
+    server.started = True
     server.handle_exit(signal.SIGTERM, None)
     await began.wait()
     await eventually(lambda: server.should_exit, 5, "the end")

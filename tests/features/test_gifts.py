@@ -227,6 +227,9 @@ async def test_every_socket_of_the_sender_gets_the_balance(another_site: Another
         assert "wallet.changed" not in {message["type"] for message in viewer.told}
         assert "9990" not in str(viewer.told)
         assert "10490" not in str(viewer.told)
+    await alices[0].leave()
+    await first.give_coins("alice", 1)
+    await alices[1].happened("wallet.changed", coins=10_491)  # one socket of a person leaves: the others stay
 
 
 async def test_a_duplicate_changes_no_balance(site: Site) -> None:

@@ -1,7 +1,12 @@
 """The session's own command: a socket outlives its first token."""
 
+import asyncio
+import time
+from typing import get_args
+
 import pytest
 
+from protocol.wire import Role
 from server import limits
 from tests.site import Site, Viewer
 
@@ -29,6 +34,18 @@ async def test_a_refreshed_socket_outlives_its_token(quick: None, site: Site, ro
     assert (await kept.ask("ping"))["type"] == "ok"
 
 
+async def test_a_refreshed_socket_ends_with_its_new_token(site: Site) -> None:
+    """It gets as much more time as that token has, and then the same close."""
+    alice = await join(site, ttl_s=600)
+    await alice.ask("session.refresh", token=site.token("alice", ttl_s=1_200))
+    [connection] = site.node.sessions.connections
+    for later_s in (900, 1_201):
+        assert not connection.closing
+        now = asyncio.get_running_loop().time()
+        site.node.sessions._wheel.look_at(connection, time.time() + later_s, now)
+    assert await alice.closed() == TOKEN_EXPIRED
+
+
 async def test_an_older_token_shortens_nothing(site: Site) -> None:
     """A token that expires sooner than the one before is accepted, and changes nothing."""
     alice = await join(site, ttl_s=600)
@@ -54,6 +71,13 @@ async def test_tokens_that_do_not_fit(site: Site, kind: str) -> None:
     reason = "bad_command" if kind in ("a number", "too long") else "bad_token"
     assert (await alice.ask("session.refresh", token=tokens[kind]))["reason"] == reason
     assert (await alice.ask("ping"))["type"] == "ok"
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+async def test_nobody_stays_with_a_token_for_another_room(site: Site, role: str) -> None:
+    """Whatever the role is: the token does not even give a viewer's."""
+    alice = await site.join(token=site.token("alice", role, room="demo"))
+    assert (await alice.ask("session.refresh", token=site.token("alice", role, room="other")))["reason"] == "bad_token"
 
 
 async def test_a_token_for_this_room(site: Site) -> None:

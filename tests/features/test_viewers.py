@@ -55,6 +55,18 @@ async def test_people_are_counted_not_sockets(site: Site, another_site: MakeSite
     assert max(event["now"] for event in watcher.events("viewers.counted")) == 3
 
 
+async def test_one_of_two_sockets(site: Site) -> None:
+    """Its person stays."""
+    watcher = await site.join("obs", "overlay")
+    alices = [await site.join("alice"), await site.join("alice")]
+    await counted(watcher, 1)
+    await alices[0].leave()
+    await site.join("bob")
+    await counted(watcher, 2)
+    await alices[1].leave()
+    await counted(watcher, 1)
+
+
 async def test_only_viewers_count(site: Site, another_site: MakeSite) -> None:
     """Overlay, bot, moderator and host do not count, even beside a viewer's socket of the same person."""
     there = await another_site()
@@ -236,5 +248,5 @@ async def test_an_answer_that_is_lost(site: Site, stores: Stores, monkeypatch: p
         await alice.leave()
         await eventually(lambda: len(room.members) == 1, WAIT_S, "the way out")
         await publish_viewers(room)
-        assert look.hkeys(keys.room("demo", "present")) == ["bob"]
+        assert look.hgetall(keys.room("demo", "present")) == {"bob": "1"}  # though his coming was told twice
     assert not room.memory("viewers", dict).unsure

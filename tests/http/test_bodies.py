@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import httpx
 import pytest
 
 from server import limits
@@ -24,14 +23,14 @@ WRONG: list[tuple[tuple[str, str, dict[str, Any]], dict[str, Any]]] = [
     *((PUT, {"settings": {"blocked_words": words}}) for words in ([""], ["x" * 65], ["x"] * 501, "x", [5])),
     *((PUT, {"status": "live"}),),
     *((TOPUP, {"coins": coins}) for coins in (0, -5, 1.5, "5", None, limits.TOPUP_COINS_MAX + 1, 2**64, True)),
-    *((TOPUP, {"id": id}) for id in ("", "a b", "x" * 65, 5, None, "a\n")),
+    *((TOPUP, {"id": id}) for id in ("", "a b", "x" * 65, 5, None, "a\n", ".", "..")),
     *((TOPUP, {"source": source}) for source in ("", "x" * 65, None)),
     *((TOPUP, {"note": "x"}),),
     *((TOKEN, {"sub": sub}) for sub in ("", "a/b", "x" * 65, 5, "anonymous", "-a")),
     *((PUT, {"host": {**HOST, "user_id": "anonymous"}}),),
     *((TOKEN, {"name": name}) for name in ("", "x" * 41, None, "\u200b\u3164", "\0")),
     *((TOKEN, {"role": role}) for role in ("admin", "", None)),
-    *((TOKEN, {"room": room}) for room in ("a b", "", 5)),
+    *((TOKEN, {"room": room}) for room in ("a b", "", 5, "..")),
     *((TOKEN, {"ttl_s": ttl_s}) for ttl_s in (0, -1, limits.TOKEN_TTL_S_MAX + 1, 1.5, "60")),
 ]
 
@@ -45,6 +44,17 @@ async def test_bodies_of_a_wrong_shape(site: Site) -> None:
     assert (await site.http.get("/v1/rooms/demo")).json()["title"] == "Welcome to Liveroom"
     for method, path, body in (PUT, TOPUP, TOKEN):
         assert (await site.http.request(method, path, json=body)).is_success
+
+
+@pytest.mark.parametrize("coins", ["5.0", "5e0", "0.5e1", "50e-1"])
+async def test_whole_numbers(site: Site, coins: str) -> None:
+    """JSON has one kind of number: a whole one is an integer however it is written, as the OpenAPI document says."""
+    content = f'{{"id":"o","coins":{coins},"source":"shop"}}'
+    response = await site.http.post("/v1/wallets/carol/topups", content=content)
+    assert (response.status_code, response.json()["coins"]) == (201, 5)
+    for wrong in ("5.5", "1e400", "-5.0", "1e300", "9007199254740993.0"):
+        response = await site.http.post("/v1/wallets/carol/topups", content=content.replace(coins, wrong))
+        assert (response.status_code, error_of(response)) == (400, "bad_request"), wrong
 
 
 async def test_names_and_titles_as_others_see_them(site: Site) -> None:
@@ -92,18 +102,14 @@ async def test_bodies_that_are_too_large(site: Site, key: str | None, chunked: b
     most = limits.BODY_BYTES_MAX
     for size, status in ((most + 1, 413), (10 * most, 413), (most, 201)):
         content: Any = pieces(size) if chunked else body.ljust(size)
-        try:
-            response = await site.http.post("/v1/wallets/carol/topups", content=content, headers=headers)
-        except (httpx.WriteError, httpx.ReadError):  # it answers before everything is sent, and closes
-            assert status == 413
-            continue
+        response = await site.http.post("/v1/wallets/carol/topups", content=content, headers=headers)
         assert response.status_code == status
         assert status == 201 or error_of(response) == "too_large"
 
 
 async def test_ids_in_the_path(site: Site) -> None:
     """A malformed id is a bad request or not found, never a key in a store."""
-    for id in ("a b", "x" * 65, "a%2Fb", "%C3%A9", "a%0A", "%00", "{a}", "a:b", "*"):
+    for id in ("a b", "x" * 65, "a%2Fb", "%C3%A9", "a%0A", "%00", "{a}", "a:b", "*", "%2E", "%2E%2E"):
         for method, path, body in (
             ("GET", f"/v1/rooms/{id}", None),
             ("PUT", f"/v1/rooms/{id}", PUT[2]),

@@ -205,6 +205,14 @@ POSTINGS = [
             _legs(1, (0, "coins", "house:sold", -9), (1, "coins", "house:spent", 9), epoch=9),
         ),
     ),
+    *_of(
+        "0-1",
+        (
+            AT_ONCE,
+            "legs of an epoch before all",
+            _legs(1, (0, "coins", "house:sold", -9), (1, "coins", "house:spent", 9), epoch=0),
+        ),
+    ),
     Corruption(
         AT_ONCE,
         "legs move to another partition",

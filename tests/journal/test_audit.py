@@ -157,6 +157,20 @@ async def test_a_wrong_partition_stays_frozen(desk: Desk, audit: Audit, repair: 
     await desk.give("cleo", 1)
 
 
+@pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # it runs no SQL of its own
+async def test_all_that_are_right_are_thawed(desk: Desk, repair: Repair) -> None:
+    """A thaw of all says which ones it thawed; those with something wrong stay frozen."""
+    await desk.buy("cleo", 100)
+    await desk.journal()
+    for partition in (3, 9, wrong := keys.partition_of("cleo")):
+        await desk.money.call("HSET", keys.wallet_meta(partition), "frozen", "1")
+    await desk.money.call("HINCRBY", keys.wallet("cleo"), "c", 5)
+    assert await repair.thaw_all() == [3, 9]
+    assert [each.partition for each in await repair.frozen()] == [wrong]
+    await desk.money.call("HINCRBY", keys.wallet("cleo"), "c", -5)
+    assert await repair.thaw_all() == [wrong]
+
+
 async def test_a_thaw_looks_at_every_wallet(desk: Desk, repair: Repair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thaw also checks wallets that an audit's first window does not reach."""
     monkeypatch.setattr(limits, "AUDIT_WALLETS", 4)

@@ -112,12 +112,12 @@ async def test_the_newest_report_is_watched(journal: str, empty_database: str) -
     assert [watch._figure(name) for name in ("ok", "oldest_check_ms", "anchor", "doubts")] == [1, 0, 0, 0]
     watch._engine = other  # it has no schema
     await watch.start()
-    await eventually(lambda: not watch.reads)
+    await eventually(lambda: watch.trouble)
     await watch.stop()
-    assert watch.degraded() == {"journal": "SQL does not answer", "partitions": "frozen: 3, 5"}
+    assert watch.degraded() == {"journal": "its schema is missing", "partitions": "frozen: 3, 5"}
     watch._engine = engine
     await watch.start()
-    await eventually(lambda: watch.reads)
+    await eventually(lambda: watch.trouble is None)
     await watch.stop()
     unlike = report(ok=False, oldest_check_ms=None, anchor="00000000001f99", doubts=["a", "b"], at_ms=T0)
     watch.report = unlike

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -155,6 +156,20 @@ def test_a_connection_that_comes_back_late_is_closed(postgres: Journals) -> None
     connection.close()
     with pytest.raises(Exception, match="closed"):
         driver.execute("SELECT 1")
+
+
+def test_a_silent_answer_closes_the_connection(postgres: Journals) -> None:
+    """A statement that says nothing for longer than is waited ends with an error, and nobody can use the connection."""
+    engine = database.connect(postgres.journal())
+    connection = engine.connect()
+    driver: Any = connection.connection.driver_connection
+    driver.patience_s = 0.1
+    with pytest.raises(psycopg.OperationalError, match=r"no answer in 0\.1 s"):
+        driver.execute("SELECT pg_sleep(5)")
+    assert driver.closed
+    connection.invalidate()
+    connection.close()
+    engine.dispose()
 
 
 def test_sqlite_is_durable(empty_journal: Path) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
 from protocol.refusals import Refused
 from server import limits
-from server.journal.tables import topups
+from server.journal.tables import entries, topups
 from server.money.results import TopUpConflict
 from server.orders.topups import TopUp
 from server.store import keys
@@ -113,6 +113,12 @@ async def test_a_wallets_entries(site: Site) -> None:
         {"kind": "topup", "ref": "demo-alice", "coins": 10_000, "balance": 10_000, "room_id": None, "to": None},
     ]
     assert await site.node.purchases.entries_of("nobody", None) == []
+    row = {"epoch": 9, "n": 1, "kind": "loan", "ref": "l", "coins": 7, "diamonds": 0, "combo_count": 0}
+    row |= {"partition": keys.partition_of("alice"), "user_id": "alice", "at_ms": 1, "body": "{}", "hash": ""}
+    with site.node.engine.begin() as connection:
+        connection.execute(insert(entries).values(row))
+    newest, *older = await site.node.purchases.entries_of("alice", None)
+    assert (newest.kind, newest.coins, older) == ("loan", 0, found), "nobody knows which way a later kind moves coins"
 
 
 async def test_paging_through_a_wallets_entries(site: Site) -> None:

@@ -160,6 +160,18 @@ async def test_the_tail_outlives_restarts(site: Site, stores: Stores, monkeypatc
     assert (ids[0], ids[-1]) == ("1-85", "5-1")
 
 
+async def test_the_tail_across_epochs(site: Site, stores: Stores) -> None:
+    """It counts what is journaled of the newest epoch. Nothing goes while the journal is an epoch behind."""
+    ids = ["1-0", *(f"7-{n}" for n in range(20)), *(f"8-{n}" for n in range(10))]
+    with stores.wallet.client() as look:
+        for id in ids[1:]:
+            look.xadd(keys.log(5), {"e": ""}, id=id)
+        async with site.draining(tail=15) as drain:
+            for mark, first in (((7, 5), "1-0"), ((8, 5), "7-0"), ((8, 5), "7-10"), ((8, 5), "7-10")):
+                await drain._trim_older(5, *mark)
+                assert [id for id, _ in look.xrange(keys.log(5))] == ids[ids.index(first) :], mark
+
+
 class Later:
     """A clock that the test moves ahead."""
 

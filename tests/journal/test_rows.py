@@ -111,8 +111,11 @@ def test_an_entry_posts_its_own_viewers_order(engine: Engine) -> None:
 
 
 async def test_lost_rows_of_one_id(desk: Desk) -> None:
-    """Two viewers' gifts of one id are refunded, and all rows are lost: their entries write the same rows again."""
-    for user in ("cleo", "dan"):
+    """Two viewers' gifts of one id are refunded, and all rows are lost: their entries write the same rows again.
+
+    A chargeback freezes its wallet, too, which leaves no row of its own.
+    """
+    for user in ("cleo", "dan", "eve"):
         await desk.buy(user, 100, f"t-{user}")
     gift = await desk.give("cleo", 60, 30)
     await desk.give("dan", 7, 3, to="ben", id=gift)
@@ -121,12 +124,14 @@ async def test_lost_rows_of_one_id(desk: Desk) -> None:
         await desk.site.node.refunds.refund(gift, "a test", user)
     await desk.site.node.own_limits.set("cleo", "l1", 5_000)
     await desk.site.node.freezes.freeze("dan", "f1")
+    await desk.charge_back("t-eve")
     await desk.journal()
+    assert await desk.status("eve") == "frozen"
     engine = desk.site.node.engine
     columns = [column for column in reversals.c if column.name not in ("reason", "at_ms")]
     query = select(*columns).order_by(reversals.c.kind, reversals.c.ref, reversals.c.user_id)
     was = [tuple(each) for each in desk.rows(query)]
-    assert len(was) == 4
+    assert len(was) == 5
     posted = Posted()
     for entry in desk.rows(select(entries).order_by(entries.c.partition, entries.c.epoch, entries.c.n)):
         posted.note(msgspec.json.decode(entry.body, type=Body), entry.at_ms, entry.balance)

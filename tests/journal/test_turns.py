@@ -10,6 +10,7 @@ from server.journal import findings
 from server.journal.audit import Audit
 from server.journal.findings import Report
 from server.journal.tables import quarantine
+from server.journal.troubles import AWAY, Trouble
 from server.journal.turn import Turn
 from server.processes.journal import audit_once
 from server.store import keys
@@ -86,6 +87,18 @@ def test_the_share_follows_from_the_time_that_has_passed() -> None:
     turn.end()
     assert (turn.verified_ms, turn.share(limits.AUDIT_TURN_S / 10)) == (5, limits.AUDIT_PART_MIN + 3_000)
     assert turn.share(limits.AUDIT_TURN_S * 9) == limits.AUDIT_PART_MIN + 30_000
+
+
+def test_a_turn_begins_with_nothing_seen() -> None:
+    """Also the second one; what is under way goes on."""
+    turn = Turn(at="viewer:zoe", seen=30_000)
+    for _ in range(2):
+        turn.begin(5)
+        assert (turn.at, turn.seen, turn.begun_ms) == ("", 0, 5)
+        turn.at, turn.seen = "viewer:bob", 7
+        turn.begin(6)
+        assert (turn.at, turn.seen, turn.begun_ms) == ("viewer:bob", 7, 5)
+        turn.end()
 
 
 async def test_what_was_compared_too_long_ago_is_not_ok(desk: Desk, users: list[str]) -> None:
@@ -176,7 +189,7 @@ async def test_readyz_says_what_is_degraded(desk: Desk, users: list[str]) -> Non
     audit = audit_of(desk)
     await audit.run(freeze=True)
     node.audit_watch.report = await audit.run(freeze=True)
-    node.audit_watch.frozen, node.audit_watch.reads = [PARTITION], False
+    node.audit_watch.frozen, node.audit_watch.trouble = [PARTITION], Trouble(AWAY, "it is away")
     answer = await http.get("/readyz")
     assert (answer.status_code, answer.json()["degraded"]) == (
         200,

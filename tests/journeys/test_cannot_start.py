@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +14,9 @@ from tests.program import Program, free_port
 from tests.stores import EMBEDDED, SECRETS
 
 LONG = "a-secret-of-one's-own-that-is-long-enough-to-be-one"
+LOW_PORT = 7
+# It takes CAP_NET_BIND_SERVICE from root: prctl's PR_CAPBSET_DROP.
+WITHOUT_RIGHT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(24, 10, 0, 0, 0); os.execv(sys.argv[1], sys.argv[1:])"
 MakeProgram = Callable[..., Program]
 
 
@@ -69,6 +74,11 @@ TABLE = [
     Refusal("wallet of nothing", {"LIVEROOM_WALLET_URL": "http://h"}, ("LIVEROOM_WALLET_URL",)),
     Refusal("room store of nothing", {"LIVEROOM_ROOM_URL": "what is this"}, ("LIVEROOM_ROOM_URL",)),
     Refusal("room store's port", {"LIVEROOM_ROOM_URL": "redis://h:port/0"}, ("LIVEROOM_ROOM_URL",)),
+    Refusal(
+        "one store for both",
+        {"LIVEROOM_WALLET_URL": "redis://h:7000/0", "LIVEROOM_ROOM_URL": "redis://h:7000/1"},
+        ("LIVEROOM_WALLET_URL", "LIVEROOM_ROOM_URL", "the same store"),
+    ),
     Refusal("a second host", {"LIVEROOM_WALLET_URL": "cluster://h:7000,h:port"}, ("LIVEROOM_WALLET_URL",)),
 ]
 
@@ -122,6 +132,24 @@ async def test_port_in_use(new_program: MakeProgram) -> None:
         listener.listen()
         await assert_cannot_start(program, str(program.port))
     assert not list(program.data.glob("*/appendonlydir"))
+
+
+async def test_a_port_without_the_right_to_it(new_program: MakeProgram) -> None:
+    """The line says what a low port needs."""
+    first = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    if first.exists() and int(first.read_text()) <= LOW_PORT:
+        pytest.skip("everybody may use low ports here")
+    program = new_program(LIVEROOM_PORT=str(LOW_PORT))
+    program.prefix = (sys.executable, "-c", WITHOUT_RIGHT)
+    await assert_cannot_start(program, str(LOW_PORT), "Permission denied", "CAP_NET_BIND_SERVICE")
+
+
+async def test_one_port_for_two(new_program: MakeProgram) -> None:
+    """The journal process cannot have its metrics on a node's port."""
+    port = str(free_port())
+    await assert_cannot_start(
+        new_program(LIVEROOM_PORT=port, LIVEROOM_METRICS_PORT=port), "LIVEROOM_METRICS_PORT", port
+    )
 
 
 async def test_data_folder_in_use(program: Program, new_program: MakeProgram) -> None:

@@ -1,10 +1,13 @@
 """A node that starts while the wallet store or the journal is missing or wrong: chat goes on, and gifts are refused."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.program import Program, Served, free_port
+from tests.conftest import Stores
+from tests.program import Program, Served, eventually, free_port
 
 STARTS_S = 20.0  # it waits five seconds for the stores, in a process that takes some to start
 
@@ -49,3 +52,39 @@ async def test_chat_goes_on(new_program: Callable[..., Program], missing: str) -
         assert ended.code == 0
     finally:
         await node.kill()
+
+
+@pytest.mark.parametrize("missing", ["room", "wallet"])
+async def test_it_is_whole_when_the_store_comes(stores: Stores, journal: str, tmp_path: Path, missing: str) -> None:
+    """A node comes up without a store, says so, and needs no restart once the store is there."""
+    urls = {f"LIVEROOM_{each.kind.name.upper()}_URL": f"unix://{each.socket}" for each in (stores.room, stores.wallet)}
+    later = tmp_path / "later.sock"
+    urls[f"LIVEROOM_{missing.upper()}_URL"] = f"unix://{later}"
+    with tempfile.TemporaryDirectory(prefix="lr-", dir="/tmp") as folder:
+        node = Served(Path(folder), LIVEROOM_JOURNAL_URL=journal, **urls)
+        node.spawn()
+        try:
+            words = {"room": "node_starts_without_rooms", "wallet": "node_starts_without_gifts"}[missing]
+            await eventually(lambda: words in node.stderr(), what=f"{words}; {node.output()}")
+            async with node.client() as client:
+                assert (await client.get("/healthz")).status_code == 200
+                ready = await client.get("/readyz")
+            assert (ready.status_code, ready.json()[f"{missing}_store"]) == (503 if missing == "room" else 200, False)
+            later.symlink_to((stores.room if missing == "room" else stores.wallet).socket)
+            await node.until_ready()
+            await eventually(lambda: has_coins(node, "bob"), what=f"the demo; {node.output()}")
+            alice = await node.join("alice")
+            assert (await alice.gift("rose"))["type"] == "ok"
+            await alice.happened("gifts.sent")
+            await node.everybody_leaves()
+            assert (await node.stop()).code == 0
+            assert "Traceback" not in node.stderr()
+        finally:
+            await node.kill()
+
+
+async def has_coins(node: Served, user: str) -> bool:
+    """Whether the demo is made: it gives coins last to bob."""
+    async with node.client() as client:
+        answer = await client.get(f"/v1/wallets/{user}")
+    return answer.status_code == 200 and answer.json()["coins"] > 0

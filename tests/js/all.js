@@ -1,6 +1,8 @@
-/** Every test in one process: `node --import ./support/register.js all.js`. A test file in its place runs alone. */
+/** Every test in one process: `node --import ./support/register.js all.js`. Given names of test files, only those. */
 import { readdirSync } from "node:fs";
 
-for (const folder of ["client", "shared", "watch", "overlay"]) {
-  for (const file of readdirSync(new URL(folder, import.meta.url)).sort()) await import(`./${folder}/${file}`);
+const names = process.argv.slice(2);
+for (const folder of names.length > 0 ? [] : ["client", "shared", "watch", "overlay"]) {
+  for (const file of readdirSync(new URL(folder, import.meta.url)).sort()) names.push(`${folder}/${file}`);
 }
+for (const name of names) await import(`./${name}`);

@@ -1,121 +1,166 @@
-/** Proves that the tests can fail: makes one small mistake at a time in a copy, and runs them (`make mutants-js`). */
-import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+/**
+ * Proves that the tests can fail: makes one small mistake at a time in a copy, and runs them (`make mutants-js`).
+ *
+ * It tries the known mistakes, and a sample of each module's others, drawn by a seed. The tests of that name come
+ * first, then those of the folder, then all. A mistake that survives needs a new test, or a reason in ARGUED.
+ *
+ * node tests/js/mutants.mjs [--only EXPRESSION] [--per-file 4] [--seed 1] [--jobs 1] [--again OUTPUT]
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+import { ARGUED, KNOWN } from "./known_mistakes.js";
+import { mistakes } from "./mistakes.js";
+
+/** @typedef {{file: string, change: string, text: string, why?: string}} Mutant */
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const NODE = ["--disable-warning=ExperimentalWarning", "--import", "./support/register.js", "all.js"];
-const TIMEOUT_MS = 60_000; // a mistake may cause an endless loop
+const FOLDERS = ["server/web", "protocol/web", "tests/js"];
+const NODE = "exec node --disable-warning=ExperimentalWarning --import ./support/register.js"
+  + " --test-reporter=./support/firstfailure.js all.js";
+const NOT_COPIED = ["node_modules", "generated.test.js", "known.test.js"]; // these tests need what has no mistake
+const CPU_S = 30; // a mistake may cause an endless loop
+const TIMEOUT_MS = 120_000;
 const WANTED = 0.9;
 
-const [SHARED, WATCH, OVERLAY] = ["server/web/shared/", "server/web/watch/", "server/web/overlay/"];
-const [CLIENT, PARTS] = ["protocol/web/liveroom.js", "protocol/web/liveroom/"];
+const { values: asked } = parseArgs({ options: {
+  only: { type: "string", default: "" },
+  "per-file": { type: "string", default: "4" },
+  seed: { type: "string", default: "1" },
+  jobs: { type: "string", default: "1" },
+  again: { type: "string" }, // only those that survived in this output
+} });
 
-/** @type {[file: string, right: string, wrong: string][]} */
-const MUTANTS = [
-  // alerts
-  [`${SHARED}alertqueue.js`, "other.tier > biggest.tier", "other.tier >= biggest.tier"],
-  [`${SHARED}alertqueue.js`, "this.waiting.length > this.#longAt", "this.waiting.length < this.#longAt"],
-  [`${SHARED}alertqueue.js`, "if (this.#seen.has(event.id)) return", "if (false) return"],
-  [`${SHARED}alertqueue.js`, "if (alert.tier < BIG_TIER) return \"dropped\";", ""],
-  [`${SHARED}alertqueue.js`, "other.tier < least.tier", "other.tier > least.tier"],
-  [`${SHARED}alertqueue.js`, "Math.max(known.count, countOf(event))", "countOf(event)"],
-  [`${SHARED}alertqueue.js`, "[...first, ...this.waiting]", "[...this.waiting]"],
-  [`${SHARED}playalerts.js`, "ms * LONGEST", "Infinity"],
-  [`${SHARED}playalerts.js`, "this.#queue.current = null;", ""],
-  [`${SHARED}streak.js`, "(combo ? `", "(combo ? combo.id || `"],
-  [`${SHARED}giftshow.js`, "!reducedMotion() && ", ""],
-  [`${SHARED}dom.js`, "element.textContent = String(text)", "element.innerHTML = String(text)"],
-  [`${SHARED}dom.js`, "value < 10_000", "value < 100_000"],
-  [`${SHARED}session.js`, "if (error instanceof TokenNeeded) throw error;", ""],
-  // the watch page
-  [`${WATCH}tray.js`, "this.#rows.size >= ROWS", "this.#rows.size > ROWS"],
-  [`${WATCH}tray.js`, "a.tier - b.tier || a.touched - b.touched", "a.touched - b.touched"],
-  [`${WATCH}tray.js`, "clearTimeout(row.timer);\n    row.timer", "row.timer"],
-  [`${WATCH}chat.js`, "this.#waiting.length > LINES_KEPT) this.#waiting.shift()", "false) this.#waiting.shift()"],
-  [`${WATCH}chat.js`, "while (this.#list.childElementCount > LINES_KEPT)", "while (false)"],
-  [`${WATCH}chat.js`, "if (follow) this.#toBottom();", "this.#toBottom();\n    if (follow) return;"],
-  [`${WATCH}chat.js`, "if (document.hidden) setTimeout", "if (false) setTimeout"],
-  [`${WATCH}lines.js`, "all += count;", "all = count;"],
-  [`${WATCH}composer.js`, "if (input.value === typed) input.value", "input.value"],
-  [`${WATCH}giving.js`, "gift.coins <= this.#left", "gift.coins < this.#left"],
-  [`${WATCH}giving.js`, "- this.#inFlight", ""],
-  [`${WATCH}giving.js`, "{ ...asked, id: refused.id }", "null"],
-  [`${WATCH}giving.js`, "at - last.at < REST_MS", "false"],
-  [`${WATCH}giving.js`, "if (this.#streak === streak) this.#streak = null;", ""],
-  [`${WATCH}giftpanel.js`, "this.#giving.chosen === gift && gift.streakable", "this.#giving.chosen === gift"],
-  [`${WATCH}giftpanel.js`, "this.#button.disabled = !ready;", "this.#button.disabled = false;"],
-  [`${WATCH}likes.js`, "this.#mine -= own;", ""],
-  [`${WATCH}likes.js`, "Math.min(MOST_AT_ONCE, this.#taps)", "this.#taps"],
-  [`${WATCH}board.js`, "row.coins / most", "row.coins"],
-  [`${WATCH}refusals.js`, "if (!free) onFree();", "onFree();"],
-  [`${WATCH}connection.js`, "clearInterval(this.#timer);", ""],
-  [`${WATCH}floaters.js`, "|| document.hidden", ""],
-  [`${WATCH}sheet.js`, "narrow.matches && !open", "!open"],
-  [`${WATCH}stage.js`, "this.#closed ?? this.#status", "this.#status ?? this.#closed"],
-  [`${WATCH}watch.js`, "!event.replayed || this.#joined", "this.#joined"],
-  [`${WATCH}watch.js`, "else this.#filled = false;", ""],
-  [`${OVERLAY}overlay.js`, "this.#saveTimer = undefined;", ""],
-  [`${OVERLAY}overlay.js`, "since: saved?.since,", ""],
-  // the client
-  [`${PARTS}backoff.js`, "Math.random() * ", ""],
-  [`${PARTS}backoff.js`, "2 ** this.#attempt++", "2 ** this.#attempt"],
-  [`${PARTS}seen.js`, "n < this.#newest[1]", "n > this.#newest[1]"],
-  [`${PARTS}seen.js`, "epoch < this.#newest[0] || ", ""],
-  [`${PARTS}seen.js`, "if (!same || !resumed)", "if (same && !resumed)"],
-  [`${PARTS}seen.js`, "same && gap ? Math.min(gap.to, seq) : 0", "0"],
-  [`${PARTS}seen.js`, "if (seq <= this.#seq) return false;", ""],
-  [`${PARTS}seen.js`, "return seq <= this.#snapshotSeq", "return seq < this.#snapshotSeq"],
-  [`${PARTS}seen.js`, "if (this.#ids.has(id)) return false;", ""],
-  [`${PARTS}unanswered.js`, "if (!again) this.#giveUp", "this.#giveUp"],
-  [`${PARTS}unanswered.js`, "clearTimeout(waiting?.timer);", ""],
-  [`${PARTS}room.js`, "if (!counted) handlerOf", "handlerOf"],
-  [`${PARTS}folds/gifts.js`, "if (test) return;", ""],
-  [`${PARTS}folds/viewers.js`, "peak: now, unique: now", "peak: 0, unique: 0"],
-  [CLIENT, "code >= 4500", "code > 4500"],
-  [CLIENT, "(code === 4003 || !opened)", "!opened"],
-  [CLIENT, "if (!reply.duplicate) this.#setCoins", "this.#setCoins"],
-  [CLIENT, "this.#heartbeatMs * 2", "this.#heartbeatMs"],
-  [CLIENT, "if (socket === this.#socket) this.#receive", "this.#receive"],
-  [CLIENT, "for (const command of this.#unanswered.repeatable) this.#say(command);", ""],
-];
+/** @param {string} file */
+const source = (file) => readFileSync(join(ROOT, file), "utf8");
+
+/** @returns {string[]} the modules that people read and write */
+function modules() {
+  const tracked = execFileSync("git", ["ls-files", "server/web", "protocol/web"], { cwd: ROOT, encoding: "utf8" });
+  return tracked.split("\n").filter((file) => file.endsWith(".js") && RegExp(asked.only).test(file));
+}
+
+/** @returns {Mutant[]} */
+function known() {
+  return KNOWN.filter(([file]) => RegExp(asked.only).test(file)).map(([file, right, wrong]) => {
+    const text = source(file);
+    const change = `${right} -> ${wrong || "nothing"}`.replaceAll(/\s+/g, " ");
+    return { file, change, text: text.replace(right, () => wrong) };
+  });
+}
 
 /**
- * @param {string} tree a copy of the repository
+ * A sample of a module's mistakes: a change elsewhere in it keeps the others.
  * @param {string} file
- * @param {string} right
- * @param {string} wrong
- * @returns {boolean} whether the tests notice
+ * @returns {Mutant[]}
  */
-function isKilled(tree, file, right, wrong) {
-  const path = join(tree, file);
-  const text = readFileSync(path, "utf8");
-  if (text.split(right).length !== 2) throw new Error(`${file} has not exactly one ${JSON.stringify(right)}`);
-  writeFileSync(path, text.replace(right, () => wrong));
-  const { status } = spawnSync("node", NODE, { cwd: join(tree, "tests/js"), timeout: TIMEOUT_MS });
-  writeFileSync(path, text);
-  return status !== 0;
+function sample(file) {
+  const lines = source(file).split("\n");
+  const drawn = mistakes(source(file)).map(({ line, change, text }) => {
+    const code = lines[line - 1]?.trim();
+    const why = ARGUED.find((each) => each.file === file && each.line === code && each.change === change)?.why;
+    const place = createHash("sha1").update(`${asked.seed} ${file} ${code} ${change}`).digest("hex");
+    return { file, change: `${line}: ${change}`, text, place, ...(why && { why }) };
+  });
+  return drawn.sort((a, b) => (a.place < b.place ? -1 : 1)).slice(0, Number(asked["per-file"]));
 }
 
-const tree = mkdtempSync(join(tmpdir(), "liveroom-mutants-"));
-let killed = 0;
-try {
-  const filter = (/** @type {string} */ path) => !["node_modules", "generated.test.js"].includes(basename(path));
-  for (const folder of ["server/web", "protocol/web", "tests/js"]) {
-    cpSync(join(ROOT, folder), join(tree, folder), { recursive: true, filter });
-  }
-  symlinkSync(join(ROOT, "tests/js/node_modules"), join(tree, "tests/js/node_modules"));
-  if (isKilled(tree, CLIENT, "class RoomClient", "class RoomClient ")) throw new Error("the tests fail already");
-  for (const [file, right, wrong] of MUTANTS) {
-    const noticed = isKilled(tree, file, right, wrong);
-    killed += Number(noticed);
-    const change = `${right} -> ${wrong || "nothing"}`.replaceAll(/\s+/g, " ");
-    console.log(`${noticed ? "killed  " : "SURVIVED"} ${file}: ${change}`);
-  }
-} finally {
-  rmSync(tree, { recursive: true });
+/**
+ * @param {string} file
+ * @param {string} change
+ */
+const kindOf = (file, change) => `${file}: ${change.replace(/^\d+: /, "")}`;
+
+/** @returns {(mutant: Mutant) => boolean} */
+function chosen() {
+  if (asked.again === undefined) return () => true;
+  const found = readFileSync(asked.again, "utf8").matchAll(/^SURVIVED (.*?): (.*)$/gm);
+  const kinds = new Set(Array.from(found, ([, file = "", change = ""]) => kindOf(file, change)));
+  return ({ file, change }) => kinds.has(kindOf(file, change));
 }
-console.log(`${killed} of ${MUTANTS.length} mutants killed`);
-process.exitCode = killed / MUTANTS.length >= WANTED ? 0 : 1;
+
+/** A copy of what the tests need. */
+class Tree {
+  folder = mkdtempSync(join(tmpdir(), "liveroom-mutants-"));
+
+  constructor() {
+    const filter = (/** @type {string} */ path) => !NOT_COPIED.includes(basename(path));
+    for (const each of FOLDERS) cpSync(join(ROOT, each), join(this.folder, each), { recursive: true, filter });
+    symlinkSync(join(ROOT, "tests/js/node_modules"), join(this.folder, "tests/js/node_modules"));
+  }
+  remove() { rmSync(this.folder, { recursive: true }); }
+
+  /**
+   * @param {Mutant} mutant
+   * @returns {Promise<string>} the test that notices, or ""
+   */
+  async failure({ file, text }) {
+    writeFileSync(join(this.folder, file), text);
+    try {
+      for (const names of this.#stages(file)) {
+        const failed = await this.#failureOf(names);
+        if (failed) return failed;
+      }
+      return "";
+    } finally {
+      writeFileSync(join(this.folder, file), source(file));
+    }
+  }
+
+  /**
+   * @param {string} file
+   * @returns {string[][]} names of test files; none for all
+   */
+  #stages(file) {
+    const folder = file.startsWith("protocol") ? "client" : basename(join(file, ".."));
+    const names = readdirSync(join(this.folder, "tests/js", folder)).map((name) => `${folder}/${name}`);
+    const own = names.filter((name) => name === `${folder}/${basename(file, ".js")}.test.js`);
+    return [own, names, []].filter((stage, index) => stage.length > 0 || index === 2);
+  }
+
+  /**
+   * @param {string[]} names
+   * @returns {Promise<string>}
+   */
+  #failureOf(names) {
+    const command = `ulimit -t ${CPU_S}; ${[NODE, ...names].join(" ")}`;
+    const cwd = join(this.folder, "tests/js");
+    const child = spawn("sh", ["-c", command], { cwd, timeout: TIMEOUT_MS, stdio: ["ignore", "pipe", "ignore"] });
+    let said = "";
+    child.stdout.setEncoding("utf8").on("data", (text) => { said += text; });
+    return new Promise((resolve) => {
+      child.on("close", (code) => { resolve(code === 0 ? "" : said.split("\n").at(-1) || "the end"); });
+    });
+  }
+}
+
+/** @type {Record<string, number>} */
+const counts = { killed: 0, SURVIVED: 0, argued: 0 };
+const mutants = [...known(), ...modules().flatMap(sample)].filter(chosen());
+
+async function work() {
+  const tree = new Tree();
+  try {
+    const same = { file: "protocol/web/liveroom.js", change: "", text: source("protocol/web/liveroom.js") };
+    const failed = await tree.failure(same);
+    if (failed) throw new Error(`without a mistake this fails: ${failed}`);
+    for (let mutant = mutants.shift(); mutant; mutant = mutants.shift()) {
+      const why = mutant.why ?? await tree.failure(mutant);
+      const outcome = mutant.why ? "argued" : why ? "killed" : "SURVIVED";
+      counts[outcome] = (counts[outcome] ?? 0) + 1;
+      console.log(`${outcome.padEnd(8)} ${mutant.file}: ${mutant.change}${why && `  (${why})`}`);
+    }
+  } finally {
+    tree.remove();
+  }
+}
+
+await Promise.all(Array.from({ length: Number(asked.jobs) }, work));
+const { killed = 0, SURVIVED: survived = 0, argued } = counts;
+console.log(`${killed} of ${killed + survived} mutants killed, ${argued} argued, seed ${asked.seed}`);
+process.exitCode = killed / (killed + survived) >= WANTED ? 0 : 1;

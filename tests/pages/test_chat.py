@@ -3,6 +3,7 @@
 import pytest
 from playwright.async_api import Page, expect
 
+from server import limits
 from tests.pages.tabs import Tabs, flood
 from tests.site import Site
 
@@ -38,6 +39,20 @@ async def test_two_people_chat(site: Site, tabs: Tabs) -> None:
         await expect(page).to_have_title("Welcome to Liveroom · Liveroom")
 
 
+async def test_a_role_is_a_badge_beside_the_name(site: Site, tabs: Tabs) -> None:
+    """The host's and a moderator's lines say so, in the line of the name; a viewer's do not."""
+    page = await tabs.watch(site.url)
+    for user, role in (("creator", "host"), ("mo", "moderator"), ("bob", "viewer")):
+        await (await site.join(user, role)).ask("chat.send", text="hello")
+    await expect(page.locator(".line .role")).to_have_text(["Host", "Mod"])
+    for badge in await page.locator(".line .role").all():
+        box, name = await badge.bounding_box(), await badge.locator("xpath=../b").bounding_box()
+        assert box
+        assert name
+        assert box["width"] < 60
+        assert abs(box["y"] - name["y"]) < 8
+
+
 async def test_refused_message_is_explained_and_kept(site: Site, tabs: Tabs) -> None:
     """A refusal is a sentence below the chat, the text stays, and slow mode counts down until it can be sent."""
     await site.put_room("strict", blocked_words=["lottery"], slow_mode_s=30)
@@ -58,6 +73,22 @@ async def test_refused_message_is_explained_and_kept(site: Site, tabs: Tabs) -> 
     await expect(send).to_be_enabled()
     await expect(status).to_be_empty()
     await expect(text).to_have_value("Hello again")
+
+
+async def test_who_joins_finds_the_newest_messages(site: Site, tabs: Tabs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last fifty, in order, also after a reload, and then what is said next."""
+    monkeypatch.setattr(limits, "SNAPSHOT_MS_MAX", 0.0)  # what comes after a shared snapshot comes live, all of it
+    bot = await site.join("bot", "bot")
+    await flood(bot, 0, 60)
+    await bot.happened("chat.sent", text="line 59")
+    page = await tabs.watch(site.url)
+    texts = page.get_by_test_id("chat-line").locator(".text")
+    await expect(texts).to_have_text([f"line {n}" for n in range(10, 60)])
+    await expect(texts.last).to_be_in_viewport()
+    await bot.ask("chat.send", text="next")
+    await expect(texts).to_have_count(51)
+    await page.reload()
+    await expect(texts).to_have_text([*(f"line {n}" for n in range(11, 60)), "next"])
 
 
 async def test_a_flood_is_bounded_and_does_not_move_a_reader(site: Site, tabs: Tabs) -> None:

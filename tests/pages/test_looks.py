@@ -1,6 +1,7 @@
 """The pages for everybody: by keyboard alone, on a phone, and without motion."""
 
 import asyncio
+import re
 
 import pytest
 from playwright.async_api import Page, expect
@@ -107,6 +108,7 @@ async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
     await page.keyboard.press("Escape")
     await expect(sheet).to_be_hidden()
     assert await focused(page) == "gift-open"
+    await expect(opener).to_have_css("background-image", re.compile("gradient"))  # as before the touch
     await expect(page.get_by_test_id("show")).to_be_visible()
     await expect(page.get_by_test_id("chat-line")).to_be_visible()
     await opener.tap()
@@ -135,7 +137,7 @@ async def test_held_across(site: Site, tabs: Tabs) -> None:
         for testid in ("room-title", "chat-input", "gift-open", "like-button", "room-status", "board-row"):
             assert await page.get_by_test_id(testid).evaluate(ON_TOP) == "", (width, testid)
         await page.get_by_test_id("gift-open").tap()
-        for testid in ("gift-rose", "gift-send", "gift-close", "quantity-99"):
+        for testid in ("gift-rose", "gift-rocket", "gift-send", "gift-close", "quantity-99"):
             await expect(page.get_by_test_id(testid)).to_be_in_viewport(ratio=1)
         await page.keyboard.press("Escape")
 

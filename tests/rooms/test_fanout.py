@@ -8,7 +8,7 @@ import pytest
 import websockets
 
 from protocol.closes import Close
-from server import limits
+from server import background, limits
 from server.rooms.room import Room
 from server.store import keys
 from tests.conftest import Stores
@@ -79,6 +79,27 @@ async def test_the_position_is_checked_again_and_again(
     alice = await site.join("alice")
     write_unheard(stores, "the last word")
     await alice.happened("chat.sent", text="the last word")
+
+
+async def test_a_check_during_a_check(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made after the first, whose answer may be older."""
+    await background.end(site.node.rooms._task)  # nobody else asks, and no count shows that something is missing
+    alice = await site.join("alice")
+    history, fanout = site.node.history, site.node.fanout
+    position, asked = history.position, list[str]()
+
+    async def overtaken(room_id: str) -> tuple[str, int]:
+        found = await position(room_id)
+        asked.append(room_id)
+        if len(asked) == 1:
+            write_unheard(stores, "the last word")
+            fanout.check_position("demo")
+        return found
+
+    monkeypatch.setattr(history, "position", overtaken)
+    fanout.check_position("demo")
+    await alice.happened("chat.sent", text="the last word")
+    assert asked == ["demo"] * 2
 
 
 async def test_a_bus_connection_that_is_cut(site: Site, stores: Stores) -> None:

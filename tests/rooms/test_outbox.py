@@ -273,6 +273,24 @@ async def test_hidden_chats_are_counted() -> None:
     assert (reader.seqs, reader.hidden, other.hidden) == ([1, 2], [5, 1], [5, 1])
 
 
+async def test_a_count_between_two_chunks() -> None:
+    """What is hidden while a flush is under way follows it, for everybody."""
+
+    class Hides(Socket):
+        def send(self, prepared: Prepared) -> None:
+            super().send(prepared)
+            if not self.hidden:
+                box.hide(3)
+
+    readers = [Hides(), *(Socket() for _ in range(limits.FLUSH_CHUNK))]
+    box = outbox(*readers)
+    await record(box, event(1))
+    async with asyncio.timeout(10):
+        while not readers[-1].hidden:
+            await asyncio.sleep(0)
+    assert {(*reader.seqs, *reader.hidden) for reader in readers} == {(1, 3)}
+
+
 # --- the end of the ring -------------------------------------------------------------------------------------------
 async def test_a_socket_behind_the_ring_hears_how_much_is_hidden() -> None:
     """Chat that the ring no longer holds is counted; gifts are never left out, and nobody must come back."""

@@ -97,3 +97,20 @@ async def test_the_gifts_sent_again_have_a_bound(epochs: Epochs, monkeypatch: py
     for _ in range(2):
         assert [seq for seq, _ in await epochs.back(f"{first}:{seqs[0]}")] == seqs[-3:]
     assert len(reads) == 1
+
+
+async def test_the_gifts_of_a_gap(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was away for too long gets them, too, though the epoch is the same: the welcome says how many there are."""
+    monkeypatch.setattr(limits, "SNAPSHOT_MS_MAX", 0.0)
+    alice = await site.join("alice")
+    since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
+    seqs = [await gives(alice, alice) for _ in range(4)]
+    monkeypatch.setattr(limits, "REPLAY_EVENTS_MAX", 3)
+    late = await site.join("screen", "overlay", since=since)
+    assert late.welcome["gap"] is not None
+    assert late.welcome["replays"] == 3
+    for seq in seqs[1:]:
+        await late.happened("gifts.sent", seq=seq, replayed=True)
+    assert [event["seq"] for event in late.events("gifts.sent")] == seqs[1:]
+    monkeypatch.setattr(limits, "REPLAY_EVENTS_MAX", 1_000)
+    assert (await site.join("screen", "overlay", since=since)).welcome["replays"] == 0  # resumed: all events come

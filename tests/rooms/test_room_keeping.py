@@ -23,6 +23,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Housekeeping runs often, and an empty room is closed soon."""
     monkeypatch.setattr(limits, "HOUSEKEEPING_S", QUICK_S)
     monkeypatch.setattr(limits, "ROOM_IDLE_S", 0.1)
+    monkeypatch.setattr(limits, "VIEWERS_EVERY_MS", 0)  # a count is never left for later
 
 
 class Slow:

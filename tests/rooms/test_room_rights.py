@@ -57,7 +57,7 @@ def test_each_command_of_a_rooms_script_is_found(script: Script) -> None:
 
 
 async def test_a_gift_whose_event_fails_counts_once(site: Site, stores: Stores) -> None:
-    """The gift is on the board once, however often the journal process tries to show it."""
+    """However often the journal process tries to show the gift, the board has it once, and at last it is seen once."""
     alice = await site.join("alice")
     board = keys.room("demo", "board")
     with stores.room.client() as store:
@@ -70,4 +70,11 @@ async def test_a_gift_whose_event_fails_counts_once(site: Site, stores: Stores) 
             for _ in range(3):
                 with contextlib.suppress(StoreError):
                     await drain.retell_once()
+            assert store.zscore(board, "alice") == 5
+            store.delete(keys.room("demo", keys.EVENTS))
+            for _ in range(2):
+                await drain.retell_once()
+            assert drain.retold == 1
         assert store.zscore(board, "alice") == 5
+        shown = [row[1]["b"] for row in store.xrange(keys.room("demo", keys.EVENTS))]
+        assert sum("gifts.sent" in each for each in shown) == 1

@@ -57,6 +57,10 @@ async def test_a_call_with_the_right_amounts(bank: Bank) -> None:
     assert (answer[0][0], changed) == ("ok", True)
     answer, changed = run(bank, adjust_call("viewer1"))
     assert (answer[0], changed) == ("ok", True)
+    largest = (("coins", 9, "insufficient"), ("diamonds", 9, "ok"), ("count", 5, "ok"), ("id_ms", 15, "expired_id"))
+    for field, digits, outcome in largest:
+        answer, _ = run(bank, spend_call(bank.gift(viewer="viewer1", combo=None), **{field: "9" * digits}))
+        assert answer[0][0] == outcome, field
 
 
 async def test_hostile_gifts_among_good_ones(bank: Bank) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,16 @@ async def shows(page: Page, **fields: int) -> None:
         return bool(fields.items() <= {name: room.get(name) for name in fields}.items())
 
     await eventually(told, WAIT_S, f"a room of {fields}")
+
+
+async def test_its_folds_in_the_pages(program: Program) -> None:
+    """What the node puts together for each page has the toy's folds: nobody had to build anything."""
+    async with program.client() as client:
+        for page in ("watch", "overlay"):
+            (name,) = re.findall(r'src="(/web/bundles/[^"]+)"', (await client.get(f"/{page}/demo")).text)
+            script = (await client.get(name)).text
+            assert "// /web/liveroom/folds/applause.js\n" in script
+            assert re.search(r"FOLDS = \[applause, ", script)
 
 
 async def test_its_folds_in_a_browser(program: Program, room: str) -> None:

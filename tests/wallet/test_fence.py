@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from server import limits
 from server.clock import Clock
@@ -153,6 +154,15 @@ async def test_a_fence_that_another_node_has_seen_the_need_for(purse: Purse) -> 
     assert (await fence.take(link, "a", {3: ""}), fence.fenced) == ({3: held[3].name}, True)
 
 
+async def test_a_fence_that_the_store_has_recorded(purse: Purse) -> None:
+    """It was a replica, whose primary was opened with a token; the journal may have lost its row."""
+    openings, link = Openings(purse.engine, Clock(lambda: 0)), purse.store._money.link
+    assert link is not None
+    fence = Fence(openings, Clock(lambda: 0), mode="auto", likely=False)
+    taken = await fence.take(link, "b", {3: "a#token"})
+    assert (taken, fence.fenced) == ({3: openings.read()[3].name}, True)
+
+
 # --- taking over -----------------------------------------------------------------------------------------------------
 class Takers:
     """Fences of several nodes on one journal, with a clock that tests move."""
@@ -177,6 +187,7 @@ def takers(journal: str) -> Iterator[Takers]:
 async def test_who_takes_over_waits_for_the_nodes_of_the_old_store(takers: Takers) -> None:
     """Each node waits by its own clock, from when it read the new token, until one has opened the store."""
     old, new, other = takers.fence(), takers.fence(), takers.fence()
+    assert not old.holds
     first = await old.take(NO_LINK, "a", {3: ""})
     with pytest.raises(StoreDown, match="may still be used"):
         await new.take(NO_LINK, "b", first)
@@ -195,9 +206,13 @@ async def test_who_takes_over_waits_for_the_nodes_of_the_old_store(takers: Taker
         await other.take(NO_LINK, "b", first)
     assert await other.take(NO_LINK, "b", second) == second
     assert not await old.confirm()
-    with pytest.raises(StoreDown, match="another store has taken over"):
-        await old.take(NO_LINK, "a", first)
+    with capture_logs() as logged:
+        for _ in range(2):
+            with pytest.raises(StoreDown, match="another store has taken over"):
+                await old.take(NO_LINK, "a", first)
     assert not old.holds
+    assert [line["why"] for line in logged] == [old.superseded], "once"
+    assert "opened on b since" in old.superseded
 
 
 async def test_partitions_that_did_not_move_are_opened_at_once(takers: Takers) -> None:

@@ -10,6 +10,7 @@ import pytest
 from protocol.ids import uuid7_ms
 from protocol.refusals import Refused
 from server import limits
+from server.journal.opening import OPEN
 from server.money.results import Paid, TopUpConflict
 from server.store import keys
 from tests.money import Purse, a_gift, assert_conserved, books
@@ -231,6 +232,26 @@ async def test_the_ledger_entry(purse: Purse) -> None:
     assert purse.look.get(keys.credit(partition, "creator")) == "12"
     first = json.loads(purse.look.xrange(keys.log(partition), count=1)[0][1]["e"])
     assert first == {"kind": "open", "partition": partition}
+
+
+async def test_an_opening(purse: Purse) -> None:
+    """The marker has the store's time. An epoch that was opened already is nobody else's, and stays."""
+    log, meta, link = keys.log(3), keys.wallet_meta(3), purse.store._money.link
+    assert link is not None
+    entry = '{"kind":"open","partition":3}'
+    before_ms = at_ms(purse)
+    for epoch, opened in ((7, "a"), (7, "b"), (6, "c")):
+        group = {"log": log, "meta": meta, "epoch": epoch, "opened": opened, "entry": entry}
+        assert await link.run(OPEN(each=[group])) == [b"7"]
+    [(id, fields)] = purse.look.xrevrange(log, count=1)
+    assert (id, fields["e"], purse.look.hmget(meta, "epoch", "opened")) == ("7-0", entry, ["7", "a"])
+    assert before_ms <= int(fields["t"]) <= at_ms(purse)
+
+
+def at_ms(purse: Purse) -> int:
+    """The store's time."""
+    seconds, micros = purse.look.time()
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 # --- corrupt keys --------------------------------------------------------------------------------------------------

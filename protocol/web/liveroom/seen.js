@@ -10,6 +10,9 @@ export class Position {
   #seq = 0; // of the newest event received
   #snapshotSeq = 0;
   #resumed = false;
+  #replays = 0; // gifts of a gap that are still to come ...
+  /** @type {string|null} */
+  #cameWith = null; // ... until then we come back with the position of before
 
   /** @param {string|null} [since] an earlier position: "epoch:seq" */
   constructor(since) {
@@ -19,11 +22,13 @@ export class Position {
 
   /** Where to resume from, or null before the first welcome. While a replay runs, it is where the replay got to. */
   get since() {
+    if (this.#replays > 0) return this.#cameWith;
     return this.#epoch && `${this.#epoch}:${this.#resumed ? this.#seq : Math.max(this.#seq, this.#snapshotSeq)}`;
   }
 
-  /** @param {{epoch: string, seq: number, resumed: boolean, gap: Gap | null}} welcome */
-  enter({ epoch, seq, resumed, gap }) {
+  /** @param {{epoch: string, seq: number, resumed: boolean, gap: Gap | null, replays?: number}} welcome */
+  enter({ epoch, seq, resumed, gap, replays = 0 }) {
+    [this.#cameWith, this.#replays] = [this.since, replays];
     // After a resume every event is new to us. So it is after a fresh join or a new epoch, even below the snapshot.
     const same = epoch === this.#epoch;
     if (!same || !resumed) this.#seq = same && gap ? Math.min(gap.to, seq) : 0;
@@ -33,9 +38,13 @@ export class Position {
   /**
    * Takes the seq of an event.
    * @param {number} seq
-   * @returns {boolean} whether it is new
+   * @param {boolean} [replayed]
+   * @returns {boolean} whether it is new; a gift of the gap is, though its seq is in the gap
    */
-  reach(seq) {
+  reach(seq, replayed = false) {
+    const ofGap = replayed && this.#replays > 0;
+    this.#replays = ofGap ? this.#replays - 1 : 0;
+    if (ofGap) return true;
     if (seq <= this.#seq) return false;
     this.#seq = seq;
     return true;

@@ -21,9 +21,16 @@ local function lower(user_id, coins)
   end
 end
 
+local function count(once, user_id, coins, body)
+  gift_refunded(user_id, coins, body)
+  -- Until the event is there: if a command fails between, a retry must not take the part back again.
+  redis.call('SET', once, '-', 'EX', once_s)
+  lower(user_id, tonumber(coins))
+end
+
 local function take_back(once, broadcast, user_id, coins, body)
   local shown = redis.call('GET', once)
-  if shown then
+  if shown and shown ~= '-' then
     return {'seen', shown}
   end
   if not there then
@@ -33,11 +40,12 @@ local function take_back(once, broadcast, user_id, coins, body)
     redis.call('SET', once, '0', 'EX', once_s)
     return {'other_broadcast', current}
   end
-  gift_refunded(user_id, coins, body)
-  -- Before the rest: if a later command fails, a retry must not take the part back again.
-  redis.call('SET', once, string.format('%d', tonumber(redis.call('HGET', meta, 'seq')) + 1), 'EX', once_s)
-  lower(user_id, tonumber(coins))
-  return {'ok', append_event(meta, events, live, keep, body)}
+  if not shown then
+    count(once, user_id, coins, body)
+  end
+  local seq = append_event(meta, events, live, keep, body)
+  redis.call('SET', once, seq, 'EX', once_s)
+  return {'ok', seq}
 end
 
 local results = {}

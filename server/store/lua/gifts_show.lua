@@ -6,6 +6,7 @@
 -- HOOK gift_shown user_id user_name coins body
 -- Returns per gift {ok, seq} | {seen, seq} | {other_broadcast, the current one} | {no_room}
 -- A gift counts only in its own broadcast, also after its end. When another has begun, the gift is marked as seen at 0.
+-- Its once-key is `-` from when it counts until its event is there. If a command fails between, a retry only shows it.
 local there = redis.call('EXISTS', meta) == 1
 local current = redis.call('HGET', meta, 'broadcast') or ''
 
@@ -23,9 +24,20 @@ local function run_combo(field, head, coins, combo_count)
   end
 end
 
+local function count(once, user_id, user_name, coins, combo_field, combo_head, combo_count, body)
+  gift_shown(user_id, user_name, coins, body)
+  redis.call('SET', once, '-', 'EX', once_s)
+  redis.call('ZINCRBY', board, coins, user_id)
+  redis.call('HSET', names, user_id, user_name)
+  redis.call('HINCRBY', meta, 'coins', coins)
+  if combo_field ~= '' then
+    run_combo(combo_field, combo_head, coins, combo_count)
+  end
+end
+
 local function show(once, broadcast, user_id, user_name, coins, combo_field, combo_head, combo_count, body)
   local shown = redis.call('GET', once)
-  if shown then
+  if shown and shown ~= '-' then
     return {'seen', shown}
   end
   if not there then
@@ -35,16 +47,12 @@ local function show(once, broadcast, user_id, user_name, coins, combo_field, com
     redis.call('SET', once, '0', 'EX', once_s)
     return {'other_broadcast', current}
   end
-  gift_shown(user_id, user_name, coins, body)
-  -- Before the rest: if a later command fails, a retry must not put the gift on the board again.
-  redis.call('SET', once, string.format('%d', tonumber(redis.call('HGET', meta, 'seq')) + 1), 'EX', once_s)
-  redis.call('ZINCRBY', board, coins, user_id)
-  redis.call('HSET', names, user_id, user_name)
-  redis.call('HINCRBY', meta, 'coins', coins)
-  if combo_field ~= '' then
-    run_combo(combo_field, combo_head, coins, combo_count)
+  if not shown then
+    count(once, user_id, user_name, coins, combo_field, combo_head, combo_count, body)
   end
-  return {'ok', append_event(meta, events, live, keep, body)}
+  local seq = append_event(meta, events, live, keep, body)
+  redis.call('SET', once, seq, 'EX', once_s)
+  return {'ok', seq}
 end
 
 local results = {}

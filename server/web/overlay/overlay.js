@@ -1,7 +1,7 @@
 /** The overlay: one client that listens, and a queue of alerts that outlives reconnects and reloads. */
 import { join } from "../liveroom.js";
 import { AGE_MS, AlertQueue } from "../shared/alertqueue.js";
-import { el, find, picture } from "../shared/dom.js";
+import { el, find, loadPictures, picture } from "../shared/dom.js";
 import { AlertPlayer } from "../shared/playalerts.js";
 import { TokenNeeded, openSession } from "../shared/session.js";
 import { showProblem } from "./problems.js";
@@ -110,7 +110,7 @@ export class OverlayPage {
 /** Loads every picture once, so that the first gift of a show has its own at once. */
 async function preloadArt() {
   try {
-    const answer = await fetch("/v1/gifts");
+    const [answer] = await Promise.all([fetch("/v1/gifts"), loadPictures()]);
     /** @type {Gift[]} */
     const gifts = answer.ok ? await answer.json() : [];
     for (const gift of gifts) picture(gift, "art");

@@ -31,13 +31,13 @@ export function el(tag, { class: className, text, testid, data, ...attributes } 
 }
 
 /**
- * A symbol of icons.svg.
+ * A symbol of the page.
  * @param {string} name
  */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `/web/shared/icons.svg#${name}`);
+  use.setAttribute("href", `#icon-${name}`);
   svg.setAttribute("aria-hidden", "true");
   svg.append(use);
   return svg;
@@ -109,11 +109,22 @@ export function hue(userId) {
 export const avatar = ({ user_id, name }) =>
   el("span", { class: `avatar ${hue(user_id)}`, text: initial(name), "aria-hidden": "true" });
 
+/** @type {Record<string, string>} by address: the same picture as a `data:` address */
+let pictures = {};
+
+/** Loads the pictures of the program's own gifts in one request. Until then, and for others, each is a request. */
+export async function loadPictures() {
+  try {
+    const answer = await fetch("/web/pictures.json");
+    if (answer.ok) pictures = await answer.json();
+  } catch { /* then they come one by one */ }
+}
+
 /**
  * @param {Pick<ShownGift, "animation">} gift
  * @param {string} className
  */
-export const picture = (gift, className) =>
-  el("img", { class: className, src: gift.animation.url, alt: "", draggable: "false" });
+export const picture = ({ animation: { url } }, className) =>
+  el("img", { class: className, src: Object.hasOwn(pictures, url) ? pictures[url] : url, alt: "", draggable: "false" });
 
 export const reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

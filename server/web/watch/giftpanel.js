@@ -87,11 +87,10 @@ export class GiftPanel {
   }
   /** @param {Gift} gift */
   #card(gift) {
-    const label = `${gift.name}, ${number(gift.coins)} coins`;
-    const about = { type: "button", testid: `gift-${gift.id}`, "aria-pressed": "false", "aria-label": label };
+    const about = { type: "button", testid: `gift-${gift.id}`, "aria-pressed": "false" };
     const card = el("button", { class: `card tier-${gift.tier}`, ...about },
       picture(gift, "card-art"), el("span", { class: "card-name", text: gift.name }),
-      price("price", gift.coins));
+      price("price", gift.coins), el("span", { class: "sr", text: gift.coins === 1 ? "coin" : "coins" }));
     // A second tap sends again only if taps make a streak: a double click must not spend 10,000 coins.
     card.addEventListener("click", () => {
       if (this.#giving.chosen === gift && gift.streakable) this.#give();
@@ -129,6 +128,8 @@ export class GiftPanel {
   #draw() {
     const { ready, short, cost, streak } = this.#giving;
     for (const [gift, card] of this.#cards) card.disabled = !this.#giving.affords(gift);
+    // A list that scrolls must take the focus where nothing in it can.
+    this.#shelf.tabIndex = [...this.#cards.values()].every(({ disabled }) => disabled) ? 0 : -1;
     this.#button.disabled = !ready;
     this.#button.dataset.combo = streak?.id ?? "";
     const { asking } = this.#giving;

@@ -13,7 +13,7 @@ export function said({ id, user, text }) {
   return el("li", { class: "line", testid: "chat-line", data: { id, user: user.user_id } },
     avatar(user), el("p", {},
       el("b", { class: `name ${hue(user.user_id)}`, text: user.name }),
-      role ? el("span", { class: `role ${user.role}`, text: role }) : null,
+      role ? el("span", { class: `role is-${user.role}`, text: role }) : null,
       ...user.badges.map((badge) => el("span", { class: "role badge", text: badge })),
       el("span", { class: "text", text })));
 }

@@ -1,7 +1,7 @@
 /** The watch page: connects one client, and passes its events to the parts of the page. */
 import { Refused, join } from "../liveroom.js";
 import { AlertQueue } from "../shared/alertqueue.js";
-import { duration, el, find, picture } from "../shared/dom.js";
+import { duration, el, find, loadPictures, picture } from "../shared/dom.js";
 import { AlertPlayer } from "../shared/playalerts.js";
 import { TokenNeeded, openSession, whyNotLetIn } from "../shared/session.js";
 import { Board } from "./board.js";
@@ -20,6 +20,7 @@ import { Tray } from "./tray.js";
 /** @import { Gift, GiftSent, Notice, RoomEvent, You } from "../wire.js" */
 
 const FRESH_MS = 15_000; // a replayed gift older than this appears in the chat, but is not played
+const CHATS_ON_JOINING = 50;
 const FLOATS_PER_GIFT = 6;
 const FLOATS_APART_MS = 110;
 const SHUT_OUT = ["not_let_in", "no_such_room", "token_expired", "unavailable", "too_many_connections"];
@@ -61,7 +62,7 @@ export class WatchPage {
     }
     if (session.person) showUserSwitch(session.person);
     this.#client = join({
-      room: this.#room, ...session,
+      room: this.#room, ...session, chats: CHATS_ON_JOINING,
       onState: (state) => this.#connectionChanged(state),
       onRoom: (room) => this.#roomChanged(room),
       onYou: (you) => this.#youChanged(you),
@@ -115,7 +116,7 @@ export class WatchPage {
   async #fillPanel() {
     if (this.#filled) return;
     this.#filled = true;
-    const gifts = await catalogue();
+    const [gifts] = await Promise.all([catalogue(), loadPictures()]);
     if (gifts) this.#panel.fill(gifts);
     else this.#filled = false;
   }

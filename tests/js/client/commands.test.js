@@ -43,9 +43,10 @@ test("likes are 1 to 50 at once", async () => {
 
 test("a ping returns the server's clock", async () => {
   const { client } = await joined();
+  await pass(1000);
   const asked = client.ping();
   FakeSocket.last.answer({ server_time_ms: Date.now() - 90_000 });
-  await asked;
+  assert.equal((await asked).server_time_ms, Date.now() - 90_000);
   assert.equal(client.serverNow(), Date.now() - 90_000);
 });
 

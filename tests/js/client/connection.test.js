@@ -2,28 +2,10 @@
 import assert from "node:assert/strict";
 import { mock } from "node:test";
 
-import { pass, settled, timed as test, withRandom } from "../support/clock.js";
+import { pass, timed as test, withRandom } from "../support/clock.js";
 import { connecting, joined } from "../support/joined.js";
 import { FakeSocket } from "../support/socket.js";
 import { chat, welcome } from "../support/wire.js";
-
-/**
- * A token that says when it expires.
- * @param {number} expiresMs
- */
-const tokenUntil = (expiresMs) => `x.${toBase64Url(JSON.stringify({ exp: expiresMs / 1000, name: ">>>>>>??????" }))}.y`;
-/** @param {string} text */
-const toBase64Url = (text) => btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-
-/**
- * Gives the first token, then the second, ..., then the last one forever.
- * @param {string[]} given
- */
-function tokens(...given) {
-  const getToken = async () => given[Math.min(asked.times++, given.length - 1)] ?? "";
-  const asked = { times: 0, getToken };
-  return asked;
-}
 
 test("the address has room, token and position, and names the protocol", async () => {
   await connecting({ room: "a/b", token: "to ken", since: "e1:7" });
@@ -38,12 +20,33 @@ test("the address has room, token and position, and names the protocol", async (
   assert.equal(FakeSocket.last.address.href, "wss://live.example/v1/rooms/x/ws?a=b&refusals=close");
 });
 
+test("a newcomer asks for chats if told to; who comes back gets what was missed instead", async () => {
+  withRandom(1);
+  await connecting();
+  assert.equal(FakeSocket.last.address.searchParams.get("chats"), null);
+  const { client, told } = await joined({ chats: 50 }, { seq: 9 });
+  assert.equal(FakeSocket.last.address.searchParams.get("chats"), "50");
+  FakeSocket.last.tell(chat({ seq: 3, replayed: true }), chat({ seq: 7, replayed: true }));
+  assert.deepEqual([told.events.map(({ seq }) => seq), client.room?.chat.length, client.since], [[3, 7], 2, "e1:9"]);
+  FakeSocket.last.end(1006);
+  await pass(500);
+  const { searchParams } = FakeSocket.last.address;
+  assert.deepEqual([searchParams.get("since"), searchParams.get("chats")], ["e1:9", null]);
+});
+
 test("with the welcome it is live, and says who and where we are", async () => {
   const { client, told } = await joined({}, { seq: 40, server_time_ms: Date.now() + 5000 });
   assert.deepEqual(told.states.map(({ name }) => name), ["connecting", "live"]);
   assert.deepEqual([client.room?.title, client.you?.name, client.since], ["Welcome", "Alice", "e1:40"]);
   assert.deepEqual([told.coins, told.rooms], [[1000], 1]);
   assert.equal(client.serverNow(), Date.now() + 5000);
+});
+
+test("before the welcome its clock is the computer's", async () => {
+  await pass(1000);
+  const { client } = await connecting();
+  await pass(1000);
+  assert.equal(client.serverNow(), Date.now());
 });
 
 test("a lost connection is retried after a random, growing pause, from where we were", async () => {
@@ -76,6 +79,18 @@ test("a connection that lasted a while resets the pauses", async () => {
   await pass(5010);
   FakeSocket.last.end(1006);
   assert.equal(told.states.at(-1).retry_in_ms, 500);
+});
+
+test("a connection that lived only a moment does not, however long it took to be made", async () => {
+  withRandom(1);
+  const { told } = await connecting();
+  await pass(6000);
+  FakeSocket.last.tell(welcome());
+  FakeSocket.last.end(1006);
+  await pass(500);
+  FakeSocket.last.tell(welcome());
+  FakeSocket.last.end(1006);
+  assert.equal(told.states.at(-1).retry_in_ms, 1000);
 });
 
 test("close codes decide whether to come back, and give the reason", async () => {
@@ -111,15 +126,6 @@ test("a refused client has one clear state", async () => {
     assert.deepEqual([client.state.name, client.state.reason, client.state.code], [name, reason, code]);
     client.close();
   }
-});
-
-test("an expired token is replaced where there can be a newer one", async () => {
-  withRandom(0);
-  const { client } = await connecting({ getToken: tokens("old", "new").getToken });
-  FakeSocket.last.end(4003);
-  assert.deepEqual([client.state.name, client.state.reason], ["reconnecting", "token_expired"]);
-  await pass(10);
-  assert.equal(FakeSocket.last.token, "new");
 });
 
 test("a server that says when to come back is not asked before", async () => {
@@ -197,74 +203,6 @@ test("a refused client learns why, as far as a browser can tell", async () => {
   assert.deepEqual([client.state.reason, client.state.opened], ["not_let_in", false]);
 });
 
-test("a new token is fetched when the old one may be the problem, and only then", async () => {
-  withRandom(0);
-  const asked = tokens("one", "two", "three");
-  await joined({ getToken: asked.getToken });
-  for (const [code, token] of /** @type {[number, string][]} */ ([[1006, "one"], [4003, "two"]])) {
-    FakeSocket.last.end(code);
-    await pass(10);
-    assert.equal(FakeSocket.last.token, token);
-    FakeSocket.last.tell(welcome());
-  }
-  FakeSocket.last.end(1006);
-  await pass(10);
-  FakeSocket.last.end(1006);
-  await pass(10);
-  assert.equal(FakeSocket.last.token, "three");
-});
-
-test("a fixed token is used again", async () => {
-  withRandom(0);
-  await connecting({ token: "fixed" });
-  FakeSocket.last.end(4003);
-  await pass(10);
-  assert.equal(FakeSocket.last.token, "fixed");
-});
-
-test("while there is no token it tries again", async () => {
-  withRandom(1);
-  let away = true;
-  const getToken = async () => { if (away) throw new Error("away"); return "t"; };
-  const { client } = await connecting({ getToken });
-  assert.deepEqual([client.state.name, client.state.reason], ["reconnecting", "no_token"]);
-  away = false;
-  await pass(500);
-  FakeSocket.last.tell(welcome());
-  assert.equal(client.state.name, "live");
-});
-
-test("a token is exchanged on the same socket before it expires", async () => {
-  const asked = tokens(tokenUntil(Date.now() + 600_000), tokenUntil(Date.now() + 1_200_000));
-  const { client } = await joined({ getToken: asked.getToken });
-  for (let beat = 0; beat < 10; beat++) {
-    await pass(53_999, 5000);
-    FakeSocket.last.tell({ type: "heartbeat" });
-  }
-  assert.equal(asked.times, 1);
-  await pass(10);
-  assert.deepEqual([asked.times, FakeSocket.last.sent[0].type], [2, "session.refresh"]);
-  FakeSocket.last.answer({ expires_ms: Date.now() + 660_000 });
-  await settled();
-  FakeSocket.last.end(1006);
-  assert.equal(client.state.name, "reconnecting");
-  await pass(1000);
-  assert.equal(FakeSocket.last.token, FakeSocket.opened[0]?.sent[0].token);
-});
-
-test("a short token is exchanged at four fifths of its life, a year-long one not immediately", async () => {
-  const short = tokens(tokenUntil(Date.now() + 10_000));
-  await joined({ getToken: short.getToken });
-  await pass(7990);
-  assert.equal(short.times, 1);
-  await pass(10);
-  assert.equal(short.times, 2);
-  const long = tokens(tokenUntil(Date.now() + 366 * 86_400_000));
-  await joined({ getToken: long.getToken });
-  await pass(1000);
-  assert.equal(long.times, 1);
-});
-
 test("when the server is silent, or never answers, the connection is given up", async () => {
   withRandom(1);
   const { client } = await connecting();
@@ -339,7 +277,9 @@ test("when the network is back, a long pause is cut short", async () => {
     }
     FakeSocket.last.end(1006);
     listeners[0]?.();
-    await pass(500);
+    await pass(490);
+    assert.equal(FakeSocket.opened.length, 5); // everybody's network is back at once: not all of them come at once
+    await pass(10);
     assert.equal(FakeSocket.opened.length, 6);
     FakeSocket.last.tell(welcome());
     listeners[0]?.();

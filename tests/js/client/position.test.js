@@ -52,6 +52,26 @@ test("another epoch counts from the beginning", () => {
   assert.equal(position.reach(1), true);
 });
 
+test("until the gifts of a gap have come, the position is the one of before", () => {
+  for (const epoch of ["e1", "e2"]) {
+    const position = new Position("e1:500");
+    const gapped = welcome({ epoch, seq: 3000, gap: { from: 501, to: 3000 }, replays: 2 });
+    position.enter(gapped);
+    assert.equal(position.since, "e1:500");
+    assert.equal(position.reach(700, true), true);
+    assert.equal(position.since, "e1:500");
+    position.enter(gapped); // the connection was lost half-way
+    assert.deepEqual([700, 800].map((seq) => position.reach(seq, true)), [true, true]);
+    assert.equal(position.since, `${epoch}:3000`);
+    assert.equal(position.isInSnapshot(800), true);
+    assert.equal(position.reach(3001), true);
+    assert.equal(position.since, `${epoch}:3001`);
+    position.enter(gapped);
+    assert.equal(position.reach(3002), true); // an event of now: nothing of before comes behind it
+    assert.equal(position.since, `${epoch}:3002`);
+  }
+});
+
 test("after a gap, only what was lost is skipped", () => {
   const position = new Position("e1:5");
   position.enter(welcome({ seq: 2000, gap: { from: 6, to: 1000 } }));

@@ -1,5 +1,6 @@
 /** Commands that wait for their replies. */
 import assert from "node:assert/strict";
+import { mock } from "node:test";
 
 import { Unanswered } from "../../../protocol/web/liveroom/unanswered.js";
 import { pass, timed as test } from "../support/clock.js";
@@ -18,6 +19,14 @@ test("each command has its own ref, and gets the reply with that ref", async () 
   unanswered.settle({ type: "ok", ref: null });
   assert.equal((await first.reply).ref, "c1");
   assert.equal((await second.reply).ref, "c2");
+});
+
+test("no timer stays behind a reply", async () => {
+  const cleared = mock.method(globalThis, "clearTimeout").mock;
+  const unanswered = new Unanswered();
+  unanswered.add(say("one"), false, 1000);
+  unanswered.settle({ type: "ok", ref: "c1" });
+  assert.notEqual(cleared.calls[0]?.arguments[0], undefined);
 });
 
 test("a refusal rejects the command with all its fields", async () => {

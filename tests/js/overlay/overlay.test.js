@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { mock } from "node:test";
 
+import { AGE_MS } from "../../../server/web/shared/alertqueue.js";
 import { OverlayPage } from "../../../server/web/overlay/overlay.js";
 import { START_MS, pass, settled } from "../support/clock.js";
 import { openPage, testsOn } from "../support/page.js";
@@ -98,13 +99,18 @@ test("an overlay reloaded before it was connected keeps its position", async (pa
 test("what was given long ago is not replayed after a long absence", async (page) => {
   await entered(page);
   const long = { replayed: true, at_ms: START_MS - 200_000 };
-  FakeSocket.last.tell({ ...of("old", 1), ...long }, { ...of("new", 2), replayed: true });
+  const edge = { replayed: true, at_ms: START_MS - AGE_MS };
+  const recent = { ...of("new", 3), replayed: true };
+  FakeSocket.last.tell({ ...of("old", 1), ...long }, { ...of("edge", 2), ...edge }, recent);
+  assert.deepEqual(showing(page), ["edge"]);
+  await pass(2300);
   assert.deepEqual(showing(page), ["new"]);
 });
 
 test("an overlay that is not let in says why, once, and gets out of the way", async (page) => {
   await opened(page);
   for (let tries = 0; tries < 2; tries++) {
+    assert.deepEqual(page.texts("overlay-problem"), []); // at first it asks for another token
     FakeSocket.last.end(4511);
     await pass(1000);
   }
@@ -151,9 +157,9 @@ test("position and size come from the address; what is not understood changes no
 test("the dot is visible when the connection has been gone for ten seconds", async (page) => {
   await entered(page);
   const dot = page.find("conn-state").dataset;
-  assert.deepEqual([dot.state, dot.shown], ["live", "false"]);
+  assert.deepEqual([dot.state, dot.reason, dot.shown], ["live", "", "false"]);
   FakeSocket.last.end(1006);
-  assert.equal(dot.state, "reconnecting");
+  assert.deepEqual([dot.state, dot.reason], ["reconnecting", "connection_lost"]);
   await pass(9000);
   FakeSocket.last.tell(welcome());
   await pass(9000);

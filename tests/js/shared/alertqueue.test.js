@@ -1,6 +1,6 @@
 /** The queue of alerts: order, merging, and what a full queue drops. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 
 import { AlertQueue } from "../../../server/web/shared/alertqueue.js";
 import { gift, person, shown } from "../support/wire.js";
@@ -111,6 +111,17 @@ test("alerts that wait longer than the age limit are not shown, but big ones are
   offer(queue, 2);
   now = 1200;
   assert.deepEqual(shownInTurn(queue), ["3-1", "2-0"]);
+  offer(queue, 1);
+  now = 2200;
+  assert.deepEqual(shownInTurn(queue), ["1-0"]);
+});
+
+test("an alert's time is the day's, which a reloaded page reads, too", () => {
+  const now = mock.method(performance, "now", () => 1e6);
+  const queue = new AlertQueue();
+  offer(queue, 1);
+  assert.equal(queue.waiting[0]?.since, performance.timeOrigin + 1e6);
+  now.mock.restore();
 });
 
 test("a reloaded page shows no stale alerts, big or small", () => {
@@ -138,6 +149,8 @@ test("what could not be shown is counted, and told once", () => {
   offer(queue, 1, 1, 1, 1);
   assert.equal(queue.takeMissed(), 2);
   assert.equal(queue.takeMissed(), 0);
+  queue.offer(gift({ gift: shown("smaller", 0) }));
+  assert.equal(queue.takeMissed(), 1);
   now = 2000;
   assert.deepEqual(shownInTurn(queue), []);
   assert.equal(queue.takeMissed(), 2);

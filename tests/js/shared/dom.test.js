@@ -24,10 +24,10 @@ test("an element has its class, test id, data and attributes, and omits what is 
   assert.equal(dom.el("b", { text: 0 }).textContent, "0");
 });
 
-test("an icon is a symbol of icons.svg that screen readers ignore", () => {
+test("an icon is a symbol of the page that screen readers ignore", () => {
   const svg = dom.icon("coin");
   assert.equal(svg.getAttribute("aria-hidden"), "true");
-  assert.equal(svg.firstElementChild?.getAttribute("href"), "/web/shared/icons.svg#coin");
+  assert.equal(svg.firstElementChild?.getAttribute("href"), "#icon-coin");
 });
 
 test("a required element is found, or an error names what is missing", (page) => {
@@ -64,4 +64,20 @@ test("whether to reduce motion is checked every time", (page) => {
   assert.equal(dom.reducedMotion(), false);
   page.calm = true;
   assert.equal(dom.reducedMotion(), true);
+});
+
+test("pictures come in one file; others come by their address, as all do while it is away", async (page) => {
+  const src = (/** @type {string} */ url) =>
+    dom.picture({ animation: { kind: "float", url, duration_ms: 1 } }, "art").getAttribute("src");
+  await dom.loadPictures();
+  assert.equal(src("/web/gifts/rose.svg"), "/web/gifts/rose.svg");
+  page.answers["/web/pictures.json"] = 503;
+  await dom.loadPictures();
+  assert.equal(src("/web/gifts/rose.svg"), "/web/gifts/rose.svg");
+  page.answers["/web/pictures.json"] = { "/web/gifts/rose.svg": "data:image/svg+xml,rose" };
+  await dom.loadPictures();
+  assert.equal(src("/web/gifts/rose.svg"), "data:image/svg+xml,rose");
+  assert.deepEqual(["/art/own.svg", "toString"].map(src), ["/art/own.svg", "toString"]);
+  page.answers["/web/pictures.json"] = {};
+  await dom.loadPictures();
 });

@@ -125,5 +125,5 @@ export const you = (fields) =>
  */
 export const welcome = (fields) => ({
   type: "welcome", protocol: 1, epoch: "e1", seq: 0, resumed: false, gap: null, you: you(), room: snapshot(),
-  heartbeat_s: 25, server_time_ms: START_MS, ...fields,
+  heartbeat_s: 25, server_time_ms: START_MS, replays: 0, ...fields,
 });

@@ -37,7 +37,8 @@ async function entered(page, fields) {
 
 test("it enters the room of its address, and shows it", async (page) => {
   await entered(page, { room: snapshot({ title: "Late night", top: [{ rank: 1, user: you(), coins: 5 }] }) });
-  assert.equal(FakeSocket.last.address.pathname, "/v1/rooms/demo/ws");
+  const { pathname, searchParams } = FakeSocket.last.address;
+  assert.deepEqual([pathname, searchParams.get("chats")], ["/v1/rooms/demo/ws", "50"]);
   assert.deepEqual([page.find("conn-state").textContent, page.texts("room-title")], ["Connected", ["Late night"]]);
   assert.deepEqual([page.all("board-row").length, page.find("balance").textContent], [1, "1,000"]);
   assert.deepEqual([page.find("gift-send").disabled, page.find("curtain").hidden], [false, true]);

@@ -13,4 +13,5 @@ export const totals = {
   "room.resumed": (room, { status }) => { room.status = status; },
   "room.ended": (room, { status }) => { room.status = status; },
   "room.suspended": (room, { status }) => { room.status = status; },
+  "room.deleted": (room, { status }) => { room.status = status; },
 };

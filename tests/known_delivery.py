@@ -1,0 +1,85 @@
+"""As known_mistakes.py, for delivery: edge, rooms, features and the Python client."""
+
+from tests.known_mistakes import Argued, Known
+
+KNOWN = (
+    Known(
+        "a token for another room is let in for every role but viewers",
+        "server/edge/admission.py",
+        "claims.room is not None and claims.room != room_id",
+        'claims.role == "viewer" and claims.room not in (None, room_id)',
+        "tests/edge/test_session.py::test_refusals_before_the_upgrade",
+    ),
+    Known(
+        "a token for another room refreshes for every role but viewers",
+        "server/features/session.py",
+        "claims.room not in (None, room.id)",
+        '(claims.role == "viewer" and claims.room not in (None, room.id))',
+        "tests/features/test_session.py::test_nobody_stays_with_a_token_for_another_room[moderator]",
+    ),
+    Known(
+        "after a refresh the socket never ends",
+        "server/features/session.py",
+        "member.granted = new\n",
+        "member.granted = new\n    member.expires_s = 1e12\n",
+        "tests/features/test_session.py::test_a_refreshed_socket_ends_with_its_new_token",
+    ),
+    Known(
+        "one of two sockets of a person leaves, and the person is gone",
+        "server/features/viewers.py",
+        "if presence.sockets[member.user_id] <= 0:",
+        "if True:",
+        "tests/features/test_viewers.py::test_one_of_two_sockets",
+    ),
+    Known(
+        "one of two sockets of a person leaves, and the other hears of no balance",
+        "server/edge/balances.py",
+        "if others:",
+        "if False:",
+        "tests/features/test_gifts.py::test_every_socket_of_the_sender_gets_the_balance",
+    ),
+    Known(
+        "who is told twice to have come counts twice",
+        "server/store/lua/viewers_count.lua",
+        "if redis.call('SADD', mine, user_id) == 1 then",
+        "if redis.call('SADD', mine, user_id) >= 0 then",
+        "tests/features/test_viewers.py::test_an_answer_that_is_lost",
+    ),
+    Known(
+        "a hidden count between two chunks is told to nobody",
+        "server/rooms/outbox.py",
+        "if self.head > self.flushed or self._hidden:",
+        "if self.head > self.flushed:",
+        "tests/rooms/test_outbox.py::test_a_count_between_two_chunks",
+    ),
+    Known(
+        "a second check of the position during a fill is forgotten",
+        "server/rooms/fanout.py",
+        "if subscription.filling:\n            subscription.again = True",
+        "if subscription.filling:\n            pass",
+        "tests/rooms/test_fanout.py::test_a_check_during_a_check",
+    ),
+    Known(
+        "nothing is filled after the bus comes back",
+        "server/rooms/fanout.py",
+        "for subscription in self._subscriptions.values():",
+        "for subscription in ():",
+        "tests/rooms/test_fanout.py::test_a_bus_connection_that_is_cut",
+    ),
+    Known(
+        "an older balance wins",
+        "protocol/client.py",
+        "if place <= self._wallet_entry or",
+        "if",
+        "tests/test_client_python.py::test_an_older_balance_is_no_news[json]",
+    ),
+    Known(
+        "seqs are kept over a new epoch",
+        "protocol/client.py",
+        "if not welcome.resumed:",
+        "if not welcome.resumed and welcome.seq > self._seq:",
+        "tests/test_client_python.py::test_a_gap_is_told_and_the_snapshot_replaces_the_room[json]",
+    ),
+)
+
+ARGUED: tuple[Argued, ...] = ()

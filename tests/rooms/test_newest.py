@@ -1,0 +1,105 @@
+"""The newest chats for who joins: this broadcast's, none that was deleted, and only for those who ask."""
+
+from typing import Any
+
+import pytest
+
+from protocol.wire import Event
+from server import limits
+from tests.site import Site, Viewer
+
+
+class ChatDeleted(Event, frozen=True, tag="chat.deleted"):
+    """As a later version of the server writes it."""
+
+    ids: list[str]
+    user_ids: list[str]
+    by: str
+
+
+@pytest.fixture(autouse=True)
+def _each_snapshot_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SNAPSHOT_MS_MAX", 0.0)  # else the newest chats come live, after a shared snapshot
+
+
+async def says(viewer: Viewer, *texts: str) -> list[str]:
+    """The ids of these messages, once the viewer has them."""
+    replies = [await viewer.ask("chat.send", text=text) for text in texts]
+    await viewer.happened("chat.sent", id=replies[-1]["id"])
+    return [reply["id"] for reply in replies]
+
+
+async def told(site: Site, chats: object, **options: Any) -> list[str]:
+    """The texts that somebody who joins with this `chats` is sent again, before what happens live."""
+    viewer = await site.join("late", "bot", chats=chats, **options)
+    await viewer.ask("ping")
+    again = [event for event in viewer.events() if event.get("replayed")]
+    assert all(event["type"] == "chat.sent" and event["seq"] <= viewer.welcome["seq"] for event in again)
+    assert (viewer.welcome["resumed"], viewer.welcome["gap"]) == (False, None)
+    assert [event["seq"] for event in again] == sorted(event["seq"] for event in again)
+    await viewer.leave()
+    return [event["text"] for event in again]
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_the_newest_chats_come_again(site: Site, codec: str) -> None:
+    """As many as were asked for, in order and marked as replayed; nothing else, and nothing to who did not ask."""
+    bot = await site.join("bot", "bot")
+    assert await told(site, 5, codec=codec) == []
+    await says(bot, "one", "two")
+    await (await site.join("alice")).gift("rose")
+    await says(bot, "three")
+    assert await told(site, 5, codec=codec) == ["one", "two", "three"]
+    assert await told(site, 2, codec=codec) == ["two", "three"]
+    assert await told(site, None, codec=codec) == await told(site, 0, codec=codec) == []
+    await says(bot, "four")
+    assert await told(site, 2, codec=codec) == ["three", "four"]
+
+
+async def test_there_is_a_bound(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for more gets the most that there is."""
+    monkeypatch.setattr(limits, "NEWEST_CHATS_MAX", 3)
+    await says(await site.join("bot", "bot"), *"abcde")
+    assert await told(site, 1_000_000) == ["c", "d", "e"]
+
+
+async def test_deleted_chats_do_not_come(site: Site) -> None:
+    """Neither one by its id, nor all of a person; what that person says afterwards does."""
+    bot, bob = await site.join("bot", "bot"), await site.join("bob")
+    (first, *_) = await says(bot, "one", "two")
+    await says(bob, "bad")
+    assert await told(site, 9) == ["one", "two", "bad"]
+    for ids, users in (([first], []), ([], ["bob"])):
+        await site.node.history.append("demo", ChatDeleted(id=f"d{ids}", ids=ids, user_ids=users, by="creator"))
+    await bob.happened("chat.deleted", user_ids=["bob"])
+    assert await told(site, 9) == ["two"]
+    await says(bob, "good")
+    assert await told(site, 9) == ["two", "good"]
+    for room in site.node.rooms.here():
+        room.memory("newest", dict).to = 0  # as on a node that opens the room now
+    assert await told(site, 9) == ["two", "good"]
+
+
+async def test_another_broadcast_begins_without_chats(site: Site) -> None:
+    """What was said in the broadcast before is not of this one."""
+    await says(await site.join("bot", "bot"), "before")
+    for verb in ("end", "start"):
+        await site.http.post(f"/v1/rooms/demo/{verb}")
+    bot = await site.join("bot", "bot")
+    await bot.ask("ping")
+    assert await told(site, 9) == []
+    await says(bot, "after")
+    assert await told(site, 9) == ["after"]
+
+
+async def test_what_the_ring_has_not_comes_from_the_history(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page by page, and no further than what is still kept."""
+    monkeypatch.setattr(limits, "NEWEST_CHATS_PAGE", 4)
+    monkeypatch.setattr(limits, "RING_EVENTS_MAX", 5)
+    bot = await site.join("bot", "bot")
+    texts = [f"line {n}" for n in range(20)]
+    await says(bot, *texts)
+    assert await told(site, 12) == texts[-12:]
+    for room in site.node.rooms.here():
+        room.memory("newest", dict).to = 0
+    assert await told(site, 50) == texts
