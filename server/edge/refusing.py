@@ -17,7 +17,6 @@ CLOSES: Final = {
     "token_expired": Close.TOKEN_EXPIRED,
     "wrong_room": Close.WRONG_ROOM,
     "no_such_room": Close.NO_SUCH_ROOM,
-    "not_found": Close.NO_SUCH_ROOM,
     "banned": Close.BANNED,
     "revoked": Close.TOKEN_REVOKED,
 }
@@ -43,6 +42,8 @@ def close_of(no: NotAdmitted) -> tuple[Close, str]:
     passing = _PASSING.get(HTTPStatus(no.status))
     if passing is not None:
         return passing, f"retry_after_ms={(no.retry_after_s or 1) * 1000}"
+    if no.reason == "not_found":
+        return Close.NO_SUCH_ROOM, "no such address"
     code = CLOSES.get(no.reason)
     return (Close.PROTOCOL_ERROR, no.reason.replace("_", " ")) if code is None else (code, code.reason)
 

@@ -20,7 +20,7 @@ from server.edge.commands import Commands
 from server.edge.handshake import TAKEOVER
 from server.edge.liveness import AnyConnection, Wheel, alone
 from server.edge.plain import PlainConnection
-from server.edge.refusing import NotAdmitted, refuse
+from server.edge.refusing import NotAdmitted, close_of, refuse
 from server.edge.socket import Connection
 from server.edge.turns import Turns
 from server.rooms.frames import encode_message
@@ -132,8 +132,10 @@ class Sessions:
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
                 await self._welcome(connection, member, admitted, room)
-        except (StoreError, NoSuchRoom, TimeoutError):
-            connection.close(Close.INTERNAL)
+        except NoSuchRoom:  # deleted since it was admitted
+            connection.close(Close.NO_SUCH_ROOM)
+        except (StoreError, TimeoutError):
+            connection.close(*close_of(NotAdmitted(503, "unavailable", "The room store is away.", 1)))
         except Exception:
             log.exception("join_failed", room=room.id)
             connection.close(Close.INTERNAL)

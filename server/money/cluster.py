@@ -5,6 +5,7 @@ journal's help, as after any reconnection, and only then takes gifts.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -108,7 +109,8 @@ class ClusterWallet:
         return await self._route(keys.partition_of(user_id), lambda wallet: wallet.view(user_id))
 
     async def spend(self, spend: Spend) -> Paid:
-        return await self._route(keys.partition_of(spend.viewer), lambda wallet: wallet.spend(spend))
+        partition = keys.partition_of(spend.viewer)
+        return await self._route(partition, lambda wallet: wallet.spend(spend), patience_s=limits.SPEND_WAIT_S)
 
     async def find(self, user_id: str, gift_id: str) -> Receipt | None:
         return await self._route(keys.partition_of(user_id), lambda wallet: wallet.find(user_id, gift_id))
@@ -123,14 +125,28 @@ class ClusterWallet:
     async def last_entry(self, partition: int) -> tuple[int, int]:
         return await self._route(partition, lambda wallet: wallet.last_entry(partition))
 
-    async def _route(self, partition: int, call: Callable[[Wallet], Awaitable[T]], *, also_closed: bool = False) -> T:
-        """Call the partition's primary; when the partition has moved, try its new primary. Raises Refused."""
+    async def _route(
+        self,
+        partition: int,
+        call: Callable[[Wallet], Awaitable[T]],
+        *,
+        also_closed: bool = False,
+        patience_s: float = math.inf,
+    ) -> T:
+        """Call the partition's primary; when the partition has moved, try its new primary. Raises Refused.
+
+        What is asked by somebody who waits is not tried again after `patience_s`.
+        """
+        until = asyncio.get_running_loop().time() + patience_s
         for attempt in range(limits.MOVED_TRIES):
             try:
                 return await call(self._at(partition, also_closed=also_closed))
             except (Moved, StoreDown):
                 self._topology.refresh()
-                await asyncio.sleep(limits.STORE_RETRY_S * (attempt + 1))
+                pause_s = limits.STORE_RETRY_S * (attempt + 1)
+                if asyncio.get_running_loop().time() + pause_s > until:
+                    break
+                await asyncio.sleep(pause_s)
         raise unavailable()
 
     def _at(self, partition: int, *, also_closed: bool = False) -> Wallet:

@@ -9,6 +9,9 @@ import websockets
 from protocol.closes import Close, comes_back
 from server import limits
 from server.edge.refusing import NotAdmitted, close_of
+from server.rooms.history import NoSuchRoom
+from server.rooms.room import Room
+from server.store.client import StoreDown
 from tests.site import Site
 
 
@@ -28,7 +31,7 @@ async def test_each_refusal_has_its_code(site: Site) -> None:
     assert await closed(site, site.address(token=site.token("alice", ttl_s=-1))) == (4003, "token expired")
     assert await closed(site, site.address(token=site.token("alice", room="other"))) == (4512, "wrong room")
     assert await closed(site, site.address(room="none", token=good)) == (4513, "no such room")
-    assert await closed(site, site.address(room="demo/x", token=good)) == (4513, "no such room")
+    assert await closed(site, site.address(room="demo/x", token=good)) == (4513, "no such address")
     assert await closed(site, site.address(token=good, since="x")) == (4502, "bad since")
     assert site.node.sessions.joins == 0
 
@@ -88,3 +91,24 @@ def test_every_refusal_has_a_code() -> None:
     assert comes_back(4006)
     assert comes_back(4007)
     assert not any(comes_back(code) for code in range(4510, 4514))
+
+
+@pytest.mark.parametrize(
+    ("failed", "told"),
+    [(StoreDown("away"), (4006, "retry_after_ms=1000")), (NoSuchRoom("demo"), (4513, "no such room"))],
+    ids=["away", "deleted"],
+)
+async def test_what_goes_wrong_behind_the_upgrade(
+    site: Site, monkeypatch: pytest.MonkeyPatch, failed: Exception, told: tuple[int, str]
+) -> None:
+    """Who was let in, and finds the store or the room gone, gets the same codes: nothing is wrong with our program."""
+
+    async def fails(*_: object, **__: object) -> None:
+        raise failed
+
+    monkeypatch.setattr(Room, "snapshot", fails)
+    address = site.address(token=site.token("alice"))
+    async with websockets.connect(address, compression=None, proxy=None) as connection:
+        with pytest.raises(websockets.ConnectionClosed):
+            await connection.recv()
+        assert (connection.close_code, connection.close_reason) == told

@@ -110,6 +110,22 @@ async def test_a_flood_is_bounded_and_does_not_move_a_reader(site: Site, tabs: T
     await expect(newer).to_be_hidden()
 
 
+async def test_only_the_viewer_stops_the_chat(site: Site, tabs: Tabs) -> None:
+    """A smaller window, a keyboard that opens and a line that grows move the list: it goes on following."""
+    page = await tabs.watch(site.url, phone=True)
+    bot, bob = await site.join("bot", "bot"), await site.join("bob")
+    lines, newer = page.get_by_test_id("chat-line"), page.get_by_test_id("chat-newer")
+    await flood(bot, 0, 30)
+    await bob.gift("rose", combo="taps")
+    for turn, (width, height) in enumerate(((360, 400), (740, 360), (320, 640), (360, 740))):
+        await page.set_viewport_size({"width": width, "height": height})
+        await bob.gift("rose", combo="taps", message="and on " * 25)
+        await bot.ask("chat.send", text=f"turn {turn}")
+        await expect(lines.last).to_contain_text(f"turn {turn}")
+        await expect(lines.last).to_be_in_viewport(ratio=0.9)
+        await expect(newer).to_be_hidden()
+
+
 async def test_viewers_and_likes_are_counted(site: Site, tabs: Tabs) -> None:
     """A viewer counts once, until the tab is closed; an overlay never counts; every tap on the heart counts."""
     alice, bob = await tabs.alice_and_bob(site.url)

@@ -41,22 +41,41 @@ async def test_production_pages_need_a_token(another_site: Callable[..., Awaitab
 
 
 async def test_a_page_that_is_kept_out_says_why(site: Site, tabs: Tabs) -> None:
-    """A bad token, a room that does not exist and one that is not live each have their own explanation."""
+    """A bad or expired token, no room, an unknown one and one that is not live have their own explanation each."""
     tabs.expect_errors(SHUT_OUT, r"404 \(Not Found\) at .*/v1/rooms/nowhere")
     await site.put_room("later", live=False)
-    page = await tabs.open(f"{site.url}/watch/demo#token=nonsense")
+    page = await tabs.new()
+    opened: list[str] = []
+    page.on("websocket", lambda socket: opened.append(socket.url))
     for address, words in (
-        ("", "Your access is not valid"),
+        ("/watch/demo#token=nonsense", "Your access is not valid"),
+        (f"/watch/demo?again#token={site.token('carol', ttl_s=-60)}", "Your access has expired"),
+        (f"/watch/later#token={site.token('carol', room='demo')}", "Your access is for another room"),
+        ("/watch/%", "There is no room in this address"),
         ("/watch/nowhere", "There is no such room"),
         ("/watch/later", "Not live yet"),
     ):
-        if address:
-            await page.goto(site.url + address)
+        await page.goto(site.url + address)
         await expect(page.get_by_test_id("curtain")).to_contain_text(words)
         await expect(page.get_by_test_id("like-button")).to_be_hidden()
+    assert [url.partition("?")[0].rsplit("/")[-2] for url in opened] == ["demo", "demo", "later", "nowhere", "later"]
     await (await site.http.post("/v1/rooms/later/start")).aread()
     await expect(page.get_by_test_id("curtain")).to_be_hidden()
     await expect(page.get_by_test_id("room-status")).to_have_attribute("data-status", "live")
+
+
+async def test_the_next_broadcast_wakes_the_page(site: Site, tabs: Tabs) -> None:
+    """After the end the page looks now and then whether the room is on the air again, and enters by itself."""
+    page = await tabs.watch(site.url, clock=True)
+    await site.http.post("/v1/rooms/demo/end")
+    state, curtain = page.get_by_test_id("conn-state"), page.get_by_test_id("curtain")
+    await expect(state).to_have_attribute("data-state", "closed")
+    await expect(curtain).to_contain_text("This live has ended")
+    await site.http.post("/v1/rooms/demo/start")
+    await page.clock.fast_forward(41_000)
+    await expect(state).to_have_attribute("data-state", "live")
+    await expect(curtain).to_be_hidden()
+    await expect(page.get_by_test_id("gift-send")).to_be_enabled()
 
 
 async def test_nothing_foreign_runs(site: Site, tabs: Tabs) -> None:

@@ -28,6 +28,8 @@ OUTSIDE = """(width) => [...document.querySelectorAll("a, button, input, h1, p, 
   .map((element) => element.dataset.testid || element.className || element.textContent)"""
 
 
+FOCUS_IN = """() => document.activeElement.closest("[data-testid=gift-panel]")?.dataset.testid
+  ?? (document.activeElement === document.body ? "body" : document.activeElement.outerHTML)"""
 BLURRED = """() => [...document.querySelectorAll("*")].filter((element) => {
   const { backdropFilter, filter } = getComputedStyle(element);
   return backdropFilter !== "none" || filter.includes("blur");
@@ -116,6 +118,24 @@ async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
         await page.set_viewport_size({"width": width, "height": 640})
         assert await page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]") == [width] * 2
         assert await page.evaluate(OUTSIDE, width) == []
+
+
+async def test_an_open_sheet_keeps_the_focus(site: Site, tabs: Tabs) -> None:
+    """It is a dialog: Tab goes round in it, forwards and backwards, and what lies behind it cannot be reached."""
+    page = await tabs.watch(site.url, phone=True)
+    await page.get_by_test_id("gift-open").tap()
+    sheet = page.get_by_test_id("gift-panel")
+    await expect(sheet).to_have_role("dialog")
+    await expect(sheet).to_have_attribute("aria-modal", "true")
+    seen = set()
+    for key in ("Tab", "Shift+Tab"):
+        for _ in range(25):
+            await page.keyboard.press(key)
+            seen.add(await page.evaluate(FOCUS_IN))
+    assert seen <= {"gift-panel", "body"}  # from the last to the first, the focus passes the browser's own parts
+    await page.keyboard.press("Escape")
+    await expect(sheet).to_be_hidden()
+    await tab_to(page, "chat-input")
 
 
 async def test_an_idle_page_rests(site: Site, tabs: Tabs) -> None:

@@ -69,3 +69,20 @@ def test_what_a_store_refuses(text: str, why: str | None) -> None:
     """Only what a person must change is a refusal; the rest is waited for."""
     found = fitness.refused(text)
     assert found is why if why is None else str(found).startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("about", "why"),
+    [
+        ({"redis_version": "7.0.0"}, None),
+        ({"redis_version": "10.0.0"}, None),
+        ({"redis_version": "6.2.14"}, "it is version 6.2.14; 7.0 or later is needed"),
+        ({"redis_version": "6.9.9", "valkey_version": "8.1.1"}, None),
+        ({"redis_version": "unstable"}, "it is version unstable; 7.0 or later is needed"),
+        ({}, "it is version 0; 7.0 or later is needed"),
+        ({"redis_version": "7.2.4", "redis_mode": "cluster"}, None),
+    ],
+)
+def test_a_version(about: dict[str, str], why: str | None) -> None:
+    """Valkey also says which version of Redis it is like: its own counts."""
+    assert fitness.unfit(about) == why
