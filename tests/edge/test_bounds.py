@@ -231,6 +231,7 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "FLOODERS_MAX": ("edge/test_flooders.py", "test_the_table_is_bounded"),
     "UNRESPONSIVE_S": ("edge/test_liveness.py", "test_a_silent_peer"),
     "REPLAY_EVENTS_MAX": ("edge/test_session.py", "test_resuming"),
+    "NEWEST_CHATS_MAX": ("rooms/test_newest.py", "NEWEST_CHATS_MAX"),
     "RING_EVENTS_MAX": ("rooms/test_outbox.py", "RING_EVENTS_MAX"),
     "RING_BYTES_MAX": ("rooms/test_outbox.py", "RING_BYTES_MAX"),
     "LIKES_PER_USER_MAX": ("features/test_likes.py", "LIKES_PER_USER_MAX"),
