@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help run test torture check js types mutants mutants-js bench lock clean browser
+.PHONY: help run test torture check js types mutants mutants-js conformance bench lock clean browser
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ test: browser $(NODE_TOOLS)  ## check, and every test
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes
 	@LIVEROOM_TORTURE=1 $(PY) -m pytest -q tests/torture
 
+conformance: .venv/dev.stamp  ## Autobahn's websocket test suite against our class: needs a Python 2.7, takes half an hour
+	@$(PY) -m tests.conformance
+
 bench: .venv/dev.stamp  ## the figures of loadtest/README.md, measured here
 	@$(PY) -m loadtest bench
 
@@ -80,5 +83,5 @@ lock: .venv/dev.stamp  ## pin anew what pyproject.toml asks for (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	  -c requirements.lock --group dev --group loadtest pyproject.toml -o requirements-dev.lock
 
-clean:  ## remove .venv and tests/js/node_modules (the data folder stays)
-	@rm -rf .venv $(JS)/node_modules
+clean:  ## remove .venv, build and tests/js/node_modules (the data folder stays)
+	@rm -rf .venv build $(JS)/node_modules

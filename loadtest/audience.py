@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -76,6 +77,21 @@ class Audience:
     def heard(self) -> Heard:
         """Wait for the end, and read its line of figures."""
         line, _ = self._process.communicate()
+        found = dict(part.split("=") for part in line.split() if "=" in part)
+        return msgspec.convert(found, Heard, strict=False)
+
+    def so_far(self) -> Heard:
+        """What it has heard since its start, or since `begin_again`. Only the built-in audience can be asked."""
+        return self._asked(signal.SIGUSR1)
+
+    def begin_again(self) -> None:
+        """Count from here on."""
+        self._asked(signal.SIGUSR2)
+
+    def _asked(self, how: signal.Signals) -> Heard:
+        self._process.send_signal(how)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
         found = dict(part.split("=") for part in line.split() if "=" in part)
         return msgspec.convert(found, Heard, strict=False)
 
@@ -153,19 +169,27 @@ def main() -> int:
     one_for_all = args.paths.startswith("/v1/")
     paths = [args.paths] * args.number if one_for_all else Path(args.paths).read_text().split()[: args.number]
     opened = [_connect(address, path, slow=number < args.slow) for number, path in enumerate(paths)]
+    asked: list[int] = []
+    for each in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(each, lambda number, _frame: asked.append(number))
     args.ready.touch()
     reading = {each.fileno(): each for each in opened[args.slow :]}
-    print(_listen(reading, args.seconds).line(len(opened)))
+    print(_listen(reading, args.seconds, asked).line(len(opened)))
     return 0
 
 
-def _listen(sockets: dict[int, socket.socket], seconds: float) -> Counted:
-    counted, tails = Counted(), dict[int, bytes]()
+def _listen(sockets: dict[int, socket.socket], seconds: float, asked: list[int]) -> Counted:
+    """Count for so long. Each signal in `asked` gets a line; SIGUSR2 also starts the count again."""
+    counted, tails, opened = Counted(), dict[int, bytes](), len(sockets)
     poll = select.epoll()
     for fileno in sockets:
         poll.register(fileno, select.EPOLLIN)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        while asked:
+            print(counted.line(opened), flush=True)
+            if asked.pop(0) == signal.SIGUSR2:
+                counted = Counted()
         for fileno, _ in poll.poll(0.05, 512):
             try:
                 data = sockets[fileno].recv(262144)

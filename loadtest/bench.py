@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvloop
 
-from loadtest import delivery, entering, floods, money, naive, report
+from loadtest import attacked, attackers, delivery, entering, floods, money, naive, report
 from loadtest.api import Api
 from loadtest.audience import Audience
 from loadtest.flood import flood
@@ -33,10 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what", nargs="*", default=list(_BENCHES), help=f"one or more of {', '.join(_BENCHES)}; default: all"
     )
     rates, ways = [30.0, 60.0, 200.0, 1000.0], list(naive.WAYS)
-    parser.add_argument("--viewers", type=int, default=1000, help="fanout, slow, floods, quiet: sockets in the room")
+    parser.add_argument(
+        "--viewers", type=int, default=1000, help="fanout, slow, floods, hostile, quiet: sockets in the room"
+    )
     parser.add_argument("--events-per-s", type=float, nargs="+", default=rates, help="fanout: chat messages per second")
     parser.add_argument("--beside", nargs="*", choices=ways, default=ways, help="fanout: plain servers to compare with")
-    parser.add_argument("--flooders", type=int, default=8, help="floods: sockets of each kind")
+    parser.add_argument("--flooders", type=int, default=8, help="floods, hostile: sockets of each kind")
+    kinds = ", ".join(attackers.KINDS)
+    parser.add_argument(
+        "--kinds", nargs="+", default=[], choices=list(attackers.KINDS), metavar="KIND", help=f"hostile: {kinds}"
+    )
     parser.add_argument("--hall", type=int, default=9000, help="hall: sockets in the room")
     parser.add_argument("--seconds", type=float, default=10, help="length of each measurement")
     parser.add_argument("--connections", type=int, default=5000, help="memory: idle sockets")
@@ -114,6 +120,7 @@ _BENCHES = {
     "hall": delivery.hall,
     "slow": delivery.slow,
     "floods": floods.floods,
+    "hostile": attacked.hostile,
     "quiet": delivery.quiet,
     "spend": money.spend,
     "drain": money.drain,

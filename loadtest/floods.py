@@ -45,25 +45,25 @@ class Kind(Struct, frozen=True):
     before: bytes = b""
 
 
-def _frame(first: int, payload: bytes = b"") -> bytes:
+def frame(first: int, payload: bytes = b"") -> bytes:
     size = len(payload)
     head = bytes((first, 0x80 | size)) if size < 126 else bytes((first, 0x80 | 126)) + size.to_bytes(2)
     return head + NO_MASK + payload
 
 
-def _deflated(message: bytes) -> bytes:
+def deflated(message: bytes) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     return (packer.compress(message) + packer.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
 
 
 BLANKS = b"[" + b" " * (MESSAGE_BYTES - 2) + b"]"
 KINDS = {
-    "commands": Kind(_frame(FINAL | TEXT, b'{"type":"ping"}')),
-    "pings": Kind(_frame(FINAL | PING)),
-    "pongs": Kind(_frame(FINAL | PONG)),
-    "empty continuations": Kind(_frame(CONTINUATION), before=_frame(TEXT, b"[")),
-    "empty arrays": Kind(_frame(FINAL | TEXT, b"[]")),
-    "16 KiB of blanks, deflated": Kind(_frame(FINAL | DEFLATED | TEXT, _deflated(BLANKS))),
+    "commands": Kind(frame(FINAL | TEXT, b'{"type":"ping"}')),
+    "pings": Kind(frame(FINAL | PING)),
+    "pongs": Kind(frame(FINAL | PONG)),
+    "empty continuations": Kind(frame(CONTINUATION), before=frame(TEXT, b"[")),
+    "empty arrays": Kind(frame(FINAL | TEXT, b"[]")),
+    "16 KiB of blanks, deflated": Kind(frame(FINAL | DEFLATED | TEXT, deflated(BLANKS))),
 }
 
 
@@ -132,7 +132,7 @@ async def one_flood(address: Address, path: str, kind: Kind) -> str:
         writer.write(upgrade(address, path, "liveroom.v1.json").removesuffix(b"\r\n") + EXTENSION + b"\r\n")
         head = await reader.readuntil(b"\r\n\r\n")
         if b" 101 " not in head.partition(b"\r\n")[0]:
-            return head[9:12].decode()
+            return f"HTTP {head[9:12].decode()}"
         await _read_frame(reader)  # the welcome
         sending = asyncio.create_task(_send(writer, kind))
         while True:

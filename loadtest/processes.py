@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ SERVICE_KEY = "a service key of the load test, for its own server"
 START_S = 40.0
 STOP_S = 15.0
 NODE_CPU, OTHER_CPU = 0, 1
+PORTS, PORT_TRIES = (20_000, 32_000), 100
 
 
 class Served:
@@ -157,9 +159,14 @@ def socket_path(room: str, user: str, role: Role = "viewer") -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, below those that the system gives away: another program might get one of those."""
+    for _ in range(PORT_TRIES):
+        port = random.randint(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"none of {PORT_TRIES} ports is free")
 
 
 def until_listening(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -236,6 +236,8 @@ class Node:
         await self.audit_watch.start()
         await self.recovery.start()
         if self.settings.development:
+            if self.room_store.up:  # pages look for the room at once, also while gifts are refused
+                await self._wait_for({self._tasks.share(self._demo_room())})
             demo = self._tasks.spawn(self._make_demo())
             if self.room_store.up and self.wallet.usable:
                 await self._wait_for({demo})
@@ -249,14 +251,14 @@ class Node:
                 log.error(event, why=str(error))
         await self._tasks.end()
 
-    async def _wait_for(self, tasks: set[asyncio.Task[None]]) -> None:
+    async def _wait_for(self, tasks: Collection[asyncio.Task[None]]) -> None:
         """Wait for these tasks, unless the process is asked to end or the room store refuses us."""
         leaving = self._tasks.share(self._leaving.wait())
         loop = asyncio.get_running_loop()
         until_s = loop.time() + limits.STORES_START_S
         while tasks and not leaving.done() and self.refused is None and loop.time() < until_s:
             await asyncio.wait({*tasks, leaving}, timeout=limits.STORE_RETRY_S, return_when=asyncio.FIRST_COMPLETED)
-            tasks = {task for task in tasks if not task.done()}
+            tasks = [task for task in tasks if not task.done()]
         await background.end(leaving)
 
     async def stop(self) -> None:
@@ -279,15 +281,19 @@ class Node:
     async def _demo_made(self) -> bool:
         """Make what is missing of the demo. Returns whether it is whole. A second call changes nothing."""
         try:
-            if DEMO not in await self.history.room_ids():
-                host = Host("creator", "Creator")
-                await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
-                await self.rooms_admin.turn(DEMO, "start")
+            await self._demo_room()
             for user_id in ("alice", "bob"):
                 await self.purchases.top_up(user_id, TopUp(f"demo-{user_id}", DEMO_COINS, "development"))
         except (Refused, StoreError, SQLAlchemyError):  # the log says why, and chat goes on
             return False
         return True
+
+    async def _demo_room(self) -> None:
+        """Make the demo's room, unless it is there. Raises StoreError."""
+        if DEMO not in await self.history.room_ids():
+            host = Host("creator", "Creator")
+            await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
+            await self.rooms_admin.turn(DEMO, "start")
 
 
 def _node_id(settings: Settings) -> str:

@@ -62,6 +62,7 @@ async def audits(site: Site, drain: Drain, begin: asyncio.Event) -> None:
 
 
 AUDIT_EVERY_S = 1.0
+RUN_S_MAX = 180  # a run waits for processes, for the crowd and for an audit
 LENIENT = ("--max-p99-ms", "60000", "--max-pause-s", "60", "--max-refused", "100", "--max-closed", "100")
 
 
@@ -82,6 +83,7 @@ async def ran(site: Site, scenario: str, *more: str, view: View | None = None) -
             await journaling
 
 
+@pytest.mark.timeout(RUN_S_MAX)
 async def test_a_scenario_is_run_and_judged(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two processes of viewers check everything, everything is right, and the file agrees."""
     found = await ran(site, "gift_rain", "--processes", "2", "--rooms", "2")
@@ -97,6 +99,7 @@ async def test_a_scenario_is_run_and_judged(site: Site, tmp_path: Path, capsys: 
     assert sum(second.rates.get("received", 0) for second in found.series) == found.totals["received"]
 
 
+@pytest.mark.timeout(RUN_S_MAX)
 async def test_who_loses_the_connection_is_resumed(site: Site) -> None:
     """After a wave of reconnects everybody is back and has missed nothing."""
     found = await ran(site, "reconnect_wave")
@@ -105,6 +108,7 @@ async def test_who_loses_the_connection_is_resumed(site: Site) -> None:
     assert found.totals["gaps"] == 0
 
 
+@pytest.mark.timeout(RUN_S_MAX)
 async def test_what_is_wrong_ends_with_1(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The first violations are printed, and the exit status shows that there are some."""
     found = await ran(site, "whale", "--gifts-per-s", "0")

@@ -12,7 +12,7 @@ from loadtest.limits import Limits
 from loadtest.results import Check, Quantiles, Second
 from tests.conftest import Stores
 from tests.site import Site
-from tests.test_loadtest import ran
+from tests.test_loadtest import RUN_S_MAX, ran
 
 LONG_S, STOPPED_S = 3_600, 40
 
@@ -111,6 +111,7 @@ class Stopping:
             os.kill(self.pid, signal.SIGCONT)
 
 
+@pytest.mark.timeout(RUN_S_MAX)
 async def test_a_room_store_that_stops_fails_the_run(site: Site, stores: Stores) -> None:
     """A store that stands for three seconds is noticed, although everything comes at last and all is in order."""
     process = stores.room.process
