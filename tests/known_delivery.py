@@ -82,4 +82,71 @@ KNOWN = (
     ),
 )
 
-ARGUED: tuple[Argued, ...] = ()
+ARGUED: tuple[Argued, ...] = (
+    Argued(
+        "protocol/folding.py",
+        "return fold_",
+        "return fold_ -> return None",
+        "nobody uses the name of what is registered",
+    ),
+    Argued(
+        "protocol/folding.py",
+        "return begin",
+        "return begin -> return None",
+        "nobody uses the name of what is registered",
+    ),
+    Argued(
+        "server/rooms/registry.py",
+        "return handler",
+        "return handler -> return None",
+        "nobody uses the name of what is registered",
+    ),
+    Argued(
+        "server/edge/socket.py",
+        "if size < body + 2:",
+        "2 -> (3)",
+        "a frame with such a length has more bytes behind it",
+    ),
+    Argued(
+        "server/edge/turns.py",
+        "if self._left_s <= 0:",
+        "self._left_s <= 0 -> (self._left_s < 0)",
+        "no time is left to the nanosecond",
+    ),
+    Argued(
+        "server/features/gifts.py",
+        "self.running = True  # a node that died may have left some",
+        "self.running = True -> pass",
+        "the first who joins sets it, too",
+    ),
+    Argued(
+        "server/features/likes.py",
+        "return Ok()",
+        "return Ok() -> return None",
+        "a handler that returns nothing is answered with ok",
+    ),
+    Argued(
+        "server/rooms/listing.py",
+        "if time.monotonic() < self._until or (self._reading.locked() and self._until > 0):",
+        "0 -> (1)",
+        "the monotonic clock is above a second",
+    ),
+    Argued(
+        "server/rooms/outbox.py",
+        "if flush.to < flush.due_to:",
+        "flush.to < flush.due_to -> (flush.to <= flush.due_to)",
+        "who is at that seq is due no more",
+    ),
+    Argued(
+        "server/rooms/outbox.py",
+        "if self.flushed < self.head and self.flushed > self._due_to:",
+        "self.flushed < self.head -> (self.flushed <= self.head)",
+        "when all is flushed, nothing waits up to the head",
+    ),
+    Argued(
+        "server/rooms/pace.py",
+        "if lag_s * 1000 > limits.LAG_MS_HIGH:",
+        "lag_s * 1000 > limits.LAG_MS_HIGH -> (lag_s * 1000 >= limits.LAG_MS_HIGH)",
+        "no lag is that long to the nanosecond",
+    ),
+)

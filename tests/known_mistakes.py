@@ -334,4 +334,34 @@ ARGUED = (
         "local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1001)",
         "at most a millisecond less, in the time of an entry",
     ),
+    Argued(
+        "server/store/lua/wallet_spend.lua",
+        "if in_combo == '1' and combo_of[combo] == nil then",
+        "if in_combo == '1' and combo_of[combo] == nil then -> if in_combo == '1' or combo_of[combo] == nil then",
+        "it reads more than it needs, and before anything is written",
+    ),
+    Argued(
+        "server/journal/fence.py",
+        "query = _HELD.where(openings.c.partition.in_(list(partitions))).with_for_update(read=True)",
+        "True -> (False)",
+        "it only locks more: two drains would wait for each other, and a swap waits for either lock",
+    ),
+    Argued(
+        "server/journal/imports.py",
+        "_, epoch, n, *_ = batch.rows.entries[at : at + 3]",
+        "3 -> (4)",
+        "the fourth column is not used",
+    ),
+    Argued(
+        "server/journal/lots.py",
+        "self._packed = msgspec.Raw()",
+        "self._packed = msgspec.Raw() -> pass",
+        "it is read only of a lot without `_parts`, which was given what is packed",
+    ),
+    Argued(
+        "server/journal/verify.py",
+        'counted = case((and_(postings.c.account.like("creator:%"), amount < 0), 0), else_=amount)',
+        "amount < 0 -> (amount <= 0)",
+        "an amount of 0 adds nothing either way",
+    ),
 )

@@ -210,7 +210,7 @@ def of_lua(file: str, text: str) -> Iterator[Mutant]:
         if line.lstrip().startswith("--"):
             continue
         for right, wrong in LUA:
-            for found in re.finditer(right, line):
+            for found in re.finditer(right, line.partition(" -- ")[0]):
                 changed = line[: found.start()] + wrong + line[found.end() :]
                 rest = text.splitlines()
                 rest[number - 1] = changed
@@ -311,6 +311,7 @@ class Trier:
             return "argued", why
         if mutant.by:
             failed = self._whole.fails_with(mutant.file, mutant.text, [mutant.by])
+            self._reached.caught(mutant.file, mutant.by)
             return ("killed", failed) if failed else ("SURVIVED", mutant.by)
         tests = self._reached.tests(mutant.file, block_of(mutant), self._budget_s)
         if not tests:
@@ -353,7 +354,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args()
     part = PARTS[asked.over]
-    chosen = mutants(part, asked.only, asked.per_file, asked.seed) + known(part, asked.only)
+    chosen = known(part, asked.only) + mutants(part, asked.only, asked.per_file, asked.seed)  # those say what tells
     if asked.again:
         chosen = survivors(part, asked.again.read_text(), asked.only)
     counts: dict[str, Counter[str]] = {}

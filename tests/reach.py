@@ -72,8 +72,12 @@ def mark_scripts() -> None:
     @functools.cache
     def files(name: str) -> list[str]:
         source = (scripts.FOLDER / f"{name}.lua").read_text()
-        includes = headers.read(name, source, ("KEYS", "ARGV", "Returns")).get("INCLUDE", "").split()
-        return [f"server/store/lua/{name}.lua", *(f"server/store/lua/include/{each}.lua" for each in includes)]
+        head = headers.read(name, source, ("KEYS", "ARGV", "Returns"))
+        parts = [f"include/{each}.lua" for each in head.get("INCLUDE", "").split()]
+        parts += [
+            each.name for hook in head.get("HOOK", "").split()[:1] for each in scripts.FOLDER.glob(f"*_on_{hook}.lua")
+        ]
+        return [f"server/store/lua/{each}" for each in (f"{name}.lua", *parts)]
 
     def note(script: scripts.Script) -> None:
         _reached.update(files(script.name))

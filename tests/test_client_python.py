@@ -164,6 +164,7 @@ def test_before_the_welcome_nothing_is_known(wire: Wire) -> None:
     assert wire.client.resume_query() == ""
     assert wire.told(chat(1)) == []
     assert wire.client.room is None
+    assert wire.client.seq == 0
     assert wire.client.server_now_ms() == wire.client._clock_ms()
 
 

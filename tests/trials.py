@@ -54,9 +54,13 @@ class Reached:
         A test that reaches little else is about this block.
         """
         mark, stem = f"{file} {block}".strip(), Path(file).stem.removesuffix("s")
+        stem = stem.partition("_")[0] if file.endswith(".lua") else stem  # `boards` of boards_publish.lua
         reaching = {test for test, blocks in self._blocks.items() if mark in blocks}
         if not block or not reaching:  # of no function, or of one that is called when the module is imported
             reaching |= {test for test, found in self._blocks.items() if any(each.split()[0] == file for each in found)}
+        if not reaching:  # all of the file runs when it is imported: the tests of its neighbours need that
+            near = file.rpartition("/")[0]
+            reaching = {test for test, found in self._blocks.items() if any(each.startswith(near) for each in found)}
         variants: Counter[str] = Counter()  # of one test function; the first says most
 
         def order(test: str) -> tuple[int, int, bool, int]:

@@ -5,6 +5,7 @@ It also shows rooms what reversals take of their gifts, after the gifts: a walle
 
 import asyncio
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -84,19 +85,33 @@ class Retell:
         self._noted: dict[int, deque[Noted]] = {}
         self._up_to_date: set[int] = set()
         self._store_identity = ""  # of the room store that `shown` is from: another one may have lost more
+        self._whole = True  # no primary of the room store is away
+        self._settled: set[tuple[int, int, int]] = set()  # while a primary is away: what needs no other look
         self.shown: dict[int, Position] | None = None
         self.retold = 0
         self.refunds_shown = 0
 
     async def begin(self) -> None:
-        """Read the watermarks, once per store. After that, `note` takes what the drain reads. Raises StoreError."""
-        identity = self._history.store.identity
+        """Read the watermarks, once per store. After that, `note` takes what the drain reads.
+
+        While one of a cluster's primaries is away, we show what the others can show, and keep all notes.
+        Raises StoreError.
+        """
+        try:
+            identity = self._history.store.identity
+        except StoreDown:
+            if self.shown is None or not self._history.store.up:
+                raise
+            self._whole = False
+            return
+        self._whole = True
         if self.shown is None or self._store_identity != identity:
             self.shown, self._store_identity = None, identity
             self.shown = await self._read_shown()
             self._read = dict(self.shown)
             self._noted = {partition: deque() for partition in self.shown}
             self._up_to_date.clear()
+            self._settled.clear()
 
     def note(self, after: dict[int, Position], logs: Logs) -> None:
         """Note what the drain has read after `after`. If it leaves no hole, we need not read it again."""
@@ -106,15 +121,10 @@ class Retell:
                 self._up_to_date.add(partition)
 
     async def once(self) -> None:
-        """One round over all partitions. The once-key prevents that a gift is shown twice. Raises StoreError."""
-        try:
-            await self._once()
-        except BaseException:
-            self.shown = None  # this round may have lost notes: start from the watermarks again
-            self._read.clear()
-            raise
+        """One round over all partitions. The once-key prevents that a gift is shown twice. Raises StoreError.
 
-    async def _once(self) -> None:
+        A note is kept until the watermark is behind it: a round that fails is made again.
+        """
         await self.begin()
         assert self.shown is not None
         behind = [p for p in self._read if p not in self._up_to_date and self._has_room(p)]
@@ -125,20 +135,45 @@ class Retell:
             for partition, found in logs.items():
                 self._note(partition, found)
         now_ms = self._clock.now_ms()
-        taken = {partition: _take_old(noted, now_ms) for partition, noted in self._noted.items()}
-        old = {partition: found for partition, found in taken.items() if found}
+        waiting = {partition: _old(noted, now_ms) for partition, noted in self._noted.items()}
+        old = {partition: notes for partition, notes in waiting.items() if notes}
         for partition, missing in (await self._not_shown(old, now_ms)).items():
             if not await self._retell(partition, missing):
-                self._noted[partition].extendleft(reversed(old.pop(partition)))
-        for noted in sorted(noted for found in old.values() for noted in found if noted.reversal):
-            if now_ms - noted.at_ms <= limits.RETELL_UNTIL_MS:
-                await self._take_back(noted)
-        last = {partition: (found[-1].epoch, found[-1].n) for partition, found in old.items()}
+                del old[partition]
+        for partition, notes in old.items():
+            for noted in notes:
+                if noted.reversal and now_ms - noted.at_ms <= limits.RETELL_UNTIL_MS:
+                    await self._settle(partition, noted, partial(self._take_back, noted))
+        if self._whole:
+            await self._forget(old)
+
+    async def _forget(self, old: dict[int, list[Noted]]) -> None:
+        """Write how far all is shown, and drop the notes up to there. Raises StoreError."""
+        last = {partition: (notes[-1].epoch, notes[-1].n) for partition, notes in old.items()}
         store = self._history.store
         if store.identity != self._store_identity:
             raise StoreDown("the room store was replaced during the round")
         await asyncio.gather(*(store.call("SET", keys.shown_watermark(p), f"{e}-{n}") for p, (e, n) in last.items()))
+        assert self.shown is not None
         self.shown.update(last)
+        for partition, notes in old.items():
+            for _ in notes:
+                self._noted[partition].popleft()
+        self._settled.clear()
+
+    async def _settle(self, partition: int, noted: Noted, show: Callable[[], Awaitable[None]]) -> None:
+        """Show something unless that is done. While a primary is away the rooms of the others go on.
+
+        Raises StoreError if the store is whole.
+        """
+        place = (partition, noted.epoch, noted.n)
+        try:
+            if place not in self._settled:
+                await show()
+                self._settled.add(place)
+        except StoreError:
+            if self._whole:
+                raise
 
     async def _read_shown(self) -> dict[int, Position]:
         partitions = range(limits.WALLET_PARTITIONS)
@@ -169,6 +204,8 @@ class Retell:
         by_room: dict[str, list[tuple[int, Noted]]] = {}
         for partition, found in old.items():
             for noted in found:
+                if (partition, noted.epoch, noted.n) in self._settled:
+                    continue
                 if noted.gift_id and now_ms - noted.at_ms <= limits.RETELL_UNTIL_MS:  # later its once-key has expired
                     by_room.setdefault(noted.room, []).append((partition, noted))
         asked = [
@@ -176,12 +213,19 @@ class Retell:
             for room, gifts in by_room.items()
             for first in range(0, len(gifts), limits.RETELL_ASKED)
         ]
-        replies = await asyncio.gather(*(self._shown_as(room, some) for room, some in asked))
+        asking = (self._shown_as(room, some) for room, some in asked)
+        replies = await asyncio.gather(*asking, return_exceptions=not self._whole)
         missing: dict[int, list[Noted]] = {}
         for (_, some), seqs in zip(asked, replies, strict=True):
+            if isinstance(seqs, StoreError):
+                continue  # only while a primary is away
+            if isinstance(seqs, BaseException):
+                raise seqs
             for (partition, noted), seq in zip(some, seqs, strict=True):
                 if seq is None or seq == COUNTED:
                     missing.setdefault(partition, []).append(noted)
+                else:
+                    self._settled.add((partition, noted.epoch, noted.n))
         return {partition: sorted(found) for partition, found in missing.items()}
 
     async def _shown_as(self, room: str, gifts: list[tuple[int, Noted]]) -> list[bytes | None]:
@@ -203,7 +247,7 @@ class Retell:
             for noted in missing:
                 entry = found.get((noted.epoch, noted.n))
                 if isinstance(entry, LogEntry):
-                    await self._show(entry)
+                    await self._settle(partition, noted, partial(self._show, entry))
             missing = [noted for noted in missing if (noted.epoch, noted.n) > read_to]
         return True
 
@@ -237,12 +281,9 @@ class Retell:
                 self.refunds_shown += sum(new)
 
 
-def _take_old(noted: deque[Noted], now_ms: int) -> list[Noted]:
-    """Take the entries whose node has had time to show them. Younger ones wait."""
-    old = []
-    while noted and abs(now_ms - noted[0].at_ms) >= limits.RETELL_AFTER_MS:
-        old.append(noted.popleft())
-    return old
+def _old(noted: deque[Noted], now_ms: int) -> list[Noted]:
+    """The entries whose node has had time to show them. Younger ones wait."""
+    return list(itertools.takewhile(lambda each: abs(now_ms - each.at_ms) >= limits.RETELL_AFTER_MS, noted))
 
 
 def drain_and_retell(

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hypercorn.asyncio
@@ -275,3 +276,12 @@ async def test_a_peer_that_takes_nothing_for_long(
     await more_than_is_buffered(bot)
     await eventually(lambda: connection not in site.node.sessions.connections)
     assert (await bot.ask("ping"))["type"] == "ok"
+
+
+async def test_a_turn_that_comes_after_the_end() -> None:
+    """Somebody who left while waiting for a turn to read costs the others nothing."""
+    connection = PlainConnection(SimpleNamespace(), SimpleNamespace(), "json")  # type: ignore[arg-type]
+    connection._turn = asyncio.get_running_loop().create_future()
+    connection._turn.cancel()
+    connection.read_out()
+    assert connection._turn.cancelled()

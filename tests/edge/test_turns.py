@@ -59,6 +59,14 @@ async def test_a_few_frames_are_read_at_once() -> None:
     assert turns.waits == 0
 
 
+async def test_each_wait_counts_once() -> None:
+    """So that an operator can see how often a turn was too short."""
+    turns = Turns()
+    for number in range(3):
+        assert not turns.read(Flood(f"flood {number}", 40, [], frame_s=0.001))
+    assert turns.waits == 3
+
+
 async def test_many_floods_share_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many flood, a turn reads for its share of the time plus one frame, and each flood gets its slice."""
     monkeypatch.setattr(limits, "READ_TURN_S", 0.005)

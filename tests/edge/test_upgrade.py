@@ -8,6 +8,7 @@ import pytest
 
 from protocol.closes import Close
 from server import limits
+from server.edge.socket import Connection
 from server.rooms.history import NoSuchRoom
 from tests.frames import TEXT, masked
 from tests.journeys.raw import Peers, upgrade
@@ -77,6 +78,15 @@ async def test_too_much_behind_the_request(site: Site, peers: Peers) -> None:
     assert await peer.closed() == Close.PROTOCOL_ERROR
 
 
+async def test_what_may_wait_for_a_slow_reader(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the welcome on, our own bounds hold for it, not asyncio's."""
+    monkeypatch.setattr(limits, "WRITE_HIGH_BYTES", 50_000)
+    await site.join("alice")
+    [connection] = site.node.sessions.connections
+    assert isinstance(connection, Connection)
+    assert connection.transport.get_write_buffer_limits() == (limits.WRITE_LOW_BYTES, limits.WRITE_HIGH_BYTES)
+
+
 # --- refused -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "body",
@@ -108,6 +118,17 @@ async def test_a_refusal_reaches_who_sent_frames(site: Site, monkeypatch: pytest
         await asyncio.sleep(0)
     go_on.set()
     assert (await asking)[::2] == (404, "no_such_room")
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "status"), [("?x=" + "y" * 8_300, "X: y", 414), ("", "X: " + "y" * 8_300, 431)]
+)
+async def test_a_long_line(site: Site, peers: Peers, query: str, header: str, status: int) -> None:
+    """A line above the bound of the handshake has an answer, too, though the whole head is within the other's."""
+    peer = await peers.connect(site.port)
+    await peer.send(upgrade(f"/v1/rooms/demo/ws{query}", headers=[header]))
+    assert await peer.status() == status
+    assert await peer.closed() is None
 
 
 async def test_an_unknown_path(site: Site) -> None:

@@ -226,3 +226,19 @@ async def test_a_budget_fills_again(site: Site, stores: Stores) -> None:
         shown = [not (await alice.ask("chat.send", text=f"again {n}")).get("hidden") for n in range(4)]
     assert shown[:2] == [True, True]
     assert not all(shown)
+
+
+async def test_the_time_of_an_event_is_the_stores(site: Site, stores: Stores) -> None:
+    """To the millisecond: counts, streaks and slow mode are measured with it."""
+    alice = await site.join("alice")
+    with stores.room.client() as store:
+        for number in range(5):
+            before = store.time()
+            reply = await alice.ask("chat.send", text=f"now {number}")
+            after = store.time()
+            event = await alice.happened("chat.sent", id=reply["id"])
+            assert _ms(before) <= event["at_ms"] <= _ms(after)
+
+
+def _ms(time: tuple[int, int]) -> int:
+    return time[0] * 1000 + time[1] // 1000

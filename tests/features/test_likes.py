@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from server import limits
+from server import background, limits
+from server.features.likes import publish_likes
+from server.store.client import StoreError
 from tests.site import Site, Viewer
 
 MakeSite = Callable[[], Awaitable[Site]]
@@ -104,6 +106,33 @@ async def test_likes_of_the_broadcast_before(site: Site, another_site: MakeSite)
     told = await obs.until(lambda _: obs.events("likes.counted")[before:])
     assert [(event["added"], event["total"]) for event in told] == [(2, 2)]
     assert (await site.http.get("/v1/rooms/demo")).json()["likes"] == 2
+
+
+@pytest.mark.parametrize("next_broadcast", [False, True])
+async def test_likes_that_could_not_be_counted(
+    site: Site, monkeypatch: pytest.MonkeyPatch, next_broadcast: bool
+) -> None:
+    """They count with the next call, beside those that came meanwhile; but not in another broadcast."""
+    await background.end(site.node.rooms._task)  # here the test calls what is due itself
+    obs, alice = await site.join("obs", "overlay"), await site.join("alice")
+    [room] = site.node.rooms.here()
+
+    async def fail(*_args: Any, **_named: Any) -> Any:
+        patch.undo()
+        for verb in ("end", "start") if next_broadcast else ():
+            await site.http.post(f"/v1/rooms/demo/{verb}")
+            await obs.happened("room.updated" if verb == "start" else "room.ended")
+        await tap(await site.join("alice"), 1, 2)
+        raise StoreError("away")
+
+    await tap(alice, 1, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(site.node.history, "change", fail)
+        with pytest.raises(StoreError):
+            await publish_likes(room)
+    await publish_likes(room)
+    total = 2 if next_broadcast else 5
+    assert (await obs.happened("likes.counted", total=total))["top"] == [liker("alice", total)]
 
 
 async def test_likes_sent_after_the_end(site: Site) -> None:

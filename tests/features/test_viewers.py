@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server import background, limits
-from server.features.viewers import publish_viewers
+from server.features.viewers import leave_presence, publish_viewers
 from server.store import keys
 from server.store.client import Store, StoreError
 from tests.conftest import Stores
@@ -250,3 +250,15 @@ async def test_an_answer_that_is_lost(site: Site, stores: Stores, monkeypatch: p
         await publish_viewers(room)
         assert look.hgetall(keys.room("demo", "present")) == {"bob": "1"}  # though his coming was told twice
     assert not room.memory("viewers", dict).unsure
+
+
+async def test_a_room_that_closes_under_its_viewers(site: Site, stores: Stores) -> None:
+    """They stop counting, also those who have not left, and so does the node."""
+    await background.end(site.node.rooms._task)  # here the test calls what is due itself
+    await site.join("alice")
+    [room] = site.node.rooms.here()
+    await publish_viewers(room)
+    await leave_presence(room)
+    with stores.room.client() as look:
+        assert look.hgetall(keys.room("demo", "present")) == {}
+        assert look.zcard(keys.room("demo", "nodes")) == 0

@@ -11,10 +11,12 @@ from server import limits
 from server.clock import Uptime
 from server.journal import moneytime
 from server.journal.audit import Audit
+from server.journal.log import read_logs, read_some
 from server.journal.repair import Repair
 from server.journal.tables import entries, topups
 from server.orders.topups import TopUp
 from server.store import keys
+from server.store.client import Store, StoreDown
 from tests.conftest import Stores
 from tests.journal.ledger import drained, pay, rows
 from tests.money import Purse, a_gift
@@ -30,6 +32,15 @@ def broken_log(site: Site, stores: Stores) -> None:
     """Alice's partition has a string instead of a log."""
     with stores.wallet.client() as look:
         look.set(keys.log(BROKEN), "no stream")
+
+
+async def test_a_store_that_is_away_is_not_an_empty_log() -> None:
+    """A reader must not take it for one without entries."""
+    away = Store("wallet", "unix:///nowhere")  # it is not started
+    logs, unread = await read_some(away, {3: "-", 5: "-"}, 1)
+    assert (logs, unread.keys()) == ({}, {3, 5})
+    with pytest.raises(StoreDown):
+        await read_logs(away, {3: "-", 5: "-"}, 1)
 
 
 async def test_the_others_are_journaled(

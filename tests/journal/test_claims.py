@@ -4,11 +4,14 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import update
 
 from server import limits
 from server.clock import Clock, Uptime
 from server.journal import moneytime
+from server.journal.claimed import Claims
 from server.journal.moneytime import Mover
+from server.journal.tables import topups
 from server.money.results import TopUpConflict
 from server.orders.topups import TopUp
 from server.store import keys
@@ -70,3 +73,23 @@ async def test_claims_live_by_money_time(site: Site, money: Store) -> None:
     await money.call("HDEL", keys.wallet_meta(keys.partition_of(IDS[0])), "claims")
     await Mover(site.node.engine, money, CLOCK, Uptime()).once()
     assert await money.call("TTL", keys.claim(IDS[0])) == -1
+
+
+async def test_each_order_is_looked_at_once(site: Site, money: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of one millisecond, of which the batches take some each. Then all partitions have their claims."""
+    monkeypatch.setattr(limits, "CLAIMS_BATCH", 2)
+    for id in IDS:
+        await site.node.purchases.top_up("alice", TopUp(id, 500, "shop"))
+    async with site.draining() as drain:
+        await drained(drain)
+    with site.node.engine.begin() as connection:
+        connection.execute(update(topups).where(topups.c.id.in_(IDS)).values(at_ms=5))
+    await refilled(money)
+    claims = Claims(site.node.engine, money)
+    for done in (2, 4, 5, 5):  # the demo's orders come last, and their claims are there
+        await claims.once(0)
+        assert claims.put == done
+        assert not any([await money.call("EXISTS", keys.claim(id)) for id in IDS[done:]])
+    for partition in range(limits.WALLET_PARTITIONS):
+        epoch, noted = await money.call("HMGET", keys.wallet_meta(partition), "epoch", "claims")
+        assert epoch == noted is not None

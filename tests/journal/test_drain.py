@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -15,9 +15,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from server import limits
 from server.journal import drain as drains
 from server.journal.drain import Drain
+from server.journal.fence import Openings
 from server.journal.ledger import Batch, LostRace
 from server.journal.tables import entries, postings, quarantine, watermarks
 from server.orders.topups import TopUp
+from server.store import keys
 from server.store.client import StoreDown
 from tests.conftest import Stores
 from tests.journal.ledger import drained, log_ids, pay, rows, some_money
@@ -309,6 +311,19 @@ async def test_any_text_is_journaled_as_it_is(site: Site) -> None:
     (row,) = rows(site.node.engine, entries, entries.c.ref == "order-1")
     assert msgspec.json.decode(row.body)["source"] == source
     assert row.room_id is None
+
+
+@pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # the fence's own tests run on both
+async def test_a_drain_of_a_store_that_was_replaced(another_site: Callable[..., Awaitable[Site]]) -> None:
+    """On a fenced site it reads what the store writes, until another store holds the partition."""
+    site = await another_site(LIVEROOM_FENCE="on")
+    await pay(site, "alice", 1)
+    async with site.draining() as drain:
+        assert await drained(drain) > 0
+        await pay(site, "alice", 1)
+        openings, partition = Openings(site.node.engine, site.node.clock), keys.partition_of("alice")
+        openings.take("another", {partition: openings.read()[partition].name})
+        assert await drained(drain) == 0
 
 
 async def test_draining_to_the_end(site: Site, stores: Stores) -> None:

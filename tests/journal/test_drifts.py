@@ -8,7 +8,7 @@ from sqlalchemy import Engine, update
 from server import limits
 from server.journal import database, folding
 from server.journal.database import reading
-from server.journal.drifts import Drifts, Found, Round, of_partition
+from server.journal.drifts import Drifts, Found, Round, Rounds, of_partition
 from server.journal.heads import Head, Heads
 from server.journal.tables import creator_days
 from server.store import keys
@@ -103,6 +103,17 @@ def test_what_new_entries_touch_is_compared_at_once(audited: Audited) -> None:
     assert f"topup {topup}" in {wrong.where for wrong in audited.look().wrong}
 
 
+def test_a_reversal_touches_the_day_of_its_gift(audited: Audited) -> None:
+    """That day is compared at once, and not when its turn comes."""
+    gift = audited.shop.give(1, 1, "zz", NOW_MS + limits.DAY_MS)
+    assert audited.look() == Found()
+    audited.shop.refund(gift)
+    audited.shop.journal()
+    tamper(audited.engine, "UPDATE creator_days SET taken_back = 9 WHERE creator = 'zz'")
+    [what] = audited.look().nowhere
+    assert what.startswith("creator_days: zz on day 1001: ")
+
+
 def test_a_wrong_day_stays_until_it_is_right(audited: Audited) -> None:
     """It freezes nothing, so each later audit has to say it again, also after a start."""
     with audited.engine.begin() as connection:
@@ -146,3 +157,13 @@ def test_a_day_of_many_gifts_delays_what_follows() -> None:
     assert turn.due(10) == 10
     turn.ahead = 25
     assert [turn.due(10) for _ in range(4)] == [0, 0, 5, 10]
+
+
+@pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # it is about times, and not about SQL
+def test_a_wallet_of_many_entries_delays_what_follows(audited: Audited) -> None:
+    """A wallet is compared as a whole, too: here each has three entries, and one is due."""
+    rounds, reached = Rounds(), []
+    for _ in range(4):
+        audited.drifts._slice_of_wallets(rounds, Found(), NOW_MS, 0.0, 1)
+        reached.append(rounds.wallets.at[0])
+    assert reached == ["user0", "user0", "user0", "user1"]

@@ -149,6 +149,7 @@ async def test_what_is_changed_below_a_head_is_found_at_once(books: Books) -> No
         assert books.audit.memory.heads.head(PARTITION) == START, "it is verified from the beginning"
         books.restore(saved)
         assert await books.audit.memory.begin() == []
+        assert books.audit.memory.heads.head(PARTITION).n == 5, "what is right again needs no second look"
 
 
 async def test_the_first_wrong_row_is_named(books: Books) -> None:

@@ -152,6 +152,9 @@ async def test_old_receipts_of_orders(site: Site, money: Store, monkeypatch: pyt
         connection.execute(update(topups).where(topups.c.id == orders[3]).values(state="pending"))
         connection.execute(update(reversals).values(at_ms=old_ms - 5_000))
     mover = Mover(site.node.engine, money, CLOCK, Uptime())
+    first_ms = old_ms - 8_000 + limits.ORDER_RECEIPT_MS
+    just = msgspec.structs.replace(begun(T0), now_ms=first_ms, orders_ms=old_ms - 9_000)
+    assert names[0] in mover._old_orders(just)[1], "it is as old as that to the millisecond"
     for _ in range(4):
         await mover.once()
     assert [await money.call("EXISTS", name) for name in names] == [0, 0, 0, 1, 1, 0]

@@ -1,11 +1,12 @@
 """Receipts as the journal derives them: which must be there, what each must say, and what its key and text name."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from server import limits
-from server.entries import GIFT
+from server.entries import GIFT, LIMIT
 from server.journal import receipts
 from server.journal.receipts import Left, Needed
 from tests.site import new_gift_id
@@ -33,6 +34,14 @@ def test_which_receipts_must_be_there() -> None:
     gifts = [needed.has(Left("g", "", NOW_MS, made_ms)) for made_ms in (0, 499, 500, NOW_MS)]
     orders = [needed.has(Left("topup:t", "", at_ms, None)) for at_ms in (0, old_ms, old_ms + 1, NOW_MS)]
     assert gifts == orders == [False, False, True, True]
+
+
+def test_an_older_programs_limit_leaves_none() -> None:
+    """It gave no fingerprint."""
+    row: Any = SimpleNamespace(kind=LIMIT.name, ref="l1", epoch=1, n=7, at_ms=5, balance=90, text=None, body="{}")
+    assert receipts.of(row) is None
+    row.body = '{"fp":"f"}'
+    assert receipts.of(row) == Left("limit:l1", "f 90 1-7", 5, None)
 
 
 def test_what_a_receipt_is_of() -> None:

@@ -137,6 +137,7 @@ CHANGES = {
     "a position of nobody": f"INSERT INTO positions VALUES ({CLEOS}, 'viewer:eve', 7)",
     "no watermark": f"DELETE FROM watermarks WHERE partition = {CLEOS}",
 }
+OF_ENTRIES = {"a posting": 2, "no posting": 3, "a posting of nothing": 1}  # whose postings were changed
 IN_ENTRIES = ("a body", "no row", "no last row")  # these need another copy of the entry
 
 
@@ -161,6 +162,7 @@ async def test_a_changed_row_is_put_right(desk: Desk, repair: Repair, changed: s
     assert books(desk) != before
     [done] = await repair.rebuild([CLEOS], None)
     assert done.changed
+    assert done.postings == OF_ENTRIES.get(changed, 0)
     assert books(desk) == before
     [done] = await repair.rebuild([CLEOS], None)
     assert not done.changed

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, delete, insert, select
 
 from server.entries import FREEZE, LIMIT, REFUND, Body
-from server.journal import database, folding
+from server.journal import database, folding, parts
 from server.journal.database import reading
 from server.journal.ledger import Batch
 from server.journal.posted import Posted
@@ -132,6 +132,9 @@ async def test_lost_rows_of_one_id(desk: Desk) -> None:
     query = select(*columns).order_by(reversals.c.kind, reversals.c.ref, reversals.c.user_id)
     was = [tuple(each) for each in desk.rows(query)]
     assert len(was) == 5
+    for user in ("cleo", "dan"):
+        [(part, body)] = parts.with_gifts(engine, user, "refund", gift)
+        assert (part.user_id, msgspec.json.decode(body, type=Body).viewer) == (user, user)
     posted = Posted()
     for entry in desk.rows(select(entries).order_by(entries.c.partition, entries.c.epoch, entries.c.n)):
         posted.note(msgspec.json.decode(entry.body, type=Body), entry.at_ms, entry.balance)

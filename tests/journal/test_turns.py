@@ -140,6 +140,25 @@ async def test_what_nobody_journals_is_not_compared(
     await desk.journal()
 
 
+@pytest.mark.parametrize("journal", ["sqlite"], indirect=True)  # it runs no SQL of its own
+async def test_entries_that_went_before_they_were_journaled(
+    desk: Desk, users: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that was trimmed too far is named: its next entry is not the journal's next, or it has none."""
+    monkeypatch.setattr(limits, "AUDIT_STILL_S", 0.1)
+    log = keys.log(PARTITION)
+    for _ in range(2):
+        await desk.buy(users[0], 1)
+    kept = await desk.money.call("DUMP", log)
+    for left in (1, 0):
+        await desk.money.call("XTRIM", log, "MAXLEN", left)
+        report = await audit_of(desk).run()
+        assert [(each.partition, each.where) for each in report.wrong] == [(PARTITION, "log")]
+    await desk.money.call("DEL", log)
+    await desk.money.call("RESTORE", log, 0, kept)
+    await desk.journal()
+
+
 async def test_an_audit_that_fails_is_reported(desk: Desk, users: list[str]) -> None:
     """The last `ok` does not stay: the next report has its figures, and why the newest audit did not finish."""
     engine = desk.site.node.engine

@@ -304,6 +304,23 @@ async def test_what_came_early_of_another_epoch(site: Site, stores: Stores) -> N
     await room.close()
 
 
+async def test_what_came_early(site: Site, stores: Stores) -> None:
+    """A room that is being opened gets the event that came meanwhile."""
+    await site.put_room("other")
+    fanout = site.node.fanout
+    await fanout.listen("other")
+    room, raw = Room("other", site.node.rooms._services), await site.node.history.snapshot("other")
+    said = {"type": "chat.sent", "id": "new", "user": {"user_id": "bob", "name": "Bob"}, "text": "meanwhile"}
+    received = fanout.received
+    publish(stores, raw.epoch, raw.seq + 1, said, room="other")
+    await eventually(lambda: fanout.received > received, what="the event")
+    room.begin(raw, [])
+    fanout.attach(room)
+    assert room.head == raw.seq + 1
+    fanout.forget("other")
+    await room.close()
+
+
 async def test_an_empty_room_is_dropped(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while without members a room leaves the node; who comes later finds everything."""
     monkeypatch.setattr(limits, "ROOM_IDLE_S", 0.1)

@@ -122,6 +122,17 @@ async def test_what_this_node_has_changed_is_there_at_once(site: Site) -> None:
     assert [room["room_id"] for room in await every(site, "sort=viewers")] == ["demo", "mine"]
 
 
+async def test_what_another_node_has_changed_since(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next reading shows it, though this node has changed the room before."""
+    monkeypatch.setattr(limits, "LISTING_S", 0.0)
+    monkeypatch.setattr(limits, "LISTING_SHARE", 1e9)  # each asker reads it again
+    await site.put_room("mine")
+    assert [room["room_id"] for room in await every(site, "status=live")] == ["demo", "mine"]
+    with stores.room.client() as store:
+        store.hset(keys.room("mine", keys.META), "status", "paused")
+    assert [room["room_id"] for room in await every(site, "status=live")] == ["demo"]
+
+
 def calls(stores: Stores) -> int:
     """Commands that the room store has carried out so far, but for those of this look."""
     with stores.room.client() as store:

@@ -11,7 +11,9 @@ import pytest
 import websockets
 
 from server.store import keys
+from server.store.client import StoreDown
 from tests.cluster import Cluster, Primary
+from tests.journal.ledger import broadcast_of, pay
 from tests.program import eventually
 from tests.site import WAIT_S, Site, Viewer
 
@@ -118,6 +120,42 @@ async def test_a_primary_dies_and_comes_back(cluster: Cluster, on_cluster: MakeS
         await drain.drain_once()
         await drain.retell_once()
     await carol.happened("gifts.sent", id=gift["id"])
+
+
+async def test_gifts_are_shown_later_while_another_primary_is_away(cluster: Cluster, on_cluster: MakeSite) -> None:
+    """The journal shows the gifts of rooms whose primaries are up, again and again, and those of the others later."""
+    site = await on_cluster()
+    victim = owner(cluster, ROOMS[0])
+    away, up = ROOMS[0], next(each for each in ROOMS if owner(cluster, each) is not victim)
+    for each in (away, up):
+        await site.put_room(each)
+    here = await site.join("bob", room=up)
+    await site.give_coins("alice", 100)
+    broadcasts = {room: await broadcast_of(site, room) for room in (away, up)}
+    async with site.draining(ahead_s=10) as drain:
+        await drain.retell_once()
+        victim.kill()
+        await eventually(lambda: bool(site.node.history.store.up and _away(site)), WAIT_S, "a primary that is away")
+        for round_ in (1, 2):
+            ids = {room: await pay(site, "alice", 5, room=room, broadcast=on) for room, on in broadcasts.items()}
+            await drain.drain_once()
+            await drain.retell_once()
+            await here.happened("gifts.sent", id=ids[up])
+            assert drain.retold == round_
+        victim.start()  # from this thread: it would end with another
+        await eventually(lambda: not _away(site), WAIT_S, "a primary that is back")
+        await drain.retell_once()
+        assert drain.retold == 4
+        await drain.retell_once()
+        assert drain.retold == 4
+
+
+def _away(site: Site) -> bool:
+    """Whether the node knows of a primary that is away."""
+    try:
+        return not site.node.history.store.identity
+    except StoreDown:
+        return True
 
 
 async def test_the_bus_finds_another_node(cluster: Cluster, on_cluster: MakeSite) -> None:

@@ -257,6 +257,11 @@ async def test_a_user_that_may_not_wait(watchful: None, new_bank: Callable[..., 
 async def test_no_replica_no_debit(watchful: None, new_bank: Callable[..., Bank], pair: Pair) -> None:
     """With `replicated`, gifts are refused before they are debited while no replica is there or confirms a write."""
     bank = await a_replicated_bank(new_bank, pair)
+    pair.replication.freeze()  # the store still calls it online
+    await eventually(lambda: "confirms a write" in (bank.node.store.trouble or ""), WAIT_S, "a silent replica")
+    assert not await is_debited(bank)
+    pair.replication.thaw()
+    await bank.node.until_usable()
     pair.replica.kill()
     await eventually(lambda: "no replica" in (bank.node.store.trouble or ""), WAIT_S, "a missing replica")
     assert not await is_debited(bank)

@@ -11,7 +11,7 @@ from server.entries import ChargebackEntry, FreezeEntry, LimitEntry, OrderEntry,
 from server.money.results import Overtaken, SpendLimit, TopUpConflict
 from server.store import keys
 from tests.money import Purse, a_gift
-from tests.wallet.test_wallet import everything
+from tests.wallet.test_wallet import at_ms, everything
 
 META = keys.wallet_meta(keys.partition_of("alice"))
 WALLET = keys.wallet("alice")
@@ -195,3 +195,17 @@ async def test_an_entry_is_of_the_day_of_money_time(purse: Purse, days: int, at:
         assert abs(int(fields["t"]) - now_ms) < 60_000
     else:
         assert int(fields["t"]) == midnight_ms + at
+
+
+async def test_an_entry_has_the_stores_time(purse: Purse) -> None:
+    """A top-up's, a limit's and a gift's, to the millisecond."""
+    last_ms = (int(purse.look.hget(META, "now") or 0) // limits.DAY_MS + 1) * limits.DAY_MS - 1  # when midnight is near
+    for act in (
+        lambda: purse.buy("alice", 100),
+        lambda: purse.wallet.order(limit("l1", 50, 1)),
+        lambda: purse.pay(a_gift(coins=10)),
+    ):
+        before_ms = at_ms(purse)
+        await act()
+        [(_, fields)] = purse.look.xrevrange(keys.log(keys.partition_of("alice")), count=1)
+        assert min(before_ms, last_ms) <= int(fields["t"]) <= at_ms(purse), fields

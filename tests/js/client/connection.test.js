@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { mock } from "node:test";
 
+import { retryAfterMs } from "../../../protocol/web/liveroom/closes.js";
 import { pass, timed as test, withRandom } from "../support/clock.js";
 import { connecting, joined } from "../support/joined.js";
 import { FakeSocket } from "../support/socket.js";
@@ -137,6 +138,7 @@ test("a server that says when to come back is not asked before", async () => {
   assert.equal(FakeSocket.opened.length, 1);
   await pass(10);
   assert.equal(FakeSocket.opened.length, 2);
+  assert.deepEqual(["soon", "retry_after_ms=7", undefined].map(retryAfterMs), [0, 7, 0]);
   FakeSocket.last.end(4006, "retry_after_ms=soon");
   assert.equal(told.states.at(-1).retry_in_ms, 1000);
   client.close();

@@ -93,6 +93,9 @@ test("a new broadcast starts at zero, with the people who are here", () => {
   assert.deepEqual([next.coins, next.likes, next.top, next.goals, next.pins, next.open_combos], [0, 0, [], [], [], []]);
   assert.deepEqual(next.viewers, { now: 3, peak: 3, unique: 3 });
   assert.deepEqual([next.broadcast_id, next.started_at_ms, next.chat.length], ["second", 9, 1]);
+  const room = { ...snapshot({ broadcast_id: "second", coins: 5 }), chat: [] };
+  fold(room, updated({ broadcast_id: "first", status: "live" }), true);
+  assert.deepEqual([room.broadcast_id, room.coins], ["second", 5]); // replayed: the snapshot has counted the beginning
   const offline = after({ broadcast_id: null, likes: 4 }, updated({ title: "Soon" }));
   assert.equal(offline.likes, 4);
 });

@@ -23,3 +23,10 @@ test("without a given time it uses the present", () => {
   const at = parseInt(uuid7().replaceAll("-", "").slice(0, 12), 16);
   assert.ok(before <= at && at <= Date.now());
 });
+
+test("all other bits are random", () => {
+  const ids = Array.from({ length: 200 }, () => BigInt(`0x${uuid7(0).replaceAll("-", "")}`));
+  const [ever, always] = [ids.reduce((a, b) => a | b), ids.reduce((a, b) => a & b)];
+  assert.equal(ever.toString(16), "7fffbfffffffffffffff"); // behind 48 bits of time: version 7, variant 10
+  assert.equal(always.toString(16), "70008000000000000000");
+});

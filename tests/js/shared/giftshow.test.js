@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { AlertQueue } from "../../../server/web/shared/alertqueue.js";
 import { find } from "../../../server/web/shared/dom.js";
 import { LEAVE_MS, kindOf, showGift } from "../../../server/web/shared/giftshow.js";
-import { pass } from "../support/clock.js";
+import { pass, withRandom } from "../support/clock.js";
 import { testsOn } from "../support/page.js";
 import { gift, shown } from "../support/wire.js";
 
@@ -90,4 +90,25 @@ test("sparks and companions match the kind, and there are none with reduced moti
   assert.deepEqual(["float", "burst", "ride", "fullscreen"].map(count), [[0, 5], [22, 0], [12, 0], [44, 0]]);
   page.calm = true;
   assert.deepEqual(["float", "fullscreen"].map(count), [[0, 0], [0, 0]]);
+});
+
+test("sparks fly once around, companions stand in a row", () => {
+  withRandom(0.5);
+  /**
+   * @param {string} kind
+   * @param {string} selector
+   * @param {string[]} names
+   */
+  const styles = (kind, selector, ...names) => {
+    find("gift-show").replaceChildren();
+    show({ gift: shown("x", 1, { animation: moving(kind) }) });
+    const pieces = /** @type {NodeListOf<HTMLElement>} */ (find("show").querySelectorAll(selector));
+    return [...pieces].map(({ style }) => names.map((name) => style.getPropertyValue(name).replace(/[a-z]+$/, "")));
+  };
+  const burst = styles("burst", ".spark", "--x", "--y", "--wait", "--size");
+  assert.deepEqual([burst[0], burst[11]], [["29.7", "4.5", "0.10", "2.15"], ["-29.7", "-4.5", "0.10", "2.15"]]);
+  const fullscreen = styles("fullscreen", ".spark", "--x", "--y", "--wait");
+  assert.deepEqual([fullscreen[0], fullscreen[11]], [["54.4", "8.2", "0.80"], ["-8.2", "54.4", "0.80"]]);
+  const row = [["-14.0", "0.00"], ["-7.0", "0.23"], ["0.0", "0.46"], ["7.0", "0.69"], ["14.0", "0.02"]];
+  assert.deepEqual(styles("float", ".companion", "--x", "--wait"), row);
 });

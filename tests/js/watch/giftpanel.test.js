@@ -175,6 +175,7 @@ test("above the viewer's own limit the button asks first", async (page) => {
 test("the limit is kept for the next visit", (page) => {
   const { sent } = filled(page);
   const limit = page.find("ask-above");
+  assert.deepEqual([...limit.options].map(({ textContent }) => textContent), ["100", "1,000", "5,000", "never"]);
   assert.equal(limit.value, "1000");
   limit.value = "100";
   limit.dispatchEvent(new page.window.Event("change"));
