@@ -14,7 +14,9 @@ def load(path: Path | None) -> dict[str, Gift]:
     """Gifts by id, in the file's order. Raises Unusable."""
     try:
         gifts = msgspec.json.decode((path or OWN).read_bytes(), type=list[Gift])
-    except (OSError, msgspec.DecodeError) as error:
+    except OSError as error:  # its text would say the path again
+        raise Unusable(f"The gift catalogue {path or OWN} cannot be used: {error.strerror}.") from None
+    except msgspec.DecodeError as error:
         raise Unusable(f"The gift catalogue {path or OWN} cannot be used: {error}.") from None
     catalogue = {gift.id: gift for gift in gifts}
     if len(catalogue) != len(gifts):

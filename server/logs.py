@@ -25,7 +25,9 @@ def set_up(settings: Settings) -> None:
     level = logging.getLevelNamesMapping().get(settings.log_level.upper())
     if level is None:
         raise Unusable(f"LIVEROOM_LOG is {settings.log_level!r}; it must be debug, info, warning or error.")
-    show = structlog.dev.ConsoleRenderer() if settings.development else structlog.processors.JSONRenderer()
+    show: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    if settings.development:
+        show = structlog.dev.ConsoleRenderer(colors=os.isatty(STDERR))
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

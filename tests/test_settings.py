@@ -255,7 +255,7 @@ def test_a_catalogue_that_cannot_be_used(tmp_path: Path, written: str) -> None:
 
 def test_a_catalogue_that_is_not_there(tmp_path: Path) -> None:
     """A path without a file is refused in the same way."""
-    with pytest.raises(Unusable, match=r"nothing\.json"):
+    with pytest.raises(Unusable, match=r"nothing\.json cannot be used: No such file or directory\.$"):
         catalogue.load(tmp_path / "nothing.json")
 
 

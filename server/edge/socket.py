@@ -4,6 +4,8 @@ When the app has accepted a handshake (handshake.py), this lean protocol takes o
 """
 
 import asyncio
+import socket
+import struct
 import time
 from typing import Any, Protocol, TypeVar
 
@@ -152,7 +154,7 @@ class Connection(asyncio.Protocol):
             return
         self.closing = True
         if self.paused and code.comes_back:
-            self.transport.abort()
+            drop(self.transport)
             return
         text = (code.reason if reason is None else reason).encode()[:123]
         self.transport.write(frame_bytes(CLOSE, int(code).to_bytes(2) + text))
@@ -163,7 +165,7 @@ class Connection(asyncio.Protocol):
                 self.transport.write_eof()  # so the peer need not wait for us
 
     def _drop_soon(self) -> None:
-        self._loop.call_later(limits.CLOSE_LINGER_S, self.transport.abort)
+        self._loop.call_later(limits.CLOSE_LINGER_S, drop, self.transport)
 
     def _forget(self) -> None:
         """Ignore all data that has come or will come."""
@@ -342,6 +344,16 @@ class Connection(asyncio.Protocol):
             self._drop_soon()
         elif opcode != PONG:
             raise BadFrame("unknown opcode")
+
+
+def drop(transport: asyncio.Transport) -> None:
+    """Close a transport now. What its peer does not take is thrown away: else the kernel keeps it for minutes."""
+    theirs = transport.get_extra_info("socket")
+    if theirs is not None and transport.get_write_buffer_size():
+        ours = socket.socket(fileno=theirs.fileno())  # uvloop's cannot set options
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset (socket(7))
+        ours.detach()
+    transport.abort()
 
 
 def _check_close(payload: bytes) -> None:

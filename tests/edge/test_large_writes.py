@@ -147,16 +147,19 @@ def closes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Close]]:
 async def test_a_peer_that_reads_nothing(
     closes: list[tuple[str, Close]], site: Site, stores: Stores, peers: Peers, how: str
 ) -> None:
-    """It is cut off as a slow reader within the bound, little waits for it until then, and nobody else notices."""
+    """It is cut off as a slow reader within the bound, little waits for it until then, and nobody else notices.
+
+    The kernel keeps nothing for it either: the connection is reset.
+    """
     alice = await site.join("alice", "bot")
     since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
     if how == "listens":
-        await raw(site, peers, "slow")
+        slow = await raw(site, peers, "slow")
         await eventually(lambda: connection_of(site, "slow"), what="joining")
     seqs = say(site, stores)
     if how == "resumes":
         await alice.happened("chat.sent", seq=seqs[-1])
-        await raw(site, peers, "slow", since)
+        slow = await raw(site, peers, "slow", since)
     connection: AnyConnection = await eventually(lambda: connection_of(site, "slow"), what="joining")
     await eventually(lambda: connection.paused, 5, "waiting for it")
     most = waiting_bytes(connection)
@@ -167,6 +170,9 @@ async def test_a_peer_that_reads_nothing(
     assert closes == [("slow", Close.SLOW_READER)]
     await eventually(lambda: not connection_of(site, "slow"), 5, "letting go")
     await alice.happened("chat.sent", seq=seqs[-1])
+    if type(site) is Site:
+        with pytest.raises(ConnectionResetError):
+            await slow.read_out()
 
 
 async def test_a_peer_that_reads_now_and_then(

@@ -73,6 +73,12 @@ class RawSocket:
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
 
+    async def read_out(self) -> None:
+        """Read until the end. Raises ConnectionResetError for an end that loses something."""
+        async with asyncio.timeout(WAIT_S):
+            while await self._reader.read(1 << 16):
+                pass
+
     async def read_frame(self) -> tuple[int, bytes]:
         """The next server frame: opcode and payload."""
         async with asyncio.timeout(WAIT_S):

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -109,6 +110,16 @@ async def test_a_client_that_leaves_amid_its_request(new_program: Callable[..., 
     lines = [json.loads(line) for line in program.stderr().splitlines()]
     assert [line["level"] for line in lines if line["event"] == "http_body_cut"] == ["debug"]
     assert [line for line in lines if line["level"] == "error"] == []
+
+
+def test_a_log_in_a_file_has_no_colours() -> None:
+    """Escape sequences are for terminals."""
+    command = (sys.executable, "-m", "server", "token", "alice")
+    ended = subprocess.run(
+        command, env={**os.environ, "LIVEROOM_POTR": "1"}, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "LIVEROOM_POTR is not a setting" in ended.stderr
+    assert "\x1b" not in ended.stderr
 
 
 def test_what_a_library_logs() -> None:

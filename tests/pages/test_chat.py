@@ -39,6 +39,17 @@ async def test_two_people_chat(site: Site, tabs: Tabs) -> None:
         await expect(page).to_have_title("Welcome to Liveroom · Liveroom")
 
 
+async def test_on_a_phone_the_first_message_is_beside_the_field(site: Site, tabs: Tabs) -> None:
+    """The chat fades at its top, so it fills from below, where one writes."""
+    page = await tabs.watch(site.url, phone=True)
+    await say(page, "Good evening")
+    line = await page.get_by_test_id("chat-line").bounding_box()
+    field = await page.get_by_test_id("chat-input").bounding_box()
+    assert line
+    assert field
+    assert 0 <= field["y"] - (line["y"] + line["height"]) < 40
+
+
 async def test_a_role_is_a_badge_beside_the_name(site: Site, tabs: Tabs) -> None:
     """The host's and a moderator's lines say so, in the line of the name; a viewer's do not."""
     page = await tabs.watch(site.url)

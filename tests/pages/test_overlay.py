@@ -71,6 +71,20 @@ async def test_only_the_alert_is_visible(site: Site, tabs: Tabs) -> None:
     assert await corner_alpha(page) == [0, 0, 0, 0]
 
 
+async def test_rays_come_from_the_gift(site: Site, tabs: Tabs) -> None:
+    """Also where the alert is not in the middle of the window."""
+    page = await tabs.overlay(site.url, "demo?position=top-left&scale=0.8")
+    await (await site.join("alice")).gift("castle")
+    alert = page.get_by_test_id("overlay-alert")
+    await expect(alert.locator(".rays")).to_be_visible()
+    gift = await alert.locator(".motion").bounding_box()  # the art in it rises to its place
+    rays = await alert.locator(".rays").bounding_box()
+    assert gift
+    assert rays
+    for side, size in (("x", "width"), ("y", "height")):
+        assert abs(rays[side] + rays[size] / 2 - gift[side] - gift[size] / 2) < gift[size] / 10
+
+
 async def test_an_alert_is_shown_once(
     node: Served, another_site: Callable[..., Awaitable[Site]], tabs: Tabs, quick: dict[str, str]
 ) -> None:

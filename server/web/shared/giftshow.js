@@ -37,9 +37,10 @@ export function showGift(layer, alert, testid) {
   const tier = Math.min(4, Math.max(1, alert.tier));
   const data = { gift: alert.gift.id, kind, count: alert.count };
   const root = el("div", { class: `gift-show kind-${kind} tier-${tier}`, testid, data },
-    el("div", { class: "veil" }, el("div", { class: "rays" })),
+    el("div", { class: "veil" }),
     el("div", { class: "motion" },
-      el("div", { class: "halo" }), sparks(amount.sparks, kind), companions(amount.companions, alert.gift),
+      el("div", { class: "rays" }), el("div", { class: "halo" }),
+      sparks(amount.sparks, kind), companions(amount.companions, alert.gift),
       picture(alert.gift, "art")),
     caption.element);
   layer.append(root);

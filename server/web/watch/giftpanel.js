@@ -90,7 +90,7 @@ export class GiftPanel {
     const about = { type: "button", testid: `gift-${gift.id}`, "aria-pressed": "false" };
     const card = el("button", { class: `card tier-${gift.tier}`, ...about },
       picture(gift, "card-art"), el("span", { class: "card-name", text: gift.name }),
-      price("price", gift.coins), el("span", { class: "sr", text: gift.coins === 1 ? "coin" : "coins" }));
+      price("price", gift.coins), el("span", { class: "sr", text: coinOrCoins(gift.coins) }));
     // A second tap sends again only if taps make a streak: a double click must not spend 10,000 coins.
     card.addEventListener("click", () => {
       if (this.#giving.chosen === gift && gift.streakable) this.#give();
@@ -135,7 +135,7 @@ export class GiftPanel {
     const { asking } = this.#giving;
     this.#button.dataset.asking = String(asking);
     this.#question.textContent = asking ? `Tap once more to spend ${number(cost)} coins` : "";
-    if (short) this.#label.textContent = `${number(short)} coins short`;
+    if (short) this.#label.textContent = `${number(short)} ${coinOrCoins(short)} short`;
     else if (asking) this.#label.replaceChildren("Really send?", price("cost", cost));
     else if (streak?.count) this.#label.textContent = `Combo ×${number(streak.count)}`;
     else this.#label.replaceChildren("Send", price("cost", cost));
@@ -149,6 +149,9 @@ export class GiftPanel {
 function heldKeySpendsNothing(event) {
   if (event.repeat && (event.key === "Enter" || event.key === " ")) event.preventDefault();
 }
+
+/** @param {number} count */
+const coinOrCoins = (count) => (count === 1 ? "coin" : "coins");
 
 /**
  * @param {string} className

@@ -18,8 +18,8 @@ export class Giving {
   /** @type {Gift|null} */
   chosen = null;
   quantity = 1;
-  /** @type {number|null} null while the wallet is away: a gift may be tried, and its reply has the balance */
-  coins = 0;
+  /** @type {number|null} null until it is known, and while the wallet is away: a gift may be tried all the same */
+  coins = null;
   open = true; // whether gifts can be sent at all
   askAbove = Infinity; // coins: more than this needs a second tap
 

@@ -75,6 +75,15 @@ test("a gift above the balance is not sent: the button shows how much is missing
   assert.deepEqual([page.find("gift-send").textContent, page.find("gift-send").disabled], ["30 coins short", true]);
   page.find("gift-heart").click();
   assert.equal(sent.length, 0);
+  panel.setCoins(49);
+  assert.equal(page.find("gift-send").textContent, "1 coin short");
+});
+
+test("before a balance is known nothing is said to be missing", (page) => {
+  const panel = new GiftPanel(page.find("gift-panel"), () => new Promise(() => {}));
+  panel.fill(GIFTS);
+  panel.setOpen(false);
+  assert.deepEqual([page.find("gift-send").textContent, page.find("gift-send").disabled], ["Send1", true]);
 });
 
 test("while gifts are closed nothing is sent", (page) => {
