@@ -57,8 +57,7 @@ def fault_of(value: Any) -> str | None:
     if isinstance(value, dict):
         if type(value) is _Doubled:
             return DOUBLED
-        items = [item for key, each in value.items() if key != "ref" for item in (key, each)]
-        return fault_of(items) or (NOT_A_TEXT if is_broken(value.get("ref")) else None)
+        return fault_of([item for pair in value.items() for item in pair])
     return None
 
 

@@ -30,6 +30,7 @@ class Close(IntEnum):
     INTERNAL = 4005, "internal error"
     UNAVAILABLE = 4006, "unavailable"
     TOO_MANY = 4007, "too many connections"
+    ROOM_RESTARTS = 4008, "room restarts"
     BANNED = 4500, "banned or kicked"
     ROOM_ENDED = 4501, "room ended"
     PROTOCOL_ERROR = 4502, "protocol error"

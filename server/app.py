@@ -202,10 +202,11 @@ class Node:
     def degraded(self) -> dict[str, str]:
         """What is worse than it should be, and how. Anybody may read it, so it names nobody."""
         found = self.audit_watch.degraded()
+        why = "" if self.wallet.why is None else f": {self.wallet.why}"
         if not self.wallet.usable:
-            found["wallet"] = "gifts are refused"
+            found["wallet"] = f"gifts are refused{why}"
         elif refusing := self.wallet.refusing:
-            found["wallet"] = f"gifts are refused in {len(refusing)} of {limits.WALLET_PARTITIONS} partitions"
+            found["wallet"] = f"gifts are refused in {len(refusing)} of {limits.WALLET_PARTITIONS} partitions{why}"
         if self.wallet.closed:
             found["closed"] = f"partitions {', '.join(map(str, sorted(self.wallet.closed)))}: the log says why"
         return found

@@ -48,6 +48,7 @@ FLOOD_WAIT_S = 5.0  # who was closed for a flood is let in again after this time
 FLOOD_WAIT_S_MAX = 300.0
 FLOOD_REMEMBERED_S = 900.0  # a later flood is a first one again
 FLOODS_FREE_OF_ADDRESS = 4  # before everybody behind an address has to wait: an office has one bad script
+BAD_FRAMES_FREE = 4  # closes for bad frames of one person, before each counts as a flood: a client may have a fault
 FLOODERS_MAX = 10_000  # people and addresses that are remembered, some 300 bytes each
 assert FLOOD_WAIT_S_MAX < FLOOD_REMEMBERED_S
 

@@ -1,4 +1,4 @@
-"""Keys that stand twice in msgpack, which the fast decoder takes silently."""
+"""What the fast decoder takes silently: keys that stand twice in msgpack, and NUL in any text."""
 
 import random
 from typing import Any
@@ -45,6 +45,13 @@ def test_a_key_twice_in_msgpack(name: str) -> None:
     )
     assert (first, last) == (Ping(), SendLikes(count=5))
     assert bad == alone
+
+
+def test_a_ref_with_nul() -> None:
+    """It is a text like any other, in both codecs; the refusal repeats it."""
+    expected = [BadCommand("a\0b", careful.NOT_A_TEXT)]
+    assert decode_commands("json", rb'{"type":"ping","ref":"a\u0000b"}') == expected
+    assert decode_commands("msgpack", msgspec.msgpack.encode({"type": "ping", "ref": "a\0b"})) == expected
 
 
 def test_values_of_every_form_are_walked_over() -> None:

@@ -173,6 +173,7 @@ TESTED_BY = {
     "metrics": "tests/http/test_http.py",
     "__main__": "tests/journeys",
     "edge.admission": "tests/edge/test_session.py",
+    "edge.answers": "tests/edge/test_patience.py and tests/edge/test_upgrade.py",
     "edge.balances": "tests/edge/test_session.py and tests/features/test_gifts.py",
     "edge.commands": "tests/edge/test_session.py and tests/edge/test_floods.py",
     "edge.handshake": "tests/edge/test_socket.py",

@@ -123,6 +123,8 @@ class Admission:
             raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
         address = network_of(asked.host) if self._places.count_addresses else None
         self._let_wait("address", address)
+        if asked.doubled:
+            raise NotAdmitted(400, "bad_request", "A key stands twice in the query.")
         if asked.chosen is None and asked.named:
             raise NotAdmitted(400, "unknown_subprotocol", f"The server speaks {' and '.join(SUBPROTOCOLS)}.")
         if not asked.token:
@@ -150,6 +152,11 @@ class Admission:
         for kind, name in (("user", user_id), ("address", address)):
             if name is not None:
                 self._flooders.flooded(kind, name, now)
+
+    def note_bad_frames(self, user_id: str, address: str | None) -> None:
+        """The same for who was closed for bad frames more often than a faulty client may be."""
+        if self._flooders.broke(user_id, asyncio.get_running_loop().time()):
+            self.note_flood(user_id, address)
 
     def _let_wait(self, kind: str, name: str | None) -> None:
         """Raise NotAdmitted for who has flooded, until the wait is over."""

@@ -17,6 +17,7 @@ class Asked(Struct, frozen=True):
     chats: str  # how many of the newest
     offered: tuple[str, ...]  # subprotocols
     host: str  # the person's address; empty for a unix socket
+    doubled: bool = False  # a key stands twice in the query
 
     @property
     def named(self) -> list[str]:
@@ -34,17 +35,18 @@ def asked_of(websocket: WebSocket) -> Asked:
     offered, query = tuple(websocket.scope["subprotocols"]), websocket.query_params
     return Asked(
         room=websocket.path_params.get("room_id", ""),
-        token=query.get("token") or bearer(websocket.headers.get("authorization", "")) or token_among(offered),
+        token=query.get("token") or bearer(websocket.headers.getlist("authorization")) or token_among(offered),
         since=query.get("since", ""),
         chats=query.get("chats", ""),
         offered=offered,
         host=websocket.client.host if websocket.client else "",
+        doubled=len(query.multi_items()) > len(query),
     )
 
 
-def bearer(header: str) -> str:
-    """The token of an Authorization header, or nothing."""
-    scheme, _, token = header.partition(" ")
+def bearer(headers: Sequence[str]) -> str:
+    """The token of the Authorization header; nothing without one, and with several that differ."""
+    scheme, _, token = (headers[0] if len(set(headers)) == 1 else "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 

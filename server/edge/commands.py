@@ -1,7 +1,6 @@
 """Carries out commands: each gets exactly one reply. Only this module turns errors into replies or closes."""
 
 import asyncio
-from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -26,8 +25,7 @@ log = structlog.get_logger()
 class Commands:
     """The commands of all sockets of a node."""
 
-    def __init__(self, on_flood: Callable[[AnyConnection], None]) -> None:
-        self._on_flood = on_flood
+    def __init__(self) -> None:
         self.tasks = background.Tasks("command")
         self.taken = 0
         self.floods = 0
@@ -70,7 +68,6 @@ class Commands:
         if not connection.closing:
             self.floods += 1
             log.info("flood_ended", room=member.room.id, user=member.user_id)
-            self._on_flood(connection)
             connection.close(Close.PROTOCOL_ERROR)
 
     def _take(self, connection: AnyConnection, member: Member, command: Command | BadCommand) -> None:

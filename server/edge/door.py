@@ -121,7 +121,7 @@ def read_head(url: bytes, headers: Sequence[tuple[bytes, bytes]], client: tuple[
         return None
     protocols = lines.get(b"sec-websocket-protocol", b"").decode("latin-1")
     offered = tuple(name.strip() for name in protocols.split(",")) if protocols else ()
-    token = query.get("token") or bearer(lines.get(b"authorization", b"").decode("latin-1")) or token_among(offered)
+    token = query.get("token") or bearer([lines.get(b"authorization", b"").decode("latin-1")]) or token_among(offered)
     since, chats = query.get("since", ""), query.get("chats", "")
     asked = Asked(found[1].decode(), token, since, chats, offered, client[0] if client else "")
     return Head(

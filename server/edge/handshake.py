@@ -4,7 +4,6 @@ The transport then belongs to the lean `Connection`; the handshake's objects and
 """
 
 import asyncio
-import json
 import zlib
 from collections.abc import Callable
 from http import HTTPStatus
@@ -13,12 +12,14 @@ from typing import Any, Final, cast
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
+from websockets.typing import StatusLike
 
 from protocol.closes import Close
 from protocol.wire import Codec
 from server import limits
+from server.edge.answers import error_answer, error_body
 from server.edge.linger import close_gently
 from server.edge.socket import Connection, Hub
 
@@ -34,6 +35,24 @@ class _NoTransport:
         return True
 
 
+_INVALID: Final = error_answer(HTTPStatus.BAD_REQUEST, "bad_request", "This is not a request for a websocket.")
+_REASONS: Final = {405: "method_not_allowed", 414: "uri_too_long", 431: "head_too_large"}
+
+
+class _Handshake(ServerProtocol):
+    """websockets' handshake, whose refusals have the form of all errors."""
+
+    def reject(self, status: StatusLike, text: str) -> Response:
+        """Refuse with the first sentence of `text`."""
+        response = super().reject(status, text)
+        sentence = text.partition("\n")[0]
+        response.body = error_body(_REASONS.get(response.status_code, "bad_request"), sentence).encode()
+        for name, value in (("Content-Length", str(len(response.body))), ("Content-Type", "application/json")):
+            del response.headers[name]
+            response.headers[name] = value
+        return response
+
+
 class LiveroomWebSocket(WebSocketsSansIOProtocol):
     """uvicorn's handshake. An ASGI scope extension lets the app take the connection over.
 
@@ -45,7 +64,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         without_contexts = ServerPerMessageDeflateFactory(
             server_no_context_takeover=True, client_no_context_takeover=True
         )
-        self.conn = ServerProtocol(extensions=[without_contexts], max_size=limits.FRAME_BYTES_MAX, logger=self.logger)
+        self.conn = _Handshake(extensions=[without_contexts], max_size=limits.FRAME_BYTES_MAX, logger=self.logger)
         self._leave: Callable[[], None] = lambda: None
         self._early = b""  # what the peer sent after its request, before our answer
 
@@ -68,21 +87,22 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
 
     def _refuse_version(self) -> None:
         """Say which version we speak (RFC 6455, section 4.4)."""
-        body = {"error": {"reason": "bad_version", "message": "Only version 13 of the websocket protocol is spoken."}}
-        response = self.conn.reject(HTTPStatus.UPGRADE_REQUIRED, json.dumps(body))
-        for name in ("Content-Type", "Connection"):
-            del response.headers[name]
-        response.headers.update(
-            {
-                "Content-Type": "application/json",
-                "Connection": "close, Upgrade",
-                "Upgrade": "websocket",
-                "Sec-WebSocket-Version": "13",
-            }
+        self.handshake_initiated = True
+        self._end(
+            error_answer(
+                HTTPStatus.UPGRADE_REQUIRED,
+                "bad_version",
+                "Only version 13 of the websocket protocol is spoken.",
+                "Upgrade: websocket",
+                "Sec-WebSocket-Version: 13",
+                connection="close, Upgrade",
+            )
         )
-        self.handshake_initiated = self.handshake_complete = self.close_sent = True
-        self.conn.send_response(response)
-        self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def _end(self, answer: bytes) -> None:
+        """Refuse, and close."""
+        self.handshake_complete = self.close_sent = True
+        self.transport.write(answer)
         close_gently(self.transport, self)
 
     def data_received(self, data: bytes) -> None:
@@ -97,9 +117,7 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
             return
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.close_sent:
-            self.close_sent = self.handshake_complete = True
-            self.transport.write(b"".join(self.conn.data_to_send()))
-            close_gently(self.transport, self)
+            self._end(b"".join(self.conn.data_to_send()) or _INVALID)
 
     async def send(self, message: ASGISendEvent) -> None:
         """As uvicorn's, but a refusal over HTTP counts as a finished handshake, not as an error to log."""

@@ -2,28 +2,38 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any, Protocol, cast, runtime_checkable
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import limits
+from server.edge.answers import error_answer
 from server.edge.door import STATE, Door
 from server.edge.halfopen import HalfOpen, TooManyOpen
 from server.edge.linger import Gentle, close_gently
 
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
-_NO_BODY = b'{"error":{"reason":"bad_request","message":"A request for a websocket has no body."}}'
-_BODY_IN_UPGRADE = (
-    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\n"
-    b"Content-Length: %d\r\n\r\n%b" % (len(_NO_BODY), _NO_BODY)
+_TOO_LARGE = error_answer(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "head_too_large",
+    f"The head of a request may have {limits.HEAD_BYTES_MAX} bytes and {limits.HEAD_LINES_MAX} lines.",
 )
-_INVALID = (
-    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: 30\r\n\r\nInvalid HTTP request received."
+_TOO_MANY_OPEN = error_answer(
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "too_many_connections",
+    "This address has too many connections.",
+    "Retry-After: 5",
 )
-_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_MANY = error_answer(
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "too_many_requests",
+    f"At most {limits.PIPELINED_MAX} requests may wait on a connection; read their answers first.",
+    "Retry-After: 5",
+)
+_BODY_IN_UPGRADE = error_answer(HTTPStatus.BAD_REQUEST, "bad_request", "A request for a websocket has no body.")
+_INVALID = error_answer(HTTPStatus.BAD_REQUEST, "bad_request", "This is not a valid HTTP request.")
+_TOO_LATE = error_answer(HTTPStatus.REQUEST_TIMEOUT, "timeout", "The request did not come in full in time.")
 
 
 @runtime_checkable
@@ -62,7 +72,7 @@ class PatientHttp(HttpToolsProtocol):
         try:
             self._address = self._half_open.take(transport.get_extra_info("peername"))
         except TooManyOpen:  # who opens too many gets no time for a gentle end
-            transport.write(_TOO_MANY)
+            transport.write(_TOO_MANY_OPEN)
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -77,6 +77,8 @@ class PlainConnection:
         self.closing = True
         self._goodbye = (int(code), code.reason if reason is None else reason)
         self._news.set()
+        if code.blames:
+            self._hub.blamed(self)
         if self.paused:  # the close frame would wait behind data that is never read
             self._queue.clear()
             if self._writer is not None:

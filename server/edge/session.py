@@ -42,7 +42,7 @@ class Sessions:
         self._balances = balances
         self.connections: dict[AnyConnection, Place] = {}
         self._wheel = Wheel(self.connections, services.clock, self._on_turn)
-        self.commands = Commands(self._flooded)
+        self.commands = Commands()
         self.received, self.charge = self.commands.received, self.commands.charge  # called by sockets (Hub)
         self.draining = False
         self.joins = 0
@@ -85,6 +85,8 @@ class Sessions:
             if connection is None or connection.closing:
                 admitted.place.leave()
         if connection.closing:
+            if isinstance(connection, Connection) and not connection.transport.is_closing():  # too much came early
+                self._admission.note_flood(admitted.claims.sub, admitted.address)
             return
         self.connections[connection] = admitted.place
         if isinstance(connection, PlainConnection):
@@ -115,9 +117,6 @@ class Sessions:
     async def unknown(self, websocket: WebSocket) -> None:
         """The route of every other websocket address."""
         await refuse(websocket, NotAdmitted(404, "not_found", "There is no such address."), self)
-
-    def _flooded(self, connection: AnyConnection) -> None:
-        self._admission.note_flood(connection.member.user_id, connection.address)
 
     def _full(self) -> str | None:
         if self.draining:
@@ -156,10 +155,10 @@ class Sessions:
             missed = await self._missed(room, since, shown.seq) if same_epoch else None
         again = await money_again(room, since.epoch, since.seq, shown.seq) if since and missed is None else []
         if room.gone or connection.closing:
-            connection.close(Close.INTERNAL)
+            connection.close(Close.ROOM_RESTARTS)
             return
         if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # meanwhile a whole ring of events has passed
-            connection.close(Close.INTERNAL)
+            connection.close(Close.SLOW_READER)
             return
         member.welcomed = True
         coins = coins if member.late_coins is None else member.late_coins
@@ -205,6 +204,13 @@ class Sessions:
     def writable(self, connection: AnyConnection) -> None:
         if connection.member is not None:
             connection.member.room.outbox.catch_up(connection.member)
+
+    def blamed(self, connection: AnyConnection) -> None:
+        """Note that this socket is being closed for what its peer sent."""
+        member: Member | None = connection.member
+        if member is not None:
+            note = self._admission.note_flood if member.allowance.flooded else self._admission.note_bad_frames
+            note(member.user_id, connection.address)
 
     def lost(self, connection: AnyConnection) -> None:
         if (place := self.connections.pop(connection, None)) is not None:

@@ -36,6 +36,7 @@ class Hub(Protocol[_Heard_contra]):
     def charge(self, connection: _Heard_contra, cost: int) -> None: ...
     def lost(self, connection: _Heard_contra) -> None: ...
     def writable(self, connection: _Heard_contra) -> None: ...
+    def blamed(self, connection: _Heard_contra) -> None: ...
 
 
 class BadFrame(Exception):
@@ -161,6 +162,7 @@ class Connection(asyncio.Protocol):
         self._drop_soon()
         if code.blames:  # "MUST NOT continue to attempt to process data" (7.1.7): not even a close
             self._forget()
+            self._hub.blamed(self)
             if not self.transport.is_closing():
                 self.transport.write_eof()  # so the peer need not wait for us
 

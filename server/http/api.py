@@ -161,9 +161,15 @@ def shown(name: str, text: str, chars_max: int) -> str:
 
 
 def query(request: Request, kind: type[T]) -> T:
-    """Decode the query. A misspelt filter is an error, and not some other list. Raises HttpError."""
+    """Decode the query. A filter that is misspelt or stands twice is an error, and not some other list.
+
+    Raises HttpError.
+    """
+    given = request.query_params
+    if len(given.multi_items()) > len(given):
+        raise HttpError(400, "bad_request", "The query is not valid: a key stands twice.")
     try:
-        return msgspec.convert(dict(request.query_params), kind, strict=False)
+        return msgspec.convert(dict(given), kind, strict=False)
     except msgspec.ValidationError as error:
         raise HttpError(400, "bad_request", f"The query is not valid: {error}") from None
 
@@ -192,8 +198,9 @@ def _path_id(request: Request, name: str, kind: Any, words: str) -> str:
 
 
 def bearer(request: Request) -> str:
-    """The key or token of the Authorization header; empty without one."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    """The key or token of the Authorization header; empty without one, and with several."""
+    given = set(request.headers.getlist("authorization"))
+    scheme, _, key = (given.pop() if len(given) == 1 else "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
@@ -222,8 +229,9 @@ def _answering_errors(endpoint: Endpoint) -> Endpoint:
         except NoSuchRoom:
             return _error(404, "no_such_room", "There is no such room.", {})
         except Refused as refused:
-            status = 503 if refused.reason is Refusal.WALLET_UNAVAILABLE else 409
-            return _error(status, refused.reason.value, refused.reason.sentence, refused.data)
+            away = refused.reason is Refusal.WALLET_UNAVAILABLE  # its sentence is for who sends gifts
+            sentence = _NO_MONEY if away else refused.reason.sentence
+            return _error(503 if away else 409, refused.reason.value, sentence, refused.data)
         except ClientDisconnect:  # the body stopped half-way: nothing was done, and nobody reads the answer
             log.debug("http_body_cut", path=request.url.path)
             return Response(status_code=400)
@@ -234,6 +242,7 @@ def _answering_errors(endpoint: Endpoint) -> Endpoint:
     return answered
 
 
+_NO_MONEY = "No money can be moved or shown for a moment; send the request again, with the same id if it has one."
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": str(limits.RETRY_AFTER_S)}}
 
 
@@ -253,9 +262,12 @@ def _once(endpoint: Endpoint) -> Endpoint:
     """Return the first answer again when an Idempotency-Key is repeated. With another payload it is a conflict."""
 
     async def once(request: Request) -> Response:
-        key = request.headers.get("idempotency-key")
-        if key is None:
+        given = set(request.headers.getlist("idempotency-key"))
+        if not given:
             return await endpoint(request)
+        if len(given) > 1:
+            raise HttpError(400, "bad_request", "There are several Idempotency-Keys.")
+        key = given.pop()
         if not 0 < len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX:
             raise HttpError(400, "bad_request", "The Idempotency-Key is too long.")
         store = _gate_of(request).store
@@ -300,8 +312,9 @@ def _again(payload: str, written: bytes | None) -> Response:
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    reason = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "error")
+    reason = {404: "not_found", 405: "method_not_allowed", 426: "upgrade_required"}.get(error.status_code, "error")
     response = _error(error.status_code, reason, str(error.detail), {})
+    response.headers.update(error.headers or {})
     if error.status_code == 405:
         response.headers["Allow"] = ", ".join(sorted(_methods_at(request)))
     return response

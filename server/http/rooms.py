@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -131,6 +132,14 @@ def _as_shown(room: Definition) -> Definition:
     return msgspec.structs.replace(room, **changed)
 
 
+async def _not_upgraded(_request: Request) -> Response:
+    raise HTTPException(
+        426,
+        "This is the address of a websocket. A proxy must pass on the headers Upgrade and Connection, in HTTP/1.1.",
+        {"Upgrade": "websocket", "Connection": "Upgrade"},
+    )
+
+
 def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> list[Route]:
     rooms, one = _Rooms(admin, history, tokens, clock), "/v1/rooms/{room}"
     steps = "start, pause, resume, end or suspend"
@@ -148,5 +157,6 @@ def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) ->
         ),
         route(one, rooms.patch, method="PATCH", summary="Change only what is named", body=PatchRoom, gives=RoomWhole),
         route(one, rooms.delete, method="DELETE", summary="Delete a room, and close its sockets", gives=RoomWhole),
+        Route(one + "/ws", _not_upgraded, methods=["GET"]),  # the document leaves it out
         route(one + "/{verb}", rooms.turn, method="POST", summary=steps, gives=RoomWhole),
     ]

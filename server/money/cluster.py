@@ -47,6 +47,11 @@ class ClusterWallet:
         return any(wallet.usable for wallet in self._owners())
 
     @property
+    def why(self) -> str | None:
+        """Why a primary takes none, for everybody to read: the first that says so."""
+        return next((why for wallet in self._owners() if (why := wallet.why) is not None), None)
+
+    @property
     def up(self) -> bool:
         return any(wallet.up for wallet in self._owners())
 

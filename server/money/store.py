@@ -6,6 +6,7 @@ reads balances, so that a reader never waits for a replica.
 
 import asyncio
 import contextlib
+import re
 import shutil
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 
 Durability = Literal["local", "replicated"]
 _NO_RIGHT = ("NOPERM", "ACL failure")  # of the call itself, and of a command of its script
+_SAID = re.compile(r" \(.*\)")  # what a sentence of the guard quotes, and all between two quotes
 NO_REPLICA = "no replica has confirmed the last gifts"
 ALL = frozenset(range(limits.WALLET_PARTITIONS))
 
@@ -88,6 +90,17 @@ class WalletStore:
     def trouble(self) -> str | None:
         """Why no money may move."""
         return self._trouble or self._money.refusal
+
+    @property
+    def why(self) -> str | None:
+        """Why no money may move, in words for everybody: what the store itself says may name users and addresses."""
+        if self._trouble is not None:
+            return _SAID.sub("", self._trouble)
+        if not self.up:
+            return "the wallet store does not answer" if self._money.refusal is None else "the wallet store refuses us"
+        if self._log_full:
+            return "too many entries wait for the journal"
+        return None if self.fence.holds else "SQL does not confirm the wallet store"
 
     @property
     def usable(self) -> bool:
@@ -260,9 +273,11 @@ class WalletStore:
             self.reopen()  # the address may lead to the new primary by now
 
     def _say(self, trouble: str | None) -> None:
-        if trouble != self._trouble:
-            log.error("wallet_guard", trouble=trouble or "none")
-        self._trouble = trouble
+        before, self._trouble = self._trouble, trouble
+        if trouble is None and before is not None:
+            log.info("wallet_guard_satisfied", trouble=before)
+        elif trouble != before:
+            log.error("wallet_guard", trouble=trouble)
 
     def _disk_left(self) -> int | None:
         """Free bytes above the minimum, or None when the store's disk is not on this machine."""
@@ -309,7 +324,7 @@ class WalletStore:
             log.debug("fence_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
         if fence.holds != self._held:
             self._held = fence.holds
-            log.error("wallet_fence", holds=fence.holds)
+            (log.info if fence.holds else log.error)("wallet_fence", holds=fence.holds)
         if again or fence.due:
             self.reopen()
 

@@ -76,6 +76,11 @@ class Wallet:
         return self._store.usable
 
     @property
+    def why(self) -> str | None:
+        """Why it takes none, for everybody to read."""
+        return self._store.why
+
+    @property
     def refusing(self) -> frozenset[int]:
         return self._store.refusing
 

@@ -14,6 +14,11 @@ class Allowance:
         self._tokens = limits.BOT_COMMANDS_BURST if self._bot else limits.COMMANDS_BURST
         self._filled_at = 0.0
 
+    @property
+    def flooded(self) -> bool:
+        """Whether the last `take` found a flood."""
+        return self._tokens < -(limits.BOT_COMMANDS_BURST if self._bot else limits.COMMANDS_BURST)
+
     def take(self, cost: float, now: float) -> int:
         """Take tokens at `now`, the loop's time in seconds. Return 0, or the ms to wait, or -1 for a flood."""
         per_s = limits.BOT_COMMANDS_PER_S if self._bot else limits.COMMANDS_PER_S

@@ -169,7 +169,7 @@ class Room:
             return
         log.warning("room_restarts", room=self.id, head=self.head)
         self.gone = True
-        self._farewells.spawn(close_members(list(self.members), Close.INTERNAL))
+        self._farewells.spawn(close_members(list(self.members), Close.ROOM_RESTARTS))
 
     def dissolve(self, seq: int) -> None:
         """Close all sockets for good after the event `seq`: the room was deleted. Another may come by its name."""

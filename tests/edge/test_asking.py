@@ -45,4 +45,7 @@ def test_the_first_that_we_speak_is_chosen(offered: tuple[str, ...], chosen: str
 def test_the_rest() -> None:
     """The room, the place and the person's address."""
     assert ask("since=e:5").since == "e:5"
-    assert (ask().room, ask().host, ask().since, bearer("")) == ("demo", "192.0.2.1", "", "")
+    assert (ask().room, ask().host, ask().since, bearer([])) == ("demo", "192.0.2.1", "", "")
+    assert bearer(["Bearer a", "Bearer a"]) == "a"
+    assert bearer(["Bearer a", "Bearer b"]) == ""
+    assert (ask("since=a&since=b").doubled, ask("since=a&token=b").doubled) == (True, False)

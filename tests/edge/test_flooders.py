@@ -12,7 +12,7 @@ from server import limits
 from server.edge.flooders import Flooders
 from server.edge.socket import Connection
 from server.rooms.frames import Prepared
-from tests.frames import CLOSE, PING, TEXT, Heard, Wire, masked
+from tests.frames import BINARY, CLOSE, PING, TEXT, Heard, Wire, masked
 from tests.journeys.raw import Peers, upgrade
 from tests.site import Site
 
@@ -130,12 +130,17 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def flood(site: Site, peers: Peers, user: str, address: str) -> None:
+    await close_for(site, peers, user, address, FLOOD, Close.PROTOCOL_ERROR)
+
+
+async def close_for(site: Site, peers: Peers, user: str, address: str, sent: bytes, code: Close) -> None:
+    """Join, send this, and be closed with this code."""
     peer = await peers.connect(site.port)
     path = site.address(token=site.token(user)).partition(str(site.port))[2]
     await peer.send(upgrade(path, headers=[f"X-Forwarded-For: {address}"]))
     assert await peer.status() == 101
-    await peer.send(FLOOD)
-    assert await peer.closed() == Close.PROTOCOL_ERROR
+    await peer.send(sent)
+    assert await peer.closed() == code
 
 
 async def refused(site: Site, user: str, address: str) -> int:
@@ -158,6 +163,40 @@ async def test_a_flooder_waits(another_site: MakeSite, peers: Peers) -> None:
     assert 0 < await refused(site, "alice", "10.0.0.1") <= limits.FLOOD_WAIT_S
     await (await site.join("alice")).ask("ping")  # from another address
     assert site.node.sessions.commands.floods == 1 + limits.FLOODS_FREE_OF_ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (masked(TEXT, b"{}", mask=None), Close.BAD_FRAME),
+        (masked(BINARY, b"\x80"), Close.UNACCEPTABLE),
+        (masked(TEXT, b"\xff"), Close.BAD_TEXT),
+        (masked(TEXT, b"x" * (limits.FRAME_BYTES_MAX + 1)), Close.TOO_BIG),
+        (masked(TEXT, b"{"), Close.PROTOCOL_ERROR),
+        (masked(TEXT, b"[" + b"{}," * limits.COMMANDS_PER_FRAME_MAX + b"{}]"), Close.PROTOCOL_ERROR),
+    ],
+)
+async def test_who_is_closed_for_bad_frames_waits(
+    another_site: MakeSite, peers: Peers, sent: bytes, code: Close
+) -> None:
+    """The first are free: a client may have a fault. Then each counts like a flood, for the address as well."""
+    site = await another_site(LIVEROOM_CONNECTIONS_PER_ADDRESS="100")
+    for _ in range(limits.BAD_FRAMES_FREE + 1):
+        await close_for(site, peers, "eve", "10.0.0.1", sent, code)
+    assert 0 < await refused(site, "eve", "10.0.0.2") <= limits.FLOOD_WAIT_S
+    for number in range(limits.FLOODS_FREE_OF_ADDRESS):
+        await flood(site, peers, f"eve-{number}", "10.0.0.1")
+    assert 0 < await refused(site, "alice", "10.0.0.1") <= limits.FLOOD_WAIT_S
+
+
+async def test_a_flood_before_the_welcome_counts(site: Site, peers: Peers) -> None:
+    """It is one, though nobody was there to be charged."""
+    peer = await peers.connect(site.port)
+    path = site.address(token=site.token("eve")).partition(str(site.port))[2]
+    await peer.send(upgrade(path) + masked(TEXT, b"[]") * (limits.EARLY_BYTES_MAX // 8 + 1))
+    assert await peer.status() == 101
+    assert await peer.closed() == Close.PROTOCOL_ERROR
+    assert 0 < await refused(site, "eve", "10.0.0.2") <= limits.FLOOD_WAIT_S
 
 
 async def test_after_the_wait_a_flooder_is_let_in(site: Site, peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:

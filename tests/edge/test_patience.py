@@ -1,6 +1,7 @@
 """Unfinished requests are closed after a while, without harm to other connections."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
@@ -33,6 +34,9 @@ class Wire(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
 
 
 async def answer(_scope: object, _receive: object, send: object) -> None:
@@ -98,6 +102,32 @@ async def test_close_beside_an_offer_of_another_protocol(made: SimpleNamespace) 
 async def test_others_are_left_alone(made: SimpleNamespace) -> None:
     """Connections that are not our HTTP connections are left alone."""
     assert reap([object(), *made.connections], made.now()) == 0
+
+
+def error_of(written: bytes) -> tuple[int, str]:
+    """Status and reason of an error in the documented form."""
+    head, _, body = written.partition(b"\r\n\r\n")
+    assert b"\r\nContent-Type: application/json\r\n" in head
+    assert f"Content-Length: {len(body)}".encode() in head
+    error = json.loads(body)["error"]
+    assert error["message"]
+    return int(head.split()[1]), error["reason"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * limits.HEAD_BYTES_MAX, (431, "head_too_large")),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * (limits.PIPELINED_MAX + 2), (429, "too_many_requests")),
+        (b"\x16\x03\x01\x02\r\n\r\n", (400, "bad_request")),
+        (b"GE", (408, "timeout")),
+    ],
+)
+async def test_errors_have_one_form(made: SimpleNamespace, sent: bytes, expected: tuple[int, str]) -> None:
+    """JSON with a reason and a message, though the app never sees such a request."""
+    made.protocol.data_received(sent)
+    reap(made.connections, made.now() + LATE_S)
+    assert error_of(made.wire.written) == expected
 
 
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"

@@ -141,6 +141,26 @@ async def test_an_unknown_path(site: Site) -> None:
         assert (answer.status, answer.reason) == (404, "no_such_room"), room
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("Sec-WebSocket-Key", "X-Key", (400, "bad_request")),
+        ("Sec-WebSocket-Version", "X-Version", (400, "bad_request")),
+        ("dGhlIHNhbXBsZSBub25jZQ==", "abc", (400, "bad_request")),
+        ("Host: ", "X-Y: \x80\x01", (400, "bad_request")),
+        ("GET ", "POST ", (405, "method_not_allowed")),
+        ("/ws?", "/ws?x=" + "x" * 8_200 + "&", (414, "uri_too_long")),
+        ("Host: ", "Cookie: " + "c" * 8_200, (431, "head_too_large")),
+    ],
+)
+async def test_a_malformed_request(site: Site, old: str, new: str, expected: tuple[int, str]) -> None:
+    """Whichever part of the server finds it, the error has the one form."""
+    request = upgrade(path_of(site)).decode().replace(old, new, 1)
+    answer = await asked(site.port, request.encode("latin-1"))
+    assert (answer.status, answer.reason) == expected
+    assert answer.headers["content-type"] == "application/json"
+
+
 @pytest.mark.parametrize("version", ["12", "8", "14", "", "x", "13, 8"])
 async def test_another_version(site: Site, version: str) -> None:
     """Another version of the websocket protocol gets 426 and the one that we speak (RFC 6455, section 4.4)."""

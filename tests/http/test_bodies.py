@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import websockets
 
 from server import limits
 from tests.http.test_http import HOST, error_of, topup
@@ -75,6 +76,37 @@ async def test_a_key_twice(site: Site) -> None:
     response = await site.http.post("/v1/wallets/carol/topups", content=content)
     assert (response.status_code, error_of(response)) == (400, "bad_request")
     assert await site.coins("carol") == 0
+
+
+async def test_a_key_of_the_query_twice(site: Site) -> None:
+    """Nobody knows which of the two was meant, here either; it is so for a socket, too."""
+    for path in ("/v1/rooms?limit=1&limit=2", "/v1/rooms?limit=1&limit=1", "/v1/wallets/carol/entries?limit=1&limit="):
+        response = await site.http.get(path)
+        assert (response.status_code, error_of(response)) == (400, "bad_request"), path
+    alice, bob = site.token("alice"), site.token("bob")
+    for more in (f"&token={bob}", "&since=a:1&since=a:2", "&chats=1&chats=1", "&refusals=no&refusals=no"):
+        with pytest.raises(websockets.InvalidStatus) as no:
+            await websockets.connect(site.address(token=alice) + more, proxy=None)
+        assert (no.value.response.status_code, json.loads(no.value.response.body)["error"]["reason"]) == (
+            400,
+            "bad_request",
+        )
+
+
+async def test_a_header_twice(site: Site) -> None:
+    """Two keys are refused; the same key twice is one."""
+    path, body = "/v1/wallets/carol/topups", {"id": "o", "coins": 5, "source": "shop"}
+    two = await site.http.post(path, json=body, headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")])
+    assert (two.status_code, error_of(two)) == (400, "bad_request")
+    one = await site.http.post(path, json=body, headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "a")])
+    assert one.status_code == 201
+    key = site.http.headers["authorization"]
+    bad = await site.http.get("/v1/wallets/carol", headers=[("Authorization", key), ("Authorization", "Bearer x")])
+    assert (bad.status_code, error_of(bad)) == (401, "unauthorized")
+    tokens = [("Authorization", f"Bearer {site.token(user)}") for user in ("alice", "bob")]
+    with pytest.raises(websockets.InvalidStatus) as no:
+        await websockets.connect(site.address(), additional_headers=tokens, proxy=None)
+    assert no.value.response.status_code == 401
 
 
 @pytest.mark.parametrize("key", [None, "k"])

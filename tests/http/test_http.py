@@ -109,6 +109,19 @@ async def test_what_is_not_there(site: Site) -> None:
         assert response.headers["Allow"] == allow
 
 
+async def test_a_websocket_without_its_upgrade(site: Site) -> None:
+    """What a proxy sends that passes no Upgrade on gets told what is missing."""
+    for method in ("GET", "HEAD"):
+        response = await site.http.request(method, "/v1/rooms/demo/ws?token=x", headers=NO_KEY)
+        assert (response.status_code, response.headers["upgrade"]) == (426, "websocket")
+        assert response.headers["connection"].lower() == "upgrade"
+    error = (await site.http.get("/v1/rooms/demo/ws", headers=NO_KEY)).json()["error"]
+    assert error["reason"] == "upgrade_required"
+    assert "Upgrade and Connection" in error["message"]
+    response = await site.http.put("/v1/rooms/demo/ws")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, POST")
+
+
 # --- repeated writes -----------------------------------------------------------------------------------------------
 async def test_a_top_up_repeated_by_its_id(site: Site) -> None:
     """The first is 201, the same again 200 and a duplicate, something else under that id a conflict."""
@@ -308,7 +321,7 @@ async def test_the_openapi_document_names_every_route(site: Site) -> None:
         for route in app.routes
         if isinstance(route, Route)
         and not route.path.startswith(("/watch", "/overlay", "/web", "/studio"))
-        and route.path != "/"
+        and route.path not in ("/", "/v1/rooms/{room}/ws")  # the second only says what a websocket needs
         for method in route.methods or ()
         if method != "HEAD"
     }

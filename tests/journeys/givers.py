@@ -12,7 +12,7 @@ from tests.journeys.talk import WAIT_S, ask_together, connected
 from tests.program import Program, eventually
 from tests.site import Viewer, new_gift_id
 
-INTERNAL = 4005
+ROOM_RESTARTS = 4008
 TOGETHER = 16  # gifts of one giver under way at once
 
 
@@ -134,7 +134,7 @@ async def whole_history(program: Program, room: str) -> Viewer:
             if eye.welcome["epoch"] == epoch:
                 assert (eye.welcome["resumed"], eye.welcome["gap"]) == (True, None)
                 return eye
-            assert await eye.closed(20) == INTERNAL  # the node did not know yet that the room store was killed
+            assert await eye.closed(20) == ROOM_RESTARTS  # the node did not know yet that the room store was killed
 
 
 def _rooms_were_told(program: Program) -> bool:

@@ -1,6 +1,7 @@
 """Malformed frames: the socket is closed with a final code, and nobody else notices."""
 
 import asyncio
+import itertools
 import json
 from typing import NamedTuple
 
@@ -15,8 +16,14 @@ pytestmark = pytest.mark.usefixtures("unshaken")
 PROTOCOL_ERROR = 4502
 FINAL = (1002, 1003, 1007, 1009, PROTOCOL_ERROR)
 PONG = 0xA
+NUMBERS = itertools.count()
 PING_JSON = b'{"type":"ping","ref":"r"}'
 MSGPACK_PING = msgspec.msgpack.encode({"type": "ping", "ref": "r"})
+
+
+def somebody() -> str:
+    """Somebody new: who is often closed for bad frames has to wait."""
+    return f"peer-{next(NUMBERS)}"
 
 
 def json_frame(payload: bytes | str) -> bytes:
@@ -96,7 +103,7 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_malformed_frame_closes(program: Program, peers: Peers, row: Row) -> None:
     """A frame that is not allowed ends its socket with RFC 6455's code or 4502, whatever comes before and after it."""
-    path = program.path(await program.token("alice"))
+    path = program.path(await program.token(somebody()))
     alice = await peers.join(program.port, path, row.codec)
     good = msgpack_frame(MSGPACK_PING) if row.codec == "msgpack" else json_frame(PING_JSON)
     await alice.send(good + row.sent + good)
@@ -106,7 +113,7 @@ async def test_malformed_frame_closes(program: Program, peers: Peers, row: Row) 
 @pytest.mark.parametrize("payload", ["", "03", "03e8", "03e8627965", "03ed", "0001", "0fa1ff"])
 async def test_close_frame_ends_it(program: Program, peers: Peers, payload: str) -> None:
     """A close frame, even a bad one, gets a close frame with a permitted code, and the connection ends."""
-    alice = await peers.join(program.port, program.path(await program.token("alice")))
+    alice = await peers.join(program.port, program.path(await program.token(somebody())))
     await alice.send(frame(bytes.fromhex(payload), CLOSE))
     code = await alice.closed()
     assert code in (0, 1000, 1002, 1005, 1007, 4001)
@@ -115,7 +122,7 @@ async def test_close_frame_ends_it(program: Program, peers: Peers, payload: str)
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_unusual_valid_frames(program: Program, peers: Peers, codec: str) -> None:
     """A command in pieces with a ping between them, or byte by byte, is carried out; a ping gets its pong."""
-    alice = await peers.join(program.port, program.path(await program.token("alice")), codec)
+    alice = await peers.join(program.port, program.path(await program.token(somebody())), codec)
     payload, opcode = (PING_JSON, TEXT) if codec == "json" else (MSGPACK_PING, BINARY)
     pieces = frame(payload[:3], opcode, final=False) + frame(b"are you there", PING)
     await alice.send(pieces + frame(b"", 0, final=False) + frame(payload[3:], 0))
@@ -145,7 +152,7 @@ async def test_flood_is_slowed_then_ended(program: Program, peers: Peers) -> Non
 @pytest.mark.parametrize("extra", [frame(PING_JSON), frame(PING_JSON)[:7], bytes(64)], ids=["whole", "half", "zeros"])
 async def test_frames_sent_with_the_request(program: Program, peers: Peers, extra: bytes) -> None:
     """Bytes sent with the upgrade request, against RFC 6455, block nothing: an answer comes, and others are served."""
-    path = program.path(await program.token("alice"))
+    path = program.path(await program.token(somebody()))
     peer = await peers.connect(program.port)
     await peer.send(upgrade(path) + extra)
     assert await peer.status() == 101

@@ -11,6 +11,7 @@ from protocol.closes import Close
 from server import background, limits
 from server.rooms.room import Room
 from server.store import keys
+from server.store.client import StoreDown
 from tests.conftest import Stores
 from tests.lossy import LossyWire
 from tests.program import eventually
@@ -217,7 +218,7 @@ async def test_a_history_that_is_no_longer_whole(site: Site, stores: Stores) -> 
     with stores.room.client() as store:
         store.xdel(keys.room("demo", keys.EVENTS), f"{seqs[1]}-1")
     site.node.fanout.check_position("demo")
-    assert await alice.closed() == Close.INTERNAL
+    assert await alice.closed() == Close.ROOM_RESTARTS
     back = await site.join("alice", since=since)
     assert back.welcome["resumed"] is False
     assert back.welcome["gap"] == {"from": int(since.split(":")[1]) + 1, "to": back.welcome["seq"]}
@@ -226,7 +227,7 @@ async def test_a_history_that_is_no_longer_whole(site: Site, stores: Stores) -> 
 
 @pytest.mark.parametrize("how", ["another epoch", "emptied"])
 async def test_a_room_whose_epoch_changed(another_site: AnotherSite, stores: Stores, how: str) -> None:
-    """After a store was restored or emptied, sockets on every node get 4005, and come back to what there is."""
+    """After a store was restored or emptied, sockets on every node get 4008, and come back to what there is."""
     site, other = await another_site(), await another_site()
     viewers = [await site.join("alice"), await other.join("bob")]
     await viewers[0].ask("chat.send", text="before")
@@ -241,7 +242,8 @@ async def test_a_room_whose_epoch_changed(another_site: AnotherSite, stores: Sto
     for each in (site, other):
         each.node.fanout.check_position("demo")
     for viewer in viewers:
-        assert await viewer.closed() == Close.INTERNAL
+        assert await viewer.closed() == Close.ROOM_RESTARTS
+        assert viewer.connection.close_reason == "room restarts"
         assert Close(viewer.connection.close_code or 0).comes_back
     back = await other.join("bob", since=since)
     assert back.welcome["resumed"] is False
@@ -249,6 +251,18 @@ async def test_a_room_whose_epoch_changed(another_site: AnotherSite, stores: Sto
     reply = await back.ask("chat.send", text="after")
     assert reply["type"] == "ok"
     await back.happened("chat.sent", text="after")
+
+
+async def test_a_join_while_the_room_store_goes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was accepted and cannot be welcomed learns that a store is away, and when to come back."""
+
+    async def away(self: Room, at_least: int = 0) -> Any:
+        raise StoreDown("away")
+
+    monkeypatch.setattr(Room, "snapshot", away)
+    async with websockets.connect(site.address(token=site.token("alice")), proxy=None) as connection:
+        await connection.wait_closed()
+    assert (connection.close_code, connection.close_reason) == (Close.UNAVAILABLE, "retry_after_ms=1000")
 
 
 async def test_a_history_behind_what_was_sent(site: Site, stores: Stores) -> None:
@@ -261,7 +275,7 @@ async def test_a_history_behind_what_was_sent(site: Site, stores: Stores) -> Non
         store.delete(keys.room("demo", keys.EVENTS))
         store.hset(keys.room("demo", keys.META), "seq", "1")
     site.node.fanout.check_position("demo")
-    assert await alice.closed() == Close.INTERNAL
+    assert await alice.closed() == Close.ROOM_RESTARTS
 
 
 async def test_the_next_event_shows_another_epoch(site: Site, stores: Stores) -> None:
@@ -270,7 +284,7 @@ async def test_the_next_event_shows_another_epoch(site: Site, stores: Stores) ->
     with stores.room.client() as store:
         store.hset(keys.room("demo", keys.META), "epoch", "restored")
     await alice.tell({"type": "chat.send", "text": "first of the new"})
-    assert await alice.closed() == Close.INTERNAL
+    assert await alice.closed() == Close.ROOM_RESTARTS
 
 
 async def test_a_room_that_restarted_and_that_nobody_came_back_to(

@@ -71,7 +71,7 @@ async def test_a_room_that_is_replaced_while_another_is_closed(site: Site, slow:
     await slow.begun.wait()
     [old] = [room for room in site.node.rooms.here() if room.id == "demo"]
     old.restart()
-    assert await alice.closed() == Close.INTERNAL
+    assert await alice.closed() == Close.ROOM_RESTARTS
     back = await site.join("alice")
     slow.may_end.set()
     await still_kept(site)

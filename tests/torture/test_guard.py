@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.refusals import Refusal, Refused
 from server.app import OPENING_SCRIPTS, WALLET_SCRIPTS
@@ -169,8 +170,33 @@ async def test_a_node_starts_without_a_right(own_store: ValkeyProcess, another_s
         viewer = await site.join("alice")
         assert (await viewer.ask("chat.send", text="hello"))["type"] == "ok"
         assert (await viewer.gift("rose"))["reason"] == "wallet_unavailable"
-        assert (await site.http.get("/readyz")).json()["degraded"]["wallet"] == "gifts are refused"
+        assert await degraded(site) == "gifts are refused: the store's user may not run XADD"  # no user is named
         assert look.dbsize() == 0
+
+
+async def degraded(site: Site) -> str | None:
+    """What anybody may read about the wallet."""
+    found: str | None = (await site.http.get("/readyz")).json()["degraded"].get("wallet")
+    return found
+
+
+async def test_what_people_are_told(watchful: None, own_store: ValkeyProcess, another_site: MakeSite) -> None:
+    """`/readyz` has the cause, an HTTP answer speaks of money, and the log says when it is over, as good news."""
+    site = await another_site(LIVEROOM_WALLET_URL=f"unix://{own_store.socket}")
+    topup = {"id": "t", "coins": 5, "source": "test"}
+    with own_store.client() as look, capture_logs() as logged:
+        look.config_set("appendfsync", "everysec")
+        await eventually(lambda: not site.node.wallet.usable, WAIT_S, "a look at the store")
+        assert await degraded(site) == "gifts are refused: appendfsync is everysec, not always"
+        refused = await site.http.post("/v1/wallets/carol/topups", json=topup)
+        assert (refused.status_code, refused.json()["error"]["reason"]) == (503, "wallet_unavailable")
+        assert refused.json()["error"]["message"].startswith("No money can be moved or shown for a moment")
+        look.config_set("appendfsync", "always")
+        await eventually(lambda: site.node.wallet.usable, WAIT_S, "another look")
+    said = [(each["event"], each["log_level"], each["trouble"]) for each in logged if "trouble" in each]
+    trouble = "appendfsync is everysec, not always"
+    assert said == [("wallet_guard", "error", trouble), ("wallet_guard_satisfied", "info", trouble)]
+    assert await degraded(site) is None
 
 
 UNWRITTEN = "what was written before it was switched on"

@@ -102,9 +102,10 @@ test("close codes decide whether to come back, and give the reason", async () =>
     [1010, "closed", "protocol_error"], [1011, "reconnecting", "connection_lost"], [4001, "reconnecting", "draining"],
     [4002, "reconnecting", "slow_reader"], [4003, "reconnecting", "token_expired"],
     [4499, "reconnecting", "connection_lost"], [4006, "reconnecting", "unavailable"],
-    [4007, "reconnecting", "too_many_connections"], [4500, "closed", "banned"], [4501, "closed", "room_ended"],
-    [4502, "closed", "protocol_error"], [4503, "closed", "token_revoked"], [4510, "closed", "token_missing"],
-    [4511, "closed", "bad_token"], [4512, "closed", "wrong_room"], [4513, "closed", "no_such_room"],
+    [4007, "reconnecting", "too_many_connections"], [4008, "reconnecting", "room_restarts"],
+    [4500, "closed", "banned"], [4501, "closed", "room_ended"], [4502, "closed", "protocol_error"],
+    [4503, "closed", "token_revoked"], [4510, "closed", "token_missing"], [4511, "closed", "bad_token"],
+    [4512, "closed", "wrong_room"], [4513, "closed", "no_such_room"],
     [4999, "closed", "ended_by_server"],
   ])) {
     const { client } = await joined();
