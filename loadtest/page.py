@@ -132,11 +132,28 @@ def _table(title: str, runs: list[Result], of: Callable[[Result], Mapping[str, o
 def _said(value: object) -> str:
     if value is None:
         return "–"
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
         return f"{value:,}"
-    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
-        return ", ".join(item["name"] for item in value)  # phases
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if isinstance(value, list | tuple):
+        return "; ".join(_said(item) for item in value)
+    if isinstance(value, Mapping):
+        return _phase(value) if "name" in value else _each(value)
+    return str(value)
+
+
+def _phase(phase: Mapping[str, object]) -> str:
+    """Its name and share of the time, and where it differs from a quiet phase."""
+    quiet = {"chats": 1.0, "gifts": 1.0, "wave": 0.0, "kill": None}
+    shown = {name: value for name, value in phase.items() if name not in ("name", "share") and value != quiet.get(name)}
+    share = phase.get("share")
+    said = f"{phase['name']}, {share:.0%} of the time" if isinstance(share, int | float) else str(phase["name"])
+    return f"{said} ({_each(shown)})" if shown else said
+
+
+def _each(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_said(value)}" for name, value in values.items())
 
 
 def _ratio(before: object, after: object) -> str:

@@ -70,8 +70,8 @@ class Verdict:
     def order(self) -> Check:
         """Every socket gets events by rising seq, and one seq is the same event for all."""
         wrong = [*self._merging, *(sentence for account in self.accounts for sentence in account.wrong)]
-        events = sum(len(room.prints) for room in self.rooms.values())
-        return _check("order", f"{events} events, {sum(len(a.heard) for a in self.accounts)} stretches heard", wrong)
+        events, heard = sum(len(room.prints) for room in self.rooms.values()), sum(len(a.heard) for a in self.accounts)
+        return _check("order", f"{events:,} events, {heard:,} stretches heard", wrong)
 
     def losses(self) -> Check:
         """An event that a viewer missed was replaced by newer counts, or reported as hidden. It is never a gift."""
@@ -80,17 +80,17 @@ class Verdict:
             for heard in account.heard:
                 room = self.rooms.get((heard.room, heard.epoch), Room())
                 if (lost := sum(last - first + 1 for first, last in heard.missing)) > EVENTS_MAX:
-                    wrong.append(f"viewer {heard.number} was not told {lost} events")
+                    wrong.append(f"viewer {heard.number} was not told {lost:,} events")
                     continue
                 seqs = [seq for first, last in heard.missing for seq in range(first, last + 1)]
                 missing += len(seqs)
                 classes = [room.prints[seq] & 3 if seq in room.prints else DROPPABLE for seq in seqs]
                 kept, droppable = classes.count(KEPT), classes.count(DROPPABLE)
                 if kept:
-                    wrong.append(f"viewer {heard.number} was not told {kept} events that are never dropped")
+                    wrong.append(f"viewer {heard.number} was not told {kept:,} events that are never dropped")
                 if droppable > heard.hidden:
-                    wrong.append(f"viewer {heard.number} was not told {droppable} events, {heard.hidden} as hidden")
-        return _check("nothing lost", f"{missing} events were overtaken or hidden", wrong)
+                    wrong.append(f"viewer {heard.number} was not told {droppable:,} events, {heard.hidden:,} as hidden")
+        return _check("nothing lost", f"{missing:,} events were overtaken or hidden", wrong)
 
     def sums(self) -> Check:
         """Each viewer saw exactly the coins of the gifts between its first and last seq."""
@@ -100,9 +100,9 @@ class Verdict:
                 expected = self._expected(heard)
                 sums += 1
                 if expected != (heard.gifts, heard.coins):
-                    seen = f"{heard.gifts} gifts of {heard.coins} coins"
-                    wrong.append(f"viewer {heard.number} saw {seen}, its room told {expected[0]} of {expected[1]}")
-        return _check("sums", f"{sums} viewers' own sums", wrong)
+                    seen = f"{heard.gifts:,} gifts of {heard.coins:,} coins"
+                    wrong.append(f"viewer {heard.number} saw {seen}, its room told {expected[0]:,} of {expected[1]:,}")
+        return _check("sums", f"{sums:,} viewers' own sums", wrong)
 
     def _expected(self, heard: Heard) -> tuple[int, int]:
         room = self.rooms.get((heard.room, heard.epoch))
@@ -126,7 +126,7 @@ class Verdict:
                 wrong += self._not_as_sent(id_, name, coins)
         lost = [gift for id_, gift in self.acked.items() if id_ not in seen]
         wrong += [f"gift {gift.id} of {gift.user} was acknowledged and never shown" for gift in lost]
-        return _check("shown once", f"{len(self.acked)} acknowledged gifts, {len(seen)} shown", wrong)
+        return _check("shown once", f"{len(self.acked):,} acknowledged gifts, {len(seen):,} shown", wrong)
 
     def _not_as_sent(self, id_: str, room: str, coins: int) -> list[str]:
         sent = self.sent.get(id_)
@@ -149,10 +149,10 @@ class Verdict:
             wrong += self._journal_of(user, acked, rows)
             held = api.coins(user)
             if held != bought - sum(spent for _, spent in rows):
-                wallets.append(f"{user} holds {held} coins, the journal leaves {bought - sum(s for _, s in rows)}")
+                wallets.append(f"{user} holds {held:,} coins, the journal leaves {bought - sum(s for _, s in rows):,}")
         return [
-            _check("in the journal once", f"{len(self.acked)} acknowledged gifts, {entries} entries", wrong),
-            _check("wallets", f"{len(givers)} givers spent {coins} coins", wallets),
+            _check("in the journal once", f"{len(self.acked):,} acknowledged gifts, {entries:,} entries", wrong),
+            _check("wallets", f"{len(givers):,} givers spent {coins:,} coins", wallets),
         ]
 
     def _journal_of(self, user: str, acked: set[str], rows: list[tuple[str, int]]) -> list[str]:
@@ -165,7 +165,7 @@ class Verdict:
             if sent is None:
                 wrong.append(f"gift {id_} of {user} is in the journal and was never sent, or refused")
             elif sent.coins != spent:
-                wrong.append(f"gift {id_} of {user} cost {spent} coins in the journal, not {sent.coins}")
+                wrong.append(f"gift {id_} of {user} cost {spent:,} coins in the journal, not {sent.coins:,}")
         return wrong
 
     def rooms_say(self, api: Api, names: list[str]) -> Check:
@@ -176,8 +176,8 @@ class Verdict:
             reported = int(api.call("GET", f"/v1/rooms/{name}")["coins"])
             total += reported
             if reported != shown:
-                wrong.append(f"{name} reports {reported} coins, but {shown} were shown in it")
-        return _check("rooms' sums", f"{len(names)} rooms report {total} coins", wrong)
+                wrong.append(f"{name} reports {reported:,} coins, but {shown:,} were shown in it")
+        return _check("rooms' sums", f"{len(names):,} rooms report {total:,} coins", wrong)
 
 
 def _journaled(api: Api, user: str, wanted: set[str], until: float) -> list[tuple[str, int]]:
@@ -196,7 +196,7 @@ def _journaled(api: Api, user: str, wanted: set[str], until: float) -> list[tupl
 
 
 def _check(name: str, found: str, wrong: list[str]) -> Check:
-    more = [f"and {len(wrong) - WRONG_MAX} more"] if len(wrong) > WRONG_MAX else []
+    more = [f"and {len(wrong) - WRONG_MAX:,} more"] if len(wrong) > WRONG_MAX else []
     return Check(name, found, wrong[:WRONG_MAX] + more)
 
 
@@ -218,7 +218,7 @@ def audit(api: Api, ended_ms: int, wait_s: float = AUDIT_WAIT_S) -> Check:
             return _check(AUDIT, "not made", [never])
         time.sleep(AUDIT_POLL_S)
     wrong = [] if said["ok"] else [f"the server's audit: {each}" for each in said["wrong"]] or ["the audit is not ok"]
-    return _check(AUDIT, f"{said['entries']} entries, {said['coins_held']} coins held, begun after the run", wrong)
+    return _check(AUDIT, f"{said['entries']:,} entries, {said['coins_held']:,} coins held, begun after the run", wrong)
 
 
 def _newest(api: Api) -> Any:

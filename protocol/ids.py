@@ -16,7 +16,7 @@ _UUID7 = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$
 USER_WORDS = "1-64 of A-Za-z0-9_.@|+-, the first a letter or digit"
 UserId = Annotated[str, Meta(pattern=_USER, description=USER_WORDS)]
 PersonId = Annotated[str, Meta(pattern=_PERSON, description=f"{USER_WORDS}; not `anonymous`")]
-PLACE_WORDS = "1-64 of A-Za-z0-9_.-, but not . or .."
+PLACE_WORDS = "1-64 of A-Za-z0-9_.- (but not `.` or `..`)"
 RoomId = Annotated[str, Meta(pattern=_PLACE, description=PLACE_WORDS)]
 GiftId = Annotated[str, Meta(pattern=_UUID7, description="UUIDv7, lower case, made by the sender")]
 ComboId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")]

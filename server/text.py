@@ -17,6 +17,11 @@ _BLANKS = re.compile(
 )
 
 
+def several(number: int, one: str, many: str = "") -> str:
+    """A number and its noun: "1 day", "2,000 days". `many` is for nouns that take more than an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 class NotSeen(ValueError):
     """A text of which nobody would see anything, or that is too long once composed."""
 

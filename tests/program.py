@@ -55,9 +55,10 @@ async def eventually(found: Callable[[], Any], wait_s: float = START_S, what: st
 
 
 def _in_child(parent_pid: int) -> None:
-    """The process dies with the test run. `nohup make test` passes on an ignored SIGHUP, which it would respect."""
+    """The process dies with the test run. `nohup` and a shell's background jobs pass on ignored signals."""
     embedded.die_with_parent(parent_pid)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(each, signal.SIG_DFL)
 
 
 class Ended(NamedTuple):

@@ -60,7 +60,7 @@ class Audits(Api):
             "began_ms": began_ms,
             "failed": self._failed,
             "entries": 7,
-            "coins_held": 5,
+            "coins_held": 5_000_000,
             "wrong": wrong,
         }
 
@@ -70,7 +70,7 @@ def test_only_an_audit_that_began_after_the_run_counts(monkeypatch: pytest.Monke
     monkeypatch.setattr("loadtest.verdict.AUDIT_POLL_S", 0)
     found = audit(Audits(None, ENDED_MS - 60_000, ENDED_MS - 1, ENDED_MS), ENDED_MS)
     assert found.wrong == []
-    assert "7 entries" in found.found
+    assert "7 entries, 5,000,000 coins held" in found.found
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from rich.console import Console
 
-from loadtest import limits, page, results, words
+from loadtest import limits, page, results, scenarios, words
 from loadtest.live import LINE_EVERY_S, SHOWN_WRONG, LiveView
 from loadtest.page import SHOWN_WRONG as SHOWN_ON_PAGE
 from loadtest.recorder import NAMES
@@ -184,7 +184,7 @@ def test_a_page_of_one_run_has_no_letters() -> None:
     assert "B / A" not in read.said
     assert set(read.svgs[0]) >= {"p50", "p99", "max", "coming", "a node is killed"}
     assert not {"A", "B"} & {text for texts in read.svgs for text in texts}
-    assert f"calm, {HOSTILE}" in read.said
+    assert f"calm; {HOSTILE}" in read.said
 
 
 def test_a_page_says_of_which_server_it_is_and_what_its_words_mean(both: str) -> None:
@@ -239,6 +239,17 @@ def test_the_same_runs_make_the_same_page(both: str, tmp_path: Path) -> None:
         results.write(result, file)
     assert page.main([*map(str, files), "-o", str(tmp_path / "report.html")]) == 0
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == both
+
+
+@pytest.mark.parametrize("name", ["mixed_evening", "node_kill", "big_room"])
+def test_a_plan_is_said_in_words(name: str) -> None:
+    """Phases, limits, yes and no; of a run that has just ended, and of one that was read from its file."""
+    ended = msgspec.structs.replace(run(), plan=msgspec.to_builtins(scenarios.ALL[name](100, 60.0)))
+    text = page.page([ended])
+    assert page.page([msgspec.json.decode(msgspec.json.encode(ended), type=Result)]) == text
+    said = Read(text).said
+    assert [raw for raw in ("{", '"', "max_p99", "null", "true") if raw in said] == []
+    assert "% of the time" in said
 
 
 @pytest.mark.parametrize("given", [["none.json"], ["torn.json"], ["torn.json"] * 3])

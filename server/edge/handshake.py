@@ -36,7 +36,11 @@ class _NoTransport:
 
 
 _INVALID: Final = error_answer(HTTPStatus.BAD_REQUEST, "bad_request", "This is not a request for a websocket.")
-_REASONS: Final = {405: "method_not_allowed", 414: "uri_too_long", 431: "head_too_large"}
+_REASONS: Final = {
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "uri_too_long",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "head_too_large",
+}
 
 
 class _Handshake(ServerProtocol):
@@ -46,7 +50,7 @@ class _Handshake(ServerProtocol):
         """Refuse with the first sentence of `text`."""
         response = super().reject(status, text)
         sentence = text.partition("\n")[0]
-        response.body = error_body(_REASONS.get(response.status_code, "bad_request"), sentence).encode()
+        response.body = error_body(_REASONS.get(HTTPStatus(response.status_code), "bad_request"), sentence).encode()
         for name, value in (("Content-Length", str(len(response.body))), ("Content-Type", "application/json")):
             del response.headers[name]
             response.headers[name] = value

@@ -212,10 +212,18 @@ def has_key(request: Request) -> bool:
 def _with_key(endpoint: Endpoint, open_here: bool) -> Endpoint:
     async def guarded(request: Request) -> Response:
         if not has_key(request) and not (open_here and _gate_of(request).development):
-            raise HttpError(401, "unauthorized", "The service key is needed.")
+            raise HttpError(401, "unauthorized", _why_no_key(request))
         return await endpoint(request)
 
     return guarded
+
+
+def _why_no_key(request: Request) -> str:
+    if not request.headers.get("authorization"):
+        return "The service key is needed: send `Authorization: Bearer <the key>`."
+    if not bearer(request):
+        return "The Authorization header must be one `Bearer <the service key>`."
+    return "The service key in the Authorization header is wrong."
 
 
 def _answering_errors(endpoint: Endpoint) -> Endpoint:
@@ -310,10 +318,16 @@ def _again(payload: str, written: bytes | None) -> Response:
     return Response(bytes(first.body), first.status, {"Idempotency-Replayed": "true"}, media_type="application/json")
 
 
+_SENTENCES = {  # in place of Starlette's own words
+    "Not Found": "There is nothing at this address.",
+    "Method Not Allowed": "This address does not take this method; the Allow header names those that it takes.",
+}
+
+
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = {404: "not_found", 405: "method_not_allowed", 426: "upgrade_required"}.get(error.status_code, "error")
-    response = _error(error.status_code, reason, str(error.detail), {})
+    response = _error(error.status_code, reason, _SENTENCES.get(error.detail, error.detail), {})
     response.headers.update(error.headers or {})
     if error.status_code == 405:
         response.headers["Allow"] = ", ".join(sorted(_methods_at(request)))

@@ -55,9 +55,9 @@ class _Reversals:
         return await _reversed(self._refunds.refund(gift_id, order.reason, order.user_id), "gift")
 
     async def charge_back(self, request: Request) -> Response:
-        topup_id = _id_of(request, "topup", TopUpId)
+        topup_id = _id_of(request, "topup", TopUpId, "top-up")
         order = await body(request, Reason)
-        return await _reversed(self._chargebacks.charge_back(topup_id, order.reason), "topup")
+        return await _reversed(self._chargebacks.charge_back(topup_id, order.reason), "top-up")
 
     async def freeze(self, request: Request) -> Response:
         return await self._set_status(request, self._freezes.freeze)
@@ -78,11 +78,11 @@ class _Reversals:
         return answer(await self._wallet.view(user_id), 200 if done.duplicate else 201)
 
 
-def _id_of(request: Request, name: str, kind: object) -> str:
+def _id_of(request: Request, name: str, kind: object, called: str | None = None) -> str:
     try:
         return str(msgspec.convert(request.path_params[name], kind))
     except msgspec.ValidationError:
-        raise HttpError(400, "bad_request", f"This is not a valid {name} id.") from None
+        raise HttpError(400, "bad_request", f"This is not a valid {called or name} id.") from None
 
 
 async def _reversed(order: Awaitable[Reversed], name: str) -> Response:

@@ -21,6 +21,7 @@ from server.rooms.listing import Listing, Place, RoomShown, RoomWhole, whole
 from server.text import plain
 from server.tokens import BadToken, Tokens
 
+STEPS = " or ".join(", ".join(TURNS).rsplit(", ", 1))
 Definition = TypeVar("Definition", PutRoom, PatchRoom)
 
 
@@ -99,7 +100,7 @@ class _Rooms:
     async def turn(self, request: Request) -> Response:
         room_id, verb = room_id_of(request), request.path_params["verb"]
         if verb not in TURNS:
-            raise HttpError(404, "not_found", "There is no such step in a room's life.")
+            raise HttpError(404, "not_found", f"A room has no such step. Its steps are {STEPS}.")
         try:
             await self._admin.turn(room_id, verb)
         except WrongStatus as wrong:
@@ -142,7 +143,6 @@ async def _not_upgraded(_request: Request) -> Response:
 
 def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> list[Route]:
     rooms, one = _Rooms(admin, history, tokens, clock), "/v1/rooms/{room}"
-    steps = "start, pause, resume, end or suspend"
     return [
         route("/v1/rooms", rooms.list, summary="Rooms, page by page", query=RoomsQuery, gives=RoomsPage, open=True),
         route(one, rooms.get, summary="One room", gives=(RoomShown, RoomWhole), open=True),
@@ -158,5 +158,5 @@ def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) ->
         route(one, rooms.patch, method="PATCH", summary="Change only what is named", body=PatchRoom, gives=RoomWhole),
         route(one, rooms.delete, method="DELETE", summary="Delete a room, and close its sockets", gives=RoomWhole),
         Route(one + "/ws", _not_upgraded, methods=["GET"]),  # the document leaves it out
-        route(one + "/{verb}", rooms.turn, method="POST", summary=steps, gives=RoomWhole),
+        route(one + "/{verb}", rooms.turn, method="POST", summary=STEPS, gives=RoomWhole),
     ]

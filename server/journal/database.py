@@ -8,7 +8,7 @@ between two writers, and a row that is read under a lock must be as new as the l
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -158,10 +158,18 @@ def patient(engine: Engine, statement_s: float) -> Engine:
     return engine.execution_options(statement_s=statement_s)
 
 
-def migrate(engine: Engine, to: str = "head") -> None:
+class Migrated(NamedTuple):
+    """The version that the schema had, None without a schema, and the version that it has now."""
+
+    before: str | None
+    now: str | None
+
+
+def migrate(engine: Engine, to: str = "head") -> Migrated:
     """Bring the schema up to date. Nodes and journal may call this at the same time."""
     from alembic import command  # noqa: PLC0415  # slow to import, needed once
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.migration import MigrationContext  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -170,4 +178,6 @@ def migrate(engine: Engine, to: str = "head") -> None:
             connection.execute(text("SET LOCAL lock_timeout = 0"))  # the first may take its time
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         config.attributes["connection"] = connection
+        before = MigrationContext.configure(connection).get_current_revision()
         command.upgrade(config, to)
+        return Migrated(before, MigrationContext.configure(connection).get_current_revision())

@@ -30,6 +30,7 @@ from server.journal.lots import Lots
 from server.journal.parts import PartRow, SoFar
 from server.journal.tables import creator_days, entries, lot_snapshots, reversal_parts
 from server.journal.unlocked import unlocked
+from server.text import several
 
 REVERSALS = tuple(kind.name for kind in KINDS.values() if kind.reverses)
 
@@ -302,6 +303,10 @@ class Rebuilt(Struct, frozen=True):
     days: int
     parts: int
     removed: int = 0
+
+    def said(self) -> str:
+        """What is written, in words."""
+        return f"{several(self.days, 'day')} of creators, and {several(self.parts, 'missing part')} of reversals"
 
 
 def rebuild(engine: Engine) -> Rebuilt:

@@ -133,12 +133,19 @@ class Heads:
                     self.known.clear()
                 return []
             self._loaded = True
+            self._say_whose(rows)
             return [wrong for row in rows if (wrong := self._believe(connection, row)) is not None]
+
+    def _say_whose(self, rows: list[_Row]) -> None:
+        """Say once that heads are not believed. Without a key none are signed, and none are expected to be."""
+        others = sum(row.key_id != self._key_id for row in rows)
+        if others:
+            ours = "this one" if self._key is not None else "none, because LIVEROOM_AUDIT_KEY is not set"
+            log.warning("audit_heads_of_another_key", heads=others, key=ours, then="verified from the beginning")
 
     def _believe(self, connection: Connection, row: _Row) -> Wrong | None:
         """Take over a row, or say what is wrong with it."""
         if self._key is None or row.key_id != self._key_id:
-            log.warning("audit_heads_of_another_key", partition=row.partition)
             return None
         partition = row.partition
         forged = not hmac.compare_digest(row.mac, self._sign(row))

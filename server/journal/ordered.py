@@ -84,7 +84,7 @@ def _all(connection: Connection, of: Of) -> Generator[Wrong]:
     for topup in _topups(connection, of):
         if what := _about_topup(topup):
             partition = keys.partition_of(topup.user_id) if topup.entry_partition is None else topup.entry_partition
-            yield Wrong(partition, f"topup {topup.id}", what)
+            yield Wrong(partition, f"top-up {topup.id}", what)
     for order in _reversals(connection, of):
         if what := _about_reversal(order):
             yield Wrong(keys.partition_of(order.user_id), f"{order.kind} {order.ref}", what)

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import gc
 import os
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -34,6 +35,7 @@ from server.settings import Settings, Unusable
 from server.store.client import Store, StoreError
 from server.store.cluster import ClusterStore, open_store
 from server.store.scripts import Script
+from server.text import several
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -212,7 +214,7 @@ def compare_anchors(settings: Settings, file: Path) -> int:
         raise Unusable(troubles.cannot(error)) from None
     finally:
         engine.dispose()
-    print(f"{found.anchors} anchors agree with the journal.")
+    print(f"Compared with the journal, and the same: {several(found.anchors, 'anchor')}.")
     if found.wrong is None:
         return 0
     print(f"liveroom: {found.wrong}", file=sys.stderr)
@@ -228,8 +230,23 @@ def rebuild(settings: Settings) -> int:
         raise Unusable(troubles.cannot(error)) from None
     finally:
         engine.dispose()
-    print(f"{done.days} days of creators are written again, and {done.parts} missing parts of reversals.")
+    print(f"Written again: {done.said()}.")
     return 0
+
+
+def _check_embedded(settings: Settings) -> None:
+    """Say at once that the embedded wallet store does not run. Raises Unusable."""
+    if settings.wallet_url is not None:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fsencode(settings.sockets / "wallet.sock"))
+        except (FileNotFoundError, ConnectionRefusedError):
+            which = f"The embedded wallet store of {settings.data.resolve()}"
+            raise Unusable(f"{which} is not running. Start it with `python -m server run`, and try again.") from None
+        except OSError:  # it will be said when the store is opened
+            return
 
 
 async def on_the_books(
@@ -238,6 +255,7 @@ async def on_the_books(
     scripts: Sequence[Script] = AUDIT_SCRIPTS,
 ) -> T:
     """Call `look` with the journal and the wallet store. Raises Unusable when one does not answer."""
+    _check_embedded(settings)
     engine = database.connect(settings.journal_address)
     wallet = open_store("wallet", settings.wallet_address, scripts)
     await wallet.start()

@@ -19,6 +19,7 @@ from server.processes.journal import on_the_books
 from server.settings import Settings, Unusable
 from server.store.client import Store
 from server.store.cluster import ClusterStore
+from server.text import several
 
 ALL = "all"
 
@@ -79,7 +80,7 @@ async def _look(repairing: Repair) -> int:
     frozen = await repairing.frozen()
     for each in frozen:
         _explain(each)
-    print(f"{len(frozen)} of {limits.WALLET_PARTITIONS} partitions are frozen.")
+    print(f"Frozen: {len(frozen)} of {limits.WALLET_PARTITIONS} partitions.")
     return 1 if frozen else 0
 
 
@@ -100,18 +101,19 @@ async def _correct(engine: Engine, repairing: Repair, order: Order, source: Sour
     if source is not None and order.rebuild is None:
         taken = await repairing.take(source)
         for each in taken:
-            print(f"Partition {each.partition} has {each.rows} rows more. Its last entry is {each.last}.")
-        print(f"{len(taken)} partitions got rows.")
+            print(f"Partition {each.partition} has {several(each.rows, 'row')} more. Its last entry is {each.last}.")
+        print(f"Taken over: rows of {several(len(taken), 'partition')}.")
     if order.rebuild is not None:
         changed = [each for each in await repairing.rebuild(order.rebuild, source) if each.changed]
         for done in changed:
-            rows = f"{done.entries} entries, the postings of {done.postings} entries, {done.positions} positions"
+            columns, postings = several(done.entries, "entry", "entries"), several(done.postings, "entry", "entries")
+            rows = f"{columns}, the postings of {postings}, {several(done.positions, 'position')}"
             print(f"Partition {done.partition}: corrected {rows}.")
-        print(f"{len(changed)} partitions were corrected.")
+        print(f"Corrected: {several(len(changed), 'partition')}.")
         again = await asyncio.to_thread(derived.rebuild, engine)
-        print(f"{again.days} days of creators are written again, and {again.parts} missing parts of reversals.")
+        print(f"Written again: {again.said()}.")
         if again.removed:
-            print(f"{again.removed} parts of reversals are removed, because no entry says so.")
+            print(f"Removed, because no entry says so: {several(again.removed, 'part')} of reversals.")
     if order.correct is not None:
         for text in await repairing.correct(order.correct):
             print(f"set {text}")

@@ -1,5 +1,6 @@
 """Brings the journal's schema up to date before anything uses it, and says why that is not possible."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -10,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server import limits
 from server.journal import database, troubles
+from server.journal.database import Migrated
 from server.journal.troubles import Trouble
 from server.settings import Settings, Unusable
 
@@ -17,31 +19,41 @@ log = structlog.get_logger()
 WRITTEN = ("entries", "postings", "watermarks")  # in each round of the drain
 
 
-def bring_up(engine: Engine, *, waits: bool) -> None:
+def bring_up(engine: Engine, *, waits: bool) -> Migrated:
     """Migrate the database. If `waits`, wait for one that is away. Raises Unusable."""
     said = ""
-    while (trouble := _in_thread(engine)) is not None:
-        if trouble.lasts or not waits:
-            raise Unusable(f"The journal's database (LIVEROOM_JOURNAL_URL) cannot be used: {trouble.says}.")
-        if trouble.says != said:
-            log.warning("journal_waits", why=f"its database cannot be used yet: {trouble.says}")
-            said = trouble.says
+    while isinstance(found := _in_thread(engine), Trouble):
+        if found.lasts or not waits:
+            raise Unusable(f"The journal's database (LIVEROOM_JOURNAL_URL) cannot be used: {found.says}.")
+        if found.says != said:
+            log.warning("journal_waits", why=f"its database cannot be used yet: {found.says}")
+            said = found.says
         time.sleep(limits.SQL_AGAIN_S)
+    return found
 
 
 def migrate(settings: Settings) -> int:
-    """Migrate the database once. Returns 0. Raises Unusable."""
+    """Migrate the database once, and print what was done. Returns 0. Raises Unusable."""
+    if settings.journal_url is None:
+        with contextlib.suppress(OSError):  # then SQLite cannot open its file, and says so
+            settings.data.mkdir(parents=True, exist_ok=True)
     engine = database.connect(settings.journal_address)
     try:
-        bring_up(engine, waits=False)
+        before, now = bring_up(engine, waits=False)
     finally:
         engine.dispose()
+    if before == now:
+        print(f"The journal's schema is up to date already: {now}.")
+    elif before is None:
+        print(f"The journal's schema is made: {now}.")
+    else:
+        print(f"The journal's schema is brought from {before} to {now}.")
     return 0
 
 
-def _in_thread(engine: Engine) -> Trouble | None:
+def _in_thread(engine: Engine) -> Trouble | Migrated:
     """Migrate in a thread that ends with the process: a signal is then handled at once, even while a call hangs."""
-    done: queue.SimpleQueue[Trouble | Exception | None] = queue.SimpleQueue()
+    done: queue.SimpleQueue[Trouble | Exception | Migrated] = queue.SimpleQueue()
     threading.Thread(target=lambda: done.put(_outcome(engine)), daemon=True, name="migrate").start()
     outcome = done.get()
     if isinstance(outcome, Exception):
@@ -49,14 +61,14 @@ def _in_thread(engine: Engine) -> Trouble | None:
     return outcome
 
 
-def _outcome(engine: Engine) -> Trouble | Exception | None:
+def _outcome(engine: Engine) -> Trouble | Exception | Migrated:
     try:
         found = troubles.of_schema(engine)
-        if found is None or not found.lasts:
-            database.migrate(engine)
-            found = troubles.of_rights(engine, WRITTEN)
+        if found is not None and found.lasts:
+            return found
+        migrated = database.migrate(engine)
+        return troubles.of_rights(engine, WRITTEN) or migrated
     except SQLAlchemyError as error:
         return troubles.of(error)
     except Exception as error:  # raised again where it is seen
         return error
-    return found

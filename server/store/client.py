@@ -378,7 +378,7 @@ class Store:
         self._up.clear()
         self._was_lost = True
         if not self._stopping:
-            log.warning("store_lost", store=self.name, garbled=link.foreign)
+            log.warning("store_lost", store=self.name, **({"garbled": True} if link.foreign else {}))
         if self._on_down is not None:
             self._on_down()
 

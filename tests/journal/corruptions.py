@@ -292,14 +292,14 @@ PARTITIONS = [
     *_of("creator:ann", (AT_ONCE, "only positions are left", *_gone("entries", "postings", "watermarks"))),
     *_of("0-0", (AT_ONCE, "only the watermark is left", *_gone("entries", "postings", "positions"))),
     *_of(
-        "topup t1",
+        "top-up t1",
         (AT_ONCE, "nothing of a partition is left", *_gone("entries", "postings", "positions", "watermarks")),
     ),
 ]
 
 ORDERS = [
     *_of(
-        "topup t1",
+        "top-up t1",
         (FULL, "a top-up's coins", _set("topups", "id = 't1'", coins="101")),
         (FULL, "a top-up's user", _set("topups", "id = 't1'", user_id="'bob'")),
         (FULL, "a top-up's source", _set("topups", "id = 't1'", source="'gift card'")),
@@ -308,9 +308,9 @@ ORDERS = [
         (FULL, "a journaled top-up is pending", _set("topups", "id = 't1'", state="'pending'")),
         (FULL, "a top-up has an unknown state", _set("topups", "id = 't1'", state="'gone'")),
     ),
-    *_of("topup t4", (FULL, "a pending top-up is posted", _set("topups", "id = 't4'", state="'posted'"))),
+    *_of("top-up t4", (FULL, "a pending top-up is posted", _set("topups", "id = 't4'", state="'posted'"))),
     *_of(
-        "topup t9",
+        "top-up t9",
         (FULL, "a top-up is invented", "INSERT INTO topups VALUES ('t9', 'alice', 9, 'shop', 1, 'posted', 9)"),
         (FULL, "a top-up has another id", _set("topups", "id = 't1'", id="'t9'")),
     ),

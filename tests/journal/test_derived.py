@@ -322,5 +322,5 @@ async def test_the_command(engine: Engine, capsys: pytest.CaptureFixture[str], t
         connection.execute(delete(creator_days))
     url = engine.url.render_as_string(hide_password=False)
     assert process.rebuild(site_settings(tmp_path, LIVEROOM_JOURNAL_URL=url)) == 0
-    assert capsys.readouterr().out.startswith("2 days of creators")
+    assert capsys.readouterr().out.startswith("Written again: 2 days of creators, and 0 missing parts")
     assert drifts(engine) == []

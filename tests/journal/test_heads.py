@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, delete, func, insert, select, text, update
+from structlog.testing import capture_logs
 
 from server.journal import again, anchors, verify
 from server.journal.audit import Audit, Report
@@ -270,6 +271,15 @@ async def test_another_key_is_no_alarm(books: Books) -> None:
         assert heads.load() == []
         assert heads.head(PARTITION) == START
         assert await books.started(key).memory.begin() == []
+
+
+async def test_without_a_key_nothing_is_said_of_keys(books: Books) -> None:
+    """A second start without a key is quiet. One after a key was taken away says so once, not for each partition."""
+    for key, said in ((None, 1), (None, 0), (KEY, 1), (KEY, 0)):
+        with capture_logs() as logs:
+            await books.started(key).run(everything=False)
+        about = [line for line in logs if line["event"] == "audit_heads_of_another_key"]
+        assert len(about) == said, (key, about)
 
 
 # --- an old database, and another one --------------------------------------------------------------------------------

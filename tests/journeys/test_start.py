@@ -67,6 +67,7 @@ async def test_welcome_has_the_fields_of_the_protocol(program: Program) -> None:
             "seq",
             "resumed",
             "gap",
+            "replays",
             "you",
             "room",
             "heartbeat_s",

@@ -28,7 +28,7 @@ UNUSABLE = 2
 @pytest.fixture
 async def shared() -> AsyncIterator[Program]:
     """A program of two workers, both ready: it reports when the last one is."""
-    program = Program(LIVEROOM_WORKERS=str(WORKERS))
+    program = Program(LIVEROOM_WORKERS=str(WORKERS), LIVEROOM_AUDIT_EVERY_S="1")  # a crowd waits for the next
     try:
         await program.start()
         await eventually(lambda: "Liveroom is live" in program.stdout(), what="the last worker")

@@ -43,7 +43,7 @@ export const KNOWN = [
   [`${WATCH}refusals.js`, "if (!free) onFree();", "onFree();"],
   [`${WATCH}connection.js`, "clearInterval(this.#timer);", ""],
   [`${WATCH}floaters.js`, "|| document.hidden", ""],
-  [`${WATCH}sheet.js`, "narrow.matches && !open", "!open"],
+  [`${WATCH}sheet.js`, `narrow.matches && state === "shut"`, `state === "shut"`],
   [`${WATCH}stage.js`, "this.#closed ?? this.#status", "this.#status ?? this.#closed"],
   [`${WATCH}watch.js`, "!event.replayed || this.#joined", "this.#joined"],
   [`${WATCH}watch.js`, "else this.#filled = false;", ""],

@@ -43,6 +43,20 @@ ON_TOP = """(element) => {
 }"""
 
 
+# Inputs that cannot show all of their hint, and buttons that need two lines.
+CUT = """() => [...document.querySelectorAll("input, .primary")].filter((element) => {
+  if (!element.checkVisibility()) return false;
+  if (element.tagName !== "INPUT") return element.querySelector(".send-label").offsetHeight > 30;
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = getComputedStyle(element).font;
+  return pen.measureText(element.placeholder).width > element.clientWidth;
+}).map(({ dataset }) => dataset.testid)"""
+IN_SIGHT = """(element) => {
+  const { left, top, width, height } = element.getBoundingClientRect();
+  return document.elementFromPoint(left + width / 2, top + height / 2).closest(".stage") !== null;
+}"""
+
+
 async def focused(page: Page) -> str:
     """The test id of the focused element."""
     return str(await page.evaluate("document.activeElement?.dataset?.testid ?? ''"))
@@ -120,6 +134,32 @@ async def test_on_a_phone(site: Site, tabs: Tabs) -> None:
         assert await page.evaluate(OUTSIDE, width) == []
 
 
+async def test_a_giver_on_a_phone_sees_the_gift(site: Site, tabs: Tabs) -> None:
+    """After a gift the sheet leaves the stage free: only its button stays, for more taps, until their time is over."""
+    page = await tabs.watch(site.url, phone=True, clock=True)
+    sheet, send = page.get_by_test_id("gift-panel"), page.get_by_test_id("gift-send")
+    await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 1"))  # a streak lasts as long as the test needs
+    for width, height in ((360, 640), (844, 390)):
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.get_by_test_id("gift-open").tap()
+        await page.get_by_test_id("gift-rose").tap()
+        for count in ("2", "3"):  # the first was the tap on what is chosen already
+            await send.tap()
+            await expect(send).to_have_text(f"Combo ×{count}")
+        assert await send.evaluate(ON_TOP) == ""
+        assert await focused(page) == "gift-send"
+        box = await sheet.bounding_box()
+        assert box is not None
+        assert box["width"] * box["height"] < width * height / 5
+        await expect(page.get_by_test_id("tray-row")).to_have_attribute("data-count", "3")
+        assert await page.get_by_test_id("tray-row").evaluate(IN_SIGHT)
+        await page.clock.run_for(3_400)
+        await expect(sheet).to_be_hidden()
+        assert await focused(page) == "gift-open"
+        await page.clock.run_for(10_000)  # another streak, another row
+        await expect(page.get_by_test_id("tray-row")).to_have_count(0)
+
+
 async def test_an_open_sheet_keeps_the_focus(site: Site, tabs: Tabs) -> None:
     """It is a dialog: Tab goes round in it, forwards and backwards, and what lies behind it cannot be reached."""
     page = await tabs.watch(site.url, phone=True)
@@ -159,6 +199,13 @@ async def test_held_across(site: Site, tabs: Tabs) -> None:
         await page.get_by_test_id("gift-open").tap()
         for testid in ("gift-rose", "gift-rocket", "gift-send", "gift-close", "quantity-99"):
             await expect(page.get_by_test_id(testid)).to_be_in_viewport(ratio=1)
+        await page.get_by_test_id("quantity-99").tap()
+        await page.get_by_test_id("ask-above").select_option("100")
+        await page.get_by_test_id("gift-crown").tap()
+        await page.get_by_test_id("gift-send").tap()
+        await expect(page.get_by_test_id("gift-send")).to_contain_text("Really send?")
+        assert await page.evaluate(CUT) == []
+        assert await page.evaluate(OUTSIDE, width) == []
         await page.keyboard.press("Escape")
 
 

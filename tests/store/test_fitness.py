@@ -7,6 +7,7 @@ from server.store import fitness
 from server.store.client import Store, StoreDown
 from server.store.cluster import open_store
 from tests import strangers
+from tests.conftest import Stores
 from tests.program import eventually
 from tests.site import WAIT_S
 
@@ -86,3 +87,20 @@ def test_what_a_store_refuses(text: str, why: str | None) -> None:
 def test_a_version(about: dict[str, str], why: str | None) -> None:
     """Valkey also says which version of Redis it is like: its own counts."""
     assert fitness.unfit(about) == why
+
+
+async def test_a_lost_connection_is_said_in_one_line(stores: Stores) -> None:
+    """It calls the answers garbled only where they were."""
+    store = open_store("room", f"unix://{stores.room.socket}")
+    with structlog.testing.capture_logs() as lines:
+        await store.start()
+        try:
+            await store.wait_up(WAIT_S)
+            with stores.room.client() as client:
+                client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            [lost] = await eventually(
+                lambda: [line for line in lines if line["event"] == "store_lost"], WAIT_S, "a lost store"
+            )
+        finally:
+            await store.stop()
+    assert lost == {"event": "store_lost", "log_level": "warning", "store": "room"}

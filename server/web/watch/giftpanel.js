@@ -13,6 +13,7 @@ const QUANTITIES = [1, 5, 10, 99];
 const MESSAGE_CHARS = 200;
 
 export class GiftPanel {
+  #panel;
   #giving;
   /** @type {Map<Gift, HTMLButtonElement>} */
   #cards = new Map();
@@ -24,7 +25,7 @@ export class GiftPanel {
   #counts = el("div", { class: "counts", role: "group", "aria-label": "How many" },
     ...QUANTITIES.map((count) => this.#quantityButton(count)));
   #message = el("input", {
-    testid: "gift-message", maxlength: MESSAGE_CHARS, placeholder: "Add a message (optional)", autocomplete: "off",
+    testid: "gift-message", maxlength: MESSAGE_CHARS, placeholder: "Message (optional)", autocomplete: "off",
   });
   #label = el("span", { class: "send-label" });
   #streakTime = el("i", { class: "streak-time", "aria-hidden": "true" });
@@ -36,10 +37,11 @@ export class GiftPanel {
   }, icon("close"));
 
   /**
-   * @param {HTMLElement} panel
+   * @param {HTMLElement} panel gets the events "given", "asked" and "refused"
    * @param {(gift: Asked) => Promise<SendGiftOk>} send
    */
   constructor(panel, send) {
+    this.#panel = panel;
     this.#giving = new Giving(send, () => this.#draw());
     this.#giving.askAbove = this.#askAbove.coins;
     panel.addEventListener("keydown", heldKeySpendsNothing);
@@ -107,8 +109,9 @@ export class GiftPanel {
 
   async #give() {
     const tap = this.#giving.tap(this.#message.value.trim());
-    if (!tap) return;
+    if (!tap) return this.#say(this.#giving.asking ? "asked" : "ignored");
     this.#message.value = "";
+    this.#say("given");
     this.#stopRefusal();
     if (tap.streak) this.#runDown();
     try {
@@ -116,8 +119,11 @@ export class GiftPanel {
     } catch (error) {
       if (!this.#message.value) this.#message.value = tap.asked.message;
       this.#stopRefusal = showRefusal(this.#status, /** @type {Refused} */ (error));
+      this.#say("refused");
     }
   }
+  /** @param {string} what */
+  #say(what) { this.#panel.dispatchEvent(new Event(what)); }
   /** Shows for how long another tap continues the streak. */
   #runDown() {
     for (const animation of this.#streakTime.getAnimations()) animation.cancel();

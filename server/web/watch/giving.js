@@ -7,7 +7,7 @@ import { outcomeUnknown } from "./refusals.js";
 
 export const STREAK_MS = 3000;
 const REST_MS = 700; // longer than a double click
-const ASKED_MS = 6000; // for so long the second tap counts as a yes
+export const ASKED_MS = 6000; // for so long the second tap counts as a yes
 const UNASKED_MS = 10_000; // small taps without such a pause count together
 
 /** @typedef {{gift: string, count: number, combo: string|undefined, message: string, id?: string}} Asked to be sent */

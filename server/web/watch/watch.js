@@ -1,7 +1,7 @@
 /** The watch page: connects one client, and passes its events to the parts of the page. */
 import { Refused, join } from "../liveroom.js";
 import { AlertQueue } from "../shared/alertqueue.js";
-import { duration, el, find, loadPictures, picture } from "../shared/dom.js";
+import { duration, el, find, loadPictures, picture, select } from "../shared/dom.js";
 import { AlertPlayer } from "../shared/playalerts.js";
 import { TokenNeeded, openSession, whyNotLetIn } from "../shared/session.js";
 import { Board } from "./board.js";
@@ -122,7 +122,9 @@ export class WatchPage {
   }
 
   /** @param {You} you */
-  #youChanged({ coins, muted_until_ms }) {
+  #youChanged({ name, coins, muted_until_ms }) {
+    select("[data-testid=you] b", HTMLElement).textContent = name;
+    find("you").hidden = false;
     this.#panel.setCoins(coins);
     const left = (muted_until_ms ?? 0) - this.#joined.serverNow();
     if (left > 0 && muted_until_ms !== this.#mutedUntil) this.#chat.note(`You are muted for ${duration(left)}`);

@@ -85,6 +85,15 @@ test("in development one can change the person", async (page) => {
     ["true", null]);
 });
 
+test("one sees who one is, also with a token of one's own", async (page) => {
+  page.window.happyDOM.setURL("http://127.0.0.1:8000/watch/demo#token=t");
+  await opened(page);
+  assert.equal(page.find("you").hidden, true);
+  FakeSocket.last.tell(welcome({ you: you({ user_id: "eve", name: "Eve" }) }));
+  assert.deepEqual([page.find("you").hidden, page.find("you").textContent], [false, "You are Eve"]);
+  assert.equal(page.find("user-switch").hidden, true);
+});
+
 test("without a token it says what is missing, and opens no socket", async (page) => {
   page.answers["/dev/token"] = 404;
   await opened(page);
