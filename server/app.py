@@ -6,6 +6,7 @@ import functools
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,9 +18,10 @@ import server.features as all_features
 from protocol.refusals import Refused
 from server import background, catalogue, limits, metrics
 from server.clock import Clock
+from server.edge import door
 from server.edge.admission import Places
 from server.edge.balances import Balances
-from server.edge.proxies import Forwarded
+from server.edge.proxies import Forwarded, Proxies
 from server.edge.session import Sessions
 from server.entries import CHARGEBACK, FREEZE, LIMIT, REFUND, TOPUP, UNFREEZE, Kind
 from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
@@ -127,7 +129,7 @@ class Node:
         self.opening = Opening(self.engine, self.clock)
         self.wallet = make_wallet(settings, self.opening, self.balances.changed, self._room_run_ids)
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
-        self.pace = Pace()
+        self.pace = Pace(settings.latency)
         self.services = services = Services(
             clock=self.clock,
             wallet=self.wallet,
@@ -305,14 +307,14 @@ def create_app(node: Node) -> Starlette:
     """The ASGI application of a node."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
         await node.start()
         try:
-            yield
+            yield {door.STATE: door.Door(node.sessions, proxies)}
         finally:
             await node.stop()
 
-    development = node.settings.development
+    development, proxies = node.settings.development, Proxies(node.settings.trusted_proxies)
     app = Starlette(
         routes=[
             WebSocketRoute("/v1/rooms/{room_id}/ws", node.sessions.endpoint),
@@ -329,7 +331,7 @@ def create_app(node: Node) -> Starlette:
             *docs.routes(development),
             *pages.routes(node.settings),
         ],
-        middleware=[Middleware(Forwarded, trusted=node.settings.trusted_proxies)],
+        middleware=[Middleware(Forwarded, proxies=proxies)],
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # a redirect would name http, also behind a proxy with TLS

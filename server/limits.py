@@ -68,9 +68,15 @@ REPLAY_EVENTS_MAX = 1_000  # a longer absence gets a gap and the snapshot: a new
 assert REPLAY_EVENTS_MAX <= RING_EVENTS_MAX <= HISTORY_EVENTS_MAX
 NEWEST_CHATS_MAX = 50  # sent to a newcomer who asks: more than a window shows
 NEWEST_CHATS_PAGE = 500  # events read at once while looking back for them
-TICK_MS_MIN = 20.0  # all events of a tick in one write per socket; a quiet room flushes at once
+FLUSH_SHARE = {"low": 0.75, "balanced": 0.6, "cheap": 0.2}  # of the loop's time, for all rooms' writes (LATENCY)
+TICK_MS_MIN = {"low": 2.0, "balanced": 5.0, "cheap": 50.0}  # of who must wait: all events of a tick in one write
 TICK_MS_MAX = 250.0  # the longest tick, with any number of viewers
-FLUSH_SHARE = 0.2  # part of the loop's time that one room's writes may take: this sets the tick
+PRESSURE_MAX = 50.0  # by how much the loop's lag may lengthen a tick: 5 ms become the longest one
+BURST_FLUSHES = 3  # that a room within its share may make at once, and pay later: chance brings events together
+BURST_S = 0.05  # nor more than this: a large room's burst would hold up the others
+DEMAND_S = 1.0  # what rooms want is averaged over this time
+DEMAND_MIN = 1e-5  # of a core: who wants less is not counted
+FLUSH_OWN_S = 60e-6  # of a flush to nobody: its timer, its frames (30 - 90 us here)
 FLUSH_SOCKET_S = 9e-6  # cost of a write, until this node has measured it (8.4 us, of which 7.9 are the kernel's)
 FLUSH_COST_WEIGHT = 0.1  # weight of a full chunk's cost in the running mean
 LAG_EVERY_S = 0.1  # how often the loop's lag is measured

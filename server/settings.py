@@ -61,6 +61,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     fence: Literal["auto", "on", "off"]
     fence_grace_s: int
     guard: Literal["strict", "relaxed"]
+    latency: Literal["balanced", "low", "cheap"]
     log_entries_max: int
     daily_spend_max: int
     audit_every_s: int
@@ -186,6 +187,7 @@ def _load(env: _Environment, mode: str) -> Settings:
         fence=_choice(env, "LIVEROOM_FENCE", "auto", "on", "off"),  # type: ignore[arg-type]
         fence_grace_s=_number(env, "LIVEROOM_FENCE_GRACE_S", limits.FENCE_GRACE_S),
         guard=_choice(env, "LIVEROOM_WALLET_GUARD", "strict", "relaxed"),  # type: ignore[arg-type]
+        latency=_choice(env, "LIVEROOM_LATENCY", "balanced", "low", "cheap"),  # type: ignore[arg-type]
         log_entries_max=_number(env, "LIVEROOM_LOG_ENTRIES_MAX", limits.LOG_ENTRIES_MAX),
         daily_spend_max=_number(env, "LIVEROOM_DAILY_SPEND_MAX", 0, least=0),
         audit_every_s=_number(env, "LIVEROOM_AUDIT_EVERY_S", int(limits.AUDIT_EVERY_S)),

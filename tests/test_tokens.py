@@ -1,6 +1,7 @@
 """Tokens: a signed token gives its claims back, and everything else is refused."""
 
 import base64
+import hmac
 import json
 from typing import Any
 
@@ -13,6 +14,10 @@ from server import limits
 from server.tokens import BadToken, Claims, Tokens
 
 SECRET = "a-secret-that-is-long-enough-for-each-of-the-HMAC-algorithms-of-the-RFC"
+OPTIONAL = {
+    name: st.sampled_from([good, "", 5, None, [good]])
+    for name, good in {"sub": "alice", "name": "Al", "role": "host", "exp": 1.9e9, "room": "demo", "nbf": 1}.items()
+}
 NOW_S = 1_800_000_000.0
 TOKENS = Tokens(SECRET)
 
@@ -138,6 +143,57 @@ def test_other_claims_under_our_signature() -> None:
     _, payload, _ = signed(claims(role="host")).split(".")
     with pytest.raises(BadToken):
         TOKENS.check(f"{head}.{payload}.{signature}", NOW_S)
+
+
+def theirs(token: str) -> dict[str, Any] | None:
+    """What PyJWT says of a token: its claims, or None."""
+    options = {"require": ["exp", "sub"], **dict.fromkeys(("verify_exp", "verify_aud", "verify_iat"), False)}
+    try:
+        return jwt.decode(token, SECRET, algorithms=["HS256"], options=options)
+    except (jwt.InvalidTokenError, ValueError):
+        return None
+
+
+def sealed(head: Any, body: Any) -> str:
+    """A token with any header and payload, signed with our secret."""
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (head, body)]
+    mac = hmac.digest(SECRET.encode(), ".".join(parts).encode(), "sha256")
+    return ".".join([*parts, base64.urlsafe_b64encode(mac).rstrip(b"=").decode()])
+
+
+HEADERS = st.fixed_dictionaries(
+    {"alg": st.sampled_from(["HS256", "HS256", "none", "HS512", 5])},
+    optional={"typ": st.sampled_from(["JWT", "x"]), "kid": st.just("k"), "crit": st.sampled_from([[], ["exp"], "exp"])},
+)
+CHANGES = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 1), st.sampled_from(["", "A", ".", "=", "é", " "])))
+
+
+@given(HEADERS, st.fixed_dictionaries({}, optional=OPTIONAL), st.one_of(st.just([]), CHANGES))
+def test_we_accept_nothing_that_pyjwt_refuses(head: Any, body: Any, changes: list[tuple[int, int, str]]) -> None:
+    """Tokens of any shape, changed after signing or not: what we accept PyJWT accepts, with the same claims."""
+    token = sealed(head, body)
+    for at, cut, put in changes:
+        token = token[:at] + put + token[at + cut :]
+    try:
+        ours = TOKENS.check(token, NOW_S)
+    except BadToken:
+        return
+    said = theirs(token)
+    assert said is not None
+    assert (ours.sub, ours.role, ours.exp, ours.room) == (said["sub"], said["role"], said["exp"], said.get("room"))
+
+
+@pytest.mark.parametrize("headers", [{}, {"kid": "2026-01"}, {"typ": "at+jwt"}, {"cty": "x", "x5t": "y"}], ids=repr)
+def test_other_headers_change_nothing(headers: dict[str, str]) -> None:
+    """An issuer may name its key and its type."""
+    assert TOKENS.check(signed(claims(), **headers), NOW_S).sub == "alice"
+
+
+def test_an_extension_that_must_be_understood() -> None:
+    """We understand none."""
+    for head in ({"crit": ["b64"], "b64": False}, {"crit": ["exp"]}, {"crit": None}):
+        with pytest.raises(BadToken):
+            TOKENS.check(sealed({"alg": "HS256", **head}, claims()), NOW_S)
 
 
 def test_a_token_has_a_bound() -> None:

@@ -6,14 +6,14 @@ from collections import Counter
 
 import msgspec
 from msgspec import Struct
-from starlette.websockets import WebSocket
 
 from protocol.ids import RoomId
 from protocol.wire import SUBPROTOCOLS
 from server import limits
+from server.edge.asking import Asked
 from server.edge.flooders import Flooders
 from server.edge.proxies import network_of
-from server.edge.refusing import NotAdmitted, offered_token, speaks_none_of_ours
+from server.edge.refusing import NotAdmitted
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Rooms, Services
 from server.store.client import StoreError
@@ -81,6 +81,16 @@ class Admitted(Struct, frozen=True, kw_only=True):
     address: str | None
 
 
+class _Known(Struct, frozen=True):
+    """What is known before a store was asked."""
+
+    claims: Claims
+    since: Since | None
+    chats: int
+    room: str
+    address: str | None
+
+
 class Admission:
     """Checks an upgrade request."""
 
@@ -90,39 +100,51 @@ class Admission:
         self._places = places
         self._flooders = Flooders()
 
-    async def check(self, websocket: WebSocket, full: str | None) -> Admitted:
+    async def check(self, asked: Asked, full: str | None) -> Admitted:
         """Check everything, and take a place. Raises NotAdmitted."""
-        if full is not None:
-            raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
-        address = _network(websocket) if self._places.count_addresses else None
-        self._let_wait("address", address)
-        given = websocket.query_params
-        if len(given.multi_items()) > len(given):
-            raise NotAdmitted(400, "bad_request", "A key stands twice in the query.")
-        if speaks_none_of_ours(websocket):
-            raise NotAdmitted(400, "unknown_subprotocol", f"The server speaks {' and '.join(SUBPROTOCOLS)}.")
-        token = _token(websocket)
-        if not token:
-            raise NotAdmitted(401, "token_missing", "A token is needed.")
+        known = self._look(asked, full)
         try:
-            claims = self._services.tokens.check(token, self._services.clock.now_ms() / 1000)
-        except BadToken as bad:
-            reason = "token_expired" if isinstance(bad, ExpiredToken) else "bad_token"
-            raise NotAdmitted(401, reason, f"Not admitted: {bad}.", shown="bad_token") from None
-        self._let_wait("user", claims.sub)
-        room_id = _room_id(websocket)
-        if claims.room is not None and claims.room != room_id:
-            raise NotAdmitted(403, "wrong_room", "The token is for another room.")
-        since = _parse_since(websocket.query_params.get("since"))
-        chats = _parse_chats(websocket.query_params.get("chats"))
-        try:
-            room = await self._rooms.open(room_id)
+            room = await self._rooms.open(known.room)
         except NoSuchRoom:
             raise NotAdmitted(404, "no_such_room", "There is no such room.") from None
         except StoreError:
             raise NotAdmitted(503, "unavailable", "The room store is away.", 1) from None
-        place = self._places.take(address or "", claims.sub)  # last: nothing after it may fail
-        return Admitted(claims=claims, since=since, chats=chats, room=room, place=place, address=address)
+        return self._admit(known, room)
+
+    def check_now(self, asked: Asked, full: str | None) -> Admitted | None:
+        """The same without waiting: None if the room must be opened first. Raises NotAdmitted."""
+        known = self._look(asked, full)
+        room = self._rooms.opened(known.room)
+        return None if room is None else self._admit(known, room)
+
+    def _look(self, asked: Asked, full: str | None) -> "_Known":
+        """Check what needs no store. Raises NotAdmitted."""
+        if full is not None:
+            raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
+        address = network_of(asked.host) if self._places.count_addresses else None
+        self._let_wait("address", address)
+        if asked.doubled:
+            raise NotAdmitted(400, "bad_request", "A key stands twice in the query.")
+        if asked.chosen is None and asked.named:
+            raise NotAdmitted(400, "unknown_subprotocol", f"The server speaks {' and '.join(SUBPROTOCOLS)}.")
+        if not asked.token:
+            raise NotAdmitted(401, "token_missing", "A token is needed.")
+        try:
+            claims = self._services.tokens.check(asked.token, self._services.clock.now_ms() / 1000)
+        except BadToken as bad:
+            reason = "token_expired" if isinstance(bad, ExpiredToken) else "bad_token"
+            raise NotAdmitted(401, reason, f"Not admitted: {bad}.", shown="bad_token") from None
+        self._let_wait("user", claims.sub)
+        room_id = _room_id(asked.room)
+        if claims.room is not None and claims.room != room_id:
+            raise NotAdmitted(403, "wrong_room", "The token is for another room.")
+        return _Known(claims, _parse_since(asked.since), _parse_chats(asked.chats), room_id, address)
+
+    def _admit(self, known: "_Known", room: Room) -> Admitted:
+        place = self._places.take(known.address or "", known.claims.sub)  # last: nothing after it may fail
+        return Admitted(
+            claims=known.claims, since=known.since, chats=known.chats, room=room, place=place, address=known.address
+        )
 
     def note_flood(self, user_id: str, address: str | None) -> None:
         """Let this person wait before the next socket; and everybody at the address, if there are too many floods."""
@@ -143,31 +165,15 @@ class Admission:
             raise NotAdmitted(429, "flooded", "This sent too much; come back later.", math.ceil(wait_s))
 
 
-def _network(websocket: WebSocket) -> str:
-    """What counts as the peer's address."""
-    return network_of(websocket.client.host if websocket.client else "")
-
-
-def _room_id(websocket: WebSocket) -> str:
+def _room_id(text: str) -> str:
     """The room of the address. Raises NotAdmitted for what cannot be one."""
     try:
-        return msgspec.convert(websocket.path_params["room_id"], RoomId)
+        return msgspec.convert(text, RoomId)
     except msgspec.ValidationError:
         raise NotAdmitted(404, "no_such_room", "There is no such room.") from None
 
 
-def _token(websocket: WebSocket) -> str:
-    asked = websocket.query_params.get("token")
-    return asked or _bearer(websocket.headers.getlist("authorization")) or offered_token(websocket)
-
-
-def _bearer(headers: list[str]) -> str:
-    """The token of the header; empty without one, and with several that differ."""
-    scheme, _, token = (headers[0] if len(set(headers)) == 1 else "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _parse_since(text: str | None) -> Since | None:
+def _parse_since(text: str) -> Since | None:
     """Parse `<epoch>:<seq>`. Raises NotAdmitted."""
     if not text:
         return None
@@ -177,7 +183,7 @@ def _parse_since(text: str | None) -> Since | None:
     return Since(epoch, int(seq))
 
 
-def _parse_chats(text: str | None) -> int:
+def _parse_chats(text: str) -> int:
     """Parse how many chats a newcomer wants. Raises NotAdmitted."""
     if not text:
         return 0

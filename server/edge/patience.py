@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import limits
 from server.edge.answers import error_answer
+from server.edge.door import STATE, Door
 from server.edge.halfopen import HalfOpen, TooManyOpen
 from server.edge.linger import Gentle, close_gently
 
@@ -117,7 +118,12 @@ class PatientHttp(HttpToolsProtocol):
             close_gently(self.transport, self)
 
     def _hand_over(self, rest: bytes) -> None:
-        """Let the websocket protocol take over, with what came right behind the request."""
+        """Let a connection take over, with what came right behind the request: at once, or the long way."""
+        door: Door | None = self.app_state.get(STATE)
+        if door is not None and door.enter(self, rest):
+            self.connections.discard(self)
+            self._leave()
+            return
         self.handle_websocket_upgrade()
         if isinstance(protocol := self.transport.get_protocol(), Handshaking):
             protocol.while_half_open(self._leave)

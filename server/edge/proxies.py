@@ -1,6 +1,7 @@
 """Whose connection it is: the address that trusted proxies report, which nobody else can choose."""
 
 import ipaddress
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import structlog
@@ -12,26 +13,25 @@ log = structlog.get_logger()
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Forwarded:
-    """ASGI middleware: `scope["client"]` is the person, not the proxy, if the proxy is trusted.
+class Proxies:
+    """The proxies that are trusted.
 
     A peer without an address is a unix socket's, which only this machine can open: it is trusted, too.
     """
 
-    def __init__(self, app: ASGIApp, trusted: tuple[Network, ...]) -> None:
-        self._app = app
+    def __init__(self, trusted: tuple[Network, ...]) -> None:
         self._trusted = trusted
         self._said = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-            if forwarded:
-                scope["client"] = self._client(scope.get("client"), b",".join(forwarded).decode("latin-1"))
-        await self._app(scope, receive, send)
+    def client(self, peer: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, int] | None:
+        """The person whose request this is: the rightmost address that no trusted proxy has.
 
-    def _client(self, peer: tuple[str, int] | None, forwarded: str) -> tuple[str, int] | None:
-        """The rightmost address that no trusted proxy has. Left of an entry that is not valid, anything may stand."""
+        Left of an entry that is not valid, anything may stand.
+        """
+        values = [value for name, value in headers if name == b"x-forwarded-for"]
+        if not values:
+            return peer
+        forwarded = b",".join(values).decode("latin-1")
         if peer is not None and not self._trusts(parsed(peer[0])):
             self._ignored(peer[0])
             return peer
@@ -53,6 +53,19 @@ class Forwarded:
         if not self._said:
             self._said = True
             log.warning("forwarded_for_ignored", peer=peer, setting="LIVEROOM_TRUSTED_PROXIES")
+
+
+class Forwarded:
+    """ASGI middleware: `scope["client"]` is the person, not the proxy."""
+
+    def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
+        self._app = app
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            scope["client"] = self._proxies.client(scope.get("client"), scope["headers"])
+        await self._app(scope, receive, send)
 
 
 def without_port(entry: str) -> str:

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
 from protocol.closes import Close
-from protocol.wire import SUBPROTOCOLS, TOKEN_SUBPROTOCOL
+from server.edge.asking import asked_of
 from server.edge.handshake import TAKEOVER
 from server.edge.plain import deny
 
@@ -48,23 +48,6 @@ def close_of(no: NotAdmitted) -> tuple[Close, str]:
     return (Close.PROTOCOL_ERROR, no.reason.replace("_", " ")) if code is None else (code, code.reason)
 
 
-def chosen_subprotocol(websocket: WebSocket) -> str | None:
-    """The first that we speak of those that the client offers."""
-    return next((name for name in websocket.scope["subprotocols"] if name in SUBPROTOCOLS), None)
-
-
-def offered_token(websocket: WebSocket) -> str:
-    """The token that came as a subprotocol, or nothing."""
-    offered = (name for name in websocket.scope["subprotocols"] if name.startswith(TOKEN_SUBPROTOCOL))
-    return next(offered, "").removeprefix(TOKEN_SUBPROTOCOL)
-
-
-def speaks_none_of_ours(websocket: WebSocket) -> bool:
-    """Whether the client offers subprotocols, and we speak none of them."""
-    named = [name for name in websocket.scope["subprotocols"] if not name.startswith(TOKEN_SUBPROTOCOL)]
-    return bool(named) and not any(name in SUBPROTOCOLS for name in named)
-
-
 async def refuse(websocket: WebSocket, no: NotAdmitted, hub: Any) -> None:
     """Answer a refused upgrade. A page says `refusals=close`: it cannot read the status of an HTTP answer."""
     if websocket.query_params.get("refusals") == "close":
@@ -76,9 +59,9 @@ async def refuse(websocket: WebSocket, no: NotAdmitted, hub: Any) -> None:
 
 
 async def _close(websocket: WebSocket, code: Close, reason: str, hub: Any) -> None:
-    offered = [name for name in websocket.scope["subprotocols"] if not name.startswith(TOKEN_SUBPROTOCOL)]
+    asked = asked_of(websocket)
     # A browser that offered some and gets none sees 1006, so even an unknown one is chosen: nothing will be said in it.
-    await websocket.accept(subprotocol=chosen_subprotocol(websocket) or next(iter(offered), None))
+    await websocket.accept(subprotocol=asked.chosen or next(iter(asked.named), None))
     take_over = websocket.scope.get("extensions", {}).get(TAKEOVER)
     if take_over is None:
         await websocket.close(code, reason)

@@ -3,26 +3,27 @@
 import asyncio
 import contextlib
 import functools
+from collections.abc import Callable
 
-import msgspec
 import structlog
 from msgspec import Raw
 from starlette.websockets import WebSocket
 
-import protocol
 from protocol.closes import Close
 from protocol.session import Notice, Welcome, You
-from protocol.wire import SUBPROTOCOLS
-from server import limits
+from protocol.wire import SUBPROTOCOLS, Codec
+from server import background, limits
 from server.edge.admission import Admission, Admitted, Place, Places, Since
+from server.edge.asking import Asked, asked_of
 from server.edge.balances import Balances
 from server.edge.commands import Commands
 from server.edge.handshake import TAKEOVER
 from server.edge.liveness import AnyConnection, Wheel, alone
 from server.edge.plain import PlainConnection
-from server.edge.refusing import NotAdmitted, chosen_subprotocol, close_of, refuse
+from server.edge.refusing import NotAdmitted, close_of, refuse
 from server.edge.socket import Connection
 from server.edge.turns import Turns
+from server.rooms.frames import encode_message
 from server.rooms.history import NoSuchRoom, Recorded
 from server.rooms.newest import newest_chats
 from server.rooms.replay import money_again
@@ -46,6 +47,7 @@ class Sessions:
         self.draining = False
         self.joins = 0
         self.turns = Turns()
+        self._entering = background.Tasks("join")
 
     async def start(self) -> None:
         self.commands.start()
@@ -53,6 +55,7 @@ class Sessions:
 
     async def stop(self) -> None:
         await self._wheel.stop()
+        await self._entering.end()
         await self.commands.tasks.wait()
 
     def _on_turn(self) -> None:
@@ -64,7 +67,7 @@ class Sessions:
         """The route `/v1/rooms/{room_id}/ws`: refuse over HTTP, or accept, take over and welcome."""
         try:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
-                admitted = await self._admission.check(websocket, full=self._full())
+                admitted = await self._admission.check(asked := asked_of(websocket), full=self._full())
         except NotAdmitted as no:
             await refuse(websocket, no, self)
             return
@@ -73,7 +76,7 @@ class Sessions:
             return
         connection: AnyConnection | None = None
         try:
-            chosen = chosen_subprotocol(websocket)
+            chosen = asked.chosen
             await websocket.accept(subprotocol=chosen)
             codec = SUBPROTOCOLS[chosen] if chosen else "json"
             take_over = websocket.scope.get("extensions", {}).get(TAKEOVER)
@@ -89,8 +92,27 @@ class Sessions:
         if isinstance(connection, PlainConnection):
             await connection.run(functools.partial(self._join, connection, admitted))
         else:
-            await self._join(connection, admitted)
-            connection.listen()
+            await self._join_and_listen(connection, admitted)
+
+    def enter(self, asked: Asked, take_over: Callable[[Codec], Connection]) -> bool:
+        """Admit somebody without waiting: whom `take_over` makes a connection. False if anything is in the way.
+
+        `endpoint` then finds the same, waits for what must be waited for, and says what is wrong.
+        """
+        try:
+            admitted = self._admission.check_now(asked, self._full())
+        except NotAdmitted:
+            return False
+        if admitted is None:
+            return False
+        connection = take_over(SUBPROTOCOLS[asked.chosen] if asked.chosen else "json")
+        self.connections[connection] = admitted.place
+        self._entering.spawn(self._join_and_listen(connection, admitted))
+        return True
+
+    async def _join_and_listen(self, connection: Connection, admitted: Admitted) -> None:
+        await self._join(connection, admitted)
+        connection.listen()
 
     async def unknown(self, websocket: WebSocket) -> None:
         """The route of every other websocket address."""
@@ -158,14 +180,12 @@ class Sessions:
                 muted_until_ms=None,
                 member_id=self._services.clock.new_id(),
             ),
-            room=Raw(shown.json),
+            room=Raw(shown.bytes_in(connection.codec)),
             heartbeat_s=limits.HEARTBEAT_S,
             server_time_ms=self._services.clock.now_ms(),
             replays=len(again),
         )
-        hello = msgspec.json.encode(welcome)
-        hello = hello if connection.codec == "json" else protocol.to_msgpack(hello)
-        room.outbox.greet(member, hello, shown.seq, missed or again)
+        room.outbox.greet(member, encode_message(connection.codec, welcome), shown.seq, missed or again)
         self.joins += 1
         if coins is None and member.role != "overlay":
             self._balances.waiting.add(member)

@@ -1,7 +1,7 @@
 """From a room's ring of recent events to its sockets: a tick's events are one frame, the same bytes for everybody.
 
 A connection has a cursor into the ring and no queue of its own. While it is not writable it gets nothing. When it is
-writable again, it catches up from its cursor; if the ring no longer holds that, it is closed and told to come back.
+writable again, it catches up from its cursor; of what the ring no longer holds, it hears how much is hidden.
 Nothing larger than a piece is written at once: the rest waits until the socket is writable.
 """
 
@@ -18,6 +18,7 @@ from server import background, limits
 from server.rooms.frames import Prepared, encode_message, encoded, encoded_replayed, join_messages
 from server.rooms.history import Recorded, delivery_of
 from server.rooms.pace import Pace
+from server.rooms.ring import Ring
 
 
 class Sink(Protocol):
@@ -68,8 +69,8 @@ class Outbox:
         self._loop = loop
         self._readers = readers
         self._pace = pace
-        self._ring: list[Recorded] = []
-        self._ring_bytes = 0
+        self._share = pace.share()
+        self._ring = Ring()
         self._flush_at: asyncio.TimerHandle | asyncio.Handle | None = None
         self._flushing = False
         self._flush_done = asyncio.Event()
@@ -82,8 +83,7 @@ class Outbox:
 
     def begin(self, seq: int, recent: Sequence[Recorded] = ()) -> None:
         """Start (again) at `seq`, with the events before it for readers that resume."""
-        self._ring = list(recent)
-        self._ring_bytes = sum(len(event.json) for event in recent)
+        self._ring.begin(seq, recent)
         self._pieces.clear()
         self.head = self.flushed = self._due_to = seq
 
@@ -98,9 +98,7 @@ class Outbox:
         assert event.seq == self.head + 1
         self.head = event.seq
         self._ring.append(event)
-        self._ring_bytes += len(event.json)
-        if len(self._ring) > limits.RING_EVENTS_MAX or self._ring_bytes > limits.RING_BYTES_MAX:
-            self._trim()
+        self._share.event()
         if self.head - self.flushed == limits.FLUSH_EVENTS_MAX and self._flush_at is not None:
             self._flush_at.cancel()
             self._flush_at = None
@@ -111,26 +109,15 @@ class Outbox:
         self._hidden += count
         self._want_flush()
 
-    def _trim(self) -> None:
-        """Drop a tenth at once, because cutting a list's front moves the rest."""
-        cut = max(1, len(self._ring) // 10)
-        self._ring_bytes -= sum(len(event.json) for event in self._ring[:cut])
-        del self._ring[:cut]
-
     def after(self, seq: int, to: int) -> list[Recorded] | None:
         """The events after `seq` up to `to`, or None when the ring no longer holds them all."""
-        if seq >= to:
-            return []
-        if not self._ring or seq + 1 < self._ring[0].seq or to > self.head:
-            return None
-        base = self._ring[0].seq
-        return self._ring[seq + 1 - base : to + 1 - base]
+        return self._ring.after(seq, to)
 
     # --- flushing ----------------------------------------------------------------------------------------------
     def _want_flush(self) -> None:
         if self._flush_at is not None or self._flushing:
             return
-        wait_s = self.flushed_at + self._pace.tick_s(len(self._readers())) - self._loop.time()
+        wait_s = self._share.wait_s(self._loop.time(), len(self._readers()))
         if wait_s <= 0 or self.flushed < self._due_to or self.head - self.flushed >= limits.FLUSH_EVENTS_MAX:
             self._flush_at = self._loop.call_soon(self._flush)
         else:
@@ -146,6 +133,7 @@ class Outbox:
             self._due_to = self.head
         hidden, self._hidden = self._hidden, 0
         readers = list(self._readers())
+        self._share.flushed(self.flushed_at, len(readers))
         shedding = self._pace.slowest(len(readers))
         self._flush_chunk(readers, 0, _Round(self.flushed, self._due_to, hidden, shedding=shedding))
 
@@ -178,7 +166,9 @@ class Outbox:
         except KeyError:
             prepared = flush.frames[key] = self._prepare(sink.codec, reader.cursor, flush)
         if prepared is None:
-            sink.close(Close.SLOW_READER)
+            self.catch_up(reader)
+            if flush.hidden and not (sink.paused or sink.closing):
+                sink.send(Prepared(sink.codec, join_messages(sink.codec, [_hidden_notice(sink.codec, flush.hidden)])))
             return
         if flush.to > reader.cursor:
             reader.cursor = flush.to
@@ -217,7 +207,7 @@ class Outbox:
         sink, before = reader.sink, reader.cursor
         events = self._next_events(reader)
         if events is None:
-            sink.close(Close.SLOW_READER)
+            self._skip(reader, ahead)
             return
         if before >= reader.due_to and _bytes(events) > limits.WRITE_HIGH_BYTES:
             kept, hidden, reader.cursor = _thinned(events)
@@ -232,6 +222,22 @@ class Outbox:
         if reader.missed is not None and reader.cursor >= reader.missed[-1].seq:
             reader.cursor, reader.missed = max(reader.cursor, reader.replay_to), None
         sink.send(prepared)
+
+    def _skip(self, reader: Reader, ahead: list[bytes]) -> None:
+        """Leave out what the ring no longer holds, but for what may never be dropped. Close who is too far behind."""
+        sink, left = reader.sink, self._ring.left_behind(reader.cursor)
+        if left is None:
+            sink.close(Close.SLOW_READER)
+            return
+        kept, last = left
+        if (size := _piece_length(kept)) < len(kept):
+            kept, last = kept[:size], kept[size - 1].seq
+        hidden = last - reader.cursor - len(kept)
+        reader.cursor, reader.due_to = last, min(reader.due_to, last)
+        ahead += encoded(sink.codec, kept)
+        if hidden:
+            ahead.append(_hidden_notice(sink.codec, hidden))
+        sink.send(Prepared(sink.codec, join_messages(sink.codec, ahead)))
 
     def _next_events(self, reader: Reader) -> Sequence[Recorded] | None:
         """The reader's next events: those that it is due, else all. None when they are no longer kept."""

@@ -12,12 +12,11 @@ from msgspec import Struct
 import protocol
 from protocol.closes import Close
 from protocol.gifts import Gift
-from protocol.rooms import Viewers
-from protocol.wire import Named, Rank, Role, User
+from protocol.wire import Role, User
 from server import background, limits
 from server.clock import Clock
 from server.money.results import Money
-from server.rooms.about import About, about_of, changed_by, granted, role_in, shown_settings
+from server.rooms.about import About, about_of, changed_by, granted, role_in
 from server.rooms.allowance import Allowance
 from server.rooms.fanout import Fanout
 from server.rooms.farewell import close_members
@@ -25,7 +24,8 @@ from server.rooms.frames import encode_message
 from server.rooms.history import History, NoSuchRoom, RawSnapshot, Recorded
 from server.rooms.outbox import Outbox, Sink
 from server.rooms.pace import Pace
-from server.rooms.registry import CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, SNAPSHOT_PARTS, Periodic
+from server.rooms.registry import CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, Periodic
+from server.rooms.snapshot import EncodedSnapshot, encoded_snapshot
 from server.store.client import StoreError
 from server.tokens import Claims, Tokens
 
@@ -94,14 +94,6 @@ class Member:
         return User(user_id=self.user_id, name=self.name, role=self.role, badges=())
 
 
-class EncodedSnapshot(Struct, frozen=True):
-    """A snapshot as newcomers get it: JSON, exactly as of `seq`."""
-
-    seq: int
-    json: bytes
-    taken_at: float
-
-
 class Room:
     """One room on this node. Made by `Rooms.open`."""
 
@@ -145,7 +137,7 @@ class Room:
         self.base = int(raw.meta["base"]) if "base" in raw.meta else None
         self.about, self._about_seq = about_of(raw.meta), raw.seq
         self.outbox.begin(raw.seq, recent)
-        self._latest = self._encode(raw)
+        self._latest = encoded_snapshot(self.id, raw, self._loop.time())
         self.idle_since = self._loop.time()
         self.checked_at = self._loop.time()
 
@@ -249,31 +241,12 @@ class Room:
         return await asyncio.shield(self._reading)
 
     async def _read_snapshot(self) -> EncodedSnapshot:
-        return self._encode(await self.services.history.snapshot(self.id))
+        return encoded_snapshot(self.id, await self.services.history.snapshot(self.id), self._loop.time())
 
     def _keep_latest(self, reading: "asyncio.Task[EncodedSnapshot]") -> None:
         self._reading = None
         if not reading.cancelled() and reading.exception() is None:
             self._latest = reading.result()
-
-    def _encode(self, raw: RawSnapshot) -> EncodedSnapshot:
-        about = about_of(raw.meta)
-        parts = {field: part(raw.state) for field, part in SNAPSHOT_PARTS.items()}
-        snapshot = protocol.SNAPSHOT(
-            room_id=self.id,
-            broadcast_id=about.broadcast_id,
-            title=about.title,
-            status=about.status,
-            host=about.host,
-            started_at_ms=about.started_at_ms,
-            settings=shown_settings(about.settings),
-            viewers=Viewers(*(int(raw.meta.get(name, 0)) for name in ("now", "peak", "unique"))),
-            likes=int(raw.meta.get("likes", 0)),
-            coins=int(raw.meta.get("coins", 0)),
-            top=tuple(Rank(n + 1, Named(user_id, name), coins) for n, (user_id, name, coins) in enumerate(raw.board)),
-            **parts,
-        )
-        return EncodedSnapshot(raw.seq, msgspec.json.encode(snapshot), self._loop.time())
 
     # --- housekeeping ------------------------------------------------------------------------------------------
     def keep(self, now: float) -> None:
@@ -325,10 +298,15 @@ class Rooms:
     def here(self) -> list[Room]:
         return list(self._open.values())
 
+    def opened(self, room_id: str) -> Room | None:
+        """The room, if it is open and in use."""
+        room = self._open.get(room_id)
+        return None if room is None or room.gone else room
+
     async def open(self, room_id: str) -> Room:
         """Return the room, subscribed and at the store's state. Raises NoSuchRoom, StoreError."""
-        room = self._open.get(room_id)
-        if room is not None and not room.gone:
+        room = self.opened(room_id)
+        if room is not None:
             return room
         opening = self._opening.get(room_id)
         if opening is None:

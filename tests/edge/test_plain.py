@@ -51,7 +51,7 @@ class Uvicorn(Site):
     """A site behind uvicorn without our protocol class."""
 
     async def start(self) -> None:
-        self.server.config.ws = "websockets-sansio"
+        self.server.config.ws, self.server.config.http = "websockets-sansio", "httptools"
         await super().start()
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from server import limits
 from server.app import Node
-from server.edge.proxies import Forwarded, network_of
+from server.edge.proxies import Forwarded, Proxies, network_of
 from server.processes.node import uvicorn_config
 from server.settings import Unusable, load
 from tests.edge.test_admission import join_from, refused
@@ -30,7 +30,7 @@ async def seen(peer: Any, *forwarded: str, trusted: Any = TRUSTED) -> Any:
 
     headers = [(b"x-forwarded-for", each.encode("latin-1")) for each in forwarded]
     client = None if peer is None else (peer, 40_000)
-    await Forwarded(app, trusted)({"type": "http", "client": client, "headers": headers}, None, None)  # type: ignore[arg-type]
+    await Forwarded(app, Proxies(trusted))({"type": "http", "client": client, "headers": headers}, None, None)  # type: ignore[arg-type]
     (client,) = found
     return None if client is None else client[0]
 
@@ -90,7 +90,7 @@ async def test_the_log_is_not_flooded() -> None:
 
     async def app(_scope: Any, _receive: Any, _send: Any) -> None: ...
 
-    forwarded = Forwarded(app, LOCAL)
+    forwarded = Forwarded(app, Proxies(LOCAL))
     scope = {"type": "websocket", "client": ("203.0.113.9", 1), "headers": [(b"x-forwarded-for", b"6.6.6.6")]}
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):

@@ -13,7 +13,7 @@ from server import limits
 from server.rooms.frames import BINARY, TEXT, Prepared
 from server.rooms.history import Recorded
 from server.rooms.outbox import Outbox
-from server.rooms.pace import Pace
+from server.rooms.pace import Latency, Pace
 
 
 def event(seq: int, text: str = "hi", type_: str = "chat.sent") -> Recorded:
@@ -67,8 +67,8 @@ class Socket:
         return [message["count"] for message in self.messages if message["type"] == "notice"]
 
 
-def outbox(*readers: Socket, seq: int = 0) -> Outbox:
-    made = Outbox(asyncio.get_running_loop(), lambda: readers, Pace())
+def outbox(*readers: Socket, seq: int = 0, latency: Latency = "balanced") -> Outbox:
+    made = Outbox(asyncio.get_running_loop(), lambda: readers, Pace(latency))
     made.begin(seq)
     return made
 
@@ -128,7 +128,7 @@ async def test_an_event_that_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_quiet_room_sends_at_once_and_a_busy_one_by_ticks() -> None:
     """The first event leaves with the next turn of the loop; those right after it go together a tick later."""
     reader = Socket()
-    box = outbox(reader)
+    box = outbox(reader, latency="cheap")
     box.record(event(1))
     await asyncio.sleep(0)
     assert reader.seqs == [1]
@@ -139,14 +139,14 @@ async def test_a_quiet_room_sends_at_once_and_a_busy_one_by_ticks() -> None:
     began = box.flushed_at
     await box.wait_flushed(51)
     assert [len(msgspec.json.decode(frame.payload)) for frame in reader.frames] == [1, 50]
-    assert box.flushed_at - began >= limits.TICK_MS_MIN / 1000
+    assert box.flushed_at - began >= limits.TICK_MS_MIN["cheap"] / 1000
 
 
 async def test_a_storm_does_not_wait_for_its_tick(monkeypatch: pytest.MonkeyPatch) -> None:
     """More events in a tick than the ring holds: readers get all of them, and nobody counts as slow."""
-    monkeypatch.setattr(limits, "TICK_MS_MIN", limits.TICK_MS_MAX)
+    monkeypatch.setitem(limits.TICK_MS_MIN, "cheap", limits.TICK_MS_MAX)
     reader = Socket()
-    box = outbox(reader)
+    box = outbox(reader, latency="cheap")
     last = 2 * limits.RING_EVENTS_MAX
     for seq in range(1, last + 1):
         box.record(event(seq))
@@ -292,18 +292,55 @@ async def test_a_count_between_two_chunks() -> None:
 
 
 # --- the end of the ring -------------------------------------------------------------------------------------------
-async def test_a_socket_behind_the_ring_must_come_back() -> None:
-    """A socket that needs more than the ring still has is closed with the code that says so."""
-    slow, quick = Socket(paused=True), Socket()
+async def test_a_socket_behind_the_ring_hears_how_much_is_hidden() -> None:
+    """Chat that the ring no longer holds is counted; gifts are never left out, and nobody must come back."""
+    slow, quick, last = Socket(paused=True), Socket(), 2 * limits.RING_EVENTS_MAX
     box = outbox(slow, quick)
-    for seq in range(1, limits.RING_EVENTS_MAX + 2):
-        box.record(event(seq))
-    await box.wait_flushed(limits.RING_EVENTS_MAX + 1)
+    gifts = {7, 500, last - 3}
+    for seq in range(1, last + 1):
+        box.record(event(seq, type_="gifts.sent" if seq in gifts else "chat.sent"))
+    await box.wait_flushed(last)
+    slow.paused = False
+    box.catch_up(slow)
+    for reader in (slow, quick):  # so many events within one tick: the quick one is behind, too
+        assert (reader.closed, reader.cursor) == (None, last)
+        assert gifts <= set(reader.seqs)
+        assert reader.seqs == sorted(set(reader.seqs))
+        assert len(reader.seqs) + sum(reader.hidden) == last
+        assert 0 < sum(reader.hidden) < last
+    await record(box, event(last + 1))
+    assert slow.seqs[-1] == quick.seqs[-1] == last + 1
+
+
+async def test_a_socket_behind_too_many_gifts_must_come_back() -> None:
+    """Where something that may never be dropped is no longer held, the socket is closed with the code that says so."""
+    slow = Socket(paused=True)
+    box = outbox(slow)
+    for seq in range(1, 3 * limits.RING_EVENTS_MAX):
+        box.record(event(seq, type_="gifts.sent"))
+    await box.wait_flushed(box.head)
     slow.paused = False
     box.catch_up(slow)
     assert slow.closed is Close.SLOW_READER
     assert slow.frames == []
-    assert quick.closed is Close.SLOW_READER  # so many events within one tick: nobody may miss some silently
+
+
+async def test_many_gifts_that_the_ring_has_left_go_in_pieces() -> None:
+    """What may never be dropped is sent a piece at a time, and stops where the socket pauses again."""
+    slow = Socket(paused=True)
+    box = outbox(slow)
+    last = limits.RING_EVENTS_MAX + 600
+    for seq in range(1, last + 1):
+        box.record(event(seq, "x" * 300, "gifts.sent" if seq % 2 else "chat.sent"))
+    await box.wait_flushed(last)
+    slow.paused, slow.pauses_at = False, 1
+    box.catch_up(slow)
+    assert len(slow.frames) == 1
+    slow.paused, slow.pauses_at = False, 999
+    box.catch_up(slow)
+    slow.assert_pieces()
+    assert {seq for seq in range(1, last + 1) if seq % 2} <= set(slow.seqs)
+    assert len(slow.seqs) + sum(slow.hidden) == last
 
 
 async def test_nothing_to_catch_up() -> None:
@@ -313,60 +350,6 @@ async def test_nothing_to_catch_up() -> None:
     await record(box, event(1))
     box.catch_up(reader)
     assert len(reader.frames) == 1
-
-
-# --- the ring ------------------------------------------------------------------------------------------------------
-async def test_the_ring_gives_what_is_after() -> None:
-    """Every span within the ring is returned whole; otherwise the answer is None, never a part."""
-    box = Outbox(asyncio.get_running_loop(), list, Pace())
-    box.begin(10, [event(8), event(9), event(10)])
-    box.record(event(11))
-
-    def seqs(after: int, to: int) -> list[int] | None:
-        events = box.after(after, to)
-        return None if events is None else [each.seq for each in events]
-
-    assert seqs(7, 11) == [8, 9, 10, 11]
-    assert seqs(9, 10) == [10]
-    assert seqs(11, 11) == seqs(12, 11) == []
-    assert seqs(6, 11) is None
-    assert seqs(7, 12) is None
-    await box.wait_flushed(11)
-
-
-async def test_an_empty_ring() -> None:
-    """A room that began without a past has nothing to return, and knows it."""
-    box = Outbox(asyncio.get_running_loop(), list, Pace())
-    box.begin(10)
-    assert box.after(10, 10) == []
-    assert box.after(9, 10) is None
-    assert (box.head, box.flushed) == (10, 10)
-
-
-async def test_the_ring_is_bounded_by_events() -> None:
-    """Old events leave, the newest stay, and the ring never holds more than its bound."""
-    box = Outbox(asyncio.get_running_loop(), list, Pace())
-    box.begin(0)
-    for seq in range(1, limits.RING_EVENTS_MAX * 2):
-        box.record(event(seq))
-        assert len(box._ring) <= limits.RING_EVENTS_MAX
-    newest = limits.RING_EVENTS_MAX * 2 - 1
-    kept = box.after(newest - limits.REPLAY_EVENTS_MAX, newest)
-    assert kept is not None
-    assert len(kept) == limits.REPLAY_EVENTS_MAX
-    assert box.after(0, newest) is None
-    box.stop()
-
-
-async def test_the_ring_is_bounded_by_bytes() -> None:
-    """A few huge events push old ones out too, and the ring's count of bytes stays right."""
-    box = Outbox(asyncio.get_running_loop(), list, Pace())
-    box.begin(0)
-    for seq in range(1, 60):
-        box.record(event(seq, "x" * 200_000))
-        assert sum(len(each.json) for each in box._ring) == box._ring_bytes <= limits.RING_BYTES_MAX
-    assert box.after(58, 59) is not None
-    box.stop()
 
 
 async def test_an_event_out_of_turn_is_our_bug() -> None:
