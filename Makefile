@@ -69,7 +69,8 @@ test: browser $(NODE_TOOLS)  ## check, and every test
 	exit $$((torture || journal || journeys || rest))
 
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes
-	@LIVEROOM_TORTURE=1 $(PY) -m pytest -q tests/torture
+	@LIVEROOM_TORTURE=1 $(PY) -m pytest -q tests/torture tests/edge/test_door.py $(wildcard tests/journeys/test_wrong_*.py) \
+	  tests/journeys/test_missing_stores.py tests/journeys/test_stopping_early.py
 
 conformance: .venv/dev.stamp  ## Autobahn's websocket test suite against our class: needs a Python 2.7, takes half an hour
 	@$(PY) -m tests.conformance

@@ -265,6 +265,7 @@ SQL_VALUES_MAX = 500  # of an IN list
 # --- http --------------------------------------------------------------------------------------------------------
 BODY_BYTES_MAX = 64 * 1024
 HEAD_BYTES_MAX = 16 * 1024  # a token has 4 KiB at most; nginx and Apache take 8 KiB a line
+DOOR_LINE_BYTES = 8_000  # of a header in an ordinary upgrade; the long way refuses more than 8,192 (websockets' bound)
 HEAD_LINES_MAX = 100  # Apache's default, too
 IDEMPOTENCY_S = 86_400
 IDEMPOTENCY_BEGUN_S = 60  # the key of a request is free again this long after its node died

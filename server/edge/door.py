@@ -55,6 +55,7 @@ class Knocking(Protocol):
     connections: set[Any]
     client: tuple[str, int] | None
     url: bytes
+    scope: Any
     headers: list[tuple[bytes, bytes]]
 
 
@@ -68,6 +69,8 @@ class Door:
     def enter(self, http: Knocking, early: bytes) -> bool:
         """Let somebody in. `early` came right behind the request. False if it must go the long way."""
         if len(early) > limits.EARLY_BYTES_MAX or http.transport.is_closing():
+            return False
+        if (http.scope["method"], http.scope["http_version"]) != ("GET", "1.1"):
             return False
         head = read_head(http.url, http.headers, self._proxies.client(http.client, http.headers))
         if head is None:
@@ -137,9 +140,11 @@ def _query(text: bytes) -> dict[str, str] | None:
 
 
 def _lines(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
-    """The headers that matter; None if one of them comes twice."""
+    """The headers that matter; None if one of them comes twice, or any is long."""
     lines: dict[bytes, bytes] = {}
     for name, value in headers:
+        if len(name) + len(value) > limits.DOOR_LINE_BYTES:
+            return None
         if name in _ONCE:
             if name in lines:
                 return None

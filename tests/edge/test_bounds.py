@@ -320,6 +320,7 @@ ARGUED = {
     "SHOW_BATCH_MAX": OURS,
     "TICK_MS_MAX": OURS,
     "PRESSURE_MAX": OURS,
+    "DOOR_LINE_BYTES": "a longer one goes the long way: tests/edge/test_door.py",
     "KERNEL_SEND_BYTES": KERNEL,
     "KERNEL_RECEIVE_BYTES": KERNEL,
     "BACKLOG": KERNEL,

@@ -12,6 +12,7 @@ from server.edge.door import Door, read_head
 from tests.frames import TEXT, masked
 from tests.journeys.raw import Peers, upgrade
 from tests.site import Site
+from tests.torture import rounds
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 VOLATILE = {"date", "server"}  # of the heads; uvicorn's own
@@ -116,6 +117,8 @@ CHROME = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
         ("?token={}", ["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=10"], False),
         ("?token={}", ["Sec-WebSocket-Extensions: x-other"], False),
         ("?token={}", ["Connection: keep-alive"], False),
+        ("?token={}", ["Cookie: " + "c" * 7_000], True),
+        ("?token={}", ["Cookie: " + "c" * 9_000], False),
         ("?token={}", ["Sec-WebSocket-Version: 8"], False),
         ("?token=x{}", [], False),
         ("?token={}&since=1", [], False),
@@ -130,7 +133,14 @@ async def test_each_goes_its_way(site: Site, way: Way, query: str, lines: list[s
     assert await both(site, way, made) is short
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("first", ["POST {} HTTP/1.1", "GET {} HTTP/1.0", "HEAD {} HTTP/1.1"])
+async def test_only_a_get_is_let_in(site: Site, way: Way, first: str) -> None:
+    """Other methods and versions get the long way's refusal."""
+    made = request(f"{ROOM}?token={site.token('alice')}", first=first)
+    assert await both(site, way, made) is False
+
+
+@pytest.mark.parametrize("seed", range(rounds(1, 50)))
 async def test_both_ways_agree(site: Site, way: Way, seed: int) -> None:
     """Requests of many shapes get the same answer on both."""
     some, taken = random.Random(seed), 0

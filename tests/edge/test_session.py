@@ -236,7 +236,7 @@ def quick_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets are checked ten times a second, and all timeouts are a fraction of the real ones."""
     monkeypatch.setattr(limits, "WHEEL_S", 0.1)
     monkeypatch.setattr(limits, "HEARTBEAT_S", 0.5)
-    monkeypatch.setattr(limits, "UNRESPONSIVE_S", 1.5)
+    monkeypatch.setattr(limits, "UNRESPONSIVE_S", 3.0)
 
 
 async def test_a_token_that_expires(quick_wheel: None, another_site: AnotherSite) -> None:

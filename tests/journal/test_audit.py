@@ -213,7 +213,7 @@ async def test_a_changed_order_freezes_only_its_partition(desk: Desk, audit: Aud
     assert partition != keys.partition_of("bob")
     assert tamper(engine, f"UPDATE topups SET coins = 900 WHERE id = '{topup}'") == 1
     report = await audit.run(freeze=True)
-    assert [(wrong.partition, wrong.where) for wrong in report.wrong] == [(partition, f"topup {topup}")]
+    assert [(wrong.partition, wrong.where) for wrong in report.wrong] == [(partition, f"top-up {topup}")]
     assert [row.partition for row in desk.rows(select(quarantine))] == [partition]
     await desk.journal()
     with pytest.raises(StillWrong, match="coins is 900, but 100 in its entry"):
@@ -236,7 +236,7 @@ async def test_orders_are_compared_once_a_turn(desk: Desk) -> None:
     assert (await audit.run(everything=False)).wrong == []
     now_s[0] += 1
     for everything in (False, True):
-        assert [wrong.where for wrong in (await audit.run(everything=everything)).wrong] == [f"topup {topup}"]
+        assert [wrong.where for wrong in (await audit.run(everything=everything)).wrong] == [f"top-up {topup}"]
     tamper(desk.site.node.engine, f"UPDATE topups SET coins = 100 WHERE id = '{topup}'")
 
 

@@ -100,7 +100,7 @@ def test_what_new_entries_touch_is_compared_at_once(audited: Audited) -> None:
     assert {wrong.where for wrong in audited.look().wrong} == {"reversal_parts:zoe"}
     topup = audited.shop.buy(5)
     tamper(audited.engine, f"UPDATE topups SET coins = 6 WHERE id = '{topup}'")
-    assert f"topup {topup}" in {wrong.where for wrong in audited.look().wrong}
+    assert f"top-up {topup}" in {wrong.where for wrong in audited.look().wrong}
 
 
 def test_a_reversal_touches_the_day_of_its_gift(audited: Audited) -> None:

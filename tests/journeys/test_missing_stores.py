@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import Stores
 from tests.program import Program, Served, eventually, free_port
+from tests.torture import rounds
 
 STARTS_S = 20.0  # it waits five seconds for the stores, in a process that takes some to start
 
@@ -19,7 +20,7 @@ MISSING = {
 }
 
 
-@pytest.mark.parametrize("missing", MISSING)
+@pytest.mark.parametrize("missing", rounds(list(MISSING)[::2], list(MISSING)))
 async def test_chat_goes_on(new_program: Callable[..., Program], missing: str) -> None:
     """The node is ready soon and says what is degraded. Gifts are refused as unavailable."""
     program = new_program()

@@ -14,6 +14,7 @@ import pytest
 from tests import strangers
 from tests.conftest import Stores
 from tests.program import Program, Served, eventually
+from tests.torture import rounds
 
 IN_TIME_S = 4.0  # two are promised; the machine may be busy, and each wait that a signal must cut takes longer
 SIGNALS = [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM]
@@ -66,7 +67,7 @@ HUNG = {
 }
 
 
-@pytest.mark.parametrize("stage", HUNG)
+@pytest.mark.parametrize("stage", rounds(list(HUNG)[::2], list(HUNG)))
 async def test_while_it_waits_for_a_server_that_hangs(served: Served, hung: Hung, stage: str) -> None:
     """The process has connected, and waits for the first answer."""
     name, address = HUNG[stage]
@@ -77,7 +78,7 @@ async def test_while_it_waits_for_a_server_that_hangs(served: Served, hung: Hung
     await assert_stops(served)
 
 
-@pytest.mark.parametrize("sig", SIGNALS)
+@pytest.mark.parametrize("sig", rounds(SIGNALS[1:2], SIGNALS))
 async def test_each_signal(served: Served, hung: Hung, sig: signal.Signals) -> None:
     """All of them end a journal process that waits for SQL."""
     served.command, served.environ["LIVEROOM_JOURNAL_URL"] = "journal", f"postgresql://u@127.0.0.1:{hung.port}/d"
@@ -103,7 +104,7 @@ AWAY = {
 }
 
 
-@pytest.mark.parametrize("away", AWAY)
+@pytest.mark.parametrize("away", rounds(list(AWAY)[:1], list(AWAY)))
 async def test_while_the_journal_waits_for_what_is_away(served: Served, away: str) -> None:
     """It has said that it waits."""
     name, address = AWAY[away]

@@ -3,7 +3,7 @@
 import functools
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from server.store import embedded
 from tests import strangers
 from tests.conftest import Stores
 from tests.program import Program, Served, eventually
+from tests.torture import rounds
 
 HBA = "local all guarded scram-sha-256\nlocal all all trust\n"  # one role needs its password
 ROLES = """
@@ -98,10 +99,13 @@ async def served(stores: Stores) -> AsyncIterator[Served]:
         await made.kill()
 
 
-by_name = pytest.mark.parametrize("mistake", TABLE, ids=[each.name for each in TABLE])
+def by_name(some: Sequence[Mistake]) -> pytest.MarkDecorator:
+    """A test of some mistakes; `make torture` has all of them."""
+    made = rounds(some, TABLE)
+    return pytest.mark.parametrize("mistake", made, ids=[each.name for each in made])
 
 
-@by_name
+@by_name(TABLE[::2])
 async def test_a_journal_process_ends(served: Served, addresses: dict[str, object], mistake: Mistake) -> None:
     """It says why in one line, and ends with code 2."""
     await assert_ends(served, "journal", mistake.address.format_map(addresses), mistake.words)
@@ -133,7 +137,7 @@ async def test_a_command_without_a_schema(served: Served, addresses: dict[str, o
     )
 
 
-@by_name
+@by_name(TABLE[::5])
 async def test_a_node_goes_on(served: Served, addresses: dict[str, object], mistake: Mistake) -> None:
     """Rooms are served. Its log says what is wrong, and its readiness says so in a few words."""
     served.environ["LIVEROOM_JOURNAL_URL"] = mistake.address.format_map(addresses)

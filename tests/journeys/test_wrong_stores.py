@@ -12,6 +12,7 @@ import pytest
 from tests import strangers
 from tests.conftest import Stores
 from tests.program import Served, eventually
+from tests.torture import rounds
 
 # Users of both stores: one that may do nothing but connect, and one that may do nearly everything.
 USERS = {"nobody": ("+hello",), "chatter": ("+@all", "resetchannels", "-publish")}
@@ -91,7 +92,10 @@ async def served(addresses: dict[str, object], journal: str) -> AsyncIterator[Se
         await made.kill()
 
 
-@pytest.mark.parametrize("mistake", TABLE, ids=[f"{each.command}, {each.store}: {each.address}" for each in TABLE])
+SOME = rounds(TABLE[::3], TABLE)
+
+
+@pytest.mark.parametrize("mistake", SOME, ids=[f"{each.command}, {each.store}: {each.address}" for each in SOME])
 async def test_a_wrong_store(served: Served, addresses: dict[str, object], mistake: Mistake) -> None:
     """One line says what is wrong. A process that can do nothing without the store ends with code 2."""
     served.command = mistake.command

@@ -79,7 +79,7 @@ async def test_orders_of_the_others_are_recovered(cluster: Cluster, site: Site, 
     ready = (await site.http.get("/readyz")).json()
     assert (ready["status"], ready["degraded"]["wallet"]) == (
         "ready",
-        f"gifts are refused in {len(dead)} of 64 partitions",
+        f"gifts are refused in {len(dead)} of 64 partitions: the wallet store does not answer",
     )
     assert f"liveroom_wallet_partitions_refusing {float(len(dead))}" in (await site.http.get("/metrics")).text
     victim.start()
