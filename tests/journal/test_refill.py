@@ -118,7 +118,7 @@ async def test_another_node_goes_on_where_one_died(
 ) -> None:
     """Its lease expires. What it has put back stays, and the rest follows once."""
     monkeypatch.setattr(limits, "REPLAY_BATCH", 4)
-    monkeypatch.setattr(limits, "REFILL_LEASE_MS", 400)
+    monkeypatch.setattr(limits, "REFILL_LEASE_MS", 2_000)
     died, other = Refill(lost.node.engine, lost.node.clock), make_purse()
     [row] = rows(lost.node.engine, watermarks, watermarks.c.partition == ALICE)
     await fill_and_die(lost, died, Mark(row.epoch, row.n, row.hash))
