@@ -125,6 +125,8 @@ class Sessions:
 
     # --- joining -----------------------------------------------------------------------------------------------
     async def _join(self, connection: AnyConnection, admitted: Admitted) -> None:
+        if connection.closing:  # lost or drained before this began: `lost` knew no member to forget
+            return
         room = admitted.room
         connection.member = member = Member(room, connection, admitted.claims)
         connection.address = admitted.address

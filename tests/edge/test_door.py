@@ -9,8 +9,10 @@ import pytest
 
 from server.edge import door
 from server.edge.door import Door, read_head
+from server.edge.session import Sessions
 from tests.frames import TEXT, masked
 from tests.journeys.raw import Peers, upgrade
+from tests.program import eventually
 from tests.site import Site
 from tests.torture import rounds
 
@@ -191,6 +193,30 @@ async def test_frames_right_behind(site: Site, way: Way, peers: Peers, open_: bo
     assert await peer.status() == 101
     await peer.read_until(b'"early"')
     assert way.taken == open_
+
+
+async def test_who_is_lost_before_the_join_begins_leaves_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection may go in the very turn of the loop in which it was let in: nobody is kept as waiting for news."""
+    await site.node.rooms.open("demo")
+    sessions, lost = site.node.sessions, list[bool]()
+    enter = Sessions.enter
+
+    def enter_and_lose(here: Sessions, *args: Any) -> bool:
+        entered = enter(here, *args)
+        [connection] = here.connections
+        connection.connection_lost(None)  # type: ignore[union-attr]
+        lost.append(entered)
+        return entered
+
+    monkeypatch.setattr(Sessions, "enter", enter_and_lose)
+    _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(request(f"{ROOM}?token={site.token('alice')}"))
+    await eventually(lambda: lost and not sessions._entering.running, what="the end of the join")
+    writer.transport.abort()
+    assert lost == [True]
+    assert not sessions.connections
+    assert not site.node.balances._by_user
+    assert not site.node.rooms.opened("demo").members  # type: ignore[union-attr]
 
 
 def test_the_answer_goes_with_the_first_frame() -> None:
