@@ -47,6 +47,11 @@ class Gentle:
         self._transport = transport
         self._protocol = protocol
 
+    def write(self, data: bytes) -> None:
+        """Write, unless a last answer was given: requests that were under way then have no answer any more."""
+        if not self._protocol.ended:
+            self._transport.write(data)
+
     def close(self) -> None:
         cycle = self._protocol.cycle
         if cycle is not None and cycle.more_body:

@@ -58,6 +58,7 @@ class PatientHttp(HttpToolsProtocol):
     _in_head = False
     _moved = False  # the bytes at hand continued a head or a body
     _wasted_bytes = 0  # since the last bytes that did: trailers, chunk extensions, empty lines
+    ended = False  # our last answer is written
     _dropped_bytes = 0  # of bodies, after their answers
     _too_large = False
     _too_many = False  # requests of this connection wait
@@ -115,6 +116,7 @@ class PatientHttp(HttpToolsProtocol):
         self.waiting_since = None
         if not self.transport.is_closing():
             self.transport.write(answer)
+            self.ended = True
             close_gently(self.transport, self)
 
     def _hand_over(self, rest: bytes) -> None:
@@ -164,13 +166,15 @@ class PatientHttp(HttpToolsProtocol):
         self._bound_head()
         self._stop_if_too_large()
         self._in_head, self._moved = False, True
-        if len(self.pipeline) >= limits.PIPELINED_MAX:
+        upgrades = self.parser.should_upgrade() and self._should_upgrade()
+        under_way = self.cycle is not None and not self.cycle.response_complete
+        if len(self.pipeline) >= limits.PIPELINED_MAX or (upgrades and under_way):  # that answer would be among frames
             self._too_many = True
             raise httptools.HttpParserCallbackError("too many requests at once")
-        if self.parser.should_upgrade() and self._should_upgrade() and _has_body(self.headers):
+        if upgrades and _has_body(self.headers):
             self._body_in_upgrade = True
             raise httptools.HttpParserCallbackError("a body in an upgrade request")
-        if self.parser.should_upgrade() and not self._should_upgrade():
+        if self.parser.should_upgrade() and not upgrades:
             self.scope["method"] = self.parser.get_method().decode("ascii")
             self.scope["http_version"] = self.parser.get_http_version()
             self._offered = True

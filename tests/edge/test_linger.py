@@ -36,6 +36,30 @@ async def test_a_body_that_is_too_large(site: Site, close: bytes) -> None:
     assert b" 413 " in await last_words(site, request, b"x" * MUCH)
 
 
+@pytest.mark.parametrize(
+    ("second", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * limits.HEAD_BYTES_MAX + b"\r\n\r\n", b" 431 "),
+        (b"no HTTP\r\n\r\n", b" 400 "),
+        (upgrade("/v1/rooms/demo/ws?token=x"), b" 429 "),
+    ],
+    ids=["a long head", "no request", "an upgrade"],
+)
+async def test_behind_a_request_under_way(
+    site: Site, capfd: pytest.CaptureFixture[str], second: bytes, status: bytes
+) -> None:
+    """The last answer is the only one: nothing is written behind it, and nothing in our log looks like our fault."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n" + second)
+    async with asyncio.timeout(WAIT_S):
+        said = await reader.read()
+    writer.close()
+    assert (await site.http.get("/healthz")).status_code == 200  # whatever the first request did, it has ended
+    assert said.count(b"HTTP/1.1") == 1
+    assert status in said.partition(b"\r\n")[0]
+    assert "write_eof" not in (out := capfd.readouterr().out), out
+
+
 async def test_heads_that_are_too_large(site: Site) -> None:
     """Of plain requests, and of upgrades."""
     assert b" 431 " in await last_words(site, b"GET / HTTP/1.1\r\nHost: x\r\nX: ", b"x" * MUCH)
