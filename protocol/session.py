@@ -31,12 +31,16 @@ class Refuse(Message, frozen=True, kw_only=True, tag="refused"):
 
 
 class You(Struct, frozen=True, kw_only=True):
-    """The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` has it later."""
+    """The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` has it later.
+
+    Who is `muted` may not chat until `muted_until_ms`; null is the end of the broadcast.
+    """
 
     user_id: str
     name: str
     role: Role
     coins: int | None
+    muted: bool
     muted_until_ms: int | None
     member_id: str
 

@@ -183,6 +183,7 @@ TESTED_BY = {
     "money.waiting": "tests/wallet/test_wallet_lost.py",
     "money.store": "tests/wallet/test_wallet.py and tests/torture",
     "rooms.admin": "tests/http/test_http.py",
+    "rooms.here": "tests/rooms/test_room.py and tests/rooms/test_room_keeping.py",
     "rooms.history": "tests/rooms/test_fanout.py, tests/journeys/test_resume.py and the features",
     "rooms.registry": "tests/test_tidy.py and the features",
 }
