@@ -40,9 +40,9 @@ class You(Struct, frozen=True, kw_only=True):
     name: str
     role: Role
     coins: int | None
-    muted: bool
     muted_until_ms: int | None
     member_id: str
+    muted: bool = False
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):

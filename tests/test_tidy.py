@@ -265,7 +265,7 @@ def test_a_command_is_an_imperative_of_its_module(tag: str) -> None:
     """The tag is `<module>.<verb>`, and the class name begins with the verb."""
     command = protocol.COMMANDS[tag]
     module, _, verb = tag.partition(".")
-    assert command.__module__ == f"protocol.{module}"
+    assert command.__module__ in (f"protocol.{module}", f"protocol.{module}s")
     assert command.__name__.startswith(verb.capitalize())
     assert command.__struct_config__.frozen
     assert command.__struct_config__.forbid_unknown_fields

@@ -34,6 +34,7 @@ export type Refusal =
   | "wallet_frozen"
   | "wallet_unavailable"
   | "unknown_user"
+  | "wrong_status"
   | "warned"
   | "too_many_members";
 
@@ -166,6 +167,48 @@ export interface ListMembers {
 /** Ask for a reply, and the server's clock. */
 export interface Ping {
   type: "ping";
+  ref?: string | null;
+}
+
+/** Staff: change the title or settings. What is absent stays as it is. */
+export interface SetRoom {
+  type: "room.set";
+  title?: string;
+  settings?: SettingsChange;
+  ref?: string | null;
+}
+
+/** Settings to change. Absent ones stay as they are. */
+export interface SettingsChange {
+  chat?: boolean;
+  gifts?: boolean;
+  slow_mode_s?: number;
+  unique_chat_s?: number;
+  chat_per_s?: number;
+  blocked_words?: string[];
+}
+
+/** The host: begin a broadcast. */
+export interface StartRoom {
+  type: "room.start";
+  ref?: string | null;
+}
+
+/** The host: pause the broadcast. Chat stays open, gifts wait. */
+export interface PauseRoom {
+  type: "room.pause";
+  ref?: string | null;
+}
+
+/** The host: go on after a pause. */
+export interface ResumeRoom {
+  type: "room.resume";
+  ref?: string | null;
+}
+
+/** The host: end the broadcast. */
+export interface EndRoom {
+  type: "room.end";
   ref?: string | null;
 }
 
@@ -598,9 +641,9 @@ export interface You {
   name: string;
   role: Open<"bot" | "host" | "moderator" | "overlay" | "viewer">;
   coins: number | null;
-  muted: boolean;
   muted_until_ms: number | null;
   member_id: string;
+  muted: boolean;
 }
 
 /** A room exactly as of the welcome's `seq`. */
@@ -725,6 +768,11 @@ export type Command =
   | AcknowledgeWarning
   | ListMembers
   | Ping
+  | SetRoom
+  | StartRoom
+  | PauseRoom
+  | ResumeRoom
+  | EndRoom
   | RefreshSession;
 
 /** The `ok` of each command. */
@@ -746,5 +794,10 @@ export interface Replies {
   "members.acknowledge": Ok;
   "members.list": ListMembersOk;
   "ping": PingOk;
+  "room.set": Ok;
+  "room.start": Ok;
+  "room.pause": Ok;
+  "room.resume": Ok;
+  "room.end": Ok;
   "session.refresh": RefreshSessionOk;
 }

@@ -21,5 +21,6 @@ async def refresh_session(room: Room, member: Member, command: RefreshSession) -
     if room.role_of(member.user_id, new) != member.role:
         raise Refused(Refusal.BAD_TOKEN)
     member.granted = new
+    member.facts, member.badges = claims.facts, claims.badges
     member.expires_s = max(member.expires_s, claims.exp)
     return RefreshSessionOk(expires_ms=int(member.expires_s * 1000))

@@ -54,12 +54,15 @@ class Member:
 
     __slots__ = (
         "allowance",
+        "badges",
         "cursor",
         "due_to",
         "expires_s",
+        "facts",
         "granted",
         "in_flight",
         "late_coins",
+        "leaves_with",
         "missed",
         "name",
         "replay_to",
@@ -74,12 +77,15 @@ class Member:
         self.sink = sink
         self.user_id = claims.sub
         self.name = claims.name
+        self.badges = claims.badges
+        self.facts = claims.facts
         self.granted = granted(claims, room.id)
         self.expires_s = claims.exp  # wall clock, seconds
         self.welcomed = False
         self.cursor = self.due_to = self.replay_to = 0  # the outbox's
         self.missed: Sequence[Recorded] | None = None
         self.in_flight = 0
+        self.leaves_with: Close | None = None
         self.late_coins: int | None = None  # the newest change of balance; a welcome under way will have it
         self.allowance = Allowance(claims.role)
 
@@ -99,9 +105,22 @@ class Member:
         if not sink.closing:
             sink.tell(json if sink.codec == "json" else protocol.to_msgpack(json))
 
+    def leave(self, code: Close) -> None:
+        """Close the socket, after the replies to the commands that are under way."""
+        if self.in_flight:
+            self.leaves_with = code
+        else:
+            self.sink.close(code)
+
+    def answered(self) -> None:
+        """One of the commands under way has its reply."""
+        self.in_flight -= 1
+        if self.leaves_with is not None and not self.in_flight:
+            self.sink.close(self.leaves_with)
+
     def as_user(self) -> User:
         """The member, as events show it."""
-        return User(user_id=self.user_id, name=self.name, role=self.role, badges=())
+        return User(user_id=self.user_id, name=self.name, role=self.role, badges=self.badges)
 
 
 class Room:

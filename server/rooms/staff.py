@@ -107,6 +107,14 @@ async def act(services: Services, room_id: str, by: Actor, deed: Deed) -> None:
     await _tell(services, written, event, now)
 
 
+async def note(services: Services, room_id: str, by: Actor, deed: Deed) -> None:
+    """Write down what is done already. A show goes on without SQL, so then only the log has it."""
+    try:
+        await act(services, room_id, by, deed)
+    except Refused:
+        log.warning("staff_not_noted", room=room_id, act=deed.act, by=by.named.user_id)
+
+
 async def _tell(services: Services, written: Act, event: bytes, now: Version | None) -> None:
     """Tell the room, once, and note in SQL that it knows."""
     number, standing = now or Version(0, NOTHING)

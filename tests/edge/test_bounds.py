@@ -266,6 +266,8 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "JOURNALED_POLLS": ("http/test_reversals.py", "JOURNALED_POLLS"),
     "AUDIT_WRONG_MAX": ("journal/test_findings.py", "AUDIT_WRONG_MAX"),
     "IDEMPOTENCY_S": ("http/test_http.py", "IDEMPOTENCY_S"),
+    "BADGES_MAX": ("test_tokens.py", "BADGES_MAX"),
+    "BADGE_CHARS_MAX": ("test_tokens.py", "BADGE_CHARS_MAX"),
     "PEOPLE_MAX": ("features/test_members.py", "PEOPLE_MAX"),
     "PAGE": ("rooms/test_listing.py", "limits.PAGE"),
     "UNIX_PATH_BYTES_MAX": ("test_settings.py", "UNIX_PATH_BYTES_MAX"),
