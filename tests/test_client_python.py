@@ -392,12 +392,3 @@ def test_close_codes_say_whether_to_come_back(close: int) -> None:
     expected = close.comes_back if isinstance(close, Close) else close < 4500
     assert comes_back(close) is expected
     assert RoomClient(now_ms).lost(close) == Lost(code=close, comes_back=expected, unanswered=())
-
-
-def test_what_has_no_place_in_the_order(wire: Wire) -> None:
-    """A hidden person's chat and a warning come without a seq: they are told, and the position stays."""
-    wire.welcomed(7)
-    hidden = {"type": "chat.sent", "id": "x", "at_ms": 1, "user": ALICE, "text": "grr", "hidden": True}
-    warning = {"type": "members.warned", "text": "Be nice", "by": {"user_id": "creator", "name": "Creator"}}
-    said, warned = wire.told(hidden, warning, {"type": "polls.told"})
-    assert (said.text, said.hidden, warned.text, wire.client.seq, wire.client.unknown) == ("grr", True, "Be nice", 7, 1)

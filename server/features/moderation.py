@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from protocol.wire import Named
 from server import limits
-from server.http.api import HttpError, answer, next_page, query, room_id_of, route
+from server.http.api import answer, next_page, query, room_id_of, route
 from server.journal import people as journal
 from server.journal.database import ask
 from server.rooms.people import read_people, version_of
@@ -48,7 +48,7 @@ async def read_again(room: Room) -> None:
 class ModerationQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which page. `before` is the `at_ms:id` of the last act of the page before."""
 
-    before: str | None = None
+    before: Annotated[str, Meta(pattern=r"^[0-9]{1,15}:[0-9a-f-]{1,64}$(?!\n)")] | None = None
     limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)] = limits.PAGE
 
 
@@ -90,6 +90,4 @@ def _place(before: str | None) -> tuple[int, str] | None:
     if before is None:
         return None
     at_ms, _, act_id = before.partition(":")
-    if not (at_ms.isascii() and at_ms.isdecimal() and len(at_ms) <= 15):
-        raise HttpError(400, "bad_request", "before must be <at_ms>:<id>.")
     return int(at_ms), act_id
