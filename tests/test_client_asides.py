@@ -1,4 +1,4 @@
-"""What the Python client is told without a place in the room's order."""
+"""What the Python client gets without a place in the room's order."""
 
 from tests.test_client_python import ALICE, Wire, wire
 
@@ -6,7 +6,7 @@ __all__ = ["wire"]  # the fixture
 
 
 def test_what_has_no_place_in_the_order(wire: Wire) -> None:
-    """A hidden person's chat and a warning come without a seq: they are told, and the position stays."""
+    """A hidden person's chat and a warning come without a seq: they are returned, and the position stays."""
     wire.welcomed(7)
     hidden = {"type": "chat.sent", "id": "x", "at_ms": 1, "user": ALICE, "text": "grr", "hidden": True}
     warning = {"type": "members.warned", "text": "Be nice", "by": {"user_id": "creator", "name": "Creator"}}
