@@ -1,4 +1,4 @@
-/** What staff decides about the person of this client, and what this socket alone is told. */
+/** What staff decides about the person of this client, and what this socket alone gets. */
 import assert from "node:assert/strict";
 
 import { timed as test } from "../support/clock.js";
