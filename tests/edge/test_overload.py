@@ -20,9 +20,9 @@ LIMIT, TIMES, FRAME = 400, 2, 20
 
 
 async def test_twice_the_limit_closes_nobody(site: Site, peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A viewer who reads hears of every message or its count; one who has fallen out of the ring, of all but the rest.
+    """A viewer who reads gets every message or its count; so does one who has fallen out of the ring.
 
-    What is over the limit while a socket takes nothing is not told to it.
+    But what was over the limit while a socket took nothing is not told to it.
     """
     monkeypatch.setattr(limits, "RING_EVENTS_MAX", 100)
     monkeypatch.setattr(limits, "FLUSH_EVENTS_MAX", 40)
