@@ -61,7 +61,8 @@ class Row(Struct, frozen=True, kw_only=True):
             told.append((f"<= {EACH_US[point]} us", found.each_us <= EACH_US[point]))
         if self.beside is not None:
             times = found.each_us / self.beside.each_us
-            told.append((f"{times:.2f} <= {CHEAP_TIMES} times {PicowsTick.title}", times <= CHEAP_TIMES))
+            theirs = f"the {self.beside.each_us:.2f} us of {PicowsTick.title}"
+            told.append((f"{times:.2f} <= {CHEAP_TIMES} times {theirs}", times <= CHEAP_TIMES))
         return told
 
     def line(self) -> str:
