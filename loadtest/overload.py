@@ -1,6 +1,7 @@
 """Overload: a room gets twice the chat that its settings allow, round after round. Nobody may be closed for it."""
 
 import argparse
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -31,7 +32,8 @@ class _Limited(Liveroom):
     def start(self) -> None:
         super().start()
         room = {"host": {"user_id": "creator", "name": "Creator"}, "title": "Overload"}
-        Api(self.url, SERVICE_KEY).call("PUT", f"/v1/rooms/{ROOM}", room | {"settings": {"chat_per_s": self._per_s}})
+        with contextlib.closing(Api(self.url, SERVICE_KEY)) as api:
+            api.call("PUT", f"/v1/rooms/{ROOM}", room | {"settings": {"chat_per_s": self._per_s}})
 
 
 class Round(Struct, frozen=True):
