@@ -210,7 +210,7 @@ def _arguments(key: str) -> dict[str, tuple[str, ...]]:
         **dict.fromkeys(("ZADD", "ZINCRBY"), (key, "1", "m")),
         **dict.fromkeys(("ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE"), (key, "0", "1")),
         "SSCAN": (key, "0"),
-        **dict.fromkeys(("HGET", "HMGET", "HDEL"), (key, "f")),
+        **dict.fromkeys(("HGET", "HMGET", "HDEL", "HEXISTS"), (key, "f")),
         **dict.fromkeys(("EVAL", "EVALSHA"), ("s", "1", key)),
         **dict.fromkeys(("XRANGE", "XREVRANGE"), (key, "-", "+")),
         "SET": (key, "v"),
