@@ -362,7 +362,7 @@ def _name_of(pid: int, data: Path, root: Path) -> str | None:
     """What a living process of this data folder is; None for other processes. It runs in `root`, or is a store."""
     proc = f"/proc/{pid}"
     try:
-        at = os.readlink(f"{proc}/cwd")  # most processes are told by it alone; one that has ended has none
+        at = os.readlink(f"{proc}/cwd")  # this is enough for most processes; one that has ended has none
         if os.path.dirname(at) == str(data):  # a store: its process title overwrites its environment
             return f"{os.path.basename(at)} store"
         if at != str(root):
