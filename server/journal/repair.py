@@ -14,12 +14,14 @@ from sqlalchemy import Engine, delete
 
 from server import limits
 from server.clock import Clock
-from server.journal import findings, imports
+from server.journal import findings, imports, scan
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, StillMoving, Wrong
 from server.journal.books import LogEntry, Mark, Unreadable, parse
+from server.journal.claimed import Stray, strays
 from server.journal.correct import SCRIPTS as CORRECT_SCRIPTS
 from server.journal.correct import NotFrozen, correct
+from server.journal.database import reading
 from server.journal.imports import Imported, Source
 from server.journal.ledger import Ledger
 from server.journal.log import after
@@ -142,6 +144,21 @@ class Repair:
         for partition in thawed:
             await self.thaw(partition)
         return thawed
+
+    # --- claims of nobody --------------------------------------------------------------------------------------
+    async def strays(self) -> list[Stray]:
+        """The claims that only block an id. Raises StoreError, SQLAlchemyError."""
+        found = [Stray(p, id) for p, names in (await scan.claims(self._wallet)).items() for id in names.claims]
+        return await asyncio.to_thread(self._strays, found)
+
+    def _strays(self, found: list[Stray]) -> list[Stray]:
+        with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
+            return strays(connection, found)
+
+    async def remove(self, stray: Stray) -> None:
+        """Delete a claim that only blocks an id. Raises StoreError."""
+        await self._wallet.call("UNLINK", keys.claim_in(stray.partition, stray.id))
+        log.warning("claim_removed", id=stray.id, partition=stray.partition)
 
     # --- looking -----------------------------------------------------------------------------------------------
     async def _look(self, partition: int, reasons: list[str], in_store: bool) -> Frozen:

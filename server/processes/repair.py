@@ -25,12 +25,16 @@ ALL = "all"
 
 
 class Order(Struct, frozen=True):
-    """What the command is asked to do. `rebuild` and `thaw` are partitions, or None. `source` is a backup's address."""
+    """What the command is asked to do. `rebuild` and `thaw` are partitions, or None. `source` is a backup's address.
+
+    `claims` asks to remove those that only block an id.
+    """
 
     thaw: Sequence[int] | None = None
     rebuild: Sequence[int] | None = None
     correct: int | None = None
     source: str | None = None
+    claims: bool = False
 
 
 def order_of(args: argparse.Namespace) -> Order:
@@ -38,7 +42,8 @@ def order_of(args: argparse.Namespace) -> Order:
     correct = None if args.correct is None else _partitions(args.correct)
     if correct is not None and len(correct) != 1:
         raise Unusable("Correct one partition at a time.")
-    return Order(_partitions(args.thaw), _partitions(args.rebuild), correct[0] if correct else None, args.source)
+    one = correct[0] if correct else None
+    return Order(_partitions(args.thaw), _partitions(args.rebuild), one, args.source, args.claims)
 
 
 def _partitions(text: str | None) -> Sequence[int] | None:
@@ -80,6 +85,8 @@ async def _look(repairing: Repair) -> int:
     frozen = await repairing.frozen()
     for each in frozen:
         _explain(each)
+    for stray in await repairing.strays():
+        print(stray.said)
     print(f"Frozen: {len(frozen)} of {limits.WALLET_PARTITIONS} partitions.")
     return 1 if frozen else 0
 
@@ -117,6 +124,10 @@ async def _correct(engine: Engine, repairing: Repair, order: Order, source: Sour
     if order.correct is not None:
         for text in await repairing.correct(order.correct):
             print(f"set {text}")
+    if order.claims:
+        for stray in await repairing.strays():
+            await repairing.remove(stray)
+            print(f"Removed the claim on {stray.id}: a top-up can have this id again.")
 
 
 async def _thaw(repairing: Repair, partitions: Sequence[int]) -> int:

@@ -322,6 +322,22 @@ async def test_a_wrong_number_in_the_wallet_store(bank: Bank, follow: Follow) ->
     await bank.one_more(CHANGED)
 
 
+async def test_a_claim_that_no_top_up_has(bank: Bank, follow: Follow) -> None:
+    """The audit names it, and freezes nothing. Once it is removed, the id buys."""
+    await bank.one_more(CHANGED)
+    await bank.drain()
+    with bank.look() as look:
+        look.set(keys.claim("invented"), "anything")
+    report = await bank.audit()
+    assert ([doubt for doubt in report.doubts if "invented" not in doubt], report.wrong) == ([], [])
+    assert len(report.doubts) == 1
+    procedure = follow("A claim that no top-up has")
+    assert "claim:invented: no top-up has this id" in procedure.step("python -m server repair")
+    assert "Removed the claim on invented" in procedure.step("python -m server repair --claims")
+    assert '"ok": true' in procedure.step("python -m server audit")
+    await bank.one_more(CHANGED)
+
+
 async def test_wrong_derived_rows(bank: Bank, follow: Follow) -> None:
     """A wrong day is named, an invented part freezes its wallet's partition. Both are derived again."""
     await bank.one_more(CHANGED)
