@@ -65,7 +65,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
             first, last = self.missing
             return f"take {first} to {last} from a backup of the journal: {command} --import BACKUP"
         if self.lost:
-            return f"delete what the wallet store has of it, {keys.all_of(n)}, and let the nodes fill it again"
+            return f"delete what the wallet store has of it, and let the nodes fill it again: {command} --empty {n}"
         return self._of_rows(command) if self.wrong else f"nothing is wrong now: {command} --thaw {n}"
 
     def _of_rows(self, command: str) -> str:
@@ -281,6 +281,22 @@ class Repair:
         if would is None or would.changed:
             raise StillWrong(Wrong(partition, "journal", "it differs from its own entries, so rebuild it first"))
         return await correct(self._engine, self._wallet, self._clock, partition, waiting.entries)
+
+    async def empty(self, partition: int) -> int:
+        """Delete all keys of a frozen partition, so that the nodes fill it again. Returns how many there were.
+
+        Log and totals go last and together: as long as one of them is there, no node fills it.
+        Raises NotFrozen, StoreError, SQLAlchemyError.
+        """
+        if partition not in await asyncio.to_thread(findings.frozen, self._engine):
+            raise NotFrozen
+        last = {keys.log(partition).encode(), keys.wallet_meta(partition).encode()}
+        names = list(set(await scan.keys_of(self._wallet, partition)) - last)
+        deleted = 0
+        for at in range(0, len(names), limits.AUDIT_SCAN):
+            deleted += cast(int, await self._wallet.call("UNLINK", *names[at : at + limits.AUDIT_SCAN]))
+        log.warning("partition_emptied", partition=partition, keys=deleted)
+        return deleted + cast(int, await self._wallet.call("UNLINK", *last))
 
 
 def _lost(partition: int, reasons: list[str], in_store: bool, why: str) -> Frozen:

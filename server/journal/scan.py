@@ -1,5 +1,6 @@
 """Goes round all keys of the wallet store, a part at a time: only so does the audit find what nobody has journaled."""
 
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import structlog
@@ -124,18 +125,29 @@ async def claims(wallet: Store | ClusterStore) -> dict[int, Names]:
     return await _matching(wallet, keys.ALL_CLAIMS)
 
 
+async def keys_of(wallet: Store | ClusterStore, partition: int) -> list[bytes]:
+    """The names of all keys of one partition. Raises StoreError."""
+    return [name async for _, names in _pages(wallet, keys.all_of(partition)) for name in names]
+
+
 async def _matching(wallet: Store | ClusterStore, pattern: str) -> dict[int, Names]:
     found: dict[int, Names] = {}
+    async for store, names in _pages(wallet, pattern):
+        sort(names, found)
+        await _take_hashes(store, names, found)
+    return found
+
+
+async def _pages(wallet: Store | ClusterStore, pattern: str) -> AsyncIterator[tuple[Store, list[bytes]]]:
+    """The keys of all primaries that match, some at a time. One may come twice. Raises StoreError."""
     for store in wallet.primaries().values():
         cursor = b"0"
         while True:
             reply: Any = await store.call("SCAN", cursor, "MATCH", pattern, "COUNT", limits.AUDIT_SCAN)
             cursor = reply[0]
-            sort(reply[1], found)
-            await _take_hashes(store, reply[1], found)
+            yield store, reply[1]
             if cursor == b"0":
                 break
-    return found
 
 
 async def _take_hashes(store: Store, names: list[bytes], found: dict[int, Names]) -> int:

@@ -35,15 +35,20 @@ class Order(Struct, frozen=True):
     correct: int | None = None
     source: str | None = None
     claims: bool = False
+    empty: int | None = None
 
 
 def order_of(args: argparse.Namespace) -> Order:
     """The order that the options give. Raises Unusable."""
-    correct = None if args.correct is None else _partitions(args.correct)
-    if correct is not None and len(correct) != 1:
-        raise Unusable("Correct one partition at a time.")
-    one = correct[0] if correct else None
-    return Order(_partitions(args.thaw), _partitions(args.rebuild), one, args.source, args.claims)
+    correct, empty = _one(args.correct, "Correct"), _one(args.empty, "Empty")
+    return Order(_partitions(args.thaw), _partitions(args.rebuild), correct, args.source, args.claims, empty)
+
+
+def _one(text: str | None, what: str) -> int | None:
+    found = _partitions(text)
+    if found is not None and len(found) != 1:
+        raise Unusable(f"{what} one partition at a time.")
+    return found[0] if found else None
 
 
 def _partitions(text: str | None) -> Sequence[int] | None:
@@ -124,6 +129,9 @@ async def _correct(engine: Engine, repairing: Repair, order: Order, source: Sour
     if order.correct is not None:
         for text in await repairing.correct(order.correct):
             print(f"set {text}")
+    if order.empty is not None:
+        deleted = await repairing.empty(order.empty)
+        print(f"Deleted: {several(deleted, 'key')} of partition {order.empty}. The nodes fill it again.")
     if order.claims:
         for stray in await repairing.strays():
             await repairing.remove(stray)
