@@ -188,6 +188,7 @@ RECOVER_STOP_S = 1.0  # a stopping node finishes its current order, unless that 
 RECOVER_BATCH = 100  # orders of a kind and round
 MATURITY_MS = 7 * 86_400_000  # credits mature after a week: most chargebacks for fraud come sooner
 AUDIT_EVERY_S = 60.0
+RIGHTS_LOOK_S = 10.0  # some 25 questions to each primary
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed
 REPAIR_SIDES = 5  # findings of a partition that are shown with both sides

@@ -59,11 +59,12 @@ class Audit:
         self._orders_ms: int | None = None  # when all orders were compared
         self._claims: list[Stray] = []  # that the scan of this run has met
 
-    async def run(self, *, freeze: bool = False, everything: bool = True) -> Report:
+    async def run(self, *, freeze: bool = False, everything: bool = True, doubts: Sequence[str] = ()) -> Report:
         """Audit all partitions: everything, or what is new and the share that is due by now.
 
         The first run compares all wallets and counters in any case. With `freeze`, the wrong partitions are frozen
-        until `python -m server repair` thaws them. Raises StoreError, SQLAlchemyError.
+        until `python -m server repair` thaws them. `doubts` of the caller go into the report.
+        Raises StoreError, SQLAlchemyError.
         """
         if tables := await asyncio.to_thread(self._missing):
             return await asyncio.to_thread(findings.keep_missing, self._writing, self._clock.now_ms(), tables)
@@ -93,7 +94,7 @@ class Audit:
         drifts = await asyncio.to_thread(self._drifts.look, before, now_ms, everything=everything)
         self._add(drifts.wrong)
         taken = await asyncio.to_thread(taken_back, self._engine)
-        drifts.nowhere += await asyncio.to_thread(self._strays)
+        drifts.nowhere += [*doubts, *await asyncio.to_thread(self._strays)]
         report = self._report(now_ms, frozen, await self.memory.keep(), taken, drifts)
         await asyncio.to_thread(findings.keep, self._writing, report, freeze=freeze)
         return report

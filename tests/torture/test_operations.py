@@ -129,7 +129,7 @@ async def test_a_replica_takes_over(new_bank: Callable[..., Bank], address: str 
         procedure = Procedure("A replica takes over", bank, address)
         pair.primary.kill()
         where = f"unix://{pair.replica.socket}"
-        assert "True" in await asyncio.to_thread(procedure.step, "python -c", REPLICA_URL=where)
+        assert "OK" in await asyncio.to_thread(procedure.step, "python -c", REPLICA_URL=where)
         pair.promote()
         await bank.node.until_usable()
         await bank.give(20)
