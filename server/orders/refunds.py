@@ -25,12 +25,13 @@ class Refunds:
 
         Raises NotFound, NotYet, CannotReverse, Refused, SQLAlchemyError.
         """
-        gift, done, decision = await ask(self._look, gift_id, user_id)
+        gift, done = await ask(self._look, gift_id, user_id)
         if done is None:
             decision = await ask(decisions.decide_refund, self._engine, gift, self._clock.now_ms(), reason)
             if decision is None:
                 raise CannotReverse("a chargeback has taken this gift back")
-        decision = decision or Decision(gift.coins, [part_of(gift, gift.coins, SoFar())])
+        else:  # a refund takes a whole gift
+            decision = Decision(gift.coins, [part_of(gift, gift.coins, SoFar())])
         entry = RefundEntry(
             id=gift.ref,
             viewer=gift.user_id,
@@ -48,10 +49,8 @@ class Refunds:
         """Carry out a pending order again. Raises what `refund` raises."""
         return await self.refund(order.ref, order.reason, order.user_id)
 
-    def _look(self, gift_id: str, user_id: str | None) -> tuple[Gift, Adjusted | None, Decision | None]:
-        """The gift, and if its refund is journaled, the outcome and what was decided."""
+    def _look(self, gift_id: str, user_id: str | None) -> tuple[Gift, Adjusted | None]:
+        """The gift, and the outcome of its refund if that is journaled."""
         with reading(self._engine).connect() as connection:
             gift = rows.gift_of(connection, gift_id, user_id)
-            done = rows.journaled_in(connection, REFUND, gift.user_id, gift.ref)
-            decision = None if done is None else decisions.decided(connection, REFUND, gift.ref, gift.user_id)
-            return gift, done, decision
+            return gift, rows.journaled_in(connection, REFUND, gift.user_id, gift.ref)
