@@ -1,14 +1,41 @@
 """What the store has beside what it must have: each account that differs is named, and no other."""
 
+from collections.abc import AsyncIterator
+
 import msgspec
 import pytest
 
-from server.journal.asof import Expected, Spent, Wallet
-from server.journal.compare import Held, Stored, accounts_differ, position, spending_differs, totals_differ
+from server.clock import Clock
+from server.journal import correct
+from server.journal.asof import CREATOR, VIEWER, Expected, Spent, Wallet
+from server.journal.compare import (
+    SCRIPTS,
+    Held,
+    Stored,
+    StoreSide,
+    accounts_differ,
+    position,
+    spending_differs,
+    totals_differ,
+)
 from server.journal.sums import Sums
+from server.store import keys
+from server.store.client import Store
+from tests.site import WAIT_S
+from tests.stores import ValkeyProcess
 
 NONE = Held(*[None] * len(Held._fields))
 META = {"epoch": "3", "opened": "here", "frozen": None}
+
+
+@pytest.fixture
+async def money(own_store: ValkeyProcess) -> AsyncIterator[Store]:
+    """A wallet store that nobody has opened."""
+    made = Store("wallet", f"unix://{own_store.socket}", scripts=[*SCRIPTS, *correct.SCRIPTS])
+    await made.start()
+    await made.wait_up(WAIT_S)
+    yield made
+    await made.stop()
 
 
 def held(**fields: str) -> Held:
@@ -112,6 +139,32 @@ def test_totals_and_epoch() -> None:
 
 
 COUNTERS = ("bought", "refunded", "charged_back")
+
+
+async def test_what_is_read_of_the_store(money: Store) -> None:
+    """A missing wallet or counter is nothing, one of another type is odd, and each stays beside its name."""
+    await money.call("HSET", keys.wallet("alice"), "c", 9, "day", 3)
+    await money.call("SET", keys.wallet("odd"), "no wallet")
+    await money.call("SET", keys.credit(5, "ann"), 7)
+    await money.call("HSET", keys.credit(5, "eve"), "no", "counter")
+    await money.call("HSET", keys.wallet_meta(5), "epoch", 3, "coins", 4)
+    await money.call("XADD", keys.log(5), "3-7", "t", "1")
+    accounts = [f"{VIEWER}{user}" for user in ("nobody", "odd", "alice")]
+    accounts += [f"{CREATOR}{creator}" for creator in ("zoe", "eve", "ann")]
+    found = await StoreSide(money, Clock(lambda: 0)).read(5, accounts)
+    assert found.at == (3, 7)
+    assert (found.meta["epoch"], found.meta["coins"], found.meta["bought"]) == ("3", "4", None)
+    assert found.wallets == {"nobody": NONE, "alice": held(coins="9", day="3")}
+    assert found.counters == {"zoe": None, "ann": "7"}
+    assert found.odd == ["viewer:odd", "creator:eve"]
+
+
+async def test_totals_of_another_type_begin_again(money: Store) -> None:
+    """As frozen, so that no gift is paid while the rest is put back."""
+    await money.call("SET", keys.wallet_meta(5), "no hash")
+    call = correct.SET(log=keys.log(5), meta=keys.wallet_meta(5), last="", each=[])
+    assert await money.run(*call) == [b"ok", f"{keys.wallet_meta(5)}  a string -> nothing".encode()]
+    assert await money.call("HGETALL", keys.wallet_meta(5)) == {b"frozen": b"1"}
 
 
 def test_a_log_id() -> None:

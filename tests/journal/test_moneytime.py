@@ -54,6 +54,7 @@ def test_it_begins_once(engine: Engine) -> None:
     """The first reader begins it at its wall clock; others find it, whatever their clocks say."""
     first = moneytime.read(engine, CLOCK)
     assert abs(first.now_ms - CLOCK.now_ms()) < 60_000
+    assert (first.agreed_ms, first.owed_ms, first.settled_ms) == (0, 0, 0), "nothing is owed, and no id was refused yet"
     assert moneytime.read(engine, Clock(lambda: 0)) == first
 
 
