@@ -260,12 +260,6 @@ ARGUED = (
     ),
     Argued(
         "server/journal/moneytime.py",
-        "uptime_ms=0,",
-        "0 -> (1)",
-        "the machine of money time that just began is unknown, so its uptime is not read",
-    ),
-    Argued(
-        "server/journal/moneytime.py",
         "until_ms = min(until_ms, max(some[-1].at_ms - 1, some[0].at_ms))",
         "1 -> (2)",
         "orders of one millisecond more wait for the next step",

@@ -116,9 +116,9 @@ class Fence:
         return self._clock.boot_s() < self._apart_s
 
     def _is_shared(self, identity: str, opened: Mapping[int, str], rows: Mapping[int, Held]) -> bool:
-        """Whether a node without the fence uses this store, too: it has opened partitions anew, without our token.
+        """Whether a node without the fence uses this store, too: it has opened partitions again, without our token.
 
-        The two would open them in turn for ever. So this one waits, says so, and tries again.
+        The two would open them in turn again and again. So this one waits, says so, and tries again.
         """
         if any(opened[p] == identity and self._lasting.get(p) == row.token for p, row in rows.items()):
             self._apart_s, self._lasting = self._clock.boot_s() + limits.FENCE_WAIT_S, {}

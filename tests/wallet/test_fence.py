@@ -219,7 +219,7 @@ async def test_who_takes_over_waits_for_the_nodes_of_the_old_store(takers: Taker
 
 
 async def test_a_node_without_a_fence_beside(takers: Takers) -> None:
-    """It opens our partitions without our token. The two would do so in turn for ever: this one waits, and says so."""
+    """It opens our partitions without our token. The two would do so in turn again and again: this one waits, and says so."""
     fence = takers.fence()
     first = await fence.take(NO_LINK, "a", {3: "", 9: ""})
     assert await fence.take(NO_LINK, "a", {3: "a", 9: "a"}) == first, "nothing was recorded yet: the link was lost"
@@ -236,7 +236,7 @@ async def test_a_node_without_a_fence_beside(takers: Takers) -> None:
 
 
 async def test_what_is_said_about_a_node_without_a_fence(make_purse: Callable[..., Any]) -> None:
-    """It opens all partitions anew, as a program did that had no fence. Afterwards no gift is lost or paid twice."""
+    """It opens all partitions again, as a program did that had no fence. Afterwards no gift is lost or paid twice."""
     purse = await make_purse(LIVEROOM_FENCE="on")
     await purse.store.look_at_fence()
     identity = purse.store._money.identity
