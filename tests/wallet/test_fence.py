@@ -219,7 +219,7 @@ async def test_who_takes_over_waits_for_the_nodes_of_the_old_store(takers: Taker
 
 
 async def test_a_node_without_a_fence_beside(takers: Takers) -> None:
-    """It opens our partitions without our token. The two would do so in turn again and again: this one waits, and says so."""
+    """It opens our partitions without our token. The two would do so in turn: this one waits, and says so."""
     fence = takers.fence()
     first = await fence.take(NO_LINK, "a", {3: "", 9: ""})
     assert await fence.take(NO_LINK, "a", {3: "a", 9: "a"}) == first, "nothing was recorded yet: the link was lost"
