@@ -99,19 +99,19 @@ class PatientHttp(HttpToolsProtocol):
             return
         except httptools.HttpParserError:
             if self._body_in_upgrade or self._too_many:
-                self._end(_BODY_IN_UPGRADE if self._body_in_upgrade else _TOO_MANY)
+                self.end(_BODY_IN_UPGRADE if self._body_in_upgrade else _TOO_MANY)
                 return
             if not self._too_large:
-                self._end(_INVALID)
+                self.end(_INVALID)
                 return
         if self._in_head:
             self._head_bytes += self._head_may_have
             self._bound_head()
         self._wasted_bytes = 0 if self._moved or self._in_head else self._wasted_bytes + len(data)
         if self._too_large or self._wasted_bytes > limits.HEAD_BYTES_MAX:
-            self._end(_TOO_LARGE)
+            self.end(_TOO_LARGE)
 
-    def _end(self, answer: bytes) -> None:
+    def end(self, answer: bytes) -> None:
         """Answer once more, and close. What comes meanwhile is not read as a request."""
         self.waiting_since = None
         if not self.transport.is_closing():
@@ -209,7 +209,7 @@ class PatientHttp(HttpToolsProtocol):
 
     def give_up(self) -> None:
         """Answer 408 and close."""
-        self._end(_TOO_LATE)
+        self.end(_TOO_LATE)
 
 
 def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -127,6 +127,11 @@ class Connection(asyncio.Protocol):
         self._waiting = waiting
         return now - self._taken_at >= limits.STALLED_S_MAX or now - self._paused_at >= limits.UNRESPONSIVE_S
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self.transport.get_write_buffer_size()
+
     def tell(self, message: bytes) -> None:
         """Send an encoded message to this peer alone. The messages of two turns of the loop share a frame: most of a
         reply's cost is the write, and a gift causes two messages (its balance, and a turn later its `ok`)."""
