@@ -15,6 +15,7 @@ BOT_COMMANDS_PER_S = 2_000.0  # a bot's token is made with the service key: load
 BOT_COMMANDS_BURST = 5_000.0
 MESSAGE_BYTES_PER_COMMAND = 2 * 1024  # a message of this size, packed or inflated, costs as much as a command
 READ_TURN_S = 0.002  # per turn of the loop, for the frames of all sockets: as long as a chunk of a flush
+JOIN_TURN_S = 0.005  # per turn of the loop, for welcomes: the balances of many people may come at once
 READ_FRAMES_MAX = 64  # of one socket, before others get their turn: some 0.3 ms
 EARLY_BYTES_MAX = 64 * 1024  # sent behind the upgrade request, before our answer: RFC 6455 asks peers to wait for it
 CLOSING_BYTES_MAX = 64 * 1024  # read after our close frame, to find the peer's: so much may have been under way

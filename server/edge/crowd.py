@@ -3,7 +3,6 @@
 What hurts is waiting: those who were accepted share the loop with everybody else, and the kernel queues the others.
 """
 
-import contextlib
 import math
 import socket
 import sys
@@ -53,8 +52,10 @@ def queue_of(listener: socket.socket) -> tuple[int, int]:
 
     Of a listening socket, Linux tells them in `tcpi_unacked` and `tcpi_sacked`.
     """
-    with contextlib.suppress(AttributeError, OSError):
+    try:
         info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
-        if len(info) == 32 and info[0] == _LISTENS:
-            return int.from_bytes(info[24:28], sys.byteorder), int.from_bytes(info[28:32], sys.byteorder)
-    return 0, 0
+    except (AttributeError, OSError):
+        return 0, 0
+    if len(info) < 32 or info[0] != _LISTENS:
+        return 0, 0
+    return int.from_bytes(info[24:28], sys.byteorder), int.from_bytes(info[28:32], sys.byteorder)

@@ -18,7 +18,7 @@ from msgspec import Struct
 from protocol.wire import Codec
 from server import limits
 from server.edge.answers import error_answer
-from server.edge.asking import Asked, bearer, token_among
+from server.edge.asking import Asked, bearer, chosen_of, token_among
 from server.edge.proxies import Proxies
 from server.edge.refusing import Crowded, close_of
 from server.edge.session import Sessions
@@ -99,7 +99,6 @@ class Door:
         transport.set_write_buffer_limits(high=limits.WRITE_HIGH_BYTES, low=limits.WRITE_LOW_BYTES)
         transport.set_protocol(connection)
         http.connections.add(connection)
-        transport.pause_reading()
         connection.hold(early)
         return connection
 
@@ -150,7 +149,7 @@ def read_head(url: bytes, headers: Sequence[tuple[bytes, bytes]], client: tuple[
     offered = tuple(name.strip() for name in protocols.split(",")) if protocols else ()
     token = query.get("token") or bearer([lines.get(b"authorization", b"").decode("latin-1")]) or token_among(offered)
     since, chats = query.get("since", ""), query.get("chats", "")
-    asked = Asked(found[1].decode(), token, since, chats, offered, client[0] if client else "")
+    asked = Asked(found[1].decode(), token, since, chats, offered, client[0] if client else "", chosen_of(offered))
     return Head(
         asked,
         offer is not None,

@@ -10,8 +10,8 @@ from starlette.websockets import WebSocket
 from protocol.closes import Close
 from protocol.session import Notice
 from protocol.wire import SUBPROTOCOLS, Codec
-from server import background, limits
-from server.edge.admission import Admission, Admitted, Place, Places
+from server import limits
+from server.edge.admission import Admission, Place, Places
 from server.edge.asking import Asked, asked_of
 from server.edge.balances import Balances
 from server.edge.commands import Commands
@@ -41,7 +41,6 @@ class Sessions:
         self.turns = Turns()
         self.crowd = Crowd()
         self.joining = Joining(services, balances, self.crowd)
-        self._entering = background.Tasks("join")
 
     async def start(self) -> None:
         self.commands.start()
@@ -50,7 +49,7 @@ class Sessions:
 
     async def stop(self) -> None:
         await self._wheel.stop()
-        await self._entering.end()
+        await self.joining.tasks.end()
         await self.commands.tasks.wait()
 
     def _on_turn(self) -> None:
@@ -88,7 +87,8 @@ class Sessions:
         if isinstance(connection, PlainConnection):
             await connection.run(functools.partial(self.joining.join, connection, admitted))
         else:
-            await self._join_and_listen(connection, admitted)
+            await self.joining.join(connection, admitted)
+            connection.listen()
 
     def enter(self, asked: Asked, take_over: Callable[[Codec], Connection]) -> bool:
         """Admit somebody without waiting: whom `take_over` makes a connection. False if anything is in the way.
@@ -105,12 +105,8 @@ class Sessions:
             return False
         connection = take_over(SUBPROTOCOLS[asked.chosen] if asked.chosen else "json")
         self.connections[connection] = admitted.place
-        self._entering.spawn(self._join_and_listen(connection, admitted))
+        self.joining.begin(connection, admitted)
         return True
-
-    async def _join_and_listen(self, connection: Connection, admitted: Admitted) -> None:
-        await self.joining.join(connection, admitted)
-        connection.listen()
 
     async def unknown(self, websocket: WebSocket) -> None:
         """The route of every other websocket address."""
@@ -121,7 +117,7 @@ class Sessions:
         if self.draining or len(self.connections) >= limits.CONNECTIONS_MAX:
             reason = "draining" if self.draining else "full"
             return NotAdmitted(503, reason, "Come back soon.", limits.RETRY_AFTER_S)
-        away_s = self.crowd.stay_away_s(len(self._entering.running), asyncio.get_running_loop().time())
+        away_s = self.crowd.stay_away_s(self.joining.under_way, asyncio.get_running_loop().time())
         return None if away_s is None else Crowded(away_s)
 
     # --- called by sockets (Hub) -------------------------------------------------------------------------------
@@ -144,6 +140,7 @@ class Sessions:
             return
         member.room.remove(member)
         self._balances.forget(member)
+        connection.member = None  # which names the connection: neither is left to the garbage collector
 
     # --- ending ------------------------------------------------------------------------------------------------
     async def drain(self) -> None:

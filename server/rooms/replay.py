@@ -25,8 +25,7 @@ async def missed_events(room: Room, seq: int, to: int) -> list[Recorded] | None:
     """All events after `seq` up to `to`, or None if they are too many, or gone. Raises StoreError."""
     if seq > to or to - seq > limits.REPLAY_EVENTS_MAX:
         return None
-    events = room.outbox.after(seq, to)
-    if events is not None:
+    if (events := room.outbox.after(seq, to)) is not None:
         return events
     missed: _Missed = room.memory("missed", _Missed)
     async with missed.lock:

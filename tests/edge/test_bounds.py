@@ -212,6 +212,7 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "COMMANDS_IN_FLIGHT_MAX": ("edge/test_session.py", "test_commands_under_way_have_a_bound"),
     "MESSAGE_BYTES_PER_COMMAND": ("edge/test_floods.py", "test_long_messages_cost_their_inflated_size"),
     "READ_TURN_S": ("edge/test_turns.py", "test_many_floods_share_a_turn"),
+    "JOIN_TURN_S": ("edge/test_joining.py", "test_many_welcomes_take_turns"),
     "READ_FRAMES_MAX": ("edge/test_turns.py", "test_a_flood_is_read_a_slice_a_turn"),
     "EARLY_BYTES_MAX": ("edge/test_upgrade.py", "test_too_much_behind_the_request"),
     "CLOSING_BYTES_MAX": ("edge/test_turns.py", "test_nothing_is_parsed_after_a_close"),

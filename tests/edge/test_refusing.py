@@ -106,6 +106,7 @@ async def test_what_goes_wrong_behind_the_upgrade(
     async def fails(*_: object, **__: object) -> None:
         raise failed
 
+    monkeypatch.setattr(Room, "snapshot_at_hand", lambda *_: None)
     monkeypatch.setattr(Room, "snapshot", fails)
     address = site.address(token=site.token("alice"))
     async with websockets.connect(address, compression=None, proxy=None) as connection:
