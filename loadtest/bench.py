@@ -109,9 +109,9 @@ def _memory(args: argparse.Namespace) -> None:
     report.table(
         f"memory of the node: {args.connections} more idle viewers, all different people",
         {
-            "idle": f"{idle / 1024:.1f} MiB RSS  (target <= 90 MB)",
+            "idle": f"{idle / 1024:.1f} MiB RSS  (target <= 65)",
             f"with {some}": f"{held[0] / 1024:.1f} MiB",
-            f"with {some + args.connections}": f"{held[1] / 1024:.1f} MiB",
+            f"with {some + args.connections}": f"{held[1] / 1024:.1f} MiB  (target <= 110 with 15000)",
             "per additional idle viewer": f"{(held[1] - held[0]) / args.connections:.2f} KiB  (target <= 4)",
             "after all have left": f"{after / 1024:.1f} MiB",
         },
