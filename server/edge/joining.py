@@ -17,6 +17,7 @@ from server.edge.liveness import AnyConnection
 from server.edge.refusing import Crowded, StoreAway, close_of
 from server.edge.replays import Replays, size_of
 from server.edge.socket import Connection
+from server.journal.people import FOREVER_MS
 from server.rooms.frames import encode_message
 from server.rooms.history import NoSuchRoom, Recorded
 from server.rooms.newest import newest_chats
@@ -171,13 +172,29 @@ class Joining:
         if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # meanwhile a whole ring of events has passed
             connection.close(Close.SLOW_READER)
             return
+        now_ms = self._services.clock.now_ms()
+        if room.people.banned_until_ms(member.user_id, now_ms) is not None:  # since the admission
+            connection.close(Close.BANNED)
+            return
         size, now = size_of(past.events), self._loop.time()
         if past.gap is not None and not self.replays.holds(size, now):
             raise Crowded(self._crowd.place_s(now))
         member.welcomed = True
         coins = coins if member.late_coins is None else member.late_coins
-        welcome = self._worded(connection, member, shown, past, coins, resumed=since is not None and past.gap is None)
-        room.outbox.greet(member, welcome, shown.seq, past.events)
+        you, resumed = self._you(member, coins, now_ms), since is not None and past.gap is None
+        welcome = Welcome(
+            protocol=1,
+            epoch=room.epoch,
+            seq=shown.seq,
+            resumed=resumed,
+            gap=past.gap,
+            you=you,
+            room=Raw(shown.bytes_in(connection.codec)),
+            heartbeat_s=limits.HEARTBEAT_S,
+            server_time_ms=now_ms,
+            replays=len(past.events) if past.gap is not None else 0,
+        )
+        room.outbox.greet(member, encode_message(connection.codec, welcome), shown.seq, past.events)
         if size:
             self.replays.begun(connection, size, now)
         self.joins += 1
@@ -185,38 +202,18 @@ class Joining:
             self._balances.waiting.add(member)
         room.add(member)
 
-    def _worded(
-        self,
-        connection: AnyConnection,
-        member: Member,
-        shown: EncodedSnapshot,
-        past: _Past,
-        coins: int | None,
-        *,
-        resumed: bool,
-    ) -> bytes:
-        """The welcome's message."""
-        clock = self._services.clock
-        welcome = Welcome(
-            protocol=1,
-            epoch=member.room.epoch,
-            seq=shown.seq,
-            resumed=resumed,
-            gap=past.gap,
-            you=You(
-                user_id=member.user_id,
-                name=member.name,
-                role=member.role,
-                coins=coins,
-                muted_until_ms=None,
-                member_id=clock.new_id(),
-            ),
-            room=Raw(shown.bytes_in(connection.codec)),
-            heartbeat_s=limits.HEARTBEAT_S,
-            server_time_ms=clock.now_ms(),
-            replays=len(past.events) if past.gap is not None else 0,
+    def _you(self, member: Member, coins: int | None, now_ms: int) -> You:
+        room = member.room
+        muted_ms = room.people.muted_until_ms(member.user_id, room.about.broadcast_id, now_ms)
+        return You(
+            user_id=member.user_id,
+            name=member.name,
+            role=member.role,
+            coins=coins,
+            muted=muted_ms is not None,
+            muted_until_ms=None if muted_ms == FOREVER_MS else muted_ms,
+            member_id=self._services.clock.new_id(),
         )
-        return encode_message(connection.codec, welcome)
 
     def _past_at_hand(self, room: Room, admitted: Admitted, seq: int) -> _Past | None:
         """What to send behind a snapshot as of `seq`; None if that has to be read, or leaves a gap."""

@@ -23,7 +23,8 @@ from server.edge.plain import PlainConnection
 from server.edge.refusing import Crowded, NotAdmitted, refuse
 from server.edge.socket import Connection
 from server.edge.turns import Turns
-from server.rooms.room import Member, Rooms, Services
+from server.rooms.here import Rooms
+from server.rooms.room import Member, Services
 
 
 class Sessions:

@@ -42,7 +42,7 @@ export const shown = (id = "rose", tier = 1, fields) => {
  * @returns {Gift}
  */
 export const onOffer = (id, coins, streakable = true, tier = 1) =>
-  ({ ...shown(id, tier), coins, diamonds: coins, streakable });
+  ({ ...shown(id, tier), coins, diamonds: coins, streakable, pin_s: 0 });
 
 /**
  * @param {Partial<GiftSent>} [fields]
@@ -117,7 +117,8 @@ export const snapshot = (fields) => ({
  * @returns {You}
  */
 export const you = (fields) =>
-  ({ user_id: "alice", name: "Alice", role: "viewer", coins: 1000, muted_until_ms: null, member_id: "m", ...fields });
+  ({ user_id: "alice", name: "Alice", role: "viewer", coins: 1000, muted_until_ms: null, member_id: "m",
+    muted: false, ...fields });
 
 /**
  * @param {Partial<Welcome>} [fields]
