@@ -6,7 +6,9 @@ from http import HTTPStatus
 from typing import Any, Protocol, cast, runtime_checkable
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
 from server import limits
 from server.edge.answers import error_answer
@@ -65,9 +67,14 @@ class PatientHttp(HttpToolsProtocol):
     _address: str | None = None  # where it is counted as half open
     _body_in_upgrade = False  # a websocket's frames would begin where this body ends, if that is ever known
     _offered = False  # the request offers another protocol, and its body was not read
+    _upgrades: bool | None = None  # whether it asks for a websocket, once that is known
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self.connections.add(self)  # as uvicorn does, which also asks for our own address: 4 us that most joins save
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.client = get_remote_addr(transport)
+        self.scheme = "https" if is_ssl(transport) else "http"
         self.waiting_since = self.loop.time()
         self._half_open = HalfOpen.of(self.server_state)
         try:
@@ -99,19 +106,19 @@ class PatientHttp(HttpToolsProtocol):
             return
         except httptools.HttpParserError:
             if self._body_in_upgrade or self._too_many:
-                self._end(_BODY_IN_UPGRADE if self._body_in_upgrade else _TOO_MANY)
+                self.end(_BODY_IN_UPGRADE if self._body_in_upgrade else _TOO_MANY)
                 return
             if not self._too_large:
-                self._end(_INVALID)
+                self.end(_INVALID)
                 return
         if self._in_head:
             self._head_bytes += self._head_may_have
             self._bound_head()
         self._wasted_bytes = 0 if self._moved or self._in_head else self._wasted_bytes + len(data)
         if self._too_large or self._wasted_bytes > limits.HEAD_BYTES_MAX:
-            self._end(_TOO_LARGE)
+            self.end(_TOO_LARGE)
 
-    def _end(self, answer: bytes) -> None:
+    def end(self, answer: bytes) -> None:
         """Answer once more, and close. What comes meanwhile is not read as a request."""
         self.waiting_since = None
         if not self.transport.is_closing():
@@ -125,6 +132,7 @@ class PatientHttp(HttpToolsProtocol):
         if door is not None and door.enter(self, rest):
             self.connections.discard(self)
             self._leave()
+            del self.parser  # they name each other, and garbage collections were an eighth of what joins cost
             return
         self.handle_websocket_upgrade()
         if isinstance(protocol := self.transport.get_protocol(), Handshaking):
@@ -151,8 +159,14 @@ class PatientHttp(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"".join(head) + b"\r\n" + rest)
 
+    def _should_upgrade(self) -> bool:
+        if self._upgrades is None:
+            self._upgrades = super()._should_upgrade()
+        return self._upgrades
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._upgrades = None
         self.waiting_since = self.loop.time()
         self._in_head, self._head_bytes = True, 0
 
@@ -162,8 +176,10 @@ class PatientHttp(HttpToolsProtocol):
         self._stop_if_too_large()
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        self._bound_head()
+        at_most = self._head_bytes + self._head_may_have
+        if not self._head_may_have or at_most > limits.HEAD_BYTES_MAX:  # else it is short enough anyway
+            self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            self._bound_head()
         self._stop_if_too_large()
         self._in_head, self._moved = False, True
         upgrades = self.parser.should_upgrade() and self._should_upgrade()
@@ -179,6 +195,8 @@ class PatientHttp(HttpToolsProtocol):
             self.scope["http_version"] = self.parser.get_http_version()
             self._offered = True
             return
+        if not upgrades:
+            self.server = self.scope["server"] = get_local_addr(self.transport)
         super().on_headers_complete()
         if self.cycle is not None:
             self.cycle.transport = cast(Any, Gentle(self.transport, self))
@@ -209,7 +227,7 @@ class PatientHttp(HttpToolsProtocol):
 
     def give_up(self) -> None:
         """Answer 408 and close."""
-        self._end(_TOO_LATE)
+        self.end(_TOO_LATE)
 
 
 def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

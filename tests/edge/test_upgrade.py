@@ -99,7 +99,7 @@ async def test_a_request_with_a_body(site: Site, body: tuple[str, bytes], split:
     request = upgrade(path_of(site), headers=[body[0]])
     answer = await asked(site.port, request if split else request + body[1] + PING)
     assert (answer.status, answer.reason) == (400, "bad_request")
-    assert site.node.sessions.joins == 0
+    assert site.node.sessions.joining.joins == 0
 
 
 async def test_a_refusal_reaches_who_sent_frames(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
