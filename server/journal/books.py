@@ -1,4 +1,4 @@
-"""Turns ledger entries into rows: checks each entry, makes its double-entry postings, and chains it to the last one."""
+"""Turns ledger entries into rows: checks each entry, makes its stored postings, and chains it to the last one."""
 
 import hashlib
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from server.entries import KINDS, NUMBER_MAX, OPEN, Body, Kind
-from server.journal.tables import entries, postings
+from server.journal.tables import entries, legs
 from server.journal.texts import split
 
 FIRST_HASH = "0" * 64
@@ -175,21 +175,21 @@ class EntryRow(Struct, frozen=True, gc=False):
 
 COLUMNS = EntryRow.__struct_fields__
 assert tuple(entries.columns.keys()) == COLUMNS
-assert postings.columns.keys() == ["partition", "epoch", "n", "leg", "asset", "account", "amount"]
+assert legs.columns.keys() == ["partition", "epoch", "n", "leg", "asset", "account", "amount"]
 
 
 class Rows:
     """Rows of both tables, flattened into one list each: a tuple for each row would cost as much as its contents."""
 
-    __slots__ = ("entries", "postings")
+    __slots__ = ("entries", "legs")
 
     def __init__(self) -> None:
         self.entries: list[Any] = []
-        self.postings: list[Any] = []
+        self.legs: list[Any] = []
 
 
 def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Rows) -> Mark:
-    """Check an entry, add its row and postings, and return its mark. Raises Gap, Misfit, msgspec.ValidationError.
+    """Check an entry, add its row and stored postings, and return its mark. Raises Gap, Misfit, ValidationError.
 
     Checks the entry's balances against `known` and then moves `known`. An entry that raises changes nothing.
     """
@@ -200,9 +200,9 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
         raise msgspec.ValidationError(f"unknown kind {about.kind}")
     if kind.coins is not None:
         _move(entry, kind.coins, kind, known)
-    legs = rows.postings
-    for leg, (asset, account, amount) in enumerate(kind.postings(about, entry.viewer, entry.creator)):
-        legs += (partition, epoch, n, leg, asset, account, amount)
+    if kind.stored is not None:
+        for leg, (asset, account, amount) in enumerate(kind.stored(about, entry.viewer)):
+            rows.legs += (partition, epoch, n, leg, asset, account, amount)
     digest = chain(mark.hash, partition, entry, entry.body)
     rows.entries += (
         partition,

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from server import limits
 from server.entries import CHARGEBACK, GIFT, KINDS, Decided
-from server.journal import folding, parts
+from server.journal import folding, parts, views
 from server.journal.database import patient, reading
 from server.journal.folding import Position
 from server.journal.lots import Lots
@@ -310,7 +310,10 @@ class Rebuilt(Struct, frozen=True):
 
 
 def rebuild(engine: Engine) -> Rebuilt:
-    """Put parts right, write all days again, and drop kept lots. The drain waits. Raises SQLAlchemyError."""
+    """Put parts right, write all days again, make the view again, and drop kept lots. The drain waits.
+
+    Raises SQLAlchemyError.
+    """
     users = list(_wallets_with_reversals(engine))
     with patient(engine, limits.SQL_MIGRATE_S).begin() as connection:
         if engine.dialect.name == "postgresql":
@@ -319,6 +322,7 @@ def rebuild(engine: Engine) -> Rebuilt:
         connection.execute(delete(lot_snapshots))
         connection.execute(delete(creator_days))
         connection.execute(insert(creator_days).from_select(creator_days.columns.keys(), _moves()))
+        views.make(connection)
         days = connection.execute(select(func.count()).select_from(creator_days)).scalar_one()
     return Rebuilt(int(days), sum(added for added, _ in corrected), sum(removed for _, removed in corrected))
 

@@ -1,7 +1,7 @@
-"""The audit's look at derived rows: creators' days, parts of reversals and kept lots, compared with the entries.
+"""The audit's look at what is derived: creators' days, parts of reversals, kept lots, and the view of all postings.
 
 What new entries touch is compared in the audit that meets them, and everything within a day, a slice per audit. A wrong
-day is of no partition. It is compared again in every audit until it is right.
+day or posting of the view stops no partition. It is compared again in every audit until it is right.
 """
 
 import math
@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
 from server.entries import GIFT, KINDS
-from server.journal import again
+from server.journal import accounts, again
 from server.journal.asof import after, up_to
 from server.journal.database import reading
 from server.journal.derived import (
@@ -79,6 +79,9 @@ class Rounds(Struct):
     days: Round = msgspec.field(default_factory=Round)
     wallets: Round = msgspec.field(default_factory=Round)
     wrong: list[Day] = []  # msgspec copies it; days that were wrong when they were compared last
+    view: int = 0  # the partition whose postings are compared next
+    viewed_ms: int = 0  # when the last one was
+    views: list[int] = []  # partitions whose postings were wrong
 
 
 class Found(Struct):
@@ -120,6 +123,7 @@ class Drifts:
             rows = again.size(self._heads, passed_s)
             self._slice_of_days(rounds, found, now_ms, passed_s, rows)
             self._slice_of_wallets(rounds, found, now_ms, passed_s, rows)
+        self._views(rounds, found, now_ms, everything=everything)
         found.since_ms = min(rounds.days.whole_ms, rounds.wallets.whole_ms)
         self._heads.of_whole = msgspec.json.encode(rounds).decode()
         return found
@@ -225,6 +229,18 @@ class Drifts:
         turn.ahead += max(0, rows - most)
         ended = last is None or (len(users) < share and last == users[-1])
         turn.move(None if ended or last is None else (last, 0))
+
+    def _views(self, rounds: Rounds, found: Found, now_ms: int, *, everything: bool) -> None:
+        """Compare what the view says of all partitions, or of the one that is due and of those that were wrong."""
+        some, rounds.views = [*range(limits.WALLET_PARTITIONS)] if everything else rounds.views, []
+        if not everything and now_ms - rounds.viewed_ms >= limits.AUDIT_AGAIN_S * 1000 / limits.WALLET_PARTITIONS:
+            some = [*dict.fromkeys([*some, rounds.view])]
+            rounds.view, rounds.viewed_ms = (rounds.view + 1) % limits.WALLET_PARTITIONS, now_ms
+        for partition in some:
+            with self._engine.connect() as connection:
+                if wrong := accounts.view_differs(connection, partition):
+                    rounds.views.append(partition)
+                    found.nowhere += wrong
 
     def _add_days(self, rounds: Rounds, found: Found, drifts: Sequence[Drift]) -> None:
         for drift in drifts:
