@@ -1,6 +1,7 @@
 """Turns ledger entries into rows: checks each entry, makes its stored postings, and chains it to the last one."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -193,22 +194,13 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
 
     Checks the entry's balances against `known` and then moves `known`. An entry that raises changes nothing.
     """
-    if not mark.follows(entry):
-        raise Gap(f"partition {partition}: {entry.epoch}-{entry.n} after {mark.epoch}-{mark.n}")
-    kind, about, epoch, n = entry.kind, entry.about, entry.epoch, entry.n
-    if kind is None:
-        raise msgspec.ValidationError(f"unknown kind {about.kind}")
-    if kind.coins is not None:
-        _move(entry, kind.coins, kind, known)
-    if kind.stored is not None:
-        for leg, (asset, account, amount) in enumerate(kind.stored(about, entry.viewer)):
-            rows.legs += (partition, epoch, n, leg, asset, account, amount)
-    digest = chain(mark.hash, partition, entry, entry.body)
+    digest, columns, legs = follow(partition, mark, entry, known)
+    rows.legs += legs
     rows.entries += (
         partition,
-        epoch,
-        n,
-        *_columns(partition, epoch, about),
+        entry.epoch,
+        entry.n,
+        *columns,
         entry.balance,
         entry.credited,
         entry.combo_count,
@@ -218,11 +210,32 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
         entry.version,
         entry.text,
     )
-    return Mark(epoch, n, digest)
+    return Mark(entry.epoch, entry.n, digest)
+
+
+def follow(partition: int, mark: Mark, entry: LogEntry, known: Positions) -> tuple[str, tuple[Any, ...], Sequence[Any]]:
+    """Check an entry and move `known`. Returns its hash, its DERIVED columns, and its stored postings, flattened.
+
+    Raises Gap, Misfit, ValidationError, and then nothing is changed.
+    """
+    if not mark.follows(entry):
+        raise Gap(f"partition {partition}: {entry.epoch}-{entry.n} after {mark.epoch}-{mark.n}")
+    kind, about, epoch, n = entry.kind, entry.about, entry.epoch, entry.n
+    if kind is None:
+        raise msgspec.ValidationError(f"unknown kind {about.kind}")
+    if kind.coins is not None:
+        _move(entry, kind.coins, kind, known)
+    stored: Sequence[Any] = ()
+    if kind.stored is not None:
+        each = enumerate(kind.stored(about, entry.viewer))
+        stored = [value for leg, posting in each for value in (partition, epoch, n, leg, *posting)]
+    return chain(mark.hash, partition, entry, entry.body), _columns(partition, epoch, about), stored
 
 
 # What a body says a second time in columns of its row, so that SQL can find it.
 DERIVED = ("kind", "user_id", "ref", "room_id", "creator_id", "coins", "diamonds")
+OF_DERIVED = slice(3, 3 + len(DERIVED))  # of a row's columns
+assert COLUMNS[OF_DERIVED] == DERIVED
 
 
 def _columns(partition: int, epoch: int, about: Body) -> tuple[Any, ...]:

@@ -153,14 +153,14 @@ Asked: TypeAlias = tuple[receipts.Command, list[Receipt]]  # a command, and what
 
 def _in_hashes(wanted: Sequence[Receipt]) -> list[Asked]:
     """The commands that read gifts' receipts from their hashes. Those of ten minutes of a partition share one."""
-    fields: dict[str, list[str]] = {}
-    of: dict[str, list[Receipt]] = {}
+    found: dict[str, tuple[list[str], list[Receipt]]] = {}
     for each in wanted:
         place = receipts.in_hash(*each) if is_of_gift(each[1]) else None
         if place is not None:
-            fields.setdefault(place.key, []).append(place.field)
-            of.setdefault(place.key, []).append(each)
-    return [(("HMGET", key, *some), of[key]) for key, some in fields.items()]
+            fields, of = found.setdefault(place[0], ([], []))
+            fields.append(place[1])
+            of.append(each)
+    return [(("HMGET", key, *fields), of) for key, (fields, of) in found.items()]
 
 
 def _key_of(partition: int, account: str) -> dict[str, str]:

@@ -11,13 +11,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, Select, and_, func, select, tuple_, union
+from sqlalchemy import Connection, Engine, Select, func, select, tuple_, union
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
 from server.entries import GIFT, KINDS
 from server.journal import accounts, again
-from server.journal.asof import after, up_to
 from server.journal.database import reading
 from server.journal.derived import (
     FIRST,
@@ -34,9 +33,9 @@ from server.journal.heads import Heads
 from server.journal.log import Position
 from server.journal.ordered import verify_orders
 from server.journal.tables import creator_days, entries, lot_snapshots, reversal_parts, reversals
+from server.journal.totals import range_of, within
 from server.store import keys
 
-_ORDERS = [kind.name for kind in KINDS.values() if kind.order]
 Places = Mapping[int, Position]  # by partition
 
 
@@ -135,7 +134,7 @@ class Drifts:
         for partition, start in before.items():
             reached = self._heads.known[partition].head.position if partition in self._heads.known else start
             if start < reached:
-                new = and_(entries.c.partition == partition, after(start), up_to(reached))
+                new = range_of(partition, start, reached)
                 self._note(self._days, _days_of_gifts(connection, new))
                 orders = _orders(connection, new)
                 if orders:
@@ -299,15 +298,22 @@ def _count(connection: Connection, query: Select[Any]) -> int:
 
 
 # --- new entries -----------------------------------------------------------------------------------------------------
-def _days_of_gifts(connection: Connection, new: Any) -> Iterator[Day]:
-    day = (entries.c.at_ms // limits.DAY_MS).label("day")
-    query = select(entries.c.creator_id, day).where(new, entries.c.kind == GIFT.name, entries.c.creator_id.is_not(None))
-    yield from ((row[0], row[1]) for row in connection.execute(query.distinct()))
+_NEW_DAYS = (
+    select(entries.c.creator_id, (entries.c.at_ms // limits.DAY_MS).label("day"))
+    .where(within(entries), entries.c.kind == GIFT.name, entries.c.creator_id.is_not(None))
+    .distinct()
+)
+_NEW_ORDERS = select(entries.c.user_id, entries.c.kind, entries.c.ref).where(
+    within(entries), entries.c.kind.in_([kind.name for kind in KINDS.values() if kind.order])
+)
 
 
-def _orders(connection: Connection, new: Any) -> list[tuple[str, str, str]]:
-    query = select(entries.c.user_id, entries.c.kind, entries.c.ref).where(new, entries.c.kind.in_(_ORDERS))
-    return [(row.user_id, row.kind, row.ref) for row in connection.execute(query)]
+def _days_of_gifts(connection: Connection, new: Mapping[str, int]) -> Iterator[Day]:
+    yield from ((row[0], row[1]) for row in connection.execute(_NEW_DAYS, new).all())
+
+
+def _orders(connection: Connection, new: Mapping[str, int]) -> list[tuple[str, str, str]]:
+    return [(row[0], row[1], row[2]) for row in connection.execute(_NEW_ORDERS, new).all()]
 
 
 def _days_of_parts(connection: Connection, user_id: str, kind: str, ref: str) -> Iterator[Day]:

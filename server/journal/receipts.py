@@ -97,7 +97,7 @@ def made_ms(gift_id: str) -> int:
 
 def is_of_gift(operation: str) -> bool:
     """Whether a receipt is of a gift and not of an order."""
-    return ref_of(operation) == operation
+    return ":" not in operation or ref_of(operation) == operation
 
 
 def ref_of(operation: str) -> str:

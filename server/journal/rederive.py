@@ -1,7 +1,7 @@
 """Derives a partition's journal again from what is canonical, in one ordered pass, and finds the first wrong row.
 
 Canonical are an entry's number, time, balances and body. All other columns, stored postings and positions follow from
-them by `books.book`, with which the drain made them.
+them by `books.follow`, with which the drain made them.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -14,17 +14,17 @@ from sqlalchemy import Connection, Select, bindparam, select
 from server import limits
 from server.journal.asof import chunks
 from server.journal.books import (
-    COLUMNS,
+    DERIVED,
+    OF_DERIVED,
     START,
     VERSION,
     EntryRow,
     Mark,
     Misfit,
     Positions,
-    Rows,
     WrongRow,
-    book,
     entry_of,
+    follow,
 )
 from server.journal.findings import Wrong
 from server.journal.heads import Head
@@ -63,7 +63,7 @@ class _Balances(Positions):
 
     def expect(self, account: str, by: int, balance: int | None) -> None:
         if not self.whole and account not in self.now and balance is not None:
-            self.now[account] = balance - by
+            return
         super().expect(account, by, balance)
 
 
@@ -139,22 +139,22 @@ def _derive_one(partition: int, columns: Any, row: EntryRow, theirs: list[Any], 
     Raises _Found, WrongRow, Misfit, ValidationError.
     """
     entry = entry_of(row)
-    mark, ours = known.mark, Rows()
+    mark = known.mark
     if not mark.follows(entry):
         raise _Found(f"{row.epoch}-{row.n}", f"follows {mark.epoch}-{mark.n}: entries between them are missing")
     new = entry.viewer not in known.now
-    mark = book(partition, mark, entry, known, ours)
-    if mark.hash != row.hash:
+    hash_, ours, stored = follow(partition, mark, entry, known)
+    if hash_ != row.hash:
         raise _Found(f"{row.epoch}-{row.n}", "the hash does not follow")
-    if ours.entries != [*columns]:
-        raise _Found(f"{row.epoch}-{row.n}", _difference(COLUMNS, ours.entries, columns))
+    if ours != columns[OF_DERIVED]:  # the entry has the other columns from this row
+        raise _Found(f"{row.epoch}-{row.n}", _difference(DERIVED, ours, columns[OF_DERIVED]))
     if entry.text is not None and digest(entry.text.encode()) != entry.about.digest:
         raise _Found(f"{row.epoch}-{row.n}", "the text is not the one that its body names")
-    if theirs != ours.legs:
-        raise _Found(f"{row.epoch}-{row.n}", _difference_of_legs(ours.legs, theirs))
+    if theirs != [*stored]:
+        raise _Found(f"{row.epoch}-{row.n}", _difference_of_legs([*stored], theirs))
     if new and entry.about.viewer and keys.partition_of(entry.about.viewer) != partition:
         raise _Found(f"{row.epoch}-{row.n}", f"{entry.viewer} is of another partition")
-    return mark
+    return Mark(row.epoch, row.n, hash_)
 
 
 def _difference(names: Sequence[str], ours: Sequence[Any], theirs: Sequence[Any]) -> str:
