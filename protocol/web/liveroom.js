@@ -16,6 +16,7 @@ import { fold } from "./liveroom/room.js";
 import { Balance, Position, SeenGifts } from "./liveroom/seen.js";
 import { Unanswered } from "./liveroom/unanswered.js";
 import { uuid7 } from "./liveroom/uuid7.js";
+import { decided } from "./liveroom/you.js";
 
 /** @import { ChatSent, Command, Gap, Message, Notice, Replies, RoomEvent, SendGift } from "./wire.js" */
 /** @import { Snapshot, Welcome, You } from "./wire.js" */
@@ -47,6 +48,7 @@ import { uuid7 } from "./liveroom/uuid7.js";
  * @property {(room: Room) => void} [onRoom] the folded room changed
  * @property {(gap: Gap) => void} [onGap] events were missed for good; the snapshot replaced the room
  * @property {(notice: Notice) => void} [onNotice]
+ * @property {(message: Message) => void} [onMessage] what this socket alone was told, such as a warning of the staff
  * @property {(you: You) => void} [onYou] your coins, role or mute changed
  * @property {typeof WebSocket} [WebSocket] the class to connect with, instead of the browser's own
  */
@@ -340,7 +342,7 @@ export class RoomClient {
       case "wallet.changed": return this.#setCoins(message);
       case "notice": return this.#notice(message);
       case "heartbeat": return;
-      default: if (message.seq !== undefined) this.#happened(message);
+      default: if ("seq" in message) this.#happened(message); else this.#aside(message);
     }
   }
   /** @param {Welcome} welcome */
@@ -372,9 +374,22 @@ export class RoomClient {
   /** @param {RoomEvent} event */
   #happened(event) {
     if (!this.room || !this.#position.reach(event.seq, event.replayed)) return;
-    fold(this.room, event, this.#position.isInSnapshot(event.seq));
+    const counted = this.#position.isInSnapshot(event.seq);
+    fold(this.room, event, counted);
+    if (!counted && this.you && decided(this.you, event)) tell(this.#options.onYou, this.you);
     if (event.type === "gifts.sent" && !this.#seen.take(event)) return; // sent again after a gap: not shown again
     tell(this.#options.onEvent, event);
+  }
+  /**
+   * What has no place in the room's order. A chat message may: its sender is hidden from others.
+   * @param {Message | ChatSent} message
+   */
+  #aside(message) {
+    if (!this.room) return;
+    if (message.type === "chat.sent") {
+      fold(this.room, message, true);
+      tell(this.#options.onEvent, message);
+    } else tell(this.#options.onMessage, message);
   }
   /** @param {{coins: number, entry: string|null}} balance */
   #setCoins({ coins, entry }) {

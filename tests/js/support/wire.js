@@ -117,7 +117,8 @@ export const snapshot = (fields) => ({
  * @returns {You}
  */
 export const you = (fields) =>
-  ({ user_id: "alice", name: "Alice", role: "viewer", coins: 1000, muted_until_ms: null, member_id: "m", ...fields });
+  ({ user_id: "alice", name: "Alice", role: "viewer", coins: 1000, muted_until_ms: null, member_id: "m",
+    muted: false, ...fields });
 
 /**
  * @param {Partial<Welcome>} [fields]
