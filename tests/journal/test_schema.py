@@ -224,7 +224,7 @@ ODD = {
 
 def _before_the_view(engine: Engine) -> list[dict[str, object]]:
     """Write OLDER under the schema in which all postings were rows. Returns these."""
-    database.migrate(engine, "0011")
+    database.migrate(engine, "0012")
     written = [
         {"partition": 3, "epoch": 1, "n": n, "leg": leg, "asset": asset, "account": account, "amount": amount}
         for n, (*_, each) in enumerate(OLDER)

@@ -6,8 +6,8 @@ A row that does not say what its entry says is kept there, too: the next audit f
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012_postings"
-down_revision = "0011_limits"
+revision = "0013_postings"
+down_revision = "0012_moderation"
 branch_labels = None
 depends_on = None
 
