@@ -111,6 +111,9 @@ assert PRESENCE_BEAT_S + LOOP_AGAIN_S_MAX < PRESENCE_GONE_S
 PRESENCE_BATCH = 1_000  # users per script call
 COMBO_GAP_MS = 4_000  # Bilibili shows a combo for 3 s; one second more for the network
 OPEN_COMBOS_MAX = 200  # per room
+CHAT_BATCH_MAX = 50  # messages of a room in one script call: some 1 ms of the store
+CHAT_EVERY_S = 0.002  # between two such calls of a room: each costs more than a message, and nobody sees 2 ms
+CHAT_QUEUE_MAX = 5_000  # messages of a room that wait while the store does not answer; above it they are refused
 SHOW_BATCH_MAX = 50  # paid gifts that one script call shows in a room: some 1 ms of the store
 SHOW_QUEUE_MAX = 1_000  # per room, while the store does not answer; above it the journal shows them from the ledger
 LISTING_S = 1.0  # the list of rooms is so old, or older if reading it takes more than ...
