@@ -1,5 +1,6 @@
 """Typed ids of the wire: their patterns, and UUIDv7 gift ids (RFC 9562, section 5.7), which contain their time."""
 
+import secrets
 from typing import Annotated
 
 from msgspec import Meta

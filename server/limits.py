@@ -187,7 +187,7 @@ RETELL_ASKED = 500  # once-keys per MGET: more would hold up the room store
 DRAIN_BATCH = 500  # entries per partition and transaction: of a backlog 32,000, which SQLite writes in 0.4 - 0.55 s
 POSITIONS_KEPT_MAX = 100_000  # balances that the drain begins with, 64,000 more per round: some 200 bytes each
 DRAIN_ROUNDS_MAX = 8  # transactions before it does its other work: forget positions, retell gifts, trim the log
-# Per statement on SQLite, which takes 32,766 parameters. A row of `postings` then costs 0.7 us instead of 1.15, and the
+# Per statement on SQLite, which takes 32,766 parameters. A row of seven columns costs 0.7 us instead of 1.15, and the
 # thread that prepares the next round is interrupted less often.
 SQLITE_ROWS = 512
 DRAIN_GARBAGE = 1_000_000  # tuples and lists made between two garbage collections: most live for a round
