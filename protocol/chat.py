@@ -29,3 +29,11 @@ class ChatSent(Event, frozen=True, tag="chat.sent"):
     delivery: ClassVar[Delivery] = Delivery.DROPPABLE
     user: User
     text: str
+
+
+class ChatDeleted(Event, frozen=True, tag="chat.deleted"):
+    """Messages are gone: those with these ids, and all that these people have said so far. Show them no more."""
+
+    ids: tuple[str, ...]
+    user_ids: tuple[str, ...]
+    by: str

@@ -13,7 +13,7 @@ import { expiresMs, frameOf } from "./liveroom/reading.js";
 import { Ready } from "./liveroom/ready.js";
 import { Refused } from "./liveroom/refused.js";
 import { fold } from "./liveroom/room.js";
-import { Balance, Position, SeenGifts } from "./liveroom/seen.js";
+import { Balance, Position, SeenChats, SeenGifts } from "./liveroom/seen.js";
 import { Unanswered } from "./liveroom/unanswered.js";
 import { uuid7 } from "./liveroom/uuid7.js";
 
@@ -40,7 +40,8 @@ import { uuid7 } from "./liveroom/uuid7.js";
  * @property {string} [token] a fixed token; or `getToken`, which is called again when the last token may be the cause
  * @property {() => (string|Promise<string>)} [getToken]
  * @property {string|null} [since] position "epoch:seq" to resume from (see `client.since`)
- * @property {number} [chats] how many of the newest chats to get on joining, at most 50; they come as `replayed` events
+ * @property {number} [chats] how many of the newest chats to get on joining and after a gap, at most 50; they come as
+ *   `replayed` events
  * @property {number} [timeoutMs] how long a command waits for its reply (10 s); a gift waits two minutes
  * @property {(state: State) => void} [onState] the connection changed
  * @property {(event: RoomEvent) => void} [onEvent] a room event, once; `replayed` ones too
@@ -96,6 +97,7 @@ export class RoomClient {
   #position;
   #balance = new Balance();
   #seen = new SeenGifts();
+  #chats = new SeenChats();
   #backoff = new Backoff();
   #liveSince = 0;
   #comeBackAt = 0;
@@ -372,6 +374,8 @@ export class RoomClient {
   /** @param {RoomEvent} event */
   #happened(event) {
     if (!this.room || !this.#position.reach(event.seq, event.replayed)) return;
+    if (event.type === "chat.sent" && !this.#chats.take(event)) return; // after a gap, or deleted
+    if (event.type === "chat.deleted") this.#chats.remove(event);
     fold(this.room, event, this.#position.isInSnapshot(event.seq));
     if (event.type === "gifts.sent" && !this.#seen.take(event)) return; // sent again after a gap: not shown again
     tell(this.#options.onEvent, event);

@@ -162,6 +162,18 @@ export interface User {
   badges: string[];
 }
 
+/** Messages are gone: those with these ids, and all that these people have said so far. Show them no more. */
+export interface ChatDeleted {
+  type: "chat.deleted";
+  ids: string[];
+  user_ids: string[];
+  by: string;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
 /** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */
 export interface GiftSent {
   type: "gifts.sent";
@@ -438,6 +450,7 @@ export interface Gift {
 export type RoomEvent =
   | BoardChanged
   | ChatSent
+  | ChatDeleted
   | GiftSent
   | GiftComboEnded
   | GiftRefunded

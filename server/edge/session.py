@@ -26,7 +26,7 @@ from server.edge.turns import Turns
 from server.rooms.frames import encode_message
 from server.rooms.history import NoSuchRoom, Recorded
 from server.rooms.newest import newest_chats
-from server.rooms.replay import money_again
+from server.rooms.replay import again
 from server.rooms.room import Member, Room, Rooms, Services
 from server.store.client import StoreError
 
@@ -155,7 +155,9 @@ class Sessions:
             missed = await newest_chats(room, admitted.chats, shown.seq)
         else:
             missed = await self._missed(room, since, shown.seq) if same_epoch else None
-        again = await money_again(room, since.epoch, since.seq, shown.seq) if since and missed is None else []
+        behind: list[Recorded] = []
+        if since is not None and missed is None:
+            behind = await again(room, since.epoch, since.seq, shown.seq, admitted.chats)
         if room.gone or connection.closing:
             connection.close(Close.ROOM_RESTARTS)
             return
@@ -185,9 +187,9 @@ class Sessions:
             room=Raw(shown.bytes_in(connection.codec)),
             heartbeat_s=limits.HEARTBEAT_S,
             server_time_ms=self._services.clock.now_ms(),
-            replays=len(again),
+            replays=len(behind),
         )
-        room.outbox.greet(member, encode_message(connection.codec, welcome), shown.seq, missed or again)
+        room.outbox.greet(member, encode_message(connection.codec, welcome), shown.seq, missed or behind)
         self.joins += 1
         if coins is None and member.role != "overlay":
             self._balances.waiting.add(member)
