@@ -46,6 +46,27 @@ KNOWN = (
         "tests/features/test_viewers.py::test_an_answer_that_is_lost",
     ),
     Known(
+        "a gift of another broadcast may count later",
+        "server/store/lua/gifts_show.lua",
+        "  if broadcast ~= current then\n    redis.call('SET', once, '0', 'EX', once_s)\n",
+        "  if broadcast ~= current then\n",
+        "tests/features/test_feature_scripts.py::test_a_gift_of_another_broadcast",
+    ),
+    Known(
+        "what waits for the room store goes on waiting when it is back",
+        "server/rooms/fanout.py",
+        "        woken.set()\n",
+        "",
+        "tests/rooms/test_fanout.py::test_a_store_that_is_back_is_asked_at_once",
+    ),
+    Known(
+        "chats of a gap that were seen come again",
+        "protocol/chatlines.py",
+        "if chat.id in self._ids or",
+        "if",
+        "tests/test_client_replay.py::test_the_chats_of_a_gap_come_once_and_in_order[e1-json]",
+    ),
+    Known(
         "a hidden count between two chunks is told to nobody",
         "server/rooms/outbox.py",
         "if self.head > self.flushed or self._hidden:",
