@@ -4,9 +4,11 @@ from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Meta, UnsetType
 
-from protocol.wire import Command, Delivery, Event, Ok, User
+from protocol.ids import UserId
+from protocol.wire import Command, Delivery, Event, Named, Ok, User
 
 TEXT_CHARS_MAX = 500
+DELETED_MAX = 100  # messages of one command: a screen of them
 
 
 class SendChat(Command, frozen=True, tag="chat.send"):
@@ -24,16 +26,26 @@ class SendChatOk(Ok, frozen=True, tag="ok"):
 
 
 class ChatSent(Event, frozen=True, tag="chat.sent"):
-    """Somebody said something."""
+    """Somebody said something. Staff and the sender see what is `hidden` from everybody else; it has no `seq`."""
 
     delivery: ClassVar[Delivery] = Delivery.DROPPABLE
     user: User
     text: str
+    hidden: bool | UnsetType = UNSET
+
+
+class DeleteChat(Command, frozen=True, tag="chat.delete"):
+    """Staff: take these messages away, or all of one person."""
+
+    ids: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=DELETED_MAX)] = ()
+    user_id: UserId | None = None
+    reason: Annotated[str, Meta(max_length=200)] = ""
 
 
 class ChatDeleted(Event, frozen=True, tag="chat.deleted"):
-    """Messages are gone: those with these ids, and all that these people have said so far. Show them no more."""
+    """Show these messages no more, nor any earlier one of these people, also if a replay brings them later."""
 
+    delivery: ClassVar[Delivery] = Delivery.KEPT
     ids: tuple[str, ...]
     user_ids: tuple[str, ...]
-    by: str
+    by: Named

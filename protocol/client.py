@@ -24,7 +24,7 @@ from protocol.likes import SendLikes
 from protocol.ping import Ping
 from protocol.rooms import Snapshot
 from protocol.session import Heartbeat, Notice, RefreshSession, WalletChanged, Welcome, You
-from protocol.wire import Codec, Command, Event
+from protocol.wire import Codec, Command, Event, Message
 
 GIFT_IDS_REMEMBERED = 100_000  # distinct gifts that were counted; an older one is no longer replayed
 
@@ -58,7 +58,7 @@ class Lost(Struct, frozen=True, kw_only=True):
     unanswered: tuple[Command, ...]
 
 
-Told: TypeAlias = Event | Welcome | WalletChanged | Notice | Heartbeat | Answered | Missed
+Told: TypeAlias = Event | Message | Welcome | WalletChanged | Notice | Heartbeat | Answered | Missed
 
 
 class RoomClient:
@@ -147,8 +147,10 @@ class RoomClient:
                 told = [Heartbeat()]
             case _ if "seq" in message:
                 told = self._event(message)
+            case kind if kind in protocol.MESSAGES:
+                told = [msgspec.convert(message, protocol.MESSAGES[kind])]
             case _:
-                self.unknown += 1
+                told = self._aside(message)
         return told
 
     def _welcome(self, message: dict[str, Any]) -> list[Told]:
@@ -226,6 +228,12 @@ class RoomClient:
         if self._lines and isinstance(event, ChatDeleted):
             self._lines.delete(event)
         return not (self._lines and isinstance(event, ChatSent)) or self._lines.take(event)
+
+    def _aside(self, message: dict[str, Any]) -> list[Told]:
+        """A room event without a place in the room's order: its sender is hidden from others."""
+        event = protocol.convert_event(message)
+        self.unknown += event is None
+        return [] if event is None else [event]
 
     def _count(self, gift: GiftSent) -> bool:
         """Count a gift. False if it was seen before, even under another seq or epoch."""

@@ -1,13 +1,22 @@
 """A room's own state: its settings, the snapshot for newcomers, and the events when it changes."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol.ids import RoomId
-from protocol.wire import Event, Named, Rank
+from protocol.refusals import Reason
+from protocol.wire import Command, Event, Named, Rank
 
+TITLE_CHARS_MAX = 200
 Status = Literal["offline", "live", "paused", "ended", "suspended"]
+
+
+class RoomsRefusal(Reason):
+    """The reasons of the room's own commands."""
+
+    WRONG_STATUS = "wrong_status", "The room's status does not allow this step."
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,6 +28,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     unique_chat_s: Annotated[int, Meta(ge=0, le=300)] = 0
     chat_per_s: Annotated[int, Meta(ge=1, le=5_000)] = 2_000
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
+
+
+def optional(kind: type[Struct], name: str, about: str) -> type[Struct]:
+    """The same fields, each of which may be absent."""
+    fields = [(each.name, Union[each.type, UnsetType], UNSET) for each in msgspec.structs.fields(kind)]  # noqa: UP007
+    namespace = {"__doc__": about, "__module__": __name__}
+    return msgspec.defstruct(name, fields, frozen=True, forbid_unknown_fields=True, namespace=namespace)
+
+
+SettingsChange = optional(Settings, "SettingsChange", "Settings to change. Absent ones stay as they are.")
 
 
 class ShownSettings(Struct, frozen=True):
@@ -59,6 +78,29 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
         def __getattr__(self, part: str) -> Any:
             """A field of a SnapshotPart: `protocol.SNAPSHOT` is this class with all of them."""
+
+
+class SetRoom(Command, frozen=True, tag="room.set"):
+    """Staff: change the title or settings. What is absent stays as it is."""
+
+    title: Annotated[str, Meta(max_length=TITLE_CHARS_MAX)] | UnsetType = UNSET
+    settings: SettingsChange | UnsetType = UNSET  # type: ignore[valid-type]
+
+
+class StartRoom(Command, frozen=True, tag="room.start"):
+    """The host: begin a broadcast."""
+
+
+class PauseRoom(Command, frozen=True, tag="room.pause"):
+    """The host: pause the broadcast. Chat stays open, gifts wait."""
+
+
+class ResumeRoom(Command, frozen=True, tag="room.resume"):
+    """The host: go on after a pause."""
+
+
+class EndRoom(Command, frozen=True, tag="room.end"):
+    """The host: end the broadcast."""
 
 
 class RoomUpdated(Event, frozen=True, tag="room.updated"):

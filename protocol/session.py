@@ -31,7 +31,10 @@ class Refuse(Message, frozen=True, kw_only=True, tag="refused"):
 
 
 class You(Struct, frozen=True, kw_only=True):
-    """The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` has it later."""
+    """The person behind this socket. `coins` is null while the wallet store is away; `wallet.changed` has it later.
+
+    Who is `muted` may not chat until `muted_until_ms`; null is the end of the broadcast.
+    """
 
     user_id: str
     name: str
@@ -39,6 +42,7 @@ class You(Struct, frozen=True, kw_only=True):
     coins: int | None
     muted_until_ms: int | None
     member_id: str
+    muted: bool = False
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):

@@ -47,9 +47,13 @@ from server.orders.topups import Purchases, TopUp
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.admin import Host, PutRoom, RoomsAdmin
 from server.rooms.fanout import Fanout
+from server.rooms.here import Rooms
 from server.rooms.history import open_history
 from server.rooms.pace import Pace
-from server.rooms.room import Rooms, Services
+from server.rooms.people import SCRIPTS as PEOPLE_SCRIPTS
+from server.rooms.room import Services
+from server.rooms.staff import SCRIPTS as STAFF_SCRIPTS
+from server.rooms.staff import Untold
 from server.settings import Settings
 from server.store.client import StoreError
 from server.store.scripts import Script
@@ -122,7 +126,8 @@ class Node:
         self.clock = Clock(time.time)  # noqa: TID251  # the only place that reads the clock
         self.catalogue = catalogue.load(settings.catalogue)
         self.tokens = Tokens(settings.token_secret)
-        self.history = open_history(settings.room_address, [*ADMIN_SCRIPTS, *feature_scripts()], self.clock)
+        in_rooms = [*ADMIN_SCRIPTS, *PEOPLE_SCRIPTS, *STAFF_SCRIPTS, *feature_scripts()]
+        self.history = open_history(settings.room_address, in_rooms, self.clock)
         self.room_store = self.history.store
         self.balances = Balances(node_id, self.room_store)
         self.engine = database.connect(settings.journal_address)
@@ -138,9 +143,11 @@ class Node:
             pace=self.pace,
             tokens=self.tokens,
             catalogue=self.catalogue,
+            engine=self.engine,
             node_id=node_id,
         )
         self.rooms = Rooms(services)
+        self.untold = Untold(services)
         places = Places(settings.connections_per_address, settings.connections_per_user)
         self.sessions = Sessions(services=services, rooms=self.rooms, balances=self.balances, places=places)
         self.rooms_admin = RoomsAdmin(self.history, self.clock)
@@ -236,6 +243,7 @@ class Node:
         await self.sessions.start()
         await self.audit_watch.start()
         await self.recovery.start()
+        await self.untold.start()
         if self.settings.development:
             if self.room_store.up:  # pages look for the room at once, also while gifts are refused
                 await self._wait_for({self._tasks.share(self._demo_room())})
@@ -264,6 +272,7 @@ class Node:
 
     async def stop(self) -> None:
         await self._tasks.end()
+        await self.untold.stop()
         await self.recovery.stop()
         await self.audit_watch.stop()
         await self.sessions.stop()

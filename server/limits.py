@@ -58,6 +58,13 @@ WHEEL_S = 5  # how often each connection is checked: expiry and silence are noti
 assert HEARTBEAT_S * 2 + WHEEL_S < UNRESPONSIVE_S
 
 # --- rooms -------------------------------------------------------------------------------------------------------
+PEOPLE_MAX = 50_000  # per room: people who are banned, muted, ...; some 200 bytes each in every copy
+PEOPLE_BATCH = 500  # per call when the room store's copy is made again: some 2 ms
+PEOPLE_AGAIN_S = 60.0  # how often a node reads that copy: an aside on the bus may get lost
+UNTOLD_EVERY_S = 10.0  # how often a node looks for acts of staff that their rooms have not heard of
+UNTOLD_AFTER_MS = 5_000  # such an act is no longer under way
+UNTOLD_BATCH = 100
+ACT_REMEMBERED_S = 86_400  # in the room store: a late message about an act comes once
 HISTORY_EVENTS_MAX = 5_000  # per room in the room store: a minute of a very busy room, a day of a quiet one
 RING_EVENTS_MAX = 2_000  # per room and node, for resumes and slow readers
 RING_BYTES_MAX = 4 * 1024 * 1024
@@ -270,6 +277,8 @@ HEAD_LINES_MAX = 100  # Apache's default, too
 IDEMPOTENCY_S = 86_400
 IDEMPOTENCY_BEGUN_S = 60  # the key of a request is free again this long after its node died
 IDEMPOTENCY_KEY_CHARS_MAX = 200
+BADGES_MAX = 8  # per person, in the token: shown beside the name
+BADGE_CHARS_MAX = 32
 TOKEN_TTL_S_MAX = 30 * 86_400
 TOKEN_BYTES_MAX = 4_096
 PAGE = 100  # of what is listed, unless `limit` says otherwise

@@ -8,6 +8,7 @@ import base64
 import functools
 import hmac
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import jwt
@@ -28,6 +29,25 @@ class ExpiredToken(BadToken):
     """It was good before."""
 
 
+Moment = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Badge = Annotated[str, Meta(min_length=1, max_length=limits.BADGE_CHARS_MAX)]
+Badges = Annotated[tuple[Badge, ...], Meta(max_length=limits.BADGES_MAX)]
+
+
+class Facts(Struct, frozen=True, omit_defaults=True):
+    """What the host platform knows of somebody, so that no rule has to ask for it. Times are Unix ms."""
+
+    follower_since_ms: Moment | None = None
+    account_since_ms: Moment | None = None
+    club_since_ms: Moment | None = None
+    region: Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)")] | None = None
+    adult: bool = False
+    level: Annotated[int, Meta(ge=0, le=1_000)] = 0
+
+
+NO_FACTS = Facts()
+
+
 class Claims(Struct, frozen=True):
     """What a token says."""
 
@@ -36,6 +56,8 @@ class Claims(Struct, frozen=True):
     role: Role
     exp: Annotated[float, Meta(gt=0)]
     room: RoomId | None = None
+    facts: Facts = NO_FACTS
+    badges: Badges = ()
 
 
 class _Signed(Claims, frozen=True):
@@ -59,10 +81,21 @@ class Tokens:
         self._secret = secret
         self._key = secret.encode()
 
-    def sign(self, *, sub: str, name: str, role: Role, exp_s: float, room: str | None = None) -> str:
+    def sign(
+        self,
+        *,
+        sub: str,
+        name: str,
+        role: Role,
+        exp_s: float,
+        room: str | None = None,
+        facts: Facts = NO_FACTS,
+        badges: Sequence[str] = (),
+        iat_s: float | None = None,
+    ) -> str:
         claims: dict[str, Any] = {"sub": sub, "name": name, "role": role, "exp": int(exp_s)}
-        if room is not None:
-            claims["room"] = room
+        said = {"room": room, "facts": msgspec.to_builtins(facts), "badges": list(badges), "iat": iat_s and int(iat_s)}
+        claims |= {name: value for name, value in said.items() if value}
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     def check(self, token: str, now_s: float) -> Claims:
@@ -83,7 +116,9 @@ class Tokens:
             raise BadToken(_NOT_VALID)
         if claims.exp <= now_s:
             raise ExpiredToken("the token has expired")
-        return Claims(claims.sub, _shown_name(claims), claims.role, claims.exp, claims.room)
+        return Claims(
+            claims.sub, _shown_name(claims), claims.role, claims.exp, claims.room, claims.facts, claims.badges
+        )
 
 
 def _decoded(part: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Runs a room's scripts on a store whose clock does not move, so that a test can say what happens at an exact moment."""
+"""Runs a room's scripts on a store whose clock does not move: a test can say what happens at an exact moment."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -111,6 +111,10 @@ class Schemas:
         if "7[0-9a-f]{3}" in pattern:
             digits = f"{self._random.getrandbits(128):032x}"
             return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+        if "[A-Z]{2}" in pattern:
+            return self._random.choice(("DE", "US"))
+        if "}:[0-9a-f-]" in pattern:
+            return f"{self._random.getrandbits(40)}:0a-{self._random.getrandbits(40):x}"
         if ":)?" in pattern:
             return self._random.choice(("demo", "7:demo", "0:x"))
         if "-[0-9]" in pattern:

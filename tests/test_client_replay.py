@@ -63,7 +63,13 @@ def reader(wire: Wire) -> Wire:
 
 def deleted(seq: int, *ids: str, users: tuple[str, ...] = (), at_ms: int = SERVER_MS) -> dict[str, Any]:
     about = {"seq": seq, "at_ms": at_ms, "id": f"deleted-{seq}"}
-    return {"type": "chat.deleted", **about, "ids": list(ids), "user_ids": list(users), "by": "creator"}
+    return {
+        "type": "chat.deleted",
+        **about,
+        "ids": list(ids),
+        "user_ids": list(users),
+        "by": {"user_id": "creator", "name": "Creator"},
+    }
 
 
 def ids(told: tuple[Any, ...] | list[Any]) -> list[str]:

@@ -183,6 +183,7 @@ TESTED_BY = {
     "money.waiting": "tests/wallet/test_wallet_lost.py",
     "money.store": "tests/wallet/test_wallet.py and tests/torture",
     "rooms.admin": "tests/http/test_http.py",
+    "rooms.here": "tests/rooms/test_room.py and tests/rooms/test_room_keeping.py",
     "rooms.history": "tests/rooms/test_fanout.py, tests/journeys/test_resume.py and the features",
     "rooms.registry": "tests/test_tidy.py and the features",
 }
@@ -264,7 +265,7 @@ def test_a_command_is_an_imperative_of_its_module(tag: str) -> None:
     """The tag is `<module>.<verb>`, and the class name begins with the verb."""
     command = protocol.COMMANDS[tag]
     module, _, verb = tag.partition(".")
-    assert command.__module__ == f"protocol.{module}"
+    assert command.__module__ in (f"protocol.{module}", f"protocol.{module}s")
     assert command.__name__.startswith(verb.capitalize())
     assert command.__struct_config__.frozen
     assert command.__struct_config__.forbid_unknown_fields

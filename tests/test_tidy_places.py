@@ -114,7 +114,11 @@ def test_bounds_stand_in_limits() -> None:
         name = name_of(path)
         if name == "server/limits.py" or "migrations" in path.parts:
             continue
-        speaks_http = name.startswith("server/http/") or name in ("server/edge/session.py", "server/edge/admission.py")
+        speaks_http = name.startswith(("server/http/", "server/features/"))
+        speaks_http = speaks_http or name in (
+            "server/edge/session.py",
+            "server/edge/admission.py",
+        )
         of_feature = bounds_of(path) if name.startswith("server/features/") else set()
         for node in ast.walk(parsed(path)):
             if not isinstance(node, ast.Constant) or type(node.value) not in (int, float) or abs(node.value) <= 100:

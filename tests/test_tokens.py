@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server import limits
-from server.tokens import BadToken, Claims, Tokens
+from server.tokens import BadToken, Claims, Facts, Tokens
 
 SECRET = "a-secret-that-is-long-enough-for-each-of-the-HMAC-algorithms-of-the-RFC"
 OPTIONAL = {
@@ -38,6 +38,35 @@ def test_what_is_signed_comes_back(role: Any, room: str | None) -> None:
     """A signed token gives back its claims."""
     token = TOKENS.sign(sub="alice", name="Älice ✓", role=role, exp_s=NOW_S + 60, room=room)
     assert TOKENS.check(token, NOW_S) == Claims(sub="alice", name="Älice ✓", role=role, exp=NOW_S + 60, room=room)
+
+
+def test_facts_and_badges_come_back() -> None:
+    """What the platform says of somebody is theirs until the token expires; unknown facts are passed over."""
+    facts = Facts(follower_since_ms=5, region="DE", adult=True, level=12)
+    token = TOKENS.sign(
+        sub="alice", name="Alice", role="viewer", exp_s=NOW_S + 60, facts=facts, badges=["club:3"], iat_s=NOW_S
+    )
+    found = TOKENS.check(token, NOW_S)
+    assert (found.facts, found.badges) == (facts, ("club:3",))
+    assert TOKENS.check(signed(claims(facts={"height_m": 2})), NOW_S).facts == Facts()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"facts": 5},
+        {"facts": {"region": "Germany"}},
+        {"facts": {"follower_since_ms": -1}},
+        {"facts": {"level": 2**60}},
+        {"badges": "host"},
+        {"badges": ["x"] * (limits.BADGES_MAX + 1)},
+        {"badges": ["x" * (limits.BADGE_CHARS_MAX + 1)]},
+    ],
+)
+def test_facts_that_are_not_valid(wrong: dict[str, Any]) -> None:
+    """A token with facts that no rule could read is refused, so that no rule is passed over."""
+    with pytest.raises(BadToken):
+        TOKENS.check(signed(claims(**wrong)), NOW_S)
 
 
 @pytest.mark.parametrize(("name", "seen"), [("\u202eEve\u0000", "Eve"), ("\u200b\u3164", "alice"), (" ", "alice")])

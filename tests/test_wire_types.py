@@ -23,6 +23,7 @@ def test_what_may_be_absent_is_optional() -> None:
         "type": '"chat.sent"',
         "user": "User",
         "text": "string",
+        "hidden?": "boolean",
         "id": "string",
         "seq": "number",
         "at_ms": "number",

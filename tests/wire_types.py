@@ -95,6 +95,8 @@ class Writer:
                 return f"({item})[]" if " " in item and not item.startswith("Open<") else f"{item}[]"
             case inspect.StructType():
                 return self.interface(type_.cls)
+            case inspect.DictType():
+                return f"Record<string, {self._type(type_.value_type, closed=closed)}>"
         return SIMPLE[type(type_)]
 
 

@@ -1,7 +1,7 @@
 // Generated from liveroom.js by `make types`. Do not edit.
 import { Refused } from "./liveroom/refused.js";
 import { uuid7 } from "./liveroom/uuid7.js";
-import type { ChatSent, Command, Gap, Notice, Replies, RoomEvent } from "./wire.js";
+import type { ChatSent, Command, Gap, Message, Notice, Replies, RoomEvent } from "./wire.js";
 import type { Snapshot, You } from "./wire.js";
 export type StateName = "connecting" | "live" | "reconnecting" | "closed";
 export type State = {
@@ -48,8 +48,7 @@ export type Options = {
      */
     since?: string | null;
     /**
-     * how many of the newest chats to get on joining and after a gap, at most 50; they come as
-     * `replayed` events
+     * how many of the newest chats, <= 50, to get `replayed` on joining and after a gap
      */
     chats?: number;
     /**
@@ -73,6 +72,10 @@ export type Options = {
      */
     onGap?: (gap: Gap) => void;
     onNotice?: (notice: Notice) => void;
+    /**
+     * what this socket alone was told, such as a warning of the staff
+     */
+    onMessage?: (message: Message) => void;
     /**
      * your coins, role or mute changed
      */

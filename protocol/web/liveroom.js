@@ -16,6 +16,7 @@ import { fold } from "./liveroom/room.js";
 import { Balance, Position, SeenChats, SeenGifts } from "./liveroom/seen.js";
 import { Unanswered } from "./liveroom/unanswered.js";
 import { uuid7 } from "./liveroom/uuid7.js";
+import { decided } from "./liveroom/you.js";
 
 /** @import { ChatSent, Command, Gap, Message, Notice, Replies, RoomEvent, SendGift } from "./wire.js" */
 /** @import { Snapshot, Welcome, You } from "./wire.js" */
@@ -40,14 +41,14 @@ import { uuid7 } from "./liveroom/uuid7.js";
  * @property {string} [token] a fixed token; or `getToken`, which is called again when the last token may be the cause
  * @property {() => (string|Promise<string>)} [getToken]
  * @property {string|null} [since] position "epoch:seq" to resume from (see `client.since`)
- * @property {number} [chats] how many of the newest chats to get on joining and after a gap, at most 50; they come as
- *   `replayed` events
+ * @property {number} [chats] how many of the newest chats, <= 50, to get `replayed` on joining and after a gap
  * @property {number} [timeoutMs] how long a command waits for its reply (10 s); a gift waits two minutes
  * @property {(state: State) => void} [onState] the connection changed
  * @property {(event: RoomEvent) => void} [onEvent] a room event, once; `replayed` ones too
  * @property {(room: Room) => void} [onRoom] the folded room changed
  * @property {(gap: Gap) => void} [onGap] events were missed for good; the snapshot replaced the room
  * @property {(notice: Notice) => void} [onNotice]
+ * @property {(message: Message) => void} [onMessage] what this socket alone was told, such as a warning of the staff
  * @property {(you: You) => void} [onYou] your coins, role or mute changed
  * @property {typeof WebSocket} [WebSocket] the class to connect with, instead of the browser's own
  */
@@ -265,11 +266,7 @@ export class RoomClient {
     if (awayMs) this.#comeBackAt = performance.now() + awayMs + this.#backoff.nextMs();
     this.#comeBack(reasonOf(code) ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
   }
-  /**
-   * A fixed token has expired: there will be no newer one.
-   * @param {number} code
-   * @param {boolean} opened
-   */
+  /** A fixed token has expired: there will be no newer one. @param {number} code @param {boolean} opened */
   #neverLetIn(code, opened) { return code === 4003 && !opened && !this.#options.getToken; }
   /** @param {number} code */
   #end(code) {
@@ -342,7 +339,7 @@ export class RoomClient {
       case "wallet.changed": return this.#setCoins(message);
       case "notice": return this.#notice(message);
       case "heartbeat": return;
-      default: if (message.seq !== undefined) this.#happened(message);
+      default: if ("seq" in message) this.#happened(message); else this.#aside(message);
     }
   }
   /** @param {Welcome} welcome */
@@ -374,11 +371,23 @@ export class RoomClient {
   /** @param {RoomEvent} event */
   #happened(event) {
     if (!this.room || !this.#position.reach(event.seq, event.replayed)) return;
-    if (event.type === "chat.sent" && !this.#chats.take(event)) return; // after a gap, or deleted
-    if (event.type === "chat.deleted") this.#chats.remove(event);
-    fold(this.room, event, this.#position.isInSnapshot(event.seq));
+    if (!this.#chats.isNews(event)) return;
+    const counted = this.#position.isInSnapshot(event.seq);
+    fold(this.room, event, counted);
+    if (!counted && this.you && decided(this.you, event)) tell(this.#options.onYou, this.you);
     if (event.type === "gifts.sent" && !this.#seen.take(event)) return; // sent again after a gap: not shown again
     tell(this.#options.onEvent, event);
+  }
+  /**
+   * What has no place in the room's order. A chat message may: its sender is hidden from others.
+   * @param {Message | ChatSent} message
+   */
+  #aside(message) {
+    if (!this.room) return;
+    if (message.type === "chat.sent") {
+      fold(this.room, message, true);
+      tell(this.#options.onEvent, message);
+    } else tell(this.#options.onMessage, message);
   }
   /** @param {{coins: number, entry: string|null}} balance */
   #setCoins({ coins, entry }) {

@@ -33,12 +33,24 @@ export type Refusal =
   | "spend_limit"
   | "wallet_frozen"
   | "wallet_unavailable"
-  | "unknown_user";
+  | "unknown_user"
+  | "wrong_status"
+  | "warned"
+  | "too_many_members";
 
 /** Say something to the room. */
 export interface SendChat {
   type: "chat.send";
   text: string;
+  ref?: string | null;
+}
+
+/** Staff: take these messages away, or all of one person. */
+export interface DeleteChat {
+  type: "chat.delete";
+  ids?: string[];
+  user_id?: string | null;
+  reason?: string;
   ref?: string | null;
 }
 
@@ -61,9 +73,142 @@ export interface SendLikes {
   ref?: string | null;
 }
 
+/** Let somebody read, but not chat. Without `seconds` until the broadcast ends. */
+export interface MuteMember {
+  type: "members.mute";
+  user_id: string;
+  seconds?: number | null;
+  reason?: string;
+  ref?: string | null;
+}
+
+/** Let somebody chat again. */
+export interface UnmuteMember {
+  type: "members.unmute";
+  user_id: string;
+  ref?: string | null;
+}
+
+/** Put somebody out of the room, and let nobody of this id in again. Without `seconds` forever. */
+export interface BanMember {
+  type: "members.ban";
+  user_id: string;
+  seconds?: number | null;
+  reason?: string;
+  ref?: string | null;
+}
+
+/** Let somebody in again. */
+export interface UnbanMember {
+  type: "members.unban";
+  user_id: string;
+  ref?: string | null;
+}
+
+/** Close somebody's sockets. They may come back. */
+export interface KickMember {
+  type: "members.kick";
+  user_id: string;
+  reason?: string;
+  ref?: string | null;
+}
+
+/** Show somebody's chat to nobody but themselves and staff. They are not told. */
+export interface HideMember {
+  type: "members.hide";
+  user_id: string;
+  reason?: string;
+  ref?: string | null;
+}
+
+/** Show somebody's chat to everybody again. */
+export interface UnhideMember {
+  type: "members.unhide";
+  user_id: string;
+  ref?: string | null;
+}
+
+/** Tell somebody something that they must acknowledge before they may chat again. */
+export interface WarnMember {
+  type: "members.warn";
+  user_id: string;
+  text: string;
+  ref?: string | null;
+}
+
+/** Make somebody a moderator of this room. */
+export interface PromoteMember {
+  type: "members.promote";
+  user_id: string;
+  ref?: string | null;
+}
+
+/** Let somebody be a moderator of this room no longer. */
+export interface DemoteMember {
+  type: "members.demote";
+  user_id: string;
+  ref?: string | null;
+}
+
+/** I have read the warning. */
+export interface AcknowledgeWarning {
+  type: "members.acknowledge";
+  ref?: string | null;
+}
+
+/** Everybody about whom staff has decided something, by user id. */
+export interface ListMembers {
+  type: "members.list";
+  after?: string | null;
+  limit?: number;
+  ref?: string | null;
+}
+
 /** Ask for a reply, and the server's clock. */
 export interface Ping {
   type: "ping";
+  ref?: string | null;
+}
+
+/** Staff: change the title or settings. What is absent stays as it is. */
+export interface SetRoom {
+  type: "room.set";
+  title?: string;
+  settings?: SettingsChange;
+  ref?: string | null;
+}
+
+/** Settings to change. Absent ones stay as they are. */
+export interface SettingsChange {
+  chat?: boolean;
+  gifts?: boolean;
+  slow_mode_s?: number;
+  unique_chat_s?: number;
+  chat_per_s?: number;
+  blocked_words?: string[];
+}
+
+/** The host: begin a broadcast. */
+export interface StartRoom {
+  type: "room.start";
+  ref?: string | null;
+}
+
+/** The host: pause the broadcast. Chat stays open, gifts wait. */
+export interface PauseRoom {
+  type: "room.pause";
+  ref?: string | null;
+}
+
+/** The host: go on after a pause. */
+export interface ResumeRoom {
+  type: "room.resume";
+  ref?: string | null;
+}
+
+/** The host: end the broadcast. */
+export interface EndRoom {
+  type: "room.end";
   ref?: string | null;
 }
 
@@ -80,6 +225,12 @@ export interface SendChatOk {
   id: string;
   seq: number;
   hidden?: boolean;
+  ref: string | null;
+}
+
+/** A command was carried out. Features add fields in subclasses. */
+export interface Ok {
+  type: "ok";
   ref: string | null;
 }
 
@@ -100,10 +251,24 @@ export interface Combo {
   count: number;
 }
 
-/** A command was carried out. Features add fields in subclasses. */
-export interface Ok {
+/** A page of them. `next` is the `after` of the next page. */
+export interface ListMembersOk {
   type: "ok";
   ref: string | null;
+  members: Decided[];
+  next: string | null;
+}
+
+/** What staff has decided about somebody, as it stands now. `muted` and `banned` without an end have a null time. */
+export interface Decided {
+  user_id: string;
+  moderator: boolean;
+  muted: boolean;
+  muted_until_ms: number | null;
+  banned: boolean;
+  banned_until_ms: number | null;
+  hidden: boolean;
+  warned: boolean;
 }
 
 /** The server's clock. */
@@ -143,11 +308,12 @@ export interface Named {
   name: string;
 }
 
-/** Somebody said something. */
+/** Somebody said something. Staff and the sender see what is `hidden` from everybody else; it has no `seq`. */
 export interface ChatSent {
   type: "chat.sent";
   user: User;
   text: string;
+  hidden?: boolean;
   id: string;
   seq: number;
   at_ms: number;
@@ -162,12 +328,12 @@ export interface User {
   badges: string[];
 }
 
-/** Messages are gone: those with these ids, and all that these people have said so far. Show them no more. */
+/** Show these messages no more, nor any earlier one of these people, also if a replay brings them later. */
 export interface ChatDeleted {
   type: "chat.deleted";
   ids: string[];
   user_ids: string[];
-  by: string;
+  by: Named;
   id: string;
   seq: number;
   at_ms: number;
@@ -258,6 +424,88 @@ export interface Liker {
   count: number;
 }
 
+/** Somebody may not chat until `until_ms`; null is the end of the broadcast. */
+export interface MemberMuted {
+  type: "members.muted";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  user_id: string;
+  by: Named;
+  until_ms: number | null;
+  reason: string;
+}
+
+/** Somebody may chat again. */
+export interface MemberUnmuted {
+  type: "members.unmuted";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  user_id: string;
+  by: Named;
+}
+
+/** Somebody was put out of the room until `until_ms`; null is forever. */
+export interface MemberBanned {
+  type: "members.banned";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  user_id: string;
+  by: Named;
+  until_ms: number | null;
+  reason: string;
+}
+
+/** Somebody may come in again. */
+export interface MemberUnbanned {
+  type: "members.unbanned";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  user_id: string;
+  by: Named;
+}
+
+/** Somebody's sockets were closed. */
+export interface MemberKicked {
+  type: "members.kicked";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  user_id: string;
+  by: Named;
+  reason: string;
+}
+
+/** Somebody moderates this room now. */
+export interface MemberPromoted {
+  type: "members.promoted";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  user_id: string;
+  by: Named;
+}
+
+/** Somebody moderates this room no longer. */
+export interface MemberDemoted {
+  type: "members.demoted";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  user_id: string;
+  by: Named;
+}
+
 /** The room changed. Absent fields did not. */
 export interface RoomUpdated {
   type: "room.updated";
@@ -344,6 +592,25 @@ export interface ViewersCounted {
   replayed?: boolean;
 }
 
+/** You are warned: you cannot chat until you acknowledge it. */
+export interface MemberWarned {
+  type: "members.warned";
+  text: string;
+  by: Named;
+}
+
+/** To staff: `by` did `act` to `user_id`. `act` is the command's type; `data` has what else it said. */
+export interface ModerationActed {
+  type: "moderation.acted";
+  id: string;
+  at_ms: number;
+  act: string;
+  by: Named;
+  user_id: string | null;
+  reason: string;
+  data: Record<string, unknown>;
+}
+
 /** The command was not carried out. Some reasons add fields to these. */
 export interface Refuse {
   type: "refused";
@@ -376,6 +643,7 @@ export interface You {
   coins: number | null;
   muted_until_ms: number | null;
   member_id: string;
+  muted: boolean;
 }
 
 /** A room exactly as of the welcome's `seq`. */
@@ -455,6 +723,13 @@ export type RoomEvent =
   | GiftComboEnded
   | GiftRefunded
   | LikesCounted
+  | MemberMuted
+  | MemberUnmuted
+  | MemberBanned
+  | MemberUnbanned
+  | MemberKicked
+  | MemberPromoted
+  | MemberDemoted
   | RoomUpdated
   | RoomPaused
   | RoomResumed
@@ -465,6 +740,8 @@ export type RoomEvent =
 
 /** What one socket alone is told. A newer server sends more types: pass them over. */
 export type Message =
+  | MemberWarned
+  | ModerationActed
   | Refuse
   | Welcome
   | Heartbeat
@@ -475,16 +752,52 @@ export type Message =
 /** What a client may ask for. */
 export type Command =
   | SendChat
+  | DeleteChat
   | SendGift
   | SendLikes
+  | MuteMember
+  | UnmuteMember
+  | BanMember
+  | UnbanMember
+  | KickMember
+  | HideMember
+  | UnhideMember
+  | WarnMember
+  | PromoteMember
+  | DemoteMember
+  | AcknowledgeWarning
+  | ListMembers
   | Ping
+  | SetRoom
+  | StartRoom
+  | PauseRoom
+  | ResumeRoom
+  | EndRoom
   | RefreshSession;
 
 /** The `ok` of each command. */
 export interface Replies {
   "chat.send": SendChatOk;
+  "chat.delete": Ok;
   "gifts.send": SendGiftOk;
   "likes.send": Ok;
+  "members.mute": Ok;
+  "members.unmute": Ok;
+  "members.ban": Ok;
+  "members.unban": Ok;
+  "members.kick": Ok;
+  "members.hide": Ok;
+  "members.unhide": Ok;
+  "members.warn": Ok;
+  "members.promote": Ok;
+  "members.demote": Ok;
+  "members.acknowledge": Ok;
+  "members.list": ListMembersOk;
   "ping": PingOk;
+  "room.set": Ok;
+  "room.start": Ok;
+  "room.pause": Ok;
+  "room.resume": Ok;
+  "room.end": Ok;
   "session.refresh": RefreshSessionOk;
 }

@@ -14,8 +14,9 @@ from server.edge.asking import Asked
 from server.edge.flooders import Flooders
 from server.edge.proxies import network_of
 from server.edge.refusing import NotAdmitted
+from server.rooms.here import Rooms
 from server.rooms.history import NoSuchRoom
-from server.rooms.room import Room, Rooms, Services
+from server.rooms.room import Room, Services
 from server.store.client import StoreError
 from server.tokens import BadToken, Claims, ExpiredToken
 
@@ -141,6 +142,8 @@ class Admission:
         return _Known(claims, _parse_since(asked.since), _parse_chats(asked.chats), room_id, address)
 
     def _admit(self, known: "_Known", room: Room) -> Admitted:
+        if room.people.banned_until_ms(known.claims.sub, self._services.clock.now_ms()) is not None:
+            raise NotAdmitted(403, "banned", "You are banned from this room.")
         place = self._places.take(known.address or "", known.claims.sub)  # last: nothing after it may fail
         return Admitted(
             claims=known.claims, since=known.since, chats=known.chats, room=room, place=place, address=known.address

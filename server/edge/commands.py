@@ -100,7 +100,7 @@ class Commands:
             log.exception("command_failed", room=member.room.id, command=command.__struct_config__.tag)
             member.sink.close(Close.INTERNAL)
         finally:
-            member.in_flight -= 1
+            member.answered()
 
 
 def _refuse(member: Member, ref: str | None, refused: Refused, message: str | None = None) -> None:

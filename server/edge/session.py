@@ -23,11 +23,13 @@ from server.edge.plain import PlainConnection
 from server.edge.refusing import NotAdmitted, close_of, refuse
 from server.edge.socket import Connection
 from server.edge.turns import Turns
+from server.journal.people import FOREVER_MS
 from server.rooms.frames import encode_message
+from server.rooms.here import Rooms
 from server.rooms.history import NoSuchRoom, Recorded
 from server.rooms.newest import newest_chats
 from server.rooms.replay import again
-from server.rooms.room import Member, Room, Rooms, Services
+from server.rooms.room import Member, Room, Services
 from server.store.client import StoreError
 
 log = structlog.get_logger()
@@ -164,6 +166,11 @@ class Sessions:
         if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # meanwhile a whole ring of events has passed
             connection.close(Close.SLOW_READER)
             return
+        now_ms = self._services.clock.now_ms()
+        if room.people.banned_until_ms(member.user_id, now_ms) is not None:  # since the admission
+            connection.close(Close.BANNED)
+            return
+        muted_ms = room.people.muted_until_ms(member.user_id, room.about.broadcast_id, now_ms)
         member.welcomed = True
         coins = coins if member.late_coins is None else member.late_coins
         gap = None
@@ -181,12 +188,13 @@ class Sessions:
                 name=member.name,
                 role=member.role,
                 coins=coins,
-                muted_until_ms=None,
+                muted=muted_ms is not None,
+                muted_until_ms=None if muted_ms == FOREVER_MS else muted_ms,
                 member_id=self._services.clock.new_id(),
             ),
             room=Raw(shown.bytes_in(connection.codec)),
             heartbeat_s=limits.HEARTBEAT_S,
-            server_time_ms=self._services.clock.now_ms(),
+            server_time_ms=now_ms,
             replays=len(behind),
         )
         room.outbox.greet(member, encode_message(connection.codec, welcome), shown.seq, missed or behind)

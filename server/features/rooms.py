@@ -1,10 +1,70 @@
-"""The end of a broadcast, or of a room: closes the sockets of everybody who watches."""
+"""The room itself: its host starts, pauses and ends it, staff changes it, and its end closes the sockets."""
+
+from typing import Any
+
+import msgspec
 
 from protocol.closes import Close
-from protocol.rooms import RoomDeleted, RoomEnded, RoomSuspended
+from protocol.refusals import Refusal, Refused
+from protocol.rooms import (
+    EndRoom,
+    PauseRoom,
+    ResumeRoom,
+    RoomDeleted,
+    RoomEnded,
+    RoomsRefusal,
+    RoomSuspended,
+    SetRoom,
+    StartRoom,
+)
+from protocol.wire import Command
+from server import limits
+from server.rooms.admin import BadDefinition, Busy, PatchRoom, RoomsAdmin, WrongStatus, as_shown
 from server.rooms.farewell import close_members
-from server.rooms.registry import reacts
-from server.rooms.room import Room
+from server.rooms.registry import handles, reacts
+from server.rooms.room import Member, Room
+from server.rooms.staff import HOST, MODERATOR, Deed, actor, check, note
+
+
+@handles(SetRoom)
+async def set_room(room: Room, member: Member, command: SetRoom) -> None:
+    """Change only what is named. Raises Refused."""
+    deed = Deed(act="room.set", data=_said(command), least=MODERATOR)
+    check(room, actor(member), deed)
+    try:
+        changes = as_shown(PatchRoom(title=command.title, settings=command.settings))
+        await _admin(room).patch(room.id, changes)
+    except BadDefinition as bad:
+        raise Refused(Refusal.BAD_COMMAND, why=str(bad)) from None
+    except Busy:
+        raise Refused(Refusal.UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS) from None
+    await note(room.services, room.id, actor(member), deed)
+
+
+async def turn_room(room: Room, member: Member, command: Command) -> None:
+    """Start, pause, resume or end. Raises Refused."""
+    tag = str(command.__struct_config__.tag)
+    deed = Deed(act=tag, least=HOST)
+    check(room, actor(member), deed)
+    try:
+        await _admin(room).turn(room.id, tag.partition(".")[2])
+    except WrongStatus as wrong:
+        raise Refused(RoomsRefusal.WRONG_STATUS, status=wrong.status) from None
+    await note(room.services, room.id, actor(member), deed)
+
+
+for _command in (StartRoom, PauseRoom, ResumeRoom, EndRoom):
+    handles(_command)(turn_room)
+
+
+def _admin(room: Room) -> RoomsAdmin:
+    return RoomsAdmin(room.services.history, room.services.clock)
+
+
+def _said(command: Command) -> dict[str, Any]:
+    """What the command said, without its type and ref."""
+    said: dict[str, Any] = msgspec.to_builtins(command)
+    return {name: value for name, value in said.items() if name not in ("type", "ref")}
 
 
 @reacts(RoomEnded)

@@ -2,7 +2,7 @@
 
 from protocol.refusals import Refusal, Refused
 from protocol.session import RefreshSession, RefreshSessionOk
-from server.rooms.about import granted, role_in
+from server.rooms.about import granted
 from server.rooms.registry import handles
 from server.rooms.room import Member, Room
 from server.tokens import BadToken
@@ -18,8 +18,9 @@ async def refresh_session(room: Room, member: Member, command: RefreshSession) -
     if claims.sub != member.user_id or claims.room not in (None, room.id):
         raise Refused(Refusal.BAD_TOKEN)
     new = granted(claims, room.id)
-    if role_in(room.about, member.user_id, new) != member.role:
+    if room.role_of(member.user_id, new) != member.role:
         raise Refused(Refusal.BAD_TOKEN)
     member.granted = new
+    member.facts, member.badges = claims.facts, claims.badges
     member.expires_s = max(member.expires_s, claims.exp)
     return RefreshSessionOk(expires_ms=int(member.expires_s * 1000))

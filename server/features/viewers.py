@@ -5,8 +5,9 @@ from collections import Counter
 from protocol.viewers import ViewersCounted
 from protocol.wire import Named, encode
 from server import limits
+from server.journal.people import Standing
 from server.rooms.about import About
-from server.rooms.registry import every, on_changed, on_closing, on_joined, on_left
+from server.rooms.registry import every, on_changed, on_closing, on_joined, on_left, on_standing
 from server.rooms.room import Member, Room
 from server.store import keys, scripts
 from server.store.scripts import hole
@@ -59,15 +60,25 @@ def viewer_left(room: Room, member: Member) -> None:
 @on_changed
 def host_changed(room: Room, before: About) -> None:
     """Count the former host as a viewer, and the new host no longer, with all sockets that they have here."""
-    if room.about.host.user_id == before.host.user_id:
-        return
+    if room.about.host.user_id != before.host.user_id:
+        for user_id in (before.host.user_id, room.about.host.user_id):
+            _count_again(room, user_id)
+
+
+@on_standing
+def moderator_changed(room: Room, user_id: str, before: Standing) -> None:
+    """Count a new moderator no longer, and a former one as a viewer."""
+    if room.people.of(user_id).moderator != before.moderator:
+        _count_again(room, user_id)
+
+
+def _count_again(room: Room, user_id: str) -> None:
     presence: _Presence = room.memory("viewers", _Presence)
-    for user_id in (before.host.user_id, room.about.host.user_id):
-        sockets = sum(member.user_id == user_id and member.role == "viewer" for member in room.members)
-        presence.sockets[user_id] = sockets
-        if not sockets:
-            del presence.sockets[user_id]
-        presence.changed.add(user_id)
+    sockets = sum(member.user_id == user_id and member.role == "viewer" for member in room.members)
+    presence.sockets[user_id] = sockets
+    if not sockets:
+        del presence.sockets[user_id]
+    presence.changed.add(user_id)
 
 
 @every(limits.HOUSEKEEPING_S)

@@ -335,11 +335,11 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 
 def _methods_at(request: Request) -> set[str]:
-    """The methods of every route that has this path. Starlette names only those of the first."""
-    routes = (route for route in request.app.routes if isinstance(route, Route))
-    return {
-        method for route in routes if route.matches(request.scope)[0] != Match.NONE for method in route.methods or ()
-    } or {"GET", "HEAD"}  # a folder of files
+    """The methods of this address: of every route like the first that matches. Starlette names only its own."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matching = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
+    alike = [route for route in matching if route.path == matching[0].path]  # more general ones answer 404
+    return {method for route in alike for method in route.methods or ()} or {"GET", "HEAD"}  # a folder of files
 
 
 async def _server_error(request: Request, error: Exception) -> Response:

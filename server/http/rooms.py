@@ -1,28 +1,35 @@
 """Rooms over HTTP: create, change, delete, list and read them, and start, pause or end their broadcasts."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-import msgspec
-from msgspec import UNSET, Meta, Struct
+from msgspec import Meta, Struct
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.ids import NAME_CHARS_MAX, RoomId
+from protocol.ids import RoomId
 from protocol.rooms import Status
 from server import limits
 from server.clock import Clock
-from server.http.api import HttpError, answer, bearer, body, has_key, next_page, query, room_id_of, route, shown
+from server.http.api import HttpError, answer, bearer, body, has_key, next_page, query, room_id_of, route
 from server.rooms.about import About, about_of, granted, role_in
-from server.rooms.admin import TURNS, Busy, PatchRoom, PutRoom, RoomsAdmin, WrongStatus
+from server.rooms.admin import (
+    TURNS,
+    BadDefinition,
+    Busy,
+    Definition,
+    PatchRoom,
+    PutRoom,
+    RoomsAdmin,
+    WrongStatus,
+    as_shown,
+)
 from server.rooms.history import History
 from server.rooms.listing import Listing, Place, RoomShown, RoomWhole, whole
-from server.text import plain
 from server.tokens import BadToken, Tokens
 
 STEPS = " or ".join(", ".join(TURNS).rsplit(", ", 1))
-Definition = TypeVar("Definition", PutRoom, PatchRoom)
 
 
 class RoomsQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,15 +129,10 @@ def _place(asked: RoomsQuery) -> Place | None:
 
 def _as_shown(room: Definition) -> Definition:
     """The definition with its texts as everybody sees them. Raises HttpError."""
-    changed: dict[str, Any] = {}
-    words = UNSET if room.settings is UNSET else room.settings.blocked_words
-    if words is not UNSET and not all(plain(word).strip() for word in words):
-        raise HttpError(400, "bad_request", "A blocked word has nothing to see: it would block every message.")
-    if room.host is not UNSET:
-        changed["host"] = msgspec.structs.replace(room.host, name=shown("host's name", room.host.name, NAME_CHARS_MAX))
-    if room.title is not UNSET and room.title:
-        changed["title"] = shown("title", room.title, limits.TITLE_CHARS_MAX)
-    return msgspec.structs.replace(room, **changed)
+    try:
+        return as_shown(room)
+    except BadDefinition as bad:
+        raise HttpError(400, "bad_request", str(bad)) from None
 
 
 async def _not_upgraded(_request: Request) -> Response:

@@ -12,7 +12,7 @@ from protocol.wire import Role
 from server import limits
 from server.clock import Clock
 from server.http.api import answer, body, query, route, shown
-from server.tokens import Tokens
+from server.tokens import NO_FACTS, Badges, Facts, Tokens
 
 
 class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,6 +23,8 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True):
     role: Role
     room: RoomId | None = None
     ttl_s: Annotated[int, Meta(ge=1, le=limits.TOKEN_TTL_S_MAX)] = 3600
+    facts: Facts = NO_FACTS
+    badges: Badges = ()
 
 
 class DevToken(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,8 +59,17 @@ class _Tokens:
 
     def _sign(self, new: NewToken) -> Response:
         name = shown("name", new.name, NAME_CHARS_MAX)
-        exp_s = self._clock.now_ms() / 1000 + new.ttl_s
-        token = self._tokens.sign(sub=new.sub, name=name, role=new.role, exp_s=exp_s, room=new.room)
+        now_s = self._clock.now_ms() / 1000
+        token = self._tokens.sign(
+            sub=new.sub,
+            name=name,
+            role=new.role,
+            exp_s=now_s + new.ttl_s,
+            room=new.room,
+            facts=new.facts,
+            badges=new.badges,
+            iat_s=now_s,
+        )
         return answer(Token(token))
 
 

@@ -217,6 +217,36 @@ lot_snapshots = Table(
     Column("lots", LargeBinary, nullable=False),
 )
 
+# What staff decided about people in rooms, as it stands now. The newest `version` of a person counts.
+people = Table(
+    "people",
+    metadata,
+    Column("room_id", String(64), primary_key=True),
+    Column("user_id", String(64), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("standing", Text, nullable=False),  # JSON; `{}` when nothing is left of it
+    Column("changed_ms", BigInteger, nullable=False),
+)
+
+# Everything that staff did, insert-only. `told` is 0 until the room has heard of it.
+moderation = Table(
+    "moderation",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("room_id", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("act", String(64), nullable=False),
+    Column("by_id", String(64), nullable=False),
+    Column("by_name", String(64), nullable=False),
+    Column("user_id", String(64)),
+    Column("reason", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("event", Text),  # what the room hears, if it hears anything
+    Column("told", Integer, nullable=False),
+    Index("moderation_of_room", "room_id", "at_ms", "id"),
+    Index("moderation_untold", "at_ms", sqlite_where=text("told = 0"), postgresql_where=text("told = 0")),
+)
+
 
 def missing(connection: Connection) -> list[str]:
     """The tables that the database does not have."""

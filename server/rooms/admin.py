@@ -1,18 +1,29 @@
 """Administration of rooms: create and change them, and start, pause or end their broadcasts."""
 
-from typing import Annotated, Union
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from protocol.ids import Name, PersonId, RoomId
-from protocol.rooms import RoomDeleted, RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Settings, Status
+from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
+from protocol.rooms import (
+    RoomDeleted,
+    RoomEnded,
+    RoomPaused,
+    RoomResumed,
+    RoomSuspended,
+    RoomUpdated,
+    Settings,
+    SettingsChange,
+    Status,
+)
 from protocol.wire import Event, Named, encode
 from server import limits
 from server.clock import Clock
 from server.rooms.about import About, about_of, shown_settings
 from server.rooms.history import History, new_epoch
 from server.store import keys, scripts
+from server.text import NotSeen, clean, plain
 
 PUT = scripts.load("admin_put")
 TURN = scripts.load("admin_turn")
@@ -47,21 +58,39 @@ class PutRoom(Struct, frozen=True, forbid_unknown_fields=True):
     settings: Settings = Settings()
 
 
-def _optional(kind: type[Struct], name: str, about: str) -> type[Struct]:
-    """The same fields, each of which may be absent."""
-    fields = [(each.name, Union[each.type, UnsetType], UNSET) for each in msgspec.structs.fields(kind)]  # noqa: UP007
-    return msgspec.defstruct(name, fields, frozen=True, forbid_unknown_fields=True, namespace={"__doc__": about})
-
-
-SettingsChange = _optional(Settings, "SettingsChange", "Settings to change. Absent ones stay as they are.")
-
-
 class PatchRoom(Struct, frozen=True, forbid_unknown_fields=True):
     """Changes of a room's definition. What is absent stays as it is."""
 
     host: Host | UnsetType = UNSET
     title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] | UnsetType = UNSET
     settings: SettingsChange | UnsetType = UNSET  # type: ignore[valid-type]
+
+
+class BadDefinition(ValueError):
+    """The definition has a text of which nobody would see anything. The text of the error says which."""
+
+
+Definition = TypeVar("Definition", PutRoom, PatchRoom)
+
+
+def as_shown(room: Definition) -> Definition:
+    """The definition with its texts as everybody sees them. Raises BadDefinition."""
+    changed: dict[str, Any] = {}
+    words = UNSET if room.settings is UNSET else room.settings.blocked_words
+    if words is not UNSET and not all(plain(word).strip() for word in words):
+        raise BadDefinition("A blocked word has nothing to see: it would block every message.")
+    if room.host is not UNSET:
+        changed["host"] = msgspec.structs.replace(room.host, name=_shown("host's name", room.host.name, NAME_CHARS_MAX))
+    if room.title is not UNSET and room.title:
+        changed["title"] = _shown("title", room.title, limits.TITLE_CHARS_MAX)
+    return msgspec.structs.replace(room, **changed)
+
+
+def _shown(name: str, text: str, chars_max: int) -> str:
+    try:
+        return clean(text, chars_max)
+    except NotSeen:
+        raise BadDefinition(f"The {name} has nothing to see.") from None
 
 
 class Turn(Struct, frozen=True):

@@ -31,7 +31,7 @@ class Listener(Protocol):
     @property
     def head(self) -> int: ...
     def ingest(self, event: Recorded) -> None: ...
-    def hide(self, count: int) -> None: ...
+    def aside(self, kind: bytes, body: bytes) -> None: ...
     def restart(self) -> None: ...
 
 
@@ -156,9 +156,9 @@ class Fanout:
     def _on_event(self, subscription: _Subscription, payload: bytes) -> None:
         epoch, seq, at_ms, body = payload.split(b" ", 3)
         listener = subscription.listener
-        if seq == b"0":  # not an event, but a count of hidden chat
+        if seq == b"0":  # not an event, but an aside: its kind stands in place of the time
             if listener is not None:
-                listener.hide(int(at_ms))
+                listener.aside(at_ms, body)
             return
         event = Recorded(int(seq), at_ms, body)
         if listener is None:

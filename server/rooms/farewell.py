@@ -16,6 +16,7 @@ class Leaver(Protocol):
     sink: Sink
 
     def say(self, message: Any) -> None: ...
+    def leave(self, code: Close) -> None: ...
 
 
 async def close_members(members: Sequence[Leaver], code: Close) -> None:
@@ -26,5 +27,5 @@ async def close_members(members: Sequence[Leaver], code: Close) -> None:
         for number, member in enumerate(members[start : start + limits.FLUSH_CHUNK], start):
             if spread and not member.sink.paused:
                 member.say(Notice(kind="draining", reconnect_in_ms=number * spread_ms // len(members)))
-            member.sink.close(code)
+            member.leave(code)
         await asyncio.sleep(0)

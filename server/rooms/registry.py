@@ -7,6 +7,7 @@ import protocol
 from protocol.wire import Command, Event, Ok
 
 if TYPE_CHECKING:
+    from server.journal.people import Standing
     from server.rooms.about import About
     from server.rooms.room import Member, Room
 
@@ -17,6 +18,8 @@ Reactor = Callable[["Room", Any], None]
 Periodic = Callable[["Room"], Awaitable[None]]
 Hook = Callable[["Room", "Member"], None]
 Changed = Callable[["Room", "About"], None]
+Aside = Callable[["Room", bytes], None]
+OnStanding = Callable[["Room", str, "Standing"], None]
 
 HANDLERS: dict[type[Command], Handler] = {}
 REACTORS: dict[str, list[Reactor]] = {}
@@ -25,6 +28,8 @@ JOINED: list[Hook] = []
 LEFT: list[Hook] = []
 CHANGED: list[Changed] = []
 CLOSING: list[Periodic] = []
+STANDINGS: list[OnStanding] = []
+ASIDES: dict[bytes, Aside] = {}
 SNAPSHOT_PARTS: dict[str, Callable[[dict[str, str]], Any]] = {}
 
 
@@ -81,6 +86,23 @@ def on_changed(hook: Changed) -> Changed:
     """Call a function with the old definition when the room's definition has changed. It must not wait."""
     CHANGED.append(hook)
     return hook
+
+
+def on_standing(hook: OnStanding) -> OnStanding:
+    """Call a function when the decisions about somebody have changed, with the former ones. It must not wait."""
+    STANDINGS.append(hook)
+    return hook
+
+
+def on_aside(kind: str) -> Callable[[Aside], Aside]:
+    """Call a function with what a script has published as `<epoch> 0 <kind> <body>`. It must not wait."""
+
+    def register(listener: Aside) -> Aside:
+        assert kind.encode() not in ASIDES, f"{kind} has a listener already"
+        ASIDES[kind.encode()] = listener
+        return listener
+
+    return register
 
 
 def snapshot_part(field: str) -> Callable[[Callable[[dict[str, str]], Any]], Callable[[dict[str, str]], Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 from msgspec import Struct
+from sqlalchemy import Engine
 
 import protocol
 from protocol.closes import Close
@@ -15,6 +16,7 @@ from protocol.gifts import Gift
 from protocol.wire import Role, User
 from server import background, limits
 from server.clock import Clock
+from server.journal.people import Version
 from server.money.results import Money
 from server.rooms.about import About, about_of, changed_by, granted, role_in
 from server.rooms.allowance import Allowance
@@ -24,7 +26,8 @@ from server.rooms.frames import encode_message
 from server.rooms.history import History, NoSuchRoom, RawSnapshot, Recorded
 from server.rooms.outbox import Outbox, Sink
 from server.rooms.pace import Pace
-from server.rooms.registry import CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, Periodic
+from server.rooms.people import People
+from server.rooms.registry import ASIDES, CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, STANDINGS, Periodic
 from server.rooms.snapshot import EncodedSnapshot, encoded_snapshot
 from server.store.client import StoreError
 from server.tokens import Claims, Tokens
@@ -42,6 +45,7 @@ class Services(Struct, frozen=True, kw_only=True):
     pace: Pace
     tokens: Tokens
     catalogue: dict[str, Gift]
+    engine: Engine
     node_id: str
 
 
@@ -50,12 +54,15 @@ class Member:
 
     __slots__ = (
         "allowance",
+        "badges",
         "cursor",
         "due_to",
         "expires_s",
+        "facts",
         "granted",
         "in_flight",
         "late_coins",
+        "leaves_with",
         "missed",
         "name",
         "replay_to",
@@ -70,18 +77,21 @@ class Member:
         self.sink = sink
         self.user_id = claims.sub
         self.name = claims.name
+        self.badges = claims.badges
+        self.facts = claims.facts
         self.granted = granted(claims, room.id)
         self.expires_s = claims.exp  # wall clock, seconds
         self.welcomed = False
         self.cursor = self.due_to = self.replay_to = 0  # the outbox's
         self.missed: Sequence[Recorded] | None = None
         self.in_flight = 0
+        self.leaves_with: Close | None = None
         self.late_coins: int | None = None  # the newest change of balance; a welcome under way will have it
         self.allowance = Allowance(claims.role)
 
     @property
     def role(self) -> Role:
-        return role_in(self.room.about, self.user_id, self.granted)
+        return self.room.role_of(self.user_id, self.granted)
 
     def say(self, message: Any) -> None:
         """Send one message to this member alone, unless its socket is closing."""
@@ -89,9 +99,28 @@ class Member:
         if not sink.closing:
             sink.tell(encode_message(sink.codec, message))
 
+    def pass_on(self, json: bytes) -> None:
+        """Send a message that is JSON already."""
+        sink = self.sink
+        if not sink.closing:
+            sink.tell(json if sink.codec == "json" else protocol.to_msgpack(json))
+
+    def leave(self, code: Close) -> None:
+        """Close the socket, after the replies to the commands that are under way."""
+        if self.in_flight:
+            self.leaves_with = code
+        else:
+            self.sink.close(code)
+
+    def answered(self) -> None:
+        """One of the commands under way has its reply."""
+        self.in_flight -= 1
+        if self.leaves_with is not None and not self.in_flight:
+            self.sink.close(self.leaves_with)
+
     def as_user(self) -> User:
         """The member, as events show it."""
-        return User(user_id=self.user_id, name=self.name, role=self.role, badges=())
+        return User(user_id=self.user_id, name=self.name, role=self.role, badges=self.badges)
 
 
 class Room:
@@ -104,6 +133,7 @@ class Room:
         self.prev = ""  # the epoch before, and the seq at which this one took over
         self.base: int | None = None
         self.about: About
+        self.people: People
         self._about_seq = 0  # `about` is as of this seq
         self.members: set[Member] = set()
         self.stale = False  # the room has changed, and we have not read it again yet
@@ -131,8 +161,9 @@ class Room:
             self._memory[feature] = make()
         return self._memory[feature]
 
-    def begin(self, raw: RawSnapshot, recent: list[Recorded]) -> None:
+    def begin(self, raw: RawSnapshot, recent: list[Recorded], people: People) -> None:
         """Start at the store's state."""
+        self.people = people
         self.epoch, self.prev = raw.epoch, raw.meta.get("prev", "")
         self.base = int(raw.meta["base"]) if "base" in raw.meta else None
         self.about, self._about_seq = about_of(raw.meta), raw.seq
@@ -159,9 +190,30 @@ class Room:
             except Exception as error:  # later events, and the link to the bus, must go on
                 background.failed("reactor", error, room=self.id, reactor=reactor.__name__)
 
-    def hide(self, count: int) -> None:
-        """Tell the room's sockets that this many chat messages were over its budget."""
-        self.outbox.hide(count)
+    def aside(self, kind: bytes, body: bytes) -> None:
+        """Take a message without a seq, which not everybody gets. Kinds of a newer node are left alone."""
+        listener = ASIDES.get(kind)
+        if listener is not None:
+            try:
+                listener(self, body)
+            except Exception as error:  # as for a reactor
+                background.failed("aside", error, room=self.id, kind=kind.decode())
+
+    def role_of(self, user_id: str, granted: Role) -> Role:
+        """Somebody's role here now, given what their token grants."""
+        role = role_in(self.about, user_id, granted)
+        return "moderator" if role == "viewer" and self.people.of(user_id).moderator else role
+
+    def know_person(self, user_id: str, version: Version) -> None:
+        """Take what staff has decided about somebody."""
+        before = self.people.of(user_id)
+        self.people.learn(user_id, version)
+        if self.people.of(user_id) != before:
+            for hook in STANDINGS:
+                try:
+                    hook(self, user_id, before)
+                except Exception as error:  # as for a reactor
+                    background.failed("on_standing", error, room=self.id, hook=hook.__name__)
 
     def restart(self) -> None:
         """Close all sockets, because the store's history no longer matches: everybody comes back to its new state."""
@@ -282,97 +334,3 @@ class Room:
             await self._guarded(periodic)
         self.outbox.stop()
         await self._tasks.end()
-
-
-class Rooms:
-    """The rooms that are open on this node."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._open: dict[str, Room] = {}
-        self._opening: dict[str, asyncio.Task[Room]] = {}
-        self._closing: dict[str, asyncio.Task[None]] = {}
-        self._tasks = background.Tasks("rooms-turn")
-        self._task: asyncio.Task[None] | None = None
-
-    def here(self) -> list[Room]:
-        return list(self._open.values())
-
-    def opened(self, room_id: str) -> Room | None:
-        """The room, if it is open and in use."""
-        room = self._open.get(room_id)
-        return None if room is None or room.gone else room
-
-    async def open(self, room_id: str) -> Room:
-        """Return the room, subscribed and at the store's state. Raises NoSuchRoom, StoreError."""
-        room = self.opened(room_id)
-        if room is not None:
-            return room
-        opening = self._opening.get(room_id)
-        if opening is None:
-            opening = self._opening[room_id] = self._tasks.share(self._begin(room_id))
-            opening.add_done_callback(lambda _: self._opening.pop(room_id, None))
-        return await asyncio.shield(opening)
-
-    async def _begin(self, room_id: str) -> Room:
-        history, fanout = self._services.history, self._services.fanout
-        old = self._open.get(room_id)
-        if old is not None:
-            self._drop(old)
-        closing = self._closing.get(room_id)
-        if closing is not None:  # the old room's last work would undo the new room's first
-            await asyncio.wait({closing})
-        await history.position(room_id)  # an unknown room leaves no subscription behind
-        await history.enlist(room_id)  # if a crash or an older program has left it out
-        try:
-            await fanout.listen(room_id)
-            raw = await history.snapshot(room_id)
-            recent = await history.read(room_id, max(0, raw.seq - limits.REPLAY_EVENTS_MAX), raw.seq)
-            room = Room(room_id, self._services)
-            room.begin(raw, recent or [])
-            fanout.attach(room)
-        except BaseException:
-            fanout.forget(room_id)
-            raise
-        self._open[room_id] = room
-        return room
-
-    def _drop(self, room: Room) -> None:
-        """Take this room off the node, and close it in a task. Nothing here may await."""
-        if self._open.get(room.id) is not room:
-            return
-        room.gone = True
-        del self._open[room.id]
-        closing = self._closing[room.id] = self._tasks.spawn(room.close())
-        closing.add_done_callback(lambda _: self._closing.pop(room.id, None))
-        self._services.fanout.forget(room.id)
-
-    async def start(self) -> None:
-        self._task = background.forever("rooms", self._keep)
-
-    async def stop(self) -> None:
-        await background.end(self._task)
-        for opening in tuple(self._opening.values()):
-            await background.end(opening)
-        for room in self.here():
-            self._drop(room)
-        await self._tasks.wait()
-
-    async def _keep(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(limits.HOUSEKEEPING_S)
-            for room in self.here():
-                try:
-                    self._drop_or_keep(room, loop.time())
-                except Exception as error:  # one faulty room must not stop the work of the others
-                    background.failed("rooms", error, room=room.id)
-
-    def _drop_or_keep(self, room: Room, now: float) -> None:
-        """Drop the room if it is idle, else keep it. Nothing here may await: the list of rooms must stay valid."""
-        if room.gone and room.members:
-            return
-        if room.gone or (not room.members and now - room.idle_since > limits.ROOM_IDLE_S):
-            self._drop(room)
-        else:
-            room.keep(now)

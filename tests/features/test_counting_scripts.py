@@ -1,5 +1,6 @@
 """The scripts of chat, likes and viewers, one by one: what they return and leave, at an exact moment."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,7 @@ def store(stores: Stores) -> Iterator[Frozen]:
 def say(store: Frozen, text: str = "hi", user: str = "alice", **limits: int) -> list[str]:
     limits = {"slow_ms": 0, "unique_ms": 0, "per_s": 0, **limits}
     talk = keys.room(ROOM, "talk", user)
-    return list(store.run(SEND, talk=talk, text_hash=text, body=f'"{text}"', **limits))
+    return list(store.run(SEND, talk=talk, user_id=user, text_hash=text, body=f'{{"t":"{text}"}}', **limits))
 
 
 def test_a_message_is_appended(store: Frozen) -> None:
@@ -36,7 +37,7 @@ def test_a_message_is_appended(store: Frozen) -> None:
     assert say(store) == ["no_room"]
     store.made()
     assert [say(store), say(store)] == [["ok", "1"], ["ok", "2"]]
-    assert store.bodies() == ['"hi"'] * 2
+    assert store.bodies() == ['{"t":"hi"}'] * 2
     assert not store.client.exists(keys.room(ROOM, "talk", "alice"))
 
 
@@ -99,12 +100,45 @@ def test_a_rooms_budget(store: Frozen) -> None:
     assert [say(store, **budget)[0] for _ in range(3)] == ["ok", "ok", "hidden"]
 
 
+@pytest.mark.parametrize(
+    ("standing", "answer"),
+    [
+        ({"muted_until_ms": NOW_MS + 1}, ["muted", "1"]),
+        ({"muted_until_ms": NOW_MS}, ["ok", "1"]),
+        ({"muted_until_ms": 2**53 - 1}, ["muted", "0"]),
+        ({"muted_until_ms": 2**53 - 2}, ["muted", str(2**53 - 2 - NOW_MS)]),
+        ({"muted_until_ms": NOW_MS + 1, "muted_in": "b1"}, ["muted", "1"]),
+        ({"muted_until_ms": NOW_MS + 1, "muted_in": "b0"}, ["ok", "1"]),
+        ({"warned": {"text": "no"}}, ["warned"]),
+        ({}, ["ok", "1"]),
+    ],
+)
+def test_what_staff_decided_holds(store: Frozen, standing: dict[str, Any], answer: list[str]) -> None:
+    """Of the sender, now and in this broadcast."""
+    store.made()
+    store.client.hset(keys.room(ROOM, "people"), "alice", f"7 {json.dumps(standing)}")
+    assert say(store, slow_ms=500) == answer
+    assert say(store, user="bob")[0] == "ok"
+    assert store.client.exists(keys.room(ROOM, "talk", "alice")) == (answer[0] == "ok")
+
+
+def test_a_hidden_person_is_heard_by_no_history(store: Frozen) -> None:
+    """The nodes learn of the message, which has no seq; the rules and the budget hold for it as for others."""
+    store.made(seq=6)
+    store.client.hset(keys.room(ROOM, "people"), "alice", '7 {"hidden":true}')
+    assert say(store, slow_ms=500, per_s=1) == ["shadowed", "6"]
+    assert store.told() == f'e1 0 shadow alice {{"at_ms":{NOW_MS},"t":"hi"}}'
+    assert (store.history(), store.meta("seq", "chat_left")) == ([], ["6", "0.000"])
+    assert say(store, slow_ms=500, per_s=1) == ["slow_mode", "500"]
+    assert say(store, per_s=1) == ["hidden", "6"]
+
+
 def test_what_was_hidden_is_told(store: Frozen) -> None:
     """It is not an event: it has no seq, and is in no history."""
     assert store.run(HIDE, count=3) == ["no_room"]
     store.made(seq=4)
     assert store.run(HIDE, count=3) == ["ok"]
-    assert store.told() == "e1 0 3 hidden"
+    assert store.told() == "e1 0 hidden 3"
     assert (store.history(), store.meta("seq")) == ([], ["4"])
 
 

@@ -245,3 +245,61 @@ async def test_snapshots_are_exact(site: Site, another_site: MakeSite) -> None:
     for viewer in viewers:
         await viewer.until(lambda _, v=viewer: v.welcome["seq"] >= seq or any(e["seq"] >= seq for e in v.events()))
         assert folded(viewer, seq) == expected
+
+
+async def test_the_host_runs_the_show(site: Site, another_site: MakeSite) -> None:
+    """Start, pause, resume and end by the host's socket: everybody gets the events, and staff the acts."""
+    await site.put_room("stage", live=False)
+    there = await another_site()
+    token = site.token("creator", "host", room="stage")
+    host, mod = await site.join(room="stage", token=token), await there.join("mod", "moderator", room="stage")
+    viewer = await there.join("alice", room="stage", codec="msgpack")
+    for verb, event in (
+        ("start", "room.updated"),
+        ("pause", "room.paused"),
+        ("resume", "room.resumed"),
+        ("end", "room.ended"),
+    ):
+        assert (await viewer.ask(f"room.{verb}"))["reason"] == "not_allowed"
+        assert (await host.ask(f"room.{verb}"))["type"] == "ok"
+        for each in (host, viewer):
+            await each.happened(event)
+        if verb != "end":
+            await mod.happened("moderation.acted", act=f"room.{verb}")
+    assert await viewer.closed() == 4501
+    acts = (await site.http.get("/v1/rooms/stage/moderation")).json()["acts"]
+    assert [act["act"] for act in acts] == ["room.end", "room.resume", "room.pause", "room.start"]
+
+
+async def test_a_step_that_the_status_does_not_allow(site: Site) -> None:
+    """It is refused with the status, and nothing changes."""
+    host = await site.join("creator", token=site.token("creator", "host", room="demo"))
+    refused = await host.ask("room.resume")
+    assert (refused["type"], host.welcome["room"]["status"]) == ("ok", "live")  # a repeated step is done already
+    await site.put_room("other", live=False)
+    there = await site.join(room="other", token=site.token("creator", "host", room="other"))
+    refused = await there.ask("room.pause")
+    assert (refused["reason"], refused["status"]) == ("wrong_status", "offline")
+
+
+async def test_staff_changes_the_room(site: Site) -> None:
+    """Only what is named changes; texts are cleaned; viewers may not; a faulty one is a bad command."""
+    host = await site.join("creator", token=site.token("creator", "host", room="demo"))
+    mod, alice = await site.join("mod", "moderator"), await site.join("alice")
+    assert (await alice.ask("room.set", title="mine"))["reason"] == "not_allowed"
+    assert (await host.ask("room.set", title=" Jazz\u202e "))["type"] == "ok"
+    assert (await alice.happened("room.updated", title="Jazz"))["type"] == "room.updated"
+    assert (await mod.ask("room.set", settings={"slow_mode_s": 7}))["type"] == "ok"
+    assert (await alice.happened("room.updated", settings={**host.welcome["room"]["settings"], "slow_mode_s": 7}))[
+        "seq"
+    ]
+    assert (await site.http.get("/v1/rooms/demo")).json()["title"] == "Jazz"
+    for wrong in (
+        {"title": "\u200b"},
+        {"title": "x" * 201},
+        {"settings": {"slow_mode_s": -1}},
+        {"settings": {"loud": 1}},
+    ):
+        assert (await host.ask("room.set", **wrong))["reason"] == "bad_command"
+    said = await host.happened("moderation.acted", act="room.set", data={"settings": {"slow_mode_s": 7}})
+    assert said["by"]["user_id"] == "mod"

@@ -84,3 +84,12 @@ async def test_a_token_for_this_room(site: Site) -> None:
     """A token that is only for this room refreshes a socket in it."""
     alice = await join(site)
     assert (await alice.ask("session.refresh", token=site.token("alice", room="demo")))["type"] == "ok"
+
+
+async def test_a_new_token_brings_new_facts(site: Site) -> None:
+    """What the platform knows of somebody changes with the token, on the same socket."""
+    alice, bob = await site.join("alice"), await site.join("bob")
+    token = site.node.tokens.sign(sub="alice", name="Alice", role="viewer", exp_s=time.time() + 600, badges=["club:2"])
+    assert (await alice.ask("session.refresh", token=token))["type"] == "ok"
+    await alice.ask("chat.send", text="hello")
+    assert (await bob.happened("chat.sent", text="hello"))["user"]["badges"] == ["club:2"]

@@ -4,6 +4,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from protocol.chat import ChatDeleted
+from protocol.wire import Named
 from server import limits
 from tests.pages.tabs import Tabs, flood
 from tests.site import Site
@@ -112,7 +113,7 @@ async def test_deleted_messages_go(site: Site, tabs: Tabs) -> None:
         await viewer.ask("chat.send", text=text)
     texts = page.get_by_test_id("chat-line").locator(".text")
     await expect(texts).to_have_text(["one", "two", "bad", "worse"])
-    gone = ChatDeleted(id="gone", ids=(first["id"],), user_ids=("eve",), by="creator")
+    gone = ChatDeleted(id="gone", ids=(first["id"],), user_ids=("eve",), by=Named("creator", "Creator"))
     await site.node.history.append("demo", gone)
     await expect(texts).to_have_text(["two"])
     await eve.ask("chat.send", text="sorry")

@@ -9,6 +9,7 @@ import websockets
 
 from protocol.closes import Close
 from server import background, limits
+from server.rooms.people import People
 from server.rooms.room import Room
 from server.store import keys
 from server.store.client import StoreDown
@@ -336,7 +337,7 @@ async def test_what_came_early_of_another_epoch(site: Site, stores: Stores) -> N
     received = fanout.received
     publish(stores, "old", raw.seq + 1, said, room="other")
     await eventually(lambda: fanout.received > received, what="the event")
-    room.begin(raw, [])
+    room.begin(raw, [], People({}, whole=True))
     fanout.attach(room)
     assert room.head == raw.seq
     fanout.forget("other")
@@ -353,7 +354,7 @@ async def test_what_came_early(site: Site, stores: Stores) -> None:
     received = fanout.received
     publish(stores, raw.epoch, raw.seq + 1, said, room="other")
     await eventually(lambda: fanout.received > received, what="the event")
-    room.begin(raw, [])
+    room.begin(raw, [], People({}, whole=True))
     fanout.attach(room)
     assert room.head == raw.seq + 1
     fanout.forget("other")

@@ -27,6 +27,9 @@ class Socket:
         assert not self.closing
         self.told.append(message)
 
+    def leave(self, code: Close) -> None:
+        self.close(code)
+
     def close(self, code: Close) -> None:
         self.closing = True
         self.told.append(code)

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from protocol.chat import ChatDeleted
+from protocol.wire import Named
 from server import limits
 from tests.site import Site, Viewer
+
+CREATOR = Named("creator", "Creator")
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +65,7 @@ async def test_deleted_chats_do_not_come(site: Site) -> None:
     await says(bob, "bad")
     assert await told(site, 9) == ["one", "two", "bad"]
     for ids, users in (((first,), ()), ((), ("bob",))):
-        await site.node.history.append("demo", ChatDeleted(id=f"d{len(ids)}", ids=ids, user_ids=users, by="creator"))
+        await site.node.history.append("demo", ChatDeleted(id=f"d{len(ids)}", ids=ids, user_ids=users, by=CREATOR))
     await bob.happened("chat.deleted", user_ids=["bob"])
     assert await told(site, 9) == ["two"]
     await says(bob, "good")

@@ -1,5 +1,5 @@
 /** What a client has seen already: events, balances, gifts and chats. Some arrive again, or in another order. */
-/** @import { ChatDeleted, ChatSent, Gap, GiftSent } from "../wire.js" */
+/** @import { ChatDeleted, ChatSent, Gap, GiftSent, RoomEvent } from "../wire.js" */
 
 const GIFT_IDS_REMEMBERED = 5_000;
 const CHAT_IDS_REMEMBERED = 1_000; // a gap brings back the newest 50 at most
@@ -106,16 +106,21 @@ export class SeenChats {
   #gone = new Map();
 
   /**
-   * @param {ChatSent} chat
-   * @returns {boolean} false if it was seen before, or deleted
+   * @param {RoomEvent} event
+   * @returns {boolean} false for a chat that was seen before, or deleted
    */
-  take({ id, user, at_ms, replayed }) {
+  isNews(event) {
+    if (event.type === "chat.deleted") this.#remove(event);
+    return event.type !== "chat.sent" || this.#take(event);
+  }
+  /** @param {ChatSent} chat */
+  #take({ id, user, at_ms, replayed }) {
     if (this.#ids.has(id) || (replayed && at_ms <= (this.#gone.get(user.user_id) ?? 0))) return false;
     keepNewest(this.#ids.add(id));
     return true;
   }
   /** @param {ChatDeleted} deleted */
-  remove({ ids, user_ids, at_ms }) {
+  #remove({ ids, user_ids, at_ms }) {
     for (const id of ids) keepNewest(this.#ids.add(id));
     for (const user of user_ids) keepNewest(this.#gone.set(user, at_ms));
   }

@@ -6,5 +6,5 @@ local epoch = redis.call('HGET', meta, 'epoch')
 if not epoch then
   return {'no_room'}
 end
-redis.call('PUBLISH', live, epoch .. ' 0 ' .. count .. ' hidden')
+redis.call('PUBLISH', live, epoch .. ' 0 hidden ' .. count)
 return {'ok'}

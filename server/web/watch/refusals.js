@@ -16,6 +16,7 @@ const WORDS = {
   not_allowed: "You may not do this here",
   bad_command: "This could not be understood",
   muted: "You are muted in this room",
+  warned: "Read the warning of the staff first",
   slow_mode: "Slow mode is on",
   blocked_words: "The host does not allow some of these words",
   followers_only: "Only followers can chat here",

@@ -81,7 +81,7 @@ export const chat = (fields) => ({ type: "chat.sent", ...head(), user: person("b
  * @returns {ChatDeleted}
  */
 export const deleted = (fields) =>
-  ({ type: "chat.deleted", ...head(), ids: [], user_ids: [], by: "creator", ...fields });
+  ({ type: "chat.deleted", ...head(), ids: [], user_ids: [], by: { user_id: "creator", name: "Creator" }, ...fields });
 
 /**
  * @param {Partial<LikesCounted>} [fields]
@@ -124,7 +124,8 @@ export const snapshot = (fields) => ({
  * @returns {You}
  */
 export const you = (fields) =>
-  ({ user_id: "alice", name: "Alice", role: "viewer", coins: 1000, muted_until_ms: null, member_id: "m", ...fields });
+  ({ user_id: "alice", name: "Alice", role: "viewer", coins: 1000, muted_until_ms: null, member_id: "m",
+    muted: false, ...fields });
 
 /**
  * @param {Partial<Welcome>} [fields]

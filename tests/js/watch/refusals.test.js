@@ -9,7 +9,8 @@ import { START_MS, pass } from "../support/clock.js";
 import { testsOn } from "../support/page.js";
 
 const test = testsOn("watch");
-const FOR_MACHINES = ["bad_token", "unknown_user"]; // of commands that the watch page does not send
+// Of commands that the watch page does not send.
+const FOR_MACHINES = ["bad_token", "unknown_user", "too_many_members", "wrong_status"];
 
 test("every reason of the protocol has its own text", () => {
   const wire = readFileSync(new URL("../../../protocol/web/wire.d.ts", import.meta.url), "utf8");

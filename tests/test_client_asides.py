@@ -1,0 +1,14 @@
+"""What the Python client gets without a place in the room's order."""
+
+from tests.test_client_python import ALICE, Wire, wire
+
+__all__ = ["wire"]  # the fixture
+
+
+def test_what_has_no_place_in_the_order(wire: Wire) -> None:
+    """A hidden person's chat and a warning come without a seq: they are returned, and the position stays."""
+    wire.welcomed(7)
+    hidden = {"type": "chat.sent", "id": "x", "at_ms": 1, "user": ALICE, "text": "grr", "hidden": True}
+    warning = {"type": "members.warned", "text": "Be nice", "by": {"user_id": "creator", "name": "Creator"}}
+    said, warned = wire.told(hidden, warning, {"type": "polls.told"})
+    assert (said.text, said.hidden, warned.text, wire.client.seq, wire.client.unknown) == ("grr", True, "Be nice", 7, 1)
