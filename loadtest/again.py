@@ -53,7 +53,7 @@ async def _until_stopped(attackers: Iterable[Coroutine[Any, Any, None]]) -> None
 # --- beside it -----------------------------------------------------------------------------------------------------
 @contextmanager
 def attacking(module: str, *args: str) -> Iterator[list[bytes]]:
-    """Run such a process until the block ends. Then the list has what it printed."""
+    """Run such a process until the block ends. Then the list has what it printed. Raises RuntimeError if it failed."""
     said: list[bytes] = []
     process = subprocess.Popen([sys.executable, "-m", module, *args], stdout=subprocess.PIPE)
     pin(process.pid, OTHER_CPU)
@@ -63,6 +63,8 @@ def attacking(module: str, *args: str) -> Iterator[list[bytes]]:
         yield said
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=WAIT_S)
+        if process.returncode:
+            raise RuntimeError(f"the attackers ended with status {process.returncode}")
         said.append(output)
     finally:
         if process.poll() is None:

@@ -1,12 +1,14 @@
 """`bench hostile`: each kind does what it says, the audience can be asked in between, and a row says what was bad."""
 
 import asyncio
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from loadtest import attackers
+from loadtest.again import attacking
 from loadtest.attacked import HEADS, Window, row
 from loadtest.audience import Audience, Heard
 from loadtest.hearing import mark
@@ -54,6 +56,24 @@ async def test_an_audience_can_be_asked_in_between(site: Site, tmp_path: Path) -
             await asyncio.to_thread(audience.begin_again)
     finally:
         audience.end()
+
+
+def test_attackers_that_fail_are_said() -> None:
+    """Their process had no such file; that is never a measurement."""
+    with (
+        pytest.raises(RuntimeError, match="the attackers ended with status 1"),
+        attacking("loadtest.attackers", "127.0.0.1", "1", "/nowhere", "pings", "1"),
+    ):
+        pass
+
+
+def test_attackers_say_how_they_ended(tmp_path: Path) -> None:
+    """As one piece of JSON, once they are told to stop."""
+    paths = tmp_path / "paths"
+    paths.write_text("/a\n/b\n/c")
+    with attacking("loadtest.attackers", "127.0.0.1", "1", str(paths), "pings", "2") as said:
+        assert said == []
+    assert json.loads(said[0]).keys() <= {"no close frame", "by us"}
 
 
 def a_window(messages: int, closed: int = 0) -> Window:
