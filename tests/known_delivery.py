@@ -103,7 +103,20 @@ KNOWN = (
     ),
 )
 
+NOTHING_KEPT = "who has no limit is remembered for 0 ms: the store deletes that key in the same step"
 ARGUED: tuple[Argued, ...] = (
+    Argued(
+        "server/store/lua/chat_send.lua",
+        "if slow > 0 or unique > 0 then",
+        "if slow > 0 or unique > 0 then -> if slow >= 0 or unique > 0 then",
+        NOTHING_KEPT,
+    ),
+    Argued(
+        "server/store/lua/chat_send.lua",
+        "if slow > 0 or unique > 0 then",
+        "if slow > 0 or unique > 0 then -> if slow > 0 or unique >= 0 then",
+        NOTHING_KEPT,
+    ),
     Argued(
         "protocol/folding.py",
         "return fold_",
