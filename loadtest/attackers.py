@@ -133,6 +133,7 @@ async def _dead(address: Address, path: str, *, closes: bool) -> str:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BYTES)
         opened.setblocking(False)
         await loop.sock_connect(opened, (address.host, address.port))
+        ends = opened.getpeername()[1], opened.getsockname()[1]  # now: a socket that was reset has no peer any more
         await loop.sock_sendall(opened, upgrade(address, path, "liveroom.v1.json"))
         answer = await loop.sock_recv(opened, 12)
         if b" 101" not in answer:
@@ -146,7 +147,7 @@ async def _dead(address: Address, path: str, *, closes: bool) -> str:
                 opened.send(floods.frame(FINAL | CLOSE, (1000).to_bytes(2)))
         until = loop.time() + HOLD_S
         while loop.time() < until:
-            if not held_by(opened.getpeername()[1], opened.getsockname()[1]):
+            if not held_by(*ends):
                 return "dropped"
             await asyncio.sleep(LOOK_S)
         return f"held for {HOLD_S:g} s"

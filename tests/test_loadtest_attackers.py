@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections import Counter
 from pathlib import Path
 
@@ -37,6 +39,21 @@ async def test_a_hostile_kind_gets_what_is_right(kind: str, site: Site) -> None:
     async with asyncio.timeout(WAIT_S):
         ended = await attackers.KINDS[kind](Address.of(site.url), path)
     assert ended in (ENDS[kind], "a reset") if kind == "heads without end" else ended == ENDS[kind]
+
+
+async def test_a_dead_reader_that_is_reset_was_dropped() -> None:
+    """A socket that was reset does not know its peer any more, and that is no other end."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as server, asyncio.timeout(WAIT_S):
+        port = server.sockets[0].getsockname()[1]
+        address = Address(host="127.0.0.1", port=port, tls=False)
+        assert await attackers.KINDS["dead readers"](address, "/v1/rooms/demo/ws") == "dropped"
 
 
 async def test_an_audience_can_be_asked_in_between(site: Site, tmp_path: Path) -> None:
