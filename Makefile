@@ -55,7 +55,7 @@ mutants: .venv/dev.stamp  ## small mistakes in the money path (or OVER=delivery)
 mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: ten minutes
 	@node $(JS)/mutants.mjs
 
-MANY := $(foreach each,wallet/test_cluster wallet/test_cluster_failover rooms/test_room_cluster rooms/test_room_failover test_loadtest test_loadtest_audit test_loadtest_limits test_peers,tests/$(each).py)
+MANY := $(foreach each,wallet/test_cluster wallet/test_cluster_failover rooms/test_room_cluster rooms/test_room_failover test_loadtest test_loadtest_audit test_loadtest_latency test_loadtest_limits test_peers,tests/$(each).py)
 APART := tests/journeys tests/test_docker.py tests/torture tests/journal tests/pages $(MANY)
 
 test: browser $(NODE_TOOLS)  ## check, and every test

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvloop
 
-from loadtest import attacked, attackers, delivery, entering, floods, money, naive, report
+from loadtest import attacked, attackers, delivery, entering, floods, latency, money, naive, report
 from loadtest.api import Api
 from loadtest.audience import Audience
 from loadtest.flood import flood
@@ -29,8 +29,9 @@ SETTLE_S = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    by_default = [name for name in _BENCHES if name not in _LONG]
     parser.add_argument(
-        "what", nargs="*", default=list(_BENCHES), help=f"one or more of {', '.join(_BENCHES)}; default: all"
+        "what", nargs="*", default=by_default, help=f"of {', '.join(_BENCHES)}; default: all but {', '.join(_LONG)}"
     )
     rates, ways = [30.0, 60.0, 200.0, 1000.0], list(naive.WAYS)
     parser.add_argument(
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--givers", type=int, default=50, help="gifts: sockets that send gifts")
     parser.add_argument("--gifts", type=int, default=200_000, help="drain: number of gifts")
     parser.add_argument("--entries", type=int, default=1_000_000, help="audit: in the journal")
+    latency.add_arguments(parser)
     parser.add_argument("--folder", type=Path, help="where the server writes; its disk is part of the measurement")
 
 
@@ -115,6 +117,7 @@ def _memory(args: argparse.Namespace) -> None:
     )
 
 
+_LONG = ("latency",)  # half an hour: only if it is named
 _BENCHES = {
     "fanout": delivery.fanout,
     "hall": delivery.hall,
@@ -122,6 +125,7 @@ _BENCHES = {
     "floods": floods.floods,
     "hostile": attacked.hostile,
     "quiet": delivery.quiet,
+    "latency": latency.latency,
     "spend": money.spend,
     "drain": money.drain,
     "reversals": money.reversals,

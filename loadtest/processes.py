@@ -27,10 +27,11 @@ PORTS, PORT_TRIES = (20_000, 32_000), 100
 
 
 class Served:
-    """`python -m server run` on a free port, until the block ends."""
+    """`python -m server run` on a free port, until the block ends; `more` is added to its environment."""
 
-    def __init__(self, folder: Path | None = None, workers: int = 1) -> None:
+    def __init__(self, folder: Path | None = None, workers: int = 1, **more: str) -> None:
         self.workers = workers
+        self._more = more
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = Path(tempfile.mkdtemp(prefix="liveroom-bench-", dir=folder))
@@ -57,6 +58,7 @@ class Served:
             "LIVEROOM_SERVICE_KEY": SERVICE_KEY,
             "LIVEROOM_LOG": "warning",
             "LIVEROOM_WORKERS": str(self.workers),
+            **self._more,
         }
 
     def audit(self) -> tuple[int, str]:

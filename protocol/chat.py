@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol.ids import UserId
+from protocol.pins import Pin
 from protocol.wire import Command, Delivery, Event, Named, Ok, User
 
 TEXT_CHARS_MAX = 500
@@ -49,3 +50,33 @@ class ChatDeleted(Event, frozen=True, tag="chat.deleted"):
     ids: tuple[str, ...]
     user_ids: tuple[str, ...]
     by: Named
+
+
+EventId = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class PinChat(Command, frozen=True, tag="chat.pin"):
+    """Staff: keep a message or a gift in sight, for `seconds` or until it is taken off."""
+
+    id: EventId
+    seconds: Annotated[int, Meta(ge=1, le=86_400)] | None = None
+
+
+class UnpinChat(Command, frozen=True, tag="chat.unpin"):
+    """Staff: take a pin off."""
+
+    id: EventId
+
+
+class ChatPinned(Event, frozen=True, tag="chat.pinned"):
+    """Something is pinned."""
+
+    delivery: ClassVar[Delivery] = Delivery.KEPT
+    pin: Pin
+
+
+class ChatUnpinned(Event, frozen=True, tag="chat.unpinned"):
+    """A pin is off: its time is over, staff took it off, or its message was deleted. `pin` is the id of that."""
+
+    delivery: ClassVar[Delivery] = Delivery.KEPT
+    pin: str

@@ -28,6 +28,7 @@ class Gift(Struct, frozen=True):
     tier: Annotated[int, Meta(ge=1, le=4)]
     streakable: bool
     animation: Animation
+    pin_s: Annotated[int, Meta(ge=0, le=3_600)] = 0  # how long it pins itself
 
 
 class ShownGift(Struct, frozen=True):

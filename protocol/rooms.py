@@ -72,7 +72,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     coins: int
     top: tuple[Rank, ...]
     goals: tuple[Any, ...] = ()
-    pins: tuple[Any, ...] = ()
 
     if TYPE_CHECKING:
 

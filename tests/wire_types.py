@@ -9,6 +9,7 @@ from msgspec import NODEFAULT, Struct, inspect
 
 import protocol
 from protocol.gifts import Gift
+from protocol.pins import Pin
 from protocol.session import Refuse, Welcome
 from protocol.wire import Command, Event, Ok
 
@@ -34,7 +35,12 @@ SIMPLE = {
     inspect.AnyType: "unknown",
 }
 # Fields whose type a struct leaves open, for speed or for a subclass to fill.
-SPECIAL = {(Welcome, "gap"): "Gap | null", (Welcome, "room"): "Snapshot", (Refuse, "reason"): "Open<Refusal>"}
+SPECIAL = {
+    (Welcome, "gap"): "Gap | null",
+    (Welcome, "room"): "Snapshot",
+    (Refuse, "reason"): "Open<Refusal>",
+    (Pin, "event"): "ChatSent | GiftSent",
+}
 GIVEN_BY_THE_STORE = ("seq", "at_ms")  # they have defaults, but every event sets them
 
 

@@ -2,7 +2,9 @@
 
 import argparse
 import contextlib
+import functools
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,30 +16,36 @@ from loadtest import money, report
 from loadtest.peers import found, measure
 from loadtest.peers.audience import compiled
 from loadtest.peers.brokers import Mosquitto, Nats
+from loadtest.peers.floor import Floor, FloorTick
 from loadtest.peers.found import Found, Run
+from loadtest.peers.measure import Delivered
 from loadtest.peers.nchan import Nchan
 from loadtest.peers.ours import Liveroom
 from loadtest.peers.peer import Peer
+from loadtest.peers.picows import Picows, PicowsTick
 from loadtest.peers.plain import StarletteLoop, WebsocketsBroadcast
 from loadtest.peers.socketio import SocketIo
+from loadtest.peers.ws import Ws, WsTick
 from loadtest.processes import OTHER_CPU, pin, raise_file_limit
 from loadtest.report import CONSOLE
 from loadtest.wire import NotAdmitted
 
-PEERS: dict[str, type[Peer]] = {
-    each.name: each for each in (Liveroom, StarletteLoop, WebsocketsBroadcast, SocketIo, Nchan, Nats, Mosquitto)
-}
+OTHERS = (StarletteLoop, WebsocketsBroadcast, SocketIo, Nchan, Nats, Mosquitto)
+WITH_AND_WITHOUT_TICK = (Picows, PicowsTick, Ws, WsTick, Floor, FloorTick)
+PEERS: dict[str, type[Peer]] = {each.name: each for each in (Liveroom, *WITH_AND_WITHOUT_TICK, *OTHERS)}
+RATES = [20.0, 60.0, 200.0, 1000.0]
 BUSY_MAX = 0.15  # part of all cores that other programs may use during a measurement
 T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--viewers", type=int, default=1000, help="sockets in the room")
-    parser.add_argument("--events-per-s", type=float, nargs="+", default=[60.0, 200.0, 1000.0], help="messages per s")
+    parser.add_argument("--events-per-s", type=float, nargs="+", default=RATES, help="messages per second")
     parser.add_argument("--seconds", type=float, default=5, help="length of each measurement")
-    parser.add_argument("--connections", type=int, default=3000, help="idle sockets, to measure memory and joins")
+    parser.add_argument("--connections", type=int, default=3000, help="idle sockets, for memory and joins; 0: none")
     parser.add_argument("--only", nargs="+", choices=[*PEERS, "money"], help="measure only these")
-    parser.add_argument("--repeat", type=int, default=1, help="runs at each rate; the one with the least CPU counts")
+    parser.add_argument("--repeat", type=int, default=1, help="rounds at each rate; the least CPU counts")
+    parser.add_argument("--no-ladder", action="store_true", help="leave out the highest rate that is sustained")
     parser.add_argument("--quiet-s", type=float, default=60, help="wait at most so long for an idle machine")
     parser.add_argument(
         "--folder", type=Path, help="money: where the stores write; its disk is part of the measurement"
@@ -51,16 +59,13 @@ def run(args: argparse.Namespace) -> int:
     raise_file_limit()
     pin(os.getpid(), OTHER_CPU)
     report.describe_machine()
-    all_found = []
     with tempfile.TemporaryDirectory(prefix="liveroom-peers-") as folder:
         try:
             program = compiled(Path(folder))
         except RuntimeError as error:
             CONSOLE.print(str(error))
             return 2
-        for name, make in PEERS.items():
-            if name in only:
-                all_found.append(_measured(make, program, args))
+        all_found = _measured([make for name, make in PEERS.items() if name in only], program, args)
     paid = None
     if "money" in only:
         _quietly(args.quiet_s)
@@ -82,36 +87,59 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measured(make: type[Peer], program: Path, args: argparse.Namespace) -> Found:
-    """Measure everything of one peer. A measurement that fails is reported and skipped."""
-    peer = make()
-    with contextlib.suppress(OSError):
-        peer.prepare()
-    if why_not := peer.why_not():
-        CONSOLE.print(f"{make.title}: left out, {why_not}")
-        return Found(name=make.name, title=make.title, version="", why_not=why_not)
-    CONSOLE.print(f"{make.title}: {peer.version()}")
+def _measured(chosen: list[type[Peer]], program: Path, args: argparse.Namespace) -> list[Found]:
+    """Measure all that can be started; the others say why not. A measurement that fails is reported and skipped."""
+    versions, left_out = _found_here(chosen)
+    here = [make for make in chosen if make.name in versions]
 
-    def tried(what: str, do: Callable[[], T]) -> T | None:
+    def tried(make: type[Peer], what: str, do: Callable[[], T]) -> T | None:
         _quietly(args.quiet_s)
         try:
             return do()
         except (NotAdmitted, RuntimeError, OSError) as error:
-            CONSOLE.print(f"  {what}: {error}", markup=False)
+            CONSOLE.print(f"  {make.title}, {what}: {error}", markup=False)
             return None
 
-    rates = []
+    runs: dict[tuple[str, float], list[Delivered]] = {}
     for per_s in args.events_per_s:
-        runs = [
-            tried(f"{per_s:g}/s", lambda: measure.deliver(make(), program, args.viewers, per_s, args.seconds))  # noqa: B023  # called at once
-            for _ in range(args.repeat)
-        ]
-        rates += [min(done, key=lambda each: each.each_us)] if (done := [run for run in runs if run]) else []
-    rungs = tried("ladder", lambda: measure.climb(make, program, args.viewers)) or []
-    idle = tried("idle", lambda: measure.idle(make(), program, args.connections))
-    return Found(
-        name=make.name, title=make.title, version=peer.version(), rates=rates, rungs=rungs, idle=idle, why_not=None
-    )
+        for _ in range(args.repeat):  # rounds over all peers: the machine varies from minute to minute
+            for make in here:
+                at = functools.partial(measure.deliver, make(), program, args.viewers, per_s, args.seconds)
+                if run := tried(make, f"{per_s:g}/s", at):
+                    runs.setdefault((make.name, per_s), []).append(run)
+    found_here = []
+    for make in here:
+        rates = [runs[make.name, per_s] for per_s in args.events_per_s if (make.name, per_s) in runs]
+        climb = functools.partial(measure.climb, make, program, args.viewers)
+        idle = functools.partial(measure.idle, make(), program, args.connections)
+        found_here.append(
+            Found(
+                name=make.name,
+                title=make.title,
+                version=versions[make.name],
+                rates=[min(of_rate, key=lambda each: each.each_us) for of_rate in rates],
+                rungs=[] if args.no_ladder else tried(make, "ladder", climb) or [],
+                idle=tried(make, "idle", idle) if args.connections else None,
+                why_not=None,
+            )
+        )
+    return found_here + left_out
+
+
+def _found_here(chosen: list[type[Peer]]) -> tuple[dict[str, str], list[Found]]:
+    """The versions of the peers that can be started, by name, and the others."""
+    versions, left_out = {}, []
+    for make in chosen:
+        peer = make()
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            peer.prepare()
+        if why_not := peer.why_not():
+            CONSOLE.print(f"{make.title}: left out, {why_not}")
+            left_out.append(Found(name=make.name, title=make.title, version="", why_not=why_not))
+        else:
+            versions[make.name] = peer.version()
+            CONSOLE.print(f"{make.title}: {versions[make.name]}")
+    return versions, left_out
 
 
 def _quietly(seconds: float) -> None:

@@ -121,6 +121,8 @@ def plot(run: Run, path: Path) -> None:
     from matplotlib import pyplot  # noqa: PLC0415
 
     figure, (cpu, late) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    for axes in (cpu, late):
+        axes.set_prop_cycle(color=pyplot.get_cmap("tab20")(range(20)))  # more lines than the usual ten colours
     for peer in run.peers:
         every = sorted({each.per_s: each for each in (*peer.rungs, *peer.rates) if each.heard.messages}.items())
         rates = [rate for rate, _ in every]

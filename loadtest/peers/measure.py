@@ -1,10 +1,12 @@
 """The measurements of a peer: deliveries at a rate, the highest rate that it sustains, idle memory, joins."""
 
 import asyncio
+import itertools
 import math
+import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvloop
@@ -20,6 +22,7 @@ from protocol.client import Frame
 
 SETTLE_S = 1.0
 ENTER_S = 10.0
+NAP_S = 0.01  # a bot looks at its plan at least so often
 PER_BOT_S = 250  # messages per bot: our server refuses a socket with 64 commands that wait for the store
 P99_MS_MAX = 1000  # a rate with a higher p99 does not count as sustained
 SENT_PART = 0.98  # of the planned messages; the rest may be missing because the bot itself was late
@@ -28,6 +31,21 @@ RUNG_FIRST_PER_S, RUNG_LAST_PER_S = 125, 64_000
 WARM = 500  # connections that fill caches, which a server pays for once
 AT_A_TIME = 100
 IDLE_S = 120.0  # longer than the measurement, which ends the audience
+
+
+Arrivals = Callable[[float], Iterator[float]]  # from messages per second to when each is due, in seconds
+SEED = 1
+
+
+def even(per_s: float) -> Iterator[float]:
+    """Messages at equal distances."""
+    return (number / per_s for number in itertools.count())
+
+
+def poisson(per_s: float) -> Iterator[float]:
+    """Messages as independent people send them, and the same in each run."""
+    chance = random.Random(SEED)
+    return itertools.accumulate(chance.expovariate(per_s) for _ in itertools.count())
 
 
 class Delivered(Struct, frozen=True, kw_only=True):
@@ -64,7 +82,13 @@ class Idle(Struct, frozen=True, kw_only=True):
 
 
 def deliver(
-    peer: Peer, program: Path, viewers: int, per_s: float, seconds: float, settle_s: float = SETTLE_S
+    peer: Peer,
+    program: Path,
+    viewers: int,
+    per_s: float,
+    seconds: float,
+    settle_s: float = SETTLE_S,
+    arrivals: Arrivals = even,
 ) -> Delivered:
     """Bots send `per_s` messages per second to the viewers; as many bots as that takes."""
     with peer, tempfile.TemporaryDirectory() as folder:
@@ -75,11 +99,13 @@ def deliver(
             audience.wait_ready()
             time.sleep(settle_s)
             used_s, stores_s = _cpu_s(peer.pids), _cpu_s(peer.store_pids)
-            said, heard, heard_s = uvloop.run(_send_and_count(peer, per_s, seconds, audience))
+            bots = math.ceil(per_s / PER_BOT_S)
+            planned = list(itertools.takewhile(lambda due_s: due_s < seconds, arrivals(per_s)))
+            said, heard, heard_s = uvloop.run(_send_and_count(peer, bots, planned, seconds, audience))
             return Delivered(
                 per_s=per_s,
                 said=said,
-                expected=max(said, int(per_s * seconds * SENT_PART)) * viewers,
+                expected=max(said, int(len(planned) * SENT_PART)) * viewers,
                 heard=heard,
                 cpu_s=_cpu_s(peer.pids) - used_s,
                 store_cpu_s=_cpu_s(peer.store_pids) - stores_s,
@@ -89,18 +115,21 @@ def deliver(
             audience.end()
 
 
-async def _send_and_count(peer: Peer, per_s: float, seconds: float, audience: PeerAudience) -> tuple[int, Heard, float]:
+async def _send_and_count(
+    peer: Peer, bots_n: int, planned: list[float], seconds: float, audience: PeerAudience
+) -> tuple[int, Heard, float]:
     """Returns the messages sent, what the audience received, and its CPU time while they were sent."""
-    bots = [await enter_bot(peer) for _ in range(math.ceil(per_s / PER_BOT_S))]
+    bots = [await enter_bot(peer) for _ in range(bots_n)]
     heard_s = audience.cpu_s
     began, said = time.perf_counter(), 0
     while (passed := time.perf_counter() - began) < seconds:
-        while said < passed * per_s:
+        while said < len(planned) and planned[said] <= passed:
             bot = bots[said % len(bots)]
             said += 1
             if not bot.closed.done():  # if the server has closed it, the message counts as not delivered
                 bot.send(peer.said(f"a message of the usual length {mark()}"))
-        await asyncio.sleep(min(0.01, 1 / per_s))
+        due_s = planned[said] if said < len(planned) else seconds
+        await asyncio.sleep(min(NAP_S, due_s - passed))
     heard_s = audience.cpu_s - heard_s
     # An overloaded server still delivers, and its CPU counts to the end. The bots stay, because leaving would discard
     # what the server has not read yet.

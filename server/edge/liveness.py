@@ -42,14 +42,18 @@ class Wheel:
                 await asyncio.sleep(0)
             began = loop.time()
             self._on_turn()
-            now_s = self._clock.now_ms() / 1000
-            for number, connection in enumerate(tuple(self._connections)):
-                if number % limits.FLUSH_CHUNK == limits.FLUSH_CHUNK - 1:
-                    await asyncio.sleep(0)
-                try:
-                    self.look_at(connection, now_s, loop.time())
-                except Exception as error:  # one faulty socket must not stop the check of the others
-                    background.failed("wheel", error)
+            await self._look_at_all(loop)
+
+    async def _look_at_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Check each socket. A call of its own: between two turns nothing may hold the last socket, and so its room."""
+        now_s = self._clock.now_ms() / 1000
+        for number, connection in enumerate(tuple(self._connections)):
+            if number % limits.FLUSH_CHUNK == limits.FLUSH_CHUNK - 1:
+                await asyncio.sleep(0)
+            try:
+                self.look_at(connection, now_s, loop.time())
+            except Exception as error:  # one faulty socket must not stop the check of the others
+                background.failed("wheel", error)
 
     def look_at(self, connection: AnyConnection, now_s: float, now: float) -> None:
         """Check one socket. `now_s` is the wall clock, for its token; `now` is the loop's time, for everything else."""

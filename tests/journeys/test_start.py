@@ -76,7 +76,7 @@ async def test_welcome_has_the_fields_of_the_protocol(program: Program) -> None:
         assert (welcome["type"], welcome["protocol"], welcome["resumed"], welcome["gap"]) == ("welcome", 1, False, None)
         assert welcome["heartbeat_s"] == 25
         you = welcome["you"]
-        assert set(you) == {"user_id", "name", "role", "coins", "muted_until_ms", "member_id"}
+        assert set(you) == {"user_id", "name", "role", "coins", "muted_until_ms", "member_id", "muted"}
         assert (you["user_id"], you["name"], you["role"], you["muted_until_ms"]) == ("alice", "Alice", "viewer", None)
         assert (you["coins"], type(you["member_id"])) == (10_000, str)
         room = welcome["room"]

@@ -16,6 +16,8 @@ const WORDS = {
   not_allowed: "You may not do this here",
   bad_command: "This could not be understood",
   muted: "You are muted in this room",
+  unknown_event: "This message is gone",
+  too_many_pins: "There are too many pins: take one off first",
   warned: "Read the warning of the staff first",
   slow_mode: "Slow mode is on",
   blocked_words: "The host does not allow some of these words",

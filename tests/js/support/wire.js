@@ -42,7 +42,7 @@ export const shown = (id = "rose", tier = 1, fields) => {
  * @returns {Gift}
  */
 export const onOffer = (id, coins, streakable = true, tier = 1) =>
-  ({ ...shown(id, tier), coins, diamonds: coins, streakable });
+  ({ ...shown(id, tier), coins, diamonds: coins, streakable, pin_s: 0 });
 
 /**
  * @param {Partial<GiftSent>} [fields]

@@ -2,7 +2,7 @@
 /** @import { Folds } from "../room.js" */
 
 /** @type {Folds["begins"]} */
-export const begins = () => ({ goals: [], pins: [] });
+export const begins = () => ({ goals: [] });
 
 /** @type {Folds["totals"]} */
 export const totals = {
