@@ -85,7 +85,7 @@ def test_attackers_that_fail_are_said() -> None:
 
 
 def test_attackers_say_how_they_ended(tmp_path: Path) -> None:
-    """As one piece of JSON, once they are told to stop."""
+    """As one piece of JSON, at the end of the block."""
     paths = tmp_path / "paths"
     paths.write_text("/a\n/b\n/c")
     with attacking("loadtest.attackers", "127.0.0.1", "1", str(paths), "pings", "2") as said:
