@@ -15,13 +15,18 @@ READ_MS = 1_500
 ALL_OVER_MS = 40_000  # the gifts that wait are dropped after 10 s, and no row stays for longer than 8
 
 # Notes on the list how long each row stood still, and the most that stood at once. Rows leave by fading.
+# An observer hears of a new row only when the whole frame of gifts is read, which takes a while.
 TIME_ROWS = """(list) => {
   const since = new Map();
   list.stood = [];
   list.most = 0;
+  const append = list.append.bind(list);
+  list.append = (row) => {
+    since.set(row, performance.now());
+    append(row);
+  };
   new MutationObserver((records) => {
-    for (const { type, target, addedNodes } of records) {
-      for (const row of addedNodes) since.set(row, performance.now());
+    for (const { type, target } of records) {
       if (type !== "attributes" || !target.classList.contains("leaving") || !since.has(target)) continue;
       list.stood.push(performance.now() - since.get(target));
       since.delete(target);
