@@ -40,6 +40,5 @@ class ChatLines:
 
 def _remember(among: OrderedDict[str, V], name: str, value: V) -> None:
     among[name] = value
-    among.move_to_end(name)
     if len(among) > IDS_REMEMBERED:
         among.popitem(last=False)

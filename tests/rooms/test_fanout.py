@@ -132,7 +132,7 @@ async def test_a_store_that_is_back_is_asked_at_once(
 async def test_a_bus_connection_that_is_cut(site: Site, stores: Stores) -> None:
     """What was said while the subscription was away is read when it is back; every room is subscribed again."""
     await site.put_room("other")
-    alice, bob = await site.join("alice"), await site.join("bob", room="other")
+    alice, bob = await site.join("alice", "bot"), await site.join("bob", "bot", room="other")  # no count follows
     with stores.room.client() as store:
         store.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     write_unheard(stores, "here")
