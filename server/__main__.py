@@ -81,6 +81,12 @@ def _add_repair(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--correct", metavar="N", help="set partition N of the wallet store to what the journal says")
     parser.add_argument(
+        "--empty", metavar="N", help="delete all that the wallet store has of frozen partition N, to be filled again"
+    )
+    parser.add_argument(
+        "--claims", action="store_true", help="remove claims on ids of top-ups that no order and no entry has"
+    )
+    parser.add_argument(
         "--import",
         metavar="FROM",
         dest="source",

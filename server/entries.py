@@ -66,16 +66,26 @@ class AdjustEntry(Struct, frozen=True, kw_only=True, tag_field="kind"):
     reversed: list[Share] = []  # msgspec copies it
 
 
+class Earlier(Struct, frozen=True):
+    """What earlier decisions take of a gift together."""
+
+    gift: str
+    coins: int
+    diamonds: int
+
+
 class Decided(Struct, frozen=True):
     """When a reversal was decided, and the hash of its parts: SQL has them, and they can be derived from entries again.
 
     `at` is the log id of the wallet's last journaled entry, and `before` counts the wallet's parts that were decided
-    earlier: the journaled ones, and those that were still under way.
+    earlier: the journaled ones, and those that were still under way. `earlier` has what these take of the same gifts,
+    so that no other entry is needed: it may come later, or never. Older programs gave none.
     """
 
     at: str
     before: int
     hash: str
+    earlier: list[Earlier] | None = None
 
 
 class ReversalEntry(AdjustEntry, frozen=True, kw_only=True):

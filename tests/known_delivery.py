@@ -111,17 +111,18 @@ KNOWN = (
 )
 
 NOTHING_KEPT = "who has no limit is remembered for 0 ms: the store deletes that key in the same step"
+REFUSED = "local refused = (slow > 0 or unique > 0) and wait_of(talk, slow, unique, text_hash)"
 ARGUED: tuple[Argued, ...] = (
     Argued(
         "server/store/lua/chat_send.lua",
-        "if slow > 0 or unique > 0 then",
-        "if slow > 0 or unique > 0 then -> if slow >= 0 or unique > 0 then",
+        REFUSED,
+        f"{REFUSED} -> {REFUSED.replace('slow > 0 or unique > 0', 'slow >= 0 or unique > 0')}",
         NOTHING_KEPT,
     ),
     Argued(
         "server/store/lua/chat_send.lua",
-        "if slow > 0 or unique > 0 then",
-        "if slow > 0 or unique > 0 then -> if slow > 0 or unique >= 0 then",
+        REFUSED,
+        f"{REFUSED} -> {REFUSED.replace('slow > 0 or unique > 0', 'slow > 0 or unique >= 0')}",
         NOTHING_KEPT,
     ),
     Argued(

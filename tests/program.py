@@ -273,7 +273,8 @@ class Program(Served):
 
     def processes(self) -> dict[int, str]:
         """Every process of this data folder by pid, even orphans; the supervisor is called `run`."""
-        return {pid: name for pid in _pids() if (name := _name_of(pid, self.data)) is not None}
+        root = self.root.resolve()
+        return {pid: name for pid in _pids() if (name := _name_of(pid, self.data, root)) is not None}
 
     def children(self) -> dict[str, int]:
         """What runs below the supervisor, by name."""
@@ -365,19 +366,19 @@ def _pids() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def _name_of(pid: int, data: Path) -> str | None:
-    """What a living process of this data folder is; None for other processes."""
-    proc = Path(f"/proc/{pid}")
+def _name_of(pid: int, data: Path, root: Path) -> str | None:
+    """What a living process of this data folder is; None for other processes. It runs in `root`, or is a store."""
+    proc = f"/proc/{pid}"
     try:
-        if (proc / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
+        at = os.readlink(f"{proc}/cwd")  # this is enough for most processes; one that has ended has none
+        if os.path.dirname(at) == str(data):  # a store: its process title overwrites its environment
+            return f"{os.path.basename(at)} store"
+        if at != str(root):
             return None
-        words = (proc / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        environ = (proc / "environ").read_bytes().split(b"\0")
-        at = Path(os.readlink(proc / "cwd"))
+        environ = Path(proc, "environ").read_bytes().split(b"\0")
+        words = Path(proc, "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return None
-    if at.parent == data:  # a store: its process title overwrites its environment
-        return f"{at.name} store"
     if os.fsencode(f"LIVEROOM_DATA={data}") not in environ:
         return None
     if "server" in words:

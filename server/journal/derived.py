@@ -19,6 +19,7 @@ from sqlalchemy import (
     tuple_,
     union,
     union_all,
+    update,
 )
 
 from server import limits
@@ -27,8 +28,8 @@ from server.journal import folding, parts
 from server.journal.database import patient, reading
 from server.journal.folding import Position
 from server.journal.lots import Lots
-from server.journal.parts import PartRow, SoFar
-from server.journal.tables import creator_days, entries, lot_snapshots, reversal_parts
+from server.journal.parts import Part, PartRow, SoFar
+from server.journal.tables import creator_days, entries, lot_snapshots, reversal_parts, reversals
 from server.journal.unlocked import unlocked
 from server.text import several
 
@@ -70,6 +71,18 @@ class _Reversal(Struct, frozen=True):
     folded_to: Position
     order: tuple[int, int, Position]  # in which reversals were decided: those without `decided` came first
 
+    def earlier(self, ref: str, derived: SoFar) -> SoFar:
+        """What decisions before it take of a gift. Its entry says so, or it is what was derived up to here.
+
+        Programs without `decided` rounded each part down by itself.
+        """
+        if self.decided is None:
+            return SoFar()
+        if self.decided.earlier is None:
+            return derived
+        said = (each for each in self.decided.earlier if each.gift == ref)
+        return next((SoFar(each.coins, each.diamonds) for each in said), SoFar())
+
 
 _BODY = msgspec.json.Decoder(_Body)
 
@@ -87,8 +100,7 @@ def derive_parts(connection: Connection, user_id: str) -> list[PartRow]:
         row = reversal.row
         for ref, some in coins[row.at].items():
             before = taken.get(ref, SoFar())
-            # Older programs rounded each part down by itself.
-            part = parts.part_of(gifts[ref], some, SoFar() if reversal.decided is None else before)
+            part = parts.part_of(gifts[ref], some, reversal.earlier(ref, before))
             taken[ref] = SoFar(before.coins + part.coins, before.diamonds + part.diamonds)
             found.append(parts.row_of(row.kind, row.ref, part, gifts[ref]))
     return found
@@ -316,6 +328,8 @@ def rebuild(engine: Engine) -> Rebuilt:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("LOCK TABLE creator_days, lot_snapshots IN EXCLUSIVE MODE")
         corrected = [_correct(connection, user_id) for user_id in users]
+        for user_id in users:
+            correct_orders(connection, user_id)
         connection.execute(delete(lot_snapshots))
         connection.execute(delete(creator_days))
         connection.execute(insert(creator_days).from_select(creator_days.columns.keys(), _moves()))
@@ -341,3 +355,44 @@ def _correct(connection: Connection, user_id: str) -> tuple[int, int]:
                 connection.execute(delete(reversal_parts).where(*this))
     parts.insert(connection, missing)
     return len(missing), len(wrong)
+
+
+# --- the rows of reversals -------------------------------------------------------------------------------------------
+class _Decision(Struct, frozen=True):
+    """What the row of a reversal keeps."""
+
+    coins: int
+    reversed: list[Part]
+    decided: Decided | None
+
+
+def decision(connection: Connection, user_id: str, entry: Any, rows: Sequence[PartRow]) -> str:
+    """What a journaled reversal took gift by gift: `entry` has its coins and body, `rows` are its parts."""
+    gifts = parts.gifts(connection, user_id, {row.gift for row in rows})
+    taken = [Part(row.gift, row.creator, gifts[row.gift].room_id, row.coins, row.diamonds) for row in rows]
+    return msgspec.json.encode(_Decision(entry.coins, taken, _BODY.decode(entry.body).decided)).decode()
+
+
+def correct_orders(connection: Connection, user_id: str) -> None:
+    """Write down again what a wallet's journaled reversals took, where that is not what their parts say."""
+    by_order: dict[tuple[str, str], list[PartRow]] = {}
+    for part in _written(connection, user_id):
+        by_order.setdefault((part.kind, part.reversal), []).append(part)
+    for reversal in _reversals_in(_entries_of(connection, user_id)):
+        row = reversal.row
+        this = (reversals.c.kind == row.kind, reversals.c.ref == row.ref, reversals.c.user_id == user_id)
+        body = connection.execute(select(reversals.c.body).where(*this)).scalar()
+        right = sorted(by_order.get((row.kind, row.ref), []))
+        if body is None and reversal.decided is None:
+            continue  # an older program did not write down what it takes
+        if _parts_in(body) != [(part.gift, part.coins, part.diamonds) for part in right]:
+            values = {"body": decision(connection, user_id, row, right)}
+            connection.execute(update(reversals).where(*this).values(values))
+
+
+def _parts_in(body: str | None) -> list[tuple[str, int, int]]:
+    try:
+        kept = msgspec.json.decode(body or "", type=_Decision)
+    except msgspec.DecodeError:
+        return []
+    return sorted((part.gift_id, part.coins, part.diamonds) for part in kept.reversed)

@@ -11,7 +11,18 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 from sqlalchemy.exc import DBAPIError
 
 from server import limits
-from server.entries import CHARGEBACK, KINDS, LIMIT, TOPUP, Body, Decided, RefundEntry, ReversalEntry, TopUpEntry
+from server.entries import (
+    CHARGEBACK,
+    KINDS,
+    LIMIT,
+    TOPUP,
+    Body,
+    Decided,
+    RefundEntry,
+    ReversalEntry,
+    Share,
+    TopUpEntry,
+)
 from server.journal.findings import Wrong
 from server.journal.parts import Part, shares_of
 from server.journal.posted import limit_body
@@ -153,8 +164,12 @@ def _about_decision(of: type[Struct], body: str | None, entry_body: str) -> str:
     if isinstance(entry, RefundEntry):
         same = same and [share.creator for share in shares] == [entry.creator]
     else:
-        same = same and shares == entry.reversed
+        same = same and sorted(shares, key=_creator) == sorted(entry.reversed, key=_creator)
     return "" if same and decision.decided == entry.decided else "what it takes is not what its entry took"
+
+
+def _creator(share: Share) -> str:
+    return share.creator
 
 
 def _topups(connection: Connection, which: Of) -> Iterator[_TopUp]:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
 from server.clock import Clock
-from server.journal import troubles
+from server.journal import rights, troubles
 from server.journal.database import ask
 from server.journal.findings import Report, frozen, latest
 from server.journal.troubles import Trouble
@@ -74,6 +74,8 @@ class AuditWatch:
         report = self.seen()
         if report is None:
             return {**found, "audit": "none was made yet"}
+        if (lacks := rights.shown(report)) is not None:
+            found["drain"] = lacks
         if not report.ok:
             found["audit"] = "not ok: GET /v1/audit says why"
         return found

@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from server import background, limits, logs
 from server.processes import signals
-from server.processes.node import listen
+from server.processes.listening import listen
 from server.settings import Settings, Unusable, child_environment
 from server.store import embedded, keys
 from server.store.client import Store, StoreError

@@ -147,20 +147,27 @@ class Fanout:
             subscription = self._by_channel.get(push[1])
             if subscription is not None:
                 self.received += 1
-                self._on_event(subscription, push[2])
+                self._on_events(subscription, push[2])
         elif kind == b"subscribe":
             subscription = self._by_channel.get(push[1])
             if subscription is not None and not subscription.ready.done():
                 subscription.ready.set_result(None)
 
-    def _on_event(self, subscription: _Subscription, payload: bytes) -> None:
+    def _on_events(self, subscription: _Subscription, payload: bytes) -> None:
+        """Take what a script has published: one event, several (append_event.lua), or an aside."""
         epoch, seq, at_ms, body = payload.split(b" ", 3)
+        if seq != b"0":
+            self._on_event(subscription, epoch, Recorded(int(seq), at_ms, body))
+        elif at_ms == b"several":  # in place of the time stands what it is
+            head, *bodies = body.split(b"\n")
+            first, at_ms = head.split(b" ")
+            for number, each in enumerate(bodies, int(first)):
+                self._on_event(subscription, epoch, Recorded(number, at_ms, each))
+        elif subscription.listener is not None:
+            subscription.listener.aside(at_ms, body)
+
+    def _on_event(self, subscription: _Subscription, epoch: bytes, event: Recorded) -> None:
         listener = subscription.listener
-        if seq == b"0":  # not an event, but an aside: its kind stands in place of the time
-            if listener is not None:
-                listener.aside(at_ms, body)
-            return
-        event = Recorded(int(seq), at_ms, body)
         if listener is None:
             if epoch != subscription.early_epoch:
                 subscription.early_epoch = epoch

@@ -28,8 +28,8 @@ def store(stores: Stores) -> Iterator[Frozen]:
 # --- chat ----------------------------------------------------------------------------------------------------------
 def say(store: Frozen, text: str = "hi", user: str = "alice", **limits: int) -> list[str]:
     limits = {"slow_ms": 0, "unique_ms": 0, "per_s": 0, **limits}
-    talk = keys.room(ROOM, "talk", user)
-    return list(store.run(SEND, talk=talk, user_id=user, text_hash=text, body=f'{{"t":"{text}"}}', **limits))
+    named = {"talk": keys.room(ROOM, "talk", user), "user_id": user, "text_hash": text, "body": f'{{"t":"{text}"}}'}
+    return list(store.run(SEND, each=[{**named, **limits}])[0])
 
 
 def test_a_message_is_appended(store: Frozen) -> None:

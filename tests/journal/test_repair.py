@@ -1,12 +1,12 @@
 """The way back from an alarm: rows from log or backup, columns from entries, the store's side from the journal."""
 
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
 from server import limits
 from server.journal import database
@@ -14,6 +14,7 @@ from server.journal.correct import NotFrozen
 from server.journal.imports import NotOurs, Source
 from server.journal.rebuild import Broken
 from server.journal.repair import SCRIPTS, Repair, StillWrong
+from server.journal.tables import quarantine
 from server.journal.unlocked import unlocked
 from server.store import keys
 from server.store.client import Store
@@ -256,6 +257,39 @@ async def test_everything_of_a_partition_comes_back(desk: Desk, repair: Repair) 
     assert await repair.correct(CLEOS) == []
     await repair.thaw(CLEOS)
     assert await contents(desk, CLEOS) == before
+
+
+async def test_emptying_a_partition(
+    desk: Desk, repair: Repair, another_site: Callable[[], Awaitable[Site]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a frozen one. Log and totals go last and together: as long as one is there, no node fills it."""
+    monkeypatch.setattr(limits, "AUDIT_SCAN", 2)
+    await some_gifts(desk)
+    with pytest.raises(NotFrozen):
+        await repair.empty(CLEOS)
+    every = await desk.money.call("KEYS", keys.all_of(CLEOS))
+    others = await desk.money.call("DBSIZE") - len(every)
+    with desk.site.node.engine.begin() as connection:
+        row = {"partition": CLEOS, "epoch": 0, "n": 0, "reason": "a test", "body": "", "at_ms": 1}
+        connection.execute(insert(quarantine).values(row))
+    deleted: list[list[str]] = []
+    call = repair._wallet.call
+
+    async def noted(*command: Any) -> Any:
+        if command[0] == "UNLINK":
+            deleted.append([name if isinstance(name, str) else name.decode() for name in command[1:]])
+        return await call(*command)
+
+    monkeypatch.setattr(repair._wallet, "call", noted)
+    assert await repair.empty(CLEOS) == len(every) > 4
+    assert await call("KEYS", keys.all_of(CLEOS)) == []
+    assert await call("DBSIZE") == others
+    assert {*deleted[-1]} == {keys.log(CLEOS), keys.wallet_meta(CLEOS)}
+    assert [len(names) for names in deleted[:-1]] == [2] * (len(every) // 2 - 1) + [1] * (len(every) % 2)
+    monkeypatch.undo()
+    await another_site()
+    await repair.thaw(CLEOS)
+    assert await desk.holds("cleo") == 50
 
 
 async def test_both_sides_of_a_changed_row(desk: Desk, repair: Repair) -> None:

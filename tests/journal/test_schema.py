@@ -165,7 +165,9 @@ async def test_older_reversals_get_parts_and_days(empty_database: str) -> None:
     assert drifts(engine) == []
     decided = {row.ref for row in rows(engine, reversals, reversals.c.kind == "refund") if row.body is not None}
     assert decided == {"g2", "g3"}
-    assert decisions.decided(engine, REFUND, "g3", "cleo") == Decision(5, [Part("g3", "ben", "r", 5, 2)])
+    with engine.connect() as connection:
+        found = decisions.decided(connection, REFUND, "g3", "cleo")
+    assert found == Decision(5, [Part("g3", "ben", "r", 5, 2)])
     engine.dispose()
 
 

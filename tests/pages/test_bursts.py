@@ -15,7 +15,7 @@ READ_MS = 1_500
 ALL_OVER_MS = 40_000  # the gifts that wait are dropped after 10 s, and no row stays for longer than 8
 
 # Notes on the list how long each row stood still, and the most that stood at once. Rows leave by fading.
-# An observer hears of a new row only when the whole frame of gifts is read, which takes a while.
+# An observer gets a new row only when the whole frame of gifts is read, which takes a while.
 TIME_ROWS = """(list) => {
   const since = new Map();
   list.stood = [];
