@@ -21,7 +21,7 @@ from server.journal.people import FOREVER_MS
 from server.rooms.frames import encode_message
 from server.rooms.history import NoSuchRoom, Recorded
 from server.rooms.newest import newest_chats
-from server.rooms.replay import missed_events, money_again
+from server.rooms.replay import again, missed_events
 from server.rooms.room import Member, Room, Services
 from server.rooms.snapshot import EncodedSnapshot
 from server.store.client import StoreError
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class _Past(Struct):
-    """The events that follow a welcome: what was missed, or the gifts of the gap."""
+    """The events that follow a welcome: what was missed, or the gifts and newest chats of the gap."""
 
     events: Sequence[Recorded]
     gap: dict[str, int] | None = None
@@ -234,7 +234,7 @@ class Joining:
         if missed is not None:
             return _Past(missed)
         gap = {"from": since.seq + 1 if here and since.seq < seq else 1, "to": seq}
-        return _Past(await money_again(room, since.epoch, since.seq, seq), gap)
+        return _Past(await again(room, since.epoch, since.seq, seq, admitted.chats), gap)
 
     def _fitting(self, events: Sequence[Recorded] | None) -> Sequence[Recorded] | None:
         """These events, or None if they are too many bytes, for one socket or for the node at this moment."""

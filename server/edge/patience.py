@@ -68,6 +68,7 @@ class PatientHttp(HttpToolsProtocol):
     _body_in_upgrade = False  # a websocket's frames would begin where this body ends, if that is ever known
     _offered = False  # the request offers another protocol, and its body was not read
     _upgrades: bool | None = None  # whether it asks for a websocket, once that is known
+    _behind: bytes | None = None  # what came behind an upgrade that waits for the answers to requests before it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.connections.add(self)  # as uvicorn does, which also asks for our own address: 4 us that most joins save
@@ -93,16 +94,22 @@ class PatientHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, with a limit on the head. An offer of a protocol that we ignore must not lose the body."""
+        if self._behind is not None:
+            self._hold(data)
+            return
         self._unset_keepalive_if_required()
         self._head_may_have = len(data)
         self._moved = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade():
-                self._hand_over(data[upgrade.args[0] :])
+            rest = data[upgrade.args[0] :]
+            if not self._should_upgrade():
+                self._read_on(rest)
+            elif self._is_under_way():
+                self._hold(rest)
             else:
-                self._read_on(data[upgrade.args[0] :])
+                self._hand_over(rest)
             return
         except httptools.HttpParserError:
             if self._body_in_upgrade or self._too_many:
@@ -125,6 +132,27 @@ class PatientHttp(HttpToolsProtocol):
             self.transport.write(answer)
             self.ended = True
             close_gently(self.transport, self)
+
+    def _is_under_way(self) -> bool:
+        """Whether a request before this one has no whole answer yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _hold(self, data: bytes) -> None:
+        """Let an upgrade wait: answers come in the order of requests (RFC 9112, 9.3.2), and none among frames."""
+        self._behind = ((self._behind or b"") + data)[: limits.EARLY_BYTES_MAX + 1]  # more is refused after it
+        self.flow.pause_reading()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        behind = self._behind
+        if behind is None or self.ended or self.transport.is_closing():
+            return
+        if self._is_under_way():
+            self.flow.pause_reading()
+            return
+        self._behind = None
+        self._unset_keepalive_if_required()
+        self._hand_over(behind)
 
     def _hand_over(self, rest: bytes) -> None:
         """Let a connection take over, with what came right behind the request: at once, or the long way."""
@@ -183,8 +211,7 @@ class PatientHttp(HttpToolsProtocol):
         self._stop_if_too_large()
         self._in_head, self._moved = False, True
         upgrades = self.parser.should_upgrade() and self._should_upgrade()
-        under_way = self.cycle is not None and not self.cycle.response_complete
-        if len(self.pipeline) >= limits.PIPELINED_MAX or (upgrades and under_way):  # that answer would be among frames
+        if len(self.pipeline) >= limits.PIPELINED_MAX:
             self._too_many = True
             raise httptools.HttpParserCallbackError("too many requests at once")
         if upgrades and _has_body(self.headers):

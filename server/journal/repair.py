@@ -135,7 +135,7 @@ class Repair:
             raise StillWrong(found.wrong[0])
         await asyncio.to_thread(self._forget, partition)  # first, or the journal freezes the store again by these rows
         await self._wallet.call("HDEL", keys.wallet_meta(partition), "frozen")
-        log.warning("partition_thawed", partition=partition, reasons=found.reasons)
+        log.info("partition_thawed", partition=partition, reasons=found.reasons)
         return found
 
     async def thaw_all(self) -> list[int]:

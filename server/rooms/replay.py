@@ -1,10 +1,11 @@
-"""What somebody has missed; and behind a gap its gifts, which must not fall into it."""
+"""What somebody has missed; and behind a gap its gifts, which must not fall into it, and the newest chats."""
 
 import asyncio
 from collections.abc import Sequence
 
 from server import limits
 from server.rooms.history import Recorded
+from server.rooms.newest import newest_chats
 from server.rooms.room import Room
 
 MONEY = "gifts."  # nothing else: a `room.ended` of the past would mislead
@@ -45,6 +46,19 @@ class _Kept:
         self.lock = asyncio.Lock()
         self.money: list[Recorded] = []
         self.to = 0
+
+
+async def again(room: Room, epoch: str, seq: int, to: int, chats: int) -> list[Recorded]:
+    """The gifts up to `to`, and up to `chats` of the newest chats, that this position misses, in order.
+
+    Of another epoch they may come twice: clients know both by their ids. Raises StoreError.
+    """
+    said = await newest_chats(room, chats, to)
+    if epoch == room.epoch and seq <= to:
+        said = [event for event in said if event.seq > seq]
+    elif epoch == room.prev and room.base is not None:
+        said = [event for event in said if event.seq > min(seq, room.base)]
+    return sorted((*await money_again(room, epoch, seq, to), *said), key=lambda event: event.seq)
 
 
 async def money_again(room: Room, epoch: str, seq: int, to: int) -> list[Recorded]:
