@@ -111,9 +111,6 @@ def streams(draw: st.DrawFn) -> list[bytes]:
     return [stream[start:end] for start, end in pairwise(cuts)]
 
 
-BAD_PLACE, TOO_BIG = Close.BAD_FRAME.to_bytes(2), Close.TOO_BIG.to_bytes(2)
-
-
 def compare(chunks: list[bytes]) -> None:
     """The same messages and pongs, and the same codes where websockets fails the connection or answers a close."""
     heard, written = ours(chunks)
@@ -123,7 +120,7 @@ def compare(chunks: list[bytes]) -> None:
     closes = [payload for opcode, payload in written if opcode == CLOSE]
     codes = [payload[:2] for payload in closes], [data[:2] for opcode, data in their_frames if opcode == CLOSE]
     # A new message within another, and too big for what is left: websockets blames its size, we its place.
-    assert codes[0] == codes[1] or codes == ([BAD_PLACE], [TOO_BIG])
+    assert codes[0] == codes[1] or codes == ([Close.BAD_FRAME.to_bytes(2)], [Close.TOO_BIG.to_bytes(2)])
     assert not failed or (int.from_bytes(closes[0][:2]) in FINAL and closes[0][2:].decode().isprintable())
     assert not closes or written[-1][0] == CLOSE  # nothing is written after it
 
