@@ -41,7 +41,13 @@ def changed_by(event: Event, about: About) -> About:
 
 
 def shown_settings(settings: Settings) -> ShownSettings:
-    return ShownSettings(settings.chat, settings.gifts, settings.slow_mode_s, settings.unique_chat_s)
+    return ShownSettings(
+        settings.chat,
+        settings.gifts,
+        settings.slow_mode_s,
+        settings.unique_chat_s,
+        settings.gift_min_coins_message,
+    )
 
 
 def granted(claims: Claims, room_id: str) -> Role:
