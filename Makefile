@@ -55,18 +55,38 @@ mutants: .venv/dev.stamp  ## small mistakes in the money path (or OVER=delivery)
 mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: ten minutes
 	@node $(JS)/mutants.mjs
 
-MANY := $(foreach each,wallet/test_cluster wallet/test_cluster_failover rooms/test_room_cluster rooms/test_room_failover test_loadtest test_loadtest_audit test_loadtest_latency test_loadtest_limits test_peers,tests/$(each).py)
-APART := tests/journeys tests/test_docker.py tests/torture tests/journal tests/pages $(MANY)
+# Two cores and much waiting: six branches beside each other, each about as long as the others. The last has what the others leave.
+PYTEST := $(PY) -m pytest -q
+DELIVERY := tests/edge tests/rooms tests/wallet tests/features
+BOOKS := $(wildcard tests/journal/test_[a-e]*.py)
+OTHERS := tests/journeys tests/torture tests/journal tests/pages tests/test_docker.py $(DELIVERY)
+BRANCHES := branch-journeys branch-torture branch-books branch-orders branch-delivery branch-rest
+.PHONY: $(BRANCHES)
 
 test: browser $(NODE_TOOLS)  ## check, and every test
-	@# Two cores and much waiting: four branches beside each other, each about as long as the others.
-	@{ $(PY) -m pytest -q tests/journeys && $(PY) -m pytest -q tests/pages; } & journeys=$$!; \
-	$(PY) -m pytest -q tests/journal & journal=$$!; \
-	{ make --no-print-directory check js && $(PY) -m pytest -q tests/torture $(MANY); } & torture=$$!; \
-	$(PY) -m pytest -q tests/test_docker.py && $(PY) -m pytest -q $(APART:%=--ignore=%); rest=$$?; \
-	wait $$torture; torture=$$?; wait $$journal; journal=$$?; wait $$journeys; journeys=$$?; \
-	echo "status of each: check, torture and many stores $$torture, journal $$journal, journeys and pages $$journeys, the rest $$rest"; \
-	exit $$((torture || journal || journeys || rest))
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(words $(BRANCHES)) $(BRANCHES)
+
+branch-journeys:
+	@$(PYTEST) tests/journeys
+
+branch-torture:
+	@$(PYTEST) tests/torture
+
+branch-books:
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory js
+	@$(PYTEST) $(BOOKS)
+
+branch-orders:
+	@$(PYTEST) tests/test_docker.py
+	@$(PYTEST) tests/journal $(BOOKS:%=--ignore=%)
+
+branch-delivery:
+	@$(PYTEST) tests/pages
+	@$(PYTEST) $(DELIVERY)
+
+branch-rest:
+	@$(PYTEST) $(OTHERS:%=--ignore=%)
 
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes
 	@LIVEROOM_TORTURE=1 $(PY) -m pytest -q tests/torture tests/edge/test_door.py $(wildcard tests/journeys/test_wrong_*.py) \

@@ -29,7 +29,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
 
 def uuid7(now_ms: int) -> str:
     """A new UUIDv7 for `now_ms` (Unix milliseconds): 48 bits of time, 74 random bits."""
-    bits = (now_ms & (2**48 - 1)) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    chance = secrets.randbits(74)
+    bits = (now_ms & (2**48 - 1)) << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | chance & (2**62 - 1)
     text = f"{bits:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

@@ -11,6 +11,7 @@ import pytest
 from server.journal import database
 from server.settings import Settings
 from server.store.embedded import ROOM, WALLET
+from tests import tree
 from tests.cluster import Cluster
 from tests.journeys.raw import Peers
 from tests.lossy import LossyWire
@@ -21,6 +22,11 @@ from tests.stores import ValkeyProcess, settings
 # A busy machine must not fail a test, and a run must leave no folder behind.
 hypothesis.settings.register_profile("liveroom", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("liveroom")
+
+
+def pytest_sessionfinish() -> None:
+    """pytest looks for garbage several times at its end: it need not look through every syntax tree."""
+    tree.parsed.cache_clear()
 
 
 class Stores:

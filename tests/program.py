@@ -22,6 +22,7 @@ import websockets
 
 from server.settings import DEV_SERVICE_KEY
 from server.store import embedded
+from tests.resting import Resting
 from tests.site import NO_TLS, Viewer, new_gift_id
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +67,7 @@ class Ended(NamedTuple):
 
     code: int
     after_s: float
+    rested_s: float  # of that, how long no process of it wanted to run: only timers and others can be waited for
 
 
 class Served:
@@ -136,8 +138,14 @@ class Served:
         """Wait for the process to end."""
         process, began = self.process, time.monotonic()
         assert process is not None
-        code = await eventually(lambda: process.poll() is not None and (process.returncode,), wait_s, "the end")
-        return Ended(code[0], time.monotonic() - began)
+        resting = Resting(process.pid)
+
+        def over() -> bool:
+            resting.look()
+            return process.poll() is not None
+
+        await eventually(over, wait_s, "the end")
+        return Ended(process.returncode, time.monotonic() - began, resting.s)
 
     async def stop(self, sig: signal.Signals = signal.SIGTERM) -> Ended:
         """Ask it to end. Returns its exit code and how long it took."""
@@ -265,7 +273,8 @@ class Program(Served):
 
     def processes(self) -> dict[int, str]:
         """Every process of this data folder by pid, even orphans; the supervisor is called `run`."""
-        return {pid: name for pid in _pids() if (name := _name_of(pid, self.data)) is not None}
+        root = self.root.resolve()
+        return {pid: name for pid in _pids() if (name := _name_of(pid, self.data, root)) is not None}
 
     def children(self) -> dict[str, int]:
         """What runs below the supervisor, by name."""
@@ -357,19 +366,19 @@ def _pids() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def _name_of(pid: int, data: Path) -> str | None:
-    """What a living process of this data folder is; None for other processes."""
-    proc = Path(f"/proc/{pid}")
+def _name_of(pid: int, data: Path, root: Path) -> str | None:
+    """What a living process of this data folder is; None for other processes. It runs in `root`, or is a store."""
+    proc = f"/proc/{pid}"
     try:
-        if (proc / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
+        at = os.readlink(f"{proc}/cwd")  # this is enough for most processes; one that has ended has none
+        if os.path.dirname(at) == str(data):  # a store: its process title overwrites its environment
+            return f"{os.path.basename(at)} store"
+        if at != str(root):
             return None
-        words = (proc / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        environ = (proc / "environ").read_bytes().split(b"\0")
-        at = Path(os.readlink(proc / "cwd"))
+        environ = Path(proc, "environ").read_bytes().split(b"\0")
+        words = Path(proc, "cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return None
-    if at.parent == data:  # a store: its process title overwrites its environment
-        return f"{at.name} store"
     if os.fsencode(f"LIVEROOM_DATA={data}") not in environ:
         return None
     if "server" in words:

@@ -1,12 +1,14 @@
 """A worker that starts takes no newcomers before it is ready."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from server import limits
-from server.processes.node import listen
+from server.processes.listening import listen
 from tests.program import free_port
 from tests.stores import settings
 
@@ -33,3 +35,10 @@ def test_a_node_of_its_own(tmp_path: Path) -> None:
     port = free_port()
     with listen(settings(tmp_path), port), socket.create_connection(("127.0.0.1", port), timeout=5):
         pass
+
+
+def test_the_supervisor_starts_without_what_its_children_need() -> None:
+    """It listens to report a taken port, and it needs neither SQL nor HTTP: they cost most of the time of its start."""
+    loads = "import sys; import server.processes.supervisor, server.processes.preflight; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True, check=True)
+    assert {"sqlalchemy", "alembic", "uvicorn", "starlette", "server.app"} & set(ran.stdout.split()) == set()

@@ -1,16 +1,22 @@
-"""Chat messages."""
+"""Chat messages. Those of a room that come together go to the room store together."""
 
+import functools
 import hashlib
+from collections.abc import Sequence
+from typing import cast
 
 from protocol.chat import TEXT_CHARS_MAX, ChatDeleted, ChatSent, DeleteChat, SendChat, SendChatOk
 from protocol.members import MembersRefusal
 from protocol.refusals import Refusal, Refused
 from protocol.wire import encode
 from server import limits
+from server.rooms.history import NoSuchRoom
 from server.rooms.registry import every, handles, on_aside, on_closing
 from server.rooms.room import Member, Room
 from server.rooms.staff import Deed, act, actor, check
+from server.rooms.together import Args, Together
 from server.store import keys, scripts
+from server.store.client import Arg, StoreRefused
 from server.text import NotSeen, clean, plain, plain_words
 
 SEND = scripts.load("chat_send")
@@ -41,29 +47,28 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
         text = clean(command.text, TEXT_CHARS_MAX)
     except NotSeen:
         raise Refused(Refusal.BAD_COMMAND, field="text") from None
-    folded = plain(text)
-    if not staff and any(word in folded for word in plain_words(about.settings.blocked_words)):
+    blocked = () if staff else plain_words(about.settings.blocked_words)
+    slow_ms, unique_ms = (0, 0) if staff else (about.settings.slow_mode_s * 1000, about.settings.unique_chat_s * 1000)
+    folded = plain(text) if blocked or slow_ms or unique_ms else ""
+    if any(word in folded for word in blocked):
         raise Refused(Refusal.BLOCKED_WORDS)
     event = ChatSent(id=room.services.clock.new_id(), user=member.as_user(), text=text)
-    outcome = await room.services.history.change(
-        room.id,
-        SEND,
-        talk=keys.room(room.id, TALK, member.user_id),
-        slow_ms=0 if staff else about.settings.slow_mode_s * 1000,
-        unique_ms=0 if staff else about.settings.unique_chat_s * 1000,
-        per_s=0 if staff else about.settings.chat_per_s,
-        user_id=member.user_id,
-        text_hash=hashlib.blake2b(folded.encode(), digest_size=8).hexdigest(),
-        body=encode(event),
-    )
+    text_hash = hashlib.blake2b(folded.encode(), digest_size=8).hexdigest() if folded else ""
+    per_s = 0 if staff else about.settings.chat_per_s
+    args: Args = (slow_ms, unique_ms, per_s, member.user_id, text_hash, encode(event))
+    return _reply_of(room, event.id, await _together(room).outcome(args))
+
+
+def _reply_of(room: Room, chat_id: str, outcome: list[bytes]) -> SendChatOk:
+    """What the sender hears. Raises Refused, StoreRefused."""
     match outcome[0]:
         case b"ok":
-            return SendChatOk(id=event.id, seq=int(outcome[1]))
+            return SendChatOk(id=chat_id, seq=int(outcome[1]))
         case b"hidden":
             room.memory("chat", _Hidden).count += 1
-            return SendChatOk(id=event.id, seq=int(outcome[1]), hidden=True)
+            return SendChatOk(id=chat_id, seq=int(outcome[1]), hidden=True)
         case b"shadowed":  # as if it were sent: they are not to know
-            return SendChatOk(id=event.id, seq=int(outcome[1]))
+            return SendChatOk(id=chat_id, seq=int(outcome[1]))
         case b"muted":
             raise Refused(Refusal.MUTED, retry_after_ms=int(outcome[1]) or None)
         case b"warned":
@@ -72,8 +77,28 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
             raise Refused(Refusal.SLOW_MODE, retry_after_ms=int(outcome[1]))
         case b"duplicate_text":
             raise Refused(Refusal.DUPLICATE_TEXT, retry_after_ms=int(outcome[1]))
+        case b"failed":
+            raise StoreRefused(outcome[1].decode())
         case _:
             raise AssertionError(outcome)
+
+
+def _together(room: Room) -> Together:
+    made: Together = room.memory("chat_together", lambda: Together(functools.partial(_append, room), room.spawn))
+    return made
+
+
+async def _append(room: Room, some: Sequence[Args]) -> list[list[bytes]]:
+    """The outcome of each, from one call of `chat_send`. Raises NoSuchRoom, StoreError."""
+    names = [keys.room(room.id, name) for name in SEND.keys]
+    args: list[Arg] = [limits.HISTORY_EVENTS_MAX]
+    for each in some:  # by position: a room may have thousands in a second
+        names.append(keys.room(room.id, TALK, str(each[3])))
+        args += each
+    outcomes = cast(list[list[bytes]], await room.services.history.store.run(SEND, names, args))
+    if outcomes[0][0] == b"no_room":
+        raise NoSuchRoom(room.id)
+    return outcomes
 
 
 @handles(DeleteChat)

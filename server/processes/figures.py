@@ -18,7 +18,7 @@ from server.edge.patience import PatientHttp, reap
 from server.http.health import shown
 from server.journal.drain import Drain
 from server.journal.watch import AuditWatch
-from server.processes.node import listen
+from server.processes.listening import listen
 from server.rooms.history import History
 from server.settings import Settings, Unusable
 

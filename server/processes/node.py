@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import gc
 import resource
 import signal
@@ -18,6 +17,7 @@ from server.edge.halfopen import HalfOpen
 from server.edge.handshake import LiveroomWebSocket
 from server.edge.patience import PatientHttp, reap
 from server.processes import signals
+from server.processes.listening import listen
 from server.settings import Settings, Unusable
 
 log = structlog.get_logger()
@@ -72,31 +72,6 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
 
-def listen(settings: Settings, port: int | None = None, *, shared: bool = False) -> socket.socket:
-    """Open a socket to listen on. If `shared`, all workers have the port: the kernel spreads connections over those
-    that listen. uvicorn makes it listen once the node is ready, so that nobody waits for one that starts.
-
-    Raises Unusable when the port is taken.
-    """
-    port = settings.port if port is None else port
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio needs the protocol for NODELAY
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.KERNEL_SEND_BYTES)  # inherited by each socket
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, limits.KERNEL_RECEIVE_BYTES)
-    try:
-        listener.bind((settings.host, port))
-        if not shared:
-            listener.listen(limits.BACKLOG)
-    except OSError as error:
-        listener.close()
-        low = "; a port below 1024 needs root or CAP_NET_BIND_SERVICE" if error.errno == errno.EACCES else ""
-        raise Unusable(f"Port {port} on {settings.host} cannot be used: {error.strerror}{low}.") from None
-    return listener
-
-
 def raise_file_limit() -> None:
     """Allow this process as many sockets as the system permits."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -133,6 +108,8 @@ def run(settings: Settings) -> None:
     listeners = [listen(settings, shared=settings.worker is not None)]
     if settings.own_port is not None:
         listeners.append(listen(settings, settings.own_port))
+    node.sessions.crowd.watch(tuple(listeners))
+    listeners += [each.dup() for each in tuple(listeners) for _ in range(limits.ACCEPTS_PER_TURN - 1)]
     gc.collect()
     gc.freeze()  # everything loaded so far stays, so full collections can skip it
     gc.set_threshold(50_000, 50, 100)

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-
 from server import catalogue
-from server.journal import database
 from server.settings import Settings, Unusable
 from server.store.client import parse_address
 from server.store.topology import SCHEME, seeds
@@ -24,8 +21,8 @@ def check(settings: Settings) -> None:
             "LIVEROOM_WALLET_URL and LIVEROOM_ROOM_URL name the same store; each needs its own, also with another "
             "database number."
         )
-    database.connect(settings.journal_address).dispose()
-    _check_sqlite_folder(settings)
+    if settings.journal_url is not None:
+        _check_journal(settings.journal_url)
     catalogue.load(settings.catalogue)
 
 
@@ -42,10 +39,13 @@ def _places(url: str) -> set[tuple[str | None, str, int]]:
     return {(each.path, each.host, each.port) for each in named}
 
 
-def _check_sqlite_folder(settings: Settings) -> None:
-    """Check that the folder exists: SQLite creates the file only. (The default data folder is made at start.)"""
-    if settings.journal_url is None:
-        return
-    parsed = make_url(settings.journal_url)
+def _check_journal(url: str) -> None:
+    """Check an address, and that its folder exists: SQLite creates the file only. Raises Unusable."""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415  # slow to import, and the supervisor needs no SQL
+
+    from server.journal import database  # noqa: PLC0415
+
+    database.connect(url).dispose()
+    parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).parent.is_dir():
         raise Unusable(f"LIVEROOM_JOURNAL_URL names a folder that does not exist: {Path(parsed.database).parent}.")

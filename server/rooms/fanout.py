@@ -61,6 +61,7 @@ class Fanout:
         self._any_node = AnyNode(url) if url.startswith(SCHEME) else None
         self._bus = Store("bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push, listens=True)
         self._tasks = background.Tasks("fanout-fill")
+        self._woken = asyncio.Event()  # replaced each time that the room store is back
         self.received = 0
         self.filled = 0
 
@@ -146,20 +147,27 @@ class Fanout:
             subscription = self._by_channel.get(push[1])
             if subscription is not None:
                 self.received += 1
-                self._on_event(subscription, push[2])
+                self._on_events(subscription, push[2])
         elif kind == b"subscribe":
             subscription = self._by_channel.get(push[1])
             if subscription is not None and not subscription.ready.done():
                 subscription.ready.set_result(None)
 
-    def _on_event(self, subscription: _Subscription, payload: bytes) -> None:
+    def _on_events(self, subscription: _Subscription, payload: bytes) -> None:
+        """Take what a script has published: one event, several (append_event.lua), or an aside."""
         epoch, seq, at_ms, body = payload.split(b" ", 3)
+        if seq != b"0":
+            self._on_event(subscription, epoch, Recorded(int(seq), at_ms, body))
+        elif at_ms == b"several":  # in place of the time stands what it is
+            head, *bodies = body.split(b"\n")
+            first, at_ms = head.split(b" ")
+            for number, each in enumerate(bodies, int(first)):
+                self._on_event(subscription, epoch, Recorded(number, at_ms, each))
+        elif subscription.listener is not None:
+            subscription.listener.aside(at_ms, body)
+
+    def _on_event(self, subscription: _Subscription, epoch: bytes, event: Recorded) -> None:
         listener = subscription.listener
-        if seq == b"0":  # not an event, but an aside: its kind stands in place of the time
-            if listener is not None:
-                listener.aside(at_ms, body)
-            return
-        event = Recorded(int(seq), at_ms, body)
         if listener is None:
             if epoch != subscription.early_epoch:
                 subscription.early_epoch = epoch
@@ -196,7 +204,12 @@ class Fanout:
             self._begin_filling(subscription)
 
     def _check_positions(self) -> None:
-        """Check every room: the bus may say nothing for a long time of those whose primary was replaced."""
+        """Check every room: the bus may say nothing for a long time of those whose primary was replaced.
+
+        Those that wait for the store wait no longer: the bus may have been back before it.
+        """
+        woken, self._woken = self._woken, asyncio.Event()
+        woken.set()
         for room_id in self._subscriptions:
             self.check_position(room_id)
 
@@ -223,7 +236,9 @@ class Fanout:
                     return
                 except StoreError as error:
                     log.info("fill_later", room=listener.id, error=str(error))
-                    await asyncio.sleep(limits.STORE_RETRY_S_MAX)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(limits.STORE_RETRY_S_MAX):
+                            await self._woken.wait()
                     subscription.again = True
         finally:
             subscription.filling = False

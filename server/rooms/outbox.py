@@ -52,13 +52,16 @@ class _Round:
     If more than a piece waited, `due_to` is the last seq that waited. The next flushes then follow at once.
     """
 
-    __slots__ = ("due_to", "frames", "hidden", "shedding", "to")
+    __slots__ = ("began", "due_to", "frames", "hidden", "shedding", "since", "to", "writes")
 
-    def __init__(self, to: int, due_to: int, hidden: int, *, shedding: bool) -> None:
+    def __init__(self, began: float, since: int, to: int, due_to: int, hidden: int, *, shedding: bool) -> None:
+        self.began = began  # loop time
+        self.since = since  # the seq before its first event
         self.to = to
         self.due_to = due_to
         self.hidden = hidden
         self.shedding = shedding
+        self.writes = 0
         self.frames: dict[tuple[Codec, int], Prepared | None] = {}
 
 
@@ -127,37 +130,54 @@ class Outbox:
         self._flush_at = None
         self._flushing = True
         self.flushed_at = self._loop.time()
-        waiting = self.after(self.flushed, self.head)
+        since, waiting = self.flushed, self.after(self.flushed, self.head)
         self.flushed = waiting[_piece_length(waiting) - 1].seq if waiting else self.head
         if self.flushed < self.head and self.flushed > self._due_to:
             self._due_to = self.head
         hidden, self._hidden = self._hidden, 0
         readers = list(self._readers())
-        self._share.flushed(self.flushed_at, len(readers))
         shedding = self._pace.slowest(len(readers))
-        self._flush_chunk(readers, 0, _Round(self.flushed, self._due_to, hidden, shedding=shedding))
+        flush = _Round(self.flushed_at, since, self.flushed, self._due_to, hidden, shedding=shedding)
+        self._flush_chunk(readers, 0, flush)
 
     def _flush_chunk(self, readers: list[Reader], start: int, flush: _Round) -> None:
         """Write to some sockets, then let the loop turn. Sockets with the same cursor share frames."""
         began = time.perf_counter()
-        chunk = readers[start : start + limits.FLUSH_CHUNK]
-        for reader in chunk:
+        if start:
+            self._take_newest(flush)
+        writes = 0
+        for reader in readers[start : start + limits.FLUSH_CHUNK]:
             sink = reader.sink
             if not (sink.paused or sink.closing or (reader.cursor >= flush.to and not flush.hidden)):
+                writes += 1
                 try:
                     self._write(reader, sink, flush)
                 except Exception as error:  # if a flush stopped half way, the room would never flush again
                     background.failed("flush", error)
                     self._loop.call_soon(sink.close, Close.INTERNAL)
-        self._pace.wrote(len(chunk), time.perf_counter() - began)
+        flush.writes += writes
+        self._pace.wrote(writes, time.perf_counter() - began)
         start += limits.FLUSH_CHUNK
         if start < len(readers):
             self._loop.call_soon(self._flush_chunk, readers, start, flush)
             return
+        self._share.flushed(flush.began, flush.writes)
         self._flushing = False
         self._flush_done.set()
         if self.head > self.flushed or self._hidden:
             self._want_flush()
+
+    def _take_newest(self, flush: _Round) -> None:
+        """Write what came since the flush began to the sockets that it has not reached yet, if it is still a piece.
+
+        Else who comes last in a large room would wait for the rest of this flush, and for all of the next.
+        """
+        if self.head == flush.to or flush.due_to > flush.to:
+            return
+        events = self.after(flush.since, self.head)
+        if events and (to := events[_piece_length(events) - 1].seq) > flush.to:
+            flush.to = to
+            flush.frames.clear()
 
     def _write(self, reader: Reader, sink: Sink, flush: _Round) -> None:
         key = (sink.codec, reader.cursor)

@@ -173,6 +173,43 @@ async def test_a_crowd_is_served_in_chunks() -> None:
     assert all(reader.seqs == [1, 2] for reader in readers)
 
 
+async def test_what_comes_during_a_flush_reaches_the_rest_of_the_room_with_it() -> None:
+    """Who comes last in a large room does not wait for the next flush, and gets both events in one frame."""
+    readers = [Socket("msgpack" if n % 2 else "json") for n in range(2 * limits.FLUSH_CHUNK)]
+    box = outbox(*readers)
+    box.record(event(1))
+    await asyncio.sleep(0)
+    box.record(event(2))
+    await asyncio.sleep(0)
+    first, rest = readers[: limits.FLUSH_CHUNK], readers[limits.FLUSH_CHUNK :]
+    assert [[message["seq"] for message in reader.messages] for reader in rest] == [[1, 2]] * len(rest)
+    assert {len(reader.frames) for reader in rest} == {1}
+    assert box.flushed == 1
+    assert {tuple(reader.seqs) for reader in first} == {(1,)}
+    await box.wait_flushed(2)
+    assert {tuple(reader.seqs) for reader in readers} == {(1, 2)}
+    assert {len(reader.frames) for reader in rest} == {1}
+
+
+async def test_a_flush_stays_a_piece_when_much_comes_meanwhile() -> None:
+    """What is more than a piece waits for the next flush, and nobody gets anything twice."""
+    readers = [Socket() for _ in range(2 * limits.FLUSH_CHUNK)]
+    box = outbox(*readers)
+    box.record(event(1))
+    await asyncio.sleep(0)
+    for seq in range(2, 101):
+        box.record(event(seq, "x" * 2_000))
+    await asyncio.sleep(0)
+    readers[-1].assert_pieces()
+    assert 1 < readers[-1].cursor < 100
+    async with asyncio.timeout(10):
+        while any(reader.cursor < 100 for reader in readers):
+            await asyncio.sleep(0)
+    assert {tuple(reader.seqs) for reader in readers} == {tuple(range(1, 101))}
+    for reader in readers:
+        reader.assert_pieces()
+
+
 @pytest.mark.timeout(10)
 async def test_waiting_for_an_event_that_came_between_two_chunks() -> None:
     """Waiting for such an event gives way to the loop, and ends when everybody has it."""

@@ -63,6 +63,40 @@ def test_a_room_that_wants_more_stays_within_its_share(latency: Latency, sockets
     )
 
 
+def waits(share: Share, sockets: int, per_s: float, seconds: float = 10.0) -> list[float]:
+    """How long each event waits for its flush to begin. A flush takes its time, and the next begins after it."""
+    free_at, waited, waiting = 0.0, list[float](), list[float]()
+    for due in [n / per_s for n in range(int(seconds * per_s))]:
+        waiting.append(due)
+        at = max(waiting[0], free_at)
+        at = max(at, at + share.wait_s(at, sockets))
+        if at < due + 1 / per_s:
+            waited += [max(0.0, at - each) for each in waiting]
+            waiting.clear()
+            share.flushed(at, sockets)
+            free_at = at + share._pace.flush_s(sockets)
+    return waited
+
+
+@pytest.mark.parametrize(("sockets", "per_s"), [(1_000, 20), (1_000, 60), (3_000, 20)])
+def test_a_room_that_the_node_can_afford_waits_for_no_timer(sockets: int, per_s: float) -> None:
+    """Even at half a core, each event's flush begins when the event comes."""
+    share = Pace().share()
+    wants(share, per_s, sockets)
+    assert max(waits(share, sockets, per_s)) == 0
+
+
+def test_a_hall_waits_for_its_share_and_no_longer() -> None:
+    """20 messages a second to 9,000 people would take one and a half cores: each waits for a tick at most."""
+    pace = Pace()
+    share = pace.share()
+    wants(share, 20, 9_000)
+    waited = waits(share, 9_000, 20)
+    assert pace.flush_s(9_000) / pace.tick_s(9_000) == pytest.approx(SHARE)
+    assert max(waited) <= pace.tick_s(9_000)
+    assert sum(waited) / len(waited) == pytest.approx(pace.tick_s(9_000) / 2, rel=0.1)
+
+
 def test_a_burst_is_written_at_once_and_paid_for_later() -> None:
     """Chance brings events together: some flushes follow each other, but a large room's burst holds nobody up."""
     pace = Pace()

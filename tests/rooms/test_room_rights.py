@@ -12,6 +12,8 @@ from server.app import feature_scripts
 from server.clock import Clock
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.history import SCRIPTS, History, open_history
+from server.rooms.people import SCRIPTS as PEOPLE_SCRIPTS
+from server.rooms.staff import SCRIPTS as STAFF_SCRIPTS
 from server.store import guard, keys
 from server.store.client import Store, StoreError
 from server.store.scripts import Script
@@ -19,7 +21,7 @@ from tests.conftest import Stores
 from tests.program import eventually
 from tests.site import WAIT_S, Site
 
-ALL = (*SCRIPTS, *ADMIN_SCRIPTS, *feature_scripts())
+ALL = (*SCRIPTS, *ADMIN_SCRIPTS, *PEOPLE_SCRIPTS, *STAFF_SCRIPTS, *feature_scripts())
 
 
 @pytest.fixture

@@ -1,0 +1,117 @@
+"""Chat benchmarks: what a message costs the node when few people listen, and a room that gets twice its limit."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import time
+
+import uvloop
+from msgspec import Struct
+
+from loadtest import report
+from loadtest.api import Api
+from loadtest.processes import NODE_CPU, OTHER_CPU, SERVICE_KEY, Served, cpu_s, pin, socket_path
+from loadtest.wire import Address, Socket
+from protocol.client import Answered, Frame, RoomClient
+
+ROOM = "bench"
+TALKERS = 2  # each hears both: more listeners would cost more than the messages
+PER_TALKER_S = 250  # messages per bot: a socket with 64 commands that wait for the store is refused
+SETTLE_S = 1.0
+ANSWERS_S = 5.0
+
+
+class Talker:
+    """A bot that chats, and counts what became of it."""
+
+    def __init__(self) -> None:
+        self._room = RoomClient(lambda: time.time_ns() // 1_000_000)
+        self._socket: Socket
+        self.told: asyncio.Event = asyncio.Event()
+        self.sent = self.refused = 0
+
+    @classmethod
+    async def come(cls, address: Address, number: int) -> "Talker":
+        made = cls()
+        made._socket = await Socket.connect(address, socket_path(ROOM, f"bot-{number}", "bot"), made._hear)
+        return made
+
+    def say(self, text: str) -> None:
+        self._socket.send(self._room.chat(text))
+        self.sent += 1
+
+    @property
+    def waits(self) -> bool:
+        return bool(self._room.unanswered)
+
+    def leave(self) -> None:
+        self._socket.abort()
+
+    def _hear(self, frame: Frame) -> None:
+        self.refused += sum(isinstance(each, Answered) and not each.ok for each in self._room.receive(frame))
+        self.told.set()
+
+
+class Cost(Struct, frozen=True):
+    """What some chats cost."""
+
+    sent: int
+    refused: int
+    node_us: float  # of CPU per chat
+    store_us: float
+
+
+def chats(args: argparse.Namespace) -> None:
+    """CPU of the node and of the room store per chat message, with a handful of listeners."""
+    for per_s in args.chats_per_s:
+        cost = measure(args, per_s)
+        report.table(
+            f"chats: {per_s:g}/s to {args.talkers} people who talk, {args.seconds:g} s",
+            {
+                "sent, refused": f"{cost.sent}, {cost.refused}",
+                "node CPU per chat": f"{cost.node_us:.0f} us",
+                "room store CPU per chat": f"{cost.store_us:.0f} us",
+            },
+        )
+
+
+def measure(args: argparse.Namespace, per_s: float) -> Cost:
+    """The cost of so many chats per second, on a server of their own."""
+    pin(os.getpid(), OTHER_CPU)
+    with Served(args.folder) as served:
+        api = Api(served.url, SERVICE_KEY)
+        api.open_room(ROOM)
+        served.spread(NODE_CPU, OTHER_CPU)
+        return uvloop.run(_talk(served, api.address, args, per_s))
+
+
+async def _talk(served: Served, address: Address, args: argparse.Namespace, per_s: float) -> Cost:
+    talkers = [await Talker.come(address, number) for number in range(args.talkers)]
+    await _say(talkers, per_s, SETTLE_S)
+    node, store = served.node, served.pid_of("room.sock")
+    before, node_s, store_s = sum(each.sent for each in talkers), cpu_s(node), cpu_s(store)
+    await _say(talkers, per_s, args.seconds)
+    node_s, store_s = cpu_s(node) - node_s, cpu_s(store) - store_s
+    sent = sum(each.sent for each in talkers) - before
+    for each in talkers:
+        each.leave()
+    return Cost(sent, sum(each.refused for each in talkers), node_s / sent * 1e6, store_s / sent * 1e6)
+
+
+async def _say(talkers: list[Talker], per_s: float, seconds: float) -> None:
+    """Talk in turn at chance times, the same in each run, then wait for the answers."""
+    chance, due_s, sent, began = random.Random(1), 0.0, 0, time.perf_counter()
+    while due_s < seconds:
+        await asyncio.sleep(began + due_s - time.perf_counter())
+        while due_s <= time.perf_counter() - began:
+            talkers[sent % len(talkers)].say("a message of the usual length, as people write it")
+            sent += 1
+            due_s += chance.expovariate(per_s)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ANSWERS_S):
+            for each in talkers:
+                while each.waits:
+                    each.told.clear()
+                    await each.told.wait()
