@@ -400,6 +400,17 @@ export interface ChatUnpinned {
   replayed?: boolean;
 }
 
+/** Something that this site's own pages and overlays understand. */
+export interface CustomSent {
+  type: "custom.sent";
+  name: string;
+  data: Record<string, unknown>;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
 /** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */
 export interface GiftSent {
   type: "gifts.sent";
@@ -788,6 +799,7 @@ export type RoomEvent =
   | ChatDeleted
   | ChatPinned
   | ChatUnpinned
+  | CustomSent
   | GiftSent
   | GiftComboEnded
   | GiftRefunded
