@@ -23,7 +23,7 @@ class CustomEvent(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
-    """A gift that is `gift`, and of `min_coins` at least, sends `event`.
+    """A gift that is `gift`, and of `min_coins` at least, sends `event`. Null is any.
 
     `webhook` and `scene` are the names of what else a rule will do.
     """
@@ -31,10 +31,6 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     event: CustomEvent
     gift: CatalogueId | None = None
     min_coins: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
-
-    def __post_init__(self) -> None:
-        if self.gift is None and self.min_coins is None:
-            raise ValueError("a rule needs `gift` or `min_coins`")
 
 
 class Rules(Struct, frozen=True, forbid_unknown_fields=True):

@@ -128,6 +128,14 @@ async def _waits(held: Any) -> bool:
     return len(held.waiting) == 1 and not held.reading
 
 
+async def test_a_rule_for_every_gift(site: Site) -> None:
+    """One that names neither gift nor amount."""
+    await put(site, {"event": {"name": "any"}})
+    alice = await site.join("alice")
+    sent = [(await alice.gift(gift))["id"] for gift in ("rose", "coffee")]
+    await alice.until(lambda _told: customs(alice) == [("any", id) for id in sent])
+
+
 async def test_a_test_gift_sends_nothing(site: Site) -> None:
     """It is for staff and overlays; a custom event is everybody's."""
     await put(site, CONFETTI)
@@ -153,7 +161,6 @@ async def test_two_nodes_at_once(site: Site, another_site: MakeSite) -> None:
 
 
 REFUSED: list[Any] = [
-    {"rules": [{"event": {"name": "x"}}]},
     {"rules": [{"gift": "rose"}]},
     {"rules": [{"min_coins": 0, "event": {"name": "x"}}]},
     {"rules": [{"gift": "rose", "event": {"name": "two words"}}]},
