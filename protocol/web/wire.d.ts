@@ -37,6 +37,10 @@ export type Refusal =
   | "unknown_event"
   | "too_many_pins"
   | "wrong_status"
+  | "region_not_allowed"
+  | "adults_only"
+  | "level_too_low"
+  | "message_needs_coins"
   | "warned"
   | "too_many_members";
 
@@ -80,6 +84,15 @@ export interface SendGift {
   to?: string | null;
   combo?: string | null;
   message?: string | null;
+  anonymous?: boolean;
+  ref?: string | null;
+}
+
+/** The host: see how a gift looks. It costs nothing, and only staff and overlays get it. */
+export interface TestGift {
+  type: "gifts.test";
+  gift: string;
+  count?: number;
   ref?: string | null;
 }
 
@@ -202,6 +215,7 @@ export interface SettingsChange {
   slow_mode_s?: number;
   unique_chat_s?: number;
   chat_per_s?: number;
+  gift_min_coins_message?: number;
   blocked_words?: string[];
 }
 
@@ -259,6 +273,7 @@ export interface SendGiftOk {
   coins: number;
   combo: Combo | null;
   entry: string;
+  message_left_out: string | null;
   ref: string | null;
 }
 
@@ -385,6 +400,17 @@ export interface ChatUnpinned {
   replayed?: boolean;
 }
 
+/** Something that this site's own pages and overlays understand. */
+export interface CustomSent {
+  type: "custom.sent";
+  name: string;
+  data: Record<string, unknown>;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
 /** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */
 export interface GiftSent {
   type: "gifts.sent";
@@ -397,6 +423,8 @@ export interface GiftSent {
   message: string | null;
   test: boolean;
   combo: Combo | null;
+  received_at_ms?: number;
+  settled_at_ms?: number;
   id: string;
   seq: number;
   at_ms: number;
@@ -572,6 +600,7 @@ export interface ShownSettings {
   gifts: boolean;
   slow_mode_s: number;
   unique_chat_s: number;
+  gift_min_coins_message: number;
 }
 
 /** The host paused. */
@@ -758,6 +787,9 @@ export interface Gift {
   streakable: boolean;
   animation: Animation;
   pin_s: number;
+  regions: string[];
+  min_level: number;
+  adult: boolean;
 }
 
 /** What happened in the room. A newer server sends more types: pass them over. */
@@ -767,6 +799,7 @@ export type RoomEvent =
   | ChatDeleted
   | ChatPinned
   | ChatUnpinned
+  | CustomSent
   | GiftSent
   | GiftComboEnded
   | GiftRefunded
@@ -804,6 +837,7 @@ export type Command =
   | PinChat
   | UnpinChat
   | SendGift
+  | TestGift
   | SendLikes
   | MuteMember
   | UnmuteMember
@@ -832,6 +866,7 @@ export interface Replies {
   "chat.pin": Ok;
   "chat.unpin": Ok;
   "gifts.send": SendGiftOk;
+  "gifts.test": Ok;
   "likes.send": Ok;
   "members.mute": Ok;
   "members.unmute": Ok;

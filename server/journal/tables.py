@@ -252,6 +252,16 @@ moderation = Table(
     Index("moderation_untold", "at_ms", sqlite_where=text("told = 0"), postgresql_where=text("told = 0")),
 )
 
+# The rules of rooms: what happens when a gift comes.
+room_rules = Table(
+    "room_rules",
+    metadata,
+    Column("room_id", String(64), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("rules", Text, nullable=False),  # JSON
+    Column("changed_ms", BigInteger, nullable=False),
+)
+
 
 def missing(connection: Connection) -> list[str]:
     """The tables and views that the database does not have."""
