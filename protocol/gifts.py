@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from protocol.ids import CatalogueId, ComboId, GiftId, UserId
 from protocol.wire import Command, Delivery, Event, Ok, SnapshotPart, User
@@ -103,13 +103,18 @@ class GiftComboEnded(Event, frozen=True, tag="gifts.combo_ended"):
 
 
 class GiftRefunded(Event, frozen=True, tag="gifts.refunded"):
-    """A gift of this broadcast, or a part of it, was taken back. Totals and boards go down by it."""
+    """A gift of this broadcast, or a part of it, was taken back. Totals and boards go down by it.
+
+    `count` is how many whole ones of the catalogue's `gift` these coins were.
+    """
 
     delivery: ClassVar[Delivery] = Delivery.KEPT
     gift_id: str
     coins: int
     diamonds: int
     reason: Literal["refund", "chargeback"]
+    gift: GiftRef | UnsetType = UNSET
+    count: int = 0
 
 
 class OpenCombo(Struct, frozen=True, kw_only=True):

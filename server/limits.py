@@ -172,6 +172,8 @@ RETELL_UNTIL_MS = (ONCE_S - 3600) * 1000  # after that nobody knows whether it w
 assert RETELL_UNTIL_MS < ONCE_S * 1000
 RETELL_NOTED_MAX = 2_000  # entries per partition that wait in memory for RETELL_AFTER_MS: some 300 bytes each
 RETELL_ASKED = 500  # once-keys per MGET: more would hold up the room store
+GIVEN_BATCH = 1_000  # rows read at once when a room counts its gifts again
+GIVEN_S = 60.0  # and how long that may take: it is a task of its own, and nobody waits for it
 DRAIN_BATCH = 500  # entries per partition and transaction: of a backlog 32,000, which SQLite writes in 0.4 - 0.55 s
 POSITIONS_KEPT_MAX = 100_000  # balances that the drain begins with, 64,000 more per round: some 200 bytes each
 DRAIN_ROUNDS_MAX = 8  # transactions before it does its other work: forget positions, retell gifts, trim the log

@@ -37,6 +37,9 @@ export type Refusal =
   | "unknown_event"
   | "too_many_pins"
   | "wrong_status"
+  | "unknown_goal"
+  | "too_many_goals"
+  | "other_kind"
   | "warned"
   | "too_many_members";
 
@@ -80,6 +83,24 @@ export interface SendGift {
   to?: string | null;
   combo?: string | null;
   message?: string | null;
+  ref?: string | null;
+}
+
+/** The host: make a goal, or change title and target of one. Without an id it is a new one. */
+export interface SetGoal {
+  type: "goals.set";
+  kind: "coins" | "followers" | "gift" | "likes" | "viewers";
+  title: string;
+  target: number;
+  id?: string | null;
+  gift?: string | null;
+  ref?: string | null;
+}
+
+/** The host: remove a goal. */
+export interface RemoveGoal {
+  type: "goals.remove";
+  id: string;
   ref?: string | null;
 }
 
@@ -268,6 +289,13 @@ export interface Combo {
   count: number;
 }
 
+/** The goal is on disk. */
+export interface SetGoalOk {
+  type: "ok";
+  ref: string | null;
+  id: string;
+}
+
 /** A page of them. `next` is the `after` of the next page. */
 export interface ListMembersOk {
   type: "ok";
@@ -445,6 +473,50 @@ export interface GiftRefunded {
   coins: number;
   diamonds: number;
   reason: Open<"chargeback" | "refund">;
+  gift?: GiftRef;
+  count?: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The room's goals are now these, the oldest first. */
+export interface GoalsChanged {
+  type: "goals.changed";
+  goals: Goal[];
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** A goal: `current` of `target`. Once `reached` it stays so. `gift` is for goals of that kind. */
+export interface Goal {
+  id: string;
+  kind: Open<"coins" | "followers" | "gift" | "likes" | "viewers">;
+  title: string;
+  target: number;
+  current: number;
+  reached: boolean;
+  gift?: string;
+}
+
+/** A goal has moved, at most once a second. `others` are the room's other goals, as they stand. */
+export interface GoalProgressed {
+  type: "goals.progressed";
+  goal: Goal;
+  others?: Goal[];
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** A goal is reached, once. `id` is the goal's; `contributors` gave most to it, the greatest first. */
+export interface GoalReached {
+  type: "goals.reached";
+  contributors: Named[];
   id: string;
   seq: number;
   at_ms: number;
@@ -704,8 +776,8 @@ export interface Snapshot {
   likes: number;
   coins: number;
   top: Rank[];
-  goals: unknown[];
   open_combos: OpenCombo[];
+  goals: Goal[];
   pins: Pin[];
 }
 
@@ -770,6 +842,9 @@ export type RoomEvent =
   | GiftSent
   | GiftComboEnded
   | GiftRefunded
+  | GoalsChanged
+  | GoalProgressed
+  | GoalReached
   | LikesCounted
   | MemberMuted
   | MemberUnmuted
@@ -804,6 +879,8 @@ export type Command =
   | PinChat
   | UnpinChat
   | SendGift
+  | SetGoal
+  | RemoveGoal
   | SendLikes
   | MuteMember
   | UnmuteMember
@@ -832,6 +909,8 @@ export interface Replies {
   "chat.pin": Ok;
   "chat.unpin": Ok;
   "gifts.send": SendGiftOk;
+  "goals.set": SetGoalOk;
+  "goals.remove": Ok;
   "likes.send": Ok;
   "members.mute": Ok;
   "members.unmute": Ok;

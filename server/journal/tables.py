@@ -247,6 +247,16 @@ moderation = Table(
     Index("moderation_untold", "at_ms", sqlite_where=text("told = 0"), postgresql_where=text("told = 0")),
 )
 
+# Each room's goals, as one list. The newest `version` counts.
+goals = Table(
+    "goals",
+    metadata,
+    Column("room_id", String(64), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("goals", Text, nullable=False),  # JSON
+    Column("changed_ms", BigInteger, nullable=False),
+)
+
 
 def missing(connection: Connection) -> list[str]:
     """The tables that the database does not have."""

@@ -3,9 +3,10 @@
 -- ARGV keep once_s gap_ms combos_max
 -- EACH once / broadcast user_id user_name coins combo_field combo_head combo_count body
 -- INCLUDE append_event
--- HOOK gift_shown user_id user_name coins body
+-- HOOK gift_shown user_id user_name coins body of_now
 -- Returns per gift {ok, seq} | {seen, seq} | {other_broadcast, the current one} | {no_room}
 -- A gift counts only in its own broadcast, also after its end. When another has begun, the gift is marked as seen at 0.
+-- Hooks count it then, too, as what is longer than a broadcast has it: `of_now` is false.
 -- Its once-key is `-` from when it counts until its event is there. If a command fails between, a retry only shows it.
 local there = redis.call('EXISTS', meta) == 1
 local current = redis.call('HGET', meta, 'broadcast') or ''
@@ -25,7 +26,6 @@ local function run_combo(field, head, coins, combo_count)
 end
 
 local function count(once, user_id, user_name, coins, combo_field, combo_head, combo_count, body)
-  gift_shown(user_id, user_name, coins, body)
   redis.call('SET', once, '-', 'EX', once_s)
   redis.call('ZINCRBY', board, coins, user_id)
   redis.call('HSET', names, user_id, user_name)
@@ -43,7 +43,11 @@ local function show(once, broadcast, user_id, user_name, coins, combo_field, com
   if not there then
     return {'no_room'}
   end
-  if broadcast ~= current then
+  local of_now = broadcast == current
+  if not shown then
+    gift_shown(user_id, user_name, coins, body, of_now)
+  end
+  if not of_now then
     redis.call('SET', once, '0', 'EX', once_s)
     return {'other_broadcast', current}
   end
