@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from server import lean as _lean  # noqa: F401  # first: for what it leaves out
 from server import logs
 from server import settings as configuration
 from server.processes import signals

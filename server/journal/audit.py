@@ -20,7 +20,6 @@ from server.journal.books import LogEntry, Unreadable
 from server.journal.claimed import Stray, strays
 from server.journal.compare import NOTHING, SCRIPTS, StoreSide
 from server.journal.database import reading
-from server.journal.derived import TakenBack, taken_back
 from server.journal.drifts import Drifts, Found, of_partition
 from server.journal.findings import Report, Wrong, latest
 from server.journal.heads import Heads
@@ -32,6 +31,7 @@ from server.journal.scan import KeyScan
 from server.journal.seen import with_positions
 from server.journal.sums import total_of
 from server.journal.tables import missing, watermarks
+from server.journal.taken import TakenBack, taken_back
 from server.journal.verify import look
 from server.store.client import Store, StoreDown, StoreError
 from server.store.cluster import ClusterStore

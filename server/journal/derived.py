@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from server import limits
 from server.entries import CHARGEBACK, GIFT, KINDS, Decided
-from server.journal import folding, parts
+from server.journal import folding, parts, views
 from server.journal.database import patient, reading
 from server.journal.folding import Position
 from server.journal.lots import Lots
@@ -215,13 +215,14 @@ def _moves(of_gifts: Sequence[Any] = (), of_parts: Sequence[Any] = ()) -> Select
     ).where(entries.c.kind == GIFT.name, entries.c.creator_id.is_not(None), *of_gifts)
     taken = select(
         reversal_parts.c.creator, reversal_parts.c.gift_day, literal(0), reversal_parts.c.diamonds, literal(0)
-    ).join(entries, _is_entry_of_part())
+    ).join(entries, is_entry_of_part())
     moved = union_all(sent, taken.where(*of_parts)).subquery()
     sums = (func.sum(moved.c[name]).label(name) for name in ("credited", "taken_back", "gifts"))
     return select(moved.c.creator, moved.c.gift_day, *sums).group_by(moved.c.creator, moved.c.gift_day)
 
 
-def _is_entry_of_part() -> Any:
+def is_entry_of_part() -> Any:
+    """The condition that joins a part with the entry of its reversal."""
     return and_(
         entries.c.ref == reversal_parts.c.reversal,
         entries.c.kind == reversal_parts.c.kind,
@@ -280,22 +281,6 @@ def _days_differ(connection: Connection, of_gifts: Any, of_parts: Any, stored: A
     ]
 
 
-class TakenBack(Struct, frozen=True):
-    """What all journaled reversals took of gifts. `coins_charged_back` had been spent before their chargebacks."""
-
-    coins_charged_back: int
-    diamonds: int
-
-
-def taken_back(engine: Engine) -> TakenBack:
-    """The sums for the audit's report. Raises SQLAlchemyError."""
-    coins = select(func.coalesce(func.sum(reversal_parts.c.coins), 0)).join(entries, _is_entry_of_part())
-    diamonds = select(func.coalesce(func.sum(creator_days.c.taken_back), 0))
-    with reading(engine, limits.SQL_AUDIT_S).connect() as connection:
-        charged_back = connection.execute(coins.where(reversal_parts.c.kind == CHARGEBACK.name)).scalar_one()
-        return TakenBack(int(charged_back), int(connection.execute(diamonds).scalar_one()))
-
-
 # --- kept lots -------------------------------------------------------------------------------------------------------
 def wrong_snapshot(connection: Connection, user_id: str) -> list[Drift]:
     """Whether a wallet's kept lots differ from its entries. Raises SQLAlchemyError, ValueError."""
@@ -322,7 +307,10 @@ class Rebuilt(Struct, frozen=True):
 
 
 def rebuild(engine: Engine) -> Rebuilt:
-    """Put parts right, write all days again, and drop kept lots. The drain waits. Raises SQLAlchemyError."""
+    """Put parts right, write all days again, make the view again, and drop kept lots. The drain waits.
+
+    Raises SQLAlchemyError.
+    """
     users = list(_wallets_with_reversals(engine))
     with patient(engine, limits.SQL_MIGRATE_S).begin() as connection:
         if engine.dialect.name == "postgresql":
@@ -333,6 +321,7 @@ def rebuild(engine: Engine) -> Rebuilt:
         connection.execute(delete(lot_snapshots))
         connection.execute(delete(creator_days))
         connection.execute(insert(creator_days).from_select(creator_days.columns.keys(), _moves()))
+        views.make(connection)
         days = connection.execute(select(func.count()).select_from(creator_days)).scalar_one()
     return Rebuilt(int(days), sum(added for added, _ in corrected), sum(removed for _, removed in corrected))
 

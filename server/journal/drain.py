@@ -227,7 +227,7 @@ class Drain:
         """Thaw partitions that were repaired. The repair did so too, but our last `freeze` may have come after it."""
         for partition in partitions:
             if await self._try("HDEL", keys.wallet_meta(partition), "frozen"):
-                log.warning("partition_thawed", partition=partition)
+                log.info("partition_thawed", partition=partition)
                 self._frozen.discard(partition)
 
     async def _try(self, *command: Arg) -> bool:

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Engine, and_, select
+from sqlalchemy import ColumnElement, Engine, and_, select, text
 
 from server import limits
-from server.entries import GIFT
 from server.journal.database import reading
 from server.journal.tables import entries, reversal_parts, reversals
 
@@ -50,7 +49,7 @@ _BODY, _TEXT = msgspec.json.Decoder(_Body), msgspec.json.Decoder(_Text)
 
 
 def _gifts_of(room_id: str) -> ColumnElement[bool]:
-    return and_(entries.c.room_id == room_id, entries.c.kind == GIFT.name)
+    return and_(entries.c.room_id == room_id, text("entries.kind = 'gift'"))  # as the index entries_by_room says it
 
 
 def gifts(engine: Engine, room_id: str, since_ms: int) -> Iterator[Given]:
@@ -58,8 +57,8 @@ def gifts(engine: Engine, room_id: str, since_ms: int) -> Iterator[Given]:
     columns = (entries.c.ref, entries.c.user_id, entries.c.text, entries.c.body, entries.c.coins, entries.c.at_ms)
     query = select(*columns).where(_gifts_of(room_id), entries.c.at_ms >= since_ms).order_by(entries.c.at_ms)
     with reading(engine).connect().execution_options(yield_per=limits.GIVEN_BATCH) as connection:
-        for ref, user_id, text, body, coins, at_ms in connection.execute(query):
-            about, name = _BODY.decode(body), _TEXT.decode(text).viewer_name if text else ""
+        for ref, user_id, personal, body, coins, at_ms in connection.execute(query):
+            about, name = _BODY.decode(body), _TEXT.decode(personal).viewer_name if personal else ""
             yield Given(ref, user_id, name, about.anonymous, about.gift, about.count, coins, at_ms)
 
 

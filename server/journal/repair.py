@@ -74,7 +74,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
             return f"take the changed rows from a backup of the journal: {command} --rebuild {n} --import BACKUP"
         if self.rebuilt.changed:
             rows = self.rebuilt
-            what = f"{rows.entries} entries, {rows.postings} entries' postings and {rows.positions} positions"
+            what = f"{rows.entries} entries, {rows.legs} entries' stored postings and {rows.positions} positions"
             return f"correct {what} in the journal: {command} --rebuild {n}"
         if self.misfit:
             return f"no command changes an entry of the log; docs/operations.md says what is left to do with {n}"
@@ -135,7 +135,7 @@ class Repair:
             raise StillWrong(found.wrong[0])
         await asyncio.to_thread(self._forget, partition)  # first, or the journal freezes the store again by these rows
         await self._wallet.call("HDEL", keys.wallet_meta(partition), "frozen")
-        log.warning("partition_thawed", partition=partition, reasons=found.reasons)
+        log.info("partition_thawed", partition=partition, reasons=found.reasons)
         return found
 
     async def thaw_all(self) -> list[int]:

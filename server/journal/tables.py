@@ -1,4 +1,4 @@
-"""The journal's tables. The migrations make the schema; a test checks that both agree."""
+"""The journal's tables and its view. The migrations make the schema; a test checks that both agree."""
 
 from sqlalchemy import (
     BigInteger,
@@ -17,9 +17,13 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+views = MetaData()
 
 # The few entries that set a wallet's status or limit: the audit reads them without its many gifts.
 OF_SETTINGS = "kind IN ('chargeback', 'freeze', 'unfreeze', 'limit')"
+
+# What rooms count again when their store has lost it.
+OF_ROOMS = "kind = 'gift'"
 
 # One row for each entry of a partition's ledger log; `hash` chains it to the one before.
 entries = Table(
@@ -46,6 +50,7 @@ entries = Table(
     UniqueConstraint("ref", "kind", "user_id", name="entries_once"),  # in this order new gifts are next to each other
     Index("entries_by_user", "user_id", "epoch", "n"),  # a user's entries are in one partition
     Index("entries_by_creator", "creator_id", "at_ms"),
+    Index("entries_by_room", "room_id", "at_ms", sqlite_where=text(OF_ROOMS), postgresql_where=text(OF_ROOMS)),
     Index(
         "entries_of_settings",
         *("partition", "user_id", "epoch", "n"),
@@ -54,9 +59,9 @@ entries = Table(
     ),
 )
 
-# Double entry: the postings of an entry sum to zero in each asset.
-postings = Table(
-    "postings",
+# Double entry: the postings that do not follow from columns of their entry. The view `postings` has all (views.py).
+legs = Table(
+    "legs",
     metadata,
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
@@ -67,6 +72,10 @@ postings = Table(
     Column("amount", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# All postings: those of an entry sum to zero in each asset.
+_POSTING = (Column(each.name, each.type, primary_key=each.primary_key) for each in legs.columns)
+postings = Table("postings", views, *_POSTING)
 
 # The newest balance of each account of a partition. The next entry is checked against it.
 positions = Table(
@@ -259,6 +268,7 @@ goals = Table(
 
 
 def missing(connection: Connection) -> list[str]:
-    """The tables that the database does not have."""
-    there = set(inspect(connection).get_table_names())
-    return [name for name in metadata.tables if name not in there]
+    """The tables and views that the database does not have."""
+    found = inspect(connection)
+    there = {*found.get_table_names(), *found.get_view_names()}
+    return [name for name in (*metadata.tables, *views.tables) if name not in there]

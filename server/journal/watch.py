@@ -60,7 +60,7 @@ class AuditWatch:
         self.trouble = trouble
         if trouble is None:
             if self._said is not None:
-                log.warning("journal_up")
+                log.info("journal_up")
             self._said = None
         elif again and trouble.says != self._said:
             self._said = trouble.says

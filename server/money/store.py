@@ -168,6 +168,10 @@ class WalletStore:
         """Run a command that only reads. Raises StoreError."""
         return await self._reads.call(*args)
 
+    def ask(self, *args: Arg) -> asyncio.Future[Any]:
+        """Send a command that only reads. Raises StoreError."""
+        return self._reads.send(*args)
+
     async def write(self, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
         """Run a money script and wait until its outcome is as durable as promised. Raises StoreError."""
         try:

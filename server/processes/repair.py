@@ -118,8 +118,8 @@ async def _correct(engine: Engine, repairing: Repair, order: Order, source: Sour
     if order.rebuild is not None:
         changed = [each for each in await repairing.rebuild(order.rebuild, source) if each.changed]
         for done in changed:
-            columns, postings = several(done.entries, "entry", "entries"), several(done.postings, "entry", "entries")
-            rows = f"{columns}, the postings of {postings}, {several(done.positions, 'position')}"
+            columns, legs = several(done.entries, "entry", "entries"), several(done.legs, "entry", "entries")
+            rows = f"{columns}, the stored postings of {legs}, {several(done.positions, 'position')}"
             print(f"Partition {done.partition}: corrected {rows}.")
         print(f"Corrected: {several(len(changed), 'partition')}.")
         again = await asyncio.to_thread(derived.rebuild, engine)

@@ -385,7 +385,7 @@ async def test_a_peer_that_leaves_in_the_handshake(site: Site, caplog: pytest.Lo
     site.server.config.loaded_app = app
     viewer = await site.join("bob")
     assert (await viewer.ask("ping"))["type"] == "ok"
-    assert site.node.sessions.joins == len(site.node.sessions.connections) == 1
+    assert site.node.sessions.joining.joins == len(site.node.sessions.connections) == 1
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 

@@ -24,7 +24,7 @@ from tests.journal.test_corruptions_store import contents
 from tests.site import WAIT_S, Site
 
 CLEOS = keys.partition_of("cleo")
-DERIVED = ("entries", "postings", "positions", "watermarks")  # what a rebuild puts right
+DERIVED = ("entries", "legs", "positions", "watermarks")  # what a rebuild puts right
 
 
 @pytest.fixture
@@ -130,15 +130,19 @@ CHANGES = {
     "one row more": "INSERT INTO entries SELECT partition, epoch, n + 50, kind, user_id, 'x', room_id, creator_id,"
     f" coins, diamonds, balance, credited, combo_count, at_ms, body, hash, version, text"
     f" FROM entries WHERE {GIFT} AND coins = 20",
-    "a posting": f"UPDATE postings SET amount = amount * 2 WHERE partition = {CLEOS} AND asset = 'diamonds'",
-    "no posting": f"DELETE FROM postings WHERE partition = {CLEOS} AND leg = 1",
-    "a posting of nothing": f"INSERT INTO postings VALUES ({CLEOS}, 1, 99, 0, 'coins', 'viewer:eve', 7)",
+    "a leg of a gift": f"INSERT INTO legs VALUES ({CLEOS}, 1, 2, 0, 'coins', 'viewer:cleo', -30)",
+    "a leg of nothing": f"INSERT INTO legs VALUES ({CLEOS}, 1, 99, 0, 'coins', 'viewer:eve', 7)",
     "a position": f"UPDATE positions SET balance = balance + 7 WHERE partition = {CLEOS}",
     "no position": f"DELETE FROM positions WHERE partition = {CLEOS}",
     "a position of nobody": f"INSERT INTO positions VALUES ({CLEOS}, 'viewer:eve', 7)",
     "no watermark": f"DELETE FROM watermarks WHERE partition = {CLEOS}",
 }
-OF_ENTRIES = {"a posting": 2, "no posting": 3, "a posting of nothing": 1}  # whose postings were changed
+LEGS = {
+    "amounts": f"UPDATE legs SET amount = amount * 2 WHERE partition = {CLEOS} AND asset = 'diamonds'",
+    "an account": f"UPDATE legs SET account = 'creator:eve' WHERE partition = {CLEOS} AND leg = 3",
+    "no leg": f"DELETE FROM legs WHERE partition = {CLEOS} AND leg = 1",
+    "no legs": f"DELETE FROM legs WHERE partition = {CLEOS}",
+}
 IN_ENTRIES = ("a body", "no row", "no last row")  # these need another copy of the entry
 
 
@@ -163,10 +167,25 @@ async def test_a_changed_row_is_put_right(desk: Desk, repair: Repair, changed: s
     assert books(desk) != before
     [done] = await repair.rebuild([CLEOS], None)
     assert done.changed
-    assert done.postings == OF_ENTRIES.get(changed, 0)
+    assert done.legs == ("leg" in changed)
     assert books(desk) == before
     [done] = await repair.rebuild([CLEOS], None)
     assert not done.changed
+
+
+@pytest.mark.parametrize("changed", LEGS)
+async def test_changed_legs_are_put_right(desk: Desk, repair: Repair, changed: str) -> None:
+    """A chargeback's entry says what it took of whom."""
+    topup = await desk.buy("cleo", 100)
+    await desk.give("cleo", 30)
+    await desk.charge_back(topup)
+    await desk.journal()
+    before = books(desk)
+    change(desk.site.node.engine, LEGS[changed])
+    assert books(desk) != before
+    [done] = await repair.rebuild([CLEOS], None)
+    assert (done.entries, done.legs, done.positions) == (0, 1, 0)
+    assert books(desk) == before
 
 
 @pytest.mark.parametrize("changed", IN_ENTRIES)
