@@ -117,6 +117,22 @@ class GiftRefunded(Event, frozen=True, tag="gifts.refunded"):
     count: int = 0
 
 
+class ThankGift(Command, frozen=True, tag="gifts.thank"):
+    """The host: thank for a gift of this broadcast. A second thanks changes nothing."""
+
+    gift_id: GiftId
+
+
+class GiftThanked(Event, frozen=True, tag="gifts.thanked"):
+    """The host has thanked `user` for a gift."""
+
+    delivery: ClassVar[Delivery] = Delivery.KEPT
+    gift_id: str
+    user: User
+    gift: GiftRef
+    count: int
+
+
 class OpenCombo(Struct, frozen=True, kw_only=True):
     """A streak that still runs."""
 

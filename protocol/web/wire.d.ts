@@ -41,7 +41,17 @@ export type Refusal =
   | "too_many_goals"
   | "other_kind"
   | "warned"
-  | "too_many_members";
+  | "too_many_members"
+  | "no_such_gift";
+
+/** The first places of a window: by all that somebody gave in it, or by their largest gift. */
+export interface GetBoard {
+  type: "board.get";
+  window?: "all" | "broadcast" | "day" | "week";
+  by?: "single" | "sum";
+  limit?: number;
+  ref?: string | null;
+}
 
 /** Say something to the room. */
 export interface SendChat {
@@ -83,6 +93,13 @@ export interface SendGift {
   to?: string | null;
   combo?: string | null;
   message?: string | null;
+  ref?: string | null;
+}
+
+/** The host: thank for a gift of this broadcast. A second thanks changes nothing. */
+export interface ThankGift {
+  type: "gifts.thank";
+  gift_id: string;
   ref?: string | null;
 }
 
@@ -257,6 +274,34 @@ export interface RefreshSession {
   ref?: string | null;
 }
 
+/** The first places, and yours. */
+export interface GetBoardOk {
+  type: "ok";
+  ref: string | null;
+  top: Rank[];
+  you: Place;
+}
+
+/** One row of the room's board. */
+export interface Rank {
+  rank: number;
+  user: Named;
+  coins: number;
+}
+
+/** A person on a board, or a host: an id and a display name. */
+export interface Named {
+  user_id: string;
+  name: string;
+}
+
+/** Your own place. `behind` is how many coins the next place has more; null if there is none. */
+export interface Place {
+  rank: number | null;
+  coins: number;
+  behind: number | null;
+}
+
 /** The message has this `seq` in the room's history. A `hidden` one was over the room's budget: nobody saw it. */
 export interface SendChatOk {
   type: "ok";
@@ -340,17 +385,15 @@ export interface BoardChanged {
   replayed?: boolean;
 }
 
-/** One row of the room's board. */
-export interface Rank {
-  rank: number;
+/** Somebody has come among the first three of this broadcast. */
+export interface BoardClimbed {
+  type: "board.climbed";
   user: Named;
-  coins: number;
-}
-
-/** A person on a board, or a host: an id and a display name. */
-export interface Named {
-  user_id: string;
-  name: string;
+  rank: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
 }
 
 /** Somebody said something. Staff and the sender see what is `hidden` from everybody else; it has no `seq`. */
@@ -475,6 +518,19 @@ export interface GiftRefunded {
   reason: Open<"chargeback" | "refund">;
   gift?: GiftRef;
   count?: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The host has thanked `user` for a gift. */
+export interface GiftThanked {
+  type: "gifts.thanked";
+  gift_id: string;
+  user: User;
+  gift: GiftRef;
+  count: number;
   id: string;
   seq: number;
   at_ms: number;
@@ -835,6 +891,7 @@ export interface Gift {
 /** What happened in the room. A newer server sends more types: pass them over. */
 export type RoomEvent =
   | BoardChanged
+  | BoardClimbed
   | ChatSent
   | ChatDeleted
   | ChatPinned
@@ -842,6 +899,7 @@ export type RoomEvent =
   | GiftSent
   | GiftComboEnded
   | GiftRefunded
+  | GiftThanked
   | GoalsChanged
   | GoalProgressed
   | GoalReached
@@ -874,11 +932,13 @@ export type Message =
 
 /** What a client may ask for. */
 export type Command =
+  | GetBoard
   | SendChat
   | DeleteChat
   | PinChat
   | UnpinChat
   | SendGift
+  | ThankGift
   | SetGoal
   | RemoveGoal
   | SendLikes
@@ -904,11 +964,13 @@ export type Command =
 
 /** The `ok` of each command. */
 export interface Replies {
+  "board.get": GetBoardOk;
   "chat.send": SendChatOk;
   "chat.delete": Ok;
   "chat.pin": Ok;
   "chat.unpin": Ok;
   "gifts.send": SendGiftOk;
+  "gifts.thank": Ok;
   "goals.set": SetGoalOk;
   "goals.remove": Ok;
   "likes.send": Ok;

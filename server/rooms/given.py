@@ -40,12 +40,18 @@ async def given_before(services: Services, room_id: str, seq: int, since_ms: int
     recent = [gift for gift in found if gift.at_ms >= recent_ms]
     once = await _seqs(services, [keys.room(room_id, ONCE, gift.id) for gift in recent])
     later = {gift.id for gift, shown in zip(recent, once, strict=True) if not _counted(shown, seq)}
+    not_yet = await not_taken_back_yet(services, room_id, parts, seq)
+    counted = [_without(gift, parts, not_yet) for gift in found if gift.id not in later]
+    return counted + await _only_shown(services, room_id, seq, since_ms, {gift.id for gift in found})
+
+
+async def not_taken_back_yet(services: Services, room_id: str, parts: Sequence[TakenBack], seq: int) -> set[TakenBack]:
+    """Those of these parts that the room had not taken back at `seq`. Raises StoreError."""
+    recent_ms = services.clock.now_ms() - limits.ONCE_S * 1000
     new = [part for part in parts if part.at_ms >= recent_ms]
     names = [keys.room(room_id, REFUNDED, part.kind, part.reversal, part.user_id, part.gift_id) for part in new]
     back = await _seqs(services, names)
-    not_yet = {part for part, shown in zip(new, back, strict=True) if not _counted(shown, seq)}
-    counted = [_without(gift, parts, not_yet) for gift in found if gift.id not in later]
-    return counted + await _only_shown(services, room_id, seq, since_ms, {gift.id for gift in found})
+    return {part for part, shown in zip(new, back, strict=True) if not _counted(shown, seq)}
 
 
 def _read(services: Services, room_id: str, since_ms: int) -> tuple[list[Given], list[TakenBack]]:

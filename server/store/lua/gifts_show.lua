@@ -3,10 +3,10 @@
 -- ARGV keep once_s gap_ms combos_max
 -- EACH once / broadcast user_id user_name coins combo_field combo_head combo_count body
 -- INCLUDE append_event
--- HOOK gift_shown user_id user_name coins body of_now
+-- HOOK gift_shown user_id user_name coins body of_now once
 -- Returns per gift {ok, seq} | {seen, seq} | {other_broadcast, the current one} | {no_room}
 -- A gift counts only in its own broadcast, also after its end. When another has begun, the gift is marked as seen at 0.
--- Hooks count it then, too, as what is longer than a broadcast has it: `of_now` is false.
+-- Hooks count it then, too, as what is longer than a broadcast has it: `of_now` is false. `once` ends with its id.
 -- Its once-key is `-` from when it counts until its event is there. If a command fails between, a retry only shows it.
 local there = redis.call('EXISTS', meta) == 1
 local current = redis.call('HGET', meta, 'broadcast') or ''
@@ -45,7 +45,7 @@ local function show(once, broadcast, user_id, user_name, coins, combo_field, com
   end
   local of_now = broadcast == current
   if not shown then
-    gift_shown(user_id, user_name, coins, body, of_now)
+    gift_shown(user_id, user_name, coins, body, of_now, once)
   end
   if not of_now then
     redis.call('SET', once, '0', 'EX', once_s)

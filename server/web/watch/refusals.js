@@ -18,6 +18,7 @@ const WORDS = {
   muted: "You are muted in this room",
   unknown_event: "This message is gone",
   too_many_pins: "There are too many pins: take one off first",
+  no_such_gift: "This broadcast has no such gift",
   unknown_goal: "This goal is gone",
   too_many_goals: "There are too many goals: remove one first",
   other_kind: "What a goal counts cannot change: make another goal",
