@@ -113,7 +113,9 @@ BOARD_FIRST = 3  # who comes among them is an event
 SINGLES_MAX = 1_000  # largest gifts of each window that a room keeps: some 100 kB
 BOARD_DAY_S = 3 * 24 * 3600  # how long a day's board stays after the first gift, and a week's
 BOARD_WEEK_S = 10 * 24 * 3600
-BOARD_ALL_S = 40 * 24 * 3600  # how long the boards of a room stay that nobody opens; then the journal has them
+BOARD_ALL_S = 40 * 24 * 3600  # the board of all time: then only the journal has it
+BOARD_MARKED_S = 36 * 24 * 3600  # how long a room's boards count as whole: then they are made again from the journal
+assert BOARD_MARKED_S < BOARD_ALL_S
 LIKES_EVERY_MS = 1_000
 HIDDEN_EVERY_MS = 1_000
 LIKES_PER_USER_MAX = 100_000  # per broadcast: a like is free, the board of likers must stay sane

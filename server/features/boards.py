@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-import structlog
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
@@ -24,8 +23,6 @@ from server.rooms.tally import SCRIPTS as TALLY_SCRIPTS
 from server.store import keys, scripts
 from server.store.client import Arg
 from server.store.scripts import hole
-
-log = structlog.get_logger()
 
 PUBLISH = scripts.load("boards_publish")
 GET = scripts.load("boards_get")
@@ -78,15 +75,6 @@ async def publish_board(room: Room) -> None:
         raise
     if outcome[0] == b"later":
         board.changed = True
-
-
-@every(limits.PEOPLE_AGAIN_S)
-async def keep_boards(room: Room) -> None:
-    """Count the boards of days, weeks and all time again if they are lost."""
-    try:
-        await fill(room.services, room.id, room.epoch)
-    except SQLAlchemyError as error:
-        log.info("boards_later", room=room.id, why=str(error)[: limits.LOGGED_CHARS_MAX])
 
 
 @handles(GetBoard)

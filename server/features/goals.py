@@ -50,6 +50,7 @@ log = structlog.get_logger()
 
 GOALS_MAX = 10  # per room: what people can look at, and what every gift looks through
 EVERY_MS = 1_000  # between two goals.progressed of a room
+LOOK_EVERY_S = 5.0
 SAVED_EVERY_S = 30.0  # how far likes and viewers are, in case the room store is lost
 PUBLISH = scripts.load("goals_publish")
 SCRIPTS = (PUBLISH, *COPY_SCRIPTS)
@@ -206,6 +207,13 @@ async def keep_goals(room: Room) -> None:
         await fill(room.services, room.id, room.epoch)
     except SQLAlchemyError as error:
         log.info("goals_later", room=room.id, why=str(error)[: limits.LOGGED_CHARS_MAX])
+
+
+@every(LOOK_EVERY_S)
+async def look_at_goals(room: Room) -> None:
+    """Look for what moved without an event: gifts and refunds of an earlier broadcast."""
+    goals: _Goals = room.memory("goals", _Goals)
+    goals.moved = goals.moved or goals.some
 
 
 @every(SAVED_EVERY_S)

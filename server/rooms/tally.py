@@ -25,6 +25,7 @@ hooks.supply(
     singles_max=limits.SINGLES_MAX,
     day_s=limits.BOARD_DAY_S,
     week_s=limits.BOARD_WEEK_S,
+    all_s=limits.BOARD_ALL_S,
 )
 
 
@@ -58,8 +59,7 @@ async def fill(services: Services, room_id: str, epoch: str) -> None:
         BEGIN,
         epoch=epoch,
         token=token,
-        kept_s=limits.BOARD_ALL_S + limits.BOARD_DAY_S,
-        marked_s=limits.BOARD_ALL_S,
+        marked_s=limits.BOARD_MARKED_S,
         each=[{"board_key": board_key(room_id, *board), "name": ""} for board in boards],
     )
     if begun[0] != b"ok":
@@ -70,7 +70,7 @@ async def fill(services: Services, room_id: str, epoch: str) -> None:
     rows = [*_rows_of(gifts, windows), *await _older(services, room_id, int(begun[1]), since_ms)]
     for first in range(0, len(rows), limits.PEOPLE_BATCH):
         await _add(services, room_id, epoch, token, rows[first : first + limits.PEOPLE_BATCH])
-    expires = (limits.BOARD_DAY_S, limits.BOARD_WEEK_S, limits.BOARD_ALL_S + limits.BOARD_DAY_S)
+    expires = (limits.BOARD_DAY_S, limits.BOARD_WEEK_S, limits.BOARD_ALL_S)
     last = [Row(f"{window}:{by}", str(expires[windows.index(window)]), 0, "") for window, by in boards]
     await _add(services, room_id, epoch, token, last, whole=True)
 
@@ -123,6 +123,7 @@ async def _add(
         token=token,
         whole=int(whole),
         singles_max=limits.SINGLES_MAX,
-        marked_s=limits.BOARD_ALL_S,
+        kept_s=limits.BOARD_ALL_S,
+        marked_s=limits.BOARD_MARKED_S,
         each=each,
     )

@@ -102,7 +102,6 @@ async def test_refunds_lower_the_window_of_the_gift(site: Site, journal_process:
 
 async def test_hidden_people_are_on_no_board_of_others(site: Site, another_site: MakeSite) -> None:
     """They see themselves, the others see the places without them."""
-    await another_site()
     host, alice, bob = await host_of(site), await site.join("alice"), await site.join("bob")
     await site.give_coins("carol", 10)
     await host.ask("members.hide", user_id="alice")
@@ -120,6 +119,12 @@ async def test_hidden_people_are_on_no_board_of_others(site: Site, another_site:
             assert await place(carol, window=window, by=by, limit=1) == (2, 10, 10)
     await bob.happened("board.climbed", rank=1, user={"user_id": "bob", "name": "Bob"})
     assert {event["user"]["user_id"] for event in bob.events("board.climbed")} <= {"bob", "carol"}
+    await bob.until(lambda _: _ids(bob.events("board.changed")[-1]["top"]) == ["bob", "carol"])
+    assert _ids((await (await another_site()).join("dave")).welcome["room"]["top"]) == ["bob", "carol"]
+
+
+def _ids(top: list[dict[str, Any]]) -> list[str]:
+    return [row["user"]["user_id"] for row in top]
 
 
 async def test_who_comes_among_the_first_three(site: Site, another_site: MakeSite, monkeypatch: Any) -> None:

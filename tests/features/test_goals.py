@@ -1,6 +1,6 @@
 """Goals: who may set them, that they move with gifts, likes and viewers on every node, and that nothing is lost."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -8,11 +8,21 @@ from sqlalchemy.exc import OperationalError
 
 from server.features import goals
 from server.journal import goals as journal
+from server.journal.drain import Drain
 from tests.features.test_members import host_of
+from tests.features.test_refunded import refund
+from tests.journal.ledger import drained, pay
 from tests.program import eventually
 from tests.site import Site, Viewer
 
 MakeSite = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture
+async def journal_process(site: Site) -> AsyncIterator[Drain]:
+    """A drain for which every entry is old enough to be shown."""
+    async with site.draining(ahead_s=5) as drain:
+        yield drain
 
 
 def progress(viewer: Viewer) -> dict[str, tuple[int, bool]]:
@@ -154,6 +164,27 @@ async def test_goals_go_on_in_the_next_broadcast(site: Site, another_site: MakeS
     assert progress(bob) == {"a": (20, False)}
     await bob.gift("rose", 5)
     await at(bob, a=(25, False))
+
+
+async def test_refunds_and_late_gifts_count(site: Site, another_site: MakeSite, journal_process: Drain) -> None:
+    """A refund lowers a goal that stays reached; a gift that is shown after its broadcast still brings it forward."""
+    await another_site()
+    host, alice = await host_of(site), await site.join("alice")
+    await set_goal(host, "a", target=20)
+    await set_goal(host, "g", "gift", gift="rose")
+    gift = await alice.gift("rose", 30)
+    await alice.gift("rose", 4)
+    await at(alice, a=(34, True), g=(34, False))
+    for turn in ("end", "start"):
+        await site.http.post(f"/v1/rooms/demo/{turn}")
+    bob = await site.join("bob")
+    await refund(site, journal_process, gift["id"])
+    await at(bob, a=(4, True), g=(4, False))
+    await pay(site, "alice", 6, broadcast="an-older-one")
+    await drained(journal_process)
+    await journal_process.retell_once()
+    await at(bob, a=(10, True), g=(5, False))
+    assert bob.events("gifts.sent") == bob.events("goals.reached") == []
 
 
 async def test_the_platform_has_goals_too(site: Site) -> None:

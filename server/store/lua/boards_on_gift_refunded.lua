@@ -6,7 +6,7 @@
 if user_id ~= '' then
   local id = string.match(body, '"gift_id":"([^"]*)"') or ''
   local filling = string.sub(redis.call('GET', tally_whole) or '', 1, 1) == '~'
-  for window in pairs(boards_windows(id, 0, 0, of_now)) do
+  for window in pairs(boards_windows(id, of_now, 0, 0, 0)) do
     for by, member in pairs({sum = user_id, single = id .. ' ' .. user_id}) do
       local one = tally .. ':' .. window .. ':' .. by
       local score = redis.call('ZSCORE', one, member)

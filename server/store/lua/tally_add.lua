@@ -1,6 +1,6 @@
 -- Adds what was given before tally_begin. The last call says `whole`, and takes off what has nothing left.
 -- KEYS meta tally_names tally_whole
--- ARGV epoch token whole singles_max marked_s
+-- ARGV epoch token whole singles_max kept_s marked_s
 -- EACH board_key / member amount user_id name expires_s
 -- Returns {ok} | {other_token} | {no_room}
 if redis.call('EXISTS', meta) == 0 then
@@ -27,6 +27,7 @@ for i = 1, items do
   end
 end
 if whole == '1' then
+  redis.call('EXPIRE', tally_names, kept_s)
   redis.call('SET', tally_whole, epoch, 'EX', marked_s)
 end
 return {'ok'}

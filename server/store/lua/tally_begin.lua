@@ -1,9 +1,9 @@
 -- Begins to count the boards again, if they are not whole: from here on, gifts that are shown are counted.
--- KEYS meta tally_names tally_whole
--- ARGV epoch token kept_s marked_s
+-- KEYS meta tally_whole
+-- ARGV epoch token marked_s
 -- EACH board_key / name
 -- Returns {ok, seq} | {known} | {other_epoch} | {no_room}
--- `tally_whole` is the epoch for which they are whole, or ~ and the token of who fills them. It expires first.
+-- `tally_whole` is the epoch for which they are whole, or ~ and the token of who fills them. It expires before them.
 local about = redis.call('HMGET', meta, 'epoch', 'seq')
 if not about[1] then
   return {'no_room'}
@@ -12,13 +12,6 @@ if about[1] ~= epoch then
   return {'other_epoch'}
 end
 if redis.call('GET', tally_whole) == epoch then
-  redis.call('EXPIRE', tally_whole, marked_s)
-  redis.call('EXPIRE', tally_names, kept_s)
-  for i = 1, items do
-    if string.find(keys_of(i), ':all:', 1, true) then
-      redis.call('EXPIRE', (keys_of(i)), kept_s)
-    end
-  end
   return {'known'}
 end
 for i = 1, items do

@@ -86,8 +86,10 @@ test("room updates change only the fields that they contain", () => {
 const goal = (id, current, reached = false) => ({ id, kind: "coins", title: id, target: 9, current, reached });
 
 test("goals change, progress and are reached", () => {
-  const room = after({ goals: [] }, { type: "goals.changed", id: "x", seq: 1, at_ms: 1, goals: [goal("a", 0), goal("b", 0)] });
-  fold(room, { type: "goals.progressed", id: "y", seq: 2, at_ms: 1, goal: goal("b", 3), others: [goal("a", 2)] }, false);
+  const goals = [goal("a", 0), goal("b", 0)];
+  const room = after({ goals: [] }, { type: "goals.changed", id: "x", seq: 1, at_ms: 1, goals });
+  const others = [goal("a", 2)];
+  fold(room, { type: "goals.progressed", id: "y", seq: 2, at_ms: 1, goal: goal("b", 3), others }, false);
   assert.deepEqual(room.goals, [goal("a", 2), goal("b", 3)]);
   fold(room, { type: "goals.progressed", id: "z", seq: 3, at_ms: 1, goal: goal("a", 9, true) }, false);
   fold(room, { type: "goals.reached", id: "b", seq: 4, at_ms: 1, contributors: [] }, false);
