@@ -37,6 +37,7 @@ export type Refusal =
   | "unknown_event"
   | "too_many_pins"
   | "wrong_status"
+  | "banned"
   | "warned"
   | "too_many_members";
 
@@ -383,6 +384,19 @@ export interface ChatUnpinned {
   seq: number;
   at_ms: number;
   replayed?: boolean;
+}
+
+/** The platform's own event. One that is not `kept` may be dropped under load, as chat is. */
+export interface CustomSent {
+  type: "custom.sent";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  kept?: boolean;
+  name: string;
+  user_id?: string;
+  data: Record<string, unknown>;
 }
 
 /** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */
@@ -767,6 +781,7 @@ export type RoomEvent =
   | ChatDeleted
   | ChatPinned
   | ChatUnpinned
+  | CustomSent
   | GiftSent
   | GiftComboEnded
   | GiftRefunded
