@@ -17,6 +17,7 @@ class RoomsRefusal(Reason):
     """The reasons of the room's own commands."""
 
     WRONG_STATUS = "wrong_status", "The room's status does not allow this step."
+    NOT_ELIGIBLE = "not_eligible", "The host may not begin a broadcast yet."
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

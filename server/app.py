@@ -150,7 +150,7 @@ class Node:
         self.untold = Untold(services)
         places = Places(settings.connections_per_address, settings.connections_per_user)
         self.sessions = Sessions(services=services, rooms=self.rooms, balances=self.balances, places=places)
-        self.rooms_admin = RoomsAdmin(self.history, self.clock)
+        self.rooms_admin = RoomsAdmin(self.history, self.clock, services.eligibility)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.refunds = Refunds(self.engine, self.wallet, self.clock)
         self.freezes = Freezes(self.engine, self.wallet, self.clock)

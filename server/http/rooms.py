@@ -25,6 +25,7 @@ from server.rooms.admin import (
     WrongStatus,
     as_shown,
 )
+from server.rooms.eligibility import NotEligible
 from server.rooms.history import History
 from server.rooms.listing import Listing, Place, RoomShown, RoomWhole, whole
 from server.tokens import BadToken, Tokens
@@ -112,6 +113,8 @@ class _Rooms:
             await self._admin.turn(room_id, verb)
         except WrongStatus as wrong:
             raise HttpError(409, "wrong_status", str(wrong)) from None
+        except NotEligible as refused:
+            raise HttpError(409, "not_eligible", str(refused), missing=refused.missing) from None
         return await self._changed(room_id)
 
 

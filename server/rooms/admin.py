@@ -21,6 +21,7 @@ from protocol.wire import Event, Named, encode
 from server import limits
 from server.clock import Clock
 from server.rooms.about import About, about_of, shown_settings
+from server.rooms.eligibility import Eligibility, NotEligible, everybody
 from server.rooms.history import History, new_epoch
 from server.store import keys, scripts
 from server.text import NotSeen, clean, plain
@@ -113,9 +114,10 @@ TURNS = {
 class RoomsAdmin:
     """Changes rooms in the store. The nodes learn of it from the room's events."""
 
-    def __init__(self, history: History, clock: Clock) -> None:
+    def __init__(self, history: History, clock: Clock, eligibility: Eligibility = everybody) -> None:
         self._history = history
         self._clock = clock
+        self._eligibility = eligibility
 
     async def put(self, room_id: RoomId, room: PutRoom) -> bool:
         """Create or change a room. Return whether it was created. Raises StoreError.
@@ -173,8 +175,13 @@ class RoomsAdmin:
         return bytes(outcome[0])
 
     async def turn(self, room_id: RoomId, verb: str) -> None:
-        """Carry out one of TURNS. Repeating it is not an error. Raises NoSuchRoom, WrongStatus, StoreError."""
+        """Carry out one of TURNS. Repeating it is not an error.
+
+        Raises NoSuchRoom, WrongStatus, NotEligible, StoreError.
+        """
         turn, now_ms = TURNS[verb], self._clock.now_ms()
+        if verb == "start":
+            await self._check_eligible(room_id)
         broadcast_id, event_id = "", self._clock.new_id()
         event: Event
         if verb == "start":
@@ -199,6 +206,12 @@ class RoomsAdmin:
                 raise WrongStatus(outcome[1].decode(), verb)
             case _:
                 raise AssertionError(outcome)
+
+    async def _check_eligible(self, room_id: RoomId) -> None:
+        """Ask whether the host may begin, if the status allows it. Raises NotEligible, NoSuchRoom, StoreError."""
+        meta = await self._history.meta(room_id)
+        if meta["status"] in TURNS["start"].allowed and (missing := await self._eligibility(meta["host_id"])):
+            raise NotEligible(missing)
 
 
 def _patched(about: About, changes: PatchRoom) -> PutRoom:
