@@ -13,6 +13,27 @@ TITLE_CHARS_MAX = 200
 Status = Literal["offline", "live", "paused", "ended", "suspended"]
 
 
+HASHTAGS_MAX = 10
+HASHTAG_CHARS_MAX = 32
+Category = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,32}$(?!\n)", max_length=32, description="0-32 of a-z0-9_-")]
+Language = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3})?$(?!\n)",
+        max_length=30,
+        description="a language tag such as `en` or `pt-BR` (BCP 47), or empty",
+    ),
+]
+Hashtag = Annotated[
+    str,
+    Meta(
+        pattern=r"^#?[^\x00-\x20#]{1,32}$(?!\n)", min_length=1, max_length=1 + HASHTAG_CHARS_MAX, description="one word"
+    ),
+]
+Hashtags = Annotated[tuple[Hashtag, ...], Meta(max_length=HASHTAGS_MAX)]
+TimeMs = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
 class RoomsRefusal(Reason):
     """The reasons of the room's own commands."""
 
@@ -50,6 +71,15 @@ class ShownSettings(Struct, frozen=True):
     unique_chat_s: int
 
 
+class Details(Struct, frozen=True):
+    """By what people find a room, and when its next broadcast is to begin. They stand beside the title everywhere."""
+
+    category: str = ""
+    hashtags: tuple[str, ...] = ()
+    language: str = ""
+    starts_at_ms: int | None = None
+
+
 class Viewers(Struct, frozen=True):
     """People watching: now, the most at once, and how many different ones in this broadcast."""
 
@@ -73,6 +103,10 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     coins: int
     top: tuple[Rank, ...]
     goals: tuple[Any, ...] = ()
+    category: str = ""
+    hashtags: tuple[str, ...] = ()
+    language: str = ""
+    starts_at_ms: int | None = None
 
     if TYPE_CHECKING:
 
@@ -112,6 +146,10 @@ class RoomUpdated(Event, frozen=True, tag="room.updated"):
     status: Status | UnsetType = UNSET
     broadcast_id: str | UnsetType = UNSET
     started_at_ms: int | UnsetType = UNSET
+    category: str | UnsetType = UNSET
+    hashtags: tuple[str, ...] | UnsetType = UNSET
+    language: str | UnsetType = UNSET
+    starts_at_ms: int | UnsetType | None = UNSET
 
 
 class RoomPaused(Event, frozen=True, tag="room.paused"):

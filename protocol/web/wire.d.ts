@@ -575,6 +575,10 @@ export interface RoomUpdated {
   status?: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
   broadcast_id?: string;
   started_at_ms?: number;
+  category?: string;
+  hashtags?: string[];
+  language?: string;
+  starts_at_ms?: number;
   id: string;
   seq: number;
   at_ms: number;
@@ -720,6 +724,10 @@ export interface Snapshot {
   coins: number;
   top: Rank[];
   goals: unknown[];
+  category: string;
+  hashtags: string[];
+  language: string;
+  starts_at_ms: number | null;
   open_combos: OpenCombo[];
   pins: Pin[];
 }

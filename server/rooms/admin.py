@@ -7,6 +7,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
 from protocol.rooms import (
+    HASHTAG_CHARS_MAX,
+    Category,
+    Details,
+    Hashtags,
+    Language,
     RoomDeleted,
     RoomEnded,
     RoomPaused,
@@ -16,6 +21,7 @@ from protocol.rooms import (
     Settings,
     SettingsChange,
     Status,
+    TimeMs,
 )
 from protocol.wire import Event, Named, encode
 from server import limits
@@ -57,6 +63,14 @@ class PutRoom(Struct, frozen=True, forbid_unknown_fields=True):
     host: Host
     title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] = ""
     settings: Settings = Settings()
+    category: Category = ""
+    hashtags: Hashtags = ()
+    language: Language = ""
+    starts_at_ms: TimeMs | None = None
+
+    @property
+    def details(self) -> Details:
+        return Details(self.category, self.hashtags, self.language, self.starts_at_ms)
 
 
 class PatchRoom(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,6 +79,10 @@ class PatchRoom(Struct, frozen=True, forbid_unknown_fields=True):
     host: Host | UnsetType = UNSET
     title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] | UnsetType = UNSET
     settings: SettingsChange | UnsetType = UNSET  # type: ignore[valid-type]
+    category: Category | UnsetType = UNSET
+    hashtags: Hashtags | UnsetType = UNSET
+    language: Language | UnsetType = UNSET
+    starts_at_ms: TimeMs | UnsetType | None = UNSET
 
 
 class BadDefinition(ValueError):
@@ -84,7 +102,17 @@ def as_shown(room: Definition) -> Definition:
         changed["host"] = msgspec.structs.replace(room.host, name=_shown("host's name", room.host.name, NAME_CHARS_MAX))
     if room.title is not UNSET and room.title:
         changed["title"] = _shown("title", room.title, limits.TITLE_CHARS_MAX)
+    if room.hashtags is not UNSET:
+        changed["hashtags"] = tuple(dict.fromkeys(map(hashtag_of, room.hashtags)))
     return msgspec.structs.replace(room, **changed)
+
+
+def hashtag_of(text: str) -> str:
+    """A hashtag as rooms are found by it: without its sign, and in small letters. Raises BadDefinition."""
+    tag = _shown("hashtag", text.removeprefix("#"), HASHTAG_CHARS_MAX).casefold()
+    if len(tag) > HASHTAG_CHARS_MAX or any(map(str.isspace, tag)):  # once it is composed and folded
+        raise BadDefinition("A hashtag is one word.")
+    return tag
 
 
 def _shown(name: str, text: str, chars_max: int) -> str:
@@ -148,7 +176,7 @@ class RoomsAdmin:
         """Change only what is named. Raises NoSuchRoom, Busy, StoreError."""
         for _ in range(limits.PATCH_TRIES_MAX):
             meta = await self._history.meta(room_id)
-            old = "\0".join(meta[name] for name in ("host_id", "host_name", "title", "settings"))
+            old = "\0".join(meta.get(name, "") for name in ("host_id", "host_name", "title", "settings", "details"))
             if await self._put(room_id, _patched(about_of(meta), changes), expected=old) != b"changed":
                 return
         raise Busy
@@ -167,10 +195,12 @@ class RoomsAdmin:
             title=room.title,
             settings=msgspec.json.encode(room.settings),
             shown_settings=msgspec.json.encode(settings),
+            details=b"" if room.details == Details() else msgspec.json.encode(room.details),
             updated=encode(updated),
             new_host=_field("host", Named(room.host.user_id, room.host.name)),
             new_title=_field("title", room.title),
             new_settings=_field("settings", settings),
+            new_details=b"".join(_field(*each) for each in msgspec.structs.asdict(room.details).items()),
         )
         return bytes(outcome[0])
 
@@ -220,7 +250,9 @@ def _patched(about: About, changes: PatchRoom) -> PutRoom:
     title = about.title if changes.title is UNSET else changes.title
     named: dict[str, object] = {} if changes.settings is UNSET else msgspec.structs.asdict(changes.settings)
     named = {name: value for name, value in named.items() if value is not UNSET}
-    return PutRoom(host, title, msgspec.structs.replace(about.settings, **named))
+    details = msgspec.structs.asdict(about.details)
+    details |= {name: value for name in details if (value := getattr(changes, name)) is not UNSET}
+    return PutRoom(host, title, msgspec.structs.replace(about.settings, **named), **details)
 
 
 def _field(name: str, value: object) -> bytes:

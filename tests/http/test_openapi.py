@@ -148,4 +148,4 @@ def test_every_operation_is_described() -> None:
         for name, operation in zip(names, operations, strict=True)
     }
     assert queries["getWalletEntries"] == {"before", "limit"}
-    assert queries["getRooms"] == {"status", "sort", "limit", "after"}
+    assert queries["getRooms"] == {"status", "category", "hashtag", "language", "sort", "limit", "after"}
