@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from protocol.broadcasts import Broadcast
 from protocol.ids import RoomId
 from protocol.refusals import Reason
 from protocol.wire import Command, Event, Named, Rank
@@ -168,6 +169,12 @@ class RoomEnded(Event, frozen=True, tag="room.ended"):
     """The host ended the broadcast."""
 
     status: Status
+
+
+class RoomSummed(Event, frozen=True, tag="room.summed"):
+    """What a broadcast brought, some seconds after its end."""
+
+    broadcast: Broadcast
 
 
 class RoomSuspended(Event, frozen=True, tag="room.suspended"):

@@ -623,6 +623,43 @@ export interface RoomEnded {
   replayed?: boolean;
 }
 
+/** What a broadcast brought, some seconds after its end. */
+export interface RoomSummed {
+  type: "room.summed";
+  broadcast: Broadcast;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** A broadcast that has ended. Coins and diamonds are less what was taken back until then. */
+export interface Broadcast {
+  broadcast_id: string;
+  room_id: string;
+  host: Named;
+  title: string;
+  status: Open<"ended" | "suspended">;
+  started_at_ms: number;
+  ended_at_ms: number;
+  duration_ms: number;
+  peak: number;
+  unique: number;
+  new_members: number;
+  chats: number;
+  likes: number;
+  gifts: number;
+  coins: number;
+  diamonds: number;
+  top_fans: Fan[];
+}
+
+/** Who gave most in a broadcast. */
+export interface Fan {
+  user: Named;
+  coins: number;
+}
+
 /** The platform ended the broadcast. */
 export interface RoomSuspended {
   type: "room.suspended";
@@ -806,6 +843,7 @@ export type RoomEvent =
   | RoomPaused
   | RoomResumed
   | RoomEnded
+  | RoomSummed
   | RoomSuspended
   | RoomDeleted
   | ViewersCounted;

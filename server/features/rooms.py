@@ -61,7 +61,8 @@ for _command in (StartRoom, PauseRoom, ResumeRoom, EndRoom):
 
 
 def _admin(room: Room) -> RoomsAdmin:
-    return RoomsAdmin(room.services.history, room.services.clock, room.services.eligibility)
+    services = room.services
+    return RoomsAdmin(services.history, services.clock, services.eligibility, services.engine)
 
 
 def _said(command: Command) -> dict[str, Any]:

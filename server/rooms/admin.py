@@ -1,9 +1,12 @@
 """Administration of rooms: create and change them, and start, pause or end their broadcasts."""
 
-from typing import Annotated, Any, TypeVar
+import contextlib
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
 from protocol.rooms import (
@@ -26,16 +29,23 @@ from protocol.rooms import (
 from protocol.wire import Event, Named, encode
 from server import limits
 from server.clock import Clock
+from server.journal import due
+from server.journal.database import ask
+from server.journal.due import Work
 from server.rooms.about import About, about_of, shown_settings
 from server.rooms.eligibility import Eligibility, NotEligible, everybody
 from server.rooms.history import History, new_epoch
 from server.store import keys, scripts
+from server.store.client import StoreError
 from server.text import NotSeen, clean, plain
 
 PUT = scripts.load("admin_put")
 TURN = scripts.load("admin_turn")
 DELETE = scripts.load("admin_delete")
 SCRIPTS = (PUT, TURN, DELETE)
+ENDED = keys.of_room("ended", "Hash: what the room knew of each broadcast at its end, until its summary is made.")
+AUDIENCE = keys.of_room("audience", "Set per broadcast that has ended: who watched it, until its summary is made.")
+SUM = "broadcasts.sum"  # the work that is due when a broadcast has ended
 
 
 class WrongStatus(Exception):
@@ -142,10 +152,13 @@ TURNS = {
 class RoomsAdmin:
     """Changes rooms in the store. The nodes learn of it from the room's events."""
 
-    def __init__(self, history: History, clock: Clock, eligibility: Eligibility = everybody) -> None:
+    def __init__(
+        self, history: History, clock: Clock, eligibility: Eligibility = everybody, engine: Engine | None = None
+    ) -> None:
         self._history = history
         self._clock = clock
         self._eligibility = eligibility
+        self._engine = engine
 
     async def put(self, room_id: RoomId, room: PutRoom) -> bool:
         """Create or change a room. Return whether it was created. Raises StoreError.
@@ -222,6 +235,7 @@ class RoomsAdmin:
         outcome = await self._history.change(
             room_id,
             TURN,
+            audience=keys.room(room_id, AUDIENCE, ""),
             allowed=f" {' '.join(turn.allowed)} ",
             status=turn.status,
             broadcast=broadcast_id,
@@ -231,11 +245,22 @@ class RoomsAdmin:
         )
         match outcome[0]:
             case b"ok" | b"unchanged":
-                return
+                if verb in ("end", "suspend"):
+                    await self._note_ended(room_id)
             case b"wrong_status":
                 raise WrongStatus(outcome[1].decode(), verb)
             case _:
                 raise AssertionError(outcome)
+
+    async def _note_ended(self, room_id: RoomId) -> None:
+        """Write down that a summary is due. The show goes on without SQL: then it is found later (`broadcasts`)."""
+        if self._engine is None:
+            return
+        with contextlib.suppress(StoreError, SQLAlchemyError):
+            found = await self._history.store.call("HKEYS", keys.room(room_id, ENDED))
+            due_ms = self._clock.now_ms() + limits.SUM_AFTER_MS
+            works = [Work(SUM, room_id, each.decode(), due_ms) for each in cast(list[bytes], list(found))]
+            await ask(due.add, self._engine, works)
 
     async def _check_eligible(self, room_id: RoomId) -> None:
         """Ask whether the host may begin, if the status allows it. Raises NotEligible, NoSuchRoom, StoreError."""

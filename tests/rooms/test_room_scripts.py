@@ -129,7 +129,7 @@ def test_a_change_of_what_has_changed(store: Frozen) -> None:
 
 # --- the status ----------------------------------------------------------------------------------------------------
 def turn(store: Frozen, status: str, allowed: str = " offline live paused ended ", broadcast: str = "") -> list[str]:
-    about = {"started_at_ms": 5, "kept_s": KEPT_S, "body": f'"{status}"'}
+    about = {"audience": "audience:", "started_at_ms": 5, "kept_s": KEPT_S, "body": f'"{status}"'}
     return list(store.run(TURN, allowed=allowed, status=status, broadcast=broadcast, **about))
 
 
