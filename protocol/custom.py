@@ -1,4 +1,4 @@
-"""Custom events: what the host platform tells a room in its own words."""
+"""Custom events: what the host platform, or a rule of the room, tells everybody in it."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -8,7 +8,8 @@ from protocol.ids import UserId
 from protocol.refusals import Reason
 from protocol.wire import Event
 
-CustomName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)", description="1-64 of A-Za-z0-9_.-")]
+DATA_BYTES_MAX = 2_000  # of a rule's `data` as JSON
+EventName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)", description="1-64 of A-Za-z0-9_.-")]
 
 
 class CustomRefusal(Reason):
@@ -18,10 +19,10 @@ class CustomRefusal(Reason):
 
 
 class CustomSent(Event, frozen=True, kw_only=True, tag="custom.sent"):
-    """The platform's own event. One that is not `kept` may be dropped under load, as chat is."""
+    """What this site's own pages and overlays understand. Under load it may be dropped, unless it is `kept`."""
 
     says_kept: ClassVar[bool] = True
     kept: bool = True
-    name: CustomName
+    name: EventName
     user_id: UserId | None = None
     data: dict[str, Any]

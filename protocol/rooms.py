@@ -27,9 +27,7 @@ Language = Annotated[
 ]
 Hashtag = Annotated[
     str,
-    Meta(
-        pattern=r"^#?[^\x00-\x20#]{1,32}$(?!\n)", min_length=1, max_length=1 + HASHTAG_CHARS_MAX, description="one word"
-    ),
+    Meta(pattern=r"^[^\x00-\x20]{1,33}$(?!\n)", min_length=1, max_length=1 + HASHTAG_CHARS_MAX, description="one word"),
 ]
 Hashtags = Annotated[tuple[Hashtag, ...], Meta(max_length=HASHTAGS_MAX)]
 TimeMs = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -43,13 +41,16 @@ class RoomsRefusal(Reason):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden."""
+    """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden. Smaller gifts
+    than `gift_min_coins_message` take no message.
+    """
 
     chat: bool = True
     gifts: bool = True
     slow_mode_s: Annotated[int, Meta(ge=0, le=120)] = 0
     unique_chat_s: Annotated[int, Meta(ge=0, le=300)] = 0
     chat_per_s: Annotated[int, Meta(ge=1, le=5_000)] = 2_000
+    gift_min_coins_message: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
 
 
@@ -70,6 +71,7 @@ class ShownSettings(Struct, frozen=True):
     gifts: bool
     slow_mode_s: int
     unique_chat_s: int
+    gift_min_coins_message: int = 0
 
 
 class Details(Struct, frozen=True):

@@ -38,6 +38,10 @@ export type Refusal =
   | "too_many_pins"
   | "wrong_status"
   | "not_eligible"
+  | "region_not_allowed"
+  | "adults_only"
+  | "level_too_low"
+  | "message_needs_coins"
   | "banned"
   | "warned"
   | "too_many_members";
@@ -82,6 +86,15 @@ export interface SendGift {
   to?: string | null;
   combo?: string | null;
   message?: string | null;
+  anonymous?: boolean;
+  ref?: string | null;
+}
+
+/** The host: see how a gift looks. It costs nothing, and only staff and overlays get it. */
+export interface TestGift {
+  type: "gifts.test";
+  gift: string;
+  count?: number;
   ref?: string | null;
 }
 
@@ -204,6 +217,7 @@ export interface SettingsChange {
   slow_mode_s?: number;
   unique_chat_s?: number;
   chat_per_s?: number;
+  gift_min_coins_message?: number;
   blocked_words?: string[];
 }
 
@@ -261,6 +275,7 @@ export interface SendGiftOk {
   coins: number;
   combo: Combo | null;
   entry: string;
+  message_left_out: string | null;
   ref: string | null;
 }
 
@@ -387,7 +402,7 @@ export interface ChatUnpinned {
   replayed?: boolean;
 }
 
-/** The platform's own event. One that is not `kept` may be dropped under load, as chat is. */
+/** What this site's own pages and overlays understand. Under load it may be dropped, unless it is `kept`. */
 export interface CustomSent {
   type: "custom.sent";
   id: string;
@@ -412,6 +427,8 @@ export interface GiftSent {
   message: string | null;
   test: boolean;
   combo: Combo | null;
+  received_at_ms?: number;
+  settled_at_ms?: number;
   id: string;
   seq: number;
   at_ms: number;
@@ -591,6 +608,7 @@ export interface ShownSettings {
   gifts: boolean;
   slow_mode_s: number;
   unique_chat_s: number;
+  gift_min_coins_message: number;
 }
 
 /** The host paused. */
@@ -818,6 +836,9 @@ export interface Gift {
   streakable: boolean;
   animation: Animation;
   pin_s: number;
+  regions: string[];
+  min_level: number;
+  adult: boolean;
 }
 
 /** What happened in the room. A newer server sends more types: pass them over. */
@@ -866,6 +887,7 @@ export type Command =
   | PinChat
   | UnpinChat
   | SendGift
+  | TestGift
   | SendLikes
   | MuteMember
   | UnmuteMember
@@ -894,6 +916,7 @@ export interface Replies {
   "chat.pin": Ok;
   "chat.unpin": Ok;
   "gifts.send": SendGiftOk;
+  "gifts.test": Ok;
   "likes.send": Ok;
   "members.mute": Ok;
   "members.unmute": Ok;

@@ -9,21 +9,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import protocol
-from protocol.custom import CustomName, CustomRefusal, CustomSent
+from protocol.custom import CustomRefusal, CustomSent, EventName
 from protocol.ids import PersonId
 from protocol.refusals import Refused
 from server.http.api import HttpError, answer, body, room_id_of, route
 from server.rooms.people import read_people
 from server.rooms.room import Services
 
-DATA_BYTES_MAX = 8 * 1024  # of `data` as JSON: everybody in the room gets it
+PUBLISHED_BYTES_MAX = 8 * 1024  # of `data` as JSON: everybody in the room gets it
 DATA_DEPTH_MAX = 32  # deeper values are hard to read for clients
 
 
 class Publish(Struct, frozen=True, forbid_unknown_fields=True):
     """An event of the platform's own. `user_id` is whose doing it is: a banned person's is refused."""
 
-    name: CustomName
+    name: EventName
     data: dict[str, Any] = {}  # msgspec copies it
     kept: bool = True
     user_id: PersonId | None = None
@@ -58,8 +58,8 @@ def _check(event: CustomSent) -> None:
     """Raise HttpError for what the room's sockets could not carry."""
     if _depth(event.data) > DATA_DEPTH_MAX:
         raise HttpError(400, "bad_request", f"`data` may be {DATA_DEPTH_MAX} levels deep.")
-    if len(msgspec.json.encode(event.data)) > DATA_BYTES_MAX:
-        raise HttpError(413, "too_large", f"`data` may have {DATA_BYTES_MAX} bytes.")
+    if len(msgspec.json.encode(event.data)) > PUBLISHED_BYTES_MAX:
+        raise HttpError(413, "too_large", f"`data` may have {PUBLISHED_BYTES_MAX} bytes.")
     try:
         protocol.to_msgpack(msgspec.json.encode(event))
     except (OverflowError, msgspec.DecodeError):  # msgpack's integers have 64 bits

@@ -289,6 +289,16 @@ room_people = Table(
     Index("room_people_met", "room_id", "broadcast_id"),
 )
 
+# The rules of rooms: what happens when a gift comes.
+room_rules = Table(
+    "room_rules",
+    metadata,
+    Column("room_id", String(64), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("rules", Text, nullable=False),  # JSON
+    Column("changed_ms", BigInteger, nullable=False),
+)
+
 
 def missing(connection: Connection) -> list[str]:
     """The tables and views that the database does not have."""

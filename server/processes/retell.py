@@ -39,6 +39,7 @@ class _Sent(msgspec.Struct, frozen=True):
 
     room: str
     broadcast: str | None = None
+    anonymous: bool = False
 
 
 _ENTRY = msgspec.json.Decoder(GiftEntry)
@@ -261,7 +262,7 @@ class Retell:
             log.error("gift_unreadable", entry=f"{entry.epoch}-{entry.n}", error=str(error))
             return
         try:
-            if await show_gift(self._history, gift, entry.combo_count):
+            if await show_gift(self._history, gift, entry.combo_count, entry.at_ms):
                 self.retold += 1
                 log.info("gift_retold", gift_id=gift.id, room=gift.room)
         except NoSuchRoom:
@@ -306,7 +307,7 @@ async def _read_parts(engine: Engine, clock: Clock, reversal: Reversal) -> dict[
             diamonds=part.diamonds,
             reason=_REASONS[reversal.kind],
         )
-        refunded = Refunded(event, reversal.id, reversal.viewer, about.broadcast)
+        refunded = Refunded(event, reversal.id, reversal.viewer, about.broadcast, about.anonymous)
         found.setdefault(about.room, []).append(refunded)
     return found
 

@@ -32,7 +32,7 @@ from server.clock import Clock
 from server.journal import due
 from server.journal.database import ask
 from server.journal.due import Work
-from server.rooms.about import About, about_of, shown_settings
+from server.rooms.about import About, about_of, shown_settings, stored
 from server.rooms.eligibility import Eligibility, NotEligible, everybody
 from server.rooms.history import History, new_epoch
 from server.store import keys, scripts
@@ -120,7 +120,7 @@ def as_shown(room: Definition) -> Definition:
 def hashtag_of(text: str) -> str:
     """A hashtag as rooms are found by it: without its sign, and in small letters. Raises BadDefinition."""
     tag = _shown("hashtag", text.removeprefix("#"), HASHTAG_CHARS_MAX).casefold()
-    if len(tag) > HASHTAG_CHARS_MAX or any(map(str.isspace, tag)):  # once it is composed and folded
+    if len(tag) > HASHTAG_CHARS_MAX or "#" in tag or any(map(str.isspace, tag)):  # once it is composed and folded
         raise BadDefinition("A hashtag is one word.")
     return tag
 
@@ -206,7 +206,7 @@ class RoomsAdmin:
             host_id=room.host.user_id,
             host_name=room.host.name,
             title=room.title,
-            settings=msgspec.json.encode(room.settings),
+            settings=stored(room.settings),
             shown_settings=msgspec.json.encode(settings),
             details=b"" if room.details == Details() else msgspec.json.encode(room.details),
             updated=encode(updated),

@@ -13,7 +13,7 @@ from protocol.ids import RoomId
 from protocol.rooms import Settings, ShownSettings, Status, Viewers
 from protocol.wire import Named
 from server import limits
-from server.rooms.about import details_of, shown_settings
+from server.rooms.about import details_of, settings_of, shown_settings
 from server.rooms.history import History
 
 Order = Literal["room", "viewers", "start"]
@@ -93,7 +93,7 @@ def _common(room_id: RoomId, meta: dict[str, str]) -> dict[str, Any]:
 
 def whole(room_id: RoomId, meta: dict[str, str]) -> RoomWhole:
     """A room from its whole meta hash."""
-    return RoomWhole(**_common(room_id, meta), settings=msgspec.json.decode(meta["settings"], type=Settings))
+    return RoomWhole(**_common(room_id, meta), settings=settings_of(meta["settings"]))
 
 
 class Wanted(Struct, frozen=True):

@@ -98,7 +98,7 @@ async def test_what_a_broadcast_brought(site: Site, another_site: MakeSite) -> N
 
 
 async def test_the_next_broadcast_counts_for_itself(site: Site) -> None:
-    """Also if it begins before the summary is made; only those are new who were not there before; nothing is left behind."""
+    """Also if it begins before the summary is made; only who was not there before is new; nothing is left."""
     watcher = await site.join("obs", "overlay")
     alice = await site.join("alice")
     await watcher.happened("viewers.counted", unique=1)

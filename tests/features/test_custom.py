@@ -71,7 +71,7 @@ BAD: tuple[tuple[int, dict[str, Any]], ...] = (
     (400, {"name": "x", "kept": "no"}),
     (400, {"name": "x", "user_id": "anonymous"}),
     (400, {"name": "x", "seq": 1}),
-    (413, {"name": "x", "data": {"text": "x" * custom.DATA_BYTES_MAX}}),
+    (413, {"name": "x", "data": {"text": "x" * custom.PUBLISHED_BYTES_MAX}}),
 )
 
 
@@ -83,7 +83,7 @@ async def test_what_nobody_could_read_is_refused(site: Site) -> None:
         deep = {"in": deep}
     for status, fields in (*BAD, (400, {"name": "x", "data": {"in": deep}})):
         await publish(site, status=status, **fields)
-    largest = {"text": "x" * (custom.DATA_BYTES_MAX - len('{"text":""}'))}
+    largest = {"text": "x" * (custom.PUBLISHED_BYTES_MAX - len('{"text":""}'))}
     for name, data in (("a", {"n": 2**64 - 1, "low": -(2**63)}), ("b", largest), ("c", deep)):
         await publish(site, name=name, data=data)
         assert (await bob.happened("custom.sent", name=name))["data"] == data

@@ -11,7 +11,9 @@ import { onOffer } from "../support/wire.js";
 const [ROSE, HEART, CASTLE] = [onOffer("rose", 1), onOffer("heart", 5), onOffer("castle", 5000, false, 4)];
 
 /** @type {SendGiftOk} */
-const OK = { type: "ok", ref: null, id: "g", duplicate: false, coins: 0, combo: null, entry: "1-1" };
+const OK = {
+  type: "ok", ref: null, id: "g", duplicate: false, coins: 0, combo: null, entry: "1-1", message_left_out: null,
+};
 
 /** A viewer with 10,000 coins who has chosen roses; the test answers what is sent. */
 function giving() {
@@ -76,6 +78,18 @@ test("nothing is given while gifts are closed, or before one is chosen", () => {
   given.open = true;
   given.chosen = null;
   assert.deepEqual([given.ready, given.tap(""), given.cost], [false, null, 0]);
+});
+
+test("a question that was taken back is asked again", async () => {
+  const { given } = giving();
+  given.withdraw();
+  given.askAbove = 1000;
+  given.chosen = CASTLE;
+  assert.equal(given.tap(""), null);
+  given.withdraw();
+  assert.equal(given.asking, false);
+  await pass(1000);
+  assert.deepEqual([given.tap(""), given.asking], [null, true]);
 });
 
 test("above the limit a second tap is needed: later than a double click, soon, and for the same", async () => {

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014_life"
-down_revision = "0013_postings"
+revision = "0015_life"
+down_revision = "0014_rules"
 branch_labels = None
 depends_on = None
 
