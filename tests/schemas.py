@@ -95,7 +95,8 @@ class Schemas:
                 chosen = (name for name in properties if name in required or self._random.random() < 0.5)
                 return {name: self.fitting(properties[name]) for name in chosen}
             case "array":
-                return [self.fitting(schema["items"]) for _ in range(self._random.randrange(3))]
+                least = schema.get("minItems", 0)
+                return [self.fitting(schema["items"]) for _ in range(self._random.randrange(least, least + 3))]
             case "string":
                 return self._text(schema)
             case "integer" | "number":

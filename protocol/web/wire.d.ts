@@ -37,6 +37,7 @@ export type Refusal =
   | "unknown_event"
   | "too_many_pins"
   | "wrong_status"
+  | "revoked"
   | "warned"
   | "too_many_members";
 

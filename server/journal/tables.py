@@ -252,6 +252,16 @@ moderation = Table(
     Index("moderation_untold", "at_ms", sqlite_where=text("told = 0"), postgresql_where=text("told = 0")),
 )
 
+# Tokens of this person that were minted up to `revoked_ms` are no longer good.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    Column("room_id", String(64), primary_key=True),  # empty: in every room
+    Column("revoked_ms", BigInteger, nullable=False),
+    Index("revocations_by_time", "revoked_ms"),
+)
+
 
 def missing(connection: Connection) -> list[str]:
     """The tables and views that the database does not have."""
