@@ -24,7 +24,7 @@ from server.edge.balances import Balances
 from server.edge.proxies import Forwarded, Proxies
 from server.edge.session import Sessions
 from server.entries import CHARGEBACK, FREEZE, LIMIT, REFUND, TOPUP, UNFREEZE, Kind
-from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
+from server.http import asyncapi, audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import Gate, install
 from server.journal import database
 from server.journal.earnings import Earnings
@@ -354,6 +354,7 @@ def create_app(node: Node) -> Starlette:
             *creators.routes(node.earnings),
             *audit.routes(node.engine, node.clock),
             *docs.routes(development),
+            *asyncapi.routes(),
             *pages.routes(node.settings),
         ],
         middleware=[Middleware(Forwarded, proxies=proxies)],
