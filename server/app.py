@@ -24,7 +24,7 @@ from server.edge.balances import Balances
 from server.edge.proxies import Forwarded, Proxies
 from server.edge.session import Sessions
 from server.entries import CHARGEBACK, FREEZE, LIMIT, REFUND, TOPUP, UNFREEZE, Kind
-from server.http import asyncapi, audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
+from server.http import asyncapi, audit, creators, docs, events, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import Gate, install
 from server.journal import database
 from server.journal.earnings import Earnings
@@ -347,6 +347,7 @@ def create_app(node: Node) -> Starlette:
             *health.routes(node.parts, node.degraded, lambda: node.sessions.draining, node.registry),
             *tokens.routes(node.tokens, node.clock, node.revocations, development),
             *feature_routes(node.services),  # before the routes of rooms, which match any last part
+            *events.routes(node.history),
             *rooms.routes(node.rooms_admin, node.services),
             *gifts.routes(node.catalogue),
             *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock),

@@ -304,6 +304,8 @@ REVOCATIONS_AGAIN_S = 5.0  # how often a node looks for new ones in SQL: what th
 REVOCATIONS_OVERLAP_MS = 600_000  # it looks back so far: for clocks that differ, and slow transactions
 PAGE = 100  # of what is listed, unless `limit` says otherwise
 PAGE_MAX = 500
+EVENTS_LOOK = 1_000  # of a history, for a page of some types only: some 500 KB
+EVENT_TYPES_MAX = 20  # that a page may ask for
 PATCH_TRIES_MAX = 5  # when somebody else changes the same room at the same time
 RETRY_AFTER_S = 5
 

@@ -114,6 +114,10 @@ class Schemas:
             return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
         if "[A-Z]{2}" in pattern:
             return self._random.choice(("DE", "US"))
+        if "chat" in pattern:
+            return "chat.sent,gifts.sent"
+        if "}:[0-9]{1,15}" in pattern:
+            return f"{self._random.getrandbits(40):x}:{self._random.getrandbits(40)}"
         if "}:[0-9a-f-]" in pattern:
             return f"{self._random.getrandbits(40)}:0a-{self._random.getrandbits(40):x}"
         if ":)?" in pattern:

@@ -278,6 +278,8 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "IDEMPOTENCY_S": ("http/test_http.py", "IDEMPOTENCY_S"),
     "BADGES_MAX": ("test_tokens.py", "BADGES_MAX"),
     "BADGE_CHARS_MAX": ("test_tokens.py", "BADGE_CHARS_MAX"),
+    "EVENTS_LOOK": ("http/test_events.py", '"EVENTS_LOOK"'),
+    "EVENT_TYPES_MAX": ("http/test_events.py", "EVENT_TYPES_MAX + 1"),
     "TOKENS_BATCH_MAX": ("rooms/test_revocations.py", "TOKENS_BATCH_MAX + 1"),
     "REVOCATIONS_MAX": ("rooms/test_revocations.py", '"REVOCATIONS_MAX"'),
     "PEOPLE_MAX": ("features/test_members.py", "PEOPLE_MAX"),
