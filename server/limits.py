@@ -312,10 +312,16 @@ BADGES_MAX = 8  # per person, in the token: shown beside the name
 BADGE_CHARS_MAX = 32
 TOKEN_TTL_S_MAX = 30 * 86_400
 TOKEN_BYTES_MAX = 4_096
+TOKENS_BATCH_MAX = 100  # in one request: their bodies are below BODY_BYTES_MAX, and signing them takes 2 ms
+REVOCATIONS_MAX = 200_000  # per site; some 150 bytes each in every node
+REVOCATIONS_AGAIN_S = 5.0  # how often a node looks for new ones in SQL: what the bus says may get lost
+REVOCATIONS_OVERLAP_MS = 600_000  # it looks back so far: for clocks that differ, and slow transactions
 CATALOGUE_EVERY_S = 5.0  # a stat of the file: so soon all nodes that have a new file sell by it
 CATALOGUE_VERSION_CHARS = 12  # hexadecimal, 48 bits: also exact as a metric
 PAGE = 100  # of what is listed, unless `limit` says otherwise
 PAGE_MAX = 500
+EVENTS_LOOK = 1_000  # of a history, for a page of some types only: some 500 KB
+EVENT_TYPES_MAX = 20  # that a page may ask for
 PATCH_TRIES_MAX = 5  # when somebody else changes the same room at the same time
 RETRY_AFTER_S = 5
 

@@ -42,6 +42,7 @@ export type Refusal =
   | "adults_only"
   | "level_too_low"
   | "message_needs_coins"
+  | "revoked"
   | "banned"
   | "unknown_goal"
   | "too_many_goals"

@@ -293,6 +293,16 @@ room_people = Table(
     Index("room_people_met", "room_id", "broadcast_id"),
 )
 
+# Tokens of this person that were minted up to `revoked_ms` are no longer good.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    Column("room_id", String(64), primary_key=True),  # empty: in every room
+    Column("revoked_ms", BigInteger, nullable=False),
+    Index("revocations_by_time", "revoked_ms"),
+)
+
 # The rules of rooms: what happens when a gift comes.
 room_rules = Table(
     "room_rules",
