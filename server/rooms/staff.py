@@ -28,6 +28,7 @@ from server.store.client import StoreError
 ACT = scripts.load("staff_act")
 DONE = keys.of_room("done", "String per act of staff, which expires: the room has heard of it.")
 SCRIPTS = (ACT,)
+STAFF = ("host", "moderator")  # the roles that see what only staff sees
 VIEWER, MODERATOR, HOST, SITE, PLATFORM = range(5)  # who may act: nobody acts on an equal or a higher one
 
 log = structlog.get_logger()
