@@ -4,11 +4,10 @@ A chargeback freezes the wallet, waits until the journal has all that the wallet
 bad top-up paid for. The coins that are left come from the wallet, the rest from the creators who got its gifts.
 """
 
-import asyncio
 import contextlib
 
 from msgspec import Struct
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from server import limits
 from server.clock import Clock
@@ -16,14 +15,13 @@ from server.entries import CHARGEBACK, REFUND, ChargebackEntry
 from server.journal.database import ask, reading
 from server.journal.parts import shares_of
 from server.journal.posted import bought
-from server.journal.tables import watermarks
 from server.money.results import Money, fingerprint
 from server.orders import decisions, rows
+from server.orders.caught_up import wait_until_journaled
 from server.orders.decisions import Decision
 from server.orders.freezes import Freezes
 from server.orders.refunds import Refunds
 from server.orders.rows import CannotReverse, NotFound, NotYet, Pending, Reversed
-from server.store import keys
 
 
 class Bought(Struct, frozen=True):
@@ -60,7 +58,7 @@ class Chargebacks:
             if decision is not None:
                 break
             await self._freezes.freeze_for(self._clock.new_id(), topup.user_id, ordered_ms)
-            await self._wait_until_journaled(topup.user_id)
+            await wait_until_journaled(self._engine, self._wallet, topup.user_id)
             decision = await self._decide(topup)
             if decision is None:  # a refund is under way: the two never overlap
                 await self._carry_out_refunds(topup.user_id)
@@ -100,16 +98,6 @@ class Chargebacks:
             with contextlib.suppress(CannotReverse):
                 await self._refunds.refund(gift_id, "", user_id)
 
-    async def _wait_until_journaled(self, user_id: str) -> None:
-        """Wait until the drain has passed everything that this wallet did before the freeze. Raises NotYet."""
-        partition = keys.partition_of(user_id)
-        last = await self._wallet.last_entry(partition)
-        for _ in range(limits.JOURNALED_POLLS):
-            if await ask(self._watermark, partition) >= last:
-                return
-            await asyncio.sleep(limits.DRAIN_IDLE_S)
-        raise NotYet
-
     # --- SQL -------------------------------------------------------------------------------------------------
     def _look(self, topup_id: str) -> _Known:
         """Find the top-up, and what is known of its chargeback. Raises NotFound."""
@@ -138,9 +126,3 @@ class Chargebacks:
     def _pending_refunds(self, user_id: str) -> list[str]:
         with reading(self._engine).connect() as connection:
             return list(connection.execute(rows.pending_of(REFUND, user_id)).scalars())
-
-    def _watermark(self, partition: int) -> tuple[int, int]:
-        query = select(watermarks.c.epoch, watermarks.c.n).where(watermarks.c.partition == partition)
-        with reading(self._engine).connect() as connection:
-            row = connection.execute(query).one_or_none()
-        return (0, -1) if row is None else (row.epoch, row.n)

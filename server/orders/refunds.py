@@ -8,6 +8,7 @@ from server.journal.database import ask, reading
 from server.journal.parts import Gift, SoFar, part_of
 from server.money.results import Adjusted, Money, fingerprint
 from server.orders import decisions, rows
+from server.orders.caught_up import wait_until_journaled
 from server.orders.decisions import Decision
 from server.orders.rows import CannotReverse, Pending, Reversed
 
@@ -27,6 +28,8 @@ class Refunds:
         """
         gift, done = await ask(self._look, gift_id, user_id)
         if done is None:
+            if (await self._wallet.view(gift.user_id)).status != "ok":  # a chargeback may have taken this gift back
+                await wait_until_journaled(self._engine, self._wallet, gift.user_id)
             decision = await ask(decisions.decide_refund, self._engine, gift, self._clock.now_ms(), reason)
             if decision is None:
                 raise CannotReverse("a chargeback has taken this gift back")
