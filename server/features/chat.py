@@ -77,6 +77,8 @@ def _reply_of(room: Room, chat_id: str, outcome: list[bytes]) -> SendChatOk:
             raise Refused(Refusal.MUTED, retry_after_ms=int(outcome[1]) or None)
         case b"warned":
             raise Refused(MembersRefusal.WARNED)
+        case b"banned":  # their socket is about to be closed
+            raise Refused(Refusal.NOT_ALLOWED)
         case b"slow_mode":
             raise Refused(Refusal.SLOW_MODE, retry_after_ms=int(outcome[1]))
         case b"duplicate_text":

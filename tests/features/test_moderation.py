@@ -97,7 +97,7 @@ async def test_the_table_of_permissions(site: Site) -> None:
     roles = [await site.join("viewer"), await site.join("roommod"), host, await site.join("site", "moderator")]
     for act, says in permissions():
         if act == "room.end":
-            continue  # the last word: below
+            continue  # it closes the sockets: below
         fields = FIELDS.get(act, {"user_id": "target"} if act.startswith("members.") else {"id": "nothing"})
         fields = {"ids": ["nothing"]} if act == "chat.delete" else fields
         refused = [(await role.ask(act, **fields)).get("reason") == "not_allowed" for role in roles]
