@@ -56,13 +56,15 @@ class Seat:
         return made
 
     async def ask(self, type_: str, **fields: Any) -> dict[str, Any]:
-        """Send a command, and wait for its reply. Raises TimeoutError."""
+        """Send a command, and wait for its reply. Raises TimeoutError, at once if the socket is closed."""
         self._refs += 1
         ref = str(self._refs)
         reply = self._waiting[ref] = asyncio.get_running_loop().create_future()
         self.socket.send(json.dumps({"type": type_, "ref": ref, **fields}))
-        async with asyncio.timeout(REPLY_S):
-            answered: dict[str, Any] = await reply
+        await asyncio.wait((reply, self.socket.closed), timeout=REPLY_S, return_when=asyncio.FIRST_COMPLETED)
+        if not reply.done():
+            raise TimeoutError
+        answered: dict[str, Any] = reply.result()
         return answered
 
     def _take(self, frame: Frame) -> None:

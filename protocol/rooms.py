@@ -20,7 +20,8 @@ class RoomsRefusal(Reason):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden.
+    """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden. Smaller gifts
+    than `gift_min_coins_message` take no message.
 
     `automod` 0 is off, 4 the strictest. `reports_hold` people report a message before it is held; 0 is off. While the
     `shield` is on, it makes other settings stricter.
@@ -31,6 +32,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     slow_mode_s: Annotated[int, Meta(ge=0, le=120)] = 0
     unique_chat_s: Annotated[int, Meta(ge=0, le=300)] = 0
     chat_per_s: Annotated[int, Meta(ge=1, le=5_000)] = 2_000
+    gift_min_coins_message: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
     automod: Annotated[int, Meta(ge=0, le=4)] = 0
     reports_hold: Annotated[int, Meta(ge=0, le=100)] = 0
@@ -54,6 +56,7 @@ class ShownSettings(Struct, frozen=True):
     gifts: bool
     slow_mode_s: int
     unique_chat_s: int
+    gift_min_coins_message: int = 0
     shield: bool = False
 
 
@@ -79,7 +82,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     likes: int
     coins: int
     top: tuple[Rank, ...]
-    goals: tuple[Any, ...] = ()
 
     if TYPE_CHECKING:
 

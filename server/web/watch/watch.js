@@ -12,6 +12,7 @@ import { floatUp } from "./floaters.js";
 import { GiftPanel } from "./giftpanel.js";
 import { Likes } from "./likes.js";
 import { Decided } from "./decided.js";
+import { Pins } from "./pins.js";
 import { startSheet } from "./sheet.js";
 import { Staff } from "./staff.js";
 import { Stage } from "./stage.js";
@@ -38,6 +39,7 @@ export class WatchPage {
   #connection = new Connection(find("conn-state"));
   #stage = new Stage();
   #board = new Board(find("board"));
+  #pins = new Pins(find("pins"));
   #chat = new ChatList();
   #tray = new Tray(find("gift-tray"));
   #panel = new GiftPanel(find("gift-panel"), async (gift) => this.#joined.sendGift(gift));
@@ -111,6 +113,7 @@ export class WatchPage {
   #roomChanged(room) {
     this.#stage.draw(room);
     this.#board.draw(room.top);
+    this.#pins.draw(room.pins);
     this.#drawOpen();
   }
 
