@@ -145,3 +145,20 @@ async def test_the_journal_shows_it(site: Site, stores: Stores, monkeypatch: pyt
     with stores.room.client() as look:
         assert look.hget(keys.room("demo", keys.META), "coins") == "3"
         assert (look.zcard(keys.room("demo", "board")), look.hlen(keys.room("demo", "names"))) == (0, 0)
+
+
+async def test_a_refund_leaves_what_was_given_with_the_name(site: Site, stores: Stores) -> None:
+    """The board has only gifts with a name, so a refund of another one takes nothing from it."""
+    alice, zelda = await site.join("alice"), await rich(site)
+    await zelda.gift("rose", 7)
+    reply = await zelda.gift("rose", 5, anonymous=True)
+    async with site.draining(ahead_s=5) as drain:
+        await drained(drain)
+        (await site.http.post(f"/v1/gifts/{reply['id']}/refund", json={})).raise_for_status()
+        await drained(drain)
+        await drain.retell_once()
+    event = await alice.happened("gifts.refunded", gift_id=reply["id"])
+    assert event["coins"] == 5
+    with stores.room.client() as look:
+        assert look.zscore(keys.room("demo", "board"), "zelda") == 7
+        assert look.hget(keys.room("demo", keys.META), "coins") == "7"

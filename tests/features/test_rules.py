@@ -1,6 +1,7 @@
 """Rules: gifts send custom events, once on all nodes and after a retelling, by the rules of the moment."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from protocol.custom import DATA_BYTES_MAX
 from protocol.rules import RULES_MAX
 from server.features import gifts, rules
+from server.journal.rules import Stored
 from server.store import keys
 from tests.conftest import Stores
 from tests.features.test_members import host_of
@@ -190,3 +192,19 @@ async def test_whose_rules(site: Site) -> None:
     assert (await site.http.get("/v1/rooms/demo/rules")).json() == {"rules": []}
     await put(site, *[CONFETTI] * RULES_MAX)
     assert len((await site.http.get("/v1/rooms/demo/rules")).json()["rules"]) == RULES_MAX
+
+
+def test_older_rules_come_late() -> None:
+    """What a node has read is not undone by an older answer of SQL."""
+    held = rules._Held()
+    for version, name in ((2, "new"), (1, "old")):
+        held.learn(Stored(version, json.dumps({"rules": [{"gift": "rose", "event": {"name": name}}]})))
+    held.learn(None)
+    assert (held.version, [rule.event.name for rule in held.rules]) == (2, ["new"])
+
+
+def test_a_bound_on_gifts_that_wait() -> None:
+    """While rules cannot be read, the oldest are forgotten."""
+    waiting = rules._Held().waiting
+    waiting.extend([None] * (rules.WAITING_MAX + 1))  # type: ignore[list-item]
+    assert len(waiting) == rules.WAITING_MAX
