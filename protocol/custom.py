@@ -1,18 +1,16 @@
 """Custom events: what the host platform, or a rule of the room, tells everybody in it."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from msgspec import Meta
 
-from protocol.wire import Delivery, Event
+from protocol.wire import Event
 
-DATA_BYTES_MAX = 2_000  # of `data` as JSON
-EventName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)", description="1-64 of A-Za-z0-9_.-")]
+CustomName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)", description="1-64 of A-Za-z0-9_.-")]
 
 
-class CustomSent(Event, frozen=True, tag="custom.sent"):
+class CustomSent(Event, frozen=True, kw_only=True, tag="custom.sent"):
     """Something that this site's own pages and overlays understand."""
 
-    delivery: ClassVar[Delivery] = Delivery.KEPT
-    name: EventName
+    name: CustomName
     data: dict[str, Any]

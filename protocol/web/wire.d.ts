@@ -403,12 +403,12 @@ export interface ChatUnpinned {
 /** Something that this site's own pages and overlays understand. */
 export interface CustomSent {
   type: "custom.sent";
-  name: string;
-  data: Record<string, unknown>;
   id: string;
   seq: number;
   at_ms: number;
   replayed?: boolean;
+  name: string;
+  data: Record<string, unknown>;
 }
 
 /** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */

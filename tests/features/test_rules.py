@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from protocol.custom import DATA_BYTES_MAX
-from protocol.rules import RULES_MAX
+from protocol.rules import DATA_BYTES_MAX, DATA_DEPTH_MAX, RULES_MAX
 from server.features import gifts, rules
 from server.journal.rules import Stored
 from server.store import keys
@@ -162,12 +161,22 @@ async def test_two_nodes_at_once(site: Site, another_site: MakeSite) -> None:
     assert len(set(customs(bob))) == len(customs(bob)) == 10
 
 
+def nested(levels: int) -> list[Any]:
+    """A list in a list in a list."""
+    made: list[Any] = []
+    for _ in range(levels - 1):
+        made = [made]
+    return made
+
+
 REFUSED: list[Any] = [
     {"rules": [{"gift": "rose"}]},
     {"rules": [{"min_coins": 0, "event": {"name": "x"}}]},
     {"rules": [{"gift": "rose", "event": {"name": "two words"}}]},
     {"rules": [{"gift": "rose", "event": {"name": "x"}, "webhook": "https://example.com"}]},
     {"rules": [{"gift": "rose", "event": {"name": "x", "data": {"text": "x" * DATA_BYTES_MAX}}}]},
+    {"rules": [{"gift": "rose", "event": {"name": "x", "data": {"n": 2**64}}}]},
+    {"rules": [{"gift": "rose", "event": {"name": "x", "data": {"deep": nested(DATA_DEPTH_MAX)}}}]},
     {"rules": [CONFETTI] * (RULES_MAX + 1)},
     {},
 ]
@@ -190,7 +199,8 @@ async def test_whose_rules(site: Site) -> None:
         assert refused.status_code == 401
         assert (await site.http.request(method, "/v1/rooms/nowhere/rules", **fields)).status_code == 404
     assert (await site.http.get("/v1/rooms/demo/rules")).json() == {"rules": []}
-    await put(site, *[CONFETTI] * RULES_MAX)
+    fits = {"event": {"name": "x", "data": {"deep": nested(DATA_DEPTH_MAX - 1), "n": 2**53}}}
+    await put(site, fits, *[CONFETTI] * (RULES_MAX - 1))
     assert len((await site.http.get("/v1/rooms/demo/rules")).json()["rules"]) == RULES_MAX
 
 
