@@ -75,7 +75,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     likes: int
     coins: int
     top: tuple[Rank, ...]
-    goals: tuple[Any, ...] = ()
 
     if TYPE_CHECKING:
 

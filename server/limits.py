@@ -109,6 +109,13 @@ HOUSEKEEPING_S = 0.25
 PENDING_EVENTS_MAX = 5_000  # events of one room that wait for a missing one before it is read again
 BOARD_ROWS = 10
 BOARD_EVERY_MS = 1_000
+BOARD_FIRST = 3  # who comes among them is an event
+SINGLES_MAX = 1_000  # largest gifts of each window that a room keeps: some 100 kB
+BOARD_DAY_S = 3 * 24 * 3600  # how long a day's board stays after the first gift, and a week's
+BOARD_WEEK_S = 10 * 24 * 3600
+BOARD_ALL_S = 40 * 24 * 3600  # the board of all time: then only the journal has it
+BOARD_MARKED_S = 36 * 24 * 3600  # how long a room's boards count as whole: then they are made again from the journal
+assert BOARD_MARKED_S < BOARD_ALL_S
 LIKES_EVERY_MS = 1_000
 HIDDEN_EVERY_MS = 1_000
 LIKES_PER_USER_MAX = 100_000  # per broadcast: a like is free, the board of likers must stay sane
@@ -184,6 +191,8 @@ RETELL_UNTIL_MS = (ONCE_S - 3600) * 1000  # after that nobody knows whether it w
 assert RETELL_UNTIL_MS < ONCE_S * 1000
 RETELL_NOTED_MAX = 2_000  # entries per partition that wait in memory for RETELL_AFTER_MS: some 300 bytes each
 RETELL_ASKED = 500  # once-keys per MGET: more would hold up the room store
+GIVEN_BATCH = 1_000  # rows read at once when a room counts its gifts again
+GIVEN_S = 60.0  # and how long that may take: it is a task of its own, and nobody waits for it
 DRAIN_BATCH = 500  # entries per partition and transaction: of a backlog 32,000, which SQLite writes in 0.4 - 0.55 s
 POSITIONS_KEPT_MAX = 100_000  # balances that the drain begins with, 64,000 more per round: some 200 bytes each
 DRAIN_ROUNDS_MAX = 8  # transactions before it does its other work: forget positions, retell gifts, trim the log
