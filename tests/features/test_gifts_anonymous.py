@@ -59,6 +59,7 @@ async def test_nobody_learns_who_gave(
     alice, bob, host = await site.join("alice"), await there.join("bob", codec="msgpack"), await host_of(site)
     zelda = await rich(site)
     since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
+    assert (await host.ask("goals.set", id="g", kind="coins", title="Stage lights", target=1_000))["type"] == "ok"
     first = await zelda.gift("whale", anonymous=True, message="for you")
     replies = [await zelda.gift("rose", 2, anonymous=True, combo="fan-since-2019") for _ in range(2)]
     assert [reply["combo"] for reply in replies] == [{"id": "fan-since-2019", "count": n} for n in (2, 4)]
@@ -67,6 +68,12 @@ async def test_nobody_learns_who_gave(
         event = await viewer.happened("gifts.sent", id=first["id"])
         assert (event["from"], event["message"], event["coins"]) == (SHOWN, "for you", 1_000)
         assert (await viewer.happened("chat.pinned"))["pin"]["event"]["from"] == SHOWN
+    assert (await host.ask("gifts.thank", gift_id=first["id"]))["type"] == "ok"
+    assert (await bob.happened("gifts.thanked"))["user"] == SHOWN
+    assert (await bob.happened("goals.reached"))["contributors"] == []
+    for window in ("broadcast", "day", "week", "all"):
+        for by in ("sum", "single"):
+            assert (await bob.ask("board.get", window=window, by=by))["top"] == []
     late = await there.join("late")
     await zelda.ask("likes.send", count=3)
     ended = await bob.happened("gifts.combo_ended")
