@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from protocol.custom import CustomName
+from protocol.custom import EventName
 from protocol.ids import CatalogueId
 
 RULES_MAX = 50
@@ -16,7 +16,7 @@ DATA_DEPTH_MAX = 32
 class CustomEvent(Struct, frozen=True, forbid_unknown_fields=True):
     """The event that a rule sends. The gift's id is added to `data` as `gift_id`."""
 
-    name: CustomName
+    name: EventName
     data: dict[str, Any] = {}  # msgspec copies it
 
     def __post_init__(self) -> None:
