@@ -165,10 +165,10 @@ def test_every_feature_has_its_three_files() -> None:
 # Modules that the tests of others cover, and which tests.
 TESTED_BY = {
     "app": "tests/http/test_http.py and every test with a site",
-    "catalogue": "tests/test_settings.py",
     "clock": "three lines",
     "entries": "tests/journal/test_entries.py",
     "limits": "asserts of its own",
+    "rooms.lookup": "tests/features/test_pins.py and tests/features/test_reports.py",
     "logs": "tests/journeys/test_logs.py",
     "metrics": "tests/http/test_http.py",
     "__main__": "tests/journeys",

@@ -37,11 +37,21 @@ export type Refusal =
   | "unknown_event"
   | "too_many_pins"
   | "wrong_status"
+  | "not_eligible"
+  | "region_not_allowed"
+  | "adults_only"
+  | "level_too_low"
+  | "message_needs_coins"
+  | "revoked"
+  | "banned"
   | "unknown_goal"
   | "too_many_goals"
   | "other_kind"
+  | "already_decided"
+  | "already_edited"
   | "warned"
   | "too_many_members"
+  | "shielded"
   | "no_such_gift";
 
 /** The first places of a window: by all that somebody gave in it, or by their largest gift. */
@@ -53,10 +63,11 @@ export interface GetBoard {
   ref?: string | null;
 }
 
-/** Say something to the room. */
+/** Say something to the room. `edit_of` is an own held message that this takes the place of. */
 export interface SendChat {
   type: "chat.send";
   text: string;
+  edit_of?: string | null;
   ref?: string | null;
 }
 
@@ -84,6 +95,28 @@ export interface UnpinChat {
   ref?: string | null;
 }
 
+/** Staff: let everybody see a held message. */
+export interface ApproveChat {
+  type: "chat.approve";
+  id: string;
+  ref?: string | null;
+}
+
+/** Staff: let nobody see a held message. */
+export interface DenyChat {
+  type: "chat.deny";
+  id: string;
+  ref?: string | null;
+}
+
+/** Tell staff that a message breaks the rules. One person's second report of it changes nothing. */
+export interface ReportChat {
+  type: "chat.report";
+  id: string;
+  reason?: string;
+  ref?: string | null;
+}
+
 /** Send a gift. The same `id` again is the same gift, and is paid once. */
 export interface SendGift {
   type: "gifts.send";
@@ -93,6 +126,15 @@ export interface SendGift {
   to?: string | null;
   combo?: string | null;
   message?: string | null;
+  anonymous?: boolean;
+  ref?: string | null;
+}
+
+/** The host: see how a gift looks. It costs nothing, and only staff and overlays get it. */
+export interface TestGift {
+  type: "gifts.test";
+  gift: string;
+  count?: number;
   ref?: string | null;
 }
 
@@ -240,7 +282,11 @@ export interface SettingsChange {
   slow_mode_s?: number;
   unique_chat_s?: number;
   chat_per_s?: number;
+  gift_min_coins_message?: number;
   blocked_words?: string[];
+  automod?: number;
+  reports_hold?: number;
+  shield?: boolean;
 }
 
 /** The host: begin a broadcast. */
@@ -308,6 +354,7 @@ export interface SendChatOk {
   id: string;
   seq: number;
   hidden?: boolean;
+  held?: boolean;
   ref: string | null;
 }
 
@@ -325,6 +372,7 @@ export interface SendGiftOk {
   coins: number;
   combo: Combo | null;
   entry: string;
+  message_left_out: string | null;
   ref: string | null;
 }
 
@@ -456,6 +504,19 @@ export interface ChatUnpinned {
   replayed?: boolean;
 }
 
+/** What this site's own pages and overlays understand. Under load it may be dropped, unless it is `kept`. */
+export interface CustomSent {
+  type: "custom.sent";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  kept?: boolean;
+  name: string;
+  user_id?: string;
+  data: Record<string, unknown>;
+}
+
 /** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */
 export interface GiftSent {
   type: "gifts.sent";
@@ -468,6 +529,8 @@ export interface GiftSent {
   message: string | null;
   test: boolean;
   combo: Combo | null;
+  received_at_ms?: number;
+  settled_at_ms?: number;
   id: string;
   seq: number;
   at_ms: number;
@@ -688,18 +751,24 @@ export interface RoomUpdated {
   status?: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
   broadcast_id?: string;
   started_at_ms?: number;
+  category?: string;
+  hashtags?: string[];
+  language?: string;
+  starts_at_ms?: number;
   id: string;
   seq: number;
   at_ms: number;
   replayed?: boolean;
 }
 
-/** The settings that everybody in the room may see, so without the list of blocked words. */
+/** The settings that everybody in the room may see, as they are in force: without the list of blocked words. */
 export interface ShownSettings {
   chat: boolean;
   gifts: boolean;
   slow_mode_s: number;
   unique_chat_s: number;
+  gift_min_coins_message: number;
+  shield: boolean;
 }
 
 /** The host paused. */
@@ -730,6 +799,43 @@ export interface RoomEnded {
   seq: number;
   at_ms: number;
   replayed?: boolean;
+}
+
+/** What a broadcast brought, some seconds after its end. */
+export interface RoomSummed {
+  type: "room.summed";
+  broadcast: Broadcast;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** A broadcast that has ended. Coins and diamonds are less what was taken back until then. */
+export interface Broadcast {
+  broadcast_id: string;
+  room_id: string;
+  host: Named;
+  title: string;
+  status: Open<"ended" | "suspended">;
+  started_at_ms: number;
+  ended_at_ms: number;
+  duration_ms: number;
+  peak: number;
+  unique: number;
+  new_members: number;
+  chats: number;
+  likes: number;
+  gifts: number;
+  coins: number;
+  diamonds: number;
+  top_fans: Fan[];
+}
+
+/** Who gave most in a broadcast. */
+export interface Fan {
+  user: Named;
+  coins: number;
 }
 
 /** The platform ended the broadcast. */
@@ -765,6 +871,27 @@ export interface ViewersCounted {
   replayed?: boolean;
 }
 
+/** To staff: this message waits for a decision. `reason` is what it was held for, `level` how bad that is (1-4). */
+export interface ChatHeld {
+  type: "chat.held";
+  id: string;
+  user: User;
+  text: string;
+  reason: string;
+  level: number;
+  held_at_ms: number;
+  edit_of: string | null;
+  reported: string | null;
+}
+
+/** To staff and the sender: a held message is `approved`, `denied`, `edited` or `expired`. */
+export interface ChatResolved {
+  type: "chat.resolved";
+  id: string;
+  decision: string;
+  by: Named | null;
+}
+
 /** You are warned: you cannot chat until you acknowledge it. */
 export interface MemberWarned {
   type: "members.warned";
@@ -782,6 +909,16 @@ export interface ModerationActed {
   user_id: string | null;
   reason: string;
   data: Record<string, unknown>;
+}
+
+/** To staff: so many people have reported this message, and `of_user` so often messages of this person. */
+export interface ChatReported {
+  type: "chat.reported";
+  id: string;
+  reports: number;
+  user_id: string;
+  of_user: number;
+  reason: string;
 }
 
 /** The command was not carried out. Some reasons add fields to these. */
@@ -832,6 +969,10 @@ export interface Snapshot {
   likes: number;
   coins: number;
   top: Rank[];
+  category: string;
+  hashtags: string[];
+  language: string;
+  starts_at_ms: number | null;
   open_combos: OpenCombo[];
   goals: Goal[];
   pins: Pin[];
@@ -886,6 +1027,9 @@ export interface Gift {
   streakable: boolean;
   animation: Animation;
   pin_s: number;
+  regions: string[];
+  min_level: number;
+  adult: boolean;
 }
 
 /** What happened in the room. A newer server sends more types: pass them over. */
@@ -896,6 +1040,7 @@ export type RoomEvent =
   | ChatDeleted
   | ChatPinned
   | ChatUnpinned
+  | CustomSent
   | GiftSent
   | GiftComboEnded
   | GiftRefunded
@@ -915,14 +1060,18 @@ export type RoomEvent =
   | RoomPaused
   | RoomResumed
   | RoomEnded
+  | RoomSummed
   | RoomSuspended
   | RoomDeleted
   | ViewersCounted;
 
 /** What one socket alone is told. A newer server sends more types: pass them over. */
 export type Message =
+  | ChatHeld
+  | ChatResolved
   | MemberWarned
   | ModerationActed
+  | ChatReported
   | Refuse
   | Welcome
   | Heartbeat
@@ -937,7 +1086,11 @@ export type Command =
   | DeleteChat
   | PinChat
   | UnpinChat
+  | ApproveChat
+  | DenyChat
+  | ReportChat
   | SendGift
+  | TestGift
   | ThankGift
   | SetGoal
   | RemoveGoal
@@ -969,7 +1122,11 @@ export interface Replies {
   "chat.delete": Ok;
   "chat.pin": Ok;
   "chat.unpin": Ok;
+  "chat.approve": Ok;
+  "chat.deny": Ok;
+  "chat.report": Ok;
   "gifts.send": SendGiftOk;
+  "gifts.test": Ok;
   "gifts.thank": Ok;
   "goals.set": SetGoalOk;
   "goals.remove": Ok;

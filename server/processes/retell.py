@@ -42,6 +42,7 @@ class _Sent(msgspec.Struct, frozen=True):
     count: int
     coins: int
     broadcast: str | None = None
+    anonymous: bool = False
 
 
 _ENTRY = msgspec.json.Decoder(GiftEntry)
@@ -264,7 +265,7 @@ class Retell:
             log.error("gift_unreadable", entry=f"{entry.epoch}-{entry.n}", error=str(error))
             return
         try:
-            if await show_gift(self._history, gift, entry.combo_count):
+            if await show_gift(self._history, gift, entry.combo_count, entry.at_ms):
                 self.retold += 1
                 log.info("gift_retold", gift_id=gift.id, room=gift.room)
         except NoSuchRoom:
@@ -311,7 +312,7 @@ async def _read_parts(engine: Engine, clock: Clock, reversal: Reversal) -> dict[
             gift=GiftRef(about.gift),
             count=part.coins * about.count // max(1, about.coins),
         )
-        refunded = Refunded(event, reversal.id, reversal.viewer, about.broadcast)
+        refunded = Refunded(event, reversal.id, reversal.viewer, about.broadcast, about.anonymous)
         found.setdefault(about.room, []).append(refunded)
     return found
 

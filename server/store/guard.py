@@ -225,12 +225,14 @@ def _arguments(key: str) -> dict[str, tuple[str, ...]]:
     return {
         **dict.fromkeys(("TIME", "INFO", "PING"), ()),
         **dict.fromkeys(("GET", "EXISTS", "XINFO", "DEL", "UNLINK", "XLEN", "PTTL"), (key,)),
-        **dict.fromkeys(("HGETALL", "HKEYS", "HLEN", "MGET", "PERSIST", "SCARD", "SMEMBERS"), (key,)),
+        **dict.fromkeys(("HGETALL", "HKEYS", "HLEN", "HVALS", "MGET", "PERSIST", "SCARD", "SMEMBERS"), (key,)),
         **dict.fromkeys(("SUBSCRIBE", "UNSUBSCRIBE"), (key,)),
         **dict.fromkeys(("PUBLISH", "SADD", "SISMEMBER", "SREM", "ZREM", "ZREVRANK", "ZSCORE"), (key, "m")),
         **dict.fromkeys(("EXPIRE", "PEXPIRE"), (key, "1")),
         **dict.fromkeys(("ZADD", "ZINCRBY"), (key, "1", "m")),
-        **dict.fromkeys(("ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE"), (key, "0", "1")),
+        **dict.fromkeys(
+            ("ZRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE", "ZREVRANGE"), (key, "0", "1")
+        ),
         **dict.fromkeys(("SSCAN", "HSCAN"), (key, "0")),
         "SCAN": ("0",),
         "XTRIM": (key, "MAXLEN", "1"),
@@ -238,7 +240,7 @@ def _arguments(key: str) -> dict[str, tuple[str, ...]]:
         **dict.fromkeys(("EVAL", "EVALSHA"), ("s", "1", key)),
         **dict.fromkeys(("XRANGE", "XREVRANGE"), (key, "-", "+")),
         "SET": (key, "v"),
-        **dict.fromkeys(("ZREMRANGEBYRANK", "ZREMRANGEBYSCORE"), (key, "0", "1")),
+        "COPY": (key, key),
         **dict.fromkeys(("HSET", "HSETNX"), (key, "f", "v")),
         "HINCRBY": (key, "f", "1"),
         "INCRBY": (key, "1"),

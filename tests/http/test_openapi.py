@@ -20,7 +20,8 @@ NAMES = {
     "user": ("alice", "creator"),
     "verb": ("start", "pause", "end"),
     "topup": ("t-1",),
-    "goal": ("roses",),
+    "broadcast": ("0a-1",),
+    "goal": ("g-1", "a"),
 }
 ODD_NAMES = ("nobody", "a b", "x" * 65, "..", "%00", "é", "{demo}", "alice\n", "1;2", "-")
 
@@ -154,4 +155,4 @@ def test_every_operation_is_described() -> None:
         for name, operation in zip(names, operations, strict=True)
     }
     assert queries["getWalletEntries"] == {"before", "limit"}
-    assert queries["getRooms"] == {"status", "sort", "limit", "after"}
+    assert queries["getRooms"] == {"status", "category", "hashtag", "language", "sort", "limit", "after"}

@@ -123,7 +123,13 @@ async def test_the_welcome(site: Site) -> None:
     room = welcome["room"]
     assert (room["room_id"], room["title"], room["status"]) == ("demo", "Welcome to Liveroom", "live")
     assert room["host"] == {"user_id": "creator", "name": "Creator"}
-    assert room["settings"] == {"chat": True, "gifts": True, "slow_mode_s": 0, "unique_chat_s": 0}
+    assert room["settings"] == {
+        "chat": True,
+        "gifts": True,
+        "slow_mode_s": 0,
+        "unique_chat_s": 0,
+        "gift_min_coins_message": 0,
+    }
     assert (room["goals"], room["pins"], room["open_combos"]) == ([], [], [])
     assert welcome["heartbeat_s"] == limits.HEARTBEAT_S
     again = await site.join("alice")

@@ -5,6 +5,7 @@
 -- INCLUDE append_event
 -- HOOK gift_refunded user_id coins body of_now
 -- Returns per part {ok, seq} | {seen, seq} | {other_broadcast, the current one} | {no_room}
+-- `user_id` is empty for an anonymous gift, which stood on no board.
 -- A part counts only in its gift's broadcast, as the gift did; hooks count it later, too, with `of_now` false.
 -- Nothing falls below 0: the room store may have lost gifts.
 local there = redis.call('EXISTS', meta) == 1
@@ -13,6 +14,9 @@ local current = redis.call('HGET', meta, 'broadcast') or ''
 local function lower(user_id, coins)
   local total = tonumber(redis.call('HGET', meta, 'coins') or '0')
   redis.call('HSET', meta, 'coins', string.format('%d', math.max(0, total - coins)), 'board_coins', '-1')  -- publish it
+  if user_id == '' then
+    return
+  end
   local left = tonumber(redis.call('ZSCORE', board, user_id) or '0') - coins
   if left > 0 then
     redis.call('ZADD', board, string.format('%d', left), user_id)

@@ -7,6 +7,7 @@
 -- Returns per gift {ok, seq} | {seen, seq} | {other_broadcast, the current one} | {no_room}
 -- A gift counts only in its own broadcast, also after its end. When another has begun, the gift is marked as seen at 0.
 -- Hooks count it then, too, as what is longer than a broadcast has it: `of_now` is false. `once` ends with its id.
+-- An anonymous gift has an empty `user_id`: it counts in the total, and stands on no board.
 -- Its once-key is `-` from when it counts until its event is there. If a command fails between, a retry only shows it.
 local there = redis.call('EXISTS', meta) == 1
 local current = redis.call('HGET', meta, 'broadcast') or ''
@@ -27,8 +28,10 @@ end
 
 local function count(once, user_id, user_name, coins, combo_field, combo_head, combo_count, body)
   redis.call('SET', once, '-', 'EX', once_s)
-  redis.call('ZINCRBY', board, coins, user_id)
-  redis.call('HSET', names, user_id, user_name)
+  if user_id ~= '' then
+    redis.call('ZINCRBY', board, coins, user_id)
+    redis.call('HSET', names, user_id, user_name)
+  end
   redis.call('HINCRBY', meta, 'coins', coins)
   if combo_field ~= '' then
     run_combo(combo_field, combo_head, coins, combo_count)

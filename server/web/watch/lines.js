@@ -1,5 +1,5 @@
 /** The lines of the chat: messages, gifts, and marks where some are missing. */
-import { avatar, el, hue, picture } from "../shared/dom.js";
+import { avatar, el, hue, nameOf, picture } from "../shared/dom.js";
 import { countOf } from "../shared/streak.js";
 
 /** @import { ChatSent, GiftSent } from "../wire.js" */
@@ -8,14 +8,17 @@ import { countOf } from "../shared/streak.js";
 const ROLES = { host: "Host", moderator: "Mod", bot: "Bot" };
 
 /** @param {ChatSent} event */
-export function said({ id, user, text }) {
+export function said({ id, user, text, hidden }) {
   const role = ROLES[user.role ?? ""];
   return el("li", { class: "line", testid: "chat-line", data: { id, user: user.user_id } },
     avatar(user), el("p", {},
       el("b", { class: `name ${hue(user.user_id)}`, text: user.name }),
+      hidden ? el("span", { class: "role", text: "Hidden" }) : null,
       role ? el("span", { class: `role is-${user.role}`, text: role }) : null,
       ...user.badges.map((badge) => el("span", { class: "role badge", text: badge })),
-      el("span", { class: "text", text })));
+      el("span", { class: "text", text })),
+    el("button", { class: "line-menu", type: "button", testid: "line-menu", text: "⋯", "aria-haspopup": "menu",
+      "aria-expanded": "false", "aria-label": `Moderate ${user.name}` }));
 }
 
 /** @typedef {{line: HTMLElement, update: (event: GiftSent) => void}} GiftLine `update` with the streak's next gift */
@@ -29,7 +32,7 @@ export function gave(event) {
   const message = el("span", { class: "text" });
   const data = { id: event.id, user: event.from.user_id, combo: event.combo?.id ?? "", count: 0 };
   const line = el("li", { class: `line gift tier-${event.gift.tier}`, testid: "chat-gift", data },
-    picture(event.gift, "gift-art"), el("p", {}, el("b", { class: "name", text: event.from.name }),
+    picture(event.gift, "gift-art"), el("p", {}, el("b", { class: "name", text: nameOf(event.from) }),
       ` sent ${event.gift.name}${event.test ? " (test)" : ""} `, times, message));
   /** @param {GiftSent} now */
   const update = (now) => {
