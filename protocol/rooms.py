@@ -51,6 +51,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     unique_chat_s: Annotated[int, Meta(ge=0, le=300)] = 0
     chat_per_s: Annotated[int, Meta(ge=1, le=5_000)] = 2_000
     gift_min_coins_message: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    likes: bool = True
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
 
 
@@ -72,6 +73,7 @@ class ShownSettings(Struct, frozen=True):
     slow_mode_s: int
     unique_chat_s: int
     gift_min_coins_message: int = 0
+    likes: bool = True
 
 
 class Details(Struct, frozen=True):

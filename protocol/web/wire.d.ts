@@ -42,6 +42,7 @@ export type Refusal =
   | "adults_only"
   | "level_too_low"
   | "message_needs_coins"
+  | "likes_off"
   | "banned"
   | "warned"
   | "too_many_members";
@@ -218,6 +219,7 @@ export interface SettingsChange {
   unique_chat_s?: number;
   chat_per_s?: number;
   gift_min_coins_message?: number;
+  likes?: boolean;
   blocked_words?: string[];
 }
 
@@ -609,6 +611,7 @@ export interface ShownSettings {
   slow_mode_s: number;
   unique_chat_s: number;
   gift_min_coins_message: number;
+  likes: boolean;
 }
 
 /** The host paused. */

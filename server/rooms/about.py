@@ -76,6 +76,7 @@ def shown_settings(settings: Settings) -> ShownSettings:
         settings.slow_mode_s,
         settings.unique_chat_s,
         settings.gift_min_coins_message,
+        settings.likes,
     )
 
 
