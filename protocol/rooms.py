@@ -175,6 +175,13 @@ class RoomEnded(Event, frozen=True, tag="room.ended"):
     status: Status
 
 
+class RoomReminded(Event, frozen=True, tag="room.reminded"):
+    """The next broadcast is to begin at `starts_at_ms`, in `in_ms`."""
+
+    starts_at_ms: int
+    in_ms: int
+
+
 class RoomSummed(Event, frozen=True, tag="room.summed"):
     """What a broadcast brought, some seconds after its end."""
 

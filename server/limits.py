@@ -71,6 +71,7 @@ PEOPLE_AGAIN_S = 60.0  # how often a node reads that copy: an aside on the bus m
 UNTOLD_EVERY_S = 10.0  # how often a node looks for acts of staff that their rooms have not heard of
 UNTOLD_AFTER_MS = 5_000  # such an act is no longer under way
 UNTOLD_BATCH = 100
+REMIND_BEFORE_MS = (900_000, 60_000, 0)  # a broadcast is to begin: in time to come, to sit down, and now
 SUM_AFTER_MS = 6_000  # from a broadcast's end to its summary: gifts that were under way are paid by then
 DUE_EVERY_S = 1.0  # how often a node looks for work that is due: one short query
 DUE_BATCH = 20

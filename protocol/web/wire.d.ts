@@ -644,6 +644,17 @@ export interface RoomEnded {
   replayed?: boolean;
 }
 
+/** The next broadcast is to begin at `starts_at_ms`, in `in_ms`. */
+export interface RoomReminded {
+  type: "room.reminded";
+  starts_at_ms: number;
+  in_ms: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
 /** What a broadcast brought, some seconds after its end. */
 export interface RoomSummed {
   type: "room.summed";
@@ -867,6 +878,7 @@ export type RoomEvent =
   | RoomPaused
   | RoomResumed
   | RoomEnded
+  | RoomReminded
   | RoomSummed
   | RoomSuspended
   | RoomDeleted
