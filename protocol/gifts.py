@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from protocol.ids import CatalogueId, ComboId, GiftId, UserId
 from protocol.refusals import Reason
@@ -132,13 +132,34 @@ class GiftComboEnded(Event, frozen=True, tag="gifts.combo_ended"):
 
 
 class GiftRefunded(Event, frozen=True, tag="gifts.refunded"):
-    """A gift of this broadcast, or a part of it, was taken back. Totals and boards go down by it."""
+    """A gift of this broadcast, or a part of it, was taken back. Totals and boards go down by it.
+
+    `count` is how many whole ones of the catalogue's `gift` these coins were.
+    """
 
     delivery: ClassVar[Delivery] = Delivery.KEPT
     gift_id: str
     coins: int
     diamonds: int
     reason: Literal["refund", "chargeback"]
+    gift: GiftRef | UnsetType = UNSET
+    count: int = 0
+
+
+class ThankGift(Command, frozen=True, tag="gifts.thank"):
+    """The host: thank for a gift of this broadcast. A second thanks changes nothing."""
+
+    gift_id: GiftId
+
+
+class GiftThanked(Event, frozen=True, tag="gifts.thanked"):
+    """The host has thanked `user` for a gift."""
+
+    delivery: ClassVar[Delivery] = Delivery.KEPT
+    gift_id: str
+    user: User
+    gift: GiftRef
+    count: int
 
 
 class OpenCombo(Struct, frozen=True, kw_only=True):

@@ -107,7 +107,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     likes: int
     coins: int
     top: tuple[Rank, ...]
-    goals: tuple[Any, ...] = ()
     category: str = ""
     hashtags: tuple[str, ...] = ()
     language: str = ""

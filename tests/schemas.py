@@ -95,7 +95,8 @@ class Schemas:
                 chosen = (name for name in properties if name in required or self._random.random() < 0.5)
                 return {name: self.fitting(properties[name]) for name in chosen}
             case "array":
-                return [self.fitting(schema["items"]) for _ in range(self._random.randrange(3))]
+                least = schema.get("minItems", 0)
+                return [self.fitting(schema["items"]) for _ in range(self._random.randrange(least, least + 3))]
             case "string":
                 return self._text(schema)
             case "integer" | "number":
@@ -117,6 +118,10 @@ class Schemas:
             return self._random.choice(("", "en", "pt-BR"))
         if "[A-Z]{2}" in pattern:
             return self._random.choice(("DE", "US"))
+        if "chat" in pattern:
+            return "chat.sent,gifts.sent"
+        if "}:[0-9]{1,15}" in pattern:
+            return f"{self._random.getrandbits(40):x}:{self._random.getrandbits(40)}"
         if "}:[0-9a-f-]" in pattern:
             return f"{self._random.getrandbits(40)}:0a-{self._random.getrandbits(40):x}"
         if ":)?" in pattern:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from protocol import careful
-from protocol.ids import PLACE_WORDS, USER_WORDS, PersonId, RoomId, UserId
+from protocol.ids import PLACE_WORDS, USER_WORDS, GoalId, PersonId, RoomId, UserId
 from protocol.refusals import Refusal, Refused
 from server import limits
 from server.money.results import fingerprint
@@ -190,6 +190,10 @@ def room_id_of(request: Request) -> RoomId:
 
 def user_id_of(request: Request) -> UserId:
     return _path_id(request, "user", PersonId, USER_WORDS)
+
+
+def goal_id_of(request: Request) -> GoalId:
+    return _path_id(request, "goal", GoalId, PLACE_WORDS)
 
 
 def _path_id(request: Request, name: str, kind: Any, words: str) -> str:

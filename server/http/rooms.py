@@ -11,7 +11,6 @@ from starlette.routing import Route
 from protocol.ids import RoomId
 from protocol.rooms import Category, Hashtag, Language, Status
 from server import limits
-from server.clock import Clock
 from server.http.api import HttpError, answer, bearer, body, has_key, next_page, query, room_id_of, route
 from server.rooms.about import About, about_of, granted, role_in
 from server.rooms.admin import (
@@ -27,9 +26,9 @@ from server.rooms.admin import (
     hashtag_of,
 )
 from server.rooms.eligibility import NotEligible
-from server.rooms.history import History
 from server.rooms.listing import Listing, Order, Place, RoomShown, RoomWhole, Wanted, whole
-from server.tokens import BadToken, Tokens
+from server.rooms.room import Services
+from server.tokens import BadToken
 
 STEPS = " or ".join(", ".join(TURNS).rsplit(", ", 1))
 
@@ -54,12 +53,13 @@ class RoomsPage(Struct, frozen=True):
 
 
 class _Rooms:
-    def __init__(self, admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> None:
+    def __init__(self, admin: RoomsAdmin, services: Services) -> None:
         self._admin = admin
-        self._history = history
-        self._tokens = tokens
-        self._clock = clock
-        self._listing = Listing(history)
+        self._history = services.history
+        self._tokens = services.tokens
+        self._revocations = services.revocations
+        self._clock = services.clock
+        self._listing = Listing(services.history)
 
     async def put(self, request: Request) -> Response:
         room_id, room = room_id_of(request), _as_shown(await body(request, PutRoom))
@@ -106,6 +106,8 @@ class _Rooms:
         try:
             claims = self._tokens.check(bearer(request), self._clock.now_ms() / 1000)
         except BadToken:
+            return False
+        if self._revocations.hold(claims.sub, room_id, claims.minted_ms):
             return False
         return claims.room in (None, room_id) and role_in(about, claims.sub, granted(claims, room_id)) == "host"
 
@@ -163,8 +165,8 @@ async def _not_upgraded(_request: Request) -> Response:
     )
 
 
-def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> list[Route]:
-    rooms, one = _Rooms(admin, history, tokens, clock), "/v1/rooms/{room}"
+def routes(admin: RoomsAdmin, services: Services) -> list[Route]:
+    rooms, one = _Rooms(admin, services), "/v1/rooms/{room}"
     return [
         route("/v1/rooms", rooms.list, summary="Rooms, page by page", query=RoomsQuery, gives=RoomsPage, open=True),
         route(one, rooms.get, summary="One room", gives=(RoomShown, RoomWhole), open=True),

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from sqlalchemy import Engine
 
-from protocol.gifts import GiftRefunded, GiftSent
+from protocol.gifts import GiftRef, GiftRefunded, GiftSent
 from server import limits
 from server.clock import Clock
 from server.entries import CHARGEBACK, GIFT, REFUND, GiftEntry
@@ -35,9 +35,12 @@ log = structlog.get_logger()
 
 
 class _Sent(msgspec.Struct, frozen=True):
-    """Where a gift was sent, in its entry."""
+    """Where a gift was sent, and what it was, in its entry."""
 
     room: str
+    gift: str
+    count: int
+    coins: int
     broadcast: str | None = None
     anonymous: bool = False
 
@@ -306,6 +309,8 @@ async def _read_parts(engine: Engine, clock: Clock, reversal: Reversal) -> dict[
             coins=part.coins,
             diamonds=part.diamonds,
             reason=_REASONS[reversal.kind],
+            gift=GiftRef(about.gift),
+            count=part.coins * about.count // max(1, about.coins),
         )
         refunded = Refunded(event, reversal.id, reversal.viewer, about.broadcast, about.anonymous)
         found.setdefault(about.room, []).append(refunded)

@@ -119,9 +119,10 @@ class History:
         whole = len(events) == to - after and all(event.seq == after + n + 1 for n, event in enumerate(events))
         return events if whole else None
 
-    async def kept(self, room_id: str, after: int, to: int) -> list[Recorded]:
-        """Those events after `after` up to `to` that are still kept."""
-        rows = await self.store.call("XRANGE", keys.room(room_id, keys.EVENTS), f"{after + 1}-0", f"{to}-1")
+    async def kept(self, room_id: str, after: int, to: int, most: int | None = None) -> list[Recorded]:
+        """Those events after `after` up to `to` that are still kept; the first `most` of them if it is given."""
+        bound = () if most is None else ("COUNT", most)
+        rows = await self.store.call("XRANGE", keys.room(room_id, keys.EVENTS), f"{after + 1}-0", f"{to}-1", *bound)
         return [Recorded(int(row[0].split(b"-")[0]), row[1][1], row[1][3]) for row in cast(list[Any], rows)]
 
     async def position(self, room_id: str) -> tuple[str, int]:

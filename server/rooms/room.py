@@ -29,6 +29,7 @@ from server.rooms.outbox import Outbox, Sink
 from server.rooms.pace import Pace
 from server.rooms.people import People
 from server.rooms.registry import ASIDES, CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, STANDINGS, Periodic
+from server.rooms.revocations import Revocations
 from server.rooms.snapshot import EncodedSnapshot, encoded_snapshot
 from server.store.client import StoreError
 from server.tokens import Claims, Tokens
@@ -45,6 +46,7 @@ class Services(Struct, frozen=True, kw_only=True):
     fanout: Fanout
     pace: Pace
     tokens: Tokens
+    revocations: Revocations
     catalogue: Catalogue
     engine: Engine
     node_id: str
@@ -65,6 +67,7 @@ class Member:
         "in_flight",
         "late_coins",
         "leaves_with",
+        "minted_ms",
         "missed",
         "name",
         "replay_to",
@@ -83,6 +86,7 @@ class Member:
         self.facts = claims.facts
         self.granted = granted(claims, room.id)
         self.expires_s = claims.exp  # wall clock, seconds
+        self.minted_ms = claims.minted_ms
         self.welcomed = False
         self.cursor = self.due_to = self.replay_to = 0  # the outbox's
         self.missed: Sequence[Recorded] | None = None
@@ -94,6 +98,11 @@ class Member:
     @property
     def role(self) -> Role:
         return self.room.role_of(self.user_id, self.granted)
+
+    @property
+    def revoked(self) -> bool:
+        """Whether the token with which the member is here is no longer good."""
+        return self.room.services.revocations.hold(self.user_id, self.room.id, self.minted_ms)
 
     def say(self, message: Any) -> None:
         """Send one message to this member alone, unless its socket is closing."""

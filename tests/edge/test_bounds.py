@@ -268,6 +268,8 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "ROOM_IDLE_S": ("rooms/test_room_keeping.py", "ROOM_IDLE_S"),
     "ROOM_KEPT_S": ("rooms/test_rooms_at_scale.py", "ROOM_KEPT_S"),
     "BOARD_ROWS": ("features/test_boards.py", "BOARD_ROWS"),
+    "BOARD_FIRST": ("features/test_board_windows.py", "test_who_comes_among_the_first_three"),
+    "SINGLES_MAX": ("rooms/test_tally.py", "SINGLES_MAX"),
     "JOINED_SAMPLE": ("features/test_viewers.py", "JOINED_SAMPLE"),
     "PRESENCE_GONE_S": ("rooms/test_clock_set_back.py", "PRESENCE_GONE_S"),
     "COMBO_GAP_MS": ("features/test_gifts.py", "COMBO_GAP_MS"),
@@ -281,6 +283,10 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "IDEMPOTENCY_S": ("http/test_http.py", "IDEMPOTENCY_S"),
     "BADGES_MAX": ("test_tokens.py", "BADGES_MAX"),
     "BADGE_CHARS_MAX": ("test_tokens.py", "BADGE_CHARS_MAX"),
+    "EVENTS_LOOK": ("http/test_events.py", '"EVENTS_LOOK"'),
+    "EVENT_TYPES_MAX": ("http/test_events.py", "EVENT_TYPES_MAX + 1"),
+    "TOKENS_BATCH_MAX": ("rooms/test_revocations.py", "TOKENS_BATCH_MAX + 1"),
+    "REVOCATIONS_MAX": ("rooms/test_revocations.py", '"REVOCATIONS_MAX"'),
     "PEOPLE_MAX": ("features/test_members.py", "PEOPLE_MAX"),
     "PAGE": ("rooms/test_listing.py", "limits.PAGE"),
     "UNIX_PATH_BYTES_MAX": ("test_settings.py", "UNIX_PATH_BYTES_MAX"),
@@ -297,8 +303,9 @@ GROUPS = {  # one reason for many
         VIEWERS_EVERY_MS PRESENCE_BEAT_S LISTING_S LISTING_SHARE SPEND_CALLS_MAX SPEND_RETRY_MS REPLAY_BATCH
         REFILL_TOGETHER REFILL_LOOK_S OPEN_AGAIN_S GUARD_EVERY_S LOG_LOOK_S FENCE_LOOK_S MONEY_TIME_S
         MONEY_TIME_AGREED_MS MONEY_TIME_DRIFT_MS FORGET_BATCH FORGET_ORDERS_BATCH CLAIMS_BATCH RETELL_AFTER_MS
-        RETELL_UNTIL_MS CATALOGUE_EVERY_S PEOPLE_BATCH PEOPLE_AGAIN_S UNTOLD_EVERY_S
+        RETELL_UNTIL_MS CATALOGUE_EVERY_S GIVEN_BATCH GIVEN_S PEOPLE_BATCH PEOPLE_AGAIN_S UNTOLD_EVERY_S
         UNTOLD_AFTER_MS UNTOLD_BATCH REMIND_BEFORE_MS SUM_AFTER_MS DUE_EVERY_S DUE_BATCH RETELL_ASKED DRAIN_BATCH
+        REVOCATIONS_AGAIN_S REVOCATIONS_OVERLAP_MS
         DRAIN_ROUNDS_MAX SQLITE_ROWS DRAIN_GARBAGE DRAIN_TURN_S DRAIN_IDLE_S
         DRAIN_IDLE_S_MAX LOG_TAIL TRIM_EVERY_S LOT_SNAPSHOT_ENTRIES FOLD_ROWS RECOVER_EVERY_S RECOVER_AFTER_MS
         RECOVER_UNTIL_MS RECOVER_BATCH AUDIT_EVERY_S AUDIT_ROWS REPAIR_SIDES REPAIR_TRIES AUDIT_WALLETS AUDIT_TOGETHER
@@ -316,7 +323,8 @@ GROUPS = {  # one reason for many
         SQL_STATEMENT_S SQL_DRAIN_S SQL_AUDIT_S SQL_MIGRATE_S SQL_LOCK_S SQL_IDLE_S SQL_SLACK_S SQL_PING_S SQL_FRESH_S
         RIGHTS_LOOK_S SQL_CONNECT_S SQL_POOL_S SQL_ANSWER_S SQL_FOLD_S DRAIN_S_MAX STOP_S_MAX
         LEFTOVERS_S_MAX READY_S""",
-    "the store expires it": "ACT_REMEMBERED_S ONCE_S COMBO_COUNT_S IDEMPOTENCY_BEGUN_S",
+    "the store expires it": """BOARD_DAY_S BOARD_WEEK_S BOARD_ALL_S BOARD_MARKED_S ACT_REMEMBERED_S ONCE_S COMBO_COUNT_S
+        IDEMPOTENCY_BEGUN_S""",
     "no bound, but a number that all programs must agree on": """WALLET_PARTITIONS DAY_MS RECEIPTS_MS MATURITY_MS
         RECEIPT_MARGIN_MS AUDIT_REMAINDER METRICS_PORT CATALOGUE_VERSION_CHARS""",
     "checked once, at the start: tests/test_settings.py": "SECRET_CHARS_MIN SECRET_LETTERS_MIN",

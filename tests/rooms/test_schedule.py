@@ -89,7 +89,7 @@ async def test_what_does_not_hold_any_more(site: Site, monkeypatch: pytest.Monke
 
 
 async def test_a_reminder_that_comes_too_late(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an outage nobody is told that the show begins soon when it should have begun."""
+    """After an outage nobody hears that the show begins soon when it should have begun."""
     await site.put_room("r", live=False)
     fan = await site.join("fan", room="r")
     starts_ms = site.node.clock.now_ms() + limits.DAY_MS

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014_rules"
-down_revision = "0013_postings"
+revision = "0015_rules"
+down_revision = "0014_goals"
 branch_labels = None
 depends_on = None
 

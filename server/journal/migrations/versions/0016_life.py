@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0015_life"
-down_revision = "0014_rules"
+revision = "0016_life"
+down_revision = "0015_rules"
 branch_labels = None
 depends_on = None
 
