@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server import limits
-from server.journal import broadcasts, due
+from server.journal import broadcasts, due, given
 from server.journal.broadcasts import Sums
 from server.journal.due import Work
 from server.rooms.due import do_due
@@ -57,6 +57,7 @@ async def test_a_summary(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     found = await summed(site, ids[0])
     assert (found["gifts"], found["coins"], found["diamonds"], len(found["top_fans"])) == (2, 1, 1, 1)
     engine = site.node.engine
+    assert [each.gift for each in given.gifts(engine, "demo", 0)] == ["crown", "rose"]
     assert broadcasts.sums(engine, "demo", "another", 0, 2**52) == Sums(0, 0, 0, ())
     for broadcast_id, people in (("b1", ["u1", "u2", "u3"]), ("b1", ["u3"]), ("b2", ["u2", "u4", "u5"])):
         broadcasts.meet(engine, "r", broadcast_id, 7, people)
