@@ -47,6 +47,7 @@ from server.orders.refunds import Refunds
 from server.orders.topups import Purchases, TopUp
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.admin import Host, PutRoom, RoomsAdmin
+from server.rooms.due import DueWork
 from server.rooms.fanout import Fanout
 from server.rooms.here import Rooms
 from server.rooms.history import open_history
@@ -154,9 +155,10 @@ class Node:
         )
         self.rooms = Rooms(services)
         self.untold = Untold(services)
+        self.due_work = DueWork(services)
         places = Places(settings.connections_per_address, settings.connections_per_user)
         self.sessions = Sessions(services=services, rooms=self.rooms, balances=self.balances, places=places)
-        self.rooms_admin = RoomsAdmin(self.history, self.clock)
+        self.rooms_admin = RoomsAdmin(self.history, self.clock, services.eligibility, self.engine)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.refunds = Refunds(self.engine, self.wallet, self.clock)
         self.freezes = Freezes(self.engine, self.wallet, self.clock)
@@ -253,13 +255,14 @@ class Node:
         await self.fanout.start()
         await self.wallet.start()
         await self._until_up()
+        await self.revocations.start()
         await self.pace.start()
         await self.rooms.start()
         await self.sessions.start()
         await self.audit_watch.start()
         await self.recovery.start()
         await self.untold.start()
-        await self.revocations.start()
+        await self.due_work.start()
         await self.catalogue.start()
         if self.settings.development:
             if self.room_store.up:  # pages look for the room at once, also while gifts are refused
@@ -294,7 +297,7 @@ class Node:
 
     async def stop(self) -> None:
         await self._tasks.end()
-        await self.revocations.stop()
+        await self.due_work.stop()
         await self.catalogue.stop()
         await self.untold.stop()
         await self.recovery.stop()
@@ -302,6 +305,7 @@ class Node:
         await self.sessions.stop()
         await self.rooms.stop()
         await self.pace.stop()
+        await self.revocations.stop()
         await self.wallet.stop()
         await self.fanout.stop()
         await self.room_store.stop()
