@@ -255,7 +255,6 @@ class Node:
         await self.fanout.start()
         await self.wallet.start()
         await self._until_up()
-        await self.revocations.start()
         await self.pace.start()
         await self.rooms.start()
         await self.sessions.start()
@@ -263,6 +262,7 @@ class Node:
         await self.recovery.start()
         await self.untold.start()
         await self.due_work.start()
+        await self.revocations.start()
         await self.catalogue.start()
         if self.settings.development:
             if self.room_store.up:  # pages look for the room at once, also while gifts are refused
@@ -298,6 +298,7 @@ class Node:
     async def stop(self) -> None:
         await self._tasks.end()
         await self.due_work.stop()
+        await self.revocations.stop()
         await self.catalogue.stop()
         await self.untold.stop()
         await self.recovery.stop()
@@ -305,7 +306,6 @@ class Node:
         await self.sessions.stop()
         await self.rooms.stop()
         await self.pace.stop()
-        await self.revocations.stop()
         await self.wallet.stop()
         await self.fanout.stop()
         await self.room_store.stop()

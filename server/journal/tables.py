@@ -226,16 +226,6 @@ lot_snapshots = Table(
     Column("lots", LargeBinary, nullable=False),
 )
 
-# Tokens of this person that were minted up to `revoked_ms` are no longer good.
-revocations = Table(
-    "revocations",
-    metadata,
-    Column("user_id", String(64), primary_key=True),
-    Column("room_id", String(64), primary_key=True),  # empty: in every room
-    Column("revoked_ms", BigInteger, nullable=False),
-    Index("revocations_by_time", "revoked_ms"),
-)
-
 # What staff decided about people in rooms, as it stands now. The newest `version` of a person counts.
 people = Table(
     "people",
@@ -301,6 +291,16 @@ room_people = Table(
     Column("broadcast_id", String(64), nullable=False),
     Column("first_ms", BigInteger, nullable=False),
     Index("room_people_met", "room_id", "broadcast_id"),
+)
+
+# Tokens of this person that were minted up to `revoked_ms` are no longer good.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    Column("room_id", String(64), primary_key=True),  # empty: in every room
+    Column("revoked_ms", BigInteger, nullable=False),
+    Index("revocations_by_time", "revoked_ms"),
 )
 
 # The rules of rooms: what happens when a gift comes.
