@@ -25,6 +25,7 @@ const WORDS = {
   unknown_goal: "This goal is gone",
   too_many_goals: "There are too many goals: remove one first",
   other_kind: "What a goal counts cannot change: make another goal",
+  revoked: "Your access was withdrawn",
   warned: "Read the warning of the staff first",
   slow_mode: "Slow mode is on",
   blocked_words: "The host does not allow some of these words",
