@@ -75,7 +75,7 @@ async def send_gift(room: Room, member: Member, command: SendGift) -> SendGiftOk
         gift = gift_of(room, member, command)
     except Refused as refused:  # but it may have been paid before the room or the catalogue changed
         return await _paid_before(room, member, command, refused)
-    message, left_out = shown_message(room, member, command)
+    message, left_out = await shown_message(room, member, command)
     event = gift_event(
         room,
         giver(member, command),
@@ -117,7 +117,7 @@ async def _paid_before(room: Room, member: Member, command: SendGift, refused: R
         raise refused
     if found.fingerprint != _fingerprint(room, command):
         raise Refused(Refusal.CONFLICT)
-    return _ok(command, found, shown_message(room, member, command).left_out)
+    return _ok(command, found, (await shown_message(room, member, command)).left_out)
 
 
 def _fingerprint(room: Room, command: SendGift) -> str:

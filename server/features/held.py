@@ -13,7 +13,7 @@ from protocol.refusals import Refusal, Refused
 from protocol.wire import Command, Named, encode
 from server import limits
 from server.journal.people import Standing
-from server.rooms.automod import Automod, Verdict, WordLists
+from server.rooms.automod import AUTOMOD, Verdict
 from server.rooms.registry import every, handles, on_aside, on_joined, on_standing, reacts, screens
 from server.rooms.room import Member, Room
 from server.rooms.staff import STAFF, Deed, actor, check, note
@@ -27,7 +27,6 @@ SWEEP = scripts.load("held_sweep")
 SCRIPTS = (PUT, CLOSE, SWEEP)
 HELD = keys.of_room("held", "Hash by id: what waits for staff: the message to staff and, in a second line, the event.")
 DECIDED = keys.of_room("decided", "Hash by id: what became of held messages, of the last minutes.")
-AUTOMOD = Automod(WordLists())
 DENIED, APPROVED, EDITED, EXPIRED = "denied", "approved", "edited", "expired"
 
 

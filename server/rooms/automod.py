@@ -89,3 +89,6 @@ def _of(settings: Settings, label: Label) -> Verdict:
 
 def _strictness(verdict: Verdict) -> tuple[int, int]:
     return ("pass", "hold", "refuse").index(verdict.action), verdict.level
+
+
+AUTOMOD = Automod(WordLists())  # of chat, and of the messages of gifts

@@ -6,8 +6,9 @@ from protocol.gifts import ANONYMOUS, MESSAGE_CHARS_MAX, Gift, GiftSent, GiftsRe
 from protocol.members import MembersRefusal
 from protocol.refusals import Refusal, Refused
 from protocol.wire import User
+from server.rooms.automod import AUTOMOD
 from server.rooms.room import Member, Room
-from server.text import NotSeen, clean, plain, plain_words
+from server.text import NotSeen, clean
 from server.tokens import Facts
 
 
@@ -60,7 +61,7 @@ def _check_message(room: Room, command: SendGift, coins: int) -> None:
         raise Refused(GiftsRefusal.MESSAGE_NEEDS_COINS, need=need)
 
 
-def shown_message(room: Room, member: Member, command: SendGift) -> Shown:
+async def shown_message(room: Room, member: Member, command: SendGift) -> Shown:
     """The message, unless the sender could not say it in the chat: then the gift is shown without it."""
     if command.message is None:
         return Shown(None)
@@ -68,19 +69,19 @@ def shown_message(room: Room, member: Member, command: SendGift) -> Shown:
         text = clean(command.message, MESSAGE_CHARS_MAX)
     except NotSeen:  # of a gift that was paid before
         return Shown(None)
-    why = _why_left_out(room, member, text)
+    why = await _why_left_out(room, member, text)
     if why is not None or room.people.of(member.user_id).hidden:  # who is hidden is not to know it
         return Shown(None, why)
     return Shown(text)
 
 
-def _why_left_out(room: Room, member: Member, text: str) -> str | None:
-    """Why the chat would not take this text, as its refusals say."""
+async def _why_left_out(room: Room, member: Member, text: str) -> str | None:
+    """Why the chat would not take this text, as its refusals say; `held` if it would wait for staff."""
     if member.role in ("host", "moderator"):
         return None
-    folded = plain(text)
-    if any(word in folded for word in plain_words(room.about.settings.blocked_words)):
-        return str(Refusal.BLOCKED_WORDS)
+    verdict = await AUTOMOD.verdict(room.about.in_force, text)
+    if verdict.action != "pass":
+        return str(Refusal.BLOCKED_WORDS) if verdict.action == "refuse" else "held"
     now_ms = room.services.clock.now_ms()
     if room.people.muted_until_ms(member.user_id, room.about.broadcast_id, now_ms) is not None:
         return str(Refusal.MUTED)

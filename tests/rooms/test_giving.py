@@ -98,6 +98,15 @@ async def test_a_blocked_message_is_left_out(site: Site, another_site: MakeSite)
     assert "spam" not in str([message for message in bob.told]).casefold()
 
 
+async def test_a_message_that_chat_would_hold_is_left_out(site: Site) -> None:
+    """The gift does not wait for staff."""
+    await site.put_room("r", blocked_words=["spam"], automod=2)
+    alice = await site.join("alice", room="r")
+    reply = await alice.gift("rose", message="spam")
+    assert (reply["type"], reply["message_left_out"]) == ("ok", "held")
+    assert (await alice.happened("gifts.sent"))["message"] is None
+
+
 @pytest.mark.parametrize(
     ("command", "fields", "told"),
     [
