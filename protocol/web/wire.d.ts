@@ -42,6 +42,7 @@ export type Refusal =
   | "adults_only"
   | "level_too_low"
   | "message_needs_coins"
+  | "likes_off"
   | "revoked"
   | "banned"
   | "unknown_goal"
@@ -283,6 +284,7 @@ export interface SettingsChange {
   unique_chat_s?: number;
   chat_per_s?: number;
   gift_min_coins_message?: number;
+  likes?: boolean;
   blocked_words?: string[];
   automod?: number;
   reports_hold?: number;
@@ -768,6 +770,7 @@ export interface ShownSettings {
   slow_mode_s: number;
   unique_chat_s: number;
   gift_min_coins_message: number;
+  likes: boolean;
   shield: boolean;
 }
 
@@ -795,6 +798,17 @@ export interface RoomResumed {
 export interface RoomEnded {
   type: "room.ended";
   status: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The next broadcast is to begin at `starts_at_ms`, in `in_ms`. */
+export interface RoomReminded {
+  type: "room.reminded";
+  starts_at_ms: number;
+  in_ms: number;
   id: string;
   seq: number;
   at_ms: number;
@@ -1060,6 +1074,7 @@ export type RoomEvent =
   | RoomPaused
   | RoomResumed
   | RoomEnded
+  | RoomReminded
   | RoomSummed
   | RoomSuspended
   | RoomDeleted

@@ -85,6 +85,7 @@ def shown_settings(settings: Settings) -> ShownSettings:
         slow_mode_s=now.slow_mode_s,
         unique_chat_s=now.unique_chat_s,
         gift_min_coins_message=now.gift_min_coins_message,
+        likes=now.likes,
         shield=now.shield,
     )
 

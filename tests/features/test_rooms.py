@@ -118,6 +118,7 @@ async def test_an_update_contains_what_changed(site: Site) -> None:
         "unique_chat_s": 0,
         "gift_min_coins_message": 0,
         "shield": False,
+        "likes": True,
     }
     assert await put(title="first") == {"title": "first"}
     assert await put(settings={"slow_mode_s": 3}) == {"settings": {**open_settings, "slow_mode_s": 3}}

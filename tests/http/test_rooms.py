@@ -18,6 +18,7 @@ SETTINGS = {
     "unique_chat_s": 30,
     "chat_per_s": 100,
     "gift_min_coins_message": 10,
+    "likes": False,
     "blocked_words": ["spam", "eggs"],
     "automod": 2,
     "reports_hold": 3,

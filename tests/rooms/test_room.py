@@ -129,6 +129,7 @@ async def test_the_welcome(site: Site) -> None:
         "slow_mode_s": 0,
         "unique_chat_s": 0,
         "gift_min_coins_message": 0,
+        "likes": True,
     }
     assert (room["goals"], room["pins"], room["open_combos"]) == ([], [], [])
     assert welcome["heartbeat_s"] == limits.HEARTBEAT_S
