@@ -27,7 +27,7 @@ Language = Annotated[
 ]
 Hashtag = Annotated[
     str,
-    Meta(pattern=r"^[^\x00-\x20]{1,33}$(?!\n)", min_length=1, max_length=1 + HASHTAG_CHARS_MAX, description="one word"),
+    Meta(pattern=r"^[^\x00-\x20]{1,32}$(?!\n)", min_length=1, max_length=HASHTAG_CHARS_MAX, description="one word"),
 ]
 Hashtags = Annotated[tuple[Hashtag, ...], Meta(max_length=HASHTAGS_MAX)]
 TimeMs = Annotated[int, Meta(ge=0, le=2**53 - 1)]
