@@ -27,7 +27,9 @@ Language = Annotated[
 ]
 Hashtag = Annotated[
     str,
-    Meta(pattern=r"^[^\x00-\x20]{1,32}$(?!\n)", min_length=1, max_length=HASHTAG_CHARS_MAX, description="one word"),
+    Meta(
+        pattern=r"^#?[^\x00-\x20#]{1,32}$(?!\n)", min_length=1, max_length=1 + HASHTAG_CHARS_MAX, description="one word"
+    ),
 ]
 Hashtags = Annotated[tuple[Hashtag, ...], Meta(max_length=HASHTAGS_MAX)]
 TimeMs = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -43,6 +45,9 @@ class RoomsRefusal(Reason):
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden. Smaller gifts
     than `gift_min_coins_message` take no message.
+
+    `automod` 0 is off, 4 the strictest. `reports_hold` people report a message before it is held; 0 is off. While the
+    `shield` is on, it makes other settings stricter.
     """
 
     chat: bool = True
@@ -53,6 +58,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     gift_min_coins_message: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     likes: bool = True
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
+    automod: Annotated[int, Meta(ge=0, le=4)] = 0
+    reports_hold: Annotated[int, Meta(ge=0, le=100)] = 0
+    shield: bool = False
 
 
 def optional(kind: type[Struct], name: str, about: str) -> type[Struct]:
@@ -66,7 +74,7 @@ SettingsChange = optional(Settings, "SettingsChange", "Settings to change. Absen
 
 
 class ShownSettings(Struct, frozen=True):
-    """The settings that everybody in the room may see, so without the list of blocked words."""
+    """The settings that everybody in the room may see, as they are in force: without the list of blocked words."""
 
     chat: bool
     gifts: bool
@@ -74,6 +82,7 @@ class ShownSettings(Struct, frozen=True):
     unique_chat_s: int
     gift_min_coins_message: int = 0
     likes: bool = True
+    shield: bool = False
 
 
 class Details(Struct, frozen=True):

@@ -11,7 +11,7 @@ from protocol.refusals import Refusal, Refused
 from protocol.wire import encode
 from server import limits
 from server.rooms.history import NoSuchRoom
-from server.rooms.registry import every, handles, on_aside, on_closing
+from server.rooms.registry import SCREENS, every, handles, on_aside, on_closing
 from server.rooms.room import Member, Room
 from server.rooms.staff import Deed, act, actor, check
 from server.rooms.together import Args, Together
@@ -47,14 +47,18 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
         text = clean(command.text, TEXT_CHARS_MAX)
     except NotSeen:
         raise Refused(Refusal.BAD_COMMAND, field="text") from None
-    blocked = () if staff else plain_words(about.settings.blocked_words)
-    slow_ms, unique_ms = (0, 0) if staff else (about.settings.slow_mode_s * 1000, about.settings.unique_chat_s * 1000)
+    rules = about.in_force
+    blocked = () if staff or rules.automod else plain_words(rules.blocked_words)
+    slow_ms, unique_ms = (0, 0) if staff else (rules.slow_mode_s * 1000, rules.unique_chat_s * 1000)
     folded = plain(text) if blocked or slow_ms or unique_ms else ""
     if any(word in folded for word in blocked):
         raise Refused(Refusal.BLOCKED_WORDS)
     event = ChatSent(id=room.services.clock.new_id(), user=member.as_user(), text=text)
+    for _, screen in () if staff else SCREENS:
+        if (reply := await screen(room, member, command, event)) is not None:
+            return cast(SendChatOk, reply)
     text_hash = hashlib.blake2b(folded.encode(), digest_size=8).hexdigest() if folded else ""
-    per_s = 0 if staff else about.settings.chat_per_s
+    per_s = 0 if staff else rules.chat_per_s
     args: Args = (slow_ms, unique_ms, per_s, member.user_id, text_hash, encode(event))
     return _reply_of(room, event.id, await _together(room).outcome(args))
 
@@ -73,6 +77,8 @@ def _reply_of(room: Room, chat_id: str, outcome: list[bytes]) -> SendChatOk:
             raise Refused(Refusal.MUTED, retry_after_ms=int(outcome[1]) or None)
         case b"warned":
             raise Refused(MembersRefusal.WARNED)
+        case b"banned":  # their socket is about to be closed
+            raise Refused(Refusal.NOT_ALLOWED)
         case b"slow_mode":
             raise Refused(Refusal.SLOW_MODE, retry_after_ms=int(outcome[1]))
         case b"duplicate_text":

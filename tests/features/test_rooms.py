@@ -117,6 +117,7 @@ async def test_an_update_contains_what_changed(site: Site) -> None:
         "slow_mode_s": 0,
         "unique_chat_s": 0,
         "gift_min_coins_message": 0,
+        "shield": False,
         "likes": True,
     }
     assert await put(title="first") == {"title": "first"}

@@ -8,14 +8,17 @@ import { countOf } from "../shared/streak.js";
 const ROLES = { host: "Host", moderator: "Mod", bot: "Bot" };
 
 /** @param {ChatSent} event */
-export function said({ id, user, text }) {
+export function said({ id, user, text, hidden }) {
   const role = ROLES[user.role ?? ""];
   return el("li", { class: "line", testid: "chat-line", data: { id, user: user.user_id } },
     avatar(user), el("p", {},
       el("b", { class: `name ${hue(user.user_id)}`, text: user.name }),
+      hidden ? el("span", { class: "role", text: "Hidden" }) : null,
       role ? el("span", { class: `role is-${user.role}`, text: role }) : null,
       ...user.badges.map((badge) => el("span", { class: "role badge", text: badge })),
-      el("span", { class: "text", text })));
+      el("span", { class: "text", text })),
+    el("button", { class: "line-menu", type: "button", testid: "line-menu", text: "⋯", "aria-haspopup": "menu",
+      "aria-expanded": "false", "aria-label": `Moderate ${user.name}` }));
 }
 
 /** @typedef {{line: HTMLElement, update: (event: GiftSent) => void}} GiftLine `update` with the streak's next gift */

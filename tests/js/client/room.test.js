@@ -70,7 +70,9 @@ test("what the snapshot has counted is not counted again, but its lines are show
 });
 
 test("room updates change only the fields that they contain", () => {
-  const settings = { chat: true, gifts: false, slow_mode_s: 5, unique_chat_s: 0, gift_min_coins_message: 0, likes: true };
+  const settings = { chat: true, gifts: false, slow_mode_s: 5, unique_chat_s: 0,
+    gift_min_coins_message: 0, likes: true,
+    shield: false };
   const room = after({}, updated({ title: "New", settings }));
   assert.deepEqual([room.title, room.host.name, room.settings], ["New", "Creator", settings]);
   assert.equal("seq" in room, false);

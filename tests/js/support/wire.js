@@ -115,7 +115,9 @@ export const updated = (fields) => ({ type: "room.updated", ...head(), ...fields
 export const snapshot = (fields) => ({
   room_id: "demo", broadcast_id: "first", title: "Welcome", status: "live", started_at_ms: START_MS,
   host: { user_id: "creator", name: "Creator" },
-  settings: { chat: true, gifts: true, slow_mode_s: 0, unique_chat_s: 0, gift_min_coins_message: 0, likes: true },
+  settings: { chat: true, gifts: true, slow_mode_s: 0, unique_chat_s: 0, gift_min_coins_message: 0, likes: true,
+    shield: false },
+  category: "", hashtags: [], language: "", starts_at_ms: null,
   viewers: { now: 2, peak: 3, unique: 5 }, likes: 0, coins: 0, top: [], goals: [], pins: [], open_combos: [], ...fields,
 });
 

@@ -159,7 +159,9 @@ test("gaps, hidden lines and a mute are shown in the chat", async (page) => {
 test("gifts are given while the room is live, connected and has gifts on", async (page) => {
   await entered(page);
   const disabled = () => page.find("gift-send").disabled;
-  const settings = { chat: true, gifts: false, slow_mode_s: 0, unique_chat_s: 0, gift_min_coins_message: 0, likes: true };
+  const settings = { chat: true, gifts: false, slow_mode_s: 0, unique_chat_s: 0,
+    gift_min_coins_message: 0, likes: true,
+    shield: false };
   FakeSocket.last.tell(updated({ seq: 1, settings }));
   assert.equal(disabled(), true);
   FakeSocket.last.tell(updated({ seq: 2, settings: { ...settings, gifts: true } }));
