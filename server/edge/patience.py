@@ -104,7 +104,9 @@ class PatientHttp(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
-            if not self._should_upgrade():
+            if self.scope["method"] == "CONNECT":  # to the parser its head always ends HTTP; we are no proxy
+                self.end(_INVALID)
+            elif not self._should_upgrade():
                 self._read_on(rest)
             elif self._is_under_way():
                 self._hold(rest)

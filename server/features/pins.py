@@ -14,7 +14,7 @@ from server.rooms.lookup import find_event
 from server.rooms.registry import every, handles, reacts, snapshot_part
 from server.rooms.room import Member, Room
 from server.rooms.staff import Deed, actor, check, note
-from server.store import scripts
+from server.store import hooks, scripts
 from server.store.client import StoreError
 from server.store.scripts import hole
 
@@ -22,6 +22,8 @@ PINS_MAX = 20  # per room: what people can look at, some kilobytes of each snaps
 SET = scripts.load("pins_set")
 SWEEP = scripts.load("pins_sweep")
 SCRIPTS = (SET, SWEEP)
+_UNPINNED = encode(ChatUnpinned(id=hole("id"), pin=hole("pin")))
+hooks.supply("pins_on_staff_acted", unpinned=_UNPINNED)
 _PINNABLE = ("chat.sent", "gifts.sent")
 
 
@@ -48,6 +50,9 @@ async def pin_chat(room: Room, member: Member, command: PinChat) -> None:
     outcome = await _pin(room, Pin(id=command.id, event=event, by=by.named, until_ms=until_ms))
     if outcome == b"full":
         raise Refused(PinsRefusal.TOO_MANY_PINS)
+    if await find_event(room, command.id, _PINNABLE) is None:  # deleted meanwhile
+        await _sweep(room, ids=[command.id])
+        raise Refused(PinsRefusal.UNKNOWN_EVENT)
     await note(room.services, room.id, by, deed)
 
 
@@ -86,6 +91,7 @@ def pin_may_end(room: Room, _event: ChatPinned) -> None:
 
 @reacts(ChatDeleted)
 def deleted_is_not_pinned(room: Room, event: ChatDeleted) -> None:
+    """What staff deletes goes in the same step (pins_on_staff_acted.lua); this is for what reports take away."""
     room.spawn(_unpin_deleted(room, event))
 
 
@@ -123,7 +129,7 @@ async def _sweep(room: Room, *, ids: Iterable[str] = (), user_ids: Iterable[str]
         ids=msgspec.json.encode(dict.fromkeys(ids, True)),
         user_ids=msgspec.json.encode(dict.fromkeys(user_ids, True)),
         ended_id=room.services.clock.new_id(),
-        event=encode(ChatUnpinned(id=hole("id"), pin=hole("pin"))),
+        event=_UNPINNED,
     )
     pins.timed = pins.timed or int(timed) > 0
     return int(removed)

@@ -126,7 +126,7 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
             node_id=node_id,
             node_prefix=keys.room(room.id, NODE, ""),
             gone_ms=int(limits.PRESENCE_GONE_S * 1000),
-            every_ms=limits.VIEWERS_EVERY_MS,
+            every_ms=limits.VIEWERS_EVERY_MS if here else 0,  # nobody may be there to publish it later
             event=encode(event),
             count_in=1 if here else 0,
             each=[

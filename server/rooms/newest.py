@@ -61,7 +61,7 @@ def _with(chats: Sequence[Recorded], events: Sequence[Recorded]) -> list[Recorde
             kept.append(event)
         elif event.tag == DELETED:
             gone = msgspec.json.decode(event.json)
-            kept = [chat for chat in kept if not _names(gone, msgspec.json.decode(chat.json))]
+            kept = [chat for chat in kept if not names_chat(gone, msgspec.json.decode(chat.json))]
         elif _begins(event):
             kept = []
     return kept[-limits.NEWEST_CHATS_MAX :]
@@ -72,5 +72,6 @@ def _begins(event: Recorded) -> bool:
     return event.tag == UPDATED and b'"broadcast_id"' in event.json
 
 
-def _names(gone: dict[str, Any], chat: dict[str, Any]) -> bool:
+def names_chat(gone: dict[str, Any], chat: dict[str, Any]) -> bool:
+    """Whether a `chat.deleted` takes this chat away."""
     return chat["id"] in gone.get("ids", ()) or chat["user"]["user_id"] in gone.get("user_ids", ())

@@ -122,6 +122,8 @@ def error_of(written: bytes) -> tuple[int, str]:
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * (limits.PIPELINED_MAX + 2), (429, "too_many_requests")),
         (b"\x16\x03\x01\x02\r\n\r\n", (400, "bad_request")),
         (b"GE", (408, "timeout")),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", (400, "bad_request")),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", (400, "bad_request")),
     ],
 )
 async def test_errors_have_one_form(made: SimpleNamespace, sent: bytes, expected: tuple[int, str]) -> None:

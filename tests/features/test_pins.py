@@ -1,10 +1,12 @@
 """Pins: staff keeps messages and gifts in sight, big gifts pin themselves, and all of them end."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from server.features import pins
+from server.store import keys
 from tests.conftest import Stores
 from tests.features.test_members import host_of
 from tests.program import eventually
@@ -81,6 +83,38 @@ async def test_a_deleted_message_is_not_pinned(site: Site, another_site: MakeSit
     await pinned(alice, two["id"], mine["id"])
     await host.ask("chat.delete", user_id="alice")
     await pinned(alice, mine["id"])
+
+
+async def test_a_deleted_message_cannot_be_pinned(site: Site) -> None:
+    """Neither by its id, nor if its person's messages were deleted."""
+    host, alice = await host_of(site), await site.join("alice")
+    one, two = [await alice.ask("chat.send", text=text) for text in ("one", "two")]
+    await host.ask("chat.delete", ids=[one["id"]])
+    await host.happened("chat.deleted", ids=[one["id"]])
+    assert (await host.ask("chat.pin", id=one["id"]))["reason"] == "unknown_event"
+    assert (await host.ask("chat.pin", id=two["id"]))["type"] == "ok"
+    await host.ask("chat.delete", user_id="alice")
+    await host.happened("chat.deleted", user_ids=["alice"])
+    assert (await host.ask("chat.pin", id=two["id"]))["reason"] == "unknown_event"
+
+
+async def test_pins_go_in_the_step_that_deletes(site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that dies right after the deletion, or a store, leaves no pin."""
+    monkeypatch.setattr(pins, "_unpin_deleted", lambda *_: asyncio.sleep(0))
+    host, alice = await host_of(site), await site.join("alice")
+    said = [await alice.ask("chat.send", text=text) for text in ("one", "two")]
+    mine = await host.ask("chat.send", text="mine")
+    for each in (*said, mine):
+        await host.ask("chat.pin", id=each["id"])
+    await pinned(alice, *(each["id"] for each in (*said, mine)))
+    await host.ask("chat.delete", ids=[said[0]["id"]])
+    await pinned(alice, said[1]["id"], mine["id"])
+    await host.ask("chat.delete", user_id="alice")
+    await pinned(alice, mine["id"])
+    with stores.room.client() as store:
+        assert [field for field in store.hkeys(keys.room("demo", "state")) if "pin:" in str(field)] == [
+            f"pin:{mine['id']}"
+        ]
 
 
 async def test_a_big_gift_pins_itself(site: Site, another_site: MakeSite) -> None:

@@ -2,6 +2,7 @@
 -- KEYS meta events live people done
 -- ARGV keep done_s user_id version standing event acted
 -- INCLUDE append_event
+-- HOOK staff_acted event
 -- Returns {ok, seq} | {known} | {no_room}
 -- `version` is 0 without a new standing. {known} if the room has heard of it, or of what came after it.
 -- What is not an event goes to the nodes with the seq 0: "<epoch> 0 person <user_id> <version> <standing>", and
@@ -25,6 +26,7 @@ local seq = about[2]
 if event ~= '' then
   seq = append_event(meta, events, live, keep, event)
 end
+staff_acted(event)
 redis.call('PUBLISH', live, about[1] .. ' 0 staff ' .. acted)
 redis.call('SET', done, '1', 'EX', done_s)
 return {'ok', seq}
