@@ -73,17 +73,13 @@ branch-torture:
 	@$(PYTEST) tests/torture
 
 branch-books:
-	@$(MAKE) --no-print-directory check
-	@$(MAKE) --no-print-directory js
-	@$(PYTEST) $(BOOKS)
+	@$(MAKE) --no-print-directory --keep-going check js; checks=$$?; $(PYTEST) $(BOOKS) && exit $$checks
 
 branch-orders:
-	@$(PYTEST) tests/test_docker.py
-	@$(PYTEST) tests/journal $(BOOKS:%=--ignore=%)
+	@$(PYTEST) tests/test_docker.py; docker=$$?; $(PYTEST) tests/journal $(BOOKS:%=--ignore=%) && exit $$docker
 
 branch-delivery:
-	@$(PYTEST) tests/pages
-	@$(PYTEST) $(DELIVERY)
+	@$(PYTEST) tests/pages; pages=$$?; $(PYTEST) $(DELIVERY) && exit $$pages
 
 branch-rest:
 	@$(PYTEST) $(OTHERS:%=--ignore=%)

@@ -3,9 +3,7 @@
 import argparse
 import asyncio
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -18,6 +16,7 @@ import uvloop
 from msgspec import Struct
 
 from loadtest import attackers
+from loadtest.again import WAIT_S, attacking
 from loadtest.api import Api
 from loadtest.audience import Audience, Heard
 from loadtest.delivery import ROOM, SETTLE_S, Program, liveroom, publish
@@ -29,7 +28,6 @@ EVENTS_PER_S = 20.0
 LOOK_S = 0.25  # between two looks at the node's memory
 BEGIN_S = 1.0  # the attack goes on for so long before it is measured
 ARRIVE_S = 10.0  # for what is still under way at the end of a window
-WAIT_S = 20.0
 ROOMS = 1_700
 MANY_ROOMS = "the list of 1,700 rooms"
 HEADS = ("kind", "p99 before, during", "node before, most during", "what they got", "delivered during", "closed")
@@ -145,17 +143,6 @@ def _attacking(program: Program, folder: Path, kind: str, number: int, ends: Cou
     role: Role = "bot" if kind in attackers.AS_BOTS else "viewer"
     paths.write_text("\n".join(socket_path(ROOM, f"attacker-{each}", role) for each in range(number)))
     host, port = program.url.removeprefix("http://").split(":")
-    command = [sys.executable, "-m", "loadtest.attackers", host, port, str(paths), kind, str(number)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    pin(process.pid, OTHER_CPU)
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()  # it has started, which takes CPU from the audience's core
+    with attacking("loadtest.attackers", host, port, str(paths), kind, str(number)) as said:
         yield
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=WAIT_S)
-        ends.update(msgspec.json.decode(output, type=dict[str, int]))
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    ends.update(msgspec.json.decode(said[0], type=dict[str, int]))

@@ -5,19 +5,16 @@
 
 import asyncio
 import contextlib
-import os
-import signal
 import socket
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
-import msgspec
-import uvloop
-
 from loadtest import floods
+from loadtest.again import again, run
 from loadtest.floods import DEFLATED, FINAL
 from loadtest.processes import raise_file_limit
 from loadtest.wire import CLOSE, SLOW_BYTES, TEXT, Address, upgrade
@@ -136,6 +133,7 @@ async def _dead(address: Address, path: str, *, closes: bool) -> str:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BYTES)
         opened.setblocking(False)
         await loop.sock_connect(opened, (address.host, address.port))
+        ends = opened.getpeername()[1], opened.getsockname()[1]  # now: a socket that was reset has no peer any more
         await loop.sock_sendall(opened, upgrade(address, path, "liveroom.v1.json"))
         answer = await loop.sock_recv(opened, 12)
         if b" 101" not in answer:
@@ -149,7 +147,7 @@ async def _dead(address: Address, path: str, *, closes: bool) -> str:
                 opened.send(floods.frame(FINAL | CLOSE, (1000).to_bytes(2)))
         until = loop.time() + HOLD_S
         while loop.time() < until:
-            if not held_by(opened.getpeername()[1], opened.getsockname()[1]):
+            if not held_by(*ends):
                 return "dropped"
             await asyncio.sleep(LOOK_S)
         return f"held for {HOLD_S:g} s"
@@ -206,37 +204,18 @@ AT_ONCE = (
 
 
 # --- the process -----------------------------------------------------------------------------------------------------
-async def _again(address: Address, path: str, kind: str, ends: Counter[str]) -> None:
-    chance, mean_s = Random(path), AT_ONCE_S if kind in AT_ONCE else PAUSE_S
-    while True:
-        try:
-            ends[await KINDS[kind](address, path)] += 1
-        except (OSError, asyncio.IncompleteReadError):
-            ends["no close frame"] += 1
-        except asyncio.CancelledError:
-            ends["by us"] += 1
-            raise
-        await asyncio.sleep(mean_s * chance.uniform(0.5, 1.5))
-
-
-async def _run(address: Address, paths: list[str], kind: str) -> Counter[str]:
-    stopping, ends = asyncio.Event(), Counter[str]()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    os.write(sys.stdout.fileno(), b"begun\n")
-    tasks = [asyncio.create_task(_again(address, path, kind, ends)) for path in paths]
-    await stopping.wait()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return ends
-
-
 def main() -> None:
     host, port, paths, kind, number = sys.argv[1:]
     raise_file_limit()
-    address = Address(host=host, port=int(port), tls=False)
-    ends = uvloop.run(_run(address, Path(paths).read_text().split()[: int(number)], kind))
-    os.write(sys.stdout.fileno(), msgspec.json.encode(ends))
+    address, attack, ends = Address(host=host, port=int(port), tls=False), KINDS[kind], Counter[str]()
+    pause_s = AT_ONCE_S if kind in AT_ONCE else PAUSE_S
+    run(
+        (
+            again(partial(attack, address, path), ends, Random(path), pause_s)
+            for path in Path(paths).read_text().split()[: int(number)]
+        ),
+        ends,
+    )
 
 
 if __name__ == "__main__":

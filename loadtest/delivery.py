@@ -224,8 +224,10 @@ def measure(
         )
 
 
-async def publish(program: Program, per_s: float, seconds: float, say: Say = _chat) -> int:
-    """Send, then wait up to ANSWERS_S for the replies. Returns how many commands were not refused."""
+async def publish(
+    program: Program, per_s: float, seconds: float, say: Say = _chat, over: asyncio.Event | None = None
+) -> int:
+    """Send until the time is `over`, then wait up to ANSWERS_S for the replies. Returns how many were not refused."""
     bot, news = RoomClient(lambda: time.time_ns() // 1_000_000), asyncio.Event()
     refused = 0
 
@@ -236,7 +238,7 @@ async def publish(program: Program, per_s: float, seconds: float, say: Say = _ch
 
     socket = await Socket.connect(Address.of(program.url), program.bot_path, hear)
     began, sent = time.perf_counter(), 0
-    while (passed := time.perf_counter() - began) < seconds:
+    while (passed := time.perf_counter() - began) < seconds and not (over is not None and over.is_set()):
         while sent < passed * per_s:
             socket.send(say(bot))
             sent += 1

@@ -6,23 +6,32 @@ import contextlib
 import os
 import signal
 import socket
+import tempfile
 import time
+from pathlib import Path
 
 import hiredis
 import msgspec
 import uvloop
 from msgspec import Struct
 
-from loadtest import report
+from loadtest import report, watch
 from loadtest.api import Api
-from loadtest.processes import NODE_CPU, OTHER_CPU, SERVICE_KEY, Served, cpu_s, pin, socket_path
+from loadtest.audience import Audience
+from loadtest.delivery import Program, publish
+from loadtest.processes import NODE_CPU, OTHER_CPU, SERVICE_KEY, Served, cpu_s, pin, rss_kib, socket_path
+from loadtest.returning import Came, Crowd
 from loadtest.wire import Address, Socket
 from protocol.client import Frame
 
 ROOM = "bench"
 AT_A_TIME = 100
-STORM_AT_A_TIME = 2_000  # as many as a listening socket queues
-STORM_EVENTS = 500  # sent before the node is killed; each person has missed a different part of them
+STORM_THERE = 500
+STORM_CHATS_PER_S = 10.0
+STORM_S_MAX = 90.0
+STORM_WITHIN_S, STORM_LAG_MS = 15.0, 50.0
+STORM_COUNTED = ("liveroom_replayed_bytes_total", "liveroom_replays_left_out_total")
+SETTLE_S = 1.0
 WAIT_S = 60.0
 
 
@@ -97,36 +106,81 @@ def joins(args: argparse.Namespace) -> None:
 
 # --- a storm -------------------------------------------------------------------------------------------------------
 def storm(args: argparse.Namespace) -> None:
-    """Kill the node. Everybody comes back at once, each from a different place in the history."""
+    """Kill the node. Some are back at once, and chat goes on; then the others come, each from another place."""
     pin(os.getpid(), OTHER_CPU)
-    with Served(args.folder) as served:
+    with Served(args.folder) as served, tempfile.TemporaryDirectory() as folder:
         api = Api(served.url, SERVICE_KEY)
         api.open_room(ROOM)
-        epoch, first, last = uvloop.run(_talk(api.address))
+        epoch, first, last = uvloop.run(_talk(api.address, args.missed))
         os.kill(served.node, signal.SIGKILL)
         served.until_ready()
         served.spread(NODE_CPU, OTHER_CPU)
-        places = [first + n * (last - first) // args.joins for n in range(args.joins)]
-        paths = [f"{socket_path(ROOM, f'viewer-{n}')}&since={epoch}:{place}" for n, place in enumerate(places)]
-        reads, used_s, began = _history_reads(served.room_store), cpu_s(served.node), time.perf_counter()
-        visitors = uvloop.run(come_all(api.address, paths, STORM_AT_A_TIME))
-        took_s, used_s = time.perf_counter() - began, cpu_s(served.node) - used_s
-        reads = _history_reads(served.room_store) - reads
-    resumed = sum(visitor.welcome.result().resumed for visitor in visitors)
-    replayed, missed = sum(visitor.replayed for visitor in visitors), sum(last - place for place in places)
+        places = [first + n * (last - first) // args.people for n in range(args.people)]
+        paths = Path(folder) / "paths"
+        paths.write_text("\n".join(f"{socket_path(ROOM, f'v-{n}')}&since={epoch}:{at}" for n, at in enumerate(places)))
+        viewer, bot = socket_path(ROOM, "fan"), socket_path(ROOM, "bot", "bot")
+        audience = Audience(served.url, viewer, STORM_THERE, STORM_S_MAX, cpu=OTHER_CPU, folder=Path(folder))
+        crowd = Crowd(api.address, paths, args.rate, OTHER_CPU)
+        audience.wait_ready()
+        program = Program("liveroom", served.url, served.node, viewer, bot)
+        before = _figures(served)
+        came, rss, sent = uvloop.run(_watch(program, crowd))
+        after, heard = _figures(served), audience.so_far()
+        audience.end()
+        crowd.end()
+    more = {name: after.counts[name] - before.counts[name] for name in after.counts}
+    rate = f"{args.rate:g} a second" if args.rate else "all at once"
     report.table(
-        f"a storm: {args.joins} people come back at once after their node was killed",
+        f"a storm: {args.people} people come back, {rate}, to {STORM_THERE} others, {STORM_CHATS_PER_S:g} chats/s",
         {
-            "all are back after": f"{took_s:.1f} s, {args.joins / took_s:.0f} per s",
-            "resumed": f"{resumed} of {args.joins}",
-            "missed events replayed": f"{replayed}, at least {missed} were missed",
-            "reads of the history": f"{reads}  (target 1 per room and node)",
-            "node CPU per return": f"{used_s / args.joins * 1e6:.0f} us",
+            "all have a welcome after": f"{came.within_s:.1f} s  (target <= {STORM_WITHIN_S:g} at 15000 and 3000/s)",
+            "from when each was due": f"p50 {came.p50_ms:.0f} ms, p99 {came.p99_ms:.0f} ms",
+            "welcomed": f"{came.welcomed} of {args.people}: {came.resumed} resumed, {came.gaps} with a gap",
+            "loop lag": f"p99 <= {watch.p99_ms(before.lags, after.lags) or 0:g} ms  (target <= {STORM_LAG_MS:g})",
+            "chat to the others": f"p50 {heard.p50_ms:.0f}, p99 {heard.p99_ms:.0f}, max {heard.max_ms:.0f} ms",
+            "- delivered": f"{heard.messages} of {sent * STORM_THERE}, {heard.closed} closed",
+            "replayed": f"{more['liveroom_replayed_bytes_total'] / 2**20:.0f} MiB, "
+            f"{more['liveroom_replays_left_out_total']:.0f} left out",
+            "answered with 503": f"{came.turned_away}, {came.broken} connections broke",
+            "memory of the node": f"{before.rss / 1024:.1f} MiB before, {rss / 1024:.1f} at most",
+            "reads of the history": f"{after.reads - before.reads}  (target 0: the room is open)",
+            "node CPU per return": f"{(after.used_s - before.used_s) / args.people * 1e6:.0f} us, with the chat",
         },
     )
 
 
-async def _talk(address: Address) -> tuple[str, int, int]:
+class _Figures(Struct, frozen=True):
+    """What is read before and after a storm."""
+
+    counts: dict[str, float]
+    lags: dict[float, float]
+    rss: int
+    reads: int
+    used_s: float
+
+
+def _figures(served: Served) -> _Figures:
+    counts = {name: watch.counter(served.url, name) for name in STORM_COUNTED}
+    node = served.node
+    return _Figures(counts, watch.lags(served.url), rss_kib(node), _history_reads(served.room_store), cpu_s(node))
+
+
+async def _watch(program: Program, crowd: Crowd) -> tuple[Came, int, int]:
+    """Let the crowd come while a bot chats. Returns what happened, the most memory of the node, and the chats sent."""
+    over, rss = asyncio.Event(), 0
+    chatting = asyncio.create_task(publish(program, STORM_CHATS_PER_S, STORM_S_MAX, over=over))
+    await asyncio.sleep(SETTLE_S)
+    crowd.come()
+    while not crowd.all_in:
+        rss = max(rss, rss_kib(program.node))
+        await asyncio.sleep(0.1)
+    over.set()
+    sent = await chatting
+    await asyncio.sleep(SETTLE_S)  # for the last tick
+    return crowd.came(), rss, sent
+
+
+async def _talk(address: Address, events: int) -> tuple[str, int, int]:
     """Send the messages that will be missed. Returns the room's epoch, and its seq before and after."""
     early, oks, newest = Visitor(), asyncio.Semaphore(0), 0
 
@@ -141,10 +195,10 @@ async def _talk(address: Address) -> tuple[str, int, int]:
     welcome = early.welcome.result()
     speaker = await Socket.connect(address, socket_path(ROOM, "speaker", "bot"), hear)
     async with asyncio.timeout(WAIT_S):
-        for n in range(STORM_EVENTS):
+        for n in range(events):
             speaker.send(f'{{"type":"chat.send","ref":"{n}","text":"sent before the storm, number {n}"}}')
             await oks.acquire()
-        while newest < welcome.seq + STORM_EVENTS:
+        while newest < welcome.seq + events:
             await asyncio.sleep(0.01)
     early.leave()
     speaker.abort()

@@ -6,31 +6,28 @@ The flooders run in their own process: `python -m loadtest.floods HOST PORT PATH
 import argparse
 import asyncio
 import contextlib
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import msgspec
-import uvloop
 from msgspec import Struct
 
 from loadtest import report
+from loadtest.again import again, attacking, run
 from loadtest.delivery import ROOM, Figures, Program, liveroom, measure
-from loadtest.processes import OTHER_CPU, pin, socket_path
+from loadtest.processes import socket_path
 from loadtest.wire import CLOSE, NO_MASK, PING, PONG, TEXT, Address, upgrade
 
 CONTINUATION, FINAL, DEFLATED = 0x0, 0x80, 0x40
 BYTES_PER_S = 2_000_000  # that each socket sends, while the server reads them
 CHUNK_BYTES = 64 * 1024
 PAUSE_S = 1.0  # mean pause before a flooder comes back: at least half of it, at most one and a half times
-WAIT_S = 20.0
 MESSAGE_BYTES = 16 * 1024
 EVENTS_PER_S = 60.0
 PAIRS = 3
@@ -78,7 +75,11 @@ def floods(args: argparse.Namespace) -> None:
             paths = Path(folder) / "paths"
             count = args.flooders * len(KINDS)
             paths.write_text("\n".join(socket_path(ROOM, f"flooder-{number}") for number in range(count)))
-            yield from _flooders(program, paths, args.flooders, ends)
+            address = Address.of(program.url)
+            with attacking("loadtest.floods", address.host, str(address.port), str(paths), str(args.flooders)) as said:
+                yield
+            for name, counts in msgspec.json.decode(said[0], type=dict[str, dict[str, int]]).items():
+                ends[name].update(counts)
 
     def one(*, flooded: bool) -> Figures:
         beside = flooders if flooded else contextlib.nullcontext
@@ -104,23 +105,6 @@ def floods(args: argparse.Namespace) -> None:
         f"{args.seconds:g} s, median of {PAIRS} pairs (ends: of all pairs)",
         rows,
     )
-
-
-def _flooders(program: Program, paths: Path, sockets: int, ends: dict[str, Counter[str]]) -> Iterator[None]:
-    """Run the flooders' process until the block ends, then add its counts to `ends`."""
-    address = Address.of(program.url)
-    command = [sys.executable, "-m", "loadtest.floods", address.host, str(address.port), str(paths), str(sockets)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    pin(process.pid, OTHER_CPU)
-    assert process.stdout is not None
-    process.stdout.readline()  # wait until it has started, which takes CPU from the audience's core
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=WAIT_S)
-    for name, counts in msgspec.json.decode(output, type=dict[str, dict[str, int]]).items():
-        ends[name].update(counts)
 
 
 # --- the flooders --------------------------------------------------------------------------------------------------
@@ -165,40 +149,21 @@ async def _read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 async def _keep_flooding(address: Address, path: str, kind: Kind, ends: Counter[str]) -> None:
     chance = Random(path)
     await asyncio.sleep(PAUSE_S * chance.uniform(0, 1.5))  # do not all join at once: the floods are measured here
-    while True:
-        try:
-            ends[await one_flood(address, path, kind)] += 1
-        except (OSError, asyncio.IncompleteReadError):
-            ends["no close frame"] += 1
-        except asyncio.CancelledError:
-            ends["by us"] += 1
-            raise
-        await asyncio.sleep(PAUSE_S * chance.uniform(0.5, 1.5))
-
-
-async def _run(address: Address, paths: list[str], sockets: int) -> dict[str, Counter[str]]:
-    """Run `sockets` flooders of each kind until SIGTERM."""
-    stopping = asyncio.Event()
-    os.write(sys.stdout.fileno(), b"begun\n")
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    ends: dict[str, Counter[str]] = {name: Counter() for name in KINDS}
-    names = [name for name in KINDS for _ in range(sockets)]
-    tasks = [
-        asyncio.create_task(_keep_flooding(address, path, KINDS[name], ends[name]))
-        for path, name in zip(paths, names, strict=True)
-    ]
-    await stopping.wait()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return ends
+    await again(partial(one_flood, address, path, kind), ends, chance, PAUSE_S)
 
 
 def main() -> None:
     host, port, paths, sockets = sys.argv[1:]
     address = Address(host=host, port=int(port), tls=False)
-    ends = uvloop.run(_run(address, Path(paths).read_text().split(), int(sockets)))
-    os.write(sys.stdout.fileno(), msgspec.json.encode(ends))
+    ends: dict[str, Counter[str]] = {name: Counter() for name in KINDS}
+    names = [name for name in KINDS for _ in range(int(sockets))]
+    run(
+        (
+            _keep_flooding(address, path, KINDS[name], ends[name])
+            for path, name in zip(Path(paths).read_text().split(), names, strict=True)
+        ),
+        ends,
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ WAYS = {"liveroom": "Wallet.spend", "redis_py": "redis-py, one call per gift", "
 TARGET_PER_S, TARGET_P99_MS, TARGET_CPU_US = 20_000, 25, 12
 TARGET_TIMES = 8
 TARGET_DRAINED_TIMES = 1.5
+TARGET_MILLION_S = 30
 TARGET_REVERSAL_MS, TARGET_EARNINGS_MS = 50, 20
 TARGET_AUDIT_S, TARGET_AUDIT_CORES = 3, 0.1
 AUDITED_S = 120.0  # beside gifts: two audits
@@ -74,6 +75,11 @@ def drain(args: argparse.Namespace) -> None:
         missed = "" if times >= TARGET_DRAINED_TIMES else ": missed"
         target = f"{times:.2f} times what it pays  (target >= {TARGET_DRAINED_TIMES}{missed})"
         rows[f"into {name}"] = f"{found['entries_per_s']} entries per s, {target}"
+        missed = "" if found["million_s"] <= TARGET_MILLION_S else ": missed"
+        rows[f"{name}: a million entries"] = (
+            f"{found['million_s']} s at that rate  (target <= {TARGET_MILLION_S}{missed}), "
+            f"{found['bytes_per_entry']} bytes each"
+        )
         rows[f"{name}: CPU per entry"] = (
             f"drain {found['drain_cpu_us_per_entry']} us, wallet store {found['store_cpu_us_per_entry']} us{database}"
         )

@@ -44,7 +44,7 @@ class DeleteChat(Command, frozen=True, tag="chat.delete"):
 
 
 class ChatDeleted(Event, frozen=True, tag="chat.deleted"):
-    """Show these messages no more, nor any earlier one of these people."""
+    """Show these messages no more, nor any earlier one of these people, also if a replay brings them later."""
 
     delivery: ClassVar[Delivery] = Delivery.KEPT
     ids: tuple[str, ...]

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 import protocol
-from protocol.chat import SendChat
+from protocol.chat import ChatDeleted, ChatSent, SendChat
+from protocol.chatlines import ChatLines
 from protocol.closes import comes_back
 from protocol.folding import fold
 from protocol.gifts import GiftSent, SendGift
@@ -61,9 +62,12 @@ Told: TypeAlias = Event | Message | Welcome | WalletChanged | Notice | Heartbeat
 
 
 class RoomClient:
-    """One person in one room, over any number of connections. `clock_ms` is the local wall clock."""
+    """One person in one room, over any number of connections. `clock_ms` is the local wall clock.
 
-    def __init__(self, clock_ms: Callable[[], int], *, codec: Codec = "json") -> None:
+    `chats` is how many of the newest chats to get on joining and after a gap, at most 50: `chat_lines`.
+    """
+
+    def __init__(self, clock_ms: Callable[[], int], *, codec: Codec = "json", chats: int = 0) -> None:
         self.codec: Codec = codec
         self.epoch = ""
         self.room: Snapshot | None = None  # from the welcome, with every later event folded in
@@ -74,11 +78,13 @@ class RoomClient:
         self.missed = 0  # events behind the `gap` of a welcome
         self.unknown = 0  # messages of types or shapes unknown here
         self._clock_ms = clock_ms
+        self._chats = chats
+        self._lines = ChatLines() if chats else None
         self._clock_ahead_ms = 0  # the server's clock minus ours
         self._seq = 0
         self._snapshot_seq = 0
         self._again_seq = 0  # of the newest gift that a new epoch has sent again
-        self._replays = 0  # gifts of a gap that are still to come ...
+        self._replays = 0  # events of a gap that are still to come ...
         self._came_with = ""  # ... until then we come back with the position of before
         self._gift_ids: OrderedDict[str, None] = OrderedDict()
         self._wallet_entry = (0, 0)
@@ -91,8 +97,18 @@ class RoomClient:
         """The last seq that we have seen, as an event or in the snapshot."""
         return self._seq
 
+    @property
+    def chat_lines(self) -> tuple[ChatSent, ...]:
+        """The last 200 messages, without deleted ones. Empty unless `chats` were asked for."""
+        return tuple(self._lines.lines) if self._lines else ()
+
     def resume_query(self) -> str:
-        """The part of the query that resumes here: `since=<epoch>:<seq>`, or nothing before the first welcome."""
+        """The part of the query that resumes here: `since=<epoch>:<seq>` after the first welcome, and `chats=<n>`."""
+        since = self._since()
+        chats = f"chats={self._chats}" if self._chats else ""
+        return f"{since}&{chats}" if since and chats else since or chats
+
+    def _since(self) -> str:
         if self._replays:
             return self._came_with
         return f"since={self.epoch}:{self._seq}" if self.epoch else ""
@@ -140,7 +156,7 @@ class RoomClient:
     def _welcome(self, message: dict[str, Any]) -> list[Told]:
         room = msgspec.convert(message["room"], protocol.SNAPSHOT)
         welcome = msgspec.convert({**message, "room": Raw(msgspec.json.encode(room))}, Welcome)
-        self._came_with, self._replays = self.resume_query(), welcome.replays
+        self._came_with, self._replays = self._since(), welcome.replays
         self._again_seq = welcome.seq if welcome.epoch == self.epoch else 0
         self.room, self.you, self.epoch = room, welcome.you, welcome.epoch
         self._snapshot_seq = welcome.seq
@@ -203,7 +219,15 @@ class RoomClient:
             return []
         if seq > self._snapshot_seq:  # the snapshot already includes replayed events
             self.room = fold(self.room, event)
-        return [] if isinstance(event, GiftSent) and not self._count(event) else [event]
+        return [event] if self._is_news(event) else []
+
+    def _is_news(self, event: Event) -> bool:
+        """Whether to tell of it: not of a gift or a message that was told before, or of one that was deleted."""
+        if isinstance(event, GiftSent):
+            return self._count(event)
+        if self._lines and isinstance(event, ChatDeleted):
+            self._lines.delete(event)
+        return not (self._lines and isinstance(event, ChatSent)) or self._lines.take(event)
 
     def _aside(self, message: dict[str, Any]) -> list[Told]:
         """A room event without a place in the room's order: its sender is hidden from others."""

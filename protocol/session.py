@@ -48,7 +48,7 @@ class You(Struct, frozen=True, kw_only=True):
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """The first message. `room` is a `rooms.Snapshot` exactly as of `seq`.
 
-    `replays` is how many `gifts.*` events of the gap follow, marked `replayed`.
+    `replays` is how many events of the gap follow, marked `replayed`: gifts, and the newest chats if asked for.
     """
 
     protocol: int

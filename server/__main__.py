@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from server import lean as _lean  # noqa: F401  # first: for what it leaves out
 from server import logs
 from server import settings as configuration
 from server.processes import signals
@@ -80,6 +81,12 @@ def _add_repair(parser: argparse.ArgumentParser) -> None:
         help="derive the journal of partition N, or of all, again from its entries",
     )
     parser.add_argument("--correct", metavar="N", help="set partition N of the wallet store to what the journal says")
+    parser.add_argument(
+        "--empty", metavar="N", help="delete all that the wallet store has of frozen partition N, to be filled again"
+    )
+    parser.add_argument(
+        "--claims", action="store_true", help="remove claims on ids of top-ups that no order and no entry has"
+    )
     parser.add_argument(
         "--import",
         metavar="FROM",

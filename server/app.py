@@ -175,7 +175,7 @@ class Node:
         return [store.identity.partition(":")[0] for store in self.room_store.primaries().values() if store.up]
 
     def _readings(self) -> metrics.Readings:
-        read = metrics.Readings()
+        read, replays = metrics.Readings(), self.sessions.joining.replays
         read.gauge("connections", "Open sockets.", lambda: len(self.sessions.connections))
         read.gauge("rooms", "Rooms that this node shows.", lambda: len(self.rooms.here()))
         read.gauge("wallet_queue", "Gifts that wait for the wallet store.", lambda: self.wallet.queued)
@@ -183,7 +183,11 @@ class Node:
         read.gauge("wallet_partitions_closed", "Partitions that cannot be opened.", lambda: len(self.wallet.closed))
         read.gauge("wallet_partitions_refusing", "Partitions that take no gifts.", lambda: len(self.wallet.refusing))
         read.gauge("wallet_log_entries", "Ledger entries in the wallet store.", lambda: self.wallet.log_entries)
-        read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joins)
+        read.counter("joins", "Sockets that were welcomed.", lambda: self.sessions.joining.joins)
+        read.gauge("replays_bytes", "Missed events that sockets have not taken.", lambda: replays.held)
+        read.counter("replayed_bytes", "Bytes of missed events that were sent.", lambda: replays.sent)
+        read.counter("replays_left_out", "Returns with a gap: too much was on its way.", lambda: replays.left_out)
+        read.counter("turned_away", "Upgrades answered with 503: crowded.", lambda: self.sessions.crowd.turned_away)
         read.counter("commands", "Commands that sockets sent.", lambda: self.sessions.commands.taken)
         read.counter("floods", "Sockets that were closed for a flood.", lambda: self.sessions.commands.floods)
         read.counter("reads_waited", "Reads of sockets left to a later turn.", lambda: self.sessions.turns.waits)

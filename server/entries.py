@@ -66,16 +66,26 @@ class AdjustEntry(Struct, frozen=True, kw_only=True, tag_field="kind"):
     reversed: list[Share] = []  # msgspec copies it
 
 
+class Earlier(Struct, frozen=True):
+    """What earlier decisions take of a gift together."""
+
+    gift: str
+    coins: int
+    diamonds: int
+
+
 class Decided(Struct, frozen=True):
     """When a reversal was decided, and the hash of its parts: SQL has them, and they can be derived from entries again.
 
     `at` is the log id of the wallet's last journaled entry, and `before` counts the wallet's parts that were decided
-    earlier: the journaled ones, and those that were still under way.
+    earlier: the journaled ones, and those that were still under way. `earlier` has what these take of the same gifts,
+    so that no other entry is needed: it may come later, or never. Older programs gave none.
     """
 
     at: str
     before: int
     hash: str
+    earlier: list[Earlier] | None = None
 
 
 class ReversalEntry(AdjustEntry, frozen=True, kw_only=True):
@@ -158,39 +168,37 @@ BOUGHT = Total("bought", "bought", "bought")
 REFUNDED = Total("refunded", "refunded", "refunded")
 CHARGED_BACK = Total("charged_back", "charged_back", "charged back")
 
+VIEWER, CREATOR = "viewer", "creator"  # whose account it is; or one of the house, by its name
+
+
+class Leg(Struct, frozen=True):
+    """A posting that follows from an entry's columns. No row is stored for it: the view `postings` has it."""
+
+    asset: str  # coins | diamonds, which is also the column with the amount
+    account: str
+    sign: int
+
+
 Posting: TypeAlias = tuple[str, str, int]  # asset, account, amount
-Postings: TypeAlias = Callable[[Body, str, str], tuple[Posting, ...]]  # of an entry and its two accounts
+Postings: TypeAlias = Callable[[Body, str], tuple[Posting, ...]]  # of an entry and its viewer's account
+
+# Amounts sum to zero in each asset, as in all postings (TigerBeetle's recipe for currency exchange).
+_TOPUP = (Leg("coins", "house:sold", -1), Leg("coins", VIEWER, 1))
+_GIFT = (
+    Leg("coins", VIEWER, -1),
+    Leg("coins", "house:spent", 1),
+    Leg("diamonds", "house:awarded", -1),
+    Leg("diamonds", CREATOR, 1),
+)
+_REFUND = (
+    Leg("coins", "house:spent", -1),
+    Leg("coins", VIEWER, 1),
+    Leg("diamonds", CREATOR, -1),
+    Leg("diamonds", "house:awarded", 1),
+)
 
 
-def _no_postings(_body: Body, _viewer: str, _creator: str) -> tuple[Posting, ...]:
-    return ()
-
-
-def _gift(body: Body, viewer: str, creator: str) -> tuple[Posting, ...]:
-    """Amounts sum to zero in each asset, as in all postings below (TigerBeetle's recipe for currency exchange)."""
-    coins, diamonds = body.coins, body.diamonds
-    return (
-        ("coins", viewer, -coins),
-        ("coins", "house:spent", coins),
-        ("diamonds", "house:awarded", -diamonds),
-        ("diamonds", creator, diamonds),
-    )
-
-
-def _topup(body: Body, viewer: str, _creator: str) -> tuple[Posting, ...]:
-    return ("coins", "house:sold", -body.coins), ("coins", viewer, body.coins)
-
-
-def _refund(body: Body, viewer: str, creator: str) -> tuple[Posting, ...]:
-    return (
-        ("coins", "house:spent", -body.coins),
-        ("coins", viewer, body.coins),
-        ("diamonds", creator, -body.diamonds),
-        ("diamonds", "house:awarded", body.diamonds),
-    )
-
-
-def _chargeback(body: Body, viewer: str, _creator: str) -> tuple[Posting, ...]:
+def _chargeback(body: Body, viewer: str) -> tuple[Posting, ...]:
     """Undo the sale: take what is left of it from the wallet, and what was spent of it from the gifts it paid for."""
     spent = sum(share.coins for share in body.reversed)
     found = [
@@ -240,7 +248,8 @@ class Kind(Struct, frozen=True, kw_only=True):
     writer: str  # the wallet store's script that writes it to the log; or `books`, the journal itself (unused so far)
     coins: int | None  # sign with which the viewer's coins change; None if the entry has no wallet
     credits: bool = False  # the creator's counter in the store grows by its diamonds; it never falls
-    postings: Postings = _no_postings
+    legs: tuple[Leg, ...] = ()  # its postings, as far as they follow from columns
+    stored: Postings | None = None  # its other postings, which are rows of the table `legs`
     total: Total | None = None  # grows by its coins
     total_diamonds: Total | None = None  # grows by its diamonds
     lot: LotMove = LotMove.NOTHING
@@ -269,7 +278,7 @@ TOPUP: Final = _kind(
     TopUpEntry,
     writer="wallet_adjust",
     coins=1,
-    postings=_topup,
+    legs=_TOPUP,
     total=BOUGHT,
     lot=LotMove.BRINGS,
     receipt=Receipt.ORDER,
@@ -281,7 +290,7 @@ GIFT: Final = _kind(
     writer="wallet_spend",
     coins=-1,
     credits=True,
-    postings=_gift,
+    legs=_GIFT,
     total=SPENT,
     total_diamonds=AWARDED,
     lot=LotMove.SPENDS,
@@ -293,7 +302,7 @@ REFUND: Final = _kind(
     RefundEntry,
     writer="wallet_adjust",
     coins=1,
-    postings=_refund,
+    legs=_REFUND,
     total=REFUNDED,
     lot=LotMove.GIVES_BACK,
     receipt=Receipt.ORDER,
@@ -304,7 +313,7 @@ CHARGEBACK: Final = _kind(
     ChargebackEntry,
     writer="wallet_adjust",
     coins=-1,
-    postings=_chargeback,
+    stored=_chargeback,
     total=CHARGED_BACK,
     lot=LotMove.TAKES_BACK,
     status="frozen",

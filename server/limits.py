@@ -15,6 +15,7 @@ BOT_COMMANDS_PER_S = 2_000.0  # a bot's token is made with the service key: load
 BOT_COMMANDS_BURST = 5_000.0
 MESSAGE_BYTES_PER_COMMAND = 2 * 1024  # a message of this size, packed or inflated, costs as much as a command
 READ_TURN_S = 0.002  # per turn of the loop, for the frames of all sockets: as long as a chunk of a flush
+JOIN_TURN_S = 0.005  # per turn of the loop, for welcomes: the balances of many people may come at once
 READ_FRAMES_MAX = 64  # of one socket, before others get their turn: some 0.3 ms
 EARLY_BYTES_MAX = 64 * 1024  # sent behind the upgrade request, before our answer: RFC 6455 asks peers to wait for it
 CLOSING_BYTES_MAX = 64 * 1024  # read after our close frame, to find the peer's: so much may have been under way
@@ -38,6 +39,12 @@ KEEP_ALIVE_S = 75  # an idle HTTP connection: longer than proxies keep theirs (n
 BACKLOG = 4_096  # connections that wait to be accepted; the kernel's own bound is the same
 CONNECTIONS_MAX = 50_000  # per node: some 2 KiB here and 4 KiB in the kernel each
 ADDRESS_CONNECTIONS = 1_000  # per node, in production: many people of a carrier or an office share one address
+ACCEPTS_PER_TURN = 16  # of the loop, which takes one from each handle of a listener: some milliseconds
+CROWD_MAX = 2_000  # people who wait for their welcome, the kernel's queue with them: with more, some come back later
+RETURNS_PER_S = 1_000  # that many of them in each second: a third of what a node lets in
+RETURN_S_MIN = 1.0
+RETURN_S_MAX = 30.0  # who has to wait longer gets an earlier place
+assert CROWD_MAX < BACKLOG
 ADDRESS_HALF_OPEN_MAX = 1_000  # per node, without a welcome: requests under way, half handshakes, kept alive
 PIPELINED_MAX = 16  # requests of one connection that wait for the answers to those before them; browsers send none
 USER_CONNECTIONS = 20  # per node, in production: a person's tabs, phones and overlays
@@ -69,6 +76,11 @@ HISTORY_EVENTS_MAX = 5_000  # per room in the room store: a minute of a very bus
 RING_EVENTS_MAX = 2_000  # per room and node, for resumes and slow readers
 RING_BYTES_MAX = 4 * 1024 * 1024
 REPLAY_BYTES_MAX = RING_BYTES_MAX  # of missed events that one socket holds because no ring has them
+REPLAYS_BYTES_MAX = 64 * 1024 * 1024  # of missed events per node that their sockets have not taken: above it a gap
+REPLAYS_BYTES_PER_S = 32 * 1024 * 1024  # per node, once the burst is used: a twentieth of a core
+REPLAYS_BURST_BYTES = 256 * 1024 * 1024  # 5,000 people who come back at once to 500 events each missed so much
+REPLAYS_LOOK_S = 0.05  # how often we look which have been taken, when it is needed
+assert REPLAY_BYTES_MAX * 4 < REPLAYS_BYTES_MAX < REPLAYS_BURST_BYTES
 FLUSH_EVENTS_MAX = 500  # with more events, a flush does not wait for its tick: readers must not fall out of the ring
 assert FLUSH_EVENTS_MAX * 2 < RING_EVENTS_MAX
 REPLAY_EVENTS_MAX = 1_000  # a longer absence gets a gap and the snapshot: a newcomer reads it faster
@@ -175,7 +187,7 @@ RETELL_ASKED = 500  # once-keys per MGET: more would hold up the room store
 DRAIN_BATCH = 500  # entries per partition and transaction: of a backlog 32,000, which SQLite writes in 0.4 - 0.55 s
 POSITIONS_KEPT_MAX = 100_000  # balances that the drain begins with, 64,000 more per round: some 200 bytes each
 DRAIN_ROUNDS_MAX = 8  # transactions before it does its other work: forget positions, retell gifts, trim the log
-# Per statement on SQLite, which takes 32,766 parameters. A row of `postings` then costs 0.7 us instead of 1.15, and the
+# Per statement on SQLite, which takes 32,766 parameters. A row of seven columns costs 0.7 us instead of 1.15, and the
 # thread that prepares the next round is interrupted less often.
 SQLITE_ROWS = 512
 DRAIN_GARBAGE = 1_000_000  # tuples and lists made between two garbage collections: most live for a round
@@ -198,6 +210,7 @@ RECOVER_STOP_S = 1.0  # a stopping node finishes its current order, unless that 
 RECOVER_BATCH = 100  # orders of a kind and round
 MATURITY_MS = 7 * 86_400_000  # credits mature after a week: most chargebacks for fraud come sooner
 AUDIT_EVERY_S = 60.0
+RIGHTS_LOOK_S = 10.0  # some 25 questions to each primary
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough
 AUDIT_ROWS = 1_000  # read at a time while a chain is recomputed
 REPAIR_SIDES = 5  # findings of a partition that are shown with both sides
@@ -260,7 +273,8 @@ SQL_MIGRATE_S = 3600.0  # a migration may rewrite a table, and other processes w
 SQL_LOCK_S = 3.0  # for a lock: a person waits for the answer, and may ask again by the same id
 SQL_IDLE_S = 60.0  # a transaction that its process forgot, or whose process disappeared silently
 SQL_SLACK_S = 1.0  # the server reports the timeout first; after this the client stops waiting
-SQL_PING_S = 2.0  # the pool pings a connection before it hands it out
+SQL_PING_S = 2.0  # the pool pings a connection before it hands it out, and each transaction begins
+SQL_FRESH_S = 1.0  # without a ping, if the server has answered on it so lately
 SQL_CONNECT_S = 3  # psycopg takes whole seconds, 2 at least
 SQL_POOL_S = 5.0  # wait for a connection of the pool
 SQL_OVERFLOW = 10  # connections beyond the five that stay

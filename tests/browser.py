@@ -1,10 +1,19 @@
 """Find a Chromium for the page tests, or install one: `python -m tests.browser`."""
 
+import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+    from tests.program import Program
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -47,6 +56,26 @@ def ensure() -> str:
     if path := system_chromium() or playwright_chromium():
         return path
     raise RuntimeError("the page tests need Chromium, and it could not be installed")
+
+
+@contextlib.asynccontextmanager
+async def beside_a_program() -> "AsyncIterator[tuple[Browser, Program]]":
+    """A Chromium and a running program, for scripts. Both end with the block."""
+    from playwright.async_api import async_playwright  # noqa: PLC0415  # `ensure` needs no driver
+
+    from tests.program import Program  # noqa: PLC0415
+
+    path = await asyncio.to_thread(ensure)
+    program = Program()
+    await program.start()
+    try:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=path, args=ARGS)
+            yield browser, program
+            await browser.close()
+        await program.everybody_leaves()
+    finally:
+        await program.discard()
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ import asyncio
 import os
 from pathlib import Path
 
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from tests import browser as chromium
-from tests.program import Program
 
 FOR_S = 20.0
 LOADED_MS = 3000  # loading is over
@@ -52,20 +51,12 @@ async def percent(browser: Browser, address: str) -> float:
 
 async def main() -> None:
     """Run the program, measure, and end it."""
-    program = Program()
-    await program.start()
-    try:
-        async with async_playwright() as playwright:
-            path = chromium.system_chromium() or chromium.playwright_chromium()
-            browser = await playwright.chromium.launch(executable_path=path, args=chromium.ARGS)
-            empty = await percent(browser, "about:blank")
-            print(f"an empty page: {empty:.2f} % of a core, over {FOR_S:.0f} s")
-            for page in PAGES:
-                used = await percent(browser, f"{program.url}/{page}/demo")
-                print(f"the {page} page, live and idle: {used - empty:+.2f} % above it")
-            await browser.close()
-    finally:
-        await program.discard()
+    async with chromium.beside_a_program() as (browser, program):
+        empty = await percent(browser, "about:blank")
+        print(f"an empty page: {empty:.2f} % of a core, over {FOR_S:.0f} s")
+        for page in PAGES:
+            used = await percent(browser, f"{program.url}/{page}/demo")
+            print(f"the {page} page, live and idle: {used - empty:+.2f} % above it")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,27 @@ KNOWN = (
         "tests/features/test_viewers.py::test_an_answer_that_is_lost",
     ),
     Known(
+        "a gift of another broadcast may count later",
+        "server/store/lua/gifts_show.lua",
+        "  if broadcast ~= current then\n    redis.call('SET', once, '0', 'EX', once_s)\n",
+        "  if broadcast ~= current then\n",
+        "tests/features/test_feature_scripts.py::test_a_gift_of_another_broadcast",
+    ),
+    Known(
+        "what waits for the room store goes on waiting when it is back",
+        "server/rooms/fanout.py",
+        "        woken.set()\n",
+        "",
+        "tests/rooms/test_fanout.py::test_a_store_that_is_back_is_asked_at_once",
+    ),
+    Known(
+        "chats of a gap that were seen come again",
+        "protocol/chatlines.py",
+        "if chat.id in self._ids or",
+        "if",
+        "tests/test_client_replay.py::test_the_chats_of_a_gap_come_once_and_in_order[json-e1]",
+    ),
+    Known(
         "a hidden count between two chunks is told to nobody",
         "server/rooms/outbox.py",
         "if self.head > self.flushed or self._hidden:",
@@ -89,7 +110,21 @@ KNOWN = (
     ),
 )
 
+NOTHING_KEPT = "who has no limit is remembered for 0 ms: the store deletes that key in the same step"
+REFUSED = "local refused = (slow > 0 or unique > 0) and wait_of(talk, slow, unique, text_hash)"
 ARGUED: tuple[Argued, ...] = (
+    Argued(
+        "server/store/lua/chat_send.lua",
+        REFUSED,
+        f"{REFUSED} -> {REFUSED.replace('slow > 0 or unique > 0', 'slow >= 0 or unique > 0')}",
+        NOTHING_KEPT,
+    ),
+    Argued(
+        "server/store/lua/chat_send.lua",
+        REFUSED,
+        f"{REFUSED} -> {REFUSED.replace('slow > 0 or unique > 0', 'slow > 0 or unique >= 0')}",
+        NOTHING_KEPT,
+    ),
     Argued(
         "protocol/folding.py",
         "return fold_",

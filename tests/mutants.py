@@ -80,6 +80,7 @@ DELIVERY_FILES = (
     "server/store/lua/include/append_event",
     "server/store/lua/include/fill",
     "server/store/lua/include/since_ms",
+    "protocol/chatlines.py",
     "protocol/client.py",
     "protocol/folding.py",
     "protocol/folds/",

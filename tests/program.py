@@ -22,6 +22,7 @@ import websockets
 
 from server.settings import DEV_SERVICE_KEY
 from server.store import embedded
+from tests.resting import Resting
 from tests.site import NO_TLS, Viewer, new_gift_id
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +67,7 @@ class Ended(NamedTuple):
 
     code: int
     after_s: float
+    rested_s: float  # of that, how long no process of it wanted to run: only timers and others can be waited for
 
 
 class Served:
@@ -136,8 +138,14 @@ class Served:
         """Wait for the process to end."""
         process, began = self.process, time.monotonic()
         assert process is not None
-        code = await eventually(lambda: process.poll() is not None and (process.returncode,), wait_s, "the end")
-        return Ended(code[0], time.monotonic() - began)
+        resting = Resting(process.pid)
+
+        def over() -> bool:
+            resting.look()
+            return process.poll() is not None
+
+        await eventually(over, wait_s, "the end")
+        return Ended(process.returncode, time.monotonic() - began, resting.s)
 
     async def stop(self, sig: signal.Signals = signal.SIGTERM) -> Ended:
         """Ask it to end. Returns its exit code and how long it took."""

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests import browser as chromium
 from tests.program import ROOT, Program
@@ -64,20 +64,11 @@ async def watching(browser: Browser, program: Program, size: str) -> Page:
 
 async def main(folder: Path | None) -> None:
     """Run the program, draw, and end it."""
-    program = Program()
-    await program.start()
-    try:
-        async with async_playwright() as playwright:
-            path = chromium.system_chromium() or chromium.playwright_chromium()
-            browser = await playwright.chromium.launch(executable_path=path, args=chromium.ARGS)
-            there = await people(program)
-            await show(there)
-            for size in SIZES if folder else ["desktop"]:
-                await draw(browser, program, there, size, folder)
-            await browser.close()
-        await program.everybody_leaves()
-    finally:
-        await program.discard()
+    async with chromium.beside_a_program() as (browser, program):
+        there = await people(program)
+        await show(there)
+        for size in SIZES if folder else ["desktop"]:
+            await draw(browser, program, there, size, folder)
 
 
 async def draw(browser: Browser, program: Program, there: dict[str, Viewer], size: str, folder: Path | None) -> None:

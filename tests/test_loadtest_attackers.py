@@ -1,12 +1,16 @@
 """`bench hostile`: each kind does what it says, the audience can be asked in between, and a row says what was bad."""
 
 import asyncio
+import json
+import socket
+import struct
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from loadtest import attackers
+from loadtest.again import attacking
 from loadtest.attacked import HEADS, Window, row
 from loadtest.audience import Audience, Heard
 from loadtest.hearing import mark
@@ -37,6 +41,21 @@ async def test_a_hostile_kind_gets_what_is_right(kind: str, site: Site) -> None:
     assert ended in (ENDS[kind], "a reset") if kind == "heads without end" else ended == ENDS[kind]
 
 
+async def test_a_dead_reader_that_is_reset_was_dropped() -> None:
+    """A socket that was reset does not know its peer any more, and that is no other end."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as server, asyncio.timeout(WAIT_S):
+        port = server.sockets[0].getsockname()[1]
+        address = Address(host="127.0.0.1", port=port, tls=False)
+        assert await attackers.KINDS["dead readers"](address, "/v1/rooms/demo/ws") == "dropped"
+
+
 async def test_an_audience_can_be_asked_in_between(site: Site, tmp_path: Path) -> None:
     """It says what it has heard so far, and begins to count again."""
     path = "/" + site.address(token=site.token("fan")).split("/", 3)[3]
@@ -54,6 +73,24 @@ async def test_an_audience_can_be_asked_in_between(site: Site, tmp_path: Path) -
             await asyncio.to_thread(audience.begin_again)
     finally:
         audience.end()
+
+
+def test_attackers_that_fail_are_said() -> None:
+    """Their process had no such file; that is never a measurement."""
+    with (
+        pytest.raises(RuntimeError, match="the attackers ended with status 1"),
+        attacking("loadtest.attackers", "127.0.0.1", "1", "/nowhere", "pings", "1"),
+    ):
+        pass
+
+
+def test_attackers_say_how_they_ended(tmp_path: Path) -> None:
+    """As one piece of JSON, at the end of the block."""
+    paths = tmp_path / "paths"
+    paths.write_text("/a\n/b\n/c")
+    with attacking("loadtest.attackers", "127.0.0.1", "1", str(paths), "pings", "2") as said:
+        assert said == []
+    assert json.loads(said[0]).keys() <= {"no close frame", "by us"}
 
 
 def a_window(messages: int, closed: int = 0) -> Window:

@@ -187,6 +187,7 @@ def test_a_child_keeps_freed_memory_at_hand(monkeypatch: pytest.MonkeyPatch) -> 
     """The C library keeps freed memory, unless the environment already says otherwise."""
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     assert child_environment()["GLIBC_TUNABLES"].startswith("glibc.malloc.tcache_count=")
+    assert "GLIBC_TUNABLES" not in child_environment(keeps_memory=False)
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
     assert child_environment()["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=1"
 

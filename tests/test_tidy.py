@@ -22,7 +22,7 @@ FUNCTION_LINES_MAX = 60
 # From low to high: a row imports only rows above it. A package stands for its modules, which import each other in
 # no circle. CONTRIBUTING.md shows the same rows, the other way round, and says what each is for.
 LAYERS = (
-    ("server.limits", "server.lookalikes"),
+    ("server.lean", "server.limits", "server.lookalikes"),
     ("server.text",),
     ("server.words",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),

@@ -48,7 +48,7 @@ export type Options = {
      */
     since?: string | null;
     /**
-     * how many of the newest chats to get on joining, at most 50; they come as `replayed` events
+     * how many of the newest chats, <= 50, to get `replayed` on joining and after a gap
      */
     chats?: number;
     /**

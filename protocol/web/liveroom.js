@@ -13,7 +13,7 @@ import { expiresMs, frameOf } from "./liveroom/reading.js";
 import { Ready } from "./liveroom/ready.js";
 import { Refused } from "./liveroom/refused.js";
 import { fold } from "./liveroom/room.js";
-import { Balance, Position, SeenGifts } from "./liveroom/seen.js";
+import { Balance, Position, SeenChats, SeenGifts } from "./liveroom/seen.js";
 import { Unanswered } from "./liveroom/unanswered.js";
 import { uuid7 } from "./liveroom/uuid7.js";
 import { decided } from "./liveroom/you.js";
@@ -41,7 +41,7 @@ import { decided } from "./liveroom/you.js";
  * @property {string} [token] a fixed token; or `getToken`, which is called again when the last token may be the cause
  * @property {() => (string|Promise<string>)} [getToken]
  * @property {string|null} [since] position "epoch:seq" to resume from (see `client.since`)
- * @property {number} [chats] how many of the newest chats to get on joining, at most 50; they come as `replayed` events
+ * @property {number} [chats] how many of the newest chats, <= 50, to get `replayed` on joining and after a gap
  * @property {number} [timeoutMs] how long a command waits for its reply (10 s); a gift waits two minutes
  * @property {(state: State) => void} [onState] the connection changed
  * @property {(event: RoomEvent) => void} [onEvent] a room event, once; `replayed` ones too
@@ -98,6 +98,7 @@ export class RoomClient {
   #position;
   #balance = new Balance();
   #seen = new SeenGifts();
+  #chats = new SeenChats();
   #backoff = new Backoff();
   #liveSince = 0;
   #comeBackAt = 0;
@@ -265,11 +266,7 @@ export class RoomClient {
     if (awayMs) this.#comeBackAt = performance.now() + awayMs + this.#backoff.nextMs();
     this.#comeBack(reasonOf(code) ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
   }
-  /**
-   * A fixed token has expired: there will be no newer one.
-   * @param {number} code
-   * @param {boolean} opened
-   */
+  /** A fixed token has expired: there will be no newer one. @param {number} code @param {boolean} opened */
   #neverLetIn(code, opened) { return code === 4003 && !opened && !this.#options.getToken; }
   /** @param {number} code */
   #end(code) {
@@ -374,6 +371,7 @@ export class RoomClient {
   /** @param {RoomEvent} event */
   #happened(event) {
     if (!this.room || !this.#position.reach(event.seq, event.replayed)) return;
+    if (!this.#chats.isNews(event)) return;
     const counted = this.#position.isInSnapshot(event.seq);
     fold(this.room, event, counted);
     if (!counted && this.you && decided(this.you, event)) tell(this.#options.onYou, this.you);

@@ -345,7 +345,7 @@ export interface User {
   badges: string[];
 }
 
-/** Show these messages no more, nor any earlier one of these people. */
+/** Show these messages no more, nor any earlier one of these people, also if a replay brings them later. */
 export interface ChatDeleted {
   type: "chat.deleted";
   ids: string[];

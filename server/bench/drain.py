@@ -15,6 +15,7 @@ from server.bench import machine
 from server.bench.giving import Givers, open_wallet
 from server.clock import Clock
 from server.journal import database
+from server.journal.database import reading
 from server.processes.journal import run_drain
 from server.processes.retell import drain_and_retell
 from server.rooms.history import History
@@ -49,6 +50,7 @@ def measure(below: Path, gifts: int, on_postgresql: bool) -> dict[str, Any]:
 async def _measure(configured: Settings, gifts: int, wallet_pid: int, database_pid: int | None) -> dict[str, Any]:
     engine = database.connect(configured.journal_address)
     await asyncio.to_thread(database.migrate, engine)
+    empty = _bytes(engine)
     async with _stores(configured) as (wallet, rooms):
         entries = await _fill(configured, engine, (wallet, rooms), gifts)
         clock = Clock(lambda: time.time() + limits.RETELL_AFTER_MS / 1000)  # noqa: TID251  # as if the backlog were old enough to retell
@@ -60,16 +62,28 @@ async def _measure(configured: Settings, gifts: int, wallet_pid: int, database_p
             await drain.retell_once()
         took_s, own_s = time.perf_counter() - began, time.process_time() - own_s
         used_s = [machine.cpu_s(pid) - used for pid, used in zip(pids, used_s, strict=True)]
+    per_entry = (_bytes(engine) - empty) / entries
     engine.dispose()
     assert (drain.journaled, drain.retold, drain.stuck) == (entries, 0, {})
     found = {
         "entries_per_s": round(entries / took_s),
+        "million_s": round(took_s / entries * 1000 * 1000, 1),
+        "bytes_per_entry": round(per_entry),
         "drain_cpu_us_per_entry": round(own_s / entries * 1000 * 1000, 1),
         "store_cpu_us_per_entry": round(used_s[0] / entries * 1000 * 1000, 1),
     }
     if database_pid:
         found["database_cpu_us_per_entry"] = round(used_s[1] / entries * 1000 * 1000, 1)
     return {**found, "journal": engine.dialect.name, "entries": entries}
+
+
+def _bytes(engine: Engine) -> int:
+    """The size of the database: tables and indexes, without the write-ahead log."""
+    asked = "SELECT pg_database_size(current_database())"
+    if engine.dialect.name == "sqlite":
+        asked = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    with reading(engine).connect() as connection:
+        return int(connection.exec_driver_sql(asked).scalar_one())
 
 
 @contextlib.asynccontextmanager

@@ -60,7 +60,8 @@ def _measure(engine: Engine, gifts: int, per_topup: int) -> dict[str, Any]:
     topups = (f"t-{n}" for n in range(gifts // per_topup - 1, 0, -1))
 
     def refund() -> None:
-        gift = rows.gift_of(engine, next(refunded), BIG)
+        with database.reading(engine).connect() as connection:
+            gift = rows.gift_of(connection, next(refunded), BIG)
         assert decisions.decide_refund(engine, gift, NOW_MS, "bench")
 
     def charge_back() -> None:

@@ -13,7 +13,7 @@ from server import limits
 from server.edge.asking import Asked
 from server.edge.flooders import Flooders
 from server.edge.proxies import network_of
-from server.edge.refusing import NotAdmitted
+from server.edge.refusing import NotAdmitted, StoreAway
 from server.rooms.here import Rooms
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Services
@@ -101,7 +101,7 @@ class Admission:
         self._places = places
         self._flooders = Flooders()
 
-    async def check(self, asked: Asked, full: str | None) -> Admitted:
+    async def check(self, asked: Asked, full: NotAdmitted | None) -> Admitted:
         """Check everything, and take a place. Raises NotAdmitted."""
         known = self._look(asked, full)
         try:
@@ -109,19 +109,19 @@ class Admission:
         except NoSuchRoom:
             raise NotAdmitted(404, "no_such_room", "There is no such room.") from None
         except StoreError:
-            raise NotAdmitted(503, "unavailable", "The room store is away.", 1) from None
+            raise StoreAway from None
         return self._admit(known, room)
 
-    def check_now(self, asked: Asked, full: str | None) -> Admitted | None:
+    def check_now(self, asked: Asked, full: NotAdmitted | None) -> Admitted | None:
         """The same without waiting: None if the room must be opened first. Raises NotAdmitted."""
         known = self._look(asked, full)
         room = self._rooms.opened(known.room)
         return None if room is None else self._admit(known, room)
 
-    def _look(self, asked: Asked, full: str | None) -> "_Known":
+    def _look(self, asked: Asked, full: NotAdmitted | None) -> "_Known":
         """Check what needs no store. Raises NotAdmitted."""
         if full is not None:
-            raise NotAdmitted(503, full, "Come back soon.", limits.RETRY_AFTER_S)
+            raise full
         address = network_of(asked.host) if self._places.count_addresses else None
         self._let_wait("address", address)
         if asked.doubled:

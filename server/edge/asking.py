@@ -17,17 +17,13 @@ class Asked(Struct, frozen=True):
     chats: str  # how many of the newest
     offered: tuple[str, ...]  # subprotocols
     host: str  # the person's address; empty for a unix socket
+    chosen: str | None  # the first that we speak of those that the client offers
     doubled: bool = False  # a key stands twice in the query
 
     @property
     def named(self) -> list[str]:
         """The offered subprotocols without the token."""
         return [name for name in self.offered if not name.startswith(TOKEN_SUBPROTOCOL)]
-
-    @property
-    def chosen(self) -> str | None:
-        """The first that we speak of those that the client offers."""
-        return next((name for name in self.offered if name in SUBPROTOCOLS), None)
 
 
 def asked_of(websocket: WebSocket) -> Asked:
@@ -40,8 +36,17 @@ def asked_of(websocket: WebSocket) -> Asked:
         chats=query.get("chats", ""),
         offered=offered,
         host=websocket.client.host if websocket.client else "",
+        chosen=chosen_of(offered),
         doubled=len(query.multi_items()) > len(query),
     )
+
+
+def chosen_of(offered: Sequence[str]) -> str | None:
+    """The first that we speak of these subprotocols."""
+    for name in offered:
+        if name in SUBPROTOCOLS:
+            return name
+    return None
 
 
 def bearer(headers: Sequence[str]) -> str:

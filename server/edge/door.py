@@ -10,14 +10,17 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
 from msgspec import Struct
 
 from protocol.wire import Codec
 from server import limits
-from server.edge.asking import Asked, bearer, token_among
+from server.edge.answers import error_answer
+from server.edge.asking import Asked, bearer, chosen_of, token_among
 from server.edge.proxies import Proxies
+from server.edge.refusing import Crowded, close_of
 from server.edge.session import Sessions
 from server.edge.socket import Connection
 
@@ -45,6 +48,7 @@ class Head(Struct, frozen=True):
 
     asked: Asked
     deflates: bool
+    closes: bool  # a refusal is to be a socket that closes
     answer: bytes
 
 
@@ -57,6 +61,8 @@ class Knocking(Protocol):
     url: bytes
     scope: Any
     headers: list[tuple[bytes, bytes]]
+
+    def end(self, answer: bytes) -> None: ...
 
 
 class Door:
@@ -77,19 +83,36 @@ class Door:
             return False
 
         def take_over(codec: Codec) -> Connection:
-            transport = http.transport
-            first = cast(asyncio.Transport, _Unanswered(transport, head.answer))
-            connection = Connection(self._sessions, first, codec, http.connections)
-            first.connection = connection  # type: ignore[attr-defined]
-            connection.inflates = connection.deflates = head.deflates
-            transport.set_write_buffer_limits(high=limits.WRITE_HIGH_BYTES, low=limits.WRITE_LOW_BYTES)
-            transport.set_protocol(connection)
-            http.connections.add(connection)
-            transport.pause_reading()
-            connection.hold(early)
-            return connection
+            return self._connection(http, head, early, codec)
 
-        return self._sessions.enter(head.asked, take_over)
+        try:
+            return self._sessions.enter(head.asked, take_over)
+        except Crowded as crowded:
+            return self._turn_away(http, head, early, crowded)
+
+    def _connection(self, http: Knocking, head: Head, early: bytes, codec: Codec) -> Connection:
+        transport = http.transport
+        first = cast(asyncio.Transport, _Unanswered(transport, head.answer))
+        connection = Connection(self._sessions, first, codec, http.connections)
+        first.connection = connection  # type: ignore[attr-defined]
+        connection.inflates = connection.deflates = head.deflates
+        transport.set_write_buffer_limits(high=limits.WRITE_HIGH_BYTES, low=limits.WRITE_LOW_BYTES)
+        transport.set_protocol(connection)
+        http.connections.add(connection)
+        connection.hold(early)
+        return connection
+
+    def _turn_away(self, http: Knocking, head: Head, early: bytes, crowded: Crowded) -> bool:
+        """Refuse, as `refusing.refuse` does. False for the few whom only that can answer."""
+        if not head.closes:
+            http.end(_crowded(crowded))
+            return True
+        if head.asked.chosen is None and head.asked.named:
+            return False
+        connection = self._connection(http, head, early, "json")
+        connection.close(*close_of(crowded))
+        connection.listen()
+        return True
 
 
 class _Unanswered:
@@ -126,9 +149,12 @@ def read_head(url: bytes, headers: Sequence[tuple[bytes, bytes]], client: tuple[
     offered = tuple(name.strip() for name in protocols.split(",")) if protocols else ()
     token = query.get("token") or bearer([lines.get(b"authorization", b"").decode("latin-1")]) or token_among(offered)
     since, chats = query.get("since", ""), query.get("chats", "")
-    asked = Asked(found[1].decode(), token, since, chats, offered, client[0] if client else "")
+    asked = Asked(found[1].decode(), token, since, chats, offered, client[0] if client else "", chosen_of(offered))
     return Head(
-        asked, offer is not None, _answer(lines[b"sec-websocket-key"], asked.chosen, deflates=offer is not None)
+        asked,
+        offer is not None,
+        query.get("refusals") == "close",
+        _answer(lines[b"sec-websocket-key"], asked.chosen, deflates=offer is not None),
     )
 
 
@@ -174,3 +200,9 @@ def _answer(key: bytes, chosen: str | None, *, deflates: bool) -> bytes:
     if chosen is not None:
         lines += [b"\r\nSec-WebSocket-Protocol: ", chosen.encode()]
     return b"".join((*lines, b"\r\n\r\n"))
+
+
+def _crowded(crowded: Crowded) -> bytes:
+    """What the long way answers."""
+    status = HTTPStatus(crowded.status)
+    return error_answer(status, crowded.shown, crowded.message, f"Retry-After: {crowded.retry_after}")

@@ -53,5 +53,7 @@ class TooManyOpen(Exception):
 
 def _is_own(host: str) -> bool:
     """Whether it is this machine: a proxy on it stands for many people, and has bounds of its own."""
+    if host.startswith("127."):  # what the kernel says is always an address, and to parse one costs more
+        return True
     address = parsed(host)
     return address is None or address.is_loopback

@@ -152,6 +152,5 @@ class LiveroomWebSocket(WebSocketsSansIOProtocol):
         if len(self._early) > limits.EARLY_BYTES_MAX:
             connection.close(Close.PROTOCOL_ERROR)
         else:
-            transport.pause_reading()
             connection.hold(self._early)
         return connection

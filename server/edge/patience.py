@@ -6,7 +6,9 @@ from http import HTTPStatus
 from typing import Any, Protocol, cast, runtime_checkable
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
 from server import limits
 from server.edge.answers import error_answer
@@ -65,9 +67,15 @@ class PatientHttp(HttpToolsProtocol):
     _address: str | None = None  # where it is counted as half open
     _body_in_upgrade = False  # a websocket's frames would begin where this body ends, if that is ever known
     _offered = False  # the request offers another protocol, and its body was not read
+    _upgrades: bool | None = None  # whether it asks for a websocket, once that is known
+    _behind: bytes | None = None  # what came behind an upgrade that waits for the answers to requests before it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self.connections.add(self)  # as uvicorn does, which also asks for our own address: 4 us that most joins save
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.client = get_remote_addr(transport)
+        self.scheme = "https" if is_ssl(transport) else "http"
         self.waiting_since = self.loop.time()
         self._half_open = HalfOpen.of(self.server_state)
         try:
@@ -86,32 +94,38 @@ class PatientHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, with a limit on the head. An offer of a protocol that we ignore must not lose the body."""
+        if self._behind is not None:
+            self._hold(data)
+            return
         self._unset_keepalive_if_required()
         self._head_may_have = len(data)
         self._moved = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade():
-                self._hand_over(data[upgrade.args[0] :])
+            rest = data[upgrade.args[0] :]
+            if not self._should_upgrade():
+                self._read_on(rest)
+            elif self._is_under_way():
+                self._hold(rest)
             else:
-                self._read_on(data[upgrade.args[0] :])
+                self._hand_over(rest)
             return
         except httptools.HttpParserError:
             if self._body_in_upgrade or self._too_many:
-                self._end(_BODY_IN_UPGRADE if self._body_in_upgrade else _TOO_MANY)
+                self.end(_BODY_IN_UPGRADE if self._body_in_upgrade else _TOO_MANY)
                 return
             if not self._too_large:
-                self._end(_INVALID)
+                self.end(_INVALID)
                 return
         if self._in_head:
             self._head_bytes += self._head_may_have
             self._bound_head()
         self._wasted_bytes = 0 if self._moved or self._in_head else self._wasted_bytes + len(data)
         if self._too_large or self._wasted_bytes > limits.HEAD_BYTES_MAX:
-            self._end(_TOO_LARGE)
+            self.end(_TOO_LARGE)
 
-    def _end(self, answer: bytes) -> None:
+    def end(self, answer: bytes) -> None:
         """Answer once more, and close. What comes meanwhile is not read as a request."""
         self.waiting_since = None
         if not self.transport.is_closing():
@@ -119,12 +133,34 @@ class PatientHttp(HttpToolsProtocol):
             self.ended = True
             close_gently(self.transport, self)
 
+    def _is_under_way(self) -> bool:
+        """Whether a request before this one has no whole answer yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _hold(self, data: bytes) -> None:
+        """Let an upgrade wait: answers come in the order of requests (RFC 9112, 9.3.2), and none among frames."""
+        self._behind = ((self._behind or b"") + data)[: limits.EARLY_BYTES_MAX + 1]  # more is refused after it
+        self.flow.pause_reading()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        behind = self._behind
+        if behind is None or self.ended or self.transport.is_closing():
+            return
+        if self._is_under_way():
+            self.flow.pause_reading()
+            return
+        self._behind = None
+        self._unset_keepalive_if_required()
+        self._hand_over(behind)
+
     def _hand_over(self, rest: bytes) -> None:
         """Let a connection take over, with what came right behind the request: at once, or the long way."""
         door: Door | None = self.app_state.get(STATE)
         if door is not None and door.enter(self, rest):
             self.connections.discard(self)
             self._leave()
+            del self.parser  # they name each other, and garbage collections were an eighth of what joins cost
             return
         self.handle_websocket_upgrade()
         if isinstance(protocol := self.transport.get_protocol(), Handshaking):
@@ -151,8 +187,14 @@ class PatientHttp(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"".join(head) + b"\r\n" + rest)
 
+    def _should_upgrade(self) -> bool:
+        if self._upgrades is None:
+            self._upgrades = super()._should_upgrade()
+        return self._upgrades
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._upgrades = None
         self.waiting_since = self.loop.time()
         self._in_head, self._head_bytes = True, 0
 
@@ -162,13 +204,14 @@ class PatientHttp(HttpToolsProtocol):
         self._stop_if_too_large()
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        self._bound_head()
+        at_most = self._head_bytes + self._head_may_have
+        if not self._head_may_have or at_most > limits.HEAD_BYTES_MAX:  # else it is short enough anyway
+            self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            self._bound_head()
         self._stop_if_too_large()
         self._in_head, self._moved = False, True
         upgrades = self.parser.should_upgrade() and self._should_upgrade()
-        under_way = self.cycle is not None and not self.cycle.response_complete
-        if len(self.pipeline) >= limits.PIPELINED_MAX or (upgrades and under_way):  # that answer would be among frames
+        if len(self.pipeline) >= limits.PIPELINED_MAX:
             self._too_many = True
             raise httptools.HttpParserCallbackError("too many requests at once")
         if upgrades and _has_body(self.headers):
@@ -179,6 +222,8 @@ class PatientHttp(HttpToolsProtocol):
             self.scope["http_version"] = self.parser.get_http_version()
             self._offered = True
             return
+        if not upgrades:
+            self.server = self.scope["server"] = get_local_addr(self.transport)
         super().on_headers_complete()
         if self.cycle is not None:
             self.cycle.transport = cast(Any, Gentle(self.transport, self))
@@ -209,7 +254,7 @@ class PatientHttp(HttpToolsProtocol):
 
     def give_up(self) -> None:
         """Answer 408 and close."""
-        self._end(_TOO_LATE)
+        self.end(_TOO_LATE)
 
 
 def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

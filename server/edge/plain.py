@@ -62,6 +62,11 @@ class PlainConnection:
         """Whether the peer has taken none of what waits for too long, or has been behind for even longer."""
         return now - self._taken_at >= limits.STALLED_S_MAX or now - self._paused_at >= limits.UNRESPONSIVE_S
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the ASGI server has not taken yet."""
+        return self._queued_bytes
+
     def tell(self, message: bytes) -> None:
         """Send an encoded message to this peer alone."""
         self.send(Prepared(self.codec, join_messages(self.codec, [message])))

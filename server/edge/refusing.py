@@ -1,5 +1,6 @@
 """Refusing an upgrade: with an HTTP answer, or where a page must see why, with a socket that is closed at once."""
 
+import math
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -30,18 +31,37 @@ class NotAdmitted(Exception):
     """The upgrade request is refused with this HTTP error. `shown` is its name there, if that is another."""
 
     def __init__(
-        self, status: int, reason: str, message: str, retry_after_s: int | None = None, *, shown: str | None = None
+        self, status: int, reason: str, message: str, retry_after_s: float | None = None, *, shown: str | None = None
     ) -> None:
         super().__init__(reason)
         self.status, self.reason, self.message, self.retry_after_s = status, reason, message, retry_after_s
         self.shown = reason if shown is None else shown
+
+    @property
+    def retry_after(self) -> str:
+        """The seconds as an HTTP header has them; empty if the same request will be refused again."""
+        return str(math.ceil(self.retry_after_s)) if self.retry_after_s else ""
+
+
+class StoreAway(NotAdmitted):
+    """The room store does not answer now."""
+
+    def __init__(self) -> None:
+        super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The room store is away.", 1)
+
+
+class Crowded(NotAdmitted):
+    """Too many come at once. This is answered without the app: it must cost less than to let somebody in."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(HTTPStatus.SERVICE_UNAVAILABLE, "crowded", "Too many come at once.", retry_after_s)
 
 
 def close_of(no: NotAdmitted) -> tuple[Close, str]:
     """The close code of a refusal, and its reason text."""
     passing = _PASSING.get(HTTPStatus(no.status))
     if passing is not None:
-        return passing, f"retry_after_ms={(no.retry_after_s or 1) * 1000}"
+        return passing, f"retry_after_ms={math.ceil((no.retry_after_s or 1) * 1000)}"
     if no.reason == "not_found":
         return Close.NO_SUCH_ROOM, "no such address"
     code = CLOSES.get(no.reason)
@@ -53,7 +73,7 @@ async def refuse(websocket: WebSocket, no: NotAdmitted, hub: Any) -> None:
     if websocket.query_params.get("refusals") == "close":
         await _close(websocket, *close_of(no), hub)
         return
-    headers = {"Retry-After": str(no.retry_after_s)} if no.retry_after_s else None
+    headers = {"Retry-After": no.retry_after} if no.retry_after else None
     body = {"error": {"reason": no.shown, "message": no.message}}
     await deny(websocket, JSONResponse(body, no.status, headers))
 

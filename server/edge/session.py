@@ -5,34 +5,26 @@ import contextlib
 import functools
 from collections.abc import Callable
 
-import structlog
-from msgspec import Raw
 from starlette.websockets import WebSocket
 
 from protocol.closes import Close
-from protocol.session import Notice, Welcome, You
+from protocol.session import Notice
 from protocol.wire import SUBPROTOCOLS, Codec
-from server import background, limits
-from server.edge.admission import Admission, Admitted, Place, Places, Since
+from server import limits
+from server.edge.admission import Admission, Place, Places
 from server.edge.asking import Asked, asked_of
 from server.edge.balances import Balances
 from server.edge.commands import Commands
+from server.edge.crowd import Crowd
 from server.edge.handshake import TAKEOVER
+from server.edge.joining import Joining
 from server.edge.liveness import AnyConnection, Wheel, alone
 from server.edge.plain import PlainConnection
-from server.edge.refusing import NotAdmitted, close_of, refuse
+from server.edge.refusing import Crowded, NotAdmitted, refuse
 from server.edge.socket import Connection
 from server.edge.turns import Turns
-from server.journal.people import FOREVER_MS
-from server.rooms.frames import encode_message
 from server.rooms.here import Rooms
-from server.rooms.history import NoSuchRoom, Recorded
-from server.rooms.newest import newest_chats
-from server.rooms.replay import money_again
-from server.rooms.room import Member, Room, Services
-from server.store.client import StoreError
-
-log = structlog.get_logger()
+from server.rooms.room import Member, Services
 
 
 class Sessions:
@@ -47,20 +39,22 @@ class Sessions:
         self.commands = Commands()
         self.received, self.charge = self.commands.received, self.commands.charge  # called by sockets (Hub)
         self.draining = False
-        self.joins = 0
         self.turns = Turns()
-        self._entering = background.Tasks("join")
+        self.crowd = Crowd()
+        self.joining = Joining(services, balances, self.crowd)
 
     async def start(self) -> None:
         self.commands.start()
+        self.joining.start()
         self._wheel.start()
 
     async def stop(self) -> None:
         await self._wheel.stop()
-        await self._entering.end()
+        await self.joining.tasks.end()
         await self.commands.tasks.wait()
 
     def _on_turn(self) -> None:
+        self.joining.replays.look(asyncio.get_running_loop().time())
         if self._balances.waiting:
             self.commands.tasks.spawn(self._balances.tell_reopened(self._services.wallet))
 
@@ -92,123 +86,40 @@ class Sessions:
             return
         self.connections[connection] = admitted.place
         if isinstance(connection, PlainConnection):
-            await connection.run(functools.partial(self._join, connection, admitted))
+            await connection.run(functools.partial(self.joining.join, connection, admitted))
         else:
-            await self._join_and_listen(connection, admitted)
+            await self.joining.join(connection, admitted)
+            connection.listen()
 
     def enter(self, asked: Asked, take_over: Callable[[Codec], Connection]) -> bool:
         """Admit somebody without waiting: whom `take_over` makes a connection. False if anything is in the way.
 
-        `endpoint` then finds the same, waits for what must be waited for, and says what is wrong.
+        `endpoint` then finds the same, waits for what must be waited for, and says what is wrong. Raises Crowded.
         """
         try:
             admitted = self._admission.check_now(asked, self._full())
+        except Crowded:
+            raise
         except NotAdmitted:
             return False
         if admitted is None:
             return False
         connection = take_over(SUBPROTOCOLS[asked.chosen] if asked.chosen else "json")
         self.connections[connection] = admitted.place
-        self._entering.spawn(self._join_and_listen(connection, admitted))
+        self.joining.begin(connection, admitted)
         return True
-
-    async def _join_and_listen(self, connection: Connection, admitted: Admitted) -> None:
-        await self._join(connection, admitted)
-        connection.listen()
 
     async def unknown(self, websocket: WebSocket) -> None:
         """The route of every other websocket address."""
         await refuse(websocket, NotAdmitted(404, "not_found", "There is no such address."), self)
 
-    def _full(self) -> str | None:
-        if self.draining:
-            return "draining"
-        return "full" if len(self.connections) >= limits.CONNECTIONS_MAX else None
-
-    # --- joining -----------------------------------------------------------------------------------------------
-    async def _join(self, connection: AnyConnection, admitted: Admitted) -> None:
-        if connection.closing:  # lost or drained before this began: `lost` knew no member to forget
-            return
-        room = admitted.room
-        connection.member = member = Member(room, connection, admitted.claims)
-        connection.address = admitted.address
-        try:
-            async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
-                await self._welcome(connection, member, admitted, room)
-        except NoSuchRoom:  # deleted since it was admitted
-            connection.close(Close.NO_SUCH_ROOM)
-        except (StoreError, TimeoutError):
-            connection.close(*close_of(NotAdmitted(503, "unavailable", "The room store is away.", 1)))
-        except Exception:
-            log.exception("join_failed", room=room.id)
-            connection.close(Close.INTERNAL)
-
-    async def _welcome(self, connection: AnyConnection, member: Member, admitted: Admitted, room: Room) -> None:
-        """Welcome the member. Nothing may await between the last look at the room's position and `add`."""
-        since = admitted.since
-        self._balances.expect(member)
-        coins = None
-        if member.role != "overlay":
-            coins = await self._services.wallet.coins(member.user_id)
-        same_epoch = since is not None and since.epoch == room.epoch
-        shown = await room.snapshot(at_least=since.seq if since and same_epoch else 0)
-        missed: list[Recorded] | None
-        if since is None:
-            missed = await newest_chats(room, admitted.chats, shown.seq)
-        else:
-            missed = await self._missed(room, since, shown.seq) if same_epoch else None
-        again = await money_again(room, since.epoch, since.seq, shown.seq) if since and missed is None else []
-        if room.gone or connection.closing:
-            connection.close(Close.ROOM_RESTARTS)
-            return
-        if room.outbox.after(shown.seq, room.outbox.flushed) is None:  # meanwhile a whole ring of events has passed
-            connection.close(Close.SLOW_READER)
-            return
-        now_ms = self._services.clock.now_ms()
-        if room.people.banned_until_ms(member.user_id, now_ms) is not None:  # since the admission
-            connection.close(Close.BANNED)
-            return
-        muted_ms = room.people.muted_until_ms(member.user_id, room.about.broadcast_id, now_ms)
-        member.welcomed = True
-        coins = coins if member.late_coins is None else member.late_coins
-        gap = None
-        if since is not None and missed is None:
-            first = since.seq + 1 if same_epoch and since.seq < shown.seq else 1
-            gap = {"from": first, "to": shown.seq}
-        welcome = Welcome(
-            protocol=1,
-            epoch=room.epoch,
-            seq=shown.seq,
-            resumed=since is not None and missed is not None,
-            gap=gap,
-            you=You(
-                user_id=member.user_id,
-                name=member.name,
-                role=member.role,
-                coins=coins,
-                muted=muted_ms is not None,
-                muted_until_ms=None if muted_ms == FOREVER_MS else muted_ms,
-                member_id=self._services.clock.new_id(),
-            ),
-            room=Raw(shown.bytes_in(connection.codec)),
-            heartbeat_s=limits.HEARTBEAT_S,
-            server_time_ms=now_ms,
-            replays=len(again),
-        )
-        room.outbox.greet(member, encode_message(connection.codec, welcome), shown.seq, missed or again)
-        self.joins += 1
-        if coins is None and member.role != "overlay":
-            self._balances.waiting.add(member)
-        room.add(member)
-
-    async def _missed(self, room: Room, since: Since, seq: int) -> list[Recorded] | None:
-        """All events after `since` up to `seq`, or None if they are too many. From the ring, else the history."""
-        if since.seq > seq or seq - since.seq > limits.REPLAY_EVENTS_MAX:
-            return None
-        events = room.outbox.after(since.seq, seq)
-        if events is None:
-            events = await self._services.history.read(room.id, since.seq, seq)
-        return None if events and sum(len(event.json) for event in events) > limits.REPLAY_BYTES_MAX else events
+    def _full(self) -> NotAdmitted | None:
+        """Why nobody is let in now."""
+        if self.draining or len(self.connections) >= limits.CONNECTIONS_MAX:
+            reason = "draining" if self.draining else "full"
+            return NotAdmitted(503, reason, "Come back soon.", limits.RETRY_AFTER_S)
+        away_s = self.crowd.stay_away_s(self.joining.under_way, asyncio.get_running_loop().time())
+        return None if away_s is None else Crowded(away_s)
 
     # --- called by sockets (Hub) -------------------------------------------------------------------------------
     def writable(self, connection: AnyConnection) -> None:
@@ -230,6 +141,7 @@ class Sessions:
             return
         member.room.remove(member)
         self._balances.forget(member)
+        connection.member = None  # which names the connection: neither is left to the garbage collector
 
     # --- ending ------------------------------------------------------------------------------------------------
     async def drain(self) -> None:

@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
         "_fragments_first",
         "_hub",
         "_late_bytes",
+        "_listens",
         "_loop",
         "_paused_at",
         "_rest",
@@ -87,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._paused_at = 0.0  # loop time when the peer last fell behind
         self._taken_at = 0.0  # loop time when we last saw that the peer had taken some of them
         self._rest = b""
+        self._listens = True
         self._fragments: bytearray | None = None
         self._fragments_first = 0
         self._waits = False  # for its turn to read; reading is paused meanwhile
@@ -126,6 +128,11 @@ class Connection(asyncio.Protocol):
             self._taken_at = now
         self._waiting = waiting
         return now - self._taken_at >= limits.STALLED_S_MAX or now - self._paused_at >= limits.UNRESPONSIVE_S
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self.transport.get_write_buffer_size()
 
     def tell(self, message: bytes) -> None:
         """Send an encoded message to this peer alone. The messages of two turns of the loop share a frame: most of a
@@ -201,12 +208,17 @@ class Connection(asyncio.Protocol):
 
     # --- reading -----------------------------------------------------------------------------------------------
     def hold(self, early: bytes) -> None:
-        """Keep what came before the connection was ours; `listen` reads it."""
-        self._rest = early
+        """Keep what came before the connection was ours, and what comes until `listen` reads it.
+
+        The kernel is asked to hold it only above EARLY_BYTES_MAX: for everybody, it would be three system calls a join.
+        """
+        self._rest, self._listens = early, False
 
     def listen(self) -> None:
         """Begin to read: first what was held."""
-        self.transport.resume_reading()
+        self._listens = True
+        if not (self.transport.is_reading() or self.transport.is_closing()):
+            self.transport.resume_reading()
         if self._rest:
             early, self._rest = self._rest, b""
             self.data_received(early)
@@ -222,6 +234,10 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         self._rest = self._rest + data if self._rest else data
+        if not self._listens:
+            if len(self._rest) > limits.EARLY_BYTES_MAX:
+                self.transport.pause_reading()
+            return
         if not self._waits and not self._hub.turns.read(self):
             self._waits = True
             self.transport.pause_reading()

@@ -6,11 +6,12 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from server import limits
+from server.journal import accounts
 from server.journal.database import reading
 from server.journal.findings import Wrong
 from server.journal.heads import START, Heads, Verified
 from server.journal.seen import see
-from server.journal.verify import derived, follow
+from server.journal.verify import follow
 
 
 def size(heads: Heads, passed_s: float) -> int:
@@ -51,5 +52,5 @@ def _go_on(
         return msgspec.structs.replace(known, again=again, again_since_ms=since_ms), []
     if (again.position, again.hash, again.totals) != (head.position, head.hash, head.totals):
         return known, [Wrong(partition, str(head), "its rows are not those that were verified before")]
-    wrong = derived(connection, partition)
+    wrong = accounts.differ(connection, partition)
     return (known, wrong) if wrong else (Verified(head, since_ms), [])

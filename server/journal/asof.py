@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, func, select, text, tuple_
+from sqlalchemy import Connection, bindparam, func, select, text, tuple_
 
 from server import limits
 from server.entries import KINDS, Also, Body, Kind
@@ -93,8 +93,7 @@ def expected(
     """
     found = Expected(msgspec.structs.replace(sums))
     for chunk in chunks(accounts):
-        query = select(positions.c.account, positions.c.balance).where(positions.c.partition == partition)
-        for account, balance in connection.execute(query.where(positions.c.account.in_(chunk))):
+        for account, balance in connection.execute(_BALANCES, {"partition": partition, "accounts": chunk}).all():
             if account.startswith(VIEWER):
                 found.wallets[account.removeprefix(VIEWER)] = Wallet(balance)
             elif account.startswith(CREATOR):
@@ -128,12 +127,23 @@ def _take_off(connection: Connection, partition: int, at: Position, found: Expec
 
 def _set_up(connection: Connection, partition: int, at: Position, wallets: dict[str, Wallet]) -> None:
     """Follow the entries up to `at` that set statuses and limits."""
-    columns = entries.c.user_id, entries.c.kind, entries.c.at_ms, entries.c.body
-    of_settings = entries.c.partition == partition, text(OF_SETTINGS), up_to(at)
+    these = {"partition": partition, "epoch": at[0], "n": at[1]}
     for chunk in chunks(list(wallets)):
-        query = select(*columns).where(*of_settings, entries.c.user_id.in_(chunk))
-        for user_id, name, at_ms, body in connection.execute(query.order_by(entries.c.epoch, entries.c.n)):
+        for user_id, name, at_ms, body in connection.execute(_SETTINGS, these | {"users": chunk}).all():
             wallets[user_id].set_up(KINDS[name], _BODY.decode(body), at_ms)
+
+
+# Made once: to make such a statement costs more than to carry it out.
+_UP_TO = tuple_(entries.c.epoch, entries.c.n) <= tuple_(bindparam("epoch"), bindparam("n"))
+_BALANCES = select(positions.c.account, positions.c.balance).where(
+    positions.c.partition == bindparam("partition"), positions.c.account.in_(bindparam("accounts", expanding=True))
+)
+_SETTINGS = (
+    select(entries.c.user_id, entries.c.kind, entries.c.at_ms, entries.c.body)
+    .where(entries.c.partition == bindparam("partition"), text(OF_SETTINGS), _UP_TO)
+    .where(entries.c.user_id.in_(bindparam("users", expanding=True)))
+    .order_by(entries.c.epoch, entries.c.n)
+)
 
 
 class Spent(Struct):

@@ -17,9 +17,9 @@ from server import background, limits
 from server.clock import Clock
 from server.journal import findings, receipts, scan
 from server.journal.books import LogEntry, Unreadable
+from server.journal.claimed import Stray, strays
 from server.journal.compare import NOTHING, SCRIPTS, StoreSide
 from server.journal.database import reading
-from server.journal.derived import TakenBack, taken_back
 from server.journal.drifts import Drifts, Found, of_partition
 from server.journal.findings import Report, Wrong, latest
 from server.journal.heads import Heads
@@ -31,6 +31,7 @@ from server.journal.scan import KeyScan
 from server.journal.seen import with_positions
 from server.journal.sums import total_of
 from server.journal.tables import missing, watermarks
+from server.journal.taken import TakenBack, taken_back
 from server.journal.verify import look
 from server.store.client import Store, StoreDown, StoreError
 from server.store.cluster import ClusterStore
@@ -56,12 +57,14 @@ class Audit:
         self._drifts = Drifts(engine, self.memory.heads)
         self._ran_at: float | None = None
         self._orders_ms: int | None = None  # when all orders were compared
+        self._claims: list[Stray] = []  # that the scan of this run has met
 
-    async def run(self, *, freeze: bool = False, everything: bool = True) -> Report:
+    async def run(self, *, freeze: bool = False, everything: bool = True, doubts: Sequence[str] = ()) -> Report:
         """Audit all partitions: everything, or what is new and the share that is due by now.
 
         The first run compares all wallets and counters in any case. With `freeze`, the wrong partitions are frozen
-        until `python -m server repair` thaws them. Raises StoreError, SQLAlchemyError.
+        until `python -m server repair` thaws them. `doubts` of the caller go into the report.
+        Raises StoreError, SQLAlchemyError.
         """
         if tables := await asyncio.to_thread(self._missing):
             return await asyncio.to_thread(findings.keep_missing, self._writing, self._clock.now_ms(), tables)
@@ -91,6 +94,7 @@ class Audit:
         drifts = await asyncio.to_thread(self._drifts.look, before, now_ms, everything=everything)
         self._add(drifts.wrong)
         taken = await asyncio.to_thread(taken_back, self._engine)
+        drifts.nowhere += [*doubts, *await asyncio.to_thread(self._strays)]
         report = self._report(now_ms, frozen, await self.memory.keep(), taken, drifts)
         await asyncio.to_thread(findings.keep, self._writing, report, freeze=freeze)
         return report
@@ -144,6 +148,7 @@ class Audit:
         one_in = 1 if everything else max(1, math.ceil(met / limits.AUDIT_RECEIPTS))
         for partition, names in found.items():
             self._parts[partition].take(names, one_in, self._scan.turns)
+        self._claims = [Stray(p, id) for p, names in found.items() for id in names.claims] if everything else []
         return now_ms
 
     def _raise_if_all_away(self) -> None:
@@ -201,6 +206,14 @@ class Audit:
     def _verify_orders(self) -> list[Wrong]:
         with self._engine.connect() as connection:
             return verify_orders(connection)
+
+    def _strays(self) -> list[str]:
+        """Claims that only block an id. A run over everything meets all of them; they freeze nothing."""
+        if not self._claims:
+            return []
+        with self._engine.connect() as connection:
+            found = [stray.said for stray in strays(connection, self._claims)]
+        return found[: limits.AUDIT_WRONG_MAX]
 
     # --- what was not compared, or looked odd --------------------------------------------------------------------
     async def _explain(self, part: Part) -> None:

@@ -1,13 +1,14 @@
-"""Turns ledger entries into rows: checks each entry, makes its double-entry postings, and chains it to the last one."""
+"""Turns ledger entries into rows: checks each entry, makes its stored postings, and chains it to the last one."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from server.entries import KINDS, NUMBER_MAX, OPEN, Body, Kind
-from server.journal.tables import entries, postings
+from server.journal.tables import entries, legs
 from server.journal.texts import split
 
 FIRST_HASH = "0" * 64
@@ -175,40 +176,31 @@ class EntryRow(Struct, frozen=True, gc=False):
 
 COLUMNS = EntryRow.__struct_fields__
 assert tuple(entries.columns.keys()) == COLUMNS
-assert postings.columns.keys() == ["partition", "epoch", "n", "leg", "asset", "account", "amount"]
+assert legs.columns.keys() == ["partition", "epoch", "n", "leg", "asset", "account", "amount"]
 
 
 class Rows:
     """Rows of both tables, flattened into one list each: a tuple for each row would cost as much as its contents."""
 
-    __slots__ = ("entries", "postings")
+    __slots__ = ("entries", "legs")
 
     def __init__(self) -> None:
         self.entries: list[Any] = []
-        self.postings: list[Any] = []
+        self.legs: list[Any] = []
 
 
 def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Rows) -> Mark:
-    """Check an entry, add its row and postings, and return its mark. Raises Gap, Misfit, msgspec.ValidationError.
+    """Check an entry, add its row and stored postings, and return its mark. Raises Gap, Misfit, ValidationError.
 
     Checks the entry's balances against `known` and then moves `known`. An entry that raises changes nothing.
     """
-    if not mark.follows(entry):
-        raise Gap(f"partition {partition}: {entry.epoch}-{entry.n} after {mark.epoch}-{mark.n}")
-    kind, about, epoch, n = entry.kind, entry.about, entry.epoch, entry.n
-    if kind is None:
-        raise msgspec.ValidationError(f"unknown kind {about.kind}")
-    if kind.coins is not None:
-        _move(entry, kind.coins, kind, known)
-    legs = rows.postings
-    for leg, (asset, account, amount) in enumerate(kind.postings(about, entry.viewer, entry.creator)):
-        legs += (partition, epoch, n, leg, asset, account, amount)
-    digest = chain(mark.hash, partition, entry, entry.body)
+    digest, columns, legs = follow(partition, mark, entry, known)
+    rows.legs += legs
     rows.entries += (
         partition,
-        epoch,
-        n,
-        *_columns(partition, epoch, about),
+        entry.epoch,
+        entry.n,
+        *columns,
         entry.balance,
         entry.credited,
         entry.combo_count,
@@ -218,11 +210,32 @@ def book(partition: int, mark: Mark, entry: LogEntry, known: Positions, rows: Ro
         entry.version,
         entry.text,
     )
-    return Mark(epoch, n, digest)
+    return Mark(entry.epoch, entry.n, digest)
+
+
+def follow(partition: int, mark: Mark, entry: LogEntry, known: Positions) -> tuple[str, tuple[Any, ...], Sequence[Any]]:
+    """Check an entry and move `known`. Returns its hash, its DERIVED columns, and its stored postings, flattened.
+
+    Raises Gap, Misfit, ValidationError, and then nothing is changed.
+    """
+    if not mark.follows(entry):
+        raise Gap(f"partition {partition}: {entry.epoch}-{entry.n} after {mark.epoch}-{mark.n}")
+    kind, about, epoch, n = entry.kind, entry.about, entry.epoch, entry.n
+    if kind is None:
+        raise msgspec.ValidationError(f"unknown kind {about.kind}")
+    if kind.coins is not None:
+        _move(entry, kind.coins, kind, known)
+    stored: Sequence[Any] = ()
+    if kind.stored is not None:
+        each = enumerate(kind.stored(about, entry.viewer))
+        stored = [value for leg, posting in each for value in (partition, epoch, n, leg, *posting)]
+    return chain(mark.hash, partition, entry, entry.body), _columns(partition, epoch, about), stored
 
 
 # What a body says a second time in columns of its row, so that SQL can find it.
 DERIVED = ("kind", "user_id", "ref", "room_id", "creator_id", "coins", "diamonds")
+OF_DERIVED = slice(3, 3 + len(DERIVED))  # of a row's columns
+assert COLUMNS[OF_DERIVED] == DERIVED
 
 
 def _columns(partition: int, epoch: int, about: Body) -> tuple[Any, ...]:

@@ -27,13 +27,20 @@ def insert_many(connection: Connection, table: Table, values: list[Any]) -> None
     _insert(connection, table, [tuple(values[at : at + one]) for at in range(whole, len(values), one)])
 
 
+def insert_some(connection: Connection, table: Table, rows: Rows) -> None:
+    """Insert rows that are mostly few, in one round trip. Raises SQLAlchemyError."""
+    if connection.dialect.name == "sqlite" or len(rows) > limits.SQL_VALUES_MAX:
+        insert_many(connection, table, [value for row in rows for value in row])
+    elif rows:
+        connection.execute(_insert_arrays(table), _columns(table, rows))
+
+
 def upsert_many(connection: Connection, table: Table, rows: Rows, *, add: bool = False) -> None:
     """Insert rows, or replace those with the same keys. No key comes twice. Raises SQLAlchemyError."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(_upsert(table, add), list(rows))
         return
-    columns = dict(zip(table.columns.keys(), map(list, zip(*rows, strict=True)), strict=True))
-    connection.execute(_upsert_arrays(table, add), columns)
+    connection.execute(_upsert_arrays(table, add), _columns(table, rows))
 
 
 def add_many(connection: Connection, table: Table, rows: Rows) -> None:
@@ -80,11 +87,21 @@ def _upsert(table: Table, add: bool) -> str:
     return str(statement.compile(dialect=sqlite.dialect()))
 
 
+def _columns(table: Table, rows: Rows) -> dict[str, list[Any]]:
+    """The values of rows, column by column."""
+    return dict(zip(table.columns.keys(), map(list, zip(*rows, strict=True)), strict=True))
+
+
 @functools.cache
-def _upsert_arrays(table: Table, add: bool) -> Any:
+def _insert_arrays(table: Table) -> Any:
     """One statement with an array for each column, so that a row needs no statement or round trip of its own."""
     arrays = [func.unnest(bindparam(each.name, type_=postgresql.ARRAY(each.type))) for each in table.columns]
-    statement: Any = postgresql.insert(table).from_select(table.columns.keys(), select(*arrays))
+    return postgresql.insert(table).from_select(table.columns.keys(), select(*arrays))
+
+
+@functools.cache
+def _upsert_arrays(table: Table, add: bool) -> Any:
+    statement = _insert_arrays(table)
     replaced = _replaced(statement, table, add)
     return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=replaced)
 

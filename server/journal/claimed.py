@@ -6,15 +6,16 @@ of a buyer's entries cannot put it back.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import structlog
 from msgspec import Struct
-from sqlalchemy import Engine, and_, select, tuple_
+from sqlalchemy import Connection, Engine, and_, select, tuple_
 
 from server import limits
 from server.entries import TOPUP
+from server.journal.asof import chunks
 from server.journal.database import ask, reading
 from server.journal.tables import entries, topups
 from server.store import keys, scripts
@@ -99,3 +100,34 @@ class Claims:
         query = query.where(topups.c.state == "posted", *after).order_by(topups.c.at_ms, topups.c.id)
         with reading(self._engine).connect() as connection:
             return [_TopUp(*row) for row in connection.execute(query.limit(limits.CLAIMS_BATCH))]
+
+
+# --- claims of nobody ------------------------------------------------------------------------------------------------
+class Stray(Struct, frozen=True):
+    """A claim on an id that no top-up has. It does no harm but one: nobody can buy with this id."""
+
+    partition: int
+    id: str
+
+    @property
+    def said(self) -> str:
+        """What an audit says about it."""
+        return f"claim:{self.id}: no top-up has this id, and none can have it: {REMOVE}"
+
+
+REMOVE = "python -m server repair --claims"
+
+
+def strays(connection: Connection, found: Iterable[Stray]) -> list[Stray]:
+    """Those of these claims of which SQL has neither an order nor an entry.
+
+    An order's row comes before its claim, so the claims must have been read first. Raises SQLAlchemyError.
+    """
+    every = sorted(found, key=lambda each: each.id)
+    known: set[str] = set()
+    for some in chunks([each.id for each in every]):
+        known.update(connection.execute(select(topups.c.id).where(topups.c.id.in_(some))).scalars())
+        if left := [id for id in some if id not in known]:
+            journaled = select(entries.c.ref).where(entries.c.ref.in_(left), entries.c.kind == TOPUP.name)
+            known.update(connection.execute(journaled).scalars())
+    return [each for each in every if each.id not in known or each.partition != keys.partition_of(each.id)]

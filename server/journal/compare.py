@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from msgspec import Struct
 
@@ -86,17 +86,21 @@ class StoreSide:
 
     async def receipts(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """These receipts, those that are there. A key of another type counts as an empty one."""
-        found: dict[tuple[str, str], str] = {}
-        for ask in (_receipt_in_hash, _receipt_string):
-            asked = {key: command for key in wanted if key not in found and (command := ask(*key))}
-            calls = (self.wallet.send(*command) for command in asked.values())
-            for key, reply in zip(asked, await asyncio.gather(*calls, return_exceptions=True), strict=True):
-                if isinstance(reply, StoreRefused):
-                    found[key] = ""
-                elif isinstance(reply, BaseException):
-                    raise reply
-                elif reply is not None:
-                    found[key] = reply.decode(errors="replace")
+        found = await self._ask(_in_hashes(wanted))
+        return found | await self._ask([(receipts.as_string(*each), [each]) for each in wanted if each not in found])
+
+    async def _ask(self, asked: Sequence["Asked"]) -> dict["Receipt", str]:
+        replies = await asyncio.gather(*(self.wallet.send(*each) for each, _ in asked), return_exceptions=True)
+        found: dict[Receipt, str] = {}
+        for (_, of), reply in zip(asked, replies, strict=True):
+            if isinstance(reply, StoreRefused):
+                found |= dict.fromkeys(of, "")
+            elif isinstance(reply, BaseException):
+                raise reply
+            else:
+                texts = reply if isinstance(reply, list) else [reply]
+                pairs = zip(of, texts, strict=True)
+                found |= {each: text.decode(errors="replace") for each, text in pairs if text is not None}
         return found
 
     async def entries(self, partition: int, start: Position, count: int) -> list[LogEntry | Unreadable]:
@@ -143,12 +147,20 @@ def _readable() -> Iterator[None]:
         raise
 
 
-def _receipt_in_hash(user_id: str, operation: str) -> receipts.Command | None:
-    return receipts.in_hash(user_id, operation) if is_of_gift(operation) else None
+Receipt: TypeAlias = tuple[str, str]  # by user and operation
+Asked: TypeAlias = tuple[receipts.Command, list[Receipt]]  # a command, and what it asks for
 
 
-def _receipt_string(user_id: str, operation: str) -> receipts.Command:
-    return receipts.as_string(user_id, operation)
+def _in_hashes(wanted: Sequence[Receipt]) -> list[Asked]:
+    """The commands that read gifts' receipts from their hashes. Those of ten minutes of a partition share one."""
+    found: dict[str, tuple[list[str], list[Receipt]]] = {}
+    for each in wanted:
+        place = receipts.in_hash(*each) if is_of_gift(each[1]) else None
+        if place is not None:
+            fields, of = found.setdefault(place[0], ([], []))
+            fields.append(place[1])
+            of.append(each)
+    return [(("HMGET", key, *fields), of) for key, (fields, of) in found.items()]
 
 
 def _key_of(partition: int, account: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, SQLAlchemyError
 
 from server import limits
 from server.settings import Unusable
@@ -66,12 +66,11 @@ def _postgresql(url: Any) -> Engine:
     """
     from server.journal.impatient import ImpatientConnection  # noqa: PLC0415  # psycopg is slow to import
 
-    bounds = {"connect_timeout": limits.SQL_CONNECT_S, "prepare_threshold": None}
+    # The driver leaves transactions to us: `_begin_bounded` begins each in one round trip, with all its settings.
+    bounds = {"connect_timeout": limits.SQL_CONNECT_S, "prepare_threshold": None, "autocommit": True}
     engine = create_engine(
         url,
-        isolation_level="READ COMMITTED",
         connect_args=bounds,
-        pool_pre_ping=True,
         pool_timeout=limits.SQL_POOL_S,
         max_overflow=limits.SQL_OVERFLOW,
     )
@@ -80,10 +79,26 @@ def _postgresql(url: Any) -> Engine:
         return ImpatientConnection.connect(*args, **named)
 
     event.listen(engine, "do_connect", connect)
-    event.listen(engine, "begin", _bound_transaction)
+    event.listen(engine, "begin", _begin_bounded)
     event.listen(engine, "checkin", _expect_a_ping)
+    _ping_what_was_idle(engine)
     _close_what_comes_back_late(engine)
     return engine
+
+
+def _ping_what_was_idle(engine: Engine) -> None:
+    """Ping a pooled connection before it is handed out, unless the server answered on it a moment ago."""
+    failed: Any = engine.dialect.loaded_dbapi
+
+    def ping(driver: Any, _record: Any, _handed: Any) -> None:
+        if driver.silent_s < limits.SQL_FRESH_S:
+            return
+        try:
+            engine.dialect.do_ping(driver)
+        except failed.Error as error:
+            raise InvalidatePoolError from error  # the others are as old: the pool connects again
+
+    event.listen(engine, "checkout", ping)
 
 
 def _close_what_comes_back_late(engine: Engine) -> None:
@@ -102,17 +117,23 @@ def _close_what_comes_back_late(engine: Engine) -> None:
     event.listen(engine, "checkin", close)
 
 
-def _bound_transaction(connection: Connection) -> None:
-    """Bound every statement, every wait for a lock and every idle transaction."""
-    statement_s = connection.get_execution_options().get("statement_s", limits.SQL_STATEMENT_S)
-    driver: Any = connection.connection.driver_connection
-    driver.patience_s = statement_s + limits.SQL_SLACK_S
+def _begin_bounded(connection: Connection) -> None:
+    """Begin with bounds on every statement, every wait for a lock and every idle transaction: one round trip.
+
+    A server that says nothing to this is given up as soon as one that does not answer a ping.
+    """
+    options = connection.get_execution_options()
+    statement_s = options.get("statement_s", limits.SQL_STATEMENT_S)
     lock_s = min(statement_s, limits.SQL_LOCK_S)
+    driver: Any = connection.connection.driver_connection
+    driver.patience_s = limits.SQL_PING_S
     connection.exec_driver_sql(
-        f"SELECT set_config('statement_timeout', '{int(statement_s * 1000)}', true), "  # our own numbers
-        f"set_config('lock_timeout', '{int(lock_s * 1000)}', true), "
-        f"set_config('idle_in_transaction_session_timeout', '{int(limits.SQL_IDLE_S * 1000)}', true)"
+        f"BEGIN ISOLATION LEVEL {'REPEATABLE READ READ ONLY' if options.get('reads') else 'READ COMMITTED'}; "
+        f"SET LOCAL statement_timeout = {int(statement_s * 1000)}; "  # our own numbers
+        f"SET LOCAL lock_timeout = {int(lock_s * 1000)}; "
+        f"SET LOCAL idle_in_transaction_session_timeout = {int(limits.SQL_IDLE_S * 1000)}"
     )
+    driver.patience_s = statement_s + limits.SQL_SLACK_S
 
 
 def _expect_a_ping(driver: Any, _record: Any) -> None:
@@ -146,11 +167,7 @@ def _begin_immediate(connection: Connection) -> None:
 
 def reading(engine: Engine, statement_s: float = limits.SQL_STATEMENT_S) -> Engine:
     """The same database for transactions that only read. All statements of a transaction see one snapshot."""
-    if engine.dialect.name == "sqlite":
-        return engine.execution_options(reads=True)
-    return engine.execution_options(
-        isolation_level="REPEATABLE READ", postgresql_readonly=True, statement_s=statement_s
-    )
+    return engine.execution_options(reads=True, statement_s=statement_s)
 
 
 def patient(engine: Engine, statement_s: float) -> Engine:

@@ -19,16 +19,17 @@ from sqlalchemy import (
     tuple_,
     union,
     union_all,
+    update,
 )
 
 from server import limits
 from server.entries import CHARGEBACK, GIFT, KINDS, Decided
-from server.journal import folding, parts
+from server.journal import folding, parts, views
 from server.journal.database import patient, reading
 from server.journal.folding import Position
 from server.journal.lots import Lots
-from server.journal.parts import PartRow, SoFar
-from server.journal.tables import creator_days, entries, lot_snapshots, reversal_parts
+from server.journal.parts import Part, PartRow, SoFar
+from server.journal.tables import creator_days, entries, lot_snapshots, reversal_parts, reversals
 from server.journal.unlocked import unlocked
 from server.text import several
 
@@ -70,6 +71,18 @@ class _Reversal(Struct, frozen=True):
     folded_to: Position
     order: tuple[int, int, Position]  # in which reversals were decided: those without `decided` came first
 
+    def earlier(self, ref: str, derived: SoFar) -> SoFar:
+        """What decisions before it take of a gift. Its entry says so, or it is what was derived up to here.
+
+        Programs without `decided` rounded each part down by itself.
+        """
+        if self.decided is None:
+            return SoFar()
+        if self.decided.earlier is None:
+            return derived
+        said = (each for each in self.decided.earlier if each.gift == ref)
+        return next((SoFar(each.coins, each.diamonds) for each in said), SoFar())
+
 
 _BODY = msgspec.json.Decoder(_Body)
 
@@ -87,8 +100,7 @@ def derive_parts(connection: Connection, user_id: str) -> list[PartRow]:
         row = reversal.row
         for ref, some in coins[row.at].items():
             before = taken.get(ref, SoFar())
-            # Older programs rounded each part down by itself.
-            part = parts.part_of(gifts[ref], some, SoFar() if reversal.decided is None else before)
+            part = parts.part_of(gifts[ref], some, reversal.earlier(ref, before))
             taken[ref] = SoFar(before.coins + part.coins, before.diamonds + part.diamonds)
             found.append(parts.row_of(row.kind, row.ref, part, gifts[ref]))
     return found
@@ -203,13 +215,14 @@ def _moves(of_gifts: Sequence[Any] = (), of_parts: Sequence[Any] = ()) -> Select
     ).where(entries.c.kind == GIFT.name, entries.c.creator_id.is_not(None), *of_gifts)
     taken = select(
         reversal_parts.c.creator, reversal_parts.c.gift_day, literal(0), reversal_parts.c.diamonds, literal(0)
-    ).join(entries, _is_entry_of_part())
+    ).join(entries, is_entry_of_part())
     moved = union_all(sent, taken.where(*of_parts)).subquery()
     sums = (func.sum(moved.c[name]).label(name) for name in ("credited", "taken_back", "gifts"))
     return select(moved.c.creator, moved.c.gift_day, *sums).group_by(moved.c.creator, moved.c.gift_day)
 
 
-def _is_entry_of_part() -> Any:
+def is_entry_of_part() -> Any:
+    """The condition that joins a part with the entry of its reversal."""
     return and_(
         entries.c.ref == reversal_parts.c.reversal,
         entries.c.kind == reversal_parts.c.kind,
@@ -268,22 +281,6 @@ def _days_differ(connection: Connection, of_gifts: Any, of_parts: Any, stored: A
     ]
 
 
-class TakenBack(Struct, frozen=True):
-    """What all journaled reversals took of gifts. `coins_charged_back` had been spent before their chargebacks."""
-
-    coins_charged_back: int
-    diamonds: int
-
-
-def taken_back(engine: Engine) -> TakenBack:
-    """The sums for the audit's report. Raises SQLAlchemyError."""
-    coins = select(func.coalesce(func.sum(reversal_parts.c.coins), 0)).join(entries, _is_entry_of_part())
-    diamonds = select(func.coalesce(func.sum(creator_days.c.taken_back), 0))
-    with reading(engine, limits.SQL_AUDIT_S).connect() as connection:
-        charged_back = connection.execute(coins.where(reversal_parts.c.kind == CHARGEBACK.name)).scalar_one()
-        return TakenBack(int(charged_back), int(connection.execute(diamonds).scalar_one()))
-
-
 # --- kept lots -------------------------------------------------------------------------------------------------------
 def wrong_snapshot(connection: Connection, user_id: str) -> list[Drift]:
     """Whether a wallet's kept lots differ from its entries. Raises SQLAlchemyError, ValueError."""
@@ -310,15 +307,21 @@ class Rebuilt(Struct, frozen=True):
 
 
 def rebuild(engine: Engine) -> Rebuilt:
-    """Put parts right, write all days again, and drop kept lots. The drain waits. Raises SQLAlchemyError."""
+    """Put parts right, write all days again, make the view again, and drop kept lots. The drain waits.
+
+    Raises SQLAlchemyError.
+    """
     users = list(_wallets_with_reversals(engine))
     with patient(engine, limits.SQL_MIGRATE_S).begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("LOCK TABLE creator_days, lot_snapshots IN EXCLUSIVE MODE")
         corrected = [_correct(connection, user_id) for user_id in users]
+        for user_id in users:
+            correct_orders(connection, user_id)
         connection.execute(delete(lot_snapshots))
         connection.execute(delete(creator_days))
         connection.execute(insert(creator_days).from_select(creator_days.columns.keys(), _moves()))
+        views.make(connection)
         days = connection.execute(select(func.count()).select_from(creator_days)).scalar_one()
     return Rebuilt(int(days), sum(added for added, _ in corrected), sum(removed for _, removed in corrected))
 
@@ -341,3 +344,44 @@ def _correct(connection: Connection, user_id: str) -> tuple[int, int]:
                 connection.execute(delete(reversal_parts).where(*this))
     parts.insert(connection, missing)
     return len(missing), len(wrong)
+
+
+# --- the rows of reversals -------------------------------------------------------------------------------------------
+class _Decision(Struct, frozen=True):
+    """What the row of a reversal keeps."""
+
+    coins: int
+    reversed: list[Part]
+    decided: Decided | None
+
+
+def decision(connection: Connection, user_id: str, entry: Any, rows: Sequence[PartRow]) -> str:
+    """What a journaled reversal took gift by gift: `entry` has its coins and body, `rows` are its parts."""
+    gifts = parts.gifts(connection, user_id, {row.gift for row in rows})
+    taken = [Part(row.gift, row.creator, gifts[row.gift].room_id, row.coins, row.diamonds) for row in rows]
+    return msgspec.json.encode(_Decision(entry.coins, taken, _BODY.decode(entry.body).decided)).decode()
+
+
+def correct_orders(connection: Connection, user_id: str) -> None:
+    """Write down again what a wallet's journaled reversals took, where that is not what their parts say."""
+    by_order: dict[tuple[str, str], list[PartRow]] = {}
+    for part in _written(connection, user_id):
+        by_order.setdefault((part.kind, part.reversal), []).append(part)
+    for reversal in _reversals_in(_entries_of(connection, user_id)):
+        row = reversal.row
+        this = (reversals.c.kind == row.kind, reversals.c.ref == row.ref, reversals.c.user_id == user_id)
+        body = connection.execute(select(reversals.c.body).where(*this)).scalar()
+        right = sorted(by_order.get((row.kind, row.ref), []))
+        if body is None and reversal.decided is None:
+            continue  # an older program did not write down what it takes
+        if _parts_in(body) != [(part.gift, part.coins, part.diamonds) for part in right]:
+            values = {"body": decision(connection, user_id, row, right)}
+            connection.execute(update(reversals).where(*this).values(values))
+
+
+def _parts_in(body: str | None) -> list[tuple[str, int, int]]:
+    try:
+        kept = msgspec.json.decode(body or "", type=_Decision)
+    except msgspec.DecodeError:
+        return []
+    return sorted((part.gift_id, part.coins, part.diamonds) for part in kept.reversed)

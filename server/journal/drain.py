@@ -18,8 +18,8 @@ from server.clock import Clock
 from server.journal.books import Mark
 from server.journal.ledger import Batch, Ledger, Logs
 from server.journal.log import Position, after, read_opened, read_some
-from server.store import keys
-from server.store.client import Arg, Store, StoreError
+from server.store import fitness, keys
+from server.store.client import Arg, Store, StoreError, StoreRefused
 from server.store.cluster import ClusterStore
 
 log = structlog.get_logger()
@@ -64,6 +64,7 @@ class Drain:
         self._frozen: set[int] = set()
         self._strangers: set[int] = set()  # partitions whose store is not the one that may take money
         self._backlog = False
+        self._refused: str | None = None  # what the store said when it last refused a command
         self._whole_s = clock.boot_s()  # when the journal last had the whole log
         self._stopping = asyncio.Event()
         self.began = asyncio.Event()  # once a first call has succeeded
@@ -103,14 +104,24 @@ class Drain:
         try:
             moved = await self.drain_once()
             self.began.set()
+            self._refused = None
         except (StoreError, SQLAlchemyError) as error:
-            log.warning("drain_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
+            self._say_later(error)
             await asyncio.sleep(limits.STORE_RETRY_S_MAX)
         try:
             await self.retell_once()
         except (StoreError, SQLAlchemyError) as error:
             log.info("retell_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
         return moved
+
+    def _say_later(self, error: StoreError | SQLAlchemyError) -> None:
+        """Say why nothing is drained now. What only a person can change, a missing right, is said once."""
+        why = str(error)[: limits.LOGGED_CHARS_MAX]
+        if not isinstance(error, StoreRefused) or fitness.refused(why) is None:
+            log.warning("drain_later", error=why)
+        elif why != self._refused:
+            log.error("drain_refused", why=why)
+            self._refused = why
 
     async def drain_once(self) -> int:
         """Drain a few rounds at most. Returns the number of entries moved. Raises StoreError, SQLAlchemyError."""
@@ -216,7 +227,7 @@ class Drain:
         """Thaw partitions that were repaired. The repair did so too, but our last `freeze` may have come after it."""
         for partition in partitions:
             if await self._try("HDEL", keys.wallet_meta(partition), "frozen"):
-                log.warning("partition_thawed", partition=partition)
+                log.info("partition_thawed", partition=partition)
                 self._frozen.discard(partition)
 
     async def _try(self, *command: Arg) -> bool:

@@ -1,7 +1,7 @@
-"""The audit's look at derived rows: creators' days, parts of reversals and kept lots, compared with the entries.
+"""The audit's look at what is derived: creators' days, parts of reversals, kept lots, and the view of all postings.
 
 What new entries touch is compared in the audit that meets them, and everything within a day, a slice per audit. A wrong
-day is of no partition. It is compared again in every audit until it is right.
+day or posting of the view stops no partition. It is compared again in every audit until it is right.
 """
 
 import math
@@ -11,13 +11,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, Select, and_, func, select, tuple_, union
+from sqlalchemy import Connection, Engine, Select, func, select, tuple_, union
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
 from server.entries import GIFT, KINDS
-from server.journal import again
-from server.journal.asof import after, up_to
+from server.journal import accounts, again
 from server.journal.database import reading
 from server.journal.derived import (
     FIRST,
@@ -34,9 +33,9 @@ from server.journal.heads import Heads
 from server.journal.log import Position
 from server.journal.ordered import verify_orders
 from server.journal.tables import creator_days, entries, lot_snapshots, reversal_parts, reversals
+from server.journal.totals import range_of, within
 from server.store import keys
 
-_ORDERS = [kind.name for kind in KINDS.values() if kind.order]
 Places = Mapping[int, Position]  # by partition
 
 
@@ -79,6 +78,9 @@ class Rounds(Struct):
     days: Round = msgspec.field(default_factory=Round)
     wallets: Round = msgspec.field(default_factory=Round)
     wrong: list[Day] = []  # msgspec copies it; days that were wrong when they were compared last
+    view: int = 0  # the partition whose postings are compared next
+    viewed_ms: int = 0  # when the last one was
+    views: list[int] = []  # partitions whose postings were wrong
 
 
 class Found(Struct):
@@ -120,6 +122,7 @@ class Drifts:
             rows = again.size(self._heads, passed_s)
             self._slice_of_days(rounds, found, now_ms, passed_s, rows)
             self._slice_of_wallets(rounds, found, now_ms, passed_s, rows)
+        self._views(rounds, found, now_ms, everything=everything)
         found.since_ms = min(rounds.days.whole_ms, rounds.wallets.whole_ms)
         self._heads.of_whole = msgspec.json.encode(rounds).decode()
         return found
@@ -131,7 +134,7 @@ class Drifts:
         for partition, start in before.items():
             reached = self._heads.known[partition].head.position if partition in self._heads.known else start
             if start < reached:
-                new = and_(entries.c.partition == partition, after(start), up_to(reached))
+                new = range_of(partition, start, reached)
                 self._note(self._days, _days_of_gifts(connection, new))
                 orders = _orders(connection, new)
                 if orders:
@@ -226,6 +229,19 @@ class Drifts:
         ended = last is None or (len(users) < share and last == users[-1])
         turn.move(None if ended or last is None else (last, 0))
 
+    def _views(self, rounds: Rounds, found: Found, now_ms: int, *, everything: bool) -> None:
+        """Compare what the view says of all partitions, or of the one that is due and of those that were wrong."""
+        some, rounds.views = [*range(limits.WALLET_PARTITIONS)] if everything else rounds.views, []
+        since_ms = abs(now_ms - rounds.viewed_ms)  # the clock may jump back
+        if not everything and since_ms >= limits.AUDIT_AGAIN_S * 1000 / limits.WALLET_PARTITIONS:
+            some = [*dict.fromkeys([*some, rounds.view])]
+            rounds.view, rounds.viewed_ms = (rounds.view + 1) % limits.WALLET_PARTITIONS, now_ms
+        for partition in some:
+            with self._engine.connect() as connection:
+                if wrong := accounts.view_differs(connection, partition):
+                    rounds.views.append(partition)
+                    found.nowhere += wrong
+
     def _add_days(self, rounds: Rounds, found: Found, drifts: Sequence[Drift]) -> None:
         for drift in drifts:
             if drift.day is not None and drift.day not in rounds.wrong and len(rounds.wrong) < limits.AUDIT_WRONG_MAX:
@@ -283,15 +299,22 @@ def _count(connection: Connection, query: Select[Any]) -> int:
 
 
 # --- new entries -----------------------------------------------------------------------------------------------------
-def _days_of_gifts(connection: Connection, new: Any) -> Iterator[Day]:
-    day = (entries.c.at_ms // limits.DAY_MS).label("day")
-    query = select(entries.c.creator_id, day).where(new, entries.c.kind == GIFT.name, entries.c.creator_id.is_not(None))
-    yield from ((row[0], row[1]) for row in connection.execute(query.distinct()))
+_NEW_DAYS = (
+    select(entries.c.creator_id, (entries.c.at_ms // limits.DAY_MS).label("day"))
+    .where(within(entries), entries.c.kind == GIFT.name, entries.c.creator_id.is_not(None))
+    .distinct()
+)
+_NEW_ORDERS = select(entries.c.user_id, entries.c.kind, entries.c.ref).where(
+    within(entries), entries.c.kind.in_([kind.name for kind in KINDS.values() if kind.order])
+)
 
 
-def _orders(connection: Connection, new: Any) -> list[tuple[str, str, str]]:
-    query = select(entries.c.user_id, entries.c.kind, entries.c.ref).where(new, entries.c.kind.in_(_ORDERS))
-    return [(row.user_id, row.kind, row.ref) for row in connection.execute(query)]
+def _days_of_gifts(connection: Connection, new: Mapping[str, int]) -> Iterator[Day]:
+    yield from ((row[0], row[1]) for row in connection.execute(_NEW_DAYS, new).all())
+
+
+def _orders(connection: Connection, new: Mapping[str, int]) -> list[tuple[str, str, str]]:
+    return [(row[0], row[1], row[2]) for row in connection.execute(_NEW_ORDERS, new).all()]
 
 
 def _days_of_parts(connection: Connection, user_id: str, kind: str, ref: str) -> Iterator[Day]:

@@ -13,7 +13,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import limits
-from server.journal import parts
 from server.journal.database import reading
 from server.journal.lots import Lots, Packed
 from server.journal.tables import entries, lot_snapshots
@@ -27,22 +26,11 @@ START: Position = (0, -1)
 _KEPT = msgspec.msgpack.Decoder(list[Packed])
 
 
-class Version(Struct, frozen=True):
-    """Of a wallet's lots: its last journaled entry, and how many of its parts are decided."""
-
-    at: Position
-    parts: int
-
-    @property
-    def log_id(self) -> str:
-        return f"{self.at[0]}-{self.at[1]}"
-
-
 class Folded(Struct, frozen=True):
-    """A wallet's lots at a version. `new` counts the entries that were folded for it."""
+    """A wallet's lots after its entry `at`. `new` counts the entries that were folded for it."""
 
     lots: Lots
-    version: Version
+    at: Position
     new: int
 
 
@@ -50,10 +38,15 @@ def fold(engine: Engine, user_id: str) -> Folded:
     """Fold a wallet's lots, without a lock, and keep them when that was much work. Raises SQLAlchemyError."""
     with reading(engine, limits.SQL_FOLD_S).connect() as connection:
         folded = read(connection, user_id)
+    keep_much(engine, user_id, folded)
+    return folded
+
+
+def keep_much(engine: Engine, user_id: str, folded: Folded) -> None:
+    """Keep a wallet's lots if it was much work to fold them."""
     if folded.new >= limits.LOT_SNAPSHOT_ENTRIES:
         with contextlib.suppress(SQLAlchemyError):  # the next fold tries again
             keep(engine, user_id, folded)
-    return folded
 
 
 def read(connection: Connection, user_id: str) -> Folded:
@@ -68,38 +61,26 @@ def read(connection: Connection, user_id: str) -> Folded:
 
 def catch_up(connection: Connection, user_id: str, folded: Folded) -> Folded:
     """Continue a fold with what the journal has by now. It changes the lots that it continues with."""
-    return _fold_more(connection, user_id, folded.lots, folded.version.at)
+    return _fold_more(connection, user_id, folded.lots, folded.at)
 
 
 def _fold_more(connection: Connection, user_id: str, lots: Lots, after: Position) -> Folded:
-    query = (
-        select(entries.c.kind, entries.c.ref, entries.c.coins, entries.c.epoch, entries.c.n)
-        .where(entries.c.user_id == user_id, tuple_(entries.c.epoch, entries.c.n) > after)
-        .order_by(entries.c.epoch, entries.c.n)
-    )
-    new = 0
-    for some in connection.execute(query.execution_options(yield_per=limits.FOLD_ROWS)).partitions():
+    columns = (entries.c.kind, entries.c.ref, entries.c.coins, entries.c.epoch, entries.c.n)
+    query = select(*columns).where(entries.c.user_id == user_id).order_by(entries.c.epoch, entries.c.n)
+    query, new = query.limit(limits.FOLD_ROWS), 0
+    while True:  # a cursor on the server would take four round trips more, and mostly a few entries are new
+        some = connection.execute(query.where(tuple_(entries.c.epoch, entries.c.n) > after)).all()
         lots.take(some)
         new += len(some)
-        after = (some[-1].epoch, some[-1].n)
-    return Folded(lots, Version(after, parts.count(connection, user_id)), new)
-
-
-def version_of(connection: Connection, user_id: str) -> Version:
-    """A wallet's version now. Raises SQLAlchemyError."""
-    newest = (
-        select(entries.c.epoch, entries.c.n)
-        .where(entries.c.user_id == user_id)
-        .order_by(entries.c.epoch.desc(), entries.c.n.desc())
-        .limit(1)
-    )
-    row = connection.execute(newest).one_or_none()
-    return Version(START if row is None else (row.epoch, row.n), parts.count(connection, user_id))
+        if some:
+            after = (some[-1].epoch, some[-1].n)
+        if len(some) < limits.FOLD_ROWS:
+            return Folded(lots, after, new)
 
 
 def keep(engine: Engine, user_id: str, folded: Folded) -> None:
     """Keep a wallet's lots, unless newer ones are kept. Raises SQLAlchemyError."""
-    epoch, n = folded.version.at
+    epoch, n = folded.at
     row = {"user_id": user_id, "epoch": epoch, "n": n, "format": FORMAT, "lots": encode(folded.lots)}
     table = lot_snapshots
     dialect = postgresql if engine.dialect.name == "postgresql" else sqlite

@@ -15,7 +15,7 @@ from server.journal.bulk import insert_many, upsert_many
 from server.journal.database import patient, reading
 from server.journal.days import Days
 from server.journal.posted import Posted
-from server.journal.tables import entries, positions, postings, quarantine, watermarks
+from server.journal.tables import entries, legs, positions, quarantine, watermarks
 
 log = structlog.get_logger()
 
@@ -110,7 +110,7 @@ class Ledger:
             self._check_fence(connection, batch)
             _move_marks(connection, batch.moved)
             insert_many(connection, entries, batch.rows.entries)
-            insert_many(connection, postings, batch.rows.postings)
+            insert_many(connection, legs, batch.rows.legs)
             batch.days.write(connection)
             if batch.balances:
                 upsert_many(connection, positions, batch.balances)

@@ -56,7 +56,7 @@ class Opened(msgspec.Struct):
         """Note that a partition is open."""
         self.epochs[partition] = epoch
         if (why := self.closed.pop(partition, None)) is not None:
-            (log.info if why.soon else log.warning)("partition_opened", partition=partition, epoch=epoch)
+            log.info("partition_opened", partition=partition, epoch=epoch, trouble=str(why))
 
     def close(self, partition: int, why: CannotOpen) -> None:
         """Note that a partition cannot be used, and say so once."""

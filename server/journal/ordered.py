@@ -1,21 +1,34 @@
 """Compares the orders with the entries that carried them out: what is posted is journaled, and the other way round."""
 
-from collections.abc import Generator, Iterator, Sequence
+import functools
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, select
 from sqlalchemy.exc import DBAPIError
 
 from server import limits
-from server.entries import CHARGEBACK, KINDS, LIMIT, TOPUP, Body, Decided, RefundEntry, ReversalEntry, TopUpEntry
+from server.entries import (
+    CHARGEBACK,
+    KINDS,
+    LIMIT,
+    TOPUP,
+    Body,
+    Decided,
+    RefundEntry,
+    ReversalEntry,
+    Share,
+    TopUpEntry,
+)
 from server.journal.findings import Wrong
 from server.journal.parts import Part, shares_of
 from server.journal.posted import limit_body
 from server.journal.tables import entries, missing, reversals, topups
+from server.journal.totals import within
 from server.store import keys
 
 POSTED = "posted"
@@ -64,13 +77,13 @@ class _Journaled(Struct, frozen=True):
     ref: str
 
 
-def verify_orders(connection: Connection, *of: ColumnElement[bool]) -> list[Wrong]:
-    """Compare all orders with all entries, or those `of` some entries; the first that are wrong.
+def verify_orders(connection: Connection, these: Mapping[str, int] | None = None) -> list[Wrong]:
+    """Compare all orders with all entries, or those of `these` (`totals.range_of`); the first that are wrong.
 
     Raises SQLAlchemyError.
     """
     try:
-        with closing(_all(connection, of)) as found:
+        with closing(_all(connection, these)) as found:
             return list(islice(found, limits.AUDIT_WRONG_MAX))
     except DBAPIError:
         connection.rollback()
@@ -80,15 +93,16 @@ def verify_orders(connection: Connection, *of: ColumnElement[bool]) -> list[Wron
         return [Wrong(partition, table, "the table is missing") for table in tables for partition in every]
 
 
-def _all(connection: Connection, of: Of) -> Generator[Wrong]:
-    for topup in _topups(connection, of):
+def _all(connection: Connection, these: Mapping[str, int] | None) -> Generator[Wrong]:
+    topups, reversals, *without = _queries(ranged=these is not None)
+    for topup in (_TopUp(*row) for row in _stream(connection, topups, these)):
         if what := _about_topup(topup):
             partition = keys.partition_of(topup.user_id) if topup.entry_partition is None else topup.entry_partition
             yield Wrong(partition, f"top-up {topup.id}", what)
-    for order in _reversals(connection, of):
+    for order in (_Order(*row) for row in _stream(connection, reversals, these)):
         if what := _about_reversal(order):
             yield Wrong(keys.partition_of(order.user_id), f"{order.kind} {order.ref}", what)
-    for entry in _without_order(connection, of):
+    for entry in (_Journaled(*row) for query in without for row in _stream(connection, query, these)):
         yield Wrong(entry.partition, f"{entry.epoch}-{entry.n}", f"no order asked for {entry.kind} {entry.ref}")
 
 
@@ -153,45 +167,56 @@ def _about_decision(of: type[Struct], body: str | None, entry_body: str) -> str:
     if isinstance(entry, RefundEntry):
         same = same and [share.creator for share in shares] == [entry.creator]
     else:
-        same = same and shares == entry.reversed
+        same = same and sorted(shares, key=_creator) == sorted(entry.reversed, key=_creator)
     return "" if same and decision.decided == entry.decided else "what it takes is not what its entry took"
 
 
-def _topups(connection: Connection, which: Of) -> Iterator[_TopUp]:
+def _creator(share: Share) -> str:
+    return share.creator
+
+
+@functools.cache
+def _queries(*, ranged: bool) -> tuple[Select[Any], ...]:
+    """Statements for top-ups, reversals, and two kinds of entries that no order asked for: of a range, or of all.
+
+    They are made once: to make one costs more than to carry it out.
+    """
+    which = (within(entries),) if ranged else ()
+    return _topups(which), _reversals(which), *_without_order(which)
+
+
+def _topups(which: Of) -> Select[Any]:
     of = and_(entries.c.ref == topups.c.id, entries.c.kind == TOPUP.name)
     columns = (topups.c[name] for name in _TopUp.__struct_fields__[:-3])
     query = select(*columns, entries.c.body, entries.c.balance, entries.c.partition).outerjoin_from(topups, entries, of)
-    return (_TopUp(*row) for row in _stream(connection, query.where(*which).order_by(topups.c.id)))
+    return query.where(*which).order_by(topups.c.id)
 
 
-def _reversals(connection: Connection, which: Of) -> Iterator[_Order]:
+def _reversals(which: Of) -> Select[Any]:
     same = (entries.c.ref == reversals.c.ref, entries.c.kind == reversals.c.kind)
     of = and_(*same, entries.c.user_id == reversals.c.user_id)
     columns = (reversals.c[name] for name in _Order.__struct_fields__[:-1])
     query = select(*columns, entries.c.body).outerjoin_from(reversals, entries, of)
-    return (_Order(*row) for row in _stream(connection, query.where(*which).order_by(*reversals.primary_key.columns)))
+    return query.where(*which).order_by(*reversals.primary_key.columns)
 
 
-def _without_order(connection: Connection, which: Of) -> Iterator[_Journaled]:
+def _without_order(which: Of) -> tuple[Select[Any], Select[Any]]:
     """Entries of orders that have no row. A chargeback freezes its wallet without an order of its own."""
     columns = [entries.c[name] for name in _Journaled.__struct_fields__]
+    in_order = entries.c.partition, entries.c.epoch, entries.c.n
     where = entries.c.kind == TOPUP.name, topups.c.id.is_(None), *which
-    query = select(*columns).outerjoin_from(entries, topups, topups.c.id == entries.c.ref).where(*where)
-    for row in _stream(connection, query.order_by(entries.c.partition, entries.c.epoch, entries.c.n)):
-        yield _Journaled(*row)
+    of_topups = select(*columns).outerjoin_from(entries, topups, topups.c.id == entries.c.ref).where(*where)
     kinds = [kind.name for kind in KINDS.values() if kind.order == reversals.name]
     same = (entries.c.ref == reversals.c.ref, entries.c.kind == reversals.c.kind)
-    query = (
+    of_reversals = (
         select(*columns)
         .outerjoin_from(entries, reversals, and_(*same, entries.c.user_id == reversals.c.user_id))
         .where(entries.c.kind.in_(kinds), reversals.c.ref.is_(None), *which)
         .where(entries.c.ref.not_like(f"{CHARGEBACK.name}-%"))
-        .order_by(entries.c.partition, entries.c.epoch, entries.c.n)
     )
-    for row in _stream(connection, query):
-        yield _Journaled(*row)
+    return of_topups.order_by(*in_order), of_reversals.order_by(*in_order)
 
 
-def _stream(connection: Connection, query: Any) -> Iterator[Any]:
-    with connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS)) as rows:
+def _stream(connection: Connection, query: Select[Any], these: Mapping[str, int] | None) -> Iterator[Any]:
+    with connection.execute(query.execution_options(yield_per=limits.AUDIT_ROWS), these) as rows:
         yield from rows

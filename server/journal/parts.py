@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Engine, String, and_, bindparam, func, select
+from msgspec.structs import astuple
+from sqlalchemy import ColumnElement, Connection, Engine, Select, String, and_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from server import limits
 from server.entries import GIFT, KINDS, Share
 from server.journal.books import EntryRow, derived
-from server.journal.bulk import insert_many
+from server.journal.bulk import insert_some
 from server.journal.database import reading
 from server.journal.tables import entries, reversal_parts, reversals
 
@@ -160,18 +161,14 @@ def orders_under_way(user_id: str) -> Any:
     return select(reversals.c.kind, reversals.c.ref).where(reversals.c.kind.in_(REVERSING), *where)
 
 
-def count(connection: Connection, user_id: str) -> int:
-    """How many parts of a wallet's gifts are decided. Raises SQLAlchemyError."""
-    query = select(func.count()).select_from(reversal_parts).where(reversal_parts.c.user_id == user_id)
-    return int(connection.execute(query).scalar_one())
+def count_of(user_id: str) -> Select[Any]:
+    """A query for how many parts of a wallet's gifts are decided."""
+    return select(func.count()).select_from(reversal_parts).where(reversal_parts.c.user_id == user_id)
 
 
 def insert(connection: Connection, rows: Iterable[PartRow]) -> None:
     """Write decided parts. Raises SQLAlchemyError."""
-    values: list[Any] = []
-    for row in rows:
-        values += (getattr(row, field) for field in PartRow.__struct_fields__)
-    insert_many(connection, reversal_parts, values)
+    insert_some(connection, reversal_parts, [astuple(row) for row in rows])
 
 
 def _among(connection: Connection, column: Any, values: list[str]) -> ColumnElement[bool]:

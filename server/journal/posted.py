@@ -10,10 +10,9 @@ import msgspec
 from sqlalchemy import Connection, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from server.entries import CHARGEBACK, KINDS, LIMIT, REFUND, TOPUP, Body, Decided
+from server.entries import CHARGEBACK, KINDS, LIMIT, REFUND, TOPUP, Body
 from server.journal import parts
-from server.journal.derived import derive_order
-from server.journal.parts import Part
+from server.journal.derived import decision, derive_order
 from server.journal.tables import entries, reversals, topups
 
 # The freezes that are a step of a chargeback begin with this. They have no row of their own.
@@ -103,23 +102,9 @@ def _post_reversal(connection: Connection, row: dict[str, Any]) -> None:
     connection.execute(insert(reversals).values(row))
 
 
-# --- the decision of a reversal, again -------------------------------------------------------------------------------
-class _Decision(msgspec.Struct, frozen=True):
-    coins: int
-    reversed: list[Part]
-    decided: Decided | None
-
-
-class _Body(msgspec.Struct, frozen=True):
-    decided: Decided | None = None
-
-
 def _decision(connection: Connection, kind: str, ref: str, user_id: str) -> str:
     """What a reversal took gift by gift, from its entry and the wallet's entries before it."""
     this = (entries.c.kind == kind, entries.c.ref == ref, entries.c.user_id == user_id)
     entry = connection.execute(select(entries.c.coins, entries.c.body).where(*this)).one()
     rows = parts.of_order(connection, user_id, kind, ref) or derive_order(connection, user_id, kind, ref)
-    gifts = parts.gifts(connection, user_id, {row.gift for row in rows})
-    taken = [Part(row.gift, row.creator, gifts[row.gift].room_id, row.coins, row.diamonds) for row in rows]
-    decided = msgspec.json.decode(entry.body, type=_Body).decided
-    return msgspec.json.encode(_Decision(entry.coins, taken, decided)).decode()
+    return decision(connection, user_id, entry, rows)

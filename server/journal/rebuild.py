@@ -1,8 +1,8 @@
 """Derives a partition's journal again from its entries, and corrects every row that differs.
 
 Canonical are an entry's number, time, balances and body, which the hash covers. The other columns follow from them, and
-so do postings, positions and the rows of orders. An entry that was itself changed or deleted is taken from the ledger
-log or a backup. Nothing is written unless the chain then leads to the watermark's hash.
+so do stored postings, positions and the rows of orders. An entry that was itself changed or deleted is taken from the
+ledger log or a backup. Nothing is written unless the chain then leads to the watermark's hash.
 """
 
 from bisect import bisect_right
@@ -31,7 +31,7 @@ from server.journal.books import (
 )
 from server.journal.database import patient
 from server.journal.posted import Posted
-from server.journal.tables import entries, positions, postings, watermarks
+from server.journal.tables import entries, legs, positions, watermarks
 from server.journal.unlocked import unlocked
 
 Position = tuple[int, int]
@@ -51,12 +51,12 @@ class Rebuilt(Struct):
 
     partition: int
     entries: int = 0
-    postings: int = 0
+    legs: int = 0
     positions: int = 0
 
     @property
     def changed(self) -> bool:
-        return bool(self.entries or self.postings or self.positions)
+        return bool(self.entries or self.legs or self.positions)
 
 
 def rebuild(engine: Engine, partition: int, others: Others, *, dry: bool = False) -> Rebuilt:
@@ -101,19 +101,19 @@ class _Again:
         own = ""
         while rows := self._page(at):
             last = (rows[-1].epoch, rows[-1].n)
-            legs = self._legs(at, last)
+            stored = self._stored(at, last)
             for row in rows:
                 self._version = row.version
-                self._fill_up_to((row.epoch, row.n), legs)
+                self._fill_up_to((row.epoch, row.n), stored)
                 if not self._fits(row):
                     self._delete(row)
                     continue
-                self._one(self._others.get((row.epoch, row.n)) or self._reread(row), row, legs)
-            self._drop(legs)
+                self._one(self._others.get((row.epoch, row.n)) or self._reread(row), row, stored)
+            self._drop(stored)
             at, own = last, rows[-1].hash
-        legs = self._legs(at, (2**62, 0))
-        self._fill_up_to((end.epoch, end.n + 1), legs)
-        self._drop(legs)
+        stored = self._stored(at, (2**62, 0))
+        self._fill_up_to((end.epoch, end.n + 1), stored)
+        self._drop(stored)
         if self._known.mark != end:
             self._set_mark(end, own)
         self._correct_positions()
@@ -147,10 +147,10 @@ class _Again:
         except WrongRow:
             raise Broken((row.epoch, row.n), "its body cannot be read") from None
 
-    def _fill_up_to(self, end: Position, legs: dict[Position, list[Any]]) -> None:
+    def _fill_up_to(self, end: Position, stored: dict[Position, list[Any]]) -> None:
         """Put back entries that are missing before this one."""
         while (missing := self._next_missing(end)) is not None:
-            self._one(missing, None, legs)
+            self._one(missing, None, stored)
 
     def _next_missing(self, end: Position) -> LogEntry | None:
         mark = self._known.mark
@@ -160,7 +160,7 @@ class _Again:
                 return self._others[position]
         return None
 
-    def _one(self, entry: LogEntry, row: EntryRow | None, legs: dict[Position, list[Any]]) -> None:
+    def _one(self, entry: LogEntry, row: EntryRow | None, stored: dict[Position, list[Any]]) -> None:
         """Book an entry again, and correct its row and postings."""
         derived = Rows()
         try:
@@ -179,7 +179,7 @@ class _Again:
         elif msgspec.structs.astuple(row) != tuple(new.values()):
             self._connection.execute(update(entries).where(*self._is(entries, (entry.epoch, entry.n))).values(new))
             self._corrected(entry)
-        self._correct_postings((entry.epoch, entry.n), derived.postings, legs.pop((entry.epoch, entry.n), []))
+        self._correct_postings((entry.epoch, entry.n), derived.legs, stored.pop((entry.epoch, entry.n), []))
 
     def _fits(self, row: EntryRow) -> bool:
         mark = self._known.mark
@@ -195,21 +195,21 @@ class _Again:
         self._done.entries += 1
 
     def _correct_postings(self, at: Position, ours: list[Any], theirs: list[Any]) -> None:
-        width = len(postings.columns)
+        width = len(legs.columns)
         right = [tuple(ours[leg : leg + width]) for leg in range(0, len(ours), width)]
         if right == [tuple(row) for row in theirs]:
             return
-        self._done.postings += 1
-        self._connection.execute(delete(postings).where(*self._is(postings, at)))
+        self._done.legs += 1
+        self._connection.execute(delete(legs).where(*self._is(legs, at)))
         if right:
-            names = postings.columns.keys()
-            self._connection.execute(insert(postings), [dict(zip(names, row, strict=True)) for row in right])
+            names = legs.columns.keys()
+            self._connection.execute(insert(legs), [dict(zip(names, row, strict=True)) for row in right])
 
-    def _drop(self, legs: dict[Position, list[Any]]) -> None:
+    def _drop(self, stored: dict[Position, list[Any]]) -> None:
         """Delete postings without an entry."""
-        for at in legs:
-            self._connection.execute(delete(postings).where(*self._is(postings, at)))
-            self._done.postings += 1
+        for at in stored:
+            self._connection.execute(delete(legs).where(*self._is(legs, at)))
+            self._done.legs += 1
 
     # --- positions -----------------------------------------------------------------------------------------------
     def _correct_positions(self) -> None:
@@ -233,12 +233,12 @@ class _Again:
         query = self._after(entries, after).order_by(entries.c.epoch, entries.c.n).limit(limits.AUDIT_ROWS)
         return [EntryRow(*row) for row in self._connection.execute(query)]
 
-    def _legs(self, after: Position, last: Position) -> dict[Position, list[Any]]:
-        """The postings with `after < log id <= last`, by log id."""
-        epoch, n = postings.c.epoch, postings.c.n
-        query = self._after(postings, after).where(or_(epoch < last[0], and_(epoch == last[0], n <= last[1])))
+    def _stored(self, after: Position, last: Position) -> dict[Position, list[Any]]:
+        """The stored postings with `after < log id <= last`, by log id."""
+        epoch, n = legs.c.epoch, legs.c.n
+        query = self._after(legs, after).where(or_(epoch < last[0], and_(epoch == last[0], n <= last[1])))
         found: dict[Position, list[Any]] = {}
-        for row in self._connection.execute(query.order_by(epoch, n, postings.c.leg)):
+        for row in self._connection.execute(query.order_by(epoch, n, legs.c.leg)):
             found.setdefault((row.epoch, row.n), []).append(row)
         return found
 

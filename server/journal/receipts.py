@@ -9,7 +9,6 @@ from protocol.ids import uuid7_ms
 from server import limits
 from server.entries import KINDS, Receipt
 from server.journal.log import Position
-from server.journal.texts import join
 
 
 class Left(NamedTuple):
@@ -85,7 +84,7 @@ def of(row: Entry) -> Left | None:
 
 
 def _fingerprint(row: Entry) -> str:
-    return _BODY.decode(join(row.body, row.text)).fp
+    return _BODY.decode(row.body if row.text is None else row.text).fp  # where the text is, the body has none
 
 
 def made_ms(gift_id: str) -> int:
@@ -98,7 +97,7 @@ def made_ms(gift_id: str) -> int:
 
 def is_of_gift(operation: str) -> bool:
     """Whether a receipt is of a gift and not of an order."""
-    return ref_of(operation) == operation
+    return ":" not in operation or ref_of(operation) == operation
 
 
 def ref_of(operation: str) -> str:

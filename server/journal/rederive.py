@@ -1,7 +1,7 @@
 """Derives a partition's journal again from what is canonical, in one ordered pass, and finds the first wrong row.
 
-Canonical are an entry's number, time, balances and body. All other columns, the postings and the positions follow from
-them by `books.book`, with which the drain made them.
+Canonical are an entry's number, time, balances and body. All other columns, stored postings and positions follow from
+them by `books.follow`, with which the drain made them.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -14,31 +14,31 @@ from sqlalchemy import Connection, Select, bindparam, select
 from server import limits
 from server.journal.asof import chunks
 from server.journal.books import (
-    COLUMNS,
+    DERIVED,
+    OF_DERIVED,
     START,
     VERSION,
     EntryRow,
     Mark,
     Misfit,
     Positions,
-    Rows,
     WrongRow,
-    book,
     entry_of,
+    follow,
 )
 from server.journal.findings import Wrong
 from server.journal.heads import Head
 from server.journal.log import Position
 from server.journal.seen import BEGIN, END, Seen
-from server.journal.tables import entries, positions, postings
+from server.journal.tables import entries, legs, positions
 from server.journal.texts import digest
 from server.journal.totals import range_of, within
 from server.store import keys
 
 ALL = 2**62  # rows: more than there are
-_LEG = postings.columns.keys()
+_LEG = legs.columns.keys()
 _ENTRIES = select(entries).where(within(entries)).order_by(entries.c.epoch, entries.c.n).limit(bindparam("most"))
-_POSTINGS = select(postings).where(within(postings)).order_by(postings.c.epoch, postings.c.n, postings.c.leg)
+_STORED = select(legs).where(within(legs)).order_by(legs.c.epoch, legs.c.n, legs.c.leg)
 _HELD = select(positions.c.account, positions.c.balance).where(positions.c.partition == bindparam("partition"))
 _HELD_BY = _HELD.where(positions.c.account.in_(bindparam("accounts", expanding=True)))
 
@@ -54,7 +54,7 @@ class _Found(Exception):
 class _Balances(Positions):
     """Balances as of the entry that was derived last. Of accounts before `start`, each one's first entry is believed.
 
-    `verify` compares all positions with the sums of all postings, so that a wrong first balance shows there.
+    `accounts` compares all positions with the sums of all postings, so that a wrong first balance shows there.
     """
 
     def __init__(self, start: Mark) -> None:
@@ -63,12 +63,12 @@ class _Balances(Positions):
 
     def expect(self, account: str, by: int, balance: int | None) -> None:
         if not self.whole and account not in self.now and balance is not None:
-            self.now[account] = balance - by
+            return
         super().expect(account, by, balance)
 
 
 class _Legs:
-    """A range's postings, in the order of their entries."""
+    """A range's stored postings, in the order of their entries."""
 
     def __init__(self, rows: Generator[Any]) -> None:
         self._rows = rows
@@ -76,7 +76,7 @@ class _Legs:
         self.close = self._rows.close
 
     def of(self, epoch: int, n: int) -> list[Any]:
-        """An entry's postings, flattened. Raises _Found when an entry before it has some that do not exist."""
+        """An entry's stored postings, flattened. Raises _Found when an entry before it has some that do not exist."""
         self.none_before(epoch, n)
         found: list[Any] = []
         while self._next is not None and (self._next[1], self._next[2]) == (epoch, n):
@@ -103,10 +103,10 @@ def rederive(
     rows = _some(connection, _ENTRIES, these | {"most": ALL if most is None else most}, seen.entries)
     wrong = []
     try:
-        with closing(rows), closing(_Legs(_some(connection, _POSTINGS, these, seen.postings))) as legs:
-            read = _derive(partition, rows, legs, known)
+        with closing(rows), closing(_Legs(_some(connection, _STORED, these, seen.legs))) as stored:
+            read = _derive(partition, rows, stored, known)
             if most is None or read < most:
-                legs.none_before(*END)
+                stored.none_before(*END)
         if up_to == END:
             _compare_positions(connection, partition, known, seen)
     except _Found as found:
@@ -114,13 +114,13 @@ def rederive(
     return wrong, known.mark
 
 
-def _derive(partition: int, rows: Iterable[Any], legs: _Legs, known: _Balances) -> int:
+def _derive(partition: int, rows: Iterable[Any], stored: _Legs, known: _Balances) -> int:
     """Derive these entries. Returns how many there were. Raises _Found."""
     read = 0
     version = 1
     for read, columns in enumerate(rows, 1):  # noqa: B007
         row = EntryRow(*columns)
-        theirs = legs.of(row.epoch, row.n)
+        theirs = stored.of(row.epoch, row.n)
         try:
             if not version <= row.version <= VERSION:
                 raise WrongRow(f": version {row.version} of the chain after version {version}")
@@ -134,27 +134,27 @@ def _derive(partition: int, rows: Iterable[Any], legs: _Legs, known: _Balances) 
 
 
 def _derive_one(partition: int, columns: Any, row: EntryRow, theirs: list[Any], known: _Balances) -> Mark:
-    """Compare an entry and its postings with what follows from its canonical part. Returns its mark.
+    """Compare an entry and its stored postings with what follows from its canonical part. Returns its mark.
 
     Raises _Found, WrongRow, Misfit, ValidationError.
     """
     entry = entry_of(row)
-    mark, ours = known.mark, Rows()
+    mark = known.mark
     if not mark.follows(entry):
         raise _Found(f"{row.epoch}-{row.n}", f"follows {mark.epoch}-{mark.n}: entries between them are missing")
     new = entry.viewer not in known.now
-    mark = book(partition, mark, entry, known, ours)
-    if mark.hash != row.hash:
+    hash_, ours, stored = follow(partition, mark, entry, known)
+    if hash_ != row.hash:
         raise _Found(f"{row.epoch}-{row.n}", "the hash does not follow")
-    if ours.entries != [*columns]:
-        raise _Found(f"{row.epoch}-{row.n}", _difference(COLUMNS, ours.entries, columns))
+    if ours != columns[OF_DERIVED]:  # the entry has the other columns from this row
+        raise _Found(f"{row.epoch}-{row.n}", _difference(DERIVED, ours, columns[OF_DERIVED]))
     if entry.text is not None and digest(entry.text.encode()) != entry.about.digest:
         raise _Found(f"{row.epoch}-{row.n}", "the text is not the one that its body names")
-    if theirs != ours.postings:
-        raise _Found(f"{row.epoch}-{row.n}", _difference_of_legs(ours.postings, theirs))
+    if theirs != [*stored]:
+        raise _Found(f"{row.epoch}-{row.n}", _difference_of_legs([*stored], theirs))
     if new and entry.about.viewer and keys.partition_of(entry.about.viewer) != partition:
         raise _Found(f"{row.epoch}-{row.n}", f"{entry.viewer} is of another partition")
-    return mark
+    return Mark(row.epoch, row.n, hash_)
 
 
 def _difference(names: Sequence[str], ours: Sequence[Any], theirs: Sequence[Any]) -> str:
@@ -172,7 +172,7 @@ def _difference_of_legs(ours: list[Any], theirs: list[Any]) -> str:
     for at in range(0, max(len(ours), len(theirs)), size):
         we, they = ours[at : at + size], theirs[at : at + size]
         if not we or not they:
-            return f"it has {len(theirs) // size} postings, but should have {len(ours) // size}"
+            return f"it has {len(theirs) // size} stored postings, but should have {len(ours) // size}"
         if we != they:
             return f"a posting's {_difference(_LEG, we, they)}"
     raise AssertionError("they are equal")

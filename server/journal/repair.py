@@ -14,12 +14,14 @@ from sqlalchemy import Engine, delete
 
 from server import limits
 from server.clock import Clock
-from server.journal import findings, imports
+from server.journal import findings, imports, scan
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, StillMoving, Wrong
 from server.journal.books import LogEntry, Mark, Unreadable, parse
+from server.journal.claimed import Stray, strays
 from server.journal.correct import SCRIPTS as CORRECT_SCRIPTS
 from server.journal.correct import NotFrozen, correct
+from server.journal.database import reading
 from server.journal.imports import Imported, Source
 from server.journal.ledger import Ledger
 from server.journal.log import after
@@ -63,7 +65,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
             first, last = self.missing
             return f"take {first} to {last} from a backup of the journal: {command} --import BACKUP"
         if self.lost:
-            return f"delete what the wallet store has of it, {keys.all_of(n)}, and let the nodes fill it again"
+            return f"delete what the wallet store has of it, and let the nodes fill it again: {command} --empty {n}"
         return self._of_rows(command) if self.wrong else f"nothing is wrong now: {command} --thaw {n}"
 
     def _of_rows(self, command: str) -> str:
@@ -72,7 +74,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
             return f"take the changed rows from a backup of the journal: {command} --rebuild {n} --import BACKUP"
         if self.rebuilt.changed:
             rows = self.rebuilt
-            what = f"{rows.entries} entries, {rows.postings} entries' postings and {rows.positions} positions"
+            what = f"{rows.entries} entries, {rows.legs} entries' stored postings and {rows.positions} positions"
             return f"correct {what} in the journal: {command} --rebuild {n}"
         if self.misfit:
             return f"no command changes an entry of the log; docs/operations.md says what is left to do with {n}"
@@ -133,7 +135,7 @@ class Repair:
             raise StillWrong(found.wrong[0])
         await asyncio.to_thread(self._forget, partition)  # first, or the journal freezes the store again by these rows
         await self._wallet.call("HDEL", keys.wallet_meta(partition), "frozen")
-        log.warning("partition_thawed", partition=partition, reasons=found.reasons)
+        log.info("partition_thawed", partition=partition, reasons=found.reasons)
         return found
 
     async def thaw_all(self) -> list[int]:
@@ -142,6 +144,21 @@ class Repair:
         for partition in thawed:
             await self.thaw(partition)
         return thawed
+
+    # --- claims of nobody --------------------------------------------------------------------------------------
+    async def strays(self) -> list[Stray]:
+        """The claims that only block an id. Raises StoreError, SQLAlchemyError."""
+        found = [Stray(p, id) for p, names in (await scan.claims(self._wallet)).items() for id in names.claims]
+        return await asyncio.to_thread(self._strays, found)
+
+    def _strays(self, found: list[Stray]) -> list[Stray]:
+        with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
+            return strays(connection, found)
+
+    async def remove(self, stray: Stray) -> None:
+        """Delete a claim that only blocks an id. Raises StoreError."""
+        await self._wallet.call("UNLINK", keys.claim_in(stray.partition, stray.id))
+        log.warning("claim_removed", id=stray.id, partition=stray.partition)
 
     # --- looking -----------------------------------------------------------------------------------------------
     async def _look(self, partition: int, reasons: list[str], in_store: bool) -> Frozen:
@@ -264,6 +281,22 @@ class Repair:
         if would is None or would.changed:
             raise StillWrong(Wrong(partition, "journal", "it differs from its own entries, so rebuild it first"))
         return await correct(self._engine, self._wallet, self._clock, partition, waiting.entries)
+
+    async def empty(self, partition: int) -> int:
+        """Delete all keys of a frozen partition, so that the nodes fill it again. Returns how many there were.
+
+        Log and totals go last and together: as long as one of them is there, no node fills it.
+        Raises NotFrozen, StoreError, SQLAlchemyError.
+        """
+        if partition not in await asyncio.to_thread(findings.frozen, self._engine):
+            raise NotFrozen
+        last = {keys.log(partition).encode(), keys.wallet_meta(partition).encode()}
+        names = list(set(await scan.keys_of(self._wallet, partition)) - last)
+        deleted = 0
+        for at in range(0, len(names), limits.AUDIT_SCAN):
+            deleted += cast(int, await self._wallet.call("UNLINK", *names[at : at + limits.AUDIT_SCAN]))
+        log.warning("partition_emptied", partition=partition, keys=deleted)
+        return deleted + cast(int, await self._wallet.call("UNLINK", *last))
 
 
 def _lost(partition: int, reasons: list[str], in_store: bool, why: str) -> Frozen:

@@ -149,7 +149,6 @@ def waiting_rows(books: Books) -> list[tail.Row]:
             entry.about.id,
             entry.at_ms,
             entry.balance,
-            entry.credited,
             entry.combo_count,
             entry.body.decode(),
             entry.text,

@@ -1,5 +1,6 @@
 """Goes round all keys of the wallet store, a part at a time: only so does the audit find what nobody has journaled."""
 
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import structlog
@@ -21,6 +22,7 @@ class Names(Struct):
 
     accounts: list[str] = []  # msgspec copies them
     receipts: list[tuple[str, str]] = []  # user, operation
+    claims: list[str] = []  # ids of top-ups
     wrong: list[Wrong] = []
 
     def add(self, key: keys.Found) -> None:
@@ -34,6 +36,8 @@ class Names(Struct):
                 user_id, _, operation = key.rest.partition(":")
                 if self._of_user(key, user_id, ""):
                     self.receipts.append((user_id, operation))
+            case keys.CLAIMS:
+                self.claims.append(key.rest)
 
     def _of_user(self, key: keys.Found, user_id: str, account: str) -> bool:
         partition = keys.partition_of(user_id)
@@ -113,17 +117,37 @@ class KeyScan:
 
 async def of_partition(wallet: Store | ClusterStore, partition: int) -> Names:
     """All keys of one partition. Raises StoreError."""
+    return (await _matching(wallet, keys.all_of(partition))).get(partition, Names())
+
+
+async def claims(wallet: Store | ClusterStore) -> dict[int, Names]:
+    """All claims on ids of top-ups, by their partitions. Raises StoreError."""
+    return await _matching(wallet, keys.ALL_CLAIMS)
+
+
+async def keys_of(wallet: Store | ClusterStore, partition: int) -> list[bytes]:
+    """The names of all keys of one partition. Raises StoreError."""
+    return [name async for _, names in _pages(wallet, keys.all_of(partition)) for name in names]
+
+
+async def _matching(wallet: Store | ClusterStore, pattern: str) -> dict[int, Names]:
     found: dict[int, Names] = {}
+    async for store, names in _pages(wallet, pattern):
+        sort(names, found)
+        await _take_hashes(store, names, found)
+    return found
+
+
+async def _pages(wallet: Store | ClusterStore, pattern: str) -> AsyncIterator[tuple[Store, list[bytes]]]:
+    """The keys of all primaries that match, some at a time. One may come twice. Raises StoreError."""
     for store in wallet.primaries().values():
         cursor = b"0"
         while True:
-            reply: Any = await store.call("SCAN", cursor, "MATCH", keys.all_of(partition), "COUNT", limits.AUDIT_SCAN)
+            reply: Any = await store.call("SCAN", cursor, "MATCH", pattern, "COUNT", limits.AUDIT_SCAN)
             cursor = reply[0]
-            sort(reply[1], found)
-            await _take_hashes(store, reply[1], found)
+            yield store, reply[1]
             if cursor == b"0":
                 break
-    return found.get(partition, Names())
 
 
 async def _take_hashes(store: Store, names: list[bytes], found: dict[int, Names]) -> int:

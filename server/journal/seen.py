@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Connection, Integer, Table, column, exists, f
 from server import limits
 from server.journal.heads import START, Head
 from server.journal.log import Position
-from server.journal.tables import entries, positions, postings, watermarks
+from server.journal.tables import entries, legs, positions, watermarks
 
 BEGIN, END = (-(2**62), 0), (2**62, 0)  # before and after every log id: nobody can hide a row there
 
@@ -25,7 +25,7 @@ class Seen(Struct, frozen=True):
 
     mark: Head | None
     entries: int  # after the head
-    postings: int
+    legs: int
     positions: int
     held: int  # the coins of its viewers' positions
 
@@ -40,9 +40,9 @@ def see(connection: Connection, starts: Mapping[int, Head]) -> dict[int, Seen]:
     query = select(positions.c.partition, func.count(), _VIEWERS_COINS).where(positions.c.partition.in_(starts))
     held = {row[0]: (int(row[1]), int(row[2])) for row in connection.execute(query.group_by(positions.c.partition))}
     found = {}
-    for partition, epoch, n, hash_, rows, legs in connection.execute(_marks_and_news(starts)):
+    for partition, epoch, n, hash_, rows, stored in connection.execute(_marks_and_news(starts)):
         mark = None if hash_ is None else Head(epoch, n, hash_)
-        found[partition] = Seen(mark, rows, legs, *held.get(partition, (0, 0)))
+        found[partition] = Seen(mark, rows, stored, *held.get(partition, (0, 0)))
     return found
 
 
@@ -50,7 +50,7 @@ def _marks_and_news(starts: Mapping[int, Head]) -> Any:
     rows = [(partition, *after_of(start)) for partition, start in starts.items()]
     head = values(*_HEAD, name="head").data(rows).cte("heads")
     mark = watermarks.c.epoch, watermarks.c.n, watermarks.c.hash
-    news = (_counted(table, head) for table in (entries, postings))
+    news = (_counted(table, head) for table in (entries, legs))
     return select(head.c.partition, *mark, *news).outerjoin_from(
         head, watermarks, watermarks.c.partition == head.c.partition
     )

@@ -4,12 +4,13 @@ import asyncio
 from typing import Any, cast
 
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, select
 
+from server.journal.accounts import Sums
 from server.journal.books import LogEntry, Unreadable, parse
 from server.journal.database import reading
 from server.journal.findings import Wrong
-from server.journal.tables import entries, positions, postings
+from server.journal.tables import entries, positions
 from server.store import keys
 from server.store.client import Store, StoreRefused, of_one_key
 from server.store.cluster import ClusterStore
@@ -93,5 +94,5 @@ def _entry(entry: LogEntry | Unreadable | None) -> str:
 def _account(connection: Connection, partition: int, account: str) -> str:
     this = (positions.c.partition == partition, positions.c.account == account)
     position = connection.execute(select(positions.c.balance).where(*this)).scalar()
-    sums = select(func.sum(postings.c.amount)).where(postings.c.partition == partition, postings.c.account == account)
-    return f"position {position}, postings sum to {int(connection.execute(sums).scalar() or 0)}"
+    sums = Sums(connection, partition).all
+    return f"position {position}, postings sum to {sum(sums[each] for each in sums if each[1] == account)}"

@@ -1,4 +1,4 @@
-"""The journal's tables. The migrations make the schema; a test checks that both agree."""
+"""The journal's tables and its view. The migrations make the schema; a test checks that both agree."""
 
 from sqlalchemy import (
     BigInteger,
@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+views = MetaData()
 
 # The few entries that set a wallet's status or limit: the audit reads them without its many gifts.
 OF_SETTINGS = "kind IN ('chargeback', 'freeze', 'unfreeze', 'limit')"
@@ -54,9 +55,9 @@ entries = Table(
     ),
 )
 
-# Double entry: the postings of an entry sum to zero in each asset.
-postings = Table(
-    "postings",
+# Double entry: the postings that do not follow from columns of their entry. The view `postings` has all (views.py).
+legs = Table(
+    "legs",
     metadata,
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
@@ -67,6 +68,10 @@ postings = Table(
     Column("amount", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# All postings: those of an entry sum to zero in each asset.
+_POSTING = (Column(each.name, each.type, primary_key=each.primary_key) for each in legs.columns)
+postings = Table("postings", views, *_POSTING)
 
 # The newest balance of each account of a partition. The next entry is checked against it.
 positions = Table(
@@ -249,6 +254,7 @@ moderation = Table(
 
 
 def missing(connection: Connection) -> list[str]:
-    """The tables that the database does not have."""
-    there = set(inspect(connection).get_table_names())
-    return [name for name in metadata.tables if name not in there]
+    """The tables and views that the database does not have."""
+    found = inspect(connection)
+    there = {*found.get_table_names(), *found.get_view_names()}
+    return [name for name in (*metadata.tables, *views.tables) if name not in there]

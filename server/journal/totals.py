@@ -12,21 +12,21 @@ from server import limits
 from server.entries import KINDS
 from server.journal.log import Position
 from server.journal.sums import Sums, add_kind
-from server.journal.tables import entries, positions, postings, watermarks
+from server.journal.tables import entries, legs, positions, watermarks
 
 REMAINDER = limits.AUDIT_REMAINDER
 Kinds = dict[str, tuple[int, int, int]]
 
 
 class Totals(Struct, frozen=True):
-    """What the rows of a partition's `entries` and `postings` sum to, up to some log id."""
+    """What the rows of a partition's `entries` and `legs` sum to, up to some log id."""
 
     kinds: Kinds = {}  # msgspec copies it; by kind: entries, coins, diamonds
     balances: int = 0
     credited: int = 0
     combos: int = 0
     times: int = 0
-    legs: int = 0  # postings, and their amounts
+    legs: int = 0  # stored postings, and their amounts
     amounts: int = 0
     weighed: int = 0  # by the number of the leg: amounts alone sum to zero
 
@@ -104,7 +104,7 @@ _REMAINDERS = [
     func.coalesce(func.sum(entries.c[name] % REMAINDER), 0) for name in ("balance", "credited", "combo_count", "at_ms")
 ]
 _OF_KIND = [func.count(), *_numbers(entries, "coins", "diamonds")]
-_LEGS = [func.count(), *_numbers(postings, "amount"), func.coalesce(func.sum(postings.c.amount * postings.c.leg), 0)]
+_LEGS = [func.count(), *_numbers(legs, "amount"), func.coalesce(func.sum(legs.c.amount * legs.c.leg), 0)]
 
 
 def within(table: Table) -> Any:
@@ -123,11 +123,14 @@ def range_of(partition: int, after: Position, up_to: Position) -> dict[str, int]
 
 # Statements are made once: to make one costs more than to carry it out, and a small audit has hundreds.
 _KINDS = select(entries.c.kind, *_OF_KIND, *_REMAINDERS).where(within(entries)).group_by(entries.c.kind)
-_POSTINGS = select(*_LEGS).where(within(postings))
+_STORED = select(*_LEGS).where(within(legs))
 
 
-def between(connection: Connection, partition: int, after: Position, up_to: Position, *, legs: bool = True) -> Totals:
-    """The totals of a partition's rows `after < log id <= up_to`; no `legs` if it has none. Raises SQLAlchemyError."""
+def between(connection: Connection, partition: int, after: Position, up_to: Position, *, stored: bool = True) -> Totals:
+    """The totals of a partition's rows `after < log id <= up_to`. `stored` is False if it has no stored postings there.
+
+    Raises SQLAlchemyError.
+    """
     if after == up_to:
         return Totals()  # most partitions of most audits: nothing is new
     kinds: Kinds = {}
@@ -137,7 +140,7 @@ def between(connection: Connection, partition: int, after: Position, up_to: Posi
         counted = [int(each) for each in found]
         kinds[kind] = cast(tuple[int, int, int], tuple(counted[:3]))
         remainders = [before + more for before, more in zip(remainders, counted[3:], strict=True)]
-    sums = connection.execute(_POSTINGS, these).one() if legs else ()
+    sums = connection.execute(_STORED, these).one() if stored else ()
     return Totals(kinds, *remainders, *(int(each) for each in sums))
 
 
@@ -152,10 +155,10 @@ def count(connection: Connection) -> dict[int, Counted]:
     for partition, *sums in connection.execute(of_entries):
         each = found.setdefault(partition, Counted())
         each.rows = Flat(*(int(sum_) for sum_ in sums))
-    for partition, *sums in connection.execute(select(postings.c.partition, *_LEGS).group_by(postings.c.partition)):
+    for partition, *sums in connection.execute(select(legs.c.partition, *_LEGS).group_by(legs.c.partition)):
         each = found.setdefault(partition, Counted())
-        legs, amounts, weighed = (int(sum_) for sum_ in sums)
-        each.rows = structs.replace(each.rows, legs=legs, amounts=amounts, weighed=weighed)
+        number, amounts, weighed = (int(sum_) for sum_ in sums)
+        each.rows = structs.replace(each.rows, legs=number, amounts=amounts, weighed=weighed)
     _count_positions(connection, found)
     return found
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from server import limits
 from server.journal.database import MIGRATIONS, SilentJournal, reading
-from server.journal.tables import metadata
+from server.journal.tables import metadata, views
 
 
 class Trouble(Struct, frozen=True):
@@ -87,7 +87,7 @@ def of_rights(engine: Engine, writes: Sequence[str] = ()) -> Trouble | None:
     """Whether our user may read every table and write to `writes`. Raises SQLAlchemyError."""
     if engine.dialect.name == "sqlite":
         return None
-    wanted = [("SELECT", each) for each in metadata.tables] + [("INSERT", each) for each in writes]
+    wanted = [("SELECT", each) for each in (*metadata.tables, *views.tables)] + [("INSERT", each) for each in writes]
     with reading(engine).connect() as connection:
         for right, table in wanted:
             asked = {"table": table, "right": right}

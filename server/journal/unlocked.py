@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, Table, text
 
-from server.journal.tables import entries, postings, reversal_parts
+from server.journal.tables import entries, legs, reversal_parts
 
-INSERT_ONLY = (entries, postings, reversal_parts)
+INSERT_ONLY = (entries, legs, reversal_parts)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server import background, limits
 from server.clock import Clock
-from server.journal import troubles
+from server.journal import rights, troubles
 from server.journal.database import ask
 from server.journal.findings import Report, frozen, latest
 from server.journal.troubles import Trouble
@@ -60,7 +60,7 @@ class AuditWatch:
         self.trouble = trouble
         if trouble is None:
             if self._said is not None:
-                log.warning("journal_up")
+                log.info("journal_up")
             self._said = None
         elif again and trouble.says != self._said:
             self._said = trouble.says
@@ -74,6 +74,8 @@ class AuditWatch:
         report = self.seen()
         if report is None:
             return {**found, "audit": "none was made yet"}
+        if (lacks := rights.shown(report)) is not None:
+            found["drain"] = lacks
         if not report.ok:
             found["audit"] = "not ok: GET /v1/audit says why"
         return found

@@ -31,6 +31,8 @@ _SLOTS = [keys.slot(tag) for tag in keys.PARTITION_TAGS]
 class ClusterWallet:
     """Implements `Money`, like `Wallet`."""
 
+    together = False  # nobody must wait for a store of other people
+
     def __init__(
         self, url: str, make: Callable[[str], WalletStore], on_change: Callable[[Sequence[Change]], None]
     ) -> None:
@@ -109,6 +111,9 @@ class ClusterWallet:
             return await self._at(keys.partition_of(user_id)).coins(user_id)
         except (StoreDown, Refused):
             return None
+
+    async def coins_of(self, user_ids: Sequence[str]) -> list[int | None]:
+        return await asyncio.gather(*(self.coins(user_id) for user_id in user_ids))
 
     async def view(self, user_id: str) -> WalletView:
         return await self._route(keys.partition_of(user_id), lambda wallet: wallet.view(user_id))

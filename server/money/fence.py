@@ -18,6 +18,7 @@ from server.store.client import Link, Store, StoreDown
 log = structlog.get_logger()
 
 Fencing = Literal["auto", "on", "off"]
+UNFENCED = "a node without the fence uses this store, too: stop that node"
 
 
 class Fence:
@@ -39,6 +40,8 @@ class Fence:
         self._confirmed_s = 0.0
         self._seen_s: dict[str, float] = {}  # when this node first read a token
         self._due_s: float | None = None  # when the partitions that wait for their old store can be opened
+        self._lasting: dict[int, str] = {}  # tokens that the store had for as long as it takes to confirm them
+        self._apart_s = 0.0  # until then this node leaves the store to one without a fence
         self.superseded = ""  # why another store may take money, and this one not
         self.fenced = False
 
@@ -80,6 +83,8 @@ class Fence:
         except SQLAlchemyError as error:
             log.debug("fence_waits_for_journal", error=str(error)[: limits.LOGGED_CHARS_MAX])
             raise StoreDown("the journal is down, so nobody knows whether this store has been replaced") from None
+        if self._is_shared(identity, opened, rows):
+            raise StoreDown(UNFENCED)
         tokens = {row.token for row in rows.values()}
         self._seen_s = {token: seen_s for token, seen_s in self._seen_s.items() if token in tokens}
         ready = {p: row for p, row in rows.items() if opened[p] == row.name or self._has_waited(row)}
@@ -98,11 +103,27 @@ class Fence:
             self._open = False
             return False
         self._confirmed_s = max(self._confirmed_s, asked_s)
+        self._lasting = dict(self._tokens)
         return True
 
     async def is_missing(self, store: Store) -> bool:
         """Whether the store has got a replica since it was opened without a fence. Raises StoreError."""
         return self._mode == "auto" and not self.fenced and _replicates(await store.call("INFO", "replication"))
+
+    @property
+    def shared(self) -> bool:
+        """Whether a node without the fence has opened partitions of this node a moment ago."""
+        return self._clock.boot_s() < self._apart_s
+
+    def _is_shared(self, identity: str, opened: Mapping[int, str], rows: Mapping[int, Held]) -> bool:
+        """Whether a node without the fence uses this store, too: it has opened partitions again, without our token.
+
+        The two would open them in turn again and again. So this one waits, says so, and tries again.
+        """
+        if any(opened[p] == identity and self._lasting.get(p) == row.token for p, row in rows.items()):
+            self._apart_s, self._lasting = self._clock.boot_s() + limits.FENCE_WAIT_S, {}
+            log.error("wallet_opened_without_fence", why=UNFENCED)
+        return self.shared
 
     def _has_waited(self, row: Held) -> bool:
         """Whether every node that used the old store has stopped by now, as this node's clock says."""

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from server import background, limits
 from server.journal.opening import Opened, Opening
 from server.journal.refill import CannotOpen
-from server.money.fence import Fence
+from server.money.fence import UNFENCED, Fence
 from server.store import guard, keys
 from server.store.client import Arg, Link, Store, StoreDown, StoreError, StoreRefused, of_one_key
 from server.store.cluster import not_here
@@ -96,6 +96,8 @@ class WalletStore:
         """Why no money may move, in words for everybody: what the store itself says may name users and addresses."""
         if self._trouble is not None:
             return _SAID.sub("", self._trouble)
+        if self.fence.shared:
+            return UNFENCED
         if not self.up:
             return "the wallet store does not answer" if self._money.refusal is None else "the wallet store refuses us"
         if self._log_full:
@@ -165,6 +167,10 @@ class WalletStore:
     async def read(self, *args: Arg) -> Any:
         """Run a command that only reads. Raises StoreError."""
         return await self._reads.call(*args)
+
+    def ask(self, *args: Arg) -> asyncio.Future[Any]:
+        """Send a command that only reads. Raises StoreError."""
+        return self._reads.send(*args)
 
     async def write(self, script: Script, names: Sequence[str], args: Sequence[Arg]) -> Any:
         """Run a money script and wait until its outcome is as durable as promised. Raises StoreError."""

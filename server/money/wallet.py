@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -50,6 +50,8 @@ SCRIPTS = (SPEND, ADJUST, LIMIT, *claims.SCRIPTS)
 
 class Wallet:
     """The only writer of money on this node. It calls `on_change` with each balance that it has moved."""
+
+    together = True  # one store answers for all people
 
     def __init__(
         self, store: WalletStore, on_change: Callable[[Sequence[Change]], None], *, one_slot: bool = False
@@ -148,13 +150,17 @@ class Wallet:
     # --- reading -----------------------------------------------------------------------------------------------
     async def coins(self, user_id: str) -> int | None:
         """A balance, or None while the store is down or the partition closed."""
-        if keys.partition_of(user_id) in self._store.closed:
-            return None
-        try:
-            coins = await self._store.read("HGET", keys.wallet(user_id), "c")
-        except StoreError:
-            return None
-        return int(coins or 0)
+        return (await self.coins_of([user_id]))[0]
+
+    async def coins_of(self, user_ids: Sequence[str]) -> list[int | None]:
+        asked = [self._ask_coins(user_id) for user_id in user_ids]  # in one write
+        return [None if each is None else await _coins_in(each) for each in asked]
+
+    def _ask_coins(self, user_id: str) -> "asyncio.Future[Any] | None":
+        with contextlib.suppress(StoreError):
+            if keys.partition_of(user_id) not in self._store.closed:
+                return self._store.ask("HGET", keys.wallet(user_id), "c")
+        return None
 
     async def view(self, user_id: str) -> WalletView:
         """A wallet as it is now. Raises Refused wallet_unavailable."""
@@ -386,3 +392,9 @@ class Wallet:
             raise self._elsewhere(error) from None
         epoch, n = rows[0][0].split(b"-") if rows else (0, -1)
         return int(epoch), int(n)
+
+
+async def _coins_in(reply: "asyncio.Future[Any]") -> int | None:
+    with contextlib.suppress(StoreError):
+        return int(await reply or 0)
+    return None

@@ -4,18 +4,19 @@ A refund takes a whole gift, so it needs no lots. A chargeback takes what its to
 before the lock, and under it only what was journaled meanwhile.
 """
 
-from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, Select, select, update
 
-from server.entries import CHARGEBACK, REFUND, Decided, Kind
+from server import limits
+from server.entries import CHARGEBACK, KINDS, REFUND, Decided, Earlier, Kind
 from server.journal import folding, parts
 from server.journal.database import reading
-from server.journal.folding import Folded, Version
+from server.journal.folding import Folded, Position
 from server.journal.parts import Gift, Part, SoFar
-from server.journal.tables import reversals
+from server.journal.tables import entries, reversal_parts, reversals
 from server.orders import rows
 from server.orders.rows import NotYet, Pending
 
@@ -42,10 +43,9 @@ class Planned(Struct, frozen=True):
     gifts: dict[str, Gift]
 
 
-def decided(engine: Engine, kind: Kind, ref: str, user_id: str) -> Decision | None:
+def decided(connection: Connection, kind: Kind, ref: str, user_id: str) -> Decision | None:
     """The decision about an order, or None. Raises SQLAlchemyError."""
-    with reading(engine).connect() as connection:
-        return _decided(connection, kind, ref, user_id)
+    return _decision(connection.execute(_body_of(kind, ref, user_id)).scalar())
 
 
 def decide_refund(engine: Engine, gift: Gift, now_ms: int, reason: str) -> Decision | None:
@@ -56,28 +56,28 @@ def decide_refund(engine: Engine, gift: Gift, now_ms: int, reason: str) -> Decis
     order = Pending(REFUND.name, gift.ref, gift.user_id, now_ms, reason)
     with engine.begin() as connection:
         rows.lock(connection, gift.user_id)
-        state = rows.state_of(connection, REFUND, gift.ref, gift.user_id)
-        before = _decided(connection, REFUND, gift.ref, gift.user_id)
-        if before is not None or state == "refused":
+        now = connection.execute(_before_refund(gift)).one()
+        before = _decision(now.body)
+        if before is not None or now.state == "refused":
             return before
-        if state is None:
-            under_way = rows.pending_of(CHARGEBACK, gift.user_id).where(reversals.c.body.is_not(None))
-            if connection.execute(under_way).first() is not None:
-                raise NotYet
+        if now.state is None and now.under_way:
+            raise NotYet
+        if now.taken:
             rows.record(connection, order)
-        if parts.so_far(connection, gift.user_id, [gift.ref]):
-            _set(connection, REFUND, gift.ref, gift.user_id, state="refused")
+            _set(connection, order, state="refused")
             return None
-        version = folding.version_of(connection, gift.user_id)
         whole = parts.part_of(gift, gift.coins, SoFar())
-        return _write(connection, gift.user_id, _Taken(REFUND, gift.ref, gift.coins, [(whole, gift)]), version)
+        taken = _Taken(order, gift.coins, [(whole, gift)], [], new=now.state is None)
+        return _write(connection, taken, (now.epoch, now.n), now.parts)
 
 
 def plan_chargeback(engine: Engine, topup_id: str, user_id: str) -> Planned:
     """Find what a top-up paid for, without a lock. Raises SQLAlchemyError."""
-    folded = folding.fold(engine, user_id)
-    with reading(engine).connect() as connection:
-        return Planned(folded, parts.gifts(connection, user_id, folded.lots.lots[topup_id].parts))
+    with reading(engine, limits.SQL_FOLD_S).connect() as connection:
+        folded = folding.read(connection, user_id)
+        planned = Planned(folded, parts.gifts(connection, user_id, folded.lots.lots[topup_id].parts))
+    folding.keep_much(engine, user_id, folded)
+    return planned
 
 
 def decide_chargeback(engine: Engine, topup_id: str, user_id: str, planned: Planned) -> Decision | None:
@@ -87,49 +87,87 @@ def decide_chargeback(engine: Engine, topup_id: str, user_id: str, planned: Plan
     """
     with engine.begin() as connection:
         rows.lock(connection, user_id)
-        before = _decided(connection, CHARGEBACK, topup_id, user_id)
-        if before is not None:
+        now = connection.execute(_before_chargeback(topup_id, user_id)).one()
+        before = _decision(now.body)
+        if before is not None or now.under_way:
             return before
-        if connection.execute(rows.pending_of(REFUND, user_id)).first() is not None:
-            return None
         folded = folding.catch_up(connection, user_id, planned.folded)
         lot = folded.lots.lots[topup_id]
         gifts = planned.gifts | parts.gifts(connection, user_id, lot.parts.keys() - planned.gifts.keys())
-        taken = _Taken(CHARGEBACK, topup_id, lot.left, _parts_of(connection, user_id, lot.parts, gifts))
-        return _write(connection, user_id, taken, folded.version)
+        earlier = parts.so_far(connection, user_id, lot.parts)
+        order = Pending(CHARGEBACK.name, topup_id, user_id, 0)
+        taken = _Taken(
+            order,
+            lot.left,
+            [
+                (parts.part_of(gifts[ref], coins, earlier.get(ref, SoFar())), gifts[ref])
+                for ref, coins in lot.parts.items()
+            ],
+            [Earlier(ref, taken.coins, taken.diamonds) for ref, taken in sorted(earlier.items())],
+            new=False,
+        )
+        return _write(connection, taken, folded.at, now.parts)
 
 
-class _Taken(Struct, frozen=True):
-    """What an order takes: coins of the wallet, and parts of gifts."""
-
-    kind: Kind
-    ref: str
-    coins: int
-    parts: list[tuple[Part, Gift]]
-
-
-def _parts_of(
-    connection: Connection, user_id: str, paid: Mapping[str, int], gifts: Mapping[str, Gift]
-) -> list[tuple[Part, Gift]]:
-    before = parts.so_far(connection, user_id, paid)
-    return [(parts.part_of(gifts[ref], coins, before.get(ref, SoFar())), gifts[ref]) for ref, coins in paid.items()]
-
-
-def _write(connection: Connection, user_id: str, taken: _Taken, version: Version) -> Decision:
-    new = [parts.row_of(taken.kind.name, taken.ref, part, gift) for part, gift in taken.parts]
-    about = Decided(version.log_id, version.parts, parts.hash_of(new))
-    decision = Decision(taken.coins, [part for part, _ in taken.parts], about)
-    parts.insert(connection, new)
-    _set(connection, taken.kind, taken.ref, user_id, body=msgspec.json.encode(decision).decode())
-    return decision
+# --- what there is before a decision: one statement, because each waits for the database -----------------------------
+def _before_refund(gift: Gift) -> Select[Any]:
+    user_id = gift.user_id
+    under_way = rows.pending_of(CHARGEBACK, user_id).where(reversals.c.body.is_not(None))
+    of_user = reversal_parts.c.user_id == user_id
+    of_gift = select(reversal_parts.c.gift).where(of_user, reversal_parts.c.gift == gift.ref)
+    newest = select(entries).where(entries.c.user_id == user_id).order_by(entries.c.epoch.desc(), entries.c.n.desc())
+    return select(
+        select(reversals.c.state).where(rows.order_is(REFUND, gift.ref, user_id)).scalar_subquery().label("state"),
+        _body_of(REFUND, gift.ref, user_id).scalar_subquery().label("body"),
+        under_way.exists().label("under_way"),
+        of_gift.exists().label("taken"),
+        parts.count_of(user_id).scalar_subquery().label("parts"),
+        newest.with_only_columns(entries.c.epoch).limit(1).scalar_subquery().label("epoch"),
+        newest.with_only_columns(entries.c.n).limit(1).scalar_subquery().label("n"),
+    )
 
 
-def _decided(connection: Connection, kind: Kind, ref: str, user_id: str) -> Decision | None:
-    query = select(reversals.c.body).where(rows.order_is(kind, ref, user_id))
-    body: str | None = connection.execute(query).scalar()
+def _before_chargeback(topup_id: str, user_id: str) -> Select[Any]:
+    return select(
+        _body_of(CHARGEBACK, topup_id, user_id).scalar_subquery().label("body"),
+        rows.pending_of(REFUND, user_id).exists().label("under_way"),
+        parts.count_of(user_id).scalar_subquery().label("parts"),
+    )
+
+
+def _body_of(kind: Kind, ref: str, user_id: str) -> Select[Any]:
+    return select(reversals.c.body).where(rows.order_is(kind, ref, user_id))
+
+
+def _decision(body: str | None) -> Decision | None:
     return None if body is None else msgspec.json.decode(body, type=Decision)
 
 
-def _set(connection: Connection, kind: Kind, ref: str, user_id: str, **values: str) -> None:
-    where = (rows.order_is(kind, ref, user_id), reversals.c.state == "pending")
+# --- writing ---------------------------------------------------------------------------------------------------------
+class _Taken(Struct, frozen=True):
+    """What an order takes: coins of the wallet, and parts of gifts. `new` says that it has no row yet."""
+
+    order: Pending
+    coins: int
+    parts: list[tuple[Part, Gift]]
+    earlier: list[Earlier]
+    new: bool
+
+
+def _write(connection: Connection, taken: _Taken, at: Position, before: int) -> Decision:
+    order = taken.order
+    new = [parts.row_of(order.kind, order.ref, part, gift) for part, gift in taken.parts]
+    about = Decided(f"{at[0]}-{at[1]}", before, parts.hash_of(new), taken.earlier)
+    decision = Decision(taken.coins, [part for part, _ in taken.parts], about)
+    body = msgspec.json.encode(decision).decode()
+    parts.insert(connection, new)
+    if taken.new:
+        rows.record(connection, msgspec.structs.replace(order, body=body))
+    else:
+        _set(connection, order, body=body)
+    return decision
+
+
+def _set(connection: Connection, order: Pending, **values: str) -> None:
+    where = (rows.order_is(KINDS[order.kind], order.ref, order.user_id), reversals.c.state == "pending")
     connection.execute(update(reversals).where(*where).values(values))

@@ -37,7 +37,7 @@ class Freezes:
         A newer order can only be a freeze: a pending chargeback lets nobody unfreeze the wallet.
         """
         with contextlib.suppress(CannotReverse):
-            await self._carry_out(FreezeEntry, user_id, f"{OF_CHARGEBACK}{chargeback_id}", ordered_ms)
+            await rows.send(self._wallet, _entry(FreezeEntry, user_id, f"{OF_CHARGEBACK}{chargeback_id}", ordered_ms))
 
     async def repeat(self, order: Pending) -> Adjusted:
         """Carry out an order again, unless it was overtaken. Raises CannotReverse, Refused, SQLAlchemyError."""
@@ -53,9 +53,7 @@ class Freezes:
         return await self._carry_out(body, user_id, order_id, ordered_ms)
 
     async def _carry_out(self, body: Body, user_id: str, order_id: str, ordered_ms: int) -> Adjusted:
-        proof = fingerprint(KIND_OF[body].name, user_id)
-        entry = body(id=order_id, viewer=user_id, fp=proof, ordered_ms=ordered_ms)
-        return await rows.carry_out(self._engine, self._wallet, entry)
+        return await rows.carry_out(self._engine, self._wallet, _entry(body, user_id, order_id, ordered_ms))
 
     def _record(self, kind: Kind, user_id: str, order_id: str) -> int | None:
         """Make the order's row pending, unless it is posted, and return its time.
@@ -77,3 +75,7 @@ class Freezes:
         kind = FREEZE if order.kind == FREEZE.name else UNFREEZE
         with reading(self._engine).connect() as connection:
             return rows.state_of(connection, kind, order.ref, order.user_id) == "pending"
+
+
+def _entry(body: Body, user_id: str, order_id: str, ordered_ms: int) -> FreezeEntry | UnfreezeEntry:
+    return body(id=order_id, viewer=user_id, fp=fingerprint(KIND_OF[body].name, user_id), ordered_ms=ordered_ms)

@@ -10,18 +10,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, text, update
 
 from server import limits
-from server.entries import (
-    FREEZE,
-    KIND_OF,
-    KINDS,
-    UNFREEZE,
-    ChargebackEntry,
-    FreezeEntry,
-    Kind,
-    LimitEntry,
-    RefundEntry,
-    UnfreezeEntry,
-)
+from server.entries import FREEZE, KIND_OF, KINDS, UNFREEZE, ChargebackEntry, Kind, OrderEntry, RefundEntry
 from server.journal.books import EntryRow, WrongRow
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
@@ -74,31 +63,38 @@ class Pending(Struct, frozen=True):
     body: str | None = None
 
 
-async def carry_out(
-    engine: Engine, wallet: Money, entry: RefundEntry | ChargebackEntry | FreezeEntry | UnfreezeEntry | LimitEntry
-) -> Adjusted:
+async def carry_out(engine: Engine, wallet: Money, entry: OrderEntry) -> Adjusted:
     """Carry out an order once: the journal knows old orders, and the wallet's receipt those not journaled yet.
 
     Raises CannotReverse when a newer order has overtaken it, TopUpConflict, Refused, SQLAlchemyError.
     """
-    done = await ask(_journaled, engine, KIND_OF[type(entry)], entry.viewer, entry.id)
+    done = await ask(journaled, engine, KIND_OF[type(entry)], entry.viewer, entry.id)
+    return done or await send(wallet, entry)
+
+
+async def send(wallet: Money, entry: OrderEntry) -> Adjusted:
+    """Carry out an order that was not journaled a moment ago: the wallet's receipt knows it if it was carried out.
+
+    Raises CannotReverse when a newer order has overtaken it, TopUpConflict, Refused.
+    """
     try:
-        return done or await wallet.order(entry)
+        return await wallet.order(entry)
     except Overtaken:
         raise CannotReverse(NEWER) from None
 
 
-async def journaled(engine: Engine, kind: Kind, user_id: str, ref: str) -> Adjusted | None:
+def journaled(engine: Engine, kind: Kind, user_id: str, ref: str) -> Adjusted | None:
     """The outcome of an order that is already journaled, or None. Raises SQLAlchemyError."""
-    return await ask(_journaled, engine, kind, user_id, ref)
+    with reading(engine).connect() as connection:
+        return journaled_in(connection, kind, user_id, ref)
 
 
-def _journaled(engine: Engine, kind: Kind, user_id: str, ref: str) -> Adjusted | None:
+def journaled_in(connection: Connection, kind: Kind, user_id: str, ref: str) -> Adjusted | None:
+    """The same as a transaction sees it. Raises SQLAlchemyError."""
     query = select(entries.c.balance, entries.c.epoch, entries.c.n).where(
         entries.c.kind == kind.name, entries.c.user_id == user_id, entries.c.ref == ref
     )
-    with reading(engine).connect() as connection:
-        row = connection.execute(query).one_or_none()
+    row = connection.execute(query).one_or_none()
     if row is None:
         return None
     return Adjusted(balance=row.balance, entry_id=f"{row.epoch}-{row.n}", duplicate=True)
@@ -128,10 +124,11 @@ def state_of(connection: Connection, kind: Kind, ref: str, user_id: str) -> str 
     return state
 
 
-def record(connection: Connection, order: Pending) -> None:
-    """Insert the order's row, unless it exists. Comes before any coin moves."""
+def record(connection: Connection, order: Pending) -> bool:
+    """Insert the order's row, unless it exists. Comes before any coin moves. True when it is new."""
     row = {"kind": order.kind, "ref": order.ref, "user_id": order.user_id, "at_ms": order.at_ms, "body": order.body}
-    insert_once(connection, reversals, {**row, "reason": order.reason[: limits.REASON_CHARS_MAX], "state": "pending"})
+    row |= {"reason": order.reason[: limits.REASON_CHARS_MAX], "state": "pending"}
+    return insert_once(connection, reversals, row)
 
 
 def ordered_ms(connection: Connection, user_id: str, now_ms: int) -> int:
@@ -163,16 +160,15 @@ def pending_of(kind: Kind, user_id: str) -> Any:
     )
 
 
-def gift_of(engine: Engine, gift_id: str, user_id: str | None = None) -> Gift:
+def gift_of(connection: Connection, gift_id: str, user_id: str | None = None) -> Gift:
     """Find a journaled gift, and read it from its body. Raises NotFound, CannotReverse, SQLAlchemyError."""
     query = GIFTS.where(entries.c.ref == gift_id)
     if user_id is not None:
         query = query.where(entries.c.user_id == user_id)
-    with reading(engine).connect() as connection:
-        try:
-            found = [gift_from(EntryRow(*row)) for row in connection.execute(query)]
-        except WrongRow as wrong:
-            raise CannotReverse(f"the journal is wrong in {wrong}") from None
+    try:
+        found = [gift_from(EntryRow(*row)) for row in connection.execute(query)]
+    except WrongRow as wrong:
+        raise CannotReverse(f"the journal is wrong in {wrong}") from None
     if not found:
         raise NotFound
     if len(found) > 1:

@@ -27,6 +27,7 @@ from server.journal.audit import Audit, Report
 from server.journal.database import ask
 from server.journal.drain import Drain, tail_of
 from server.journal.memory import Memory, development_key
+from server.journal.rights import Rights
 from server.processes import schema, signals
 from server.processes.figures import Figures
 from server.processes.retell import drain_and_retell
@@ -119,8 +120,10 @@ def _beside(
     """Start what runs beside the drain."""
     memory = Memory(engine, wallet, drain.clock, audit_key(settings), settings.anchors)
     audit = Audit(engine, wallet, drain.clock, memory)
-    auditing = functools.partial(audit_always, audit, drain, engine, settings.audit_every_s)
+    rights = Rights(wallet)
+    auditing = functools.partial(audit_always, audit, drain, engine, settings.audit_every_s, rights)
     return [
+        background.forever("rights", rights.run),
         background.forever("audit", auditing),
         background.forever("money-time", moneytime.Mover(engine, wallet, drain.clock, Uptime()).run),
         background.forever("ready", functools.partial(_tell_ready, drain, ready_fd)),
@@ -136,17 +139,22 @@ async def _tell_ready(drain: Drain, ready_fd: int | None) -> None:
             os.write(ready_fd, b"ready\n")
 
 
-async def audit_always(audit: Audit, drain: Drain, engine: Engine, every_s: float) -> None:
+async def audit_always(
+    audit: Audit, drain: Drain, engine: Engine, every_s: float, rights: Rights | None = None
+) -> None:
     """Audit every so many seconds, until cancelled."""
     while True:
         await asyncio.sleep(every_s)
-        await audit_once(audit, drain, engine)
+        await audit_once(audit, drain, engine, None if rights is None else rights.lacks)
 
 
-async def audit_once(audit: Audit, drain: Drain, engine: Engine) -> None:
-    """Audit what is due, and freeze each partition that is wrong. An audit that raises is reported, too."""
+async def audit_once(audit: Audit, drain: Drain, engine: Engine, lacks: str | None = None) -> None:
+    """Audit what is due, and freeze each partition that is wrong. An audit that raises is reported, too.
+
+    A right that the journal's user `lacks` is reported with it.
+    """
     try:
-        report = await audit.run(freeze=True, everything=False)
+        report = await audit.run(freeze=True, everything=False, doubts=[] if lacks is None else [lacks])
         for doubt in report.doubts:
             log.error("audit_doubts", doubt=doubt)
         if report.wrong:
@@ -156,16 +164,16 @@ async def audit_once(audit: Audit, drain: Drain, engine: Engine) -> None:
             log.warning("audit_not_ok", why=report.why_not())
     except (StoreError, SQLAlchemyError) as error:
         log.warning("audit_later", error=str(error)[: limits.LOGGED_CHARS_MAX])
-        await _say_failed(drain, engine, error)
+        await _say_failed(drain, engine, lacks or f"{type(error).__name__}: {error}")
     except Exception as error:
         background.failed("audit", error)
-        await _say_failed(drain, engine, error)
+        await _say_failed(drain, engine, f"{type(error).__name__}: {error}")
 
 
-async def _say_failed(drain: Drain, engine: Engine, error: Exception) -> None:
+async def _say_failed(drain: Drain, engine: Engine, why: str) -> None:
     """Keep a report that is not ok. When SQL is away, the age of the last one says the same."""
     try:
-        await ask(findings.keep_failure, engine, drain.clock.now_ms(), f"{type(error).__name__}: {error}")
+        await ask(findings.keep_failure, engine, drain.clock.now_ms(), why)
     except SQLAlchemyError as away:
         log.warning("audit_unsaid", error=str(away)[: limits.LOGGED_CHARS_MAX])
 

@@ -108,6 +108,8 @@ def run(settings: Settings) -> None:
     listeners = [listen(settings, shared=settings.worker is not None)]
     if settings.own_port is not None:
         listeners.append(listen(settings, settings.own_port))
+    node.sessions.crowd.watch(tuple(listeners))
+    listeners += [each.dup() for each in tuple(listeners) for _ in range(limits.ACCEPTS_PER_TURN - 1)]
     gc.collect()
     gc.freeze()  # everything loaded so far stays, so full collections can skip it
     gc.set_threshold(50_000, 50, 100)

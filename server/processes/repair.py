@@ -25,20 +25,30 @@ ALL = "all"
 
 
 class Order(Struct, frozen=True):
-    """What the command is asked to do. `rebuild` and `thaw` are partitions, or None. `source` is a backup's address."""
+    """What the command is asked to do. `rebuild` and `thaw` are partitions, or None. `source` is a backup's address.
+
+    `claims` asks to remove those that only block an id.
+    """
 
     thaw: Sequence[int] | None = None
     rebuild: Sequence[int] | None = None
     correct: int | None = None
     source: str | None = None
+    claims: bool = False
+    empty: int | None = None
 
 
 def order_of(args: argparse.Namespace) -> Order:
     """The order that the options give. Raises Unusable."""
-    correct = None if args.correct is None else _partitions(args.correct)
-    if correct is not None and len(correct) != 1:
-        raise Unusable("Correct one partition at a time.")
-    return Order(_partitions(args.thaw), _partitions(args.rebuild), correct[0] if correct else None, args.source)
+    correct, empty = _one(args.correct, "Correct"), _one(args.empty, "Empty")
+    return Order(_partitions(args.thaw), _partitions(args.rebuild), correct, args.source, args.claims, empty)
+
+
+def _one(text: str | None, what: str) -> int | None:
+    found = _partitions(text)
+    if found is not None and len(found) != 1:
+        raise Unusable(f"{what} one partition at a time.")
+    return found[0] if found else None
 
 
 def _partitions(text: str | None) -> Sequence[int] | None:
@@ -80,6 +90,8 @@ async def _look(repairing: Repair) -> int:
     frozen = await repairing.frozen()
     for each in frozen:
         _explain(each)
+    for stray in await repairing.strays():
+        print(stray.said)
     print(f"Frozen: {len(frozen)} of {limits.WALLET_PARTITIONS} partitions.")
     return 1 if frozen else 0
 
@@ -106,8 +118,8 @@ async def _correct(engine: Engine, repairing: Repair, order: Order, source: Sour
     if order.rebuild is not None:
         changed = [each for each in await repairing.rebuild(order.rebuild, source) if each.changed]
         for done in changed:
-            columns, postings = several(done.entries, "entry", "entries"), several(done.postings, "entry", "entries")
-            rows = f"{columns}, the postings of {postings}, {several(done.positions, 'position')}"
+            columns, legs = several(done.entries, "entry", "entries"), several(done.legs, "entry", "entries")
+            rows = f"{columns}, the stored postings of {legs}, {several(done.positions, 'position')}"
             print(f"Partition {done.partition}: corrected {rows}.")
         print(f"Corrected: {several(len(changed), 'partition')}.")
         again = await asyncio.to_thread(derived.rebuild, engine)
@@ -117,6 +129,13 @@ async def _correct(engine: Engine, repairing: Repair, order: Order, source: Sour
     if order.correct is not None:
         for text in await repairing.correct(order.correct):
             print(f"set {text}")
+    if order.empty is not None:
+        deleted = await repairing.empty(order.empty)
+        print(f"Deleted: {several(deleted, 'key')} of partition {order.empty}. The nodes fill it again.")
+    if order.claims:
+        for stray in await repairing.strays():
+            await repairing.remove(stray)
+            print(f"Removed the claim on {stray.id}: a top-up can have this id again.")
 
 
 async def _thaw(repairing: Repair, partitions: Sequence[int]) -> int:

@@ -16,7 +16,7 @@ from server.journal.troubles import Trouble
 from server.settings import Settings, Unusable
 
 log = structlog.get_logger()
-WRITTEN = ("entries", "postings", "watermarks")  # in each round of the drain
+WRITTEN = ("entries", "legs", "watermarks")  # in each round of the drain
 
 
 def bring_up(engine: Engine, *, waits: bool) -> Migrated:

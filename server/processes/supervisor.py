@@ -239,7 +239,7 @@ class Supervisor:
 
     async def _start_part(self, part: str, name: str, *args: str, inherited: tuple[int, ...] = ()) -> Child:
         """Start a part of this program as a separate process."""
-        environment = child_environment(PYTHONUNBUFFERED="1")
+        environment = child_environment(keeps_memory=part != "node", PYTHONUNBUFFERED="1")
         line = [sys.executable, "-m", "server", part, *args]
         child = Child(name, lambda: line, environment, (*self._folder.held, *inherited))
         await self._start_child(child)

@@ -61,6 +61,7 @@ class Fanout:
         self._any_node = AnyNode(url) if url.startswith(SCHEME) else None
         self._bus = Store("bus", self._any_node or url, on_up=self._subscribe_all, on_push=self._on_push, listens=True)
         self._tasks = background.Tasks("fanout-fill")
+        self._woken = asyncio.Event()  # replaced each time that the room store is back
         self.received = 0
         self.filled = 0
 
@@ -203,7 +204,12 @@ class Fanout:
             self._begin_filling(subscription)
 
     def _check_positions(self) -> None:
-        """Check every room: the bus may say nothing for a long time of those whose primary was replaced."""
+        """Check every room: the bus may say nothing for a long time of those whose primary was replaced.
+
+        Those that wait for the store wait no longer: the bus may have been back before it.
+        """
+        woken, self._woken = self._woken, asyncio.Event()
+        woken.set()
         for room_id in self._subscriptions:
             self.check_position(room_id)
 
@@ -230,7 +236,9 @@ class Fanout:
                     return
                 except StoreError as error:
                     log.info("fill_later", room=listener.id, error=str(error))
-                    await asyncio.sleep(limits.STORE_RETRY_S_MAX)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(limits.STORE_RETRY_S_MAX):
+                            await self._woken.wait()
                     subscription.again = True
         finally:
             subscription.filling = False

@@ -276,6 +276,16 @@ class Room:
 
         Raises StoreError, NoSuchRoom.
         """
+        latest = self.snapshot_at_hand(at_least)
+        if latest is not None:
+            return latest
+        if self._reading is None:
+            self._reading = self._reads.share(self._read_snapshot())
+            self._reading.add_done_callback(self._keep_latest)
+        return await asyncio.shield(self._reading)
+
+    def snapshot_at_hand(self, at_least: int = 0) -> EncodedSnapshot | None:
+        """The same without waiting; None if it must be read."""
         latest = self._latest
         fresh = latest is not None and (
             latest.seq == self.head or self._loop.time() - latest.taken_at < limits.SNAPSHOT_MS_MAX / 1000
@@ -287,10 +297,7 @@ class Room:
             and self.outbox.after(latest.seq, self.head) is not None
         ):
             return latest
-        if self._reading is None:
-            self._reading = self._reads.share(self._read_snapshot())
-            self._reading.add_done_callback(self._keep_latest)
-        return await asyncio.shield(self._reading)
+        return None
 
     async def _read_snapshot(self) -> EncodedSnapshot:
         return encoded_snapshot(self.id, await self.services.history.snapshot(self.id), self._loop.time())

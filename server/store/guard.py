@@ -60,7 +60,32 @@ SENT_TO_ROOMS: tuple[tuple[str, ...], ...] = (
     ("UNSUBSCRIBE",),
     ("XRANGE",),
 )
+# What the journal process sends to the wallet store besides its scripts' commands.
+SENT_BY_JOURNAL: tuple[tuple[str, ...], ...] = (
+    ("DEL",),
+    ("EVAL",),
+    ("EVALSHA",),
+    ("GET",),
+    ("HDEL",),
+    ("HGET",),
+    ("HMGET",),
+    ("HSCAN",),
+    ("HSET",),
+    ("INFO",),
+    ("PING",),
+    ("SCAN",),
+    ("SCRIPT", "LOAD"),
+    ("SET",),
+    ("UNLINK",),
+    ("XLEN",),
+    ("XRANGE",),
+    ("XREVRANGE",),
+    ("XTRIM",),
+)
 SENT_TO_REPLICATE = (("HINCRBY",), ("WAIT",))
+
+
+UNTOLD = "nobody can tell what the store's user may do"
 
 
 class Found(Struct, frozen=True):
@@ -127,10 +152,7 @@ async def rights_missing(store: Store | Link, commands: Sequence[tuple[str, ...]
         user = cast(bytes, await store.call("ACL", "WHOAMI"))
         said = await asyncio.gather(*(store.call("ACL", "DRYRUN", user, *command) for command in commands))
     except StoreRefused as refused:
-        return [
-            f"nobody can tell what the store's user may do: allow it `acl|whoami` and `acl|dryrun` "
-            f"({str(refused)[: limits.LOGGED_CHARS_MAX]})"
-        ]
+        return [f"{UNTOLD}: allow it `acl|whoami` and `acl|dryrun` ({str(refused)[: limits.LOGGED_CHARS_MAX]})"]
     pairs = zip(commands, said, strict=True)
     missing = {command[0]: reply.decode(errors="replace") for command, reply in pairs if reply != b"OK"}
     if not missing:
@@ -209,7 +231,9 @@ def _arguments(key: str) -> dict[str, tuple[str, ...]]:
         **dict.fromkeys(("EXPIRE", "PEXPIRE"), (key, "1")),
         **dict.fromkeys(("ZADD", "ZINCRBY"), (key, "1", "m")),
         **dict.fromkeys(("ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE"), (key, "0", "1")),
-        "SSCAN": (key, "0"),
+        **dict.fromkeys(("SSCAN", "HSCAN"), (key, "0")),
+        "SCAN": ("0",),
+        "XTRIM": (key, "MAXLEN", "1"),
         **dict.fromkeys(("HGET", "HMGET", "HDEL", "HEXISTS"), (key, "f")),
         **dict.fromkeys(("EVAL", "EVALSHA"), ("s", "1", key)),
         **dict.fromkeys(("XRANGE", "XREVRANGE"), (key, "-", "+")),

@@ -55,6 +55,11 @@ def claim(topup_id: str) -> str:
     return f"{{{PARTITION_TAGS[partition_of(topup_id)]}}}:t:{topup_id}"
 
 
+def claim_in(partition: int, topup_id: str) -> str:
+    """The same, in whichever partition somebody has put it."""
+    return f"{{{PARTITION_TAGS[partition]}}}:t:{topup_id}"
+
+
 def receipts(partition: int, id_ms: int) -> str:
     """Hash `<viewer>:<gift id>`: the outcomes of gifts whose ids are of the same ten minutes as `id_ms`."""
     return f"{{{PARTITION_TAGS[partition]}}}:r:{id_ms // limits.RECEIPTS_MS}"
@@ -140,7 +145,11 @@ def all_of(partition: int) -> str:
     return f"{{{PARTITION_TAGS[partition]}}}:*"
 
 
-WALLETS, CREDITS, RECEIPTS, RECEIPT_HASHES = "w", "s", "k", "r"  # the kinds of keys that the audit looks for
+# The kinds of keys that the audit looks for.
+WALLETS, CREDITS, RECEIPTS, RECEIPT_HASHES, CLAIMS = "w", "s", "k", "r", "t"
+
+
+ALL_CLAIMS = f"{{w*}}:{CLAIMS}:*"  # the pattern of all claims
 
 
 AUDIT_NEWEST = "audit:newest"  # string: the journal's identity and the number of its newest audit

@@ -4,7 +4,7 @@ A gift's receipt is a field of a hash. A program of before money time wrote a st
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from protocol.ids import uuid7_ms
 from server.store import keys
@@ -14,13 +14,20 @@ from server.store.cluster import ClusterStore
 Command: TypeAlias = Sequence[Arg]
 
 
-def in_hash(viewer_id: str, gift_id: str) -> Command | None:
-    """The command that reads a gift's receipt from its hash, or None if that is not a gift's id."""
+class Place(NamedTuple):
+    """Where a gift's receipt is."""
+
+    key: str
+    field: str
+
+
+def in_hash(viewer_id: str, gift_id: str) -> Place | None:
+    """The place of a gift's receipt, or None if that is not a gift's id."""
     try:
         id_ms = uuid7_ms(gift_id)
     except ValueError:
         return None
-    return ("HGET", keys.receipts(keys.partition_of(viewer_id), id_ms), keys.receipts_field(viewer_id, gift_id))
+    return Place(keys.receipts(keys.partition_of(viewer_id), id_ms), keys.receipts_field(viewer_id, gift_id))
 
 
 def as_string(user_id: str, operation: str) -> Command:
@@ -30,7 +37,8 @@ def as_string(user_id: str, operation: str) -> Command:
 
 def asking(viewer_id: str, gift_id: str) -> tuple[Command, Command]:
     """The commands that read a gift's receipt: it has at most one of them. `of` takes their replies."""
-    return in_hash(viewer_id, gift_id) or as_string(viewer_id, gift_id), as_string(viewer_id, gift_id)
+    place, string = in_hash(viewer_id, gift_id), as_string(viewer_id, gift_id)
+    return string if place is None else ("HGET", *place), string
 
 
 def of(replies: Sequence[bytes | None]) -> bytes | None:

@@ -212,6 +212,7 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "COMMANDS_IN_FLIGHT_MAX": ("edge/test_session.py", "test_commands_under_way_have_a_bound"),
     "MESSAGE_BYTES_PER_COMMAND": ("edge/test_floods.py", "test_long_messages_cost_their_inflated_size"),
     "READ_TURN_S": ("edge/test_turns.py", "test_many_floods_share_a_turn"),
+    "JOIN_TURN_S": ("edge/test_joining.py", "test_many_welcomes_take_turns"),
     "READ_FRAMES_MAX": ("edge/test_turns.py", "test_a_flood_is_read_a_slice_a_turn"),
     "EARLY_BYTES_MAX": ("edge/test_upgrade.py", "test_too_much_behind_the_request"),
     "CLOSING_BYTES_MAX": ("edge/test_turns.py", "test_nothing_is_parsed_after_a_close"),
@@ -232,6 +233,13 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "FLOODERS_MAX": ("edge/test_flooders.py", "test_the_table_is_bounded"),
     "UNRESPONSIVE_S": ("edge/test_liveness.py", "test_a_silent_peer"),
     "REPLAY_EVENTS_MAX": ("edge/test_session.py", "test_resuming"),
+    "REPLAYS_BYTES_MAX": ("edge/test_replays.py", "test_above_it_there_is_a_gap"),
+    "REPLAYS_BYTES_PER_S": ("edge/test_replays.py", "test_what_is_sent_has_a_rate"),
+    "REPLAYS_BURST_BYTES": ("edge/test_replays.py", "test_what_is_sent_has_a_rate"),
+    "CROWD_MAX": ("edge/test_crowd.py", "test_both_ways_turn_people_away_alike"),
+    "RETURNS_PER_S": ("edge/test_crowd.py", "test_each_has_a_time_of_its_own"),
+    "RETURN_S_MIN": ("edge/test_crowd.py", "test_each_has_a_time_of_its_own"),
+    "RETURN_S_MAX": ("edge/test_crowd.py", "test_each_has_a_time_of_its_own"),
     "NEWEST_CHATS_MAX": ("rooms/test_newest.py", "NEWEST_CHATS_MAX"),
     "RING_EVENTS_MAX": ("rooms/test_ring.py", "RING_EVENTS_MAX"),
     "RING_BYTES_MAX": ("rooms/test_ring.py", "RING_BYTES_MAX"),
@@ -297,12 +305,13 @@ GROUPS = {  # one reason for many
         SQL_OVERFLOW RETRY_AFTER_S RETURN_SPREAD_MS DRAIN_SPREAD_MS WORKERS_MAX RESTART_S RESTART_S_MAX""",
     COSTS: """PIECE_BYTES PIECES_KEPT DEFLATE_BYTES_MIN DEFLATE_LEVEL WRITE_LOW_BYTES FLUSH_SHARE FLUSH_SOCKET_S
         FLUSH_OWN_S FLUSH_COST_WEIGHT FLUSH_CHUNK BURST_FLUSHES BURST_S DEMAND_S DEMAND_MIN PRESENCE_BATCH
-        LISTING_CHUNK WAKE_BATCH FREE_CHUNKS_KEPT""",
+        ACCEPTS_PER_TURN REPLAYS_LOOK_S LISTING_CHUNK WAKE_BATCH FREE_CHUNKS_KEPT""",
     WAITS: """REFILL_LEASE_MS REPLICATION_MS OPENING_ASK_S FENCE_GRACE_S FENCE_WAIT_S FENCE_ASK_S DECIDE_TRIES
         RECOVER_STOP_S AUDIT_WAIT_S AUDIT_STILL_S STORE_CONNECT_S STORE_AWAY_S STORE_RETRY_S STORE_RETRY_S_MAX
         TOPOLOGY_LATE_S FOLLOW_TRIES MOVED_TRIES STORES_START_S STORE_START_S STORE_STOP_S STORE_OTHERS_S
-        SQL_STATEMENT_S SQL_DRAIN_S SQL_AUDIT_S SQL_MIGRATE_S SQL_LOCK_S SQL_IDLE_S SQL_SLACK_S SQL_PING_S
-        SQL_CONNECT_S SQL_POOL_S SQL_ANSWER_S SQL_FOLD_S DRAIN_S_MAX STOP_S_MAX LEFTOVERS_S_MAX READY_S""",
+        SQL_STATEMENT_S SQL_DRAIN_S SQL_AUDIT_S SQL_MIGRATE_S SQL_LOCK_S SQL_IDLE_S SQL_SLACK_S SQL_PING_S SQL_FRESH_S
+        RIGHTS_LOOK_S SQL_CONNECT_S SQL_POOL_S SQL_ANSWER_S SQL_FOLD_S DRAIN_S_MAX STOP_S_MAX
+        LEFTOVERS_S_MAX READY_S""",
     "the store expires it": "ACT_REMEMBERED_S ONCE_S COMBO_COUNT_S IDEMPOTENCY_BEGUN_S",
     "no bound, but a number that all programs must agree on": """WALLET_PARTITIONS DAY_MS RECEIPTS_MS MATURITY_MS
         RECEIPT_MARGIN_MS AUDIT_REMAINDER METRICS_PORT""",

@@ -221,7 +221,7 @@ async def test_who_is_lost_before_the_join_begins_leaves_nothing(site: Site, mon
     monkeypatch.setattr(Sessions, "enter", enter_and_lose)
     _, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(request(f"{ROOM}?token={site.token('alice')}"))
-    await eventually(lambda: lost and not sessions._entering.running, what="the end of the join")
+    await eventually(lambda: lost and not sessions.joining.under_way, what="the end of the join")
     writer.transport.abort()
     assert lost == [True]
     assert not sessions.connections

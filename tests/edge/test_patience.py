@@ -11,6 +11,7 @@ from uvicorn.server import ServerState
 
 from server import limits
 from server.edge.patience import PatientHttp, reap
+from tests.edge.test_bounds import Http
 
 LATE_S = limits.REQUEST_S_MAX + 1
 
@@ -198,3 +199,15 @@ async def test_a_long_head_within_the_bound_is_read(made: SimpleNamespace) -> No
     made.protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"x" * 8_000 + b"\r\n\r\n")
     assert made.protocol.cycle is not None
     assert made.wire.written == b""
+
+
+@pytest.mark.parametrize("size", [limits.HEAD_BYTES_MAX - 200, limits.HEAD_BYTES_MAX + 200])
+async def test_each_head_of_a_read_has_the_bound(size: int) -> None:
+    """A long head is refused, also behind another request in the same bytes."""
+    http = Http()
+    made, wire = http.connect("10.0.0.1")
+    lines = b"".join(b"X-%03d: %s\r\n" % (number, b"x" * 900) for number in range(size // 910))
+    rest = size - len(lines) - len(b"GET / HTTP/1.1\r\nY: \r\n")
+    made.data_received(b"GET / HTTP/1.1\r\n\r\n" + b"GET / HTTP/1.1\r\n" + lines + b"Y: " + b"y" * rest + b"\r\n\r\n")
+    assert wire.written.startswith(b"HTTP/1.1 431 ") is (size > limits.HEAD_BYTES_MAX)
+    await http.stop()

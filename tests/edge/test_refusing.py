@@ -33,7 +33,7 @@ async def test_each_refusal_has_its_code(site: Site) -> None:
     assert await closed(site, site.address(room="none", token=good)) == (4513, "no such room")
     assert await closed(site, site.address(room="demo/x", token=good)) == (4513, "no such address")
     assert await closed(site, site.address(token=good, since="x")) == (4502, "bad since")
-    assert site.node.sessions.joins == 0
+    assert site.node.sessions.joining.joins == 0
 
 
 async def test_refusals_that_pass(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +106,7 @@ async def test_what_goes_wrong_behind_the_upgrade(
     async def fails(*_: object, **__: object) -> None:
         raise failed
 
+    monkeypatch.setattr(Room, "snapshot_at_hand", lambda *_: None)
     monkeypatch.setattr(Room, "snapshot", fails)
     address = site.address(token=site.token("alice"))
     async with websockets.connect(address, compression=None, proxy=None) as connection:

@@ -118,13 +118,16 @@ def compare(chunks: list[bytes]) -> None:
     assert heard == their_messages
     assert [frame for frame in written if frame[0] == PONG] == [frame for frame in their_frames if frame[0] == PONG]
     closes = [payload for opcode, payload in written if opcode == CLOSE]
-    assert [payload[:2] for payload in closes] == [data[:2] for opcode, data in their_frames if opcode == CLOSE]
+    codes = [payload[:2] for payload in closes], [data[:2] for opcode, data in their_frames if opcode == CLOSE]
+    # A new message within another, and too big for what is left: websockets blames its size, we its place.
+    assert codes[0] == codes[1] or codes == ([Close.BAD_FRAME.to_bytes(2)], [Close.TOO_BIG.to_bytes(2)])
     assert not failed or (int.from_bytes(closes[0][:2]) in FINAL and closes[0][2:].decode().isprintable())
     assert not closes or written[-1][0] == CLOSE  # nothing is written after it
 
 
 @settings(max_examples=300)
 @given(chunks=streams())
+@example(chunks=[masked(TEXT, b"a", fin=False) + masked(TEXT, b"x" * limits.FRAME_BYTES_MAX)])
 @example(chunks=[masked(TEXT, b"a", rsv=4)])
 @example(chunks=[b"\x01\x80" + MASK] * 2)
 async def test_our_parser_agrees_with_websockets(chunks: list[bytes]) -> None:
@@ -385,7 +388,7 @@ async def test_a_peer_that_leaves_in_the_handshake(site: Site, caplog: pytest.Lo
     site.server.config.loaded_app = app
     viewer = await site.join("bob")
     assert (await viewer.ask("ping"))["type"] == "ok"
-    assert site.node.sessions.joins == len(site.node.sessions.connections) == 1
+    assert site.node.sessions.joining.joins == len(site.node.sessions.connections) == 1
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 

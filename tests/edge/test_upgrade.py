@@ -8,6 +8,7 @@ import pytest
 
 from protocol.closes import Close
 from server import limits
+from server.edge.door import Door
 from server.edge.socket import Connection
 from server.rooms.history import NoSuchRoom
 from tests.frames import TEXT, masked
@@ -44,6 +45,11 @@ async def asked(port: int, *pieces: bytes) -> Answer:
     return Answer(int(first.split(" ")[1]), headers, json.loads(body)["error"]["reason"])
 
 
+def head(path: str, *lines: str) -> bytes:
+    """A request whose answer has no body."""
+    return "\r\n".join((f"HEAD {path} HTTP/1.1", "Host: x", *lines, "", "")).encode()
+
+
 def path_of(site: Site, user: str = "alice") -> str:
     return site.address(token=site.token(user)).partition(str(site.port))[2]
 
@@ -78,6 +84,41 @@ async def test_too_much_behind_the_request(site: Site, peers: Peers) -> None:
     assert await peer.closed() == Close.PROTOCOL_ERROR
 
 
+@pytest.mark.parametrize("open_", [True, False], ids=["short", "long"])
+async def test_behind_requests_under_way(
+    site: Site, peers: Peers, monkeypatch: pytest.MonkeyPatch, open_: bool
+) -> None:
+    """It waits for its turn: first come their answers, whole and in order, then its own, and its frames are read."""
+    if not open_:
+        monkeypatch.setattr(Door, "enter", lambda *_: False)
+    peer = await peers.connect(site.port)
+    await peer.send(head("/readyz") + head("/nowhere") + upgrade(path_of(site)) + PING)
+    assert [await peer.status() for _ in range(3)] == [200, 404, 101]
+    await peer.read_until(b'"early"')
+    assert site.node.sessions.joining.joins == 1
+
+
+async def test_behind_the_last_request(site: Site) -> None:
+    """Who asks to close after a request gets its answer, and nothing more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(head("/readyz", "Connection: close") + upgrade(path_of(site)))
+    async with asyncio.timeout(10):
+        said = await reader.read()
+    writer.close()
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert site.node.sessions.joining.joins == 0
+
+
+async def test_too_much_behind_an_upgrade_that_waits(site: Site, peers: Peers) -> None:
+    """The bound is the same as without a request before it."""
+    peer = await peers.connect(site.port)
+    early = masked(TEXT, b"[]") * (limits.EARLY_BYTES_MAX // 8 + 1)
+    await peer.send(head("/readyz") + upgrade(path_of(site)) + early)
+    assert [await peer.status() for _ in range(2)] == [200, 101]
+    assert await peer.closed() == Close.PROTOCOL_ERROR
+
+
 async def test_what_may_wait_for_a_slow_reader(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the welcome on, our own bounds hold for it, not asyncio's."""
     monkeypatch.setattr(limits, "WRITE_HIGH_BYTES", 50_000)
@@ -99,7 +140,7 @@ async def test_a_request_with_a_body(site: Site, body: tuple[str, bytes], split:
     request = upgrade(path_of(site), headers=[body[0]])
     answer = await asked(site.port, request if split else request + body[1] + PING)
     assert (answer.status, answer.reason) == (400, "bad_request")
-    assert site.node.sessions.joins == 0
+    assert site.node.sessions.joining.joins == 0
 
 
 async def test_a_refusal_reaches_who_sent_frames(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

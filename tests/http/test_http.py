@@ -298,7 +298,7 @@ async def test_the_catalogue(site: Site) -> None:
     """Every gift that can be sent is in it, at the price that is charged."""
     gifts = (await site.http.get("/v1/gifts", headers=NO_KEY)).json()
     assert [set(gift) for gift in gifts] == [
-        {"id", "name", "coins", "diamonds", "tier", "streakable", "animation"}
+        {"id", "name", "coins", "diamonds", "tier", "streakable", "animation", "pin_s"}
     ] * len(gifts)
     alice = await site.join("alice")
     await site.give_coins("alice", sum(gift["coins"] for gift in gifts))

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 from server import limits
 from server.journal import database
 from server.journal.bulk import add_many, insert_many, insert_once, upsert_many
-from server.journal.tables import positions, postings, topups
+from server.journal.tables import legs, positions, topups
 
 ONE, TWO = (3, "viewer:bob", 5), (3, "viewer:eve", 7)
 
@@ -25,9 +25,9 @@ def test_any_number_of_rows(engine: Engine, count: int) -> None:
     """SQLite gets them in statements of many rows, and the rest one by one."""
     rows = [(3, 1, n, 0, "coins", "viewer:bob", n) for n in range(count)]
     with engine.begin() as connection:
-        insert_many(connection, postings, [])
-        insert_many(connection, postings, [value for row in rows for value in row])
-        assert [tuple(row) for row in connection.execute(select(postings).order_by(postings.c.n))] == rows
+        insert_many(connection, legs, [])
+        insert_many(connection, legs, [value for row in rows for value in row])
+        assert [tuple(row) for row in connection.execute(select(legs).order_by(legs.c.n))] == rows
 
 
 def test_rows_of_keys_that_exist(engine: Engine) -> None:

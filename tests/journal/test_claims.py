@@ -1,19 +1,23 @@
 """Claims: a top-up's id buys for one person, even when SQL has forgotten it and the store was filled again."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, insert, update
 
 from server import limits
 from server.clock import Clock, Uptime
 from server.journal import moneytime
-from server.journal.claimed import Claims
+from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
+from server.journal.audit import Audit
+from server.journal.claimed import Claims, Stray, strays
 from server.journal.moneytime import Mover
 from server.journal.tables import topups
 from server.money.results import TopUpConflict
 from server.orders.topups import TopUp
+from server.processes import repair
 from server.store import keys
 from server.store.client import Store
 from tests.conftest import Stores
@@ -27,7 +31,7 @@ IDS = [f"order-{n}" for n in range(5)]
 
 @pytest.fixture
 async def money(stores: Stores) -> AsyncIterator[Store]:
-    made = Store("wallet", f"unix://{stores.wallet.socket}", scripts=moneytime.SCRIPTS)
+    made = Store("wallet", f"unix://{stores.wallet.socket}", scripts=(*moneytime.SCRIPTS, *AUDIT_SCRIPTS))
     await made.start()
     await made.wait_up(WAIT_S)
     yield made
@@ -93,3 +97,48 @@ async def test_each_order_is_looked_at_once(site: Site, money: Store, monkeypatc
     for partition in range(limits.WALLET_PARTITIONS):
         epoch, noted = await money.call("HMGET", keys.wallet_meta(partition), "epoch", "claims")
         assert epoch == noted is not None
+
+
+# --- claims of nobody ------------------------------------------------------------------------------------------------
+async def test_a_claim_of_nobody_is_named(site: Site, money: Store) -> None:
+    """It freezes nothing. An order that is pending, one in the log, and one whose row was lost have theirs by right."""
+    engine, elsewhere = site.node.engine, (keys.partition_of(IDS[1]) + 1) % limits.WALLET_PARTITIONS
+    for id in IDS[:3]:
+        await site.node.purchases.top_up("alice", TopUp(id, 500, "shop"))
+    async with site.draining() as drain:
+        await drained(drain)
+    with engine.begin() as connection:
+        row = connection.execute(topups.select().where(topups.c.id == IDS[0])).mappings().one()
+        connection.execute(delete(topups).where(topups.c.id == IDS[0]))
+        order = {"user_id": "alice", "coins": 1, "source": "shop", "at_ms": 1, "state": "pending"}
+        connection.execute(insert(topups).values(id=IDS[3], **order))
+        assert strays(connection, [Stray(keys.partition_of(id), id) for id in IDS[:4]]) == []
+        connection.execute(delete(topups).where(topups.c.id == IDS[3]))
+        connection.execute(insert(topups).values(dict(row)))
+    audit = Audit(engine, money, CLOCK)
+    await audit.run()
+    invented = [Stray(elsewhere, IDS[1]), Stray(keys.partition_of("invented"), "invented")]
+    for each in invented:
+        await money.call("SET", keys.claim_in(each.partition, each.id), "anything")
+    assert (await audit.run(everything=False)).doubts == [], "it has its turn in an audit of everything"
+    report = await audit.run(freeze=True)
+    assert [doubt for doubt in report.doubts if doubt.startswith("claim:")] == [
+        each.said for each in reversed(invented)
+    ]
+    assert not report.ok
+    assert (report.wrong, report.stuck) == ([], {})
+
+
+async def test_claims_of_nobody_are_removed(site: Site, money: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command names each and says how to remove it. Then the id buys again; claims of orders stay."""
+    await site.node.purchases.top_up("alice", TopUp(IDS[0], 500, "shop"))
+    await money.call("SET", keys.claim(IDS[1]), "anything")
+    with pytest.raises(TopUpConflict):
+        await site.node.purchases.top_up("alice", TopUp(IDS[1], 500, "shop"))
+    assert await asyncio.to_thread(repair.run, site.settings, repair.Order()) == 0
+    assert f"claim:{IDS[1]}: no top-up has this id" in capsys.readouterr().out
+    assert await asyncio.to_thread(repair.run, site.settings, repair.Order(claims=True)) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Removed")]
+    assert said == [f"Removed the claim on {IDS[1]}: a top-up can have this id again."]
+    assert await money.call("EXISTS", keys.claim(IDS[0])) == 1
+    assert not (await site.node.purchases.top_up("alice", TopUp(IDS[1], 500, "shop"))).duplicate

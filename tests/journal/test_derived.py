@@ -307,7 +307,7 @@ async def test_lots_are_kept(engine: Engine, monkeypatch: pytest.MonkeyPatch) ->
     first, again = folding.fold(engine, "cleo"), folding.fold(engine, "cleo")
     assert (early.new, first.new, again.new) == (3, 6, 0)
     assert again.lots.lots == first.lots.lots
-    assert again.version == first.version
+    assert again.at == first.at
     shop.give(7, 1, "ben")
     folding.keep(engine, "cleo", early)
     later = folding.fold(engine, "cleo")

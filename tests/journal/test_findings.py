@@ -6,11 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 from sqlalchemy import Engine, insert, select
+from structlog.testing import capture_logs
 
 from server import limits
 from server.clock import Clock
-from server.journal import database, findings, fork
+from server.journal import database, findings, fork, troubles
 from server.journal.findings import Report, Wrong
+from server.journal.opening import Opened
+from server.journal.refill import CannotOpen
 from server.journal.sums import Sums, held_by
 from server.journal.tables import audits, quarantine
 from server.journal.watch import AuditWatch
@@ -125,6 +128,22 @@ async def test_the_newest_report_is_watched(journal: str, empty_database: str) -
     assert watch.degraded() == {"partitions": "frozen: 3, 5", "audit": "not ok: GET /v1/audit says why"}
     for each in (engine, other):
         each.dispose()
+
+
+def test_the_end_of_a_trouble_is_no_warning(engine: Engine) -> None:
+    """Its beginning is an error. Who is woken by warnings is not woken by good news."""
+    watch, opened = AuditWatch(engine, Clock(lambda: T0 / 1000)), Opened()
+    with capture_logs() as logs:
+        for trouble in (troubles.NO_RIGHT, troubles.NO_RIGHT, None):
+            watch._note(trouble)
+        opened.close(3, CannotOpen("another past"))
+        opened.open(3, "7")
+    assert [(each["event"], each["log_level"]) for each in logs] == [
+        ("journal_unusable", "error"),
+        ("journal_up", "info"),
+        ("partition_closed", "error"),
+        ("partition_opened", "info"),
+    ]
 
 
 def test_coins_that_must_be_held() -> None:

@@ -16,7 +16,7 @@ from server.journal.books import chain
 from server.journal.database import reading
 from server.journal.heads import START, WHOLE, Heads
 from server.journal.memory import Memory, development_key
-from server.journal.tables import audit_heads, entries, positions, postings, watermarks
+from server.journal.tables import audit_heads, entries, legs, positions, watermarks
 from server.store import keys
 from tests.journal.desk import Desk, a_desk
 from tests.site import Site
@@ -45,7 +45,7 @@ class Books:
         return Audit(self.engine, self.desk.money, self.desk.site.node.clock, memory)
 
     def save(self) -> list[tuple[Any, list[dict[str, Any]]]]:
-        tables = (audit_heads, entries, postings, positions, watermarks)
+        tables = (audit_heads, entries, legs, positions, watermarks)
         return [(table, [row._asdict() for row in self.desk.rows(select(table))]) for table in tables]
 
     def restore(self, saved: list[tuple[Any, list[dict[str, Any]]]]) -> None:
@@ -57,7 +57,7 @@ class Books:
 
     @contextmanager
     def unguarded(self) -> Iterator[Connection]:
-        """A transaction of somebody who may do everything: `entries` and `postings` are not insert-only here."""
+        """A transaction of somebody who may do everything: `entries` and `legs` are not insert-only here."""
         with self.engine.begin() as connection:
             triggers = self._drop_triggers(connection)
             yield connection
@@ -119,12 +119,8 @@ CHANGES: dict[str, Any] = {
     "a credit changed": lambda c: c.execute(update(entries).where(of_user(entries, 2)).values(credited=77)),
     "a time changed": lambda c: c.execute(update(entries).where(of_user(entries, 2)).values(at_ms=77)),
     "a combo changed": lambda c: c.execute(update(entries).where(of_user(entries, 2)).values(combo_count=77)),
-    "a posting removed": lambda c: c.execute(delete(postings).where(of_user(postings, 2), postings.c.leg == 0)),
-    "a posting changed": lambda c: c.execute(
-        update(postings).where(of_user(postings, 2), postings.c.leg == 0).values(amount=12)
-    ),
-    "legs doubled": lambda c: c.execute(
-        update(postings).where(of_user(postings, 2)).values(amount=postings.c.amount * 2)
+    "a leg of a gift stored": lambda c: c.execute(
+        insert(legs).values((PARTITION, 1, 2, 0, "coins", f"viewer:{USER}", -5))
     ),
     "a viewer's position": lambda c: c.execute(
         update(positions).where(positions.c.account == f"viewer:{USER}").values(balance=5)

@@ -17,6 +17,7 @@ from server.journal.tables import money_time, reversals, topups
 from server.orders.topups import TopUp
 from server.store import keys, receipts
 from server.store.client import Store
+from server.store.scripts import Call
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
 from tests.journal.ledger import drained
@@ -53,6 +54,7 @@ def test_it_begins_once(engine: Engine) -> None:
     """The first reader begins it at its wall clock; others find it, whatever their clocks say."""
     first = moneytime.read(engine, CLOCK)
     assert abs(first.now_ms - CLOCK.now_ms()) < 60_000
+    assert (first.agreed_ms, first.owed_ms, first.settled_ms) == (0, 0, 0), "nothing is owed, and no id was refused yet"
     assert moneytime.read(engine, Clock(lambda: 0)) == first
 
 
@@ -161,6 +163,41 @@ async def test_old_receipts_of_orders(site: Site, money: Store, monkeypatch: pyt
     assert [await money.call("EXISTS", keys.claim(order)) for order in orders] == [0, 0, 0, 1, 1]
     for order in orders:
         assert (await site.node.purchases.top_up(UserId("cleo"), TopUp(TopUpId(order), 10, "test"))).duplicate
+
+
+def set_time(now_ms: int, forgot_ms: int = 7) -> Call:
+    return moneytime.SET(meta=keys.wallet_meta(3), now_ms=now_ms, forgot_ms=forgot_ms, id_ahead_ms=60_000)
+
+
+async def fields(money: Store) -> list[bytes | None]:
+    found: list[bytes | None] = await money.call("HMGET", keys.wallet_meta(3), "now", "forgot", "strings")
+    return found
+
+
+async def test_a_partition_gets_its_time(money: Store) -> None:
+    """It moves only forward. What was forgotten is noted once, with the first time."""
+    await money.call("DEL", keys.wallet_meta(3))
+    for now_ms, forgot_ms, is_ms in ((50, 7, 50), (50, 8, 50), (49, 9, 50), (60, 9, 60)):
+        assert int(await money.run(*set_time(now_ms, forgot_ms))) == is_ms
+        assert await fields(money) == [b"%d" % is_ms, b"7", None]
+
+
+@pytest.mark.parametrize("behind", [True, False])
+async def test_a_partition_of_an_older_program_gets_its_time(money: Store, behind: bool) -> None:
+    """Its receipts may be strings, of ids up to the later of both clocks and what ids may be ahead."""
+    await money.call("DEL", keys.wallet_meta(3))
+    await money.call("HSET", keys.wallet_meta(3), "epoch", 2)
+    before_s = int((await money.call("TIME"))[0])
+    now_ms = 50 if behind else (before_s + 1_000) * 1_000
+    await money.run(*set_time(now_ms))
+    after_s = int((await money.call("TIME"))[0])
+    now, forgot, strings = map(int, [each or b"" for each in await fields(money)])
+    assert (now, forgot) == (now_ms, 7)
+    first, last = (before_s * 1_000 + 1_000, after_s * 1_000 + 1_000) if behind else (now_ms, now_ms)
+    assert first <= strings - 60_000 <= last
+    assert not behind or strings % 1_000 == 0, "whole seconds, as the store gives them"
+    await money.run(*set_time(now_ms + 1))
+    assert await fields(money) == [b"%d" % (now_ms + 1), b"7", b"%d" % strings]
 
 
 async def test_the_store_keeps_receipts_in_the_margin(money: Store) -> None:

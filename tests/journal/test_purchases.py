@@ -112,6 +112,8 @@ async def test_a_wallets_entries(site: Site) -> None:
         {"kind": "gift", "ref": first, "coins": -30, "balance": 9_970, "room_id": "demo", "to": "creator"},
         {"kind": "topup", "ref": "demo-alice", "coins": 10_000, "balance": 10_000, "room_id": None, "to": None},
     ]
+    epoch, _, n = found[1].entry.partition("-")
+    assert await site.node.purchases.entries_of("alice", (int(epoch), int(n))) == found[2:], "those before it"
     assert await site.node.purchases.entries_of("nobody", None) == []
     row = {"epoch": 9, "n": 1, "kind": "loan", "ref": "l", "coins": 7, "diamonds": 0, "combo_count": 0}
     row |= {"partition": keys.partition_of("alice"), "user_id": "alice", "at_ms": 1, "body": "{}", "hash": ""}

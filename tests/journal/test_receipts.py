@@ -1,15 +1,22 @@
 """Receipts as the journal derives them: which must be there, what each must say, and what its key and text name."""
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from protocol.ids import uuid7, uuid7_ms
 from server import limits
+from server.clock import Clock
 from server.entries import GIFT, LIMIT
 from server.journal import receipts
+from server.journal.compare import StoreSide
 from server.journal.receipts import Left, Needed
-from tests.site import new_gift_id
+from server.store import keys
+from server.store.client import Store
+from tests.conftest import Stores
+from tests.site import WAIT_S, new_gift_id
 
 NOW_MS = 1_000 * limits.DAY_MS
 
@@ -34,6 +41,27 @@ def test_which_receipts_must_be_there() -> None:
     gifts = [needed.has(Left("g", "", NOW_MS, made_ms)) for made_ms in (0, 499, 500, NOW_MS)]
     orders = [needed.has(Left("topup:t", "", at_ms, None)) for at_ms in (0, old_ms, old_ms + 1, NOW_MS)]
     assert gifts == orders == [False, False, True, True]
+
+
+async def test_many_are_read_at_once(stores: Stores) -> None:
+    """Those of ten minutes, of an older program, of orders, and none. A key of another type counts as empty ones."""
+    made = [uuid7(NOW_MS + after * limits.RECEIPTS_MS) for after in (0, 0, 1, 2)]
+    partition = keys.partition_of("cleo")
+    hashes = [keys.receipts(partition, uuid7_ms(each)) for each in made]
+    assert hashes[0] == hashes[1] != hashes[2] != hashes[3]
+    with stores.wallet.client() as look:
+        look.hset(hashes[0], mapping={keys.receipts_field("cleo", made[n]): f"fp {n} 1-{n}" for n in (0, 1)})
+        look.set(hashes[2], "not a hash")
+        look.set(keys.receipt("cleo", made[3]), "fp 3 1-3")
+        look.set(keys.receipt("cleo", "topup:t"), "fp 4 1-4")
+    wallet = Store("wallet", f"unix://{stores.wallet.socket}")
+    await wallet.start()
+    await wallet.wait_up(WAIT_S)
+    wanted = [("cleo", each) for each in (*made, uuid7(NOW_MS), "topup:t", "topup:u")]
+    found = await StoreSide(wallet, Clock(time.time)).receipts(wanted)
+    await wallet.stop()
+    texts = {made[0]: "fp 0 1-0", made[1]: "fp 1 1-1", made[2]: "", made[3]: "fp 3 1-3", "topup:t": "fp 4 1-4"}
+    assert found == {("cleo", operation): text for operation, text in texts.items()}
 
 
 def test_an_older_programs_limit_leaves_none() -> None:

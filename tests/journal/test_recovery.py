@@ -59,8 +59,8 @@ async def topup_row(desk: Desk, id: str, user: str = "cleo", coins: int = 100) -
 
 async def refund_row(desk: Desk, gift: str) -> None:
     engine = desk.site.node.engine
-    paid = await asyncio.to_thread(rows.gift_of, engine, gift)
     with engine.begin() as connection:
+        paid = rows.gift_of(connection, gift)
         now_ms = desk.site.node.clock.now_ms()
         rows.record(connection, rows.Pending(REFUND.name, paid.ref, paid.user_id, now_ms, "a test"))
 

@@ -1,12 +1,12 @@
 """The way back from an alarm: rows from log or backup, columns from entries, the store's side from the journal."""
 
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
 from server import limits
 from server.journal import database
@@ -14,6 +14,7 @@ from server.journal.correct import NotFrozen
 from server.journal.imports import NotOurs, Source
 from server.journal.rebuild import Broken
 from server.journal.repair import SCRIPTS, Repair, StillWrong
+from server.journal.tables import quarantine
 from server.journal.unlocked import unlocked
 from server.store import keys
 from server.store.client import Store
@@ -23,7 +24,7 @@ from tests.journal.test_corruptions_store import contents
 from tests.site import WAIT_S, Site
 
 CLEOS = keys.partition_of("cleo")
-DERIVED = ("entries", "postings", "positions", "watermarks")  # what a rebuild puts right
+DERIVED = ("entries", "legs", "positions", "watermarks")  # what a rebuild puts right
 
 
 @pytest.fixture
@@ -129,15 +130,19 @@ CHANGES = {
     "one row more": "INSERT INTO entries SELECT partition, epoch, n + 50, kind, user_id, 'x', room_id, creator_id,"
     f" coins, diamonds, balance, credited, combo_count, at_ms, body, hash, version, text"
     f" FROM entries WHERE {GIFT} AND coins = 20",
-    "a posting": f"UPDATE postings SET amount = amount * 2 WHERE partition = {CLEOS} AND asset = 'diamonds'",
-    "no posting": f"DELETE FROM postings WHERE partition = {CLEOS} AND leg = 1",
-    "a posting of nothing": f"INSERT INTO postings VALUES ({CLEOS}, 1, 99, 0, 'coins', 'viewer:eve', 7)",
+    "a leg of a gift": f"INSERT INTO legs VALUES ({CLEOS}, 1, 2, 0, 'coins', 'viewer:cleo', -30)",
+    "a leg of nothing": f"INSERT INTO legs VALUES ({CLEOS}, 1, 99, 0, 'coins', 'viewer:eve', 7)",
     "a position": f"UPDATE positions SET balance = balance + 7 WHERE partition = {CLEOS}",
     "no position": f"DELETE FROM positions WHERE partition = {CLEOS}",
     "a position of nobody": f"INSERT INTO positions VALUES ({CLEOS}, 'viewer:eve', 7)",
     "no watermark": f"DELETE FROM watermarks WHERE partition = {CLEOS}",
 }
-OF_ENTRIES = {"a posting": 2, "no posting": 3, "a posting of nothing": 1}  # whose postings were changed
+LEGS = {
+    "amounts": f"UPDATE legs SET amount = amount * 2 WHERE partition = {CLEOS} AND asset = 'diamonds'",
+    "an account": f"UPDATE legs SET account = 'creator:eve' WHERE partition = {CLEOS} AND leg = 3",
+    "no leg": f"DELETE FROM legs WHERE partition = {CLEOS} AND leg = 1",
+    "no legs": f"DELETE FROM legs WHERE partition = {CLEOS}",
+}
 IN_ENTRIES = ("a body", "no row", "no last row")  # these need another copy of the entry
 
 
@@ -162,10 +167,25 @@ async def test_a_changed_row_is_put_right(desk: Desk, repair: Repair, changed: s
     assert books(desk) != before
     [done] = await repair.rebuild([CLEOS], None)
     assert done.changed
-    assert done.postings == OF_ENTRIES.get(changed, 0)
+    assert done.legs == ("leg" in changed)
     assert books(desk) == before
     [done] = await repair.rebuild([CLEOS], None)
     assert not done.changed
+
+
+@pytest.mark.parametrize("changed", LEGS)
+async def test_changed_legs_are_put_right(desk: Desk, repair: Repair, changed: str) -> None:
+    """A chargeback's entry says what it took of whom."""
+    topup = await desk.buy("cleo", 100)
+    await desk.give("cleo", 30)
+    await desk.charge_back(topup)
+    await desk.journal()
+    before = books(desk)
+    change(desk.site.node.engine, LEGS[changed])
+    assert books(desk) != before
+    [done] = await repair.rebuild([CLEOS], None)
+    assert (done.entries, done.legs, done.positions) == (0, 1, 0)
+    assert books(desk) == before
 
 
 @pytest.mark.parametrize("changed", IN_ENTRIES)
@@ -256,6 +276,39 @@ async def test_everything_of_a_partition_comes_back(desk: Desk, repair: Repair) 
     assert await repair.correct(CLEOS) == []
     await repair.thaw(CLEOS)
     assert await contents(desk, CLEOS) == before
+
+
+async def test_emptying_a_partition(
+    desk: Desk, repair: Repair, another_site: Callable[[], Awaitable[Site]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a frozen one. Log and totals go last and together: as long as one is there, no node fills it."""
+    monkeypatch.setattr(limits, "AUDIT_SCAN", 2)
+    await some_gifts(desk)
+    with pytest.raises(NotFrozen):
+        await repair.empty(CLEOS)
+    every = await desk.money.call("KEYS", keys.all_of(CLEOS))
+    others = await desk.money.call("DBSIZE") - len(every)
+    with desk.site.node.engine.begin() as connection:
+        row = {"partition": CLEOS, "epoch": 0, "n": 0, "reason": "a test", "body": "", "at_ms": 1}
+        connection.execute(insert(quarantine).values(row))
+    deleted: list[list[str]] = []
+    call = repair._wallet.call
+
+    async def noted(*command: Any) -> Any:
+        if command[0] == "UNLINK":
+            deleted.append([name if isinstance(name, str) else name.decode() for name in command[1:]])
+        return await call(*command)
+
+    monkeypatch.setattr(repair._wallet, "call", noted)
+    assert await repair.empty(CLEOS) == len(every) > 4
+    assert await call("KEYS", keys.all_of(CLEOS)) == []
+    assert await call("DBSIZE") == others
+    assert {*deleted[-1]} == {keys.log(CLEOS), keys.wallet_meta(CLEOS)}
+    assert [len(names) for names in deleted[:-1]] == [2] * (len(every) // 2 - 1) + [1] * (len(every) % 2)
+    monkeypatch.undo()
+    await another_site()
+    await repair.thaw(CLEOS)
+    assert await desk.holds("cleo") == 50
 
 
 async def test_both_sides_of_a_changed_row(desk: Desk, repair: Repair) -> None:

@@ -255,11 +255,12 @@ async def test_refund_of_a_gift_that_is_not_journaled(desk: Desk) -> None:
 
 
 async def test_a_refund_to_a_frozen_wallet(desk: Desk) -> None:
-    """A frozen wallet cannot spend, but it gets its refunds."""
+    """A frozen wallet cannot spend, but it gets its refunds, once the journal knows what the wallet did."""
     await desk.buy("cleo", 100)
     gift = await desk.give("cleo", 30)
     await desk.journal()
     await desk.site.node.freezes.freeze("cleo", "f1")
+    await desk.journal()
     await desk.refund(gift)
     assert (await desk.holds("cleo"), await desk.status("cleo")) == (100, "frozen")
 

@@ -9,7 +9,6 @@ from sqlalchemy import Engine, delete, insert, select
 
 from server.entries import FREEZE, LIMIT, REFUND, Body
 from server.journal import database, folding, parts
-from server.journal.database import reading
 from server.journal.ledger import Batch
 from server.journal.posted import Posted
 from server.journal.tables import entries, reversals
@@ -163,25 +162,19 @@ def test_a_batch_writes_the_balances_that_it_moved(engine: Engine, monkeypatch: 
     assert written == [[], ["viewer:cleo"], [f"viewer:{other}"]]
 
 
-def test_a_wallets_version_is_its_own(engine: Engine) -> None:
-    """What others do does not move it; so a plan that was made from it stays good."""
+def test_lots_are_of_one_wallet(engine: Engine) -> None:
+    """What others do does not move its fold; so a plan that was made from it stays good."""
     books = Books(engine)
     cleo, dan = Shop(books, "cleo"), Shop(books, "dan")
     cleo.buy(5)
     cleo.give(1, 1, "ann")
     dan.buy(5)
-
-    def version(user: str) -> folding.Version:
-        with reading(engine).connect() as connection:
-            return folding.version_of(connection, user)
-
-    for user in ("cleo", "dan", "eve"):
-        assert version(user) == folding.fold(engine, user).version
-    was = version("cleo")
+    was = folding.fold(engine, "cleo")
     dan.give(1, 1, "ann")
-    assert version("cleo") == was
+    assert folding.fold(engine, "cleo").at == was.at
     cleo.give(1, 1, "ann")
-    assert version("cleo") != was
+    assert folding.fold(engine, "cleo").at == (1, was.at[1] + 1)
+    assert folding.fold(engine, "eve").at == folding.START
 
 
 async def test_orders_at_once_have_an_order(desk: Desk) -> None:

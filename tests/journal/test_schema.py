@@ -6,7 +6,7 @@ import threading
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, MetaData, Table, insert, inspect, text
+from sqlalchemy import Engine, MetaData, Table, insert, inspect, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from server import limits
@@ -15,12 +15,22 @@ from server.journal import database
 from server.journal.database import reading
 from server.journal.ordered import verify_orders
 from server.journal.parts import Part
-from server.journal.tables import creator_days, entries, metadata, postings, reversal_parts, reversals
+from server.journal.tables import (
+    audit_heads,
+    creator_days,
+    entries,
+    legs,
+    metadata,
+    postings,
+    reversal_parts,
+    reversals,
+)
 from server.orders import decisions
 from server.orders.decisions import Decision
 from server.settings import Unusable
 from tests.journal.desk import drifts
 from tests.journal.ledger import rows
+from tests.journal.tampering import drop_triggers
 
 
 async def test_migrations_make_the_tables(journal: str) -> None:
@@ -74,20 +84,22 @@ async def test_migrating_keeps_what_is_journaled(empty_database: str) -> None:
     database.migrate(engine, "0003")
     entry = {"epoch": 1, "n": 1, "kind": "gift", "user_id": "alice", "ref": "g", "coins": 2, "diamonds": 1}
     entry |= {"combo_count": 0, "at_ms": 5, "body": "{}", "hash": "x"}
-    legs = [{"epoch": 1, "n": 1, "leg": leg, "asset": "coins", "account": "a", "amount": 1 - 2 * leg} for leg in (0, 1)]
+    stored = [
+        {"epoch": 1, "n": 1, "leg": leg, "asset": "coins", "account": "a", "amount": 1 - 2 * leg} for leg in (0, 1)
+    ]
     with engine.begin() as connection:
         for partition in (3, 2):
             of = {"partition": partition}
             connection.execute(insert(entries), [entry | of | {"ref": f"g{partition}"}])
-            connection.execute(insert(postings), [leg | of for leg in legs])
+            connection.execute(insert(postings), [each | of for each in stored])
     old = Table("entries", MetaData(), autoload_with=engine)
     before = [row._asdict() for row in rows(engine, old)], rows(engine, postings)
     database.migrate(engine)
     added = {"version": 1, "text": None}
     assert [row._asdict() for row in rows(engine, entries)] == [row | added for row in before[0]]
-    assert rows(engine, postings) == before[1]
+    assert rows(engine, legs) == before[1], "they do not say what the entries say, and are kept"
     assert (len(before[0]), len(before[1])) == (2, 4)
-    for table in ("entries", "postings"):
+    for table in ("entries", "legs"):
         for statement in (f"UPDATE {table} SET n = 9", f"DELETE FROM {table}"):
             _refused(engine, statement)
     with pytest.raises(IntegrityError), engine.begin() as connection:
@@ -165,7 +177,101 @@ async def test_older_reversals_get_parts_and_days(empty_database: str) -> None:
     assert drifts(engine) == []
     decided = {row.ref for row in rows(engine, reversals, reversals.c.kind == "refund") if row.body is not None}
     assert decided == {"g2", "g3"}
-    assert decisions.decided(engine, REFUND, "g3", "cleo") == Decision(5, [Part("g3", "ben", "r", 5, 2)])
+    with engine.connect() as connection:
+        found = decisions.decided(connection, REFUND, "g3", "cleo")
+    assert found == Decision(5, [Part("g3", "ben", "r", 5, 2)])
+    engine.dispose()
+
+
+# What an older program journaled of each kind with postings: kind, coins, diamonds, creator, and the postings.
+OLDER: list[tuple[str, int, int, str | None, list[tuple[str, str, int]]]] = [
+    ("open", 0, 0, None, []),
+    ("topup", 100, 0, None, [("coins", "house:sold", -100), ("coins", "viewer:cleo", 100)]),
+    (
+        "gift",
+        30,
+        12,
+        "ann",
+        [
+            ("coins", "viewer:cleo", -30),
+            ("coins", "house:spent", 30),
+            ("diamonds", "house:awarded", -12),
+            ("diamonds", "creator:ann", 12),
+        ],
+    ),
+    (
+        "refund",
+        30,
+        12,
+        "ann",
+        [
+            ("coins", "house:spent", -30),
+            ("coins", "viewer:cleo", 30),
+            ("diamonds", "creator:ann", -12),
+            ("diamonds", "house:awarded", 12),
+        ],
+    ),
+    ("chargeback", 70, 0, None, [("coins", "viewer:cleo", -70), ("coins", "house:sold", 70)]),
+]
+NEW = {"asset": "coins", "account": "viewer:cleo", "amount": 1}
+ODD = {
+    "an amount": {"n": 2, "leg": 3, "amount": 13},
+    "an account": {"n": 2, "leg": 0, "account": "viewer:eve"},
+    "an asset": {"n": 3, "leg": 1, "asset": "diamonds"},
+    "one too many": {"n": 1, "leg": 2, **NEW},
+    "of no entry": {"n": 9, "leg": 0, **NEW},
+    "of an entry without postings": {"n": 0, "leg": 0, **NEW},
+}
+
+
+def _before_the_view(engine: Engine) -> list[dict[str, object]]:
+    """Write OLDER under the schema in which all postings were rows. Returns these."""
+    database.migrate(engine, "0012")
+    written = [
+        {"partition": 3, "epoch": 1, "n": n, "leg": leg, "asset": asset, "account": account, "amount": amount}
+        for n, (*_, each) in enumerate(OLDER)
+        for leg, (asset, account, amount) in enumerate(each)
+    ]
+    with engine.begin() as connection:
+        for n, (kind, coins, diamonds, creator, _) in enumerate(OLDER):
+            more = {"diamonds": diamonds, "creator_id": creator, "version": 2}
+            connection.execute(insert(entries).values(_older_entry(n, kind, f"{kind}-1", coins, **more)))
+        connection.execute(insert(postings), written)
+        for partition in (-1, 3):
+            head = {"partition": partition, "instance": "i", "counter": 7, "key_id": "k", "state": "{}", "mac": "m"}
+            connection.execute(insert(audit_heads).values(head))
+    return written
+
+
+async def test_postings_become_a_view(empty_database: str) -> None:
+    """Every posting of before is there, but only those of chargebacks are rows. Nobody can change these."""
+    engine = database.connect(empty_database)
+    written = _before_the_view(engine)
+    before = rows(engine, entries)
+    database.migrate(engine)
+    assert [row._asdict() for row in rows(engine, postings)] == written
+    assert [row._asdict() for row in rows(engine, legs)] == [row for row in written if row["n"] == 4]
+    assert rows(engine, entries) == before
+    assert [row.partition for row in rows(engine, audit_heads)] == [-1], "the next audit verifies everything"
+    for statement in ("UPDATE legs SET n = 9", "DELETE FROM legs"):
+        _refused(engine, statement)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_an_odd_posting_stays_a_row(empty_database: str, odd: str) -> None:
+    """What was wrong before the migration is wrong after it: a stored posting that its entry does not have."""
+    engine = database.connect(empty_database)
+    written = _before_the_view(engine)
+    row = {"partition": 3, "epoch": 1, **ODD[odd]}
+    was = [each for each in written if (each["n"], each["leg"]) == (row["n"], row["leg"])]
+    with engine.begin() as connection:
+        drop_triggers(connection)
+        this = (postings.c[name] == row[name] for name in ("partition", "epoch", "n", "leg"))
+        connection.execute(update(postings).where(*this).values(row) if was else insert(postings).values(row))
+    database.migrate(engine)
+    kept = [each._asdict() for each in rows(engine, legs) if each.n != 4]
+    assert kept == [{**(was[0] if was else {}), **row}]
     engine.dispose()
 
 

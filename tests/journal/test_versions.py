@@ -14,7 +14,7 @@ from server.journal import database
 from server.journal.books import COLUMNS, START, LogEntry, Mark, Positions, Rows, book, parse
 from server.journal.ledger import Ledger
 from server.journal.ordered import verify_orders
-from server.journal.tables import entries, postings
+from server.journal.tables import entries, legs, postings
 from server.journal.verify import verify
 from tests.journal.ledger import rows
 from tests.journal.small import ALICE, MS
@@ -46,14 +46,24 @@ def _entry(n: int, body: bytes, numbers: dict[str, int]) -> LogEntry:
     return entry
 
 
-def _write_old(connection: Connection) -> None:
-    """Write rows as the program before wrote them."""
+def _old_postings() -> list[Any]:
+    """The postings of OLD, one after the other: they were all stored."""
+    bought = [("coins", "house:sold", -100), ("coins", "viewer:alice", 100)]
+    given = [("coins", "viewer:alice", -10), ("coins", "house:spent", 10)]
+    given += [("diamonds", "house:awarded", -5), ("diamonds", "creator:ann", 5)]
+    rows = [(ALICE, 1, n, leg, *of) for n, legs in ((1, bought), (2, given)) for leg, of in enumerate(legs)]
+    return [value for row in rows for value in row]
+
+
+def _write_old(connection: Connection, stored: list[Any]) -> None:
+    """Write rows as the program before wrote them, with these postings."""
     written, known, mark = Rows(), Positions(START), START
     for n, (body, numbers) in enumerate(OLD):
         entry = msgspec.structs.replace(_entry(n, body, numbers), version=1)
         mark = book(ALICE, mark, entry, known, written)
     metadata = MetaData()
-    for table, values in ((entries, written.entries), (postings, written.postings)):
+    assert written.legs == []
+    for table, values in ((entries, written.entries), (postings, stored)):
         old = Table(table.name, metadata, autoload_with=connection)
         names, size = list(old.columns.keys()), len(table.columns)
         each = [
@@ -87,7 +97,7 @@ def upgraded(empty_database: str) -> Iterator[Engine]:
     engine = database.connect(empty_database)
     database.migrate(engine, BEFORE)
     with engine.begin() as connection:
-        _write_old(connection)
+        _write_old(connection, _old_postings())
     database.migrate(engine)
     ledger = Ledger(engine, Clock(lambda: MS / 1000))
     gift = a_gift("alice", 20, id="g2", creator="ann")
@@ -107,6 +117,10 @@ def test_both_versions_are_audited(upgraded: Engine) -> None:
         found = verify(connection, ALICE)
         assert (found.wrong, str(found.head)) == ([], "1-3")
         assert verify_orders(connection) == []
+    assert rows(upgraded, legs) == []
+    assert [tuple(row)[1:] for row in rows(upgraded, postings)][:6] == [
+        tuple(_old_postings()[at + 1 : at + 7]) for at in range(0, 42, 7)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +141,21 @@ def test_a_changed_row_of_either_version(upgraded: Engine, n: int, changed: dict
         first = verify(connection, ALICE).wrong[0]
         connection.rollback()
     assert (first.where, first.what) == (f"1-{n}", what)
+
+
+def test_a_posting_that_was_wrong_before(empty_database: str) -> None:
+    """The migration to a view does not hide it."""
+    engine = database.connect(empty_database)
+    database.migrate(engine, BEFORE)
+    stored = _old_postings()
+    assert stored[-1] == 5
+    with engine.begin() as connection:
+        _write_old(connection, [*stored[:-1], 500])
+    database.migrate(engine)
+    with engine.connect() as connection:
+        first = verify(connection, ALICE).wrong[0]
+    engine.dispose()
+    assert (first.where, first.what) == ("1-2", "it has 1 stored postings, but should have 0")
 
 
 def test_a_version_never_falls(upgraded: Engine) -> None:

@@ -1,4 +1,8 @@
-"""A signal while a process starts ends it within two seconds and in order, whatever it waits for."""
+"""A signal while a process starts ends it within two seconds and in order, whatever it waits for.
+
+On a busy machine its own work takes longer. What must not be is that it goes on waiting: for a server that hangs, or
+for a timer.
+"""
 
 import asyncio
 import contextlib
@@ -16,7 +20,7 @@ from tests.conftest import Stores
 from tests.program import Program, Served, eventually
 from tests.torture import rounds
 
-IN_TIME_S = 4.0  # two are promised; the machine may be busy, and each wait that a signal must cut takes longer
+RESTS_S_MAX = 1.0  # of the two seconds that are promised; the waits that a signal must cut are all longer
 SIGNALS = [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM]
 
 
@@ -52,9 +56,9 @@ async def served(stores: Stores, journal: str) -> AsyncIterator[Served]:
 
 
 async def assert_stops(served: Served, sig: signal.Signals = signal.SIGTERM) -> None:
-    """The signal ends it in time, with code 0 and without a traceback."""
+    """The signal ends it with code 0 and without a traceback, and it waits for nothing any more."""
     ended = await served.stop(sig)
-    assert (ended.code, ended.after_s < IN_TIME_S) == (0, True), (ended, served.output())
+    assert (ended.code, ended.rested_s < RESTS_S_MAX) == (0, True), (ended, served.output())
     assert "Traceback" not in served.stderr()
 
 
@@ -62,8 +66,12 @@ HUNG = {
     "node, SQL": ("LIVEROOM_JOURNAL_URL", "postgresql://u@127.0.0.1:{}/d"),
     "node, room store": ("LIVEROOM_ROOM_URL", "redis://127.0.0.1:{}"),
     "node, wallet store": ("LIVEROOM_WALLET_URL", "redis://127.0.0.1:{}"),
+    "node, room cluster": ("LIVEROOM_ROOM_URL", "cluster://127.0.0.1:{}"),
+    "node, wallet cluster": ("LIVEROOM_WALLET_URL", "cluster://127.0.0.1:{}"),
     "journal, SQL": ("LIVEROOM_JOURNAL_URL", "postgresql://u@127.0.0.1:{}/d"),
     "journal, wallet store": ("LIVEROOM_WALLET_URL", "redis://127.0.0.1:{}"),
+    "journal, wallet cluster": ("LIVEROOM_WALLET_URL", "cluster://127.0.0.1:{}"),
+    "journal, room store": ("LIVEROOM_ROOM_URL", "redis://127.0.0.1:{}"),
 }
 
 

@@ -3,6 +3,8 @@
 import pytest
 from playwright.async_api import Page, expect
 
+from protocol.chat import ChatDeleted
+from protocol.wire import Named
 from server import limits
 from tests.pages.tabs import Tabs, flood
 from tests.site import Site
@@ -100,6 +102,24 @@ async def test_who_joins_finds_the_newest_messages(site: Site, tabs: Tabs, monke
     await expect(texts).to_have_count(51)
     await page.reload()
     await expect(texts).to_have_text([*(f"line {n}" for n in range(11, 60)), "next"])
+
+
+async def test_deleted_messages_go(site: Site, tabs: Tabs) -> None:
+    """One by its id, all of a person; nobody who joins later finds them, either."""
+    page = await tabs.watch(site.url)
+    bob, eve = await site.join("bob"), await site.join("eve")
+    first = await bob.ask("chat.send", text="one")
+    for viewer, text in ((bob, "two"), (eve, "bad"), (eve, "worse")):
+        await viewer.ask("chat.send", text=text)
+    texts = page.get_by_test_id("chat-line").locator(".text")
+    await expect(texts).to_have_text(["one", "two", "bad", "worse"])
+    gone = ChatDeleted(id="gone", ids=(first["id"],), user_ids=("eve",), by=Named("creator", "Creator"))
+    await site.node.history.append("demo", gone)
+    await expect(texts).to_have_text(["two"])
+    await eve.ask("chat.send", text="sorry")
+    await expect(texts).to_have_text(["two", "sorry"])
+    await page.reload()
+    await expect(texts).to_have_text(["two", "sorry"])
 
 
 async def test_a_flood_is_bounded_and_does_not_move_a_reader(site: Site, tabs: Tabs) -> None:

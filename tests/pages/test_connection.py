@@ -50,7 +50,7 @@ async def test_what_was_missed_comes_after_the_reconnect(node: Served, site: Sit
 
 
 async def test_too_long_an_absence_is_marked(node: Served, site: Site, tabs: Tabs) -> None:
-    """When more was said than is replayed, the chat shows that something is missing, and the figures are right."""
+    """When more was said than is replayed, a mark shows it, before the newest messages; the figures are right."""
     tabs.expect_errors(*NODE_AWAY)
     page = await tabs.watch(node.url)
     bot = await site.join("bot", "bot")
@@ -66,8 +66,12 @@ async def test_too_long_an_absence_is_marked(node: Served, site: Site, tabs: Tab
     await expect(page.get_by_test_id("chat-gap")).to_have_text("Some messages were missed")
     await expect(page.get_by_test_id("coins")).to_have_attribute("data-value", "99")
     await bot.ask("chat.send", text="after")
-    await expect(page.get_by_test_id("chat-line").last).to_contain_text("after")
+    newest = [f"line {n}" for n in range(limits.REPLAY_EVENTS_MAX - 50, limits.REPLAY_EVENTS_MAX)]
+    texts = page.get_by_test_id("chat-line").locator(".text")
+    await expect(texts).to_have_text(["before", *newest, "after"])
     await expect(page.get_by_test_id("chat-gap")).to_have_count(1)
+    in_order = "[data-testid=chat-gap] + [data-testid=chat-gift] + [data-testid=chat-line] .text"
+    await expect(page.locator(in_order)).to_have_text(newest[0])
 
 
 async def test_a_gift_outlives_its_node(node: Served, site: Site, tabs: Tabs) -> None:

@@ -104,10 +104,35 @@ async def test_a_check_during_a_check(site: Site, stores: Stores, monkeypatch: p
     assert asked == ["demo"] * 2
 
 
+async def test_a_store_that_is_back_is_asked_at_once(
+    site: Site, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus may be back first: who has then found the store away does not go on waiting."""
+    await background.end(site.node.rooms._task)
+    monkeypatch.setattr(limits, "STORE_RETRY_S_MAX", 1_000.0)
+    alice = await site.join("alice")
+    history, asked = site.node.history, list[str]()
+    position = history.position
+
+    async def away_at_first(room_id: str) -> tuple[str, int]:
+        asked.append(room_id)
+        if len(asked) == 1:
+            raise StoreDown("the room store is away")
+        return await position(room_id)
+
+    monkeypatch.setattr(history, "position", away_at_first)
+    site.node.fanout.check_position("demo")
+    await eventually(lambda: asked, what="a look at a store that is away")
+    write_unheard(stores, "meanwhile")
+    history.on_wake()
+    await alice.happened("chat.sent", text="meanwhile")
+    assert_whole(alice)
+
+
 async def test_a_bus_connection_that_is_cut(site: Site, stores: Stores) -> None:
     """What was said while the subscription was away is read when it is back; every room is subscribed again."""
     await site.put_room("other")
-    alice, bob = await site.join("alice"), await site.join("bob", room="other")
+    alice, bob = await site.join("alice", "bot"), await site.join("bob", "bot", room="other")  # no count follows
     with stores.room.client() as store:
         store.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     write_unheard(stores, "here")

@@ -4,17 +4,12 @@ from typing import Any
 
 import pytest
 
-from protocol.wire import Event
+from protocol.chat import ChatDeleted
+from protocol.wire import Named
 from server import limits
 from tests.site import Site, Viewer
 
-
-class ChatDeleted(Event, frozen=True, tag="chat.deleted"):
-    """As a later version of the server writes it."""
-
-    ids: list[str]
-    user_ids: list[str]
-    by: str
+CREATOR = Named("creator", "Creator")
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +64,8 @@ async def test_deleted_chats_do_not_come(site: Site) -> None:
     (first, *_) = await says(bot, "one", "two")
     await says(bob, "bad")
     assert await told(site, 9) == ["one", "two", "bad"]
-    for ids, users in (([first], []), ([], ["bob"])):
-        await site.node.history.append("demo", ChatDeleted(id=f"d{ids}", ids=ids, user_ids=users, by="creator"))
+    for ids, users in (((first,), ()), ((), ("bob",))):
+        await site.node.history.append("demo", ChatDeleted(id=f"d{len(ids)}", ids=ids, user_ids=users, by=CREATOR))
     await bob.happened("chat.deleted", user_ids=["bob"])
     assert await told(site, 9) == ["two"]
     await says(bob, "good")
@@ -104,3 +99,34 @@ async def test_what_the_ring_has_not_comes_from_the_history(site: Site, monkeypa
         room.outbox.begin(room.head)
         room.memory("newest", dict).to = 0
         assert await told(site, count) == texts[-count:]
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_behind_a_gap_the_newest_chats_come_too(site: Site, monkeypatch: pytest.MonkeyPatch, codec: str) -> None:
+    """To who asks: those after what they saw, among the gap's gifts and in order. The welcome counts both."""
+    bot, alice = await site.join("bot", "bot"), await site.join("alice")
+    await says(bot, "seen")
+    since = f"{bot.welcome['epoch']}:{bot.events('chat.sent')[-1]['seq']}"
+    await says(bot, "missed", "one")
+    gift = await alice.gift("rose")
+    await bot.happened("gifts.sent", id=gift["id"])
+    await says(bot, "two")
+    assert await after_a_gap(site, None, since=since, codec=codec, resumed=True) == ["missed", "one", "rose", "two"]
+    monkeypatch.setattr(limits, "REPLAY_EVENTS_MAX", 1)
+    assert await after_a_gap(site, None, since=since, codec=codec) == ["rose"]
+    assert await after_a_gap(site, 2, since=since, codec=codec) == ["one", "rose", "two"]
+    assert await after_a_gap(site, 50, since=since, codec=codec) == ["missed", "one", "rose", "two"]
+    assert await after_a_gap(site, 50, since="another:7", codec=codec) == ["seen", "missed", "one", "two"]
+
+
+async def after_a_gap(site: Site, chats: object, *, resumed: bool = False, **options: Any) -> list[str]:
+    """The texts and gifts that somebody who comes back is sent again; the welcome says how many."""
+    viewer = await site.join("late", "bot", chats=chats, **options)
+    await viewer.ask("ping")
+    again = [event for event in viewer.events() if event.get("replayed")]
+    shown = [event for event in again if event["type"] in ("chat.sent", "gifts.sent")]
+    assert viewer.welcome["resumed"] == resumed
+    assert viewer.welcome["replays"] == (0 if resumed else len(again))
+    assert [event["seq"] for event in again] == sorted(event["seq"] for event in again)
+    await viewer.leave()
+    return [event["text"] if event["type"] == "chat.sent" else event["gift"]["id"] for event in shown]

@@ -1,11 +1,8 @@
 """`docs/operations.md`, followed with exactly its commands, on SQLite and on PostgreSQL."""
 
 import asyncio
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +10,6 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from server import limits
-from server.bench.postgres import _programs
 from server.journal.tables import quarantine
 from server.journal.unlocked import unlocked
 from server.orders.topups import TopUp
@@ -24,68 +20,10 @@ from tests.pair import Pair
 from tests.postgres import Journals
 from tests.program import eventually
 from tests.torture.bank import WAIT_S, Bank
+from tests.torture.procedure import CHANGED, DOCUMENT, N, Procedure
 from tests.torture.test_restore import restore
-from tests.tree import ROOT
 
 pytestmark = pytest.mark.timeout(300)  # each command is a program that starts; the machine may be busy
-
-DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
-CHANGED = "viewer0"
-N = keys.partition_of(CHANGED)
-
-
-class Procedure:
-    """A section of the document: its commands, in order. A test runs each of them once."""
-
-    def __init__(self, title: str, bank: Bank, address: str | None) -> None:
-        self.bank = bank
-        self.kind = "SQLite" if address is None else "PostgreSQL"
-        self.left = commands(title, self.kind)
-        path = f"{Path(sys.executable).parent}:{_programs()}:{os.environ['PATH']}"
-        self.environ = {**os.environ, **bank.environ, "LIVEROOM_DATA": str(bank.folder), "PATH": path}
-        self.environ["PYTHONPATH"] = str(ROOT)
-        self.environ["LIVEROOM_JOURNAL_URL"] = bank.settings.journal_address
-        (bank.folder / "backup").mkdir(exist_ok=True)
-        if not (bank.folder / "data").exists():
-            (bank.folder / "data").symlink_to(bank.folder)
-
-    def step(self, begins: str, code: int = 0, **environ: str) -> str:
-        """Run the next command, which begins so. Returns what it printed."""
-        command = self.left.pop(0)
-        assert command.startswith(begins), (command, self.left)
-        line = re.sub(r"(--(?:thaw|rebuild|correct)) N\b", rf"\1 {N}", command)
-        return self._run(line, code, environ)
-
-    def _run(self, line: str, code: int, environ: dict[str, str]) -> str:
-        done = subprocess.run(
-            ["bash", "-c", line],
-            cwd=self.bank.folder,
-            env={**self.environ, **environ},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == code, f"{line}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        return done.stdout
-
-    def skip(self, begins: str) -> None:
-        """Pass over a command that is for another case."""
-        assert self.left.pop(0).startswith(begins)
-
-
-def commands(title: str, kind: str) -> list[str]:
-    """The commands of a section, those for the other kind of database left out."""
-    [section] = [part for part in DOCUMENT.split("\n## ") if part.startswith(f"{title}\n")]
-    found = []
-    for block in re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL):
-        of = kind
-        for line in block.splitlines():
-            if line.startswith("# "):
-                of = line.removeprefix("# ")
-            elif of == kind:
-                found.append(line)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -189,11 +127,9 @@ async def test_a_replica_takes_over(new_bank: Callable[..., Bank], address: str 
         await bank.drain(pair.address)
         await pair.until_in_step()
         procedure = Procedure("A replica takes over", bank, address)
-        program, flag, url, *command = procedure.left.pop(0).split()
-        assert (program, flag, url) == ("redis-cli", "-u", '"$REPLICA_URL"')
         pair.primary.kill()
-        with pair.replica.client() as replica:
-            replica.execute_command(*command)
+        where = f"unix://{pair.replica.socket}"
+        assert "OK" in await asyncio.to_thread(procedure.step, "python -c", REPLICA_URL=where)
         pair.promote()
         await bank.node.until_usable()
         await bank.give(20)
@@ -214,9 +150,8 @@ async def test_a_partition_that_stays_closed(bank: Bank, follow: Follow, spoil: 
         await eventually(lambda: bank.node.store.up and [*bank.node.store.closed] == [N], WAIT_S, "one closed")
         procedure = follow("A partition that stays closed")
         procedure.step("python -m server audit --freeze", code=1)
-        assert keys.all_of(N) in procedure.step("python -m server repair", code=1)
-        procedure.skip('redis-cli -u "$LIVEROOM_WALLET_URL" --scan --pattern "$PATTERN" | xargs')
-        look.delete(*look.scan_iter(keys.all_of(N), count=10_000))
+        assert f"python -m server repair --empty {N}" in procedure.step("python -m server repair", code=1)
+        assert f"of partition {N}. The nodes fill it again." in procedure.step("python -m server repair --empty N")
     bank.node.store.reopen()
     await eventually(lambda: bank.node.store.up and not bank.node.store.closed, WAIT_S, "no closed partition")
     procedure.step("python -m server repair --thaw")
@@ -266,7 +201,7 @@ async def test_a_false_alarm(bank: Bank, follow: Follow) -> None:
 CHANGES = {
     "a creator": f"UPDATE entries SET creator_id = 'eve' WHERE kind = 'gift' AND partition = {N}",
     "a body": f"UPDATE entries SET body = replace(body, 'rose', 'lily') WHERE kind = 'gift' AND partition = {N}",
-    "no posting": f"DELETE FROM postings WHERE partition = {N} AND leg = 1",
+    "a leg": f"INSERT INTO legs SELECT {N}, epoch, n, 9, 'coins', 'viewer:eve', 7 FROM entries WHERE partition = {N}",
 }
 
 
@@ -322,6 +257,22 @@ async def test_a_wrong_number_in_the_wallet_store(bank: Bank, follow: Follow) ->
     await bank.one_more(CHANGED)
 
 
+async def test_a_claim_that_no_top_up_has(bank: Bank, follow: Follow) -> None:
+    """The audit names it, and freezes nothing. Once it is removed, the id buys."""
+    await bank.one_more(CHANGED)
+    await bank.drain()
+    with bank.look() as look:
+        look.set(keys.claim("invented"), "anything")
+    report = await bank.audit()
+    assert ([doubt for doubt in report.doubts if "invented" not in doubt], report.wrong) == ([], [])
+    assert len(report.doubts) == 1
+    procedure = follow("A claim that no top-up has")
+    assert "claim:invented: no top-up has this id" in procedure.step("python -m server repair")
+    assert "Removed the claim on invented" in procedure.step("python -m server repair --claims")
+    assert '"ok": true' in procedure.step("python -m server audit")
+    await bank.one_more(CHANGED)
+
+
 async def test_wrong_derived_rows(bank: Bank, follow: Follow) -> None:
     """A wrong day is named, an invented part freezes its wallet's partition. Both are derived again."""
     await bank.one_more(CHANGED)
@@ -329,7 +280,7 @@ async def test_wrong_derived_rows(bank: Bank, follow: Follow) -> None:
     change(bank.engine, "UPDATE creator_days SET gifts = gifts + 1")
     change(bank.engine, f"INSERT INTO reversal_parts VALUES ('{CHANGED}', 'refund', 'x', 'x', 'ann', 1, 1, 1)")
     assert {wrong.partition for wrong in (await bank.audit()).wrong} == {N}
-    procedure = follow("Creators' days, parts of reversals or kept lots are wrong")
+    procedure = follow("Creators' days, parts of reversals, kept lots or the view of postings are wrong")
     assert "creator_days: " in procedure.step("python -m server audit", code=1)
     assert "so: 1 part of reversals." in procedure.step("python -m server repair --rebuild")
     procedure.step("python -m server repair --thaw all")

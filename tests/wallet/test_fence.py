@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
@@ -12,10 +13,12 @@ from structlog.testing import capture_logs
 
 from server import limits
 from server.clock import Clock
+from server.entries import OpenEntry
 from server.journal import database, opening
 from server.journal import fence as journal_fence
 from server.journal.fence import Openings
 from server.money.fence import Fence
+from server.store import keys
 from server.store.client import Link, StoreDown
 from tests.boot import BootTime
 from tests.money import Purse, a_gift
@@ -213,6 +216,42 @@ async def test_who_takes_over_waits_for_the_nodes_of_the_old_store(takers: Taker
     assert not old.holds
     assert [line["why"] for line in logged] == [old.superseded], "once"
     assert "opened on b since" in old.superseded
+
+
+async def test_a_node_without_a_fence_beside(takers: Takers) -> None:
+    """It opens our partitions without our token. The two would do so in turn: this one waits, and says so."""
+    fence = takers.fence()
+    first = await fence.take(NO_LINK, "a", {3: "", 9: ""})
+    assert await fence.take(NO_LINK, "a", {3: "a", 9: "a"}) == first, "nothing was recorded yet: the link was lost"
+    assert await fence.confirm()
+    with capture_logs() as logged:
+        for _ in range(2):
+            with pytest.raises(StoreDown, match="a node without the fence uses this store"):
+                await fence.take(NO_LINK, "a", {3: first[3], 9: "a"})
+            assert (fence.shared, fence.holds) == (True, False)
+    assert [line["event"] for line in logged] == ["wallet_opened_without_fence"]
+    takers.boot.let_pass(limits.FENCE_WAIT_S)
+    assert not fence.shared
+    assert await fence.take(NO_LINK, "a", {3: first[3], 9: "a"}) == first
+
+
+async def test_what_is_said_about_a_node_without_a_fence(make_purse: Callable[..., Any]) -> None:
+    """It opens all partitions again, as a program did that had no fence. Afterwards no gift is lost or paid twice."""
+    purse = await make_purse(LIVEROOM_FENCE="on")
+    await purse.store.look_at_fence()
+    identity = purse.store._money.identity
+    for partition in range(limits.WALLET_PARTITIONS):
+        meta = keys.wallet_meta(partition)
+        epoch = int(purse.look.hget(meta, "epoch") or 0) + 1
+        entry = msgspec.json.encode(OpenEntry(partition=partition))
+        purse.look.xadd(keys.log(partition), {"t": "1", "e": entry}, id=f"{epoch}-0")
+        purse.look.hset(meta, mapping={"epoch": epoch, "opened": identity})
+    assert await purse.outcome(a_gift()) == "wallet_unavailable"
+    await eventually(lambda: purse.store.fence.shared, WAIT_S, "a look at the store")
+    assert purse.wallet.why == "a node without the fence uses this store, too: stop that node"
+    purse.boot.let_pass(limits.FENCE_WAIT_S)
+    await eventually(lambda: purse.wallet.usable, WAIT_S, "the store")
+    assert await purse.outcome(a_gift()) == "ok 90"
 
 
 async def test_partitions_that_did_not_move_are_opened_at_once(takers: Takers) -> None:

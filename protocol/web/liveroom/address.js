@@ -28,7 +28,7 @@ export function socketAddress({ url, base = globalThis.location?.origin, room, W
  * @param {string} socket
  * @param {string|null|undefined} token
  * @param {string|null} since
- * @param {number} [chats] how many of the newest a newcomer wants
+ * @param {number} [chats] how many of the newest to get on joining, and after a gap
  * @returns {[address: string, protocols: string[]]}
  */
 export function whereTo(socket, token, since, chats) {
@@ -37,7 +37,7 @@ export function whereTo(socket, token, since, chats) {
   if (token && MAY_BE_PROTOCOL.test(token)) protocols.push(`liveroom.token.${token}`);
   else if (token) address.searchParams.set("token", token);
   if (since) address.searchParams.set("since", since);
-  else if (chats) address.searchParams.set("chats", String(chats));
+  if (chats) address.searchParams.set("chats", String(chats));
   address.searchParams.set("refusals", "close"); // a page cannot read the status of a refused upgrade
   return [address.href, protocols];
 }

@@ -1,7 +1,8 @@
-/** What a client has seen already: events, balances and gifts. Some arrive again, or in another order. */
-/** @import { Gap, GiftSent } from "../wire.js" */
+/** What a client has seen already: events, balances, gifts and chats. Some arrive again, or in another order. */
+/** @import { ChatDeleted, ChatSent, Gap, GiftSent, RoomEvent } from "../wire.js" */
 
 const GIFT_IDS_REMEMBERED = 5_000;
+const CHAT_IDS_REMEMBERED = 1_000; // a gap brings back the newest 50 at most
 
 /** Where a client is in its room's history: which events are new to it, and which the snapshot has counted already. */
 export class Position {
@@ -10,7 +11,7 @@ export class Position {
   #seq = 0; // of the newest event received
   #snapshotSeq = 0;
   #resumed = false;
-  #replays = 0; // gifts of a gap that are still to come ...
+  #replays = 0; // events of a gap that are still to come ...
   /** @type {string|null} */
   #cameWith = null; // ... until then we come back with the position of before
 
@@ -39,7 +40,7 @@ export class Position {
    * Takes the seq of an event.
    * @param {number} seq
    * @param {boolean} [replayed]
-   * @returns {boolean} whether it is new; a gift of the gap is, though its seq is in the gap
+   * @returns {boolean} whether it is new; one of the gap is, though its seq is in the gap
    */
   reach(seq, replayed = false) {
     const ofGap = replayed && this.#replays > 0;
@@ -96,4 +97,37 @@ export class SeenGifts {
     }
     return true;
   }
+}
+
+/** The chats seen or deleted so far: each is shown once, and none after it was deleted. */
+export class SeenChats {
+  #ids = new Set();
+  /** @type {Map<string, number>} by person: all that they said up to then is deleted */
+  #gone = new Map();
+
+  /**
+   * @param {RoomEvent} event
+   * @returns {boolean} false for a chat that was seen before, or deleted
+   */
+  isNews(event) {
+    if (event.type === "chat.deleted") this.#remove(event);
+    return event.type !== "chat.sent" || this.#take(event);
+  }
+  /** @param {ChatSent} chat */
+  #take({ id, user, at_ms, replayed }) {
+    if (this.#ids.has(id) || (replayed && at_ms <= (this.#gone.get(user.user_id) ?? 0))) return false;
+    keepNewest(this.#ids.add(id));
+    return true;
+  }
+  /** @param {ChatDeleted} deleted */
+  #remove({ ids, user_ids, at_ms }) {
+    for (const id of ids) keepNewest(this.#ids.add(id));
+    for (const user of user_ids) keepNewest(this.#gone.set(user, at_ms));
+  }
+}
+
+/** @param {Set<string> | Map<string, number>} seen */
+function keepNewest(seen) {
+  const [oldest = ""] = seen.keys();
+  if (seen.size > CHAT_IDS_REMEMBERED) seen.delete(oldest);
 }

@@ -22,6 +22,7 @@ export class Board {
     first.forEach((rank, place) => {
       const { row, change } = rows.get(rank.user.user_id) ?? boardRow();
       change(rank, rank.coins / most);
+      row.classList.toggle("is-new", !this.#rows.has(rank.user.user_id)); // else one that moves would fade in again
       const there = this.#list.children[place] ?? null;
       if (there !== row) this.#list.insertBefore(row, there);
     });

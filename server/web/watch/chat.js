@@ -3,7 +3,7 @@ import { find } from "../shared/dom.js";
 import { streakOf } from "../shared/streak.js";
 import { gave, hiddenMark, mark, said } from "./lines.js";
 
-/** @import { GiftSent, RoomEvent } from "../wire.js" */
+/** @import { ChatDeleted, GiftSent, RoomEvent } from "../wire.js" */
 /** @import { GiftLine } from "./lines.js" */
 
 const LINES_KEPT = 200;
@@ -32,6 +32,7 @@ export class ChatList {
   /** @param {RoomEvent} event ignored if the chat does not show its type */
   take(event) {
     if (event.type === "chat.sent") this.#add(said(event));
+    if (event.type === "chat.deleted") this.#delete(event);
     if (event.type === "gifts.sent") this.#gift(event);
   }
   gap() { this.#add(mark("chat-gap", "Some messages were missed")); }
@@ -47,6 +48,19 @@ export class ChatList {
       this.#add(this.#lastHidden.line);
     }
     this.#lastHidden.add(count);
+  }
+
+  /**
+   * Messages go, also those that wait for the next frame. Gifts stay.
+   * @param {ChatDeleted} event
+   */
+  #delete({ ids, user_ids }) {
+    /** @param {HTMLElement} line */
+    const isGone = ({ dataset: { testid, id = "", user = "" } }) =>
+      testid === "chat-line" && (ids.includes(id) || user_ids.includes(user));
+    this.#waiting = this.#waiting.filter((line) => !isGone(line));
+    for (const line of this.#list.querySelectorAll("li")) if (isGone(line)) line.remove();
+    this.#remember();
   }
 
   /** @param {GiftSent} event */

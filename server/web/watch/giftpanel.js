@@ -46,6 +46,7 @@ export class GiftPanel {
     this.#giving.askAbove = this.#askAbove.coins;
     panel.addEventListener("keydown", heldKeySpendsNothing);
     this.#button.addEventListener("click", () => this.#give());
+    panel.addEventListener("shut", () => this.#giving.withdraw()); // a later tap must not answer the question
     panel.replaceChildren(
       el("header", {}, el("h2", { text: "Gifts" }), this.#status, this.#question,
         el("p", { class: "balance" }, icon("coin"), el("span", { class: "sr", text: "Your coins" }), this.#balance),

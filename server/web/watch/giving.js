@@ -90,6 +90,13 @@ export class Giving {
     return streak !== null && streak === this.#streak;
   }
 
+  /** Takes a question back that nobody has answered. */
+  withdraw() {
+    if (!this.#asked) return;
+    this.#stopAsking();
+    this.#onChange();
+  }
+
   /**
    * What to send. A gift whose outcome is unknown is sent again unchanged, so that it is paid only once.
    * @param {Gift} gift

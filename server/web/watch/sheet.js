@@ -4,7 +4,7 @@ import { ASKED_MS, STREAK_MS } from "./giving.js";
 
 const BEHIND = [".bar", ".stage", ".side"];
 
-/** @param {HTMLElement} panel it says "given", "asked" and "refused" */
+/** @param {HTMLElement} panel it says "given", "asked" and "refused", and gets "shut" when it goes away */
 export function startSheet(panel) {
   const opener = find("gift-open");
   const narrow = matchMedia("(max-width: 760px), (max-height: 480px)"); // as phone.css
@@ -22,6 +22,7 @@ export function startSheet(panel) {
     panel.inert = narrow.matches && state === "shut"; // a hidden panel must not take the focus
     beDialog(panel, narrow.matches && state === "open");
     if (state === "open") chosenCard(panel)?.focus();
+    if (state === "shut") panel.dispatchEvent(new Event("shut"));
   };
   const shut = () => {
     const left = isLeft(panel);

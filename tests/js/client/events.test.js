@@ -5,7 +5,7 @@ import { pass, timed as test, withRandom } from "../support/clock.js";
 import { connecting, joined } from "../support/joined.js";
 import { heardErrors } from "../support/page.js";
 import { FakeSocket } from "../support/socket.js";
-import { chat, gift, likes, snapshot, welcome } from "../support/wire.js";
+import { chat, deleted, gift, likes, person, snapshot, welcome } from "../support/wire.js";
 
 /** @param {{told: {events: any[]}}} joined_ */
 const seqs = ({ told }) => told.events.map(({ seq }) => seq);
@@ -74,6 +74,48 @@ test("lost events are reported, and marked between the remaining lines", async (
   assert.deepEqual(here.client.room?.chat.map((line) => Reflect.get(line, "text") ?? line.type),
     ["before", "gap", "after"]);
   assert.equal(here.client.room?.coins, 99);
+});
+
+test("the newest chats come behind the mark of a gap, each once and in order", async () => {
+  const here = await joined({ chats: 50 });
+  FakeSocket.last.tell(chat({ seq: 1, id: "a", text: "seen" }));
+  for (const epoch of ["e1", "e2"]) {
+    await reconnected();
+    FakeSocket.last.tell(welcome({ epoch, seq: 2000, gap: { from: 2, to: 2000 }, replays: 3 }),
+      chat({ seq: 1, id: "a", text: "seen", replayed: true }), gift({ seq: 1900, id: "g", replayed: true }),
+      chat({ seq: 2000, id: "b", text: "newest", replayed: true }));
+    assert.equal(here.client.since, `${epoch}:2000`);
+  }
+  assert.deepEqual(here.told.events.map(({ id }) => id), ["a", "g", "b"]);
+  assert.deepEqual(here.client.room?.chat.map((line) => Reflect.get(line, "text") ?? line.type),
+    ["seen", "gap", "newest", "gap"]);
+});
+
+test("deleted chats leave the room, and stay away if a replay brings them later", async () => {
+  const here = await joined({ chats: 50 });
+  const [bob, eve] = [{ user: person("bob"), at_ms: 100 }, { user: person("eve"), at_ms: 100 }];
+  FakeSocket.last.tell(chat({ seq: 1, id: "a", ...bob }), chat({ seq: 2, id: "b", ...bob }),
+    chat({ seq: 3, id: "c", ...eve }), { type: "notice", kind: "hidden", count: 1 });
+  FakeSocket.last.tell(deleted({ seq: 5, id: "d", ids: ["a", "later"], user_ids: ["eve"], at_ms: 101 }));
+  assert.deepEqual(here.client.room?.chat.map((line) => Reflect.get(line, "id") ?? line.type), ["b", "notice"]);
+  FakeSocket.last.tell(chat({ seq: 6, id: "later" }));
+  await reconnected();
+  const again = { replayed: true };
+  FakeSocket.last.tell(welcome({ epoch: "e2", seq: 9, gap: { from: 1, to: 9 }, replays: 5 }),
+    chat({ seq: 1, id: "a", ...bob, ...again }), chat({ seq: 3, id: "c", ...eve, ...again }),
+    chat({ seq: 4, id: "e", ...eve, at_ms: 101, ...again }), chat({ seq: 7, id: "f", ...eve, at_ms: 102, ...again }),
+    chat({ seq: 8, id: "g", ...bob, ...again }), chat({ seq: 10, id: "h", ...eve }));
+  assert.deepEqual(here.told.events.map(({ id }) => id), ["a", "b", "c", "d", "f", "g", "h"]);
+});
+
+test("the ids of a thousand chats are remembered", async () => {
+  const here = await joined();
+  FakeSocket.last.tell(...Array.from({ length: 1001 }, (_, n) => chat({ seq: n + 1, id: `c${n}` })));
+  here.told.events.length = 0;
+  await reconnected();
+  FakeSocket.last.tell(welcome({ epoch: "e2", seq: 9, gap: { from: 1, to: 9 }, replays: 2 }),
+    chat({ seq: 1, id: "c0", replayed: true }), chat({ seq: 2, id: "c2", replayed: true }));
+  assert.deepEqual(here.told.events.map(({ id }) => id), ["c0"]);
 });
 
 test("in another epoch small numbers are new", async () => {

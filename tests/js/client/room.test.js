@@ -85,7 +85,8 @@ test("room updates change only the fields that they contain", () => {
 test("a new broadcast starts at zero, with the people who are here", () => {
   const combo = { id: "tap", count: 1 };
   const top = [{ rank: 1, user: { user_id: "bob", name: "Bob" }, coins: 25 }];
-  const before = { coins: 50, likes: 7, top, goals: [1], pins: [{ id: "p", event: chat(), by: null, until_ms: null }], viewers: { now: 3, peak: 8, unique: 20 } };
+  const pins = [{ id: "p", event: chat(), by: null, until_ms: null }];
+  const before = { coins: 50, likes: 7, top, goals: [1], pins, viewers: { now: 3, peak: 8, unique: 20 } };
   const same = after(before, gift({ combo, coins: 1 }), updated({ broadcast_id: "first", status: "live" }));
   assert.deepEqual([same.coins, same.likes, same.open_combos.length], [51, 7, 1]);
   const begun = updated({ broadcast_id: "second", status: "live", started_at_ms: 9 });

@@ -1,9 +1,9 @@
 /** Messages of a server, with the protocol's types: a test gives only the fields that matter to it. */
 import { START_MS } from "./clock.js";
 
-/** @import { BoardChanged, ChatSent, Gift, GiftComboEnded, GiftRefunded } from "../../../protocol/web/wire.js" */
-/** @import { GiftSent, LikesCounted, RoomUpdated, ShownGift, Snapshot, User } from "../../../protocol/web/wire.js" */
-/** @import { ViewersCounted, Welcome, You } from "../../../protocol/web/wire.js" */
+/** @import { BoardChanged, ChatDeleted, ChatSent, Gift, GiftComboEnded } from "../../../protocol/web/wire.js" */
+/** @import { GiftRefunded, GiftSent, LikesCounted, RoomUpdated } from "../../../protocol/web/wire.js" */
+/** @import { ShownGift, Snapshot, User, ViewersCounted, Welcome, You } from "../../../protocol/web/wire.js" */
 
 let made = 0;
 /** @returns {{id: string, seq: number, at_ms: number}} */
@@ -75,6 +75,13 @@ export const refunded = (fields) => ({
  * @returns {ChatSent}
  */
 export const chat = (fields) => ({ type: "chat.sent", ...head(), user: person("bob"), text: "hello", ...fields });
+
+/**
+ * @param {Partial<ChatDeleted>} [fields]
+ * @returns {ChatDeleted}
+ */
+export const deleted = (fields) =>
+  ({ type: "chat.deleted", ...head(), ids: [], user_ids: [], by: { user_id: "creator", name: "Creator" }, ...fields });
 
 /**
  * @param {Partial<LikesCounted>} [fields]

@@ -15,7 +15,7 @@ test("the first five are shown, each with its share of the first person's coins"
   assert.deepEqual(rows.map(({ dataset }) => [dataset.user, dataset.coins]),
     [["a", "20000"], ["b", "5000"], ["c", "3"], ["d", "2"], ["e", "1"]]);
   assert.deepEqual(rows.map(({ style }) => style.getPropertyValue("--share")).slice(0, 2), ["1", "0.25"]);
-  assert.deepEqual([rows[0].className, rows[0].textContent], ["board-row rank-1", "1Aa20K"]);
+  assert.deepEqual([rows[0].className, rows[0].textContent], ["board-row rank-1 is-new", "1Aa20K"]);
 });
 
 test("rows are changed in place: nothing flashes", (page) => {
@@ -37,6 +37,7 @@ test("people who pass each other keep their rows; who left takes theirs along", 
   board.draw(top(["b", 9], ["a", 3], ["d", 2]));
   assert.deepEqual(page.all("board-row").slice(0, 2), [b, a]);
   assert.deepEqual(page.texts("board-row"), ["1Bb9", "2Aa3", "3Dd2"]);
+  assert.equal(page.all("board-row")[2].className, "board-row rank-3 is-new");
   assert.deepEqual([a.className, b.className], ["board-row rank-2", "board-row rank-1"]);
   assert.deepEqual([a, b].map(({ style }) => Number(style.getPropertyValue("--share")).toFixed(2)), ["0.33", "1.00"]);
   board.draw([{ rank: 1, user: { user_id: "b", name: "Renamed" }, coins: 9 }]);

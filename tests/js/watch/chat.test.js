@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { ChatList } from "../../../server/web/watch/chat.js";
 import { pass } from "../support/clock.js";
 import { testsOn } from "../support/page.js";
-import { chat, gift, likes, person, shown } from "../support/wire.js";
+import { chat, deleted, gift, likes, person, shown } from "../support/wire.js";
 
 /** @import { OpenPage } from "../support/page.js" */
 
@@ -65,6 +65,23 @@ test("the newest two hundred lines are kept, also of those that wait", (page) =>
   for (let n = 230; n < 530; n++) list.take(chat({ text: `line ${n}` }));
   page.draw();
   assert.deepEqual([said(page).length, said(page)[0]], [200, "line 330"]);
+});
+
+test("deleted messages go, drawn or not; gifts, marks and what is said later stay", (page) => {
+  const list = new ChatList();
+  list.take(chat({ id: "a", text: "one" }));
+  list.take(chat({ user: person("eve"), text: "bad" }));
+  list.take(gift({ id: "a", from: person("eve") }));
+  list.gap();
+  page.draw();
+  list.take(chat({ id: "b", text: "two" }));
+  list.take(chat({ id: "c", text: "three" }));
+  list.take(deleted({ ids: ["a", "b"], user_ids: ["eve"] }));
+  list.take(chat({ user: person("eve"), text: "sorry" }));
+  assert.deepEqual(said(page), []);
+  page.draw();
+  assert.deepEqual(said(page), ["three", "sorry"]);
+  assert.deepEqual([page.all("chat-gift").length, page.all("chat-gap").length], [1, 1]);
 });
 
 test("a line has the name, role and badges, and text as text", (page) => {

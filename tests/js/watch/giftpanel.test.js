@@ -175,6 +175,11 @@ test("above the viewer's own limit the button asks first", async (page) => {
   assert.deepEqual([sent.length, page.find("gift-send").textContent, page.find("gift-send").dataset.asking],
     [0, "Really send?5,000", "true"]);
   assert.match(page.find("gift-question").textContent, /once more to spend 5,000 coins/);
+  page.find("gift-panel").dispatchEvent(new Event("shut")); // the question goes with the sheet
+  assert.equal(page.find("gift-send").dataset.asking, "false");
+  await pass(700);
+  page.find("gift-send").click();
+  assert.deepEqual([sent.length, page.find("gift-send").dataset.asking], [0, "true"]);
   await pass(700);
   page.find("gift-send").click();
   assert.deepEqual([sent.length, page.find("gift-send").dataset.asking], [1, "false"]);

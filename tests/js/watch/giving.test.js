@@ -78,6 +78,18 @@ test("nothing is given while gifts are closed, or before one is chosen", () => {
   assert.deepEqual([given.ready, given.tap(""), given.cost], [false, null, 0]);
 });
 
+test("a question that was taken back is asked again", async () => {
+  const { given } = giving();
+  given.withdraw();
+  given.askAbove = 1000;
+  given.chosen = CASTLE;
+  assert.equal(given.tap(""), null);
+  given.withdraw();
+  assert.equal(given.asking, false);
+  await pass(1000);
+  assert.deepEqual([given.tap(""), given.asking], [null, true]);
+});
+
 test("above the limit a second tap is needed: later than a double click, soon, and for the same", async () => {
   const { given } = giving();
   given.askAbove = 1000;

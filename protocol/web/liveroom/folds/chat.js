@@ -17,4 +17,8 @@ export function addLine({ chat }, line) {
 /** @type {Folds["lines"]} */
 export const lines = {
   "chat.sent": addLine,
+  "chat.deleted": (room, { ids, user_ids }) => {
+    room.chat = room.chat.filter((line) => line.type !== "chat.sent"
+      || !(ids.includes(line.id) || user_ids.includes(line.user.user_id)));
+  },
 };
