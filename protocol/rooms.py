@@ -11,6 +11,7 @@ from protocol.wire import Command, Event, Named, Rank
 
 TITLE_CHARS_MAX = 200
 Status = Literal["offline", "live", "paused", "ended", "suspended"]
+ChatFor = Literal["everyone", "followers", "club", "staff"]
 
 
 class RoomsRefusal(Reason):
@@ -20,13 +21,20 @@ class RoomsRefusal(Reason):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden."""
+    """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden.
+
+    `chat_for` followers is also for the club; who follows for less than `followers_min_age_s` must wait.
+    """
 
     chat: bool = True
     gifts: bool = True
     slow_mode_s: Annotated[int, Meta(ge=0, le=120)] = 0
     unique_chat_s: Annotated[int, Meta(ge=0, le=300)] = 0
     chat_per_s: Annotated[int, Meta(ge=1, le=5_000)] = 2_000
+    chat_for: ChatFor = "everyone"
+    followers_min_age_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0
+    links: bool = True
+    emotes_only: bool = False
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
 
 
@@ -47,6 +55,10 @@ class ShownSettings(Struct, frozen=True):
     gifts: bool
     slow_mode_s: int
     unique_chat_s: int
+    chat_for: str = "everyone"
+    followers_min_age_s: int = 0
+    links: bool = True
+    emotes_only: bool = False
 
 
 class Viewers(Struct, frozen=True):

@@ -46,6 +46,7 @@ from server.orders.refunds import Refunds
 from server.orders.topups import Purchases, TopUp
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.admin import Host, PutRoom, RoomsAdmin
+from server.rooms.catalogues import Catalogues
 from server.rooms.fanout import Fanout
 from server.rooms.here import Rooms
 from server.rooms.history import open_history
@@ -144,6 +145,7 @@ class Node:
             tokens=self.tokens,
             catalogue=self.catalogue,
             engine=self.engine,
+            catalogues=Catalogues(self.engine),
             node_id=node_id,
         )
         self.rooms = Rooms(services)
@@ -248,6 +250,7 @@ class Node:
         await self.audit_watch.start()
         await self.recovery.start()
         await self.untold.start()
+        await self.services.catalogues.start()
         if self.settings.development:
             if self.room_store.up:  # pages look for the room at once, also while gifts are refused
                 await self._wait_for({self._tasks.share(self._demo_room())})
@@ -276,6 +279,7 @@ class Node:
 
     async def stop(self) -> None:
         await self._tasks.end()
+        await self.services.catalogues.stop()
         await self.untold.stop()
         await self.recovery.stop()
         await self.audit_watch.stop()

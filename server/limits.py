@@ -123,6 +123,17 @@ assert PRESENCE_BEAT_S + LOOP_AGAIN_S_MAX < PRESENCE_GONE_S
 PRESENCE_BATCH = 1_000  # users per script call
 COMBO_GAP_MS = 4_000  # Bilibili shows a combo for 3 s; one second more for the network
 OPEN_COMBOS_MAX = 200  # per room
+WORDS_OF_SITE_MAX = 10_000  # phrases: some 20 us a message, and 40 ms of a thread when they change
+WORDS_OF_HOST_MAX = 1_000  # phrases of a host, for all their rooms
+EMOTES_MAX = 300  # of a catalogue: what people can choose from
+EMOTES_OF_CHAT_MAX = 50  # shown in a message, and as many mentions; the rest stays text
+CATALOGUE_EVERY_S = 2.0  # how often a node asks SQL for changed word lists and emotes: one short query
+CATALOGUE_BATCH = 100
+CATALOGUE_TRIES_MAX = 5  # for a change, when others change other lists at the same time
+CATALOGUES_KEPT = 10_000  # lists of hosts and rooms in a node's memory; most are empty
+OWN_HIDDEN_MAX = 50  # a hidden person's own messages: as many as newcomers get of all
+OWN_HIDDEN_S = 86_400  # and for how long
+REPLY_LOOK_BACK = 1_000  # how many events a message may be old that somebody replies to
 CHAT_BATCH_MAX = 50  # messages of a room in one script call: some 1 ms of the store
 CHAT_EVERY_S = 0.002  # between two such calls of a room: each costs more than a message, and nobody sees 2 ms
 CHAT_QUEUE_MAX = 5_000  # messages of a room that wait while the store does not answer; above it they are refused

@@ -51,7 +51,10 @@ class _Letters(dict[int, str]):
 
 def _compared(letter: str) -> str:
     latin = _LATIN.get(letter, letter)
-    return latin if latin.isalnum() or unicodedata.category(latin) == "Mc" else " "
+    if latin.isalnum():
+        return latin
+    category = unicodedata.category(latin)
+    return latin if category == "Mc" else f" {latin} " if category == "So" else " "
 
 
 LETTERS = _Letters()

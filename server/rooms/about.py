@@ -41,7 +41,7 @@ def changed_by(event: Event, about: About) -> About:
 
 
 def shown_settings(settings: Settings) -> ShownSettings:
-    return ShownSettings(settings.chat, settings.gifts, settings.slow_mode_s, settings.unique_chat_s)
+    return ShownSettings(**{name: getattr(settings, name) for name in ShownSettings.__struct_fields__})
 
 
 def granted(claims: Claims, room_id: str) -> Role:

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 import protocol
 from protocol.closes import Close
-from server import limits, text
+from server import limits, text, words
 from server.edge.patience import PatientHttp
 from server.edge.socket import Connection
 from server.features import viewers
@@ -140,8 +140,8 @@ async def letters() -> None:
 
 async def filters() -> None:
     for number in range(limits.FILTERS_KEPT + 100):
-        text.plain_words((f"word {number}",))
-    assert text.plain_words.cache_info().currsize == limits.FILTERS_KEPT
+        words.blocked((f"word {number}",))
+    assert words.blocked.cache_info().currsize == limits.FILTERS_KEPT
 
 
 async def joined_people() -> None:
@@ -279,6 +279,15 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "BADGES_MAX": ("test_tokens.py", "BADGES_MAX"),
     "BADGE_CHARS_MAX": ("test_tokens.py", "BADGE_CHARS_MAX"),
     "PEOPLE_MAX": ("features/test_members.py", "PEOPLE_MAX"),
+    "WORDS_OF_SITE_MAX": ("features/test_words.py", "WORDS_OF_SITE_MAX"),
+    "WORDS_OF_HOST_MAX": ("features/test_words.py", "WORDS_OF_HOST_MAX"),
+    "EMOTES_MAX": ("features/test_emotes.py", "EMOTES_MAX"),
+    "EMOTES_OF_CHAT_MAX": ("rooms/test_saying.py", "EMOTES_OF_CHAT_MAX"),
+    "CATALOGUES_KEPT": ("rooms/test_catalogues.py", "CATALOGUES_KEPT"),
+    "CATALOGUE_TRIES_MAX": ("rooms/test_catalogues.py", "CATALOGUE_TRIES_MAX"),
+    "OWN_HIDDEN_MAX": ("features/test_counting_scripts.py", "own_max"),
+    "OWN_HIDDEN_S": ("features/test_counting_scripts.py", "own_s"),
+    "REPLY_LOOK_BACK": ("features/test_chat_rules.py", "REPLY_LOOK_BACK"),
     "PAGE": ("rooms/test_listing.py", "limits.PAGE"),
     "UNIX_PATH_BYTES_MAX": ("test_settings.py", "UNIX_PATH_BYTES_MAX"),
 }
@@ -294,7 +303,7 @@ GROUPS = {  # one reason for many
         VIEWERS_EVERY_MS PRESENCE_BEAT_S LISTING_S LISTING_SHARE SPEND_CALLS_MAX SPEND_RETRY_MS REPLAY_BATCH
         REFILL_TOGETHER REFILL_LOOK_S OPEN_AGAIN_S GUARD_EVERY_S LOG_LOOK_S FENCE_LOOK_S MONEY_TIME_S
         MONEY_TIME_AGREED_MS MONEY_TIME_DRIFT_MS FORGET_BATCH FORGET_ORDERS_BATCH CLAIMS_BATCH RETELL_AFTER_MS
-        RETELL_UNTIL_MS PEOPLE_BATCH PEOPLE_AGAIN_S UNTOLD_EVERY_S
+        RETELL_UNTIL_MS CATALOGUE_EVERY_S CATALOGUE_BATCH PEOPLE_BATCH PEOPLE_AGAIN_S UNTOLD_EVERY_S
         UNTOLD_AFTER_MS UNTOLD_BATCH RETELL_ASKED DRAIN_BATCH
         DRAIN_ROUNDS_MAX SQLITE_ROWS DRAIN_GARBAGE DRAIN_TURN_S DRAIN_IDLE_S
         DRAIN_IDLE_S_MAX LOG_TAIL TRIM_EVERY_S LOT_SNAPSHOT_ENTRIES FOLD_ROWS RECOVER_EVERY_S RECOVER_AFTER_MS

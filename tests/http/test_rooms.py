@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from protocol.rooms import Settings
+from protocol.rooms import Settings, ShownSettings
 from server.store import keys
 from tests.conftest import Stores
 from tests.site import Site
@@ -16,6 +16,10 @@ SETTINGS = {
     "gifts": False,
     "slow_mode_s": 5,
     "unique_chat_s": 30,
+    "chat_for": "followers",
+    "followers_min_age_s": 600,
+    "links": False,
+    "emotes_only": True,
     "chat_per_s": 100,
     "blocked_words": ["spam", "eggs"],
 }
@@ -41,7 +45,7 @@ async def test_settings_are_read_back_whole(site: Site) -> None:
     """With the service key or a token of the room's host; everybody else sees what viewers see."""
     await put(site)
     assert (await read(site))["settings"] == SETTINGS
-    public = {name: SETTINGS[name] for name in ("chat", "gifts", "slow_mode_s", "unique_chat_s")}
+    public = {name: SETTINGS[name] for name in ShownSettings.__struct_fields__}
     for token, sees in (
         ("", public),
         ("wrong", public),
