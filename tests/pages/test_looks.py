@@ -201,7 +201,7 @@ async def test_held_across(site: Site, tabs: Tabs) -> None:
             await expect(page.get_by_test_id(testid)).to_be_in_viewport(ratio=1)
         await page.get_by_test_id("quantity-99").tap()
         await page.get_by_test_id("ask-above").select_option("100")
-        await page.get_by_test_id("gift-rose").tap()  # a second tap on the chosen one would give
+        await page.get_by_test_id("gift-heart").tap()  # a second tap on the chosen one would give
         await page.get_by_test_id("gift-crown").tap()
         await page.get_by_test_id("gift-send").tap()
         await expect(page.get_by_test_id("gift-send")).to_contain_text("Really send?")

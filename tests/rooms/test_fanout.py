@@ -286,6 +286,7 @@ async def test_a_join_while_the_room_store_goes(site: Site, monkeypatch: pytest.
         raise StoreDown("away")
 
     monkeypatch.setattr(Room, "snapshot", away)
+    monkeypatch.setattr(Room, "snapshot_at_hand", lambda *_: None)
     async with websockets.connect(site.address(token=site.token("alice")), proxy=None) as connection:
         await connection.wait_closed()
     assert (connection.close_code, connection.close_reason) == (Close.UNAVAILABLE, "retry_after_ms=1000")
