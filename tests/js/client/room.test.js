@@ -4,7 +4,10 @@ import { test } from "node:test";
 
 import { addLine } from "../../../protocol/web/liveroom/folds/chat.js";
 import { fold } from "../../../protocol/web/liveroom/room.js";
-import { board, chat, comboEnded, gift, likes, person, refunded, settings, shown, snapshot, updated, viewers } from "../support/wire.js";
+import {
+  board, chat, comboEnded, gift, likes, person, refunded, settings,
+  shown, snapshot, updated, viewers,
+} from "../support/wire.js";
 
 /** @import { Room } from "../../../protocol/web/liveroom.js" */
 /** @import { RoomEvent, Snapshot } from "../../../protocol/web/wire.js" */

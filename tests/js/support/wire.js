@@ -3,7 +3,8 @@ import { START_MS } from "./clock.js";
 
 /** @import { BoardChanged, ChatDeleted, ChatSent, Gift, GiftComboEnded } from "../../../protocol/web/wire.js" */
 /** @import { GiftRefunded, GiftSent, LikesCounted, RoomUpdated } from "../../../protocol/web/wire.js" */
-/** @import { ShownGift, ShownSettings, Snapshot, User, ViewersCounted, Welcome, You } from "../../../protocol/web/wire.js" */
+/** @import { ShownGift, ShownSettings, Snapshot, User } from "../../../protocol/web/wire.js" */
+/** @import { ViewersCounted, Welcome, You } from "../../../protocol/web/wire.js" */
 
 let made = 0;
 /** @returns {{id: string, seq: number, at_ms: number}} */

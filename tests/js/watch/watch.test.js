@@ -5,7 +5,10 @@ import { WatchPage } from "../../../server/web/watch/watch.js";
 import { START_MS, pass, settled } from "../support/clock.js";
 import { testsOn } from "../support/page.js";
 import { FakeSocket } from "../support/socket.js";
-import { board, chat, gift, likes, onOffer, settings, shown, snapshot, updated, welcome, you } from "../support/wire.js";
+import {
+  board, chat, gift, likes, onOffer, settings, shown,
+  snapshot, updated, welcome, you,
+} from "../support/wire.js";
 
 /** @import { OpenPage } from "../support/page.js" */
 /** @import { Welcome } from "../../../protocol/web/wire.js" */
