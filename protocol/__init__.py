@@ -1,11 +1,12 @@
 """The wire language. This package imports all its modules, so a new command or event changes no other file."""
 
 import importlib
+import operator
 import pkgutil
 from typing import Any, Union, cast
 
 import msgspec
-from msgspec import UNSET, Struct, structs
+from msgspec import Struct, structs
 
 from protocol import careful
 from protocol.refusals import Reason
@@ -76,6 +77,7 @@ _DECODERS: dict[Codec, Any] = {
     "msgpack": msgspec.msgpack.Decoder(_ONE_OR_MORE),
 }
 _LOOSE: dict[Codec, Any] = {"json": msgspec.json.Decoder(), "msgpack": msgspec.msgpack.Decoder()}
+_DEFAULTS = {cls: tuple(field.default for field in structs.fields(cls)) for cls in COMMANDS.values()}
 _FLAT = (str, int, bool, float)  # values without keys
 _PACKED = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _EVENT = msgspec.json.Decoder(Union[tuple(EVENTS.values())])  # noqa: UP007
@@ -132,19 +134,18 @@ def _is_plain(codec: Codec, frame: bytes, commands: list[Any]) -> bool:
 
 
 def _given(command: Any) -> int:
-    """How many of a command's fields have a value; one more for its type."""
-    given = 1
-    for value in structs.astuple(command):
-        if value is not None and value is not UNSET:
-            given += 1
-    return given
+    """How many of a command's fields have been given, if none has its default; one more for its type.
+
+    It is never too many, which would hide a key that stands twice.
+    """
+    return 1 + sum(map(operator.is_not, structs.astuple(command), _DEFAULTS[type(command)]))
 
 
 def _given_if_flat(command: Any) -> int:
     """The same, or 0 if a value may have keys, too."""
     given = 1
-    for value in structs.astuple(command):
-        if value is None or value is UNSET:
+    for value, default in zip(structs.astuple(command), _DEFAULTS[type(command)], strict=True):
+        if value is default:
             continue
         if type(value) not in _FLAT:
             return 0

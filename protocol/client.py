@@ -282,17 +282,27 @@ class RoomClient:
         return self.send(RefreshSession(token=token))
 
     def gift(
-        self, gift: str, count: int = 1, *, to: str | None = None, combo: str | None = None, message: str | None = None
+        self,
+        gift: str,
+        count: int = 1,
+        *,
+        to: str | None = None,
+        combo: str | None = None,
+        message: str | None = None,
+        anonymous: bool = False,
     ) -> Frame:
         """Make the frame of a new gift, whose id has the server's time. To repeat a gift, `send` its command again."""
         gift_id = uuid7(self.server_now_ms())
-        return self.send(SendGift(id=gift_id, gift=gift, count=count, to=to, combo=combo, message=message))
+        return self.send(
+            SendGift(id=gift_id, gift=gift, count=count, to=to, combo=combo, message=message, anonymous=anonymous)
+        )
 
     def resend(self) -> list[Frame]:
         """After a welcome: the frames of gifts without a reply, with their old ids. None is paid twice."""
         return [self._frame(command) for command in self._unanswered.values() if isinstance(command, SendGift)]
 
     def _frame(self, command: Command) -> Frame:
-        given = {name: value for name, value in msgspec.structs.asdict(command).items() if value is not None}
+        said = msgspec.structs.asdict(command)  # an older server does not know what is not used
+        given = {name: value for name, value in said.items() if value is not None and value is not False}
         message = {"type": command.__struct_config__.tag, **given}
         return msgspec.json.encode(message).decode() if self.codec == "json" else msgspec.msgpack.encode(message)

@@ -21,6 +21,7 @@ RoomId = Annotated[str, Meta(pattern=_PLACE, description=PLACE_WORDS)]
 GiftId = Annotated[str, Meta(pattern=_UUID7, description="UUIDv7, lower case, made by the sender")]
 ComboId = Annotated[str, Meta(pattern=_NAME, description="1-64 of A-Za-z0-9_.-")]
 TopUpId = Annotated[str, Meta(pattern=_PLACE, description=PLACE_WORDS)]
+GoalId = Annotated[str, Meta(pattern=_PLACE, description=PLACE_WORDS)]
 CatalogueId = Annotated[str, Meta(pattern=_NAME, description="a gift's name in the catalogue")]
 Ref = Annotated[str, Meta(min_length=1, max_length=64)]
 NAME_CHARS_MAX = 40

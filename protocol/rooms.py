@@ -21,7 +21,8 @@ class RoomsRefusal(Reason):
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden.
+    """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden. Smaller gifts
+    than `gift_min_coins_message` take no message.
 
     `chat_for` followers is also for the club; who follows for less than `followers_min_age_s` must wait.
     """
@@ -35,6 +36,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     followers_min_age_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0
     links: bool = True
     emotes_only: bool = False
+    gift_min_coins_message: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
 
 
@@ -59,6 +61,7 @@ class ShownSettings(Struct, frozen=True):
     followers_min_age_s: int = 0
     links: bool = True
     emotes_only: bool = False
+    gift_min_coins_message: int = 0
 
 
 class Viewers(Struct, frozen=True):
@@ -83,7 +86,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     likes: int
     coins: int
     top: tuple[Rank, ...]
-    goals: tuple[Any, ...] = ()
 
     if TYPE_CHECKING:
 

@@ -16,7 +16,8 @@ from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
 from protocol.refusals import Refused
-from server import background, catalogue, limits, metrics
+from server import background, limits, metrics
+from server.catalogue import Catalogue
 from server.clock import Clock
 from server.edge import door
 from server.edge.admission import Places
@@ -125,7 +126,7 @@ class Node:
         self.settings = settings
         node_id = _node_id(settings)
         self.clock = Clock(time.time)  # noqa: TID251  # the only place that reads the clock
-        self.catalogue = catalogue.load(settings.catalogue)
+        self.catalogue = Catalogue(settings.catalogue)
         self.tokens = Tokens(settings.token_secret)
         in_rooms = [*ADMIN_SCRIPTS, *PEOPLE_SCRIPTS, *STAFF_SCRIPTS, *feature_scripts()]
         self.history = open_history(settings.room_address, in_rooms, self.clock)
@@ -199,6 +200,11 @@ class Node:
             "Gifts that were not shown because the next broadcast had begun.",
             lambda: self.history.other_broadcast,
         )
+        read.gauge(
+            "catalogue_version",
+            "The gift catalogue's version as a number: the same on nodes that agree.",
+            lambda: int(self.catalogue.version, 16),
+        )
         read.counter("wallet_batches", "Calls that those gifts shared.", lambda: self.wallet.batches)
         read.counter("events_received", "Events from the bus.", lambda: self.fanout.received)
         read.counter("events_filled", "Events that the bus lost, from the history.", lambda: self.fanout.filled)
@@ -251,6 +257,7 @@ class Node:
         await self.recovery.start()
         await self.untold.start()
         await self.services.catalogues.start()
+        await self.catalogue.start()
         if self.settings.development:
             if self.room_store.up:  # pages look for the room at once, also while gifts are refused
                 await self._wait_for({self._tasks.share(self._demo_room())})
@@ -280,6 +287,7 @@ class Node:
     async def stop(self) -> None:
         await self._tasks.end()
         await self.services.catalogues.stop()
+        await self.catalogue.stop()
         await self.untold.stop()
         await self.recovery.stop()
         await self.audit_watch.stop()

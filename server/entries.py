@@ -23,7 +23,7 @@ class Share(Struct, frozen=True):
     diamonds: int
 
 
-class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift"):
+class GiftEntry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="gift"):
     """A gift: what the journal books, and last its personal text, which can be erased (journal/texts.py)."""
 
     id: str
@@ -36,6 +36,7 @@ class GiftEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="gift")
     coins: int
     diamonds: int
     combo: str | None
+    anonymous: bool = False  # the room does not know who gave it
     salt: str = ""  # random; an entry without one was written by an older program
     fp: str  # the payload's fingerprint, to restore the receipt if needed; it covers the message
     viewer_name: str

@@ -28,6 +28,8 @@ TWICE = {
     "type again": doubled("type", "ping", "ping", ref="r"),
     "a null": doubled("combo", None, "c", **GIFT),
     "count": doubled("count", 1, 999, **{name: value for name, value in GIFT.items() if name != "count"}),
+    "beside a default": doubled("user_id", "a", "b", type="members.kick", ref="r"),
+    "beside false": doubled("gift", "a", "b", type="gifts.send", id=GIFT_ID, count=1, ref="r"),
     "in a value": b"\x83\xa4type\xa4ping\xa3ref\xa1r\xa1x\x82\xa1a\x01\xa1a\x02",
     "a long map": b"\xde\x00\x03\xa3ref\xa1r\xa4type\xa4ping\xa4type\xa4ping",
     "in two forms": b"\x83\xa3ref\xa1r\xa4type\xa4ping\xd9\x04type\xa4ping",

@@ -166,7 +166,6 @@ def test_every_feature_has_its_three_files() -> None:
 # Modules that the tests of others cover, and which tests.
 TESTED_BY = {
     "app": "tests/http/test_http.py and every test with a site",
-    "catalogue": "tests/test_settings.py",
     "clock": "three lines",
     "entries": "tests/journal/test_entries.py",
     "limits": "asserts of its own",

@@ -4,15 +4,10 @@ from typing import Any
 
 from msgspec import UNSET
 
-from protocol.folding import Changed, begins, folds
+from protocol.folding import Changed, folds
 from protocol.rooms import RoomDeleted, RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Snapshot
 
 _FIELDS = ("title", "host", "settings", "status", "broadcast_id", "started_at_ms")
-
-
-@begins
-def room_begins(_room: Snapshot) -> Changed:
-    return {"goals": ()}
 
 
 @folds(RoomUpdated)

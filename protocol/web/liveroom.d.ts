@@ -1,7 +1,7 @@
 // Generated from liveroom.js by `make types`. Do not edit.
 import { Refused } from "./liveroom/refused.js";
 import { uuid7 } from "./liveroom/uuid7.js";
-import type { ChatSent, Command, Gap, Message, Notice, Replies, RoomEvent } from "./wire.js";
+import type { ChatSent, Command, Gap, Message, Notice, Replies, RoomEvent, SendGift } from "./wire.js";
 import type { Snapshot, You } from "./wire.js";
 export type StateName = "connecting" | "live" | "reconnecting" | "closed";
 export type State = {
@@ -123,15 +123,10 @@ export declare class RoomClient {
      * Sends a gift exactly once: when the reply is lost, the same id goes out again after the reconnect and the server
      * answers `duplicate`. Every error carries the `id`. After `timeout`, `closed` and `wallet_unavailable` the outcome
      * is unknown: to try again, call with that `id` and the same gift, count, combo and message.
-     * @param {{gift: string, count?: number, to?: string, combo?: string, message?: string, id?: string}} gift
+     * @param {Partial<SendGift> & {gift: string}} gift
      */
-    sendGift({ gift, count, to, combo, message, id }: {
+    sendGift({ gift, count, to, combo, message, anonymous, id }: Partial<SendGift> & {
         gift: string;
-        count?: number;
-        to?: string;
-        combo?: string;
-        message?: string;
-        id?: string;
     }): Promise<import("./wire.js").SendGiftOk>;
     /**
      * Any command.

@@ -19,7 +19,7 @@ import { uuid7 } from "./liveroom/uuid7.js";
 import { decided } from "./liveroom/you.js";
 
 /** @import { ChatSent, Command, Gap, Message, Notice, Replies, RoomEvent, SendGift } from "./wire.js" */
-/** @import { Snapshot, Welcome, You } from "./wire.js" */
+/** @import { GiftSent, Snapshot, Welcome, You } from "./wire.js" */
 /**
  * @typedef {"connecting"|"live"|"reconnecting"|"closed"} StateName
  * @typedef {object} State
@@ -158,13 +158,13 @@ export class RoomClient {
    * Sends a gift exactly once: when the reply is lost, the same id goes out again after the reconnect and the server
    * answers `duplicate`. Every error carries the `id`. After `timeout`, `closed` and `wallet_unavailable` the outcome
    * is unknown: to try again, call with that `id` and the same gift, count, combo and message.
-   * @param {{gift: string, count?: number, to?: string, combo?: string, message?: string, id?: string}} gift
+   * @param {Partial<SendGift> & {gift: string}} gift
    */
-  async sendGift({ gift, count = 1, to, combo, message, id = uuid7(this.serverNow()) }) {
+  async sendGift({ gift, count = 1, to, combo, message, anonymous, id = uuid7(this.serverNow()) }) {
     if (!this.room) throw new Refused({ reason: "not_connected" });
     /** @type {SendGift} */
     const command = { type: "gifts.send", id, gift, count, ...(to && { to }), ...(combo && { combo }),
-      ...(message && { message }) };
+      ...(message && { message }), ...(anonymous && { anonymous }) };
     const reply = await this.send(command, { again: true, timeoutMs: GIFT_TIMEOUT_MS })
       .catch((/** @type {Refused} */ refused) => { throw Object.assign(refused, { id }); });
     if (!reply.duplicate) this.#setCoins(reply); // a duplicate's reply has the old balance
@@ -379,12 +379,12 @@ export class RoomClient {
     tell(this.#options.onEvent, event);
   }
   /**
-   * What has no place in the room's order. A chat message may: its sender is hidden from others.
-   * @param {Message | ChatSent} message
+   * What has no place in the room's order. A chat message and a gift may: a hidden sender's, and a test.
+   * @param {Message | ChatSent | GiftSent} message
    */
   #aside(message) {
     if (!this.room) return;
-    if (message.type === "chat.sent") {
+    if (message.type === "chat.sent" || message.type === "gifts.sent") {
       fold(this.room, message, true);
       tell(this.#options.onEvent, message);
     } else tell(this.#options.onMessage, message);

@@ -41,8 +41,25 @@ export type Refusal =
   | "links_off"
   | "emotes_only"
   | "wrong_status"
+  | "region_not_allowed"
+  | "adults_only"
+  | "level_too_low"
+  | "message_needs_coins"
+  | "unknown_goal"
+  | "too_many_goals"
+  | "other_kind"
   | "warned"
-  | "too_many_members";
+  | "too_many_members"
+  | "no_such_gift";
+
+/** The first places of a window: by all that somebody gave in it, or by their largest gift. */
+export interface GetBoard {
+  type: "board.get";
+  window?: "all" | "broadcast" | "day" | "week";
+  by?: "single" | "sum";
+  limit?: number;
+  ref?: string | null;
+}
 
 /** Say something to the room, perhaps in reply to a message of it. */
 export interface SendChat {
@@ -85,6 +102,40 @@ export interface SendGift {
   to?: string | null;
   combo?: string | null;
   message?: string | null;
+  anonymous?: boolean;
+  ref?: string | null;
+}
+
+/** The host: see how a gift looks. It costs nothing, and only staff and overlays get it. */
+export interface TestGift {
+  type: "gifts.test";
+  gift: string;
+  count?: number;
+  ref?: string | null;
+}
+
+/** The host: thank for a gift of this broadcast. A second thanks changes nothing. */
+export interface ThankGift {
+  type: "gifts.thank";
+  gift_id: string;
+  ref?: string | null;
+}
+
+/** The host: make a goal, or change title and target of one. Without an id it is a new one. */
+export interface SetGoal {
+  type: "goals.set";
+  kind: "coins" | "followers" | "gift" | "likes" | "viewers";
+  title: string;
+  target: number;
+  id?: string | null;
+  gift?: string | null;
+  ref?: string | null;
+}
+
+/** The host: remove a goal. */
+export interface RemoveGoal {
+  type: "goals.remove";
+  id: string;
   ref?: string | null;
 }
 
@@ -211,6 +262,7 @@ export interface SettingsChange {
   followers_min_age_s?: number;
   links?: boolean;
   emotes_only?: boolean;
+  gift_min_coins_message?: number;
   blocked_words?: string[];
 }
 
@@ -245,6 +297,34 @@ export interface RefreshSession {
   ref?: string | null;
 }
 
+/** The first places, and yours. */
+export interface GetBoardOk {
+  type: "ok";
+  ref: string | null;
+  top: Rank[];
+  you: Place;
+}
+
+/** One row of the room's board. */
+export interface Rank {
+  rank: number;
+  user: Named;
+  coins: number;
+}
+
+/** A person on a board, or a host: an id and a display name. */
+export interface Named {
+  user_id: string;
+  name: string;
+}
+
+/** Your own place. `behind` is how many coins the next place has more; null if there is none. */
+export interface Place {
+  rank: number | null;
+  coins: number;
+  behind: number | null;
+}
+
 /** The message has this `seq` in the room's history. A `hidden` one was over the room's budget: nobody saw it. */
 export interface SendChatOk {
   type: "ok";
@@ -268,6 +348,7 @@ export interface SendGiftOk {
   coins: number;
   combo: Combo | null;
   entry: string;
+  message_left_out: string | null;
   ref: string | null;
 }
 
@@ -275,6 +356,13 @@ export interface SendGiftOk {
 export interface Combo {
   id: string;
   count: number;
+}
+
+/** The goal is on disk. */
+export interface SetGoalOk {
+  type: "ok";
+  ref: string | null;
+  id: string;
 }
 
 /** A page of them. `next` is the `after` of the next page. */
@@ -321,17 +409,15 @@ export interface BoardChanged {
   replayed?: boolean;
 }
 
-/** One row of the room's board. */
-export interface Rank {
-  rank: number;
+/** Somebody has come among the first three of this broadcast. */
+export interface BoardClimbed {
+  type: "board.climbed";
   user: Named;
-  coins: number;
-}
-
-/** A person on a board, or a host: an id and a display name. */
-export interface Named {
-  user_id: string;
-  name: string;
+  rank: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
 }
 
 /** Somebody said something. Staff and the sender see what is `hidden` from everybody else; it has no `seq`. */
@@ -417,6 +503,17 @@ export interface ChatUnpinned {
   replayed?: boolean;
 }
 
+/** Something that this site's own pages and overlays understand. */
+export interface CustomSent {
+  type: "custom.sent";
+  name: string;
+  data: Record<string, unknown>;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
 /** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */
 export interface GiftSent {
   type: "gifts.sent";
@@ -429,6 +526,8 @@ export interface GiftSent {
   message: string | null;
   test: boolean;
   combo: Combo | null;
+  received_at_ms?: number;
+  settled_at_ms?: number;
   id: string;
   seq: number;
   at_ms: number;
@@ -477,6 +576,63 @@ export interface GiftRefunded {
   coins: number;
   diamonds: number;
   reason: Open<"chargeback" | "refund">;
+  gift?: GiftRef;
+  count?: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The host has thanked `user` for a gift. */
+export interface GiftThanked {
+  type: "gifts.thanked";
+  gift_id: string;
+  user: User;
+  gift: GiftRef;
+  count: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The room's goals are now these, the oldest first. */
+export interface GoalsChanged {
+  type: "goals.changed";
+  goals: Goal[];
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** A goal: `current` of `target`. Once `reached` it stays so. `gift` is for goals of that kind. */
+export interface Goal {
+  id: string;
+  kind: Open<"coins" | "followers" | "gift" | "likes" | "viewers">;
+  title: string;
+  target: number;
+  current: number;
+  reached: boolean;
+  gift?: string;
+}
+
+/** A goal has moved, at most once a second. `others` are the room's other goals, as they stand. */
+export interface GoalProgressed {
+  type: "goals.progressed";
+  goal: Goal;
+  others?: Goal[];
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** A goal is reached, once. `id` is the goal's; `contributors` gave most to it, the greatest first. */
+export interface GoalReached {
+  type: "goals.reached";
+  contributors: Named[];
   id: string;
   seq: number;
   at_ms: number;
@@ -608,6 +764,7 @@ export interface ShownSettings {
   followers_min_age_s: number;
   links: boolean;
   emotes_only: boolean;
+  gift_min_coins_message: number;
 }
 
 /** The host paused. */
@@ -740,8 +897,8 @@ export interface Snapshot {
   likes: number;
   coins: number;
   top: Rank[];
-  goals: unknown[];
   open_combos: OpenCombo[];
+  goals: Goal[];
   pins: Pin[];
 }
 
@@ -794,18 +951,27 @@ export interface Gift {
   streakable: boolean;
   animation: Animation;
   pin_s: number;
+  regions: string[];
+  min_level: number;
+  adult: boolean;
 }
 
 /** What happened in the room. A newer server sends more types: pass them over. */
 export type RoomEvent =
   | BoardChanged
+  | BoardClimbed
   | ChatSent
   | ChatDeleted
   | ChatPinned
   | ChatUnpinned
+  | CustomSent
   | GiftSent
   | GiftComboEnded
   | GiftRefunded
+  | GiftThanked
+  | GoalsChanged
+  | GoalProgressed
+  | GoalReached
   | LikesCounted
   | MemberMuted
   | MemberUnmuted
@@ -835,11 +1001,16 @@ export type Message =
 
 /** What a client may ask for. */
 export type Command =
+  | GetBoard
   | SendChat
   | DeleteChat
   | PinChat
   | UnpinChat
   | SendGift
+  | TestGift
+  | ThankGift
+  | SetGoal
+  | RemoveGoal
   | SendLikes
   | MuteMember
   | UnmuteMember
@@ -863,11 +1034,16 @@ export type Command =
 
 /** The `ok` of each command. */
 export interface Replies {
+  "board.get": GetBoardOk;
   "chat.send": SendChatOk;
   "chat.delete": Ok;
   "chat.pin": Ok;
   "chat.unpin": Ok;
   "gifts.send": SendGiftOk;
+  "gifts.test": Ok;
+  "gifts.thank": Ok;
+  "goals.set": SetGoalOk;
+  "goals.remove": Ok;
   "likes.send": Ok;
   "members.mute": Ok;
   "members.unmute": Ok;

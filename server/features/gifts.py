@@ -9,9 +9,7 @@ import structlog
 from msgspec import Struct
 
 from protocol.gifts import (
-    MESSAGE_CHARS_MAX,
     Combo,
-    Gift,
     GiftComboEnded,
     GiftRef,
     GiftRefunded,
@@ -19,25 +17,27 @@ from protocol.gifts import (
     OpenCombo,
     SendGift,
     SendGiftOk,
-    ShownGift,
+    TestGift,
 )
 from protocol.ids import uuid7_ms
 from protocol.refusals import Refusal, Refused
 from protocol.wire import User, encode
 from server import limits
 from server.entries import GiftEntry
-from server.money.results import Spend, fingerprint
+from server.money.results import Paid, Receipt, Spend, fingerprint
+from server.rooms.giving import gift_event, gift_of, giver, shown_message, streak_id
 from server.rooms.history import History, NoSuchRoom
-from server.rooms.registry import every, handles, on_joined, reacts, snapshot_part
+from server.rooms.registry import every, handles, on_aside, on_joined, reacts, snapshot_part
 from server.rooms.room import Member, Room
+from server.rooms.staff import HOST, Deed, actor, check
 from server.store import keys, scripts
 from server.store.client import Arg, StoreError
 from server.store.scripts import hole
-from server.text import NotSeen, clean
 
 log = structlog.get_logger()
 
 SHOW = scripts.load("gifts_show")
+TEST = scripts.load("gifts_test")
 REFUND = scripts.load("gifts_refund")
 END_COMBOS = scripts.load("gifts_end_combos")
 ONCE = keys.of_room(
@@ -45,7 +45,7 @@ ONCE = keys.of_room(
 )
 COUNTED = b"-"
 REFUNDED = keys.of_room("refunded", "String per part of a reversal: the seq under which the room took it back.")
-SCRIPTS = (SHOW, REFUND, END_COMBOS)
+SCRIPTS = (SHOW, REFUND, END_COMBOS, TEST)
 
 
 class Refunded(Struct, frozen=True):
@@ -55,6 +55,7 @@ class Refunded(Struct, frozen=True):
     reversal: str
     viewer: str
     broadcast: str | None
+    anonymous: bool = False
 
 
 class PaidGift(Struct, frozen=True):
@@ -63,23 +64,47 @@ class PaidGift(Struct, frozen=True):
     entry: GiftEntry
     event: GiftSent
     combo_count: int
+    settled_at_ms: int
 
 
 @handles(SendGift)
 async def send_gift(room: Room, member: Member, command: SendGift) -> SendGiftOk:
     """Write debit, credit, receipt and ledger entry to disk in one step. Then show the gift in the room."""
+    received_at_ms = room.services.clock.now_ms()
     try:
-        gift = _check(room, member, command)
+        gift = gift_of(room, member, command)
     except Refused as refused:  # but it may have been paid before the room or the catalogue changed
         return await _paid_before(room, member, command, refused)
-    spend, entry, event = _prepare(room, member, command, gift)
+    message, left_out = shown_message(room, member, command)
+    event = gift_event(
+        room,
+        giver(member, command),
+        gift,
+        command.count,
+        id=command.id,
+        to=command.to,
+        message=message,
+        received_at_ms=received_at_ms,
+    )
+    spend, entry = _prepare(room, member, command, event)
     paid = await room.services.wallet.spend(spend)
-    combo = Combo(command.combo, paid.combo_count) if command.combo else None
     # A repeated try shows nothing: the ledger has the first try's entry, and host and broadcast may have changed since.
     # If the first try died before this point, the journal process shows its gift.
     if paid.first:
-        _show_soon(room, PaidGift(entry, event, paid.combo_count))
-    return SendGiftOk(id=command.id, duplicate=paid.duplicate, coins=paid.balance, combo=combo, entry=paid.entry_id)
+        _show_soon(room, PaidGift(entry, event, paid.combo_count, room.services.clock.now_ms()))
+    return _ok(command, paid, left_out)
+
+
+def _ok(command: SendGift, paid: Paid | Receipt, left_out: str | None) -> SendGiftOk:
+    """The reply. The sender knows the streak by their own id of it."""
+    return SendGiftOk(
+        id=command.id,
+        duplicate=not isinstance(paid, Paid) or paid.duplicate,
+        coins=paid.balance,
+        combo=Combo(command.combo, paid.combo_count) if command.combo else None,
+        entry=paid.entry_id,
+        message_left_out=left_out,
+    )
 
 
 async def _paid_before(room: Room, member: Member, command: SendGift, refused: Refused) -> SendGiftOk:
@@ -92,70 +117,33 @@ async def _paid_before(room: Room, member: Member, command: SendGift, refused: R
         raise refused
     if found.fingerprint != _fingerprint(room, command):
         raise Refused(Refusal.CONFLICT)
-    combo = Combo(command.combo, found.combo_count) if command.combo else None
-    return SendGiftOk(id=command.id, duplicate=True, coins=found.balance, combo=combo, entry=found.entry_id)
+    return _ok(command, found, shown_message(room, member, command).left_out)
 
 
 def _fingerprint(room: Room, command: SendGift) -> str:
-    """Covers only what the sender sent, because prices and hosts may change between two tries."""
-    return fingerprint(room.id, command.gift, command.count, command.to, command.combo, command.message)
+    """Covers only what the sender sent, because prices and hosts may change between two tries.
+
+    What is newer than the first programs counts only when it is set: nodes of different age agree on the rest.
+    """
+    newer = ("anonymous",) if command.anonymous else ()
+    return fingerprint(room.id, command.gift, command.count, command.to, command.combo, command.message, *newer)
 
 
-def _check(room: Room, member: Member, command: SendGift) -> Gift:
-    """Check everything but the wallet, and return the catalogue's gift. Raises Refused."""
-    about, to = room.about, command.to or room.about.host.user_id
-    if about.status != "live":
-        raise Refused(Refusal.ROOM_NOT_LIVE)
-    if not about.settings.gifts:
-        raise Refused(Refusal.GIFTS_OFF)
-    gift = room.services.catalogue.get(command.gift)
-    if gift is None:
-        raise Refused(Refusal.UNKNOWN_GIFT)
-    if to == member.user_id:
-        raise Refused(Refusal.SELF_GIFT)
-    if to != about.host.user_id:
-        raise Refused(Refusal.RECEIVER_NOT_ELIGIBLE)
-    _message(command)
-    return gift
-
-
-def _message(command: SendGift) -> str | None:
-    """The message as others see it. Raises Refused when they would see nothing."""
-    if command.message is None:
-        return None
-    try:
-        return clean(command.message, MESSAGE_CHARS_MAX)
-    except NotSeen:
-        raise Refused(Refusal.BAD_COMMAND, field="message") from None
-
-
-def _prepare(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple[Spend, GiftEntry, GiftSent]:
-    host = room.about.host
-    coins, diamonds = gift.coins * command.count, gift.diamonds * command.count
-    event = GiftSent(
-        id=command.id,
-        from_=member.as_user(),
-        to=User(user_id=host.user_id, name=host.name, role="host", badges=()),
-        gift=ShownGift(gift.id, gift.name, gift.coins, gift.tier, gift.animation),
-        count=command.count,
-        coins=coins,
-        diamonds=diamonds,
-        message=_message(command),
-        test=False,
-        combo=None,
-    )
+def _prepare(room: Room, member: Member, command: SendGift, event: GiftSent) -> tuple[Spend, GiftEntry]:
+    creator, combo = event.to.user_id, streak_id(room, member, command)
     command_fingerprint = _fingerprint(room, command)
     entry = GiftEntry(
         id=command.id,
         viewer=member.user_id,
-        creator=host.user_id,
+        creator=creator,
         room=room.id,
         broadcast=room.about.broadcast_id,
-        gift=gift.id,
+        gift=event.gift.id,
         count=command.count,
-        coins=coins,
-        diamonds=diamonds,
-        combo=command.combo,
+        coins=event.coins,
+        diamonds=event.diamonds,
+        combo=combo,
+        anonymous=command.anonymous,
         salt=secrets.token_hex(16),
         fp=command_fingerprint,
         viewer_name=member.name,
@@ -164,15 +152,34 @@ def _prepare(room: Room, member: Member, command: SendGift, gift: Gift) -> tuple
     spend = Spend(
         gift_id=command.id,
         viewer=member.user_id,
-        creator=host.user_id,
-        coins=coins,
-        diamonds=diamonds,
+        creator=creator,
+        coins=event.coins,
+        diamonds=event.diamonds,
         count=command.count,
-        combo=command.combo,
+        combo=combo,
         fingerprint=command_fingerprint,
         entry=encode(entry),
     )
-    return spend, entry, event
+    return spend, entry
+
+
+@handles(TestGift)
+async def test_gift(room: Room, member: Member, command: TestGift) -> None:
+    """Show a gift to staff and overlays only. Raises Refused."""
+    check(room, actor(member), Deed(act="gifts.test", least=HOST))
+    gift = room.services.catalogue.get(command.gift)
+    if gift is None:
+        raise Refused(Refusal.UNKNOWN_GIFT)
+    event = gift_event(room, member.as_user(), gift, command.count, id=room.services.clock.new_id(), test=True)
+    await room.services.history.change(room.id, TEST, body=encode(event))
+
+
+@on_aside("test")
+def tell_test(room: Room, body: bytes) -> None:
+    """Pass a test gift to those who care how gifts look."""
+    for member in room.members:
+        if member.role in ("host", "moderator", "overlay"):
+            member.pass_on(body)
 
 
 class _ShowQueue:
@@ -208,10 +215,10 @@ async def _show_waiting(room: Room, queue: _ShowQueue) -> None:
         queue.running = False
 
 
-async def show_gift(history: History, entry: GiftEntry, combo_count: int) -> bool:
+async def show_gift(history: History, entry: GiftEntry, combo_count: int, settled_at_ms: int) -> bool:
     """Show a paid gift in its room. False if that was done before. Raises StoreError, NoSuchRoom."""
     event = msgspec.json.decode(entry.show, type=GiftSent)
-    [new] = await _show_all(history, entry.room, [PaidGift(entry, event, combo_count)])
+    [new] = await _show_all(history, entry.room, [PaidGift(entry, event, combo_count, settled_at_ms)])
     return new
 
 
@@ -248,20 +255,26 @@ def _script_args(room_id: str, gift: PaidGift) -> dict[str, Arg]:
     args: dict[str, Arg] = {
         "once": keys.room(room_id, ONCE, entry.id),
         "broadcast": entry.broadcast or "",
-        "user_id": entry.viewer,
-        "user_name": entry.viewer_name,
+        "user_id": "" if entry.anonymous else entry.viewer,
+        "user_name": "" if entry.anonymous else entry.viewer_name,
         "coins": entry.coins,
         "combo_field": "",
         "combo_head": "",
         "combo_count": 0,
-        "body": bytes(entry.show),
+        "body": _settled(bytes(entry.show), gift),
     }
     if entry.combo:
-        args["combo_field"] = f"combo:{entry.viewer}:{entry.gift}:{entry.combo}"
+        args["combo_field"] = f"combo:{event.from_.user_id}:{entry.gift}:{entry.combo}"
         args["combo_head"] = msgspec.json.encode({"from": event.from_, "to": event.to, "gift": GiftRef(entry.gift)})[1:]
         args["combo_count"] = gift.combo_count
-        args["body"] = encode(msgspec.structs.replace(event, combo=Combo(entry.combo, gift.combo_count)))
+        streak = msgspec.structs.replace(event, combo=Combo(entry.combo, gift.combo_count))
+        args["body"] = _settled(encode(streak), gift)
     return args
+
+
+def _settled(body: bytes, gift: PaidGift) -> bytes:
+    """The event with when its money was on disk, which is not known when the entry is written."""
+    return b'%b,"settled_at_ms":%d}' % (body[:-1], gift.settled_at_ms)
 
 
 async def show_refunds(history: History, room_id: str, refunded: Sequence[Refunded]) -> list[bool]:
@@ -279,7 +292,7 @@ def _refund_args(room_id: str, part: Refunded) -> dict[str, Arg]:
     return {
         "once": keys.room(room_id, REFUNDED, event.reason, part.reversal, part.viewer, event.gift_id),
         "broadcast": part.broadcast or "",
-        "user_id": part.viewer,
+        "user_id": "" if part.anonymous else part.viewer,
         "coins": event.coins,
         "body": encode(event),
     }

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from protocol import careful
-from protocol.ids import PLACE_WORDS, USER_WORDS, PersonId, RoomId, UserId
+from protocol.ids import PLACE_WORDS, USER_WORDS, GoalId, PersonId, RoomId, UserId
 from protocol.refusals import Refusal, Refused
 from server import limits
 from server.money.results import fingerprint
@@ -100,16 +100,18 @@ def route(
     open: bool = False,
     open_here: bool = False,
     shared: bool = True,
+    check: Callable[[Request], None] | None = None,
 ) -> Route:
     """Make a route. It needs the service key unless it is `open`, and writes honour Idempotency-Key.
 
     An open one is for other origins' pages, too, unless it is not to be `shared`. The OpenAPI document names the types
     of its `body` and `query`, what it `gives` (one type or several), and its `statuses` that are not errors.
+    `check` may raise HttpError before anything is remembered under an Idempotency-Key.
     """
     types = gives if isinstance(gives, tuple) else () if gives is None else (gives,)
     DESCRIBED[(path, method)] = Described(summary, body, query, types, statuses, open, open_here)
     if not open:
-        endpoint = _with_key(_once(endpoint) if method in WRITES else endpoint, open_here)
+        endpoint = _with_key(_checked(_once(endpoint) if method in WRITES else endpoint, check), open_here)
     endpoint = _answering_errors(endpoint)
     return Route(path, _for_other_origins(endpoint) if open and shared else endpoint, methods=[method])
 
@@ -190,6 +192,10 @@ def user_id_of(request: Request) -> UserId:
     return _path_id(request, "user", PersonId, USER_WORDS)
 
 
+def goal_id_of(request: Request) -> GoalId:
+    return _path_id(request, "goal", GoalId, PLACE_WORDS)
+
+
 def _path_id(request: Request, name: str, kind: Any, words: str) -> str:
     try:
         return str(msgspec.convert(request.path_params[name], kind))
@@ -207,6 +213,15 @@ def bearer(request: Request) -> str:
 def has_key(request: Request) -> bool:
     """Whether the request comes with the service key."""
     return hmac.compare_digest(bearer(request).encode(), _gate_of(request).service_key.encode())
+
+
+def _checked(endpoint: Endpoint, check: Callable[[Request], None] | None) -> Endpoint:
+    async def checked(request: Request) -> Response:
+        if check is not None:
+            check(request)
+        return await endpoint(request)
+
+    return checked
 
 
 def _with_key(endpoint: Endpoint, open_here: bool) -> Endpoint:

@@ -106,13 +106,17 @@ class _Rooms:
 
     async def turn(self, request: Request) -> Response:
         room_id, verb = room_id_of(request), request.path_params["verb"]
-        if verb not in TURNS:
-            raise HttpError(404, "not_found", f"A room has no such step. Its steps are {STEPS}.")
         try:
             await self._admin.turn(room_id, verb)
         except WrongStatus as wrong:
             raise HttpError(409, "wrong_status", str(wrong)) from None
         return await self._changed(room_id)
+
+
+def _is_step(request: Request) -> None:
+    """Raise HttpError for what may be another address of a room, with other methods."""
+    if request.path_params["verb"] not in TURNS:
+        raise HttpError(404, "not_found", f"A room has no such step. Its steps are {STEPS}.")
 
 
 def _cursor(asked: RoomsQuery, place: Place) -> str:
@@ -160,5 +164,5 @@ def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) ->
         route(one, rooms.patch, method="PATCH", summary="Change only what is named", body=PatchRoom, gives=RoomWhole),
         route(one, rooms.delete, method="DELETE", summary="Delete a room, and close its sockets", gives=RoomWhole),
         Route(one + "/ws", _not_upgraded, methods=["GET"]),  # the document leaves it out
-        route(one + "/{verb}", rooms.turn, method="POST", summary=STEPS, gives=RoomWhole),
+        route(one + "/{verb}", rooms.turn, method="POST", summary=STEPS, gives=RoomWhole, check=_is_step),
     ]

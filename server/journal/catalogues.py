@@ -34,7 +34,7 @@ class Catalogue(NamedTuple):
 
 def change(engine: Engine, key: Key, now_ms: int, change: Callable[[bytes], bytes]) -> Catalogue:
     """Replace a catalogue by what `change` returns for it. Raises SQLAlchemyError, and what `change` raises."""
-    for again in reversed(range(limits.CATALOGUE_TRIES_MAX)):
+    for again in reversed(range(limits.LIST_TRIES_MAX)):
         try:
             return _changed(engine, key, now_ms, change)
         except IntegrityError:
@@ -74,6 +74,6 @@ def newest(engine: Engine) -> int:
 def newer(engine: Engine, version: int) -> list[tuple[Key, int]]:
     """Which have changed after this version, with the oldest change first: some of them. Raises SQLAlchemyError."""
     query = select(catalogues.c.kind, catalogues.c.owner, catalogues.c.version)
-    query = query.where(catalogues.c.version > version).order_by(catalogues.c.version).limit(limits.CATALOGUE_BATCH)
+    query = query.where(catalogues.c.version > version).order_by(catalogues.c.version).limit(limits.LISTS_BATCH)
     with reading(engine).connect() as connection:
         return [(Key(row.kind, row.owner), row.version) for row in connection.execute(query)]

@@ -22,6 +22,9 @@ views = MetaData()
 # The few entries that set a wallet's status or limit: the audit reads them without its many gifts.
 OF_SETTINGS = "kind IN ('chargeback', 'freeze', 'unfreeze', 'limit')"
 
+# What rooms count again when their store has lost it.
+OF_ROOMS = "kind = 'gift'"
+
 # One row for each entry of a partition's ledger log; `hash` chains it to the one before.
 entries = Table(
     "entries",
@@ -47,6 +50,7 @@ entries = Table(
     UniqueConstraint("ref", "kind", "user_id", name="entries_once"),  # in this order new gifts are next to each other
     Index("entries_by_user", "user_id", "epoch", "n"),  # a user's entries are in one partition
     Index("entries_by_creator", "creator_id", "at_ms"),
+    Index("entries_by_room", "room_id", "at_ms", sqlite_where=text(OF_ROOMS), postgresql_where=text(OF_ROOMS)),
     Index(
         "entries_of_settings",
         *("partition", "user_id", "epoch", "n"),
@@ -262,6 +266,26 @@ catalogues = Table(
     Column("body", Text, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
     UniqueConstraint("version", name="catalogues_version"),
+)
+
+# The rules of rooms: what happens when a gift comes.
+room_rules = Table(
+    "room_rules",
+    metadata,
+    Column("room_id", String(64), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("rules", Text, nullable=False),  # JSON
+    Column("changed_ms", BigInteger, nullable=False),
+)
+
+# Each room's goals, as one list. The newest `version` counts.
+goals = Table(
+    "goals",
+    metadata,
+    Column("room_id", String(64), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("goals", Text, nullable=False),  # JSON
+    Column("changed_ms", BigInteger, nullable=False),
 )
 
 

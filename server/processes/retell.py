@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from sqlalchemy import Engine
 
-from protocol.gifts import GiftRefunded, GiftSent
+from protocol.gifts import GiftRef, GiftRefunded, GiftSent
 from server import limits
 from server.clock import Clock
 from server.entries import CHARGEBACK, GIFT, REFUND, GiftEntry
@@ -35,10 +35,14 @@ log = structlog.get_logger()
 
 
 class _Sent(msgspec.Struct, frozen=True):
-    """Where a gift was sent, in its entry."""
+    """Where a gift was sent, and what it was, in its entry."""
 
     room: str
+    gift: str
+    count: int
+    coins: int
     broadcast: str | None = None
+    anonymous: bool = False
 
 
 _ENTRY = msgspec.json.Decoder(GiftEntry)
@@ -261,7 +265,7 @@ class Retell:
             log.error("gift_unreadable", entry=f"{entry.epoch}-{entry.n}", error=str(error))
             return
         try:
-            if await show_gift(self._history, gift, entry.combo_count):
+            if await show_gift(self._history, gift, entry.combo_count, entry.at_ms):
                 self.retold += 1
                 log.info("gift_retold", gift_id=gift.id, room=gift.room)
         except NoSuchRoom:
@@ -305,8 +309,10 @@ async def _read_parts(engine: Engine, clock: Clock, reversal: Reversal) -> dict[
             coins=part.coins,
             diamonds=part.diamonds,
             reason=_REASONS[reversal.kind],
+            gift=GiftRef(about.gift),
+            count=part.coins * about.count // max(1, about.coins),
         )
-        refunded = Refunded(event, reversal.id, reversal.viewer, about.broadcast)
+        refunded = Refunded(event, reversal.id, reversal.viewer, about.broadcast, about.anonymous)
         found.setdefault(about.room, []).append(refunded)
     return found
 

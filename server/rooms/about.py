@@ -1,5 +1,7 @@
 """A room's definition, from the store and from `room.*` events, and people's roles in the room."""
 
+from typing import Any
+
 import msgspec
 from msgspec import UNSET, Struct
 
@@ -25,7 +27,7 @@ def about_of(meta: dict[str, str]) -> About:
         status=msgspec.convert(meta["status"], Status),
         title=meta["title"],
         host=Named(meta["host_id"], meta["host_name"]),
-        settings=msgspec.json.decode(meta["settings"], type=Settings),
+        settings=settings_of(meta["settings"]),
         broadcast_id=meta.get("broadcast"),
         started_at_ms=int(meta["started_at_ms"]) if "started_at_ms" in meta else None,
     )
@@ -38,6 +40,23 @@ def changed_by(event: Event, about: About) -> About:
     if (settings := getattr(event, "settings", UNSET)) is not UNSET:
         changed["settings"] = msgspec.structs.replace(about.settings, **msgspec.structs.asdict(settings))
     return msgspec.structs.replace(about, **changed)
+
+
+# What the first programs know. They refuse a room in which they find another name.
+_FIRST = ("chat", "gifts", "slow_mode_s", "unique_chat_s", "chat_per_s", "blocked_words")
+
+
+def stored(settings: Settings) -> bytes:
+    """The settings for the store: newer ones only if they are set, so that older nodes can read all other rooms."""
+    default = Settings()
+    said = msgspec.structs.asdict(settings).items()
+    return msgspec.json.encode({n: value for n, value in said if n in _FIRST or value != getattr(default, n)})
+
+
+def settings_of(text: str) -> Settings:
+    """The settings from the store, but what only a newer program knows."""
+    found = msgspec.json.decode(text, type=dict[str, Any])
+    return msgspec.convert({n: value for n, value in found.items() if n in Settings.__struct_fields__}, Settings)
 
 
 def shown_settings(settings: Settings) -> ShownSettings:

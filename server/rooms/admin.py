@@ -20,7 +20,7 @@ from protocol.rooms import (
 from protocol.wire import Event, Named, encode
 from server import limits
 from server.clock import Clock
-from server.rooms.about import About, about_of, shown_settings
+from server.rooms.about import About, about_of, shown_settings, stored
 from server.rooms.history import History, new_epoch
 from server.store import keys, scripts
 from server.text import NotSeen, clean
@@ -164,7 +164,7 @@ class RoomsAdmin:
             host_id=room.host.user_id,
             host_name=room.host.name,
             title=room.title,
-            settings=msgspec.json.encode(room.settings),
+            settings=stored(room.settings),
             shown_settings=msgspec.json.encode(settings),
             updated=encode(updated),
             new_host=_field("host", Named(room.host.user_id, room.host.name)),

@@ -102,7 +102,7 @@ class Catalogues:
     # --- reading -----------------------------------------------------------------------------------------------
     def _want(self, key: Key) -> None:
         if key not in self._copies:
-            if len(self._copies) >= limits.CATALOGUES_KEPT:
+            if len(self._copies) >= limits.LISTS_KEPT:
                 oldest = next(known for known in self._copies if known.owner != SITE)
                 del self._copies[oldest]
             self._copies[key] = None
@@ -122,7 +122,7 @@ class Catalogues:
 
     async def _look(self) -> None:
         while True:
-            await asyncio.sleep(limits.CATALOGUE_EVERY_S)
+            await asyncio.sleep(limits.LISTS_EVERY_S)
             await self.look_again()
 
     async def look_again(self) -> None:

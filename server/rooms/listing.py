@@ -12,7 +12,7 @@ from protocol.ids import RoomId
 from protocol.rooms import Settings, ShownSettings, Status, Viewers
 from protocol.wire import Named
 from server import limits
-from server.rooms.about import shown_settings
+from server.rooms.about import settings_of, shown_settings
 from server.rooms.history import History
 
 Order = Literal["room", "viewers"]
@@ -82,7 +82,7 @@ def _common(room_id: RoomId, meta: dict[str, str]) -> dict[str, Any]:
 
 def whole(room_id: RoomId, meta: dict[str, str]) -> RoomWhole:
     """A room from its whole meta hash."""
-    return RoomWhole(**_common(room_id, meta), settings=msgspec.json.decode(meta["settings"], type=Settings))
+    return RoomWhole(**_common(room_id, meta), settings=settings_of(meta["settings"]))
 
 
 class Row(Struct, frozen=True):

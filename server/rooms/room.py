@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 
 import protocol
 from protocol.closes import Close
-from protocol.gifts import Gift
 from protocol.wire import Role, User
 from server import background, limits
+from server.catalogue import Catalogue
 from server.clock import Clock
 from server.journal.people import Version
 from server.money.results import Money
@@ -45,7 +45,7 @@ class Services(Struct, frozen=True, kw_only=True):
     fanout: Fanout
     pace: Pace
     tokens: Tokens
-    catalogue: dict[str, Gift]
+    catalogue: Catalogue
     engine: Engine
     catalogues: Catalogues
     node_id: str
@@ -205,6 +205,11 @@ class Room:
         """Somebody's role here now, given what their token grants."""
         role = role_in(self.about, user_id, granted)
         return "moderator" if role == "viewer" and self.people.of(user_id).moderator else role
+
+    def receivers(self) -> dict[str, User]:
+        """Who may receive gifts here, by user id: the host."""
+        host = self.about.host
+        return {host.user_id: User(user_id=host.user_id, name=host.name, role="host", badges=())}
 
     def know_person(self, user_id: str, version: Version) -> None:
         """Take what staff has decided about somebody."""

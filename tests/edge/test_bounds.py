@@ -265,6 +265,8 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "ROOM_IDLE_S": ("rooms/test_room_keeping.py", "ROOM_IDLE_S"),
     "ROOM_KEPT_S": ("rooms/test_rooms_at_scale.py", "ROOM_KEPT_S"),
     "BOARD_ROWS": ("features/test_boards.py", "BOARD_ROWS"),
+    "BOARD_FIRST": ("features/test_board_windows.py", "test_who_comes_among_the_first_three"),
+    "SINGLES_MAX": ("rooms/test_tally.py", "SINGLES_MAX"),
     "JOINED_SAMPLE": ("features/test_viewers.py", "JOINED_SAMPLE"),
     "PRESENCE_GONE_S": ("rooms/test_clock_set_back.py", "PRESENCE_GONE_S"),
     "COMBO_GAP_MS": ("features/test_gifts.py", "COMBO_GAP_MS"),
@@ -283,8 +285,8 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "WORDS_OF_HOST_MAX": ("features/test_words.py", "WORDS_OF_HOST_MAX"),
     "EMOTES_MAX": ("features/test_emotes.py", "EMOTES_MAX"),
     "EMOTES_OF_CHAT_MAX": ("rooms/test_saying.py", "EMOTES_OF_CHAT_MAX"),
-    "CATALOGUES_KEPT": ("rooms/test_catalogues.py", "CATALOGUES_KEPT"),
-    "CATALOGUE_TRIES_MAX": ("rooms/test_catalogues.py", "CATALOGUE_TRIES_MAX"),
+    "LISTS_KEPT": ("rooms/test_catalogues.py", "LISTS_KEPT"),
+    "LIST_TRIES_MAX": ("rooms/test_catalogues.py", "LIST_TRIES_MAX"),
     "OWN_HIDDEN_MAX": ("features/test_counting_scripts.py", "own_max"),
     "OWN_HIDDEN_S": ("features/test_counting_scripts.py", "own_s"),
     "REPLY_LOOK_BACK": ("features/test_chat_rules.py", "REPLY_LOOK_BACK"),
@@ -303,7 +305,8 @@ GROUPS = {  # one reason for many
         VIEWERS_EVERY_MS PRESENCE_BEAT_S LISTING_S LISTING_SHARE SPEND_CALLS_MAX SPEND_RETRY_MS REPLAY_BATCH
         REFILL_TOGETHER REFILL_LOOK_S OPEN_AGAIN_S GUARD_EVERY_S LOG_LOOK_S FENCE_LOOK_S MONEY_TIME_S
         MONEY_TIME_AGREED_MS MONEY_TIME_DRIFT_MS FORGET_BATCH FORGET_ORDERS_BATCH CLAIMS_BATCH RETELL_AFTER_MS
-        RETELL_UNTIL_MS CATALOGUE_EVERY_S CATALOGUE_BATCH PEOPLE_BATCH PEOPLE_AGAIN_S UNTOLD_EVERY_S
+        RETELL_UNTIL_MS CATALOGUE_EVERY_S LISTS_EVERY_S LISTS_BATCH
+        GIVEN_BATCH GIVEN_S PEOPLE_BATCH PEOPLE_AGAIN_S UNTOLD_EVERY_S
         UNTOLD_AFTER_MS UNTOLD_BATCH RETELL_ASKED DRAIN_BATCH
         DRAIN_ROUNDS_MAX SQLITE_ROWS DRAIN_GARBAGE DRAIN_TURN_S DRAIN_IDLE_S
         DRAIN_IDLE_S_MAX LOG_TAIL TRIM_EVERY_S LOT_SNAPSHOT_ENTRIES FOLD_ROWS RECOVER_EVERY_S RECOVER_AFTER_MS
@@ -321,9 +324,10 @@ GROUPS = {  # one reason for many
         SQL_STATEMENT_S SQL_DRAIN_S SQL_AUDIT_S SQL_MIGRATE_S SQL_LOCK_S SQL_IDLE_S SQL_SLACK_S SQL_PING_S SQL_FRESH_S
         RIGHTS_LOOK_S SQL_CONNECT_S SQL_POOL_S SQL_ANSWER_S SQL_FOLD_S DRAIN_S_MAX STOP_S_MAX
         LEFTOVERS_S_MAX READY_S""",
-    "the store expires it": "ACT_REMEMBERED_S ONCE_S COMBO_COUNT_S IDEMPOTENCY_BEGUN_S",
+    "the store expires it": """BOARD_DAY_S BOARD_WEEK_S BOARD_ALL_S BOARD_MARKED_S ACT_REMEMBERED_S ONCE_S COMBO_COUNT_S
+        IDEMPOTENCY_BEGUN_S""",
     "no bound, but a number that all programs must agree on": """WALLET_PARTITIONS DAY_MS RECEIPTS_MS MATURITY_MS
-        RECEIPT_MARGIN_MS AUDIT_REMAINDER METRICS_PORT""",
+        RECEIPT_MARGIN_MS AUDIT_REMAINDER METRICS_PORT CATALOGUE_VERSION_CHARS""",
     "checked once, at the start: tests/test_settings.py": "SECRET_CHARS_MIN SECRET_LETTERS_MIN",
 }
 ARGUED = {

@@ -16,7 +16,7 @@ CLUB = {"id": "club", "code": "club", "url": "/club.png", "who": "club"}
 
 @pytest.fixture(autouse=True)
 def _nodes_look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CATALOGUE_EVERY_S", 0.05)
+    monkeypatch.setattr(limits, "LISTS_EVERY_S", 0.05)
 
 
 async def test_a_rooms_emotes_and_the_sites(site: Site, another_site: MakeSite) -> None:

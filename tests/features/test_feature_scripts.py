@@ -218,8 +218,20 @@ def test_a_part_that_was_taken_back_and_not_told(store: Frozen) -> None:
 ROW = '{"r":\x01rank\x01,"u":\x01user_id\x01,"n":\x01name\x01,"c":\x01coins\x01}'
 
 
-def publish(store: Frozen) -> str:
-    return str(store.run(PUBLISH, every_ms=1_000, rows=2, event='{"top":\x01top\x01}', row=ROW)[0])
+def publish(store: Frozen, first_places: int = 0) -> str:
+    named = {"event": '{"top":\x01top\x01}', "row": ROW, "climbed": '{"r":\x01rank\x01,"u":\x01user_id\x01}'}
+    return str(store.run(PUBLISH, every_ms=1_000, rows=2, first_places=first_places, **named)[0])
+
+
+def test_who_is_new_among_the_first_places(store: Frozen) -> None:
+    """Each once, also after they changed places; who falls out and comes back is new again."""
+    store.made()
+    for user, coins, climbed in (("alice", 5, ["alice"]), ("bob", 9, ["bob"]), ("alice", 9, ["alice"])):
+        show(store, gift(f"g-{user}-{coins}", coins, user=user))
+        before = len(store.bodies())
+        assert publish(store, first_places=1) == "ok"
+        assert store.bodies()[before + 1 :] == [f'{{"r":1,"u":"{user}"}}' for user in climbed]
+        store.now_ms += 1_000
 
 
 def test_a_board_is_published_when_it_has_changed(store: Frozen) -> None:

@@ -13,7 +13,7 @@ MakeSite = Callable[..., Awaitable[Site]]
 
 @pytest.fixture(autouse=True)
 def _nodes_look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CATALOGUE_EVERY_S", 0.05)
+    monkeypatch.setattr(limits, "LISTS_EVERY_S", 0.05)
 
 
 async def outcome(viewer: Viewer, text: str) -> str:

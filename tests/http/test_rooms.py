@@ -21,6 +21,7 @@ SETTINGS = {
     "links": False,
     "emotes_only": True,
     "chat_per_s": 100,
+    "gift_min_coins_message": 10,
     "blocked_words": ["spam", "eggs"],
 }
 ROOM = "/v1/rooms/mine"

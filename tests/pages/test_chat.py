@@ -170,3 +170,16 @@ async def test_viewers_and_likes_are_counted(site: Site, tabs: Tabs) -> None:
         await expect(page.get_by_test_id("viewer-count")).to_have_attribute("data-value", "2")
     await bob.close()
     await expect(alice.get_by_test_id("viewer-count")).to_have_attribute("data-value", "1")
+
+
+async def test_a_pin_is_in_sight(site: Site, tabs: Tabs) -> None:
+    """What staff pins stands above the chat of everybody, and goes when it is taken off; a big gift pins itself."""
+    page = await tabs.watch(site.url)
+    host = await site.join("creator", token=site.token("creator", "host", room="demo"))
+    said = await host.ask("chat.send", text="Doors open at nine")
+    await host.ask("chat.pin", id=said["id"])
+    await expect(page.get_by_test_id("pin")).to_contain_text("Creator Doors open at nine")
+    await host.ask("chat.unpin", id=said["id"])
+    await expect(page.get_by_test_id("pins")).to_be_hidden()
+    await (await site.join("bob")).gift("whale")
+    await expect(page.get_by_test_id("pin")).to_contain_text("Bob sent Whale")

@@ -1,5 +1,6 @@
 """A room's settings and host as its nodes see them change, and what role each open socket has then."""
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -144,3 +145,20 @@ async def test_an_event_of_a_newer_node(site: Site, stores: Stores) -> None:
     assert (await alice.ask("chat.send", text="still here"))["type"] == "ok"
     room = await site.node.rooms.open("demo")
     await eventually(lambda: room.about.title == "Renamed", WAIT_S, "the room as the store has it")
+
+
+async def test_settings_of_programs_of_different_age(site: Site, stores: Stores) -> None:
+    """A node reads a room with a setting that it does not know. It writes newer ones only into rooms that use them."""
+    first = {"chat", "gifts", "slow_mode_s", "unique_chat_s", "chat_per_s", "blocked_words"}
+    await site.put_room("r", slow_mode_s=3)
+    with stores.room.client() as look:
+        meta = keys.room("r", keys.META)
+        assert set(json.loads(look.hget(meta, "settings"))) == first
+        change = {"settings": {"gift_min_coins_message": 5}}
+        (await site.http.patch("/v1/rooms/r", json=change)).raise_for_status()
+        now = json.loads(look.hget(meta, "settings"))
+        assert set(now) == {*first, "gift_min_coins_message"}
+        look.hset(meta, "settings", json.dumps({**now, "of_tomorrow": 1}))
+    alice = await site.join("alice", room="r")
+    assert alice.welcome["room"]["settings"]["slow_mode_s"] == 3
+    assert (await site.http.get("/v1/rooms/r")).json()["settings"] == now

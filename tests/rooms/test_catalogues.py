@@ -79,7 +79,7 @@ async def test_while_sql_is_away(engine: Engine, monkeypatch: pytest.MonkeyPatch
 
 async def test_only_so_many_are_kept(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go, but never the site's."""
-    monkeypatch.setattr(limits, "CATALOGUES_KEPT", 6)
+    monkeypatch.setattr(limits, "LISTS_KEPT", 6)
     catalogues = Catalogues(engine)
     await catalogues.look_again()
     for number in range(9):
@@ -90,7 +90,7 @@ async def test_only_so_many_are_kept(engine: Engine, monkeypatch: pytest.MonkeyP
 
 async def test_many_changes_come_in_steps(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some with each look; none is left out."""
-    monkeypatch.setattr(limits, "CATALOGUE_BATCH", 2)
+    monkeypatch.setattr(limits, "LISTS_BATCH", 2)
     catalogues = Catalogues(engine)
     await catalogues.look_again()
     versions = [put(engine, "words", f"host{number}", '{"blocked":["x"]}') for number in range(3)]
@@ -121,7 +121,7 @@ async def test_two_changes_at_once(engine: Engine, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(journal, "_changed", overtaken)
     assert journal.change(engine, key, 1, change).body == b"x"
     assert journal.read(engine, key).body == b"x"
-    monkeypatch.setattr(limits, "CATALOGUE_TRIES_MAX", 1)
+    monkeypatch.setattr(limits, "LIST_TRIES_MAX", 1)
     tried.clear()
     with pytest.raises(journal.IntegrityError):
         journal.change(engine, key, 1, change)

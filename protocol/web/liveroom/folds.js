@@ -2,10 +2,11 @@
 import * as boards from "./folds/boards.js";
 import * as chat from "./folds/chat.js";
 import * as gifts from "./folds/gifts.js";
+import * as goals from "./folds/goals.js";
 import * as likes from "./folds/likes.js";
 import * as pins from "./folds/pins.js";
 import * as rooms from "./folds/rooms.js";
 import * as viewers from "./folds/viewers.js";
 
 /** @type {import("./room.js").Folds[]} */
-export const FOLDS = [boards, chat, gifts, likes, pins, rooms, viewers];
+export const FOLDS = [boards, chat, gifts, goals, likes, pins, rooms, viewers];

@@ -1,5 +1,5 @@
--- Empties the board for a new broadcast.
--- KEYS meta board names
+-- Empties the broadcast's boards for a new one.
+-- KEYS meta board names tally
 -- ARGV -
-redis.call('DEL', board, names)
-redis.call('HSET', meta, 'coins', '0', 'board_coins', '0')
+redis.call('DEL', board, names, tally .. ':broadcast:single')
+redis.call('HSET', meta, 'coins', '0', 'board_coins', '0', 'board_first', '')

@@ -3,15 +3,20 @@
 -- ARGV keep once_s
 -- EACH once / broadcast user_id coins body
 -- INCLUDE append_event
--- HOOK gift_refunded user_id coins body
+-- HOOK gift_refunded user_id coins body of_now
 -- Returns per part {ok, seq} | {seen, seq} | {other_broadcast, the current one} | {no_room}
--- A part counts only in its gift's broadcast, as the gift did. Nothing falls below 0: the room store may have lost gifts.
+-- `user_id` is empty for an anonymous gift, which stood on no board.
+-- A part counts only in its gift's broadcast, as the gift did; hooks count it later, too, with `of_now` false.
+-- Nothing falls below 0: the room store may have lost gifts.
 local there = redis.call('EXISTS', meta) == 1
 local current = redis.call('HGET', meta, 'broadcast') or ''
 
 local function lower(user_id, coins)
   local total = tonumber(redis.call('HGET', meta, 'coins') or '0')
   redis.call('HSET', meta, 'coins', string.format('%d', math.max(0, total - coins)), 'board_coins', '-1')  -- publish it
+  if user_id == '' then
+    return
+  end
   local left = tonumber(redis.call('ZSCORE', board, user_id) or '0') - coins
   if left > 0 then
     redis.call('ZADD', board, string.format('%d', left), user_id)
@@ -22,7 +27,6 @@ local function lower(user_id, coins)
 end
 
 local function count(once, user_id, coins, body)
-  gift_refunded(user_id, coins, body)
   -- Until the event is there: if a command fails between, a retry must not take the part back again.
   redis.call('SET', once, '-', 'EX', once_s)
   lower(user_id, tonumber(coins))
@@ -36,7 +40,11 @@ local function take_back(once, broadcast, user_id, coins, body)
   if not there then
     return {'no_room'}
   end
-  if broadcast ~= current then
+  local of_now = broadcast == current
+  if not shown then
+    gift_refunded(user_id, coins, body, of_now)
+  end
+  if not of_now then
     redis.call('SET', once, '0', 'EX', once_s)
     return {'other_broadcast', current}
   end

@@ -3,9 +3,11 @@
 -- ARGV keep once_s gap_ms combos_max
 -- EACH once / broadcast user_id user_name coins combo_field combo_head combo_count body
 -- INCLUDE append_event
--- HOOK gift_shown user_id user_name coins body
+-- HOOK gift_shown user_id user_name coins body of_now once
 -- Returns per gift {ok, seq} | {seen, seq} | {other_broadcast, the current one} | {no_room}
 -- A gift counts only in its own broadcast, also after its end. When another has begun, the gift is marked as seen at 0.
+-- An anonymous gift has an empty `user_id`: it counts in the total, and stands on no board.
+-- Hooks count it then, too, as what is longer than a broadcast has it: `of_now` is false. `once` ends with its id.
 -- Its once-key is `-` from when it counts until its event is there. If a command fails between, a retry only shows it.
 local there = redis.call('EXISTS', meta) == 1
 local current = redis.call('HGET', meta, 'broadcast') or ''
@@ -25,10 +27,11 @@ local function run_combo(field, head, coins, combo_count)
 end
 
 local function count(once, user_id, user_name, coins, combo_field, combo_head, combo_count, body)
-  gift_shown(user_id, user_name, coins, body)
   redis.call('SET', once, '-', 'EX', once_s)
-  redis.call('ZINCRBY', board, coins, user_id)
-  redis.call('HSET', names, user_id, user_name)
+  if user_id ~= '' then
+    redis.call('ZINCRBY', board, coins, user_id)
+    redis.call('HSET', names, user_id, user_name)
+  end
   redis.call('HINCRBY', meta, 'coins', coins)
   if combo_field ~= '' then
     run_combo(combo_field, combo_head, coins, combo_count)
@@ -43,7 +46,11 @@ local function show(once, broadcast, user_id, user_name, coins, combo_field, com
   if not there then
     return {'no_room'}
   end
-  if broadcast ~= current then
+  local of_now = broadcast == current
+  if not shown then
+    gift_shown(user_id, user_name, coins, body, of_now, once)
+  end
+  if not of_now then
     redis.call('SET', once, '0', 'EX', once_s)
     return {'other_broadcast', current}
   end

@@ -3,6 +3,7 @@
 -- ARGV keep per_user_max top_rows event row broadcast
 -- EACH / user_id user_name count
 -- INCLUDE append_event fill
+-- HOOK likes_counted added
 -- Returns {ok, total} | {other_broadcast}: these likes belong to an earlier broadcast | {no_room}
 if redis.call('EXISTS', meta) == 0 then
   return {'no_room'}
@@ -25,6 +26,7 @@ if added == 0 then
   return {'ok', redis.call('HGET', meta, 'likes') or '0'}
 end
 local total = redis.call('HINCRBY', meta, 'likes', added)
+likes_counted(added)
 local ranks = redis.call('ZREVRANGE', likers, 0, tonumber(top_rows) - 1, 'WITHSCORES')
 local top = {}
 for i = 1, #ranks, 2 do

@@ -3,6 +3,7 @@
 -- ARGV keep node_id node_prefix gone_ms every_ms event count_in
 -- EACH / change user_id
 -- INCLUDE append_event fill since_ms
+-- HOOK viewers_counted here
 -- Returns {ok, published | later | same, known | new}: `known` if the store already counted this node | {no_room}
 -- A node's set is named node_prefix .. node_id. `change` is + or -. `count_in` is 0 when the node closes the room.
 if redis.call('EXISTS', meta) == 0 then
@@ -55,5 +56,6 @@ if not changed or since < tonumber(every_ms) then
 end
 local peak = math.max(tonumber(about[2] or '0'), here)
 redis.call('HSET', meta, 'now', here, 'peak', peak, 'unique', unique, 'viewers_at', string.format('%d', now))
+viewers_counted(here)
 append_event(meta, events, live, keep, fill(event, {now = here, peak = string.format('%d', peak), unique = unique}))
 return {'ok', 'published', known}

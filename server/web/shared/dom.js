@@ -105,6 +105,9 @@ export function hue(userId) {
   return `hue-${hash % 8}`;
 }
 
+/** @param {Pick<Named, "name">} user whose name is empty after an anonymous gift */
+export const nameOf = ({ name }) => name || "Somebody";
+
 /** @param {Named} user */
 export const avatar = ({ user_id, name }) =>
   el("span", { class: `avatar ${hue(user_id)}`, text: initial(name), "aria-hidden": "true" });

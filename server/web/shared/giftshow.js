@@ -1,5 +1,5 @@
 /** Shows one gift large, by its animation's kind, until `leave` is called. */
-import { el, number, picture, reducedMotion } from "./dom.js";
+import { el, nameOf, number, picture, reducedMotion } from "./dom.js";
 
 /** @import { ShownGift } from "../wire.js" */
 /** @import { Alert } from "./alertqueue.js" */
@@ -82,7 +82,7 @@ function makeCaption(alert) {
     alert.test ? el("span", { class: "test", text: "Test" }) : null,
     el("p", { class: "line" }, who, what), times, said);
   const names = () =>
-    alert.others.length ? `${alert.from.name} and ${alert.others.length} more` : alert.from.name;
+    alert.others.length ? `${nameOf(alert.from)} and ${alert.others.length} more` : nameOf(alert.from);
   const changed = () => who.textContent !== names() || said.textContent !== (alert.message ?? "");
   const draw = () => {
     who.textContent = names();

@@ -1,5 +1,5 @@
 /** The lines of the chat: messages, gifts, and marks where some are missing. */
-import { avatar, el, hue, picture } from "../shared/dom.js";
+import { avatar, el, hue, nameOf, picture } from "../shared/dom.js";
 import { countOf } from "../shared/streak.js";
 
 /** @import { ChatSent, Fragment, GiftSent } from "../wire.js" */
@@ -40,7 +40,7 @@ export function gave(event) {
   const message = el("span", { class: "text" });
   const data = { id: event.id, user: event.from.user_id, combo: event.combo?.id ?? "", count: 0 };
   const line = el("li", { class: `line gift tier-${event.gift.tier}`, testid: "chat-gift", data },
-    picture(event.gift, "gift-art"), el("p", {}, el("b", { class: "name", text: event.from.name }),
+    picture(event.gift, "gift-art"), el("p", {}, el("b", { class: "name", text: nameOf(event.from) }),
       ` sent ${event.gift.name}${event.test ? " (test)" : ""} `, times, message));
   /** @param {GiftSent} now */
   const update = (now) => {

@@ -18,6 +18,10 @@ const WORDS = {
   muted: "You are muted in this room",
   unknown_event: "This message is gone",
   too_many_pins: "There are too many pins: take one off first",
+  no_such_gift: "This broadcast has no such gift",
+  unknown_goal: "This goal is gone",
+  too_many_goals: "There are too many goals: remove one first",
+  other_kind: "What a goal counts cannot change: make another goal",
   warned: "Read the warning of the staff first",
   slow_mode: "Slow mode is on",
   blocked_words: "The host does not allow some of these words",
@@ -34,6 +38,8 @@ const WORDS = {
   expired_id: "This gift waited too long: send it again",
   self_gift: "You cannot send gifts to yourself",
   receiver_not_eligible: "The host cannot receive gifts",
+  region_not_allowed: "This gift is not on offer in your region",
+  adults_only: "This gift is for adults only",
   wallet_frozen: "Your wallet is frozen",
   wallet_unavailable: "Gifts are unavailable for a moment",
   timeout: "No answer from the server",
@@ -54,6 +60,8 @@ export const outcomeUnknown = ({ reason }) => UNKNOWN.includes(reason);
  */
 export function words({ reason, message, need = 0, have = 0, resets_at_ms }) {
   if (reason === "insufficient_coins") return `Not enough coins: you need ${number(need - have)} more`;
+  if (reason === "level_too_low") return `This gift needs level ${number(need)}`;
+  if (reason === "message_needs_coins") return `A message needs a gift of ${number(need)} coins here`;
   if (reason === "spend_limit") {
     const resets = resets_at_ms ? `; it resets in ${duration(resets_at_ms - Date.now())}` : "";
     return `Your spend limit is reached${resets}`;

@@ -1,5 +1,5 @@
 /** The gift tray: a few rows that show who just gave what. A streak is one row; in a burst the rest waits. */
-import { avatar, el, picture } from "../shared/dom.js";
+import { avatar, el, nameOf, picture } from "../shared/dom.js";
 import { bump } from "../shared/giftshow.js";
 import { countOf, streakOf } from "../shared/streak.js";
 
@@ -118,7 +118,7 @@ export class Tray {
     const data = { combo: combo?.id ?? "", gift: gift.id, count: 0 };
     const said = `sent ${gift.name}${test ? " (test)" : ""}`;
     const element = el("li", { class: `tray-row tier-${gift.tier}`, testid: "tray-row", data },
-      avatar(from), el("p", {}, el("b", { text: from.name }), el("span", { text: said })),
+      avatar(from), el("p", {}, el("b", { text: nameOf(from) }), el("span", { text: said })),
       picture(gift, "tray-art"), times);
     this.#list.append(element);
     const row = { element, times, count: 0, tier: gift.tier, opened: performance.now(), touched: 0 };

@@ -11,6 +11,7 @@ import { Connection } from "./connection.js";
 import { floatUp } from "./floaters.js";
 import { GiftPanel } from "./giftpanel.js";
 import { Likes } from "./likes.js";
+import { Pins } from "./pins.js";
 import { startSheet } from "./sheet.js";
 import { Stage } from "./stage.js";
 import { Tray } from "./tray.js";
@@ -36,6 +37,7 @@ export class WatchPage {
   #connection = new Connection(find("conn-state"));
   #stage = new Stage();
   #board = new Board(find("board"));
+  #pins = new Pins(find("pins"));
   #chat = new ChatList();
   #tray = new Tray(find("gift-tray"));
   #panel = new GiftPanel(find("gift-panel"), async (gift) => this.#joined.sendGift(gift));
@@ -104,6 +106,7 @@ export class WatchPage {
   #roomChanged(room) {
     this.#stage.draw(room);
     this.#board.draw(room.top);
+    this.#pins.draw(room.pins);
     this.#drawOpen();
   }
 

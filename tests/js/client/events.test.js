@@ -28,6 +28,14 @@ test("each event comes once, and the room is reported once per frame", async () 
     [7, 8, 1, { gifts: 1, coins: 2 }, "e1:13"]);
 });
 
+test("a test gift comes without a seq, and changes no total", async () => {
+  const here = await joined({}, { seq: 10, room: snapshot({ coins: 5 }) });
+  const { seq: _, ...unplaced } = gift({ id: "t", coins: 2, test: true });
+  FakeSocket.last.tell(unplaced);
+  assert.deepEqual(here.told.events.map((event) => [event.id, event.test]), [["t", true]]);
+  assert.deepEqual([here.client.room?.coins, here.client.since], [5, "e1:10"]);
+});
+
 test("messages before the welcome, or of an unknown type, change nothing", async () => {
   const { client, told } = await connecting();
   FakeSocket.last.tell(chat({ seq: 1 }), { type: "notice", kind: "hidden", count: 1 });

@@ -83,16 +83,31 @@ test("room updates change only the fields that they contain", () => {
   }
 });
 
+/** @param {string} id @param {number} current @returns {any} */
+const goal = (id, current, reached = false) => ({ id, kind: "coins", title: id, target: 9, current, reached });
+
+test("goals change, progress and are reached", () => {
+  const goals = [goal("a", 0), goal("b", 0)];
+  const room = after({ goals: [] }, { type: "goals.changed", id: "x", seq: 1, at_ms: 1, goals });
+  const others = [goal("a", 2)];
+  fold(room, { type: "goals.progressed", id: "y", seq: 2, at_ms: 1, goal: goal("b", 3), others }, false);
+  assert.deepEqual(room.goals, [goal("a", 2), goal("b", 3)]);
+  fold(room, { type: "goals.progressed", id: "z", seq: 3, at_ms: 1, goal: goal("a", 9, true) }, false);
+  fold(room, { type: "goals.reached", id: "b", seq: 4, at_ms: 1, contributors: [] }, false);
+  assert.deepEqual(room.goals, [goal("a", 9, true), goal("b", 3, true)]);
+});
+
 test("a new broadcast starts at zero, with the people who are here", () => {
   const combo = { id: "tap", count: 1 };
   const top = [{ rank: 1, user: { user_id: "bob", name: "Bob" }, coins: 25 }];
   const pins = [{ id: "p", event: chat(), by: null, until_ms: null }];
-  const before = { coins: 50, likes: 7, top, goals: [1], pins, viewers: { now: 3, peak: 8, unique: 20 } };
+  const before = { coins: 50, likes: 7, top, goals: [goal("a", 5)], pins, viewers: { now: 3, peak: 8, unique: 20 } };
   const same = after(before, gift({ combo, coins: 1 }), updated({ broadcast_id: "first", status: "live" }));
   assert.deepEqual([same.coins, same.likes, same.open_combos.length], [51, 7, 1]);
   const begun = updated({ broadcast_id: "second", status: "live", started_at_ms: 9 });
   const next = after(before, gift({ combo }), chat(), begun);
-  assert.deepEqual([next.coins, next.likes, next.top, next.goals, next.pins, next.open_combos], [0, 0, [], [], [], []]);
+  assert.deepEqual([next.coins, next.likes, next.top, next.pins, next.open_combos], [0, 0, [], [], []]);
+  assert.deepEqual(next.goals, [goal("a", 5)], "goals go on");
   assert.deepEqual(next.viewers, { now: 3, peak: 3, unique: 3 });
   assert.deepEqual([next.broadcast_id, next.started_at_ms, next.chat.length], ["second", 9, 1]);
   const room = { ...snapshot({ broadcast_id: "second", coins: 5 }), chat: [] };

@@ -36,6 +36,11 @@ test("a gift is shown by the kind of its animation, an unknown one by its tier",
   }
 });
 
+test("nobody is named for an anonymous gift", () => {
+  show({ from: { user_id: "anonymous", name: "", role: null, badges: ["anonymous"] } });
+  assert.deepEqual(texts(".who"), ["Somebody"]);
+});
+
 test("it shows who gave what, how often, and the message", () => {
   show({ gift: shown("castle", 4, { animation: moving("fullscreen") }), count: 3, message: "<b>Hi</b>" });
   const { dataset, className } = find("show");

@@ -43,7 +43,7 @@ export const shown = (id = "rose", tier = 1, fields) => {
  * @returns {Gift}
  */
 export const onOffer = (id, coins, streakable = true, tier = 1) =>
-  ({ ...shown(id, tier), coins, diamonds: coins, streakable, pin_s: 0 });
+  ({ ...shown(id, tier), coins, diamonds: coins, streakable, pin_s: 0, regions: [], min_level: 0, adult: false });
 
 /**
  * @param {Partial<GiftSent>} [fields]
@@ -115,7 +115,7 @@ export const updated = (fields) => ({ type: "room.updated", ...head(), ...fields
  */
 export const settings = (fields) => ({
   chat: true, gifts: true, slow_mode_s: 0, unique_chat_s: 0, chat_for: "everyone", followers_min_age_s: 0,
-  links: true, emotes_only: false, ...fields,
+  links: true, emotes_only: false, gift_min_coins_message: 0, ...fields,
 });
 
 /**

@@ -11,7 +11,9 @@ import { onOffer } from "../support/wire.js";
 const [ROSE, HEART, CASTLE] = [onOffer("rose", 1), onOffer("heart", 5), onOffer("castle", 5000, false, 4)];
 
 /** @type {SendGiftOk} */
-const OK = { type: "ok", ref: null, id: "g", duplicate: false, coins: 0, combo: null, entry: "1-1" };
+const OK = {
+  type: "ok", ref: null, id: "g", duplicate: false, coins: 0, combo: null, entry: "1-1", message_left_out: null,
+};
 
 /** A viewer with 10,000 coins who has chosen roses; the test answers what is sent. */
 function giving() {

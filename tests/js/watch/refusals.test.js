@@ -24,12 +24,14 @@ test("every reason of the protocol has its own text", () => {
 });
 
 test("an unknown reason is shown in the server's words", () => {
-  assert.equal(words({ reason: "level_too_low", message: "Your level is too low." }), "Your level is too low.");
-  assert.equal(words({ reason: "level_too_low" }), "That did not work");
+  assert.equal(words({ reason: "too_windy", message: "It is too windy." }), "It is too windy.");
+  assert.equal(words({ reason: "too_windy" }), "That did not work");
 });
 
 test("coins and limits are shown as numbers", () => {
   assert.equal(words({ reason: "insufficient_coins", need: 10_000, have: 5 }), "Not enough coins: you need 9,995 more");
+  assert.equal(words({ reason: "level_too_low", need: 5, have: 4 }), "This gift needs level 5");
+  assert.equal(words({ reason: "message_needs_coins", need: 1_000 }), "A message needs a gift of 1,000 coins here");
   assert.equal(words({ reason: "spend_limit" }), "Your spend limit is reached");
   const resets = { reason: "spend_limit", resets_at_ms: START_MS + 3_600_000 };
   assert.equal(words(resets), "Your spend limit is reached; it resets in 1 h");

@@ -1,9 +1,6 @@
 /** The room's own state, as its events change it. */
 /** @import { Folds } from "../room.js" */
 
-/** @type {Folds["begins"]} */
-export const begins = () => ({ goals: [] });
-
 /** @type {Folds["totals"]} */
 export const totals = {
   "room.updated": (room, { type, id, seq, at_ms, replayed, settings, ...changed }) => {

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014_catalogues"
-down_revision = "0013_postings"
+revision = "0016_lists"
+down_revision = "0015_rules"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,39 @@
+"""Rules of a room: what happens when a gift comes."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocol.custom import DATA_BYTES_MAX, EventName
+from protocol.ids import CatalogueId
+
+RULES_MAX = 50
+
+
+class CustomEvent(Struct, frozen=True, forbid_unknown_fields=True):
+    """The event that a rule sends. The gift's id is added to `data` as `gift_id`."""
+
+    name: EventName
+    data: dict[str, Any] = {}  # msgspec copies it
+
+    def __post_init__(self) -> None:
+        if len(msgspec.json.encode(self.data)) > DATA_BYTES_MAX:
+            raise ValueError(f"`data` may have {DATA_BYTES_MAX} bytes")
+
+
+class Rule(Struct, frozen=True, forbid_unknown_fields=True):
+    """A gift that is `gift`, and of `min_coins` at least, sends `event`. Null is any.
+
+    `webhook` and `scene` are the names of what else a rule will do.
+    """
+
+    event: CustomEvent
+    gift: CatalogueId | None = None
+    min_coins: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+
+
+class Rules(Struct, frozen=True, forbid_unknown_fields=True):
+    """All rules of a room."""
+
+    rules: Annotated[tuple[Rule, ...], Meta(max_length=RULES_MAX)]
