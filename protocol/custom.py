@@ -4,15 +4,25 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from protocol.wire import Delivery, Event
+from protocol.ids import UserId
+from protocol.refusals import Reason
+from protocol.wire import Event
 
-DATA_BYTES_MAX = 2_000  # of `data` as JSON
+DATA_BYTES_MAX = 2_000  # of a rule's `data` as JSON
 EventName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)", description="1-64 of A-Za-z0-9_.-")]
 
 
-class CustomSent(Event, frozen=True, tag="custom.sent"):
-    """Something that this site's own pages and overlays understand."""
+class CustomRefusal(Reason):
+    """The reasons of custom events."""
 
-    delivery: ClassVar[Delivery] = Delivery.KEPT
+    BANNED = "banned", "This person is banned from the room."
+
+
+class CustomSent(Event, frozen=True, kw_only=True, tag="custom.sent"):
+    """What this site's own pages and overlays understand. Under load it may be dropped, unless it is `kept`."""
+
+    says_kept: ClassVar[bool] = True
+    kept: bool = True
     name: EventName
+    user_id: UserId | None = None
     data: dict[str, Any]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from protocol.broadcasts import Broadcast
 from protocol.ids import RoomId
 from protocol.refusals import Reason
 from protocol.wire import Command, Event, Named, Rank
@@ -14,10 +15,30 @@ Status = Literal["offline", "live", "paused", "ended", "suspended"]
 ChatFor = Literal["everyone", "followers", "club", "staff"]
 
 
+HASHTAGS_MAX = 10
+HASHTAG_CHARS_MAX = 32
+Category = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{0,32}$(?!\n)", max_length=32, description="0-32 of a-z0-9_-")]
+Language = Annotated[
+    str,
+    Meta(
+        pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3})?$(?!\n)",
+        max_length=30,
+        description="a language tag such as `en` or `pt-BR` (BCP 47), or empty",
+    ),
+]
+Hashtag = Annotated[
+    str,
+    Meta(pattern=r"^[^\x00-\x20]{1,33}$(?!\n)", min_length=1, max_length=1 + HASHTAG_CHARS_MAX, description="one word"),
+]
+Hashtags = Annotated[tuple[Hashtag, ...], Meta(max_length=HASHTAGS_MAX)]
+TimeMs = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
 class RoomsRefusal(Reason):
     """The reasons of the room's own commands."""
 
     WRONG_STATUS = "wrong_status", "The room's status does not allow this step."
+    NOT_ELIGIBLE = "not_eligible", "The host may not begin a broadcast yet."
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +85,15 @@ class ShownSettings(Struct, frozen=True):
     gift_min_coins_message: int = 0
 
 
+class Details(Struct, frozen=True):
+    """By what people find a room, and when its next broadcast is to begin. They stand beside the title everywhere."""
+
+    category: str = ""
+    hashtags: tuple[str, ...] = ()
+    language: str = ""
+    starts_at_ms: int | None = None
+
+
 class Viewers(Struct, frozen=True):
     """People watching: now, the most at once, and how many different ones in this broadcast."""
 
@@ -86,6 +116,10 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     likes: int
     coins: int
     top: tuple[Rank, ...]
+    category: str = ""
+    hashtags: tuple[str, ...] = ()
+    language: str = ""
+    starts_at_ms: int | None = None
 
     if TYPE_CHECKING:
 
@@ -125,6 +159,10 @@ class RoomUpdated(Event, frozen=True, tag="room.updated"):
     status: Status | UnsetType = UNSET
     broadcast_id: str | UnsetType = UNSET
     started_at_ms: int | UnsetType = UNSET
+    category: str | UnsetType = UNSET
+    hashtags: tuple[str, ...] | UnsetType = UNSET
+    language: str | UnsetType = UNSET
+    starts_at_ms: int | UnsetType | None = UNSET
 
 
 class RoomPaused(Event, frozen=True, tag="room.paused"):
@@ -143,6 +181,12 @@ class RoomEnded(Event, frozen=True, tag="room.ended"):
     """The host ended the broadcast."""
 
     status: Status
+
+
+class RoomSummed(Event, frozen=True, tag="room.summed"):
+    """What a broadcast brought, some seconds after its end."""
+
+    broadcast: Broadcast
 
 
 class RoomSuspended(Event, frozen=True, tag="room.suspended"):

@@ -5,7 +5,14 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Raw, Struct
 
+from protocol.refusals import Reason
 from protocol.wire import Command, Message, Ok, Role
+
+
+class SessionRefusal(Reason):
+    """The reasons of the session itself."""
+
+    REVOKED = "revoked", "This token was revoked."
 
 
 class RefreshSession(Command, frozen=True, tag="session.refresh"):

@@ -37,6 +37,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="ty
     """Something that happened in a room. The room store sets `seq` (contiguous per epoch) and `at_ms`."""
 
     delivery: ClassVar[Delivery] = Delivery.KEPT
+    says_kept: ClassVar[bool] = False  # whether each event says by its field `kept` that it may be dropped
     id: str
     seq: int = 0
     at_ms: int = 0

@@ -25,7 +25,7 @@ from server.edge.balances import Balances
 from server.edge.proxies import Forwarded, Proxies
 from server.edge.session import Sessions
 from server.entries import CHARGEBACK, FREEZE, LIMIT, REFUND, TOPUP, UNFREEZE, Kind
-from server.http import audit, creators, docs, gifts, health, pages, reversals, rooms, tokens, wallets
+from server.http import asyncapi, audit, creators, docs, events, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import Gate, install
 from server.journal import database
 from server.journal.earnings import Earnings
@@ -48,15 +48,18 @@ from server.orders.topups import Purchases, TopUp
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.admin import Host, PutRoom, RoomsAdmin
 from server.rooms.catalogues import Catalogues
+from server.rooms.due import DueWork
 from server.rooms.fanout import Fanout
 from server.rooms.here import Rooms
 from server.rooms.history import open_history
 from server.rooms.pace import Pace
 from server.rooms.people import SCRIPTS as PEOPLE_SCRIPTS
+from server.rooms.revocations import Revocations
 from server.rooms.room import Services
 from server.rooms.staff import SCRIPTS as STAFF_SCRIPTS
 from server.rooms.staff import Untold
 from server.settings import Settings
+from server.store import keys
 from server.store.client import StoreError
 from server.store.scripts import Script
 from server.store.topology import SCHEME
@@ -136,6 +139,8 @@ class Node:
         self.opening = Opening(self.engine, self.clock)
         self.wallet = make_wallet(settings, self.opening, self.balances.changed, self._room_run_ids)
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
+        self.revocations = Revocations(self.engine, self.room_store, self.clock)
+        self.fanout.hear(keys.REVOKED, self.revocations.on_news)
         self.pace = Pace(settings.latency)
         self.services = services = Services(
             clock=self.clock,
@@ -144,6 +149,7 @@ class Node:
             fanout=self.fanout,
             pace=self.pace,
             tokens=self.tokens,
+            revocations=self.revocations,
             catalogue=self.catalogue,
             engine=self.engine,
             catalogues=Catalogues(self.engine),
@@ -151,9 +157,10 @@ class Node:
         )
         self.rooms = Rooms(services)
         self.untold = Untold(services)
+        self.due_work = DueWork(services)
         places = Places(settings.connections_per_address, settings.connections_per_user)
         self.sessions = Sessions(services=services, rooms=self.rooms, balances=self.balances, places=places)
-        self.rooms_admin = RoomsAdmin(self.history, self.clock)
+        self.rooms_admin = RoomsAdmin(self.history, self.clock, services.eligibility, self.engine)
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.refunds = Refunds(self.engine, self.wallet, self.clock)
         self.freezes = Freezes(self.engine, self.wallet, self.clock)
@@ -257,6 +264,8 @@ class Node:
         await self.recovery.start()
         await self.untold.start()
         await self.services.catalogues.start()
+        await self.due_work.start()
+        await self.revocations.start()
         await self.catalogue.start()
         if self.settings.development:
             if self.room_store.up:  # pages look for the room at once, also while gifts are refused
@@ -268,8 +277,13 @@ class Node:
     async def _until_up(self) -> None:
         rooms = self._tasks.share(self.room_store.wait_up(limits.STORES_START_S))
         money = self._tasks.share(self.wallet.wait_up(limits.STORES_START_S))
-        await self._wait_for({rooms, money})
-        for task, event in ((rooms, "node_starts_without_rooms"), (money, "node_starts_without_gifts")):
+        revoked = self._tasks.share(self.revocations.read())
+        await self._wait_for({rooms, money, revoked})
+        for task, event in (
+            (rooms, "node_starts_without_rooms"),
+            (money, "node_starts_without_gifts"),
+            (revoked, "node_starts_without_revocations"),
+        ):
             if task.done() and (error := task.exception()) is not None:
                 log.error(event, why=str(error))
         await self._tasks.end()
@@ -287,6 +301,8 @@ class Node:
     async def stop(self) -> None:
         await self._tasks.end()
         await self.services.catalogues.stop()
+        await self.due_work.stop()
+        await self.revocations.stop()
         await self.catalogue.stop()
         await self.untold.stop()
         await self.recovery.stop()
@@ -345,15 +361,17 @@ def create_app(node: Node) -> Starlette:
             WebSocketRoute("/v1/rooms/{room_id}/ws", node.sessions.endpoint),
             WebSocketRoute("/{path:path}", node.sessions.unknown),
             *health.routes(node.parts, node.degraded, lambda: node.sessions.draining, node.registry),
-            *tokens.routes(node.tokens, node.clock, development),
+            *tokens.routes(node.tokens, node.clock, node.revocations, development),
             *feature_routes(node.services),  # before the routes of rooms, which match any last part
-            *rooms.routes(node.rooms_admin, node.history, node.tokens, node.clock),
+            *events.routes(node.history),
+            *rooms.routes(node.rooms_admin, node.services),
             *gifts.routes(node.catalogue),
             *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.earnings),
             *audit.routes(node.engine, node.clock),
             *docs.routes(development),
+            *asyncapi.routes(),
             *pages.routes(node.settings),
         ],
         middleware=[Middleware(Forwarded, proxies=proxies)],

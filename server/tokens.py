@@ -59,6 +59,12 @@ class Claims(Struct, frozen=True):
     room: RoomId | None = None
     facts: Facts = NO_FACTS
     badges: Badges = ()
+    iat: Annotated[float, Meta(ge=0, le=2**43)] | None = None
+
+    @property
+    def minted_ms(self) -> int | None:
+        """When it was made, as far as it says so."""
+        return None if self.iat is None else int(self.iat * 1000)
 
 
 class _Signed(Claims, frozen=True):
@@ -95,7 +101,8 @@ class Tokens:
         iat_s: float | None = None,
     ) -> str:
         claims: dict[str, Any] = {"sub": sub, "name": name, "role": role, "exp": int(exp_s)}
-        said = {"room": room, "facts": msgspec.to_builtins(facts), "badges": list(badges), "iat": iat_s and int(iat_s)}
+        said = {"room": room, "facts": msgspec.to_builtins(facts), "badges": list(badges)}
+        said["iat"] = iat_s and round(iat_s, 3)  # so that a token which follows a revocation is good at once
         claims |= {name: value for name, value in said.items() if value}
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
@@ -123,7 +130,14 @@ class Tokens:
         if claims.exp <= now_s:
             raise ExpiredToken("the token has expired")
         return Claims(
-            claims.sub, _shown_name(claims), claims.role, claims.exp, claims.room, claims.facts, claims.badges
+            claims.sub,
+            _shown_name(claims),
+            claims.role,
+            claims.exp,
+            claims.room,
+            claims.facts,
+            claims.badges,
+            claims.iat,
         )
 
 

@@ -95,7 +95,8 @@ class Schemas:
                 chosen = (name for name in properties if name in required or self._random.random() < 0.5)
                 return {name: self.fitting(properties[name]) for name in chosen}
             case "array":
-                return [self.fitting(schema["items"]) for _ in range(self._random.randrange(3))]
+                least = schema.get("minItems", 0)
+                return [self.fitting(schema["items"]) for _ in range(self._random.randrange(least, least + 3))]
             case "string":
                 return self._text(schema)
             case "integer" | "number":
@@ -111,8 +112,16 @@ class Schemas:
         if "7[0-9a-f]{3}" in pattern:
             digits = f"{self._random.getrandbits(128):032x}"
             return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+        if "[a-z0-9_-]{0,32}" in pattern:
+            return self._random.choice(("", "music", "just_chatting"))
+        if "[a-z]{2,3}(-" in pattern:
+            return self._random.choice(("", "en", "pt-BR"))
         if "[A-Z]{2}" in pattern:
             return self._random.choice(("DE", "US"))
+        if "chat" in pattern:
+            return "chat.sent,gifts.sent"
+        if "}:[0-9]{1,15}" in pattern:
+            return f"{self._random.getrandbits(40):x}:{self._random.getrandbits(40)}"
         if "}:[0-9a-f-]" in pattern:
             return f"{self._random.getrandbits(40)}:0a-{self._random.getrandbits(40):x}"
         if ":)?" in pattern:

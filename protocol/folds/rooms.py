@@ -7,7 +7,10 @@ from msgspec import UNSET
 from protocol.folding import Changed, folds
 from protocol.rooms import RoomDeleted, RoomEnded, RoomPaused, RoomResumed, RoomSuspended, RoomUpdated, Snapshot
 
-_FIELDS = ("title", "host", "settings", "status", "broadcast_id", "started_at_ms")
+_FIELDS = (
+    *("title", "host", "settings", "status", "broadcast_id", "started_at_ms"),
+    *("category", "hashtags", "language", "starts_at_ms"),
+)
 
 
 @folds(RoomUpdated)

@@ -41,10 +41,13 @@ export type Refusal =
   | "links_off"
   | "emotes_only"
   | "wrong_status"
+  | "not_eligible"
   | "region_not_allowed"
   | "adults_only"
   | "level_too_low"
   | "message_needs_coins"
+  | "revoked"
+  | "banned"
   | "unknown_goal"
   | "too_many_goals"
   | "other_kind"
@@ -503,15 +506,17 @@ export interface ChatUnpinned {
   replayed?: boolean;
 }
 
-/** Something that this site's own pages and overlays understand. */
+/** What this site's own pages and overlays understand. Under load it may be dropped, unless it is `kept`. */
 export interface CustomSent {
   type: "custom.sent";
-  name: string;
-  data: Record<string, unknown>;
   id: string;
   seq: number;
   at_ms: number;
   replayed?: boolean;
+  kept?: boolean;
+  name: string;
+  user_id?: string;
+  data: Record<string, unknown>;
 }
 
 /** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */
@@ -748,6 +753,10 @@ export interface RoomUpdated {
   status?: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
   broadcast_id?: string;
   started_at_ms?: number;
+  category?: string;
+  hashtags?: string[];
+  language?: string;
+  starts_at_ms?: number;
   id: string;
   seq: number;
   at_ms: number;
@@ -795,6 +804,43 @@ export interface RoomEnded {
   seq: number;
   at_ms: number;
   replayed?: boolean;
+}
+
+/** What a broadcast brought, some seconds after its end. */
+export interface RoomSummed {
+  type: "room.summed";
+  broadcast: Broadcast;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** A broadcast that has ended. Coins and diamonds are less what was taken back until then. */
+export interface Broadcast {
+  broadcast_id: string;
+  room_id: string;
+  host: Named;
+  title: string;
+  status: Open<"ended" | "suspended">;
+  started_at_ms: number;
+  ended_at_ms: number;
+  duration_ms: number;
+  peak: number;
+  unique: number;
+  new_members: number;
+  chats: number;
+  likes: number;
+  gifts: number;
+  coins: number;
+  diamonds: number;
+  top_fans: Fan[];
+}
+
+/** Who gave most in a broadcast. */
+export interface Fan {
+  user: Named;
+  coins: number;
 }
 
 /** The platform ended the broadcast. */
@@ -897,6 +943,10 @@ export interface Snapshot {
   likes: number;
   coins: number;
   top: Rank[];
+  category: string;
+  hashtags: string[];
+  language: string;
+  starts_at_ms: number | null;
   open_combos: OpenCombo[];
   goals: Goal[];
   pins: Pin[];
@@ -984,6 +1034,7 @@ export type RoomEvent =
   | RoomPaused
   | RoomResumed
   | RoomEnded
+  | RoomSummed
   | RoomSuspended
   | RoomDeleted
   | ViewersCounted;

@@ -139,6 +139,8 @@ class Admission:
         room_id = _room_id(asked.room)
         if claims.room is not None and claims.room != room_id:
             raise NotAdmitted(403, "wrong_room", "The token is for another room.")
+        if self._services.revocations.hold(claims.sub, room_id, claims.minted_ms):
+            raise NotAdmitted(403, "revoked", "The token was revoked.")
         return _Known(claims, _parse_since(asked.since), _parse_chats(asked.chats), room_id, address)
 
     def _admit(self, known: "_Known", room: Room) -> Admitted:

@@ -47,6 +47,10 @@ class Balances:
         if others:
             self._by_user[member.user_id] = others
 
+    def of(self, user_id: str) -> tuple[Member, ...]:
+        """Everybody with this id on this node, also those who are still waiting for their welcome."""
+        return self._by_user.get(user_id, ())
+
     def changed(self, changes: Sequence[Change]) -> None:
         """Tell the balances that this node changed: its own sockets now, the other nodes over the bus."""
         self._tell(changes)
@@ -62,7 +66,7 @@ class Balances:
 
     def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            for member in self._by_user.get(change.user_id, ()):
+            for member in self.of(change.user_id):
                 member.late_coins = change.coins
                 if not member.welcomed:  # the welcome will have it
                     continue

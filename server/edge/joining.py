@@ -179,6 +179,9 @@ class Joining:
         if room.people.banned_until_ms(member.user_id, now_ms) is not None:  # since the admission
             connection.close(Close.BANNED)
             return
+        if member.revoked:
+            connection.close(Close.TOKEN_REVOKED)
+            return
         size, now = size_of(past.events), self._loop.time()
         if past.gap is not None and not self.replays.holds(size, now):
             raise Crowded(self._crowd.place_s(now))

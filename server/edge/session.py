@@ -42,6 +42,7 @@ class Sessions:
         self.turns = Turns()
         self.crowd = Crowd()
         self.joining = Joining(services, balances, self.crowd)
+        services.revocations.on_revoked = self._put_out
 
     async def start(self) -> None:
         self.commands.start()
@@ -142,6 +143,12 @@ class Sessions:
         member.room.remove(member)
         self._balances.forget(member)
         connection.member = None  # which names the connection: neither is left to the garbage collector
+
+    def _put_out(self, user_id: str) -> None:
+        """Close the sockets of whom tokens were revoked, unless a newer token keeps them."""
+        for member in self._balances.of(user_id):
+            if member.revoked:
+                member.sink.close(Close.TOKEN_REVOKED)
 
     # --- ending ------------------------------------------------------------------------------------------------
     async def drain(self) -> None:

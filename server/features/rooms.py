@@ -20,6 +20,7 @@ from protocol.rooms import (
 from protocol.wire import Command
 from server import limits
 from server.rooms.admin import BadDefinition, Busy, PatchRoom, RoomsAdmin, WrongStatus, as_shown
+from server.rooms.eligibility import NotEligible
 from server.rooms.farewell import close_members
 from server.rooms.registry import handles, reacts
 from server.rooms.room import Member, Room
@@ -50,6 +51,8 @@ async def turn_room(room: Room, member: Member, command: Command) -> None:
         await _admin(room).turn(room.id, tag.partition(".")[2])
     except WrongStatus as wrong:
         raise Refused(RoomsRefusal.WRONG_STATUS, status=wrong.status) from None
+    except NotEligible as not_eligible:
+        raise Refused(RoomsRefusal.NOT_ELIGIBLE, missing=not_eligible.missing) from None
     await note(room.services, room.id, actor(member), deed)
 
 
@@ -58,7 +61,8 @@ for _command in (StartRoom, PauseRoom, ResumeRoom, EndRoom):
 
 
 def _admin(room: Room) -> RoomsAdmin:
-    return RoomsAdmin(room.services.history, room.services.clock)
+    services = room.services
+    return RoomsAdmin(services.history, services.clock, services.eligibility, services.engine)
 
 
 def _said(command: Command) -> dict[str, Any]:

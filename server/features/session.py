@@ -1,7 +1,7 @@
 """Sessions: a member sends a new token before the old one expires, and keeps the socket."""
 
 from protocol.refusals import Refusal, Refused
-from protocol.session import RefreshSession, RefreshSessionOk
+from protocol.session import RefreshSession, RefreshSessionOk, SessionRefusal
 from server.rooms.about import granted
 from server.rooms.registry import handles
 from server.rooms.room import Member, Room
@@ -17,10 +17,13 @@ async def refresh_session(room: Room, member: Member, command: RefreshSession) -
         raise Refused(Refusal.BAD_TOKEN) from None
     if claims.sub != member.user_id or claims.room not in (None, room.id):
         raise Refused(Refusal.BAD_TOKEN)
+    if room.services.revocations.hold(claims.sub, room.id, claims.minted_ms):
+        raise Refused(SessionRefusal.REVOKED)
     new = granted(claims, room.id)
     if room.role_of(member.user_id, new) != member.role:
         raise Refused(Refusal.BAD_TOKEN)
     member.granted = new
     member.facts, member.badges = claims.facts, claims.badges
+    member.minted_ms = claims.minted_ms
     member.expires_s = max(member.expires_s, claims.exp)
     return RefreshSessionOk(expires_ms=int(member.expires_s * 1000))

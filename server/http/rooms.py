@@ -1,6 +1,6 @@
 """Rooms over HTTP: create, change, delete, list and read them, and start, pause or end their broadcasts."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct
 from starlette.exceptions import HTTPException
@@ -9,9 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.ids import RoomId
-from protocol.rooms import Status
+from protocol.rooms import Category, Hashtag, Language, Status
 from server import limits
-from server.clock import Clock
 from server.http.api import HttpError, answer, bearer, body, has_key, next_page, query, room_id_of, route
 from server.rooms.about import About, about_of, granted, role_in
 from server.rooms.admin import (
@@ -24,19 +23,24 @@ from server.rooms.admin import (
     RoomsAdmin,
     WrongStatus,
     as_shown,
+    hashtag_of,
 )
-from server.rooms.history import History
-from server.rooms.listing import Listing, Place, RoomShown, RoomWhole, whole
-from server.tokens import BadToken, Tokens
+from server.rooms.eligibility import NotEligible
+from server.rooms.listing import Listing, Order, Place, RoomShown, RoomWhole, Wanted, whole
+from server.rooms.room import Services
+from server.tokens import BadToken
 
 STEPS = " or ".join(", ".join(TURNS).rsplit(", ", 1))
 
 
 class RoomsQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which rooms a list has, and in which order: by id, or with most viewers first."""
+    """Which rooms a list has, and in which order: by id, with most viewers first, or with the latest start first."""
 
     status: Status | None = None
-    sort: Literal["room", "viewers"] = "room"
+    category: Category | None = None
+    hashtag: Hashtag | None = None
+    language: Language | None = None
+    sort: Order = "room"
     limit: Annotated[int, Meta(ge=1, le=limits.PAGE_MAX)] = limits.PAGE
     after: Annotated[str, Meta(pattern=r"^([0-9]{1,15}:)?[A-Za-z0-9_.-]{1,64}$(?!\n)")] | None = None
 
@@ -49,12 +53,13 @@ class RoomsPage(Struct, frozen=True):
 
 
 class _Rooms:
-    def __init__(self, admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> None:
+    def __init__(self, admin: RoomsAdmin, services: Services) -> None:
         self._admin = admin
-        self._history = history
-        self._tokens = tokens
-        self._clock = clock
-        self._listing = Listing(history)
+        self._history = services.history
+        self._tokens = services.tokens
+        self._revocations = services.revocations
+        self._clock = services.clock
+        self._listing = Listing(services.history)
 
     async def put(self, request: Request) -> Response:
         room_id, room = room_id_of(request), _as_shown(await body(request, PutRoom))
@@ -85,7 +90,7 @@ class _Rooms:
 
     async def list(self, request: Request) -> Response:
         asked = query(request, RoomsQuery)
-        page = await self._listing.page(asked.status, asked.sort, asked.limit, _place(asked))
+        page = await self._listing.page(_wanted(asked), asked.sort, asked.limit, _place(asked))
         return answer({"rooms": page.rooms, "next": next_page(asked, page.after and _cursor(asked, page.after))})
 
     async def _changed(self, room_id: str, status: int = 200) -> Response:
@@ -102,6 +107,8 @@ class _Rooms:
             claims = self._tokens.check(bearer(request), self._clock.now_ms() / 1000)
         except BadToken:
             return False
+        if self._revocations.hold(claims.sub, room_id, claims.minted_ms):
+            return False
         return claims.room in (None, room_id) and role_in(about, claims.sub, granted(claims, room_id)) == "host"
 
     async def turn(self, request: Request) -> Response:
@@ -110,7 +117,18 @@ class _Rooms:
             await self._admin.turn(room_id, verb)
         except WrongStatus as wrong:
             raise HttpError(409, "wrong_status", str(wrong)) from None
+        except NotEligible as refused:
+            raise HttpError(409, "not_eligible", str(refused), missing=refused.missing) from None
         return await self._changed(room_id)
+
+
+def _wanted(asked: RoomsQuery) -> Wanted:
+    """What the rooms must have. Raises HttpError."""
+    try:
+        tag = None if asked.hashtag is None else hashtag_of(asked.hashtag)
+    except BadDefinition as bad:
+        raise HttpError(400, "bad_request", str(bad)) from None
+    return Wanted(asked.status, asked.category or None, tag, asked.language or None)
 
 
 def _is_step(request: Request) -> None:
@@ -124,11 +142,11 @@ def _cursor(asked: RoomsQuery, place: Place) -> str:
 
 
 def _place(asked: RoomsQuery) -> Place | None:
-    """The place in a list from `after`: `<room>`, or `<viewers>:<room>` in the order of viewers."""
+    """The place in a list from `after`: `<room>`, or in another order `<viewers>:<room>` or `<start>:<room>`."""
     if asked.after is None:
         return None
-    now, _, room_id = asked.after.rpartition(":")
-    return (-int(now or 0) if asked.sort == "viewers" else 0, room_id)
+    number, _, room_id = asked.after.rpartition(":")
+    return (0 if asked.sort == "room" else -int(number or 0), room_id)
 
 
 def _as_shown(room: Definition) -> Definition:
@@ -147,8 +165,8 @@ async def _not_upgraded(_request: Request) -> Response:
     )
 
 
-def routes(admin: RoomsAdmin, history: History, tokens: Tokens, clock: Clock) -> list[Route]:
-    rooms, one = _Rooms(admin, history, tokens, clock), "/v1/rooms/{room}"
+def routes(admin: RoomsAdmin, services: Services) -> list[Route]:
+    rooms, one = _Rooms(admin, services), "/v1/rooms/{room}"
     return [
         route("/v1/rooms", rooms.list, summary="Rooms, page by page", query=RoomsQuery, gives=RoomsPage, open=True),
         route(one, rooms.get, summary="One room", gives=(RoomShown, RoomWhole), open=True),

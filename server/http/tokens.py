@@ -11,7 +11,9 @@ from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
 from protocol.wire import Role
 from server import limits
 from server.clock import Clock
-from server.http.api import answer, body, query, route, shown
+from server.http.api import HttpError, answer, body, query, route, shown
+from server.journal.revocations import TooManyRevocations
+from server.rooms.revocations import Revocations
 from server.tokens import NO_FACTS, Badges, Facts, Tokens
 
 
@@ -43,24 +45,64 @@ class Token(Struct, frozen=True):
     token: str
 
 
+class NewTokens(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who each token is for."""
+
+    tokens: Annotated[tuple[NewToken, ...], Meta(min_length=1, max_length=limits.TOKENS_BATCH_MAX)]
+
+
+class MadeTokens(Struct, frozen=True):
+    """The signed tokens, in the order of the request."""
+
+    tokens: tuple[str, ...]
+
+
+class Revoke(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose tokens are no longer good: in one room, or everywhere."""
+
+    user_id: PersonId
+    room: RoomId | None = None
+
+
+class Revoked(Struct, frozen=True):
+    """Tokens that were minted up to `revoked_ms` are no longer good, nor those that do not say when they were."""
+
+    user_id: str
+    room: str | None
+    revoked_ms: int
+
+
 class _Tokens:
-    def __init__(self, tokens: Tokens, clock: Clock) -> None:
+    def __init__(self, tokens: Tokens, clock: Clock, revocations: Revocations) -> None:
         self._tokens = tokens
         self._clock = clock
+        self._revocations = revocations
 
     async def make(self, request: Request) -> Response:
-        return self._sign(await body(request, NewToken))
+        return answer(Token(self._sign(await body(request, NewToken))))
+
+    async def batch(self, request: Request) -> Response:
+        """All of them or none."""
+        return answer(MadeTokens(tuple(map(self._sign, (await body(request, NewTokens)).tokens))))
+
+    async def revoke(self, request: Request) -> Response:
+        asked = await body(request, Revoke)
+        try:
+            revoked_ms = await self._revocations.revoke(asked.user_id, asked.room)
+        except TooManyRevocations:
+            raise HttpError(409, "too_many_revocations", "As many are kept as nodes can; none was written.") from None
+        return answer(Revoked(asked.user_id, asked.room, revoked_ms))
 
     async def dev(self, request: Request) -> Response:
         """Development only."""
         asked = query(request, DevToken)
         name = asked.name or asked.user.capitalize()[:NAME_CHARS_MAX]
-        return self._sign(NewToken(asked.user, name, asked.role, asked.room, asked.ttl_s))
+        return answer(Token(self._sign(NewToken(asked.user, name, asked.role, asked.room, asked.ttl_s))))
 
-    def _sign(self, new: NewToken) -> Response:
+    def _sign(self, new: NewToken) -> str:
         name = shown("name", new.name, NAME_CHARS_MAX)
         now_s = self._clock.now_ms() / 1000
-        token = self._tokens.sign(
+        return self._tokens.sign(
             sub=new.sub,
             name=name,
             role=new.role,
@@ -70,13 +112,16 @@ class _Tokens:
             badges=new.badges,
             iat_s=now_s,
         )
-        return answer(Token(token))
 
 
-def routes(tokens: Tokens, clock: Clock, development: bool) -> list[Route]:
-    endpoints = _Tokens(tokens, clock)
+def routes(tokens: Tokens, clock: Clock, revocations: Revocations, development: bool) -> list[Route]:
+    endpoints, path = _Tokens(tokens, clock, revocations), "/v1/tokens"
+    about = f"Up to {limits.TOKENS_BATCH_MAX} tokens, all or none"
+    ends = "Revoke somebody's tokens, and close their sockets"
     found = [
-        route("/v1/tokens", endpoints.make, method="POST", summary="A token for one person", body=NewToken, gives=Token)
+        route(path, endpoints.make, method="POST", summary="A token for one person", body=NewToken, gives=Token),
+        route(f"{path}/batch", endpoints.batch, method="POST", summary=about, body=NewTokens, gives=MadeTokens),
+        route(f"{path}/revoke", endpoints.revoke, method="POST", summary=ends, body=Revoke, gives=Revoked),
     ]
     if development:
         summary = "A token without a key (development only)"

@@ -268,6 +268,53 @@ catalogues = Table(
     UniqueConstraint("version", name="catalogues_version"),
 )
 
+# Work that is due at a time (due.py). The node with the lease does it; after `lease_ms` anybody may.
+due_work = Table(
+    "due_work",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("room_id", String(64), primary_key=True),
+    Column("ref", String(64), primary_key=True),
+    Column("due_at_ms", BigInteger, nullable=False),
+    Column("lease_ms", BigInteger, nullable=False),
+    Column("data", Text, nullable=False),
+    Index("due_work_by_time", "due_at_ms"),
+)
+
+# Broadcasts that have ended, insert-only: `summary` is what the room was told.
+broadcasts = Table(
+    "broadcasts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("room_id", String(64), nullable=False),
+    Column("host_id", String(64), nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("ended_at_ms", BigInteger, nullable=False),
+    Column("summary", Text, nullable=False),
+    Index("broadcasts_of_room", "room_id", "started_at_ms", "id"),
+)
+
+# Everybody who ever watched in a room, with the first broadcast at which they were seen.
+room_people = Table(
+    "room_people",
+    metadata,
+    Column("room_id", String(64), primary_key=True),
+    Column("user_id", String(64), primary_key=True),
+    Column("broadcast_id", String(64), nullable=False),
+    Column("first_ms", BigInteger, nullable=False),
+    Index("room_people_met", "room_id", "broadcast_id"),
+)
+
+# Tokens of this person that were minted up to `revoked_ms` are no longer good.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    Column("room_id", String(64), primary_key=True),  # empty: in every room
+    Column("revoked_ms", BigInteger, nullable=False),
+    Index("revocations_by_time", "revoked_ms"),
+)
+
 # The rules of rooms: what happens when a gift comes.
 room_rules = Table(
     "room_rules",

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct
 
-from protocol.rooms import Settings, ShownSettings, Status
+from protocol.rooms import Details, Settings, ShownSettings, Status
 from protocol.wire import Event, Named, Role
 from server.tokens import Claims
 
@@ -19,6 +19,7 @@ class About(Struct, frozen=True, kw_only=True):
     settings: Settings
     broadcast_id: str | None
     started_at_ms: int | None
+    details: Details = Details()
 
 
 def about_of(meta: dict[str, str]) -> About:
@@ -30,7 +31,13 @@ def about_of(meta: dict[str, str]) -> About:
         settings=settings_of(meta["settings"]),
         broadcast_id=meta.get("broadcast"),
         started_at_ms=int(meta["started_at_ms"]) if "started_at_ms" in meta else None,
+        details=details_of(meta),
     )
+
+
+def details_of(meta: dict[str, str]) -> Details:
+    """By what people find the room. An older program has written none."""
+    return msgspec.json.decode(written, type=Details) if (written := meta.get("details")) else Details()
 
 
 def changed_by(event: Event, about: About) -> About:
@@ -39,6 +46,9 @@ def changed_by(event: Event, about: About) -> About:
     changed = {name: value for name in names if (value := getattr(event, name, UNSET)) is not UNSET}
     if (settings := getattr(event, "settings", UNSET)) is not UNSET:
         changed["settings"] = msgspec.structs.replace(about.settings, **msgspec.structs.asdict(settings))
+    found = {name: value for name in Details.__struct_fields__ if (value := getattr(event, name, UNSET)) is not UNSET}
+    if found:
+        changed["details"] = msgspec.structs.replace(about.details, **found)
     return msgspec.structs.replace(about, **changed)
 
 

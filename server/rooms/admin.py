@@ -1,12 +1,20 @@
 """Administration of rooms: create and change them, and start, pause or end their broadcasts."""
 
-from typing import Annotated, Any, TypeVar
+import contextlib
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from protocol.ids import NAME_CHARS_MAX, Name, PersonId, RoomId
 from protocol.rooms import (
+    HASHTAG_CHARS_MAX,
+    Category,
+    Details,
+    Hashtags,
+    Language,
     RoomDeleted,
     RoomEnded,
     RoomPaused,
@@ -16,13 +24,19 @@ from protocol.rooms import (
     Settings,
     SettingsChange,
     Status,
+    TimeMs,
 )
 from protocol.wire import Event, Named, encode
 from server import limits
 from server.clock import Clock
+from server.journal import due
+from server.journal.database import ask
+from server.journal.due import Work
 from server.rooms.about import About, about_of, shown_settings, stored
+from server.rooms.eligibility import Eligibility, NotEligible, everybody
 from server.rooms.history import History, new_epoch
 from server.store import keys, scripts
+from server.store.client import StoreError
 from server.text import NotSeen, clean
 from server.words import is_phrase
 
@@ -30,6 +44,9 @@ PUT = scripts.load("admin_put")
 TURN = scripts.load("admin_turn")
 DELETE = scripts.load("admin_delete")
 SCRIPTS = (PUT, TURN, DELETE)
+ENDED = keys.of_room("ended", "Hash: what the room knew of each broadcast at its end, until its summary is made.")
+AUDIENCE = keys.of_room("audience", "Set per broadcast that has ended: who watched it, until its summary is made.")
+SUM = "broadcasts.sum"  # the work that is due when a broadcast has ended
 
 
 class WrongStatus(Exception):
@@ -57,6 +74,14 @@ class PutRoom(Struct, frozen=True, forbid_unknown_fields=True):
     host: Host
     title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] = ""
     settings: Settings = Settings()
+    category: Category = ""
+    hashtags: Hashtags = ()
+    language: Language = ""
+    starts_at_ms: TimeMs | None = None
+
+    @property
+    def details(self) -> Details:
+        return Details(self.category, self.hashtags, self.language, self.starts_at_ms)
 
 
 class PatchRoom(Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,6 +90,10 @@ class PatchRoom(Struct, frozen=True, forbid_unknown_fields=True):
     host: Host | UnsetType = UNSET
     title: Annotated[str, Meta(max_length=limits.TITLE_CHARS_MAX)] | UnsetType = UNSET
     settings: SettingsChange | UnsetType = UNSET  # type: ignore[valid-type]
+    category: Category | UnsetType = UNSET
+    hashtags: Hashtags | UnsetType = UNSET
+    language: Language | UnsetType = UNSET
+    starts_at_ms: TimeMs | UnsetType | None = UNSET
 
 
 class BadDefinition(ValueError):
@@ -84,7 +113,17 @@ def as_shown(room: Definition) -> Definition:
         changed["host"] = msgspec.structs.replace(room.host, name=_shown("host's name", room.host.name, NAME_CHARS_MAX))
     if room.title is not UNSET and room.title:
         changed["title"] = _shown("title", room.title, limits.TITLE_CHARS_MAX)
+    if room.hashtags is not UNSET:
+        changed["hashtags"] = tuple(dict.fromkeys(map(hashtag_of, room.hashtags)))
     return msgspec.structs.replace(room, **changed)
+
+
+def hashtag_of(text: str) -> str:
+    """A hashtag as rooms are found by it: without its sign, and in small letters. Raises BadDefinition."""
+    tag = _shown("hashtag", text.removeprefix("#"), HASHTAG_CHARS_MAX).casefold()
+    if len(tag) > HASHTAG_CHARS_MAX or "#" in tag or any(map(str.isspace, tag)):  # once it is composed and folded
+        raise BadDefinition("A hashtag is one word.")
+    return tag
 
 
 def _shown(name: str, text: str, chars_max: int) -> str:
@@ -114,9 +153,13 @@ TURNS = {
 class RoomsAdmin:
     """Changes rooms in the store. The nodes learn of it from the room's events."""
 
-    def __init__(self, history: History, clock: Clock) -> None:
+    def __init__(
+        self, history: History, clock: Clock, eligibility: Eligibility = everybody, engine: Engine | None = None
+    ) -> None:
         self._history = history
         self._clock = clock
+        self._eligibility = eligibility
+        self._engine = engine
 
     async def put(self, room_id: RoomId, room: PutRoom) -> bool:
         """Create or change a room. Return whether it was created. Raises StoreError.
@@ -147,7 +190,7 @@ class RoomsAdmin:
         """Change only what is named. Raises NoSuchRoom, Busy, StoreError."""
         for _ in range(limits.PATCH_TRIES_MAX):
             meta = await self._history.meta(room_id)
-            old = "\0".join(meta[name] for name in ("host_id", "host_name", "title", "settings"))
+            old = "\0".join(meta.get(name, "") for name in ("host_id", "host_name", "title", "settings", "details"))
             if await self._put(room_id, _patched(about_of(meta), changes), expected=old) != b"changed":
                 return
         raise Busy
@@ -166,16 +209,23 @@ class RoomsAdmin:
             title=room.title,
             settings=stored(room.settings),
             shown_settings=msgspec.json.encode(settings),
+            details=b"" if room.details == Details() else msgspec.json.encode(room.details),
             updated=encode(updated),
             new_host=_field("host", Named(room.host.user_id, room.host.name)),
             new_title=_field("title", room.title),
             new_settings=_field("settings", settings),
+            new_details=b"".join(_field(*each) for each in msgspec.structs.asdict(room.details).items()),
         )
         return bytes(outcome[0])
 
     async def turn(self, room_id: RoomId, verb: str) -> None:
-        """Carry out one of TURNS. Repeating it is not an error. Raises NoSuchRoom, WrongStatus, StoreError."""
+        """Carry out one of TURNS. Repeating it is not an error.
+
+        Raises NoSuchRoom, WrongStatus, NotEligible, StoreError.
+        """
         turn, now_ms = TURNS[verb], self._clock.now_ms()
+        if verb == "start":
+            await self._check_eligible(room_id)
         broadcast_id, event_id = "", self._clock.new_id()
         event: Event
         if verb == "start":
@@ -186,6 +236,7 @@ class RoomsAdmin:
         outcome = await self._history.change(
             room_id,
             TURN,
+            audience=keys.room(room_id, AUDIENCE, ""),
             allowed=f" {' '.join(turn.allowed)} ",
             status=turn.status,
             broadcast=broadcast_id,
@@ -195,11 +246,28 @@ class RoomsAdmin:
         )
         match outcome[0]:
             case b"ok" | b"unchanged":
-                return
+                if verb in ("end", "suspend"):
+                    await self._note_ended(room_id)
             case b"wrong_status":
                 raise WrongStatus(outcome[1].decode(), verb)
             case _:
                 raise AssertionError(outcome)
+
+    async def _note_ended(self, room_id: RoomId) -> None:
+        """Write down that a summary is due. The show goes on without SQL: then it is found later (`broadcasts`)."""
+        if self._engine is None:
+            return
+        with contextlib.suppress(StoreError, SQLAlchemyError):
+            found = await self._history.store.call("HKEYS", keys.room(room_id, ENDED))
+            due_ms = self._clock.now_ms() + limits.SUM_AFTER_MS
+            works = [Work(SUM, room_id, each.decode(), due_ms) for each in cast(list[bytes], list(found))]
+            await ask(due.add, self._engine, works)
+
+    async def _check_eligible(self, room_id: RoomId) -> None:
+        """Ask whether the host may begin, if the status allows it. Raises NotEligible, NoSuchRoom, StoreError."""
+        meta = await self._history.meta(room_id)
+        if meta["status"] in TURNS["start"].allowed and (missing := await self._eligibility(meta["host_id"])):
+            raise NotEligible(missing)
 
 
 def _patched(about: About, changes: PatchRoom) -> PutRoom:
@@ -208,7 +276,9 @@ def _patched(about: About, changes: PatchRoom) -> PutRoom:
     title = about.title if changes.title is UNSET else changes.title
     named: dict[str, object] = {} if changes.settings is UNSET else msgspec.structs.asdict(changes.settings)
     named = {name: value for name, value in named.items() if value is not UNSET}
-    return PutRoom(host, title, msgspec.structs.replace(about.settings, **named))
+    details = msgspec.structs.asdict(about.details)
+    details |= {name: value for name in details if (value := getattr(changes, name)) is not UNSET}
+    return PutRoom(host, title, msgspec.structs.replace(about.settings, **named), **details)
 
 
 def _field(name: str, value: object) -> bytes:

@@ -55,7 +55,7 @@ class Fanout:
     def __init__(self, url: str, history: History, on_wallet_news: Callable[[bytes], None]) -> None:
         self._history = history
         history.on_wake = self._check_positions
-        self._on_wallet_news = on_wallet_news
+        self._site = {keys.WALLET_NEWS.encode(): on_wallet_news}  # who hears the channels that are of no room
         self._subscriptions: dict[str, _Subscription] = {}
         self._by_channel: dict[bytes, _Subscription] = {}
         self._any_node = AnyNode(url) if url.startswith(SCHEME) else None
@@ -68,6 +68,10 @@ class Fanout:
     @property
     def up(self) -> bool:
         return self._bus.up
+
+    def hear(self, channel: str, listener: Callable[[bytes], None]) -> None:
+        """Pass on what comes on a channel that is of no room. Before `start`."""
+        self._site[channel.encode()] = listener
 
     async def start(self) -> None:
         if self._any_node is not None:
@@ -128,7 +132,7 @@ class Fanout:
     async def _subscribe_all(self, link: Link) -> None:
         """Subscribe to every room's channel, then read what each room missed. Raises StoreError."""
         channels = [keys.room(room_id, keys.LIVE) for room_id in self._subscriptions]
-        link.tell("SUBSCRIBE", keys.WALLET_NEWS, *channels)
+        link.tell("SUBSCRIBE", *(channel.decode() for channel in self._site), *channels)
         await link.call("PING")  # after its answer the link brings every new event, so a read now leaves no hole
         left = [channel for channel in channels if channel.encode() not in self._by_channel]
         if left:
@@ -141,8 +145,8 @@ class Fanout:
     def _on_push(self, push: list[Any]) -> None:
         kind = push[0]
         if kind == b"message":
-            if push[1] == keys.WALLET_NEWS.encode():
-                self._on_wallet_news(push[2])
+            if (listener := self._site.get(push[1])) is not None:
+                listener(push[2])
                 return
             subscription = self._by_channel.get(push[1])
             if subscription is not None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
 from msgspec import Struct
 
 from protocol.wire import Delivery, Event, encode
@@ -36,12 +37,28 @@ class Recorded:
         self.json = b'{"seq":%d,"at_ms":%b,%b' % (seq, at_ms, body[1:])
         self._msgpack: bytes | None = None
 
+    @property
+    def delivery(self) -> Delivery:
+        """Its class: its type's, unless it says itself that it may be dropped."""
+        from protocol import EVENTS  # noqa: PLC0415  # the package imports every feature
+
+        event = EVENTS.get(self.tag)
+        if event is not None and event.says_kept and not msgspec.json.decode(self.json, type=_Says).kept:
+            return Delivery.DROPPABLE
+        return delivery_of(self.tag)
+
     def msgpack(self) -> bytes:
         if self._msgpack is None:
             from protocol import to_msgpack  # noqa: PLC0415  # the package imports every feature
 
             self._msgpack = to_msgpack(self.json)
         return self._msgpack
+
+
+class _Says(Struct):
+    """What an event says of its delivery."""
+
+    kept: bool = True
 
 
 class RawSnapshot(Struct, frozen=True, kw_only=True):
@@ -102,9 +119,10 @@ class History:
         whole = len(events) == to - after and all(event.seq == after + n + 1 for n, event in enumerate(events))
         return events if whole else None
 
-    async def kept(self, room_id: str, after: int, to: int) -> list[Recorded]:
-        """Those events after `after` up to `to` that are still kept."""
-        rows = await self.store.call("XRANGE", keys.room(room_id, keys.EVENTS), f"{after + 1}-0", f"{to}-1")
+    async def kept(self, room_id: str, after: int, to: int, most: int | None = None) -> list[Recorded]:
+        """Those events after `after` up to `to` that are still kept; the first `most` of them if it is given."""
+        bound = () if most is None else ("COUNT", most)
+        rows = await self.store.call("XRANGE", keys.room(room_id, keys.EVENTS), f"{after + 1}-0", f"{to}-1", *bound)
         return [Recorded(int(row[0].split(b"-")[0]), row[1][1], row[1][3]) for row in cast(list[Any], rows)]
 
     async def position(self, room_id: str) -> tuple[str, int]:

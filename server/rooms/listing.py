@@ -3,6 +3,7 @@
 import asyncio
 import time
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
 from typing import Any, Literal, cast
 
 import msgspec
@@ -12,11 +13,12 @@ from protocol.ids import RoomId
 from protocol.rooms import Settings, ShownSettings, Status, Viewers
 from protocol.wire import Named
 from server import limits
-from server.rooms.about import settings_of, shown_settings
+from server.rooms.about import details_of, settings_of, shown_settings
 from server.rooms.history import History
 
-Order = Literal["room", "viewers"]
-Place = tuple[int, str]  # by which a list is ordered: viewers (negative) or 0, then the room's id
+Order = Literal["room", "viewers", "start"]
+Place = tuple[int, str]  # by which a list is ordered: viewers or start (negative) or 0, then the room's id
+LISTS_KEPT = 64  # filtered and sorted, until the rooms are read again: what people ask for most
 
 
 class RoomShown(Struct, frozen=True, kw_only=True):
@@ -34,6 +36,10 @@ class RoomShown(Struct, frozen=True, kw_only=True):
     coins: int
     epoch: str
     seq: int
+    category: str = ""
+    hashtags: tuple[str, ...] = ()
+    language: str = ""
+    starts_at_ms: int | None = None
 
 
 class RoomWhole(Struct, frozen=True, kw_only=True):
@@ -51,6 +57,10 @@ class RoomWhole(Struct, frozen=True, kw_only=True):
     coins: int
     epoch: str
     seq: int
+    category: str = ""
+    hashtags: tuple[str, ...] = ()
+    language: str = ""
+    starts_at_ms: int | None = None
 
     def shown(self) -> RoomShown:
         """What everybody may see of it."""
@@ -59,7 +69,7 @@ class RoomWhole(Struct, frozen=True, kw_only=True):
 
 # What a list needs of a room's meta hash: without `settings`, which may have 32 KB of blocked words.
 _FIELDS = (
-    *("title", "status", "host_id", "host_name", "broadcast", "started_at_ms", "shown_settings"),
+    *("title", "status", "host_id", "host_name", "broadcast", "started_at_ms", "shown_settings", "details"),
     *("now", "peak", "unique", "likes", "coins", "epoch", "seq"),
 )
 
@@ -77,6 +87,7 @@ def _common(room_id: RoomId, meta: dict[str, str]) -> dict[str, Any]:
         "coins": int(meta.get("coins", 0)),
         "epoch": meta["epoch"],
         "seq": int(meta["seq"]),
+        **msgspec.structs.asdict(details_of(meta)),
     }
 
 
@@ -85,20 +96,43 @@ def whole(room_id: RoomId, meta: dict[str, str]) -> RoomWhole:
     return RoomWhole(**_common(room_id, meta), settings=settings_of(meta["settings"]))
 
 
+class Wanted(Struct, frozen=True):
+    """Which rooms a list has. Whatever is None does not matter."""
+
+    status: str | None = None
+    category: str | None = None
+    hashtag: str | None = None
+    language: str | None = None
+
+    @property
+    def facets(self) -> tuple[str, ...]:
+        """All that a room must have, as `Row.facets` names it."""
+        named = (("category", self.category), ("hashtag", self.hashtag), ("language", self.language))
+        return tuple(f"{name}:{value}" for name, value in named if value is not None)
+
+    def has(self, row: "Row") -> bool:
+        return self.status in (None, row.status) and all(facet in row.facets for facet in self.facets)
+
+
 class Row(Struct, frozen=True):
     """A room in the list: what it is found by, and its JSON."""
 
     room_id: RoomId
     status: str
     now: int
+    started_at_ms: int
+    facets: tuple[str, ...]
     json: Raw
 
     def place(self, order: Order) -> Place:
-        return (-self.now if order == "viewers" else 0, self.room_id)
+        return ({"viewers": -self.now, "start": -self.started_at_ms, "room": 0}[order], self.room_id)
 
 
 def row_of(room: RoomShown) -> Row:
-    return Row(room.room_id, room.status, room.viewers.now, Raw(msgspec.json.encode(room)))
+    details = (("category", room.category), ("language", room.language), *(("hashtag", tag) for tag in room.hashtags))
+    facets = tuple(f"{name}:{value}" for name, value in details if value)
+    json = Raw(msgspec.json.encode(room))
+    return Row(room.room_id, room.status, room.viewers.now, room.started_at_ms or 0, facets, json)
 
 
 class Page(Struct, frozen=True):
@@ -115,7 +149,8 @@ class Listing:
         self._history = history
         self._rows: dict[str, Row] = {}
         self._noted: dict[str, Row | None] = {}  # since the reading that is under way began
-        self._lists: dict[tuple[str | None, Order], list[tuple[Place, Row]]] = {}
+        self._by_facet: dict[str, set[str]] = {}
+        self._lists: dict[tuple[Wanted, Order], list[tuple[Place, Row]]] = {}
         self._reading = asyncio.Lock()
         self._until = 0.0  # when the rows are too old, by the monotonic clock
 
@@ -126,27 +161,43 @@ class Listing:
         self._noted[room_id] = row
         if row is not None:
             self._rows[room_id] = row
-        for (status, order), rows in self._lists.items():
-            if before is not None and status in (None, before.status):
+            self._find_by_facets([row])
+        for (wanted, order), rows in self._lists.items():
+            if before is not None and wanted.has(before):
                 del rows[bisect_left(rows, before.place(order), key=_place)]
-            if row is not None and status in (None, row.status):
+            if row is not None and wanted.has(row):
                 insort(rows, (row.place(order), row), key=_place)
 
-    async def page(self, status: str | None, order: Order, limit: int, after: Place | None) -> Page:
+    async def page(self, wanted: Wanted, order: Order, limit: int, after: Place | None) -> Page:
         """The rooms after a place, at most `limit`. Raises StoreError."""
         await self._refresh()
-        rows = self._list(status, order)
+        rows = self._list(wanted, order)
         first = 0 if after is None else bisect_right(rows, after, key=_place)
         found = rows[first : first + limit]
         more = first + limit < len(rows)
         return Page([row.json for _, row in found], found[-1][0] if more else None)
 
-    def _list(self, status: str | None, order: Order) -> list[tuple[Place, Row]]:
-        known = self._lists.get((status, order))
+    def _list(self, wanted: Wanted, order: Order) -> list[tuple[Place, Row]]:
+        known = self._lists.get((wanted, order))
         if known is None:
-            rows = (row for row in self._rows.values() if status in (None, row.status))
-            known = self._lists[status, order] = sorted(((row.place(order), row) for row in rows), key=_place)
+            rows = (row for row in self._candidates(wanted) if wanted.has(row))
+            known = sorted(((row.place(order), row) for row in rows), key=_place)
+            while len(self._lists) >= LISTS_KEPT:
+                del self._lists[next(iter(self._lists))]
+            self._lists[wanted, order] = known
         return known
+
+    def _candidates(self, wanted: Wanted) -> Iterable[Row]:
+        """All rooms, or those with the rarest thing that is wanted: nobody makes us look through all of them."""
+        found = [self._by_facet.get(facet, set()) for facet in wanted.facets]
+        if not found:
+            return self._rows.values()
+        return [self._rows[room_id] for room_id in min(found, key=len) if room_id in self._rows]
+
+    def _find_by_facets(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            for facet in row.facets:
+                self._by_facet.setdefault(facet, set()).add(row.room_id)
 
     async def _refresh(self) -> None:
         """Read the rooms again if it is time. Who comes meanwhile gets the former list, if there is one."""
@@ -159,7 +210,8 @@ class Listing:
             self._noted = {}
             read = await self._read()
             self._rows = {name: row for name, row in {**read, **self._noted}.items() if row is not None}
-            self._lists = {}
+            self._lists, self._by_facet = {}, {}
+            self._find_by_facets(self._rows.values())
             took_s = time.monotonic() - began
             self._until = began + max(limits.LISTING_S, took_s / limits.LISTING_SHARE)
 

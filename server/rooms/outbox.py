@@ -16,7 +16,7 @@ from protocol.session import Notice
 from protocol.wire import Codec, Delivery
 from server import background, limits
 from server.rooms.frames import Prepared, encode_message, encoded, encoded_replayed, join_messages
-from server.rooms.history import Recorded, delivery_of
+from server.rooms.history import Recorded
 from server.rooms.pace import Pace
 from server.rooms.ring import Ring
 
@@ -290,7 +290,7 @@ class Outbox:
 
 def _newest(events: Sequence[Recorded]) -> dict[str, int]:
     """For each type of which only the newest event matters: the seq of that event."""
-    return {event.tag: event.seq for event in events if delivery_of(event.tag) is Delivery.LATEST}
+    return {event.tag: event.seq for event in events if event.delivery is Delivery.LATEST}
 
 
 def _coalesced(events: list[Recorded]) -> list[Recorded]:
@@ -326,7 +326,7 @@ def _thinned(events: Sequence[Recorded]) -> tuple[list[Recorded], int, int]:
     kept: list[Recorded] = []
     size = hidden = 0
     for event in events:
-        if delivery_of(event.tag) is Delivery.DROPPABLE:
+        if event.delivery is Delivery.DROPPABLE:
             hidden += 1
         elif newest.get(event.tag, event.seq) == event.seq:
             kept.append(event)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from protocol.wire import Delivery
 from server import limits
-from server.rooms.history import Recorded, delivery_of
+from server.rooms.history import Recorded
 
 
 class Ring:
@@ -55,7 +55,7 @@ class Ring:
         gone = self._events[:cut]
         del self._events[:cut]
         self._bytes -= _bytes(gone)
-        kept = [event for event in gone if delivery_of(event.tag) is Delivery.KEPT]
+        kept = [event for event in gone if event.delivery is Delivery.KEPT]
         self._kept += kept
         self._kept_bytes += _bytes(kept)
         while len(self._kept) > limits.RING_EVENTS_MAX or self._kept_bytes > limits.RING_BYTES_MAX:

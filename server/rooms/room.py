@@ -21,6 +21,7 @@ from server.money.results import Money
 from server.rooms.about import About, about_of, changed_by, granted, role_in
 from server.rooms.allowance import Allowance
 from server.rooms.catalogues import Catalogues
+from server.rooms.eligibility import Eligibility, everybody
 from server.rooms.fanout import Fanout
 from server.rooms.farewell import close_members
 from server.rooms.frames import encode_message
@@ -29,6 +30,7 @@ from server.rooms.outbox import Outbox, Sink
 from server.rooms.pace import Pace
 from server.rooms.people import People
 from server.rooms.registry import ASIDES, CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, STANDINGS, Periodic
+from server.rooms.revocations import Revocations
 from server.rooms.snapshot import EncodedSnapshot, encoded_snapshot
 from server.store.client import StoreError
 from server.tokens import Claims, Tokens
@@ -45,10 +47,12 @@ class Services(Struct, frozen=True, kw_only=True):
     fanout: Fanout
     pace: Pace
     tokens: Tokens
+    revocations: Revocations
     catalogue: Catalogue
     engine: Engine
     catalogues: Catalogues
     node_id: str
+    eligibility: Eligibility = everybody
 
 
 class Member:
@@ -65,6 +69,7 @@ class Member:
         "in_flight",
         "late_coins",
         "leaves_with",
+        "minted_ms",
         "missed",
         "name",
         "replay_to",
@@ -83,6 +88,7 @@ class Member:
         self.facts = claims.facts
         self.granted = granted(claims, room.id)
         self.expires_s = claims.exp  # wall clock, seconds
+        self.minted_ms = claims.minted_ms
         self.welcomed = False
         self.cursor = self.due_to = self.replay_to = 0  # the outbox's
         self.missed: Sequence[Recorded] | None = None
@@ -94,6 +100,11 @@ class Member:
     @property
     def role(self) -> Role:
         return self.room.role_of(self.user_id, self.granted)
+
+    @property
+    def revoked(self) -> bool:
+        """Whether the token with which the member is here is no longer good."""
+        return self.room.services.revocations.hold(self.user_id, self.room.id, self.minted_ms)
 
     def say(self, message: Any) -> None:
         """Send one message to this member alone, unless its socket is closing."""

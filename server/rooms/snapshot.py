@@ -44,6 +44,7 @@ def encoded_snapshot(room_id: str, raw: RawSnapshot, now: float) -> EncodedSnaps
         likes=int(raw.meta.get("likes", 0)),
         coins=int(raw.meta.get("coins", 0)),
         top=tuple(Rank(n + 1, Named(user_id, name), coins) for n, (user_id, name, coins) in enumerate(raw.board)),
+        **msgspec.structs.asdict(about.details),
         **parts,
     )
     return EncodedSnapshot(raw.seq, msgspec.json.encode(snapshot), now)

@@ -242,6 +242,7 @@ def _arguments(key: str) -> dict[str, tuple[str, ...]]:
         **dict.fromkeys(("EVAL", "EVALSHA"), ("s", "1", key)),
         **dict.fromkeys(("XRANGE", "XREVRANGE"), (key, "-", "+")),
         "SET": (key, "v"),
+        "COPY": (key, key),
         **dict.fromkeys(("HSET", "HSETNX"), (key, "f", "v")),
         "HINCRBY": (key, "f", "1"),
         "INCRBY": (key, "1"),

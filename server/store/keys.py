@@ -160,6 +160,9 @@ ROOMS = "rooms"  # set of room ids
 ROOMS_WOKEN = "rooms:woken"  # identity of the store on which every room has woken
 ROOM_STORE_WHOLE = "store:whole"  # identity of a store that was started after a clean stop
 SHOWN_BY = "shown:by"  # identity of the cluster for which the watermarks (`shown_watermark`) are valid
+REVOKED = (
+    "{r:}:revoked"  # channel: tokens that were revoked; its name is like the rooms', for which each user has rights
+)
 WALLET_NEWS = "wallets:changed"  # channel: balances that changed, for the sockets of those users on every node
 
 

@@ -1,16 +1,39 @@
-"""What schemathesis need not send: JSON Schema cannot say that a text must have something to see."""
+"""What schemathesis need not send: JSON Schema cannot say that a text must have something to see, or is one word."""
 
 from typing import Any
 
 import schemathesis
 
 from server import limits
+from server.rooms.admin import BadDefinition, hashtag_of
 from server.text import NotSeen, clean
 
 
 @schemathesis.hook
 def filter_body(_context: Any, body: Any) -> bool:
-    return all(_is_seen(text) for text in _texts(body))
+    if any("\0" in key for key in _keys(body)):
+        return False
+    tags = body.get("hashtags") if isinstance(body, dict) else None
+    return all(_is_seen(text) for text in _texts(body)) and all(map(_is_tag, tags if isinstance(tags, list) else ()))
+
+
+@schemathesis.hook
+def filter_query(_context: Any, query: Any) -> bool:
+    return not isinstance(query, dict) or _is_tag(query.get("hashtag"))
+
+
+def _is_tag(text: Any) -> bool:
+    """Whether it is a hashtag, or nothing that could be one."""
+    try:
+        return not isinstance(text, str) or bool(hashtag_of(text))
+    except BadDefinition:
+        return False
+
+
+def _keys(value: Any) -> list[str]:
+    """All keys in a body: nobody may send NUL in one."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [*(value if isinstance(value, dict) else ()), *(key for each in inner for key in _keys(each))]
 
 
 def _texts(value: Any) -> list[str]:

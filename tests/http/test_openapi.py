@@ -15,7 +15,13 @@ from tests.site import Site, new_gift_id
 
 ROUNDS = 12  # requests of each kind for each operation: some two seconds in all
 SEED = 1  # the same requests each time; another one finds other faults
-NAMES = {"room": ("demo", "mine"), "user": ("alice", "creator"), "verb": ("start", "pause", "end"), "topup": ("t-1",)}
+NAMES = {
+    "room": ("demo", "mine"),
+    "user": ("alice", "creator"),
+    "verb": ("start", "pause", "end"),
+    "topup": ("t-1",),
+    "broadcast": ("0a-1",),
+}
 ODD_NAMES = ("nobody", "a b", "x" * 65, "..", "%00", "é", "{demo}", "alice\n", "1;2", "-")
 
 
@@ -148,4 +154,4 @@ def test_every_operation_is_described() -> None:
         for name, operation in zip(names, operations, strict=True)
     }
     assert queries["getWalletEntries"] == {"before", "limit"}
-    assert queries["getRooms"] == {"status", "sort", "limit", "after"}
+    assert queries["getRooms"] == {"status", "category", "hashtag", "language", "sort", "limit", "after"}

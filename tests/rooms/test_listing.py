@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -9,11 +10,12 @@ import pytest
 
 from server import limits
 from server.rooms.admin import Host, PutRoom
-from server.rooms.listing import Listing
+from server.rooms.listing import LISTS_KEPT, Listing, Wanted
 from server.store import keys
 from tests.conftest import Stores
 from tests.site import Site
 
+MakeSite = Callable[..., Awaitable[Site]]
 HOST = {"user_id": "creator", "name": "Creator"}
 NO_KEY = {"Authorization": ""}
 
@@ -75,6 +77,94 @@ async def test_filters_and_orders(site: Site, stores: Stores) -> None:
     assert [room["room_id"] for room in await every(site, "sort=viewers&limit=2")] == most
     live = [name for name in most if name in ("demo", "r1", "r3", "r5")]
     assert [room["room_id"] for room in await every(site, "sort=viewers&limit=1&status=live")] == live
+
+
+async def put(site: Site, room: str, status: int = 200, **details: Any) -> dict[str, Any]:
+    """Make or change a room with these details."""
+    answer = await site.http.put(f"/v1/rooms/{room}", json={"host": HOST, "title": room, **details})
+    assert answer.status_code in (status, 201 if status == 200 else status), answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def found(site: Site, query: str) -> list[str]:
+    return [room["room_id"] for room in await every(site, query)]
+
+
+async def test_rooms_are_found_by_details(site: Site, another_site: MakeSite) -> None:
+    """By category, hashtag and language, also together and page by page, on every node; a change moves the room."""
+    await put(site, "a", category="music", hashtags=["#Jazz", "LIVE", "jazz"], language="en")
+    await put(site, "b", category="music", hashtags=["rock"], language="pt-BR")
+    await put(site, "c", category="games", hashtags=["live"], language="en")
+    for each in (site, await another_site()):
+        assert await found(each, "category=music&limit=1") == ["a", "b"]
+        assert await found(each, "hashtag=%23Live") == ["a", "c"]
+        assert await found(each, "hashtag=live&language=en&category=music") == ["a"]
+        assert await found(each, "language=pt-BR&status=offline&sort=viewers") == ["b"]
+        assert await found(each, "language=pt-BR&status=live") == []
+        assert await found(each, "hashtag=unheard-of") == []
+    await put(site, "a", category="games")
+    assert await found(site, "category=music") == ["b"]
+    assert await found(site, "hashtag=jazz") == []
+    assert await found(site, "category=games") == ["a", "c"]
+    await site.http.delete("/v1/rooms/a")
+    assert await found(site, "category=games") == ["c"]
+
+
+async def test_the_latest_start_first(site: Site, stores: Stores) -> None:
+    """Rooms that never started are last."""
+    await make(site, "a", "b", "c")
+    with stores.room.client() as store:
+        store.hset(keys.room("a", keys.META), "started_at_ms", 5_000)
+        store.hset(keys.room("c", keys.META), "started_at_ms", 4_000_000_000_000)
+    assert await found(site, "sort=start") == await found(site, "sort=start&limit=1") == ["c", "demo", "a", "b"]
+
+
+async def test_lists_have_a_bound(site: Site) -> None:
+    """Whatever people ask for, few lists are kept, and rooms without what is wanted are not looked at."""
+    await make(site, "a")
+    listing = Listing(site.node.history)
+    for number in range(2 * LISTS_KEPT):
+        assert (await listing.page(Wanted(hashtag=f"tag-{number}"), "room", 10, None)).rooms == []
+    assert len(listing._lists) == LISTS_KEPT
+    assert list(listing._candidates(Wanted(hashtag="none"))) == []
+
+
+DETAILS = {"category": "music", "hashtags": ["jazz"], "language": "en", "starts_at_ms": 1_900_000_000_000}
+NONE = {"category": "", "hashtags": [], "language": "", "starts_at_ms": None}
+
+
+async def test_details_are_everywhere(site: Site, another_site: MakeSite) -> None:
+    """In the room, its snapshot and its events, on every node; a patch leaves what it does not name."""
+    there = await another_site()
+    alice = await there.join("alice", codec="msgpack")
+    before = alice.welcome["room"]
+    assert {name: before[name] for name in NONE} == NONE
+    shown = await put(site, "demo", **DETAILS)
+    assert {name: shown[name] for name in DETAILS} == DETAILS
+    await alice.happened("room.updated", **DETAILS)
+    late = (await site.join("late", "overlay")).welcome["room"]
+    assert {name: late[name] for name in DETAILS} == DETAILS
+    patched = (await site.http.patch("/v1/rooms/demo", json={"language": "de", "starts_at_ms": None})).json()
+    wanted = {**DETAILS, "language": "de", "starts_at_ms": None}
+    assert {name: patched[name] for name in DETAILS} == wanted
+    await alice.happened("room.updated", **wanted)
+    seq = (await site.http.get("/v1/rooms/demo")).json()["seq"]
+    await put(site, "demo", **wanted)
+    assert (await site.http.get("/v1/rooms/demo")).json()["seq"] == seq  # nothing changed, and nothing is said
+    assert {name: (await put(site, "demo"))[name] for name in NONE} == NONE
+    for wrong in (
+        {"category": "Music"},
+        {"hashtags": ["two words"]},
+        {"hashtags": ["#"]},
+        {"hashtags": ["\u200b"]},
+        {"hashtags": ["x"] * 11},
+        {"hashtags": ["x" * 33]},
+        {"language": "english!"},
+        {"starts_at_ms": -1},
+    ):
+        assert (await put(site, "demo", 400, **wrong))["error"]["reason"] == "bad_request", wrong
+    assert {name: (await site.http.get("/v1/rooms/demo")).json()[name] for name in NONE} == NONE
 
 
 async def test_a_listed_room_is_the_room(site: Site) -> None:
@@ -145,6 +235,6 @@ async def test_many_askers_cost_one_reading(site: Site, stores: Stores) -> None:
     await make(site, *(f"r{n}" for n in range(50)))
     listing = Listing(site.node.history)
     before = calls(stores)
-    pages = await asyncio.gather(*(listing.page(None, "room", 10, None) for _ in range(100)))
+    pages = await asyncio.gather(*(listing.page(Wanted(), "room", 10, None) for _ in range(100)))
     assert {len(page.rooms) for page in pages} == {10}
     assert calls(stores) - before < 2 * (1 + 51)  # the site's own ticks may come between

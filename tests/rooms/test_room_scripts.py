@@ -70,20 +70,25 @@ def test_a_room_wakes_once(store: Frozen) -> None:
 
 
 # --- the definition ------------------------------------------------------------------------------------------------
-OLD = {"host_id": "h", "host_name": "H", "title": "T", "settings": "{s}", "shown_settings": "{}"}
+OLD = {"host_id": "h", "host_name": "H", "title": "T", "settings": "{s}", "shown_settings": "{}", "details": ""}
 
 
 def put(store: Frozen, *, expected: str = "", **changed: str) -> str:
     """Put the room, with these changes of OLD."""
     named = {**OLD, **changed}
-    new = {"new_host": ',"host":1', "new_title": ',"title":2', "new_settings": ',"settings":3'}
+    new = {
+        "new_host": ',"host":1',
+        "new_title": ',"title":2',
+        "new_settings": ',"settings":3',
+        "new_details": ',"language":4',
+    }
     about = {"epoch": "e9", "identity": "s", "kept_s": KEPT_S, "updated": '{"type":"u"}'}
     return str(store.run(PUT, expected=expected, **about, **named, **new)[0])
 
 
 def test_a_room_is_made(store: Frozen) -> None:
     """Offline, at seq 0, without an event; what nobody made cannot be patched."""
-    assert put(store, expected="h\0H\0T\0{s}") == "no_room"
+    assert put(store, expected="h\0H\0T\0{s}\0") == "no_room"
     assert not store.client.exists(META)
     assert put(store) == "created"
     made = {"epoch": "e9", "store": "s", "seq": "0", "status": "offline", "kept_s": str(KEPT_S)}
@@ -100,6 +105,7 @@ def test_a_room_is_made(store: Frozen) -> None:
         ({"title": "T2"}, ',"title":2'),
         ({"settings": "{s2}"}, ""),  # of staff alone: nobody is shown it
         ({"settings": "{s2}", "shown_settings": "{2}"}, ',"settings":3'),
+        ({"details": "{d2}"}, ',"language":4'),
         ({"host_id": "h2", "title": "T2"}, ',"host":1,"title":2'),
     ],
 )
@@ -118,12 +124,12 @@ def test_a_change_of_what_has_changed(store: Frozen) -> None:
     put(store)
     assert put(store, expected="h\0H\0other\0{s}", title="T2") == "changed"
     assert store.meta("title") == ["T"]
-    assert put(store, expected="h\0H\0T\0{s}", title="T2") == "updated"
+    assert put(store, expected="h\0H\0T\0{s}\0", title="T2") == "updated"
 
 
 # --- the status ----------------------------------------------------------------------------------------------------
 def turn(store: Frozen, status: str, allowed: str = " offline live paused ended ", broadcast: str = "") -> list[str]:
-    about = {"started_at_ms": 5, "kept_s": KEPT_S, "body": f'"{status}"'}
+    about = {"audience": "audience:", "started_at_ms": 5, "kept_s": KEPT_S, "body": f'"{status}"'}
     return list(store.run(TURN, allowed=allowed, status=status, broadcast=broadcast, **about))
 
 

@@ -104,6 +104,21 @@ async def test_its_routes(program: Program, room: str) -> None:
         }
 
 
+async def test_its_types_in_the_asyncapi_document(program: Program) -> None:
+    """Command, ok, event, the snapshot's part and the reason are there, with the examples of its page."""
+    async with program.client() as client:
+        found = (await client.get("/v1/asyncapi.json", headers={"Authorization": ""})).json()
+    messages, schemas = found["components"]["messages"], found["components"]["schemas"]
+    for name in ("applause.clap", "applause.clap.ok", "applause.counted"):
+        assert messages[name]["examples"], name
+        assert name in found["channels"]["room"]["messages"]
+    assert found["operations"]["applause.clap"]["action"] == "receive"
+    assert schemas["Snapshot"]["properties"]["applause"] == {"type": "integer", "default": 0}
+    refused = messages["refused"]
+    assert "hands_tired" in refused["x-reasons"]
+    assert "hands_tired" in [each["payload"]["reason"] for each in refused["examples"]]
+
+
 CLIENT = """
 import json, sys
 from protocol.client import RoomClient

@@ -79,6 +79,7 @@ if left then
 end
 local before = tonumber(held[1])
 if #bodies > 0 then
+  redis.call('HINCRBY', meta, 'chats', #bodies)
   before = append_events(meta, events, live, keep, bodies) - 1
 end
 for _, result in ipairs(results) do

@@ -10,7 +10,7 @@ import { testsOn } from "../support/page.js";
 
 const test = testsOn("watch");
 // Of commands that the watch page does not send.
-const FOR_MACHINES = ["bad_token", "unknown_user", "too_many_members", "wrong_status"];
+const FOR_MACHINES = ["bad_token", "unknown_user", "too_many_members", "wrong_status", "not_eligible", "banned"];
 
 test("every reason of the protocol has its own text", () => {
   const wire = readFileSync(new URL("../../../protocol/web/wire.d.ts", import.meta.url), "utf8");

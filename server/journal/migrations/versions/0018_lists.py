@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016_lists"
-down_revision = "0015_rules"
+revision = "0018_lists"
+down_revision = "0017_revocations"
 branch_labels = None
 depends_on = None
 
