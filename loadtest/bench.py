@@ -20,6 +20,7 @@ from loadtest import (
     naive,
     overload,
     report,
+    ruled,
     talking,
 )
 from loadtest.api import Api
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     rates, ways = [30.0, 60.0, 200.0, 1000.0], list(naive.WAYS)
     parser.add_argument(
-        "--viewers", type=int, default=1000, help="fanout, slow, overload, floods, hostile, quiet: in the room"
+        "--viewers", type=int, default=1000, help="fanout, ruled, slow, overload, floods, hostile, quiet: in the room"
     )
     parser.add_argument("--events-per-s", type=float, nargs="+", default=rates, help="fanout: chat messages per second")
     parser.add_argument("--beside", nargs="*", choices=ways, default=ways, help="fanout: plain servers to compare with")
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--talkers", type=int, default=talking.TALKERS, help="chats: sockets that talk and listen")
     parser.add_argument("--rules", action="store_true", help="chats: 11,500 phrases are looked for, and links")
     parser.add_argument("--limit", type=int, default=overload.LIMIT_PER_S, help="overload: the room's chats per second")
-    parser.add_argument("--rounds", type=int, default=1, help="overload: how often")
+    parser.add_argument("--rounds", type=int, default=1, help="overload, ruled: how often")
     parser.add_argument("--flooders", type=int, default=8, help="floods, hostile: sockets of each kind")
     kinds = ", ".join(attackers.KINDS)
     parser.add_argument(
@@ -136,10 +137,11 @@ def _memory(args: argparse.Namespace) -> None:
     )
 
 
-_LONG = ("latency", "overload")  # half an hour, or a C compiler: only if it is named
+_LONG = ("latency", "overload", "ruled")  # half an hour, or a C compiler: only if it is named
 _BENCHES: dict[str, Callable[[argparse.Namespace], int | None]] = {  # 1 from those that judge
     "fanout": delivery.fanout,
     "chats": talking.chats,
+    "ruled": ruled.ruled,
     "hall": delivery.hall,
     "slow": delivery.slow,
     "overload": overload.overload,

@@ -30,6 +30,8 @@ RATES = (
     "ramp_s",
     "slow",
     "hostile",
+    "trolls",
+    "moderators",
     "rooms",
     "think_s",
     "talkers",
@@ -75,7 +77,7 @@ def _add_scenario(parser: argparse.ArgumentParser) -> None:
     for name, about in LIMITS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=_limit, metavar="N", help=about)
     for name in RATES:
-        kind = int if name in ("rooms", "hostile", "talkers") else float
+        kind = int if name in ("rooms", "hostile", "talkers", "trolls", "moderators") else float
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="replaces the scenario's value")
 
 

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from loadtest import limits, report
 from loadtest.api import Api, ApiError
+from loadtest.moderated import Evening, Person
 from loadtest.processes import Served, raise_file_limit
 from loadtest.recorder import Recorded
 from loadtest.results import Check, Result, Second
@@ -28,9 +29,11 @@ from loadtest.scenarios import Means, Plan
 from loadtest.verdict import AUDIT, Verdict, audit, audit_of
 from loadtest.watch import Watch
 from loadtest.worker import Account, Gift, Guest, Job, Line
+from protocol.wire import Role
 
 COINS = 100_000_000  # for each giver
 SPAWN_S = 2.0
+WITNESSES = 3
 LATE_S = 180.0  # a process may deliver its account so long after the run
 LINE_BYTES_MAX = 1 << 22
 STORE_TITLE = "wallet.sock"
@@ -69,6 +72,9 @@ class Cast(Struct, frozen=True, kw_only=True):
     hostile: list[Guest]
     gifts: list[Gift]
     givers: list[str]
+    trolls: list[Person]
+    moderators: list[Person]
+    witnesses: list[Person]
 
 
 def prepare(plan: Plan, api: Api) -> Cast:
@@ -98,7 +104,16 @@ def prepare(plan: Plan, api: Api) -> Cast:
         hostile=hostile,
         gifts=cheapest_first,
         givers=[guest.user for guest in guests if guest.gives],
+        trolls=_beside(api, f"{name}-t", rooms[0], plan.trolls),
+        moderators=_beside(api, f"{name}-m", rooms[0], plan.moderators, "moderator"),
+        witnesses=_beside(api, f"{name}-w", rooms[0], WITNESSES if plan.trolls else 0),
     )
+
+
+def _beside(api: Api, name: str, room: str, count: int, role: Role = "viewer") -> list[Person]:
+    """People beside the crowd, in this room."""
+    users = [f"{name}{number}" for number in range(count)]
+    return [Person(user, f"/v1/rooms/{room}/ws?token={api.token(user, role, room)}") for user in users]
 
 
 class Run:
@@ -261,6 +276,15 @@ def _clock_ms(api: Api) -> int:
         return time.time_ns() // 1_000_000
 
 
+def _evening(plan: Plan, target: Target, cast: Cast) -> "asyncio.Task[Check] | None":
+    """Trolls and moderators, for as long as the run, if the plan has some."""
+    if not plan.trolls:
+        return None
+    evening = Evening(target.url, cast.trolls, cast.moderators, cast.witnesses)
+    seconds = SPAWN_S + (0 if plan.drift else plan.ramp_s) + plan.seconds
+    return asyncio.create_task(evening.go_on(Random(plan.seed), seconds))
+
+
 async def hammer(plan: Plan, target: Target, view: View) -> Result:
     """Prepare, run, judge. Raises RuntimeError, OSError if the run cannot start."""
     raise_file_limit()
@@ -269,9 +293,11 @@ async def hammer(plan: Plan, target: Target, view: View) -> Result:
         cast = await asyncio.to_thread(prepare, plan, api)
         server = {"address": target.url, "version": await asyncio.to_thread(_version, api)}
         run = Run(plan, target, view)
+        evening = _evening(plan, target, cast)
         accounts = await run.run(cast)
+        more = [] if evening is None else [await evening]
         ended_ms = await asyncio.to_thread(_clock_ms, api)
-        checks = await asyncio.to_thread(judge, plan, cast, accounts, api, target.served, ended_ms)
+        checks = await asyncio.to_thread(judge, plan, cast, accounts, api, target.served, ended_ms) + more
         with contextlib.suppress(ApiError, ConnectionError):  # the verdict reports a server that is gone
             for room in cast.rooms:
                 await asyncio.to_thread(api.end_room, room)

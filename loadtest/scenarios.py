@@ -40,6 +40,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     talkers: int = 0  # viewers who chat and think in between, besides chats_per_s
     think_s: float = 0.0
     slow: float = 0.0  # part of the viewers: they never read after their welcome
+    trolls: int = 0  # people beside the viewers who disturb the first room
+    moderators: int = 0  # who decide about them
     hostile: int = 0  # additional connections that break every rule
     phases: tuple[Phase, ...] = (Phase("steady", 1.0),)
     seed: int = 1
@@ -153,6 +155,19 @@ def mixed_evening(viewers: int, seconds: float) -> Plan:
     )
 
 
+def moderated_evening(viewers: int, seconds: float) -> Plan:
+    """Trolls disturb a room, moderators ban, mute and hide them: nobody may see them after that."""
+    return Plan(
+        scenario="moderated_evening",
+        viewers=viewers,
+        seconds=seconds,
+        chats_per_s=20,
+        gifts_per_s=5,
+        trolls=20,
+        moderators=3,
+    )
+
+
 def _killing(scenario: str, what: Means, viewers: int, seconds: float) -> Plan:
     phases = (Phase("before", 0.3), Phase(f"without the {what}, and after", 0.7, kill=what))
     return Plan(
@@ -188,6 +203,7 @@ ALL: dict[str, Made] = {
         big_room,
         many_rooms,
         mixed_evening,
+        moderated_evening,
         node_kill,
         store_kill,
     )

@@ -87,7 +87,7 @@ def measure(args: argparse.Namespace, per_s: float) -> Cost:
         if args.rules:
             _rule(api)
         served.spread(NODE_CPU, OTHER_CPU)
-        return uvloop.run(_talk(served, api.address, args, per_s))
+        return uvloop.run(talk(served, api.address, args, per_s))
 
 
 def _rule(api: Api) -> None:
@@ -100,12 +100,13 @@ def _rule(api: Api) -> None:
     api.call("PATCH", f"/v1/rooms/{ROOM}", {"settings": {"links": False, "blocked_words": phrases[11_000:]}})
 
 
-async def _talk(served: Served, address: Address, args: argparse.Namespace, per_s: float) -> Cost:
+async def talk(served: Served, address: Address, args: argparse.Namespace, per_s: float) -> Cost:
+    """What so many chats per second cost, said in turn by the talkers."""
     talkers = [await Talker.come(address, number) for number in range(args.talkers)]
     await _say(talkers, per_s, SETTLE_S)
     node, store = served.node, served.pid_of("room.sock")
     before, node_s, store_s = sum(each.sent for each in talkers), cpu_s(node), cpu_s(store)
-    await _say(talkers, per_s, args.seconds)
+    await _say(talkers, per_s, args.seconds, before)
     node_s, store_s = cpu_s(node) - node_s, cpu_s(store) - store_s
     sent = sum(each.sent for each in talkers) - before
     for each in talkers:
@@ -113,13 +114,13 @@ async def _talk(served: Served, address: Address, args: argparse.Namespace, per_
     return Cost(sent, sum(each.refused for each in talkers), node_s / sent * 1e6, store_s / sent * 1e6)
 
 
-async def _say(talkers: list[Talker], per_s: float, seconds: float) -> None:
-    """Talk in turn at chance times, the same in each run, then wait for the answers."""
-    chance, due_s, sent, began = random.Random(1), 0.0, 0, time.perf_counter()
+async def _say(talkers: list[Talker], per_s: float, seconds: float, first: int = 0) -> None:
+    """Talk in turn at chance times, the same in each run, from the `first` on, then wait for the answers."""
+    chance, due_s, sent, began = random.Random(1), 0.0, first, time.perf_counter()
     while due_s < seconds:
         await asyncio.sleep(began + due_s - time.perf_counter())
         while due_s <= time.perf_counter() - began:
-            talkers[sent % len(talkers)].say("a message of the usual length, as people write it")
+            talkers[sent % len(talkers)].say(f"a message of the usual length, as people write it {sent}")
             sent += 1
             due_s += chance.expovariate(per_s)
     with contextlib.suppress(TimeoutError):

@@ -27,18 +27,26 @@ class ChatRefusal(Reason):
 
 
 class SendChat(Command, frozen=True, tag="chat.send"):
-    """Say something to the room, perhaps in reply to a message of it."""
+    """Say something to the room, perhaps in reply to a message of it.
+
+    `edit_of` is an own held message that this takes the place of.
+    """
 
     text: Annotated[str, Meta(min_length=1, max_length=TEXT_CHARS_MAX)]
     reply_to: EventId | None = None
+    edit_of: EventId | None = None
 
 
 class SendChatOk(Ok, frozen=True, tag="ok"):
-    """The message has this `seq` in the room's history. A `hidden` one was over the room's budget: nobody saw it."""
+    """The message has this `seq` in the room's history. A `hidden` one was over the room's budget: nobody saw it.
+
+    A `held` one waits for staff; `seq` is then the room's present one.
+    """
 
     id: str
     seq: int
     hidden: bool | UnsetType = UNSET
+    held: bool | UnsetType = UNSET
 
 
 class ReplyTo(Struct, frozen=True, kw_only=True):
@@ -114,3 +122,22 @@ class ChatUnpinned(Event, frozen=True, tag="chat.unpinned"):
 
     delivery: ClassVar[Delivery] = Delivery.KEPT
     pin: str
+
+
+class ApproveChat(Command, frozen=True, tag="chat.approve"):
+    """Staff: let everybody see a held message."""
+
+    id: EventId
+
+
+class DenyChat(Command, frozen=True, tag="chat.deny"):
+    """Staff: let nobody see a held message."""
+
+    id: EventId
+
+
+class ReportChat(Command, frozen=True, tag="chat.report"):
+    """Tell staff that a message breaks the rules. One person's second report of it changes nothing."""
+
+    id: EventId
+    reason: Annotated[str, Meta(max_length=200)] = ""

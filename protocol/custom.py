@@ -8,7 +8,6 @@ from protocol.ids import UserId
 from protocol.refusals import Reason
 from protocol.wire import Event
 
-DATA_BYTES_MAX = 2_000  # of a rule's `data` as JSON
 EventName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)", description="1-64 of A-Za-z0-9_.-")]
 
 

@@ -46,6 +46,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     than `gift_min_coins_message` take no message.
 
     `chat_for` followers is also for the club; who follows for less than `followers_min_age_s` must wait.
+    `automod` 0 is off, 4 the strictest. `reports_hold` people report a message before it is held; 0 is off. While the
+    `shield` is on, it makes other settings stricter.
     """
 
     chat: bool = True
@@ -59,6 +61,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     emotes_only: bool = False
     gift_min_coins_message: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
+    automod: Annotated[int, Meta(ge=0, le=4)] = 0
+    reports_hold: Annotated[int, Meta(ge=0, le=100)] = 0
+    shield: bool = False
 
 
 def optional(kind: type[Struct], name: str, about: str) -> type[Struct]:
@@ -72,7 +77,7 @@ SettingsChange = optional(Settings, "SettingsChange", "Settings to change. Absen
 
 
 class ShownSettings(Struct, frozen=True):
-    """The settings that everybody in the room may see, so without the list of blocked words."""
+    """The settings that everybody in the room may see, as they are in force: without the list of blocked words."""
 
     chat: bool
     gifts: bool
@@ -83,6 +88,7 @@ class ShownSettings(Struct, frozen=True):
     links: bool = True
     emotes_only: bool = False
     gift_min_coins_message: int = 0
+    shield: bool = False
 
 
 class Details(Struct, frozen=True):

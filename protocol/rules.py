@@ -5,10 +5,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from protocol.custom import DATA_BYTES_MAX, EventName
+from protocol.custom import EventName
 from protocol.ids import CatalogueId
 
 RULES_MAX = 50
+DATA_BYTES_MAX = 2_000  # of a rule's `data` as JSON
+DATA_DEPTH_MAX = 32
 
 
 class CustomEvent(Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,8 +20,20 @@ class CustomEvent(Struct, frozen=True, forbid_unknown_fields=True):
     data: dict[str, Any] = {}  # msgspec copies it
 
     def __post_init__(self) -> None:
-        if len(msgspec.json.encode(self.data)) > DATA_BYTES_MAX:
-            raise ValueError(f"`data` may have {DATA_BYTES_MAX} bytes")
+        if _depth(self.data) > DATA_DEPTH_MAX:
+            raise ValueError(f"`data` may be {DATA_DEPTH_MAX} levels deep")
+        try:
+            if len(msgspec.json.encode(self.data)) > DATA_BYTES_MAX:
+                raise ValueError(f"`data` may have {DATA_BYTES_MAX} bytes")
+            msgspec.msgpack.encode(self.data)
+        except OverflowError:  # its integers have 64 bits
+            raise ValueError("`data` has a number that is too large") from None
+
+
+def _depth(value: Any) -> int:
+    """How many levels a value has. Raises RecursionError."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):

@@ -169,6 +169,7 @@ TESTED_BY = {
     "clock": "three lines",
     "entries": "tests/journal/test_entries.py",
     "limits": "asserts of its own",
+    "rooms.lookup": "tests/features/test_pins.py and tests/features/test_reports.py",
     "logs": "tests/journeys/test_logs.py",
     "lookalikes": "tests/test_wordlists.py",
     "metrics": "tests/http/test_http.py",

@@ -51,8 +51,11 @@ export type Refusal =
   | "unknown_goal"
   | "too_many_goals"
   | "other_kind"
+  | "already_decided"
+  | "already_edited"
   | "warned"
   | "too_many_members"
+  | "shielded"
   | "no_such_gift";
 
 /** The first places of a window: by all that somebody gave in it, or by their largest gift. */
@@ -69,6 +72,7 @@ export interface SendChat {
   type: "chat.send";
   text: string;
   reply_to?: string | null;
+  edit_of?: string | null;
   ref?: string | null;
 }
 
@@ -93,6 +97,28 @@ export interface PinChat {
 export interface UnpinChat {
   type: "chat.unpin";
   id: string;
+  ref?: string | null;
+}
+
+/** Staff: let everybody see a held message. */
+export interface ApproveChat {
+  type: "chat.approve";
+  id: string;
+  ref?: string | null;
+}
+
+/** Staff: let nobody see a held message. */
+export interface DenyChat {
+  type: "chat.deny";
+  id: string;
+  ref?: string | null;
+}
+
+/** Tell staff that a message breaks the rules. One person's second report of it changes nothing. */
+export interface ReportChat {
+  type: "chat.report";
+  id: string;
+  reason?: string;
   ref?: string | null;
 }
 
@@ -267,6 +293,9 @@ export interface SettingsChange {
   emotes_only?: boolean;
   gift_min_coins_message?: number;
   blocked_words?: string[];
+  automod?: number;
+  reports_hold?: number;
+  shield?: boolean;
 }
 
 /** The host: begin a broadcast. */
@@ -334,6 +363,7 @@ export interface SendChatOk {
   id: string;
   seq: number;
   hidden?: boolean;
+  held?: boolean;
   ref: string | null;
 }
 
@@ -763,7 +793,7 @@ export interface RoomUpdated {
   replayed?: boolean;
 }
 
-/** The settings that everybody in the room may see, so without the list of blocked words. */
+/** The settings that everybody in the room may see, as they are in force: without the list of blocked words. */
 export interface ShownSettings {
   chat: boolean;
   gifts: boolean;
@@ -774,6 +804,7 @@ export interface ShownSettings {
   links: boolean;
   emotes_only: boolean;
   gift_min_coins_message: number;
+  shield: boolean;
 }
 
 /** The host paused. */
@@ -876,6 +907,27 @@ export interface ViewersCounted {
   replayed?: boolean;
 }
 
+/** To staff: this message waits for a decision. `reason` is what it was held for, `level` how bad that is (1-4). */
+export interface ChatHeld {
+  type: "chat.held";
+  id: string;
+  user: User;
+  text: string;
+  reason: string;
+  level: number;
+  held_at_ms: number;
+  edit_of: string | null;
+  reported: string | null;
+}
+
+/** To staff and the sender: a held message is `approved`, `denied`, `edited` or `expired`. */
+export interface ChatResolved {
+  type: "chat.resolved";
+  id: string;
+  decision: string;
+  by: Named | null;
+}
+
 /** You are warned: you cannot chat until you acknowledge it. */
 export interface MemberWarned {
   type: "members.warned";
@@ -893,6 +945,16 @@ export interface ModerationActed {
   user_id: string | null;
   reason: string;
   data: Record<string, unknown>;
+}
+
+/** To staff: so many people have reported this message, and `of_user` so often messages of this person. */
+export interface ChatReported {
+  type: "chat.reported";
+  id: string;
+  reports: number;
+  user_id: string;
+  of_user: number;
+  reason: string;
 }
 
 /** The command was not carried out. Some reasons add fields to these. */
@@ -1041,8 +1103,11 @@ export type RoomEvent =
 
 /** What one socket alone is told. A newer server sends more types: pass them over. */
 export type Message =
+  | ChatHeld
+  | ChatResolved
   | MemberWarned
   | ModerationActed
+  | ChatReported
   | Refuse
   | Welcome
   | Heartbeat
@@ -1057,6 +1122,9 @@ export type Command =
   | DeleteChat
   | PinChat
   | UnpinChat
+  | ApproveChat
+  | DenyChat
+  | ReportChat
   | SendGift
   | TestGift
   | ThankGift
@@ -1090,6 +1158,9 @@ export interface Replies {
   "chat.delete": Ok;
   "chat.pin": Ok;
   "chat.unpin": Ok;
+  "chat.approve": Ok;
+  "chat.deny": Ok;
+  "chat.report": Ok;
   "gifts.send": SendGiftOk;
   "gifts.test": Ok;
   "gifts.thank": Ok;

@@ -34,6 +34,7 @@ class NotAdmitted(Exception):
         self, status: int, reason: str, message: str, retry_after_s: float | None = None, *, shown: str | None = None
     ) -> None:
         super().__init__(reason)
+        self.data: dict[str, Any] = {}  # more fields of the answer
         self.status, self.reason, self.message, self.retry_after_s = status, reason, message, retry_after_s
         self.shown = reason if shown is None else shown
 
@@ -41,6 +42,14 @@ class NotAdmitted(Exception):
     def retry_after(self) -> str:
         """The seconds as an HTTP header has them; empty if the same request will be refused again."""
         return str(math.ceil(self.retry_after_s)) if self.retry_after_s else ""
+
+
+class Banned(NotAdmitted):
+    """Somebody is banned from the room, and may read until when and why."""
+
+    def __init__(self, until_ms: int | None, why: str) -> None:
+        super().__init__(HTTPStatus.FORBIDDEN, "banned", "You are banned from this room.")
+        self.data = {"until_ms": until_ms, "why": why}
 
 
 class StoreAway(NotAdmitted):
@@ -74,7 +83,7 @@ async def refuse(websocket: WebSocket, no: NotAdmitted, hub: Any) -> None:
         await _close(websocket, *close_of(no), hub)
         return
     headers = {"Retry-After": no.retry_after} if no.retry_after else None
-    body = {"error": {"reason": no.shown, "message": no.message}}
+    body = {"error": {"reason": no.shown, "message": no.message, **no.data}}
     await deny(websocket, JSONResponse(body, no.status, headers))
 
 

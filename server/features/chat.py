@@ -25,7 +25,7 @@ from server import limits
 from server.rooms import saying
 from server.rooms.history import NoSuchRoom
 from server.rooms.newest import OWN
-from server.rooms.registry import every, handles, on_aside, on_closing
+from server.rooms.registry import SCREENS, every, handles, on_aside, on_closing
 from server.rooms.room import Member, Room
 from server.rooms.staff import Deed, act, actor, check
 from server.rooms.together import Args, Together
@@ -52,27 +52,29 @@ class _Hidden:
 async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk:
     """Append a message to the room's history. Hosts and moderators are exempt from the rules and limits of chat."""
     about = room.about
-    settings = about.settings
     if about.status not in ("live", "paused"):
         raise Refused(Refusal.ROOM_NOT_LIVE)
     staff = member.role in saying.STAFF
     if not staff:
-        saying.check_sender(room, member, settings)
+        saying.check_sender(room, member, about.in_force)
     try:
         text = clean(command.text, TEXT_CHARS_MAX)
     except NotSeen:
         raise Refused(Refusal.BAD_COMMAND, field="text") from None
-    parts = saying.fragments(room, member, text)
+    parts, rules = saying.fragments(room, member, text), about.in_force
     if not staff:
-        _check_text(room, settings, text, parts)
+        _check_text(room, rules, text, parts)
     reply_to = UNSET if command.reply_to is None else await saying.replied_to(room, command.reply_to)
     id = room.services.clock.new_id()
     event = ChatSent(id=id, user=member.as_user(), text=text, reply_to=reply_to, fragments=parts)
-    slow_ms, unique_ms = (0, 0) if staff else (settings.slow_mode_s * 1000, settings.unique_chat_s * 1000)
+    for _, screen in () if staff else SCREENS:
+        if (reply := await screen(room, member, command, event)) is not None:
+            return cast(SendChatOk, reply)
+    slow_ms, unique_ms = (0, 0) if staff else (rules.slow_mode_s * 1000, rules.unique_chat_s * 1000)
     text_hash = ""
     if slow_ms or unique_ms:
         text_hash = hashlib.blake2b(plain(text).encode(), digest_size=8).hexdigest()
-    per_s = 0 if staff else settings.chat_per_s
+    per_s = 0 if staff else rules.chat_per_s
     args: Args = (slow_ms, unique_ms, per_s, member.user_id, text_hash, encode(event))
     return _reply_of(room, event.id, await _together(room).outcome(args))
 
@@ -83,7 +85,7 @@ def _check_text(room: Room, settings: Settings, text: str, parts: tuple[Fragment
         raise Refused(ChatRefusal.EMOTES_ONLY)
     if not settings.links and saying.has_link(text):
         raise Refused(ChatRefusal.LINKS_OFF)
-    if saying.is_blocked(saying.found_in(room, text)):
+    if saying.is_blocked(saying.found_in(room, text, own=not settings.automod)):
         raise Refused(Refusal.BLOCKED_WORDS)
 
 
@@ -101,6 +103,8 @@ def _reply_of(room: Room, chat_id: str, outcome: list[bytes]) -> SendChatOk:
             raise Refused(Refusal.MUTED, retry_after_ms=int(outcome[1]) or None)
         case b"warned":
             raise Refused(MembersRefusal.WARNED)
+        case b"banned":  # their socket is about to be closed
+            raise Refused(Refusal.NOT_ALLOWED)
         case b"slow_mode":
             raise Refused(Refusal.SLOW_MODE, retry_after_ms=int(outcome[1]))
         case b"duplicate_text":

@@ -203,9 +203,13 @@ async def publish_goals(room: Room) -> None:
 @every(limits.PEOPLE_AGAIN_S)
 async def keep_goals(room: Room) -> None:
     """Make the copy again if it is lost. SQL may have been away when the room opened."""
+    room.spawn(_fill(room))  # counting may take long, and the room's other work goes on
+
+
+async def _fill(room: Room) -> None:
     try:
         await fill(room.services, room.id, room.epoch)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, StoreError, NoSuchRoom) as error:
         log.info("goals_later", room=room.id, why=str(error)[: limits.LOGGED_CHARS_MAX])
 
 
@@ -222,7 +226,7 @@ async def save_goals(room: Room) -> None:
     goals: _Goals = room.memory("goals", _Goals)
     if not goals.saved:
         goals.saved = True
-        await _save(room)
+        room.spawn(_save(room))
 
 
 async def _save(room: Room) -> None:

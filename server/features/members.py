@@ -84,7 +84,7 @@ def _mute(wish: Wish) -> Deed:
 def _ban(wish: Wish) -> Deed:
     return Deed(
         act="members.ban",
-        change=lambda now: replace(now, banned_until_ms=wish.until_ms, moderator=False),
+        change=lambda now: replace(now, banned_until_ms=wish.until_ms, banned_for=wish.reason, moderator=False),
         event=lambda id: MemberBanned(
             id=id, user_id=wish.user_id, by=wish.by, until_ms=wish.shown_until_ms, reason=wish.reason
         ),
@@ -102,7 +102,7 @@ def _unmute(wish: Wish) -> Deed:
 
 
 def _unban(wish: Wish) -> Deed:
-    change = lambda now: replace(now, banned_until_ms=0)  # noqa: E731
+    change = lambda now: replace(now, banned_until_ms=0, banned_for="")  # noqa: E731
     return Deed(act="members.unban", change=change, event=_told(MemberUnbanned, wish))
 
 

@@ -16,8 +16,7 @@ from server.journal.database import ask
 from server.rooms.people import read_people, version_of
 from server.rooms.registry import every, on_aside
 from server.rooms.room import Room, Services
-
-STAFF = ("host", "moderator")
+from server.rooms.staff import STAFF
 
 
 @on_aside("staff")

@@ -10,7 +10,7 @@ from protocol.gifts import GiftSent
 from protocol.pins import Pin, PinsRefusal
 from protocol.refusals import Refused
 from protocol.wire import encode
-from server.rooms.history import Recorded
+from server.rooms.lookup import find_event
 from server.rooms.registry import every, handles, reacts, snapshot_part
 from server.rooms.room import Member, Room
 from server.rooms.staff import Deed, actor, check, note
@@ -19,7 +19,6 @@ from server.store.client import StoreError
 from server.store.scripts import hole
 
 PINS_MAX = 20  # per room: what people can look at, some kilobytes of each snapshot
-LOOK_BACK = 1_000  # how many events a pinned one may be old
 SET = scripts.load("pins_set")
 SWEEP = scripts.load("pins_sweep")
 SCRIPTS = (SET, SWEEP)
@@ -41,7 +40,7 @@ async def pin_chat(room: Room, member: Member, command: PinChat) -> None:
     by = actor(member)
     deed = Deed(act="chat.pin", data={"id": command.id, "seconds": command.seconds})
     check(room, by, deed)
-    found = await _find(room, command.id)
+    found = await find_event(room, command.id, _PINNABLE)
     if found is None:
         raise Refused(PinsRefusal.UNKNOWN_EVENT)
     until_ms = None if command.seconds is None else room.services.clock.now_ms() + command.seconds * 1000
@@ -128,19 +127,6 @@ async def _sweep(room: Room, *, ids: Iterable[str] = (), user_ids: Iterable[str]
     )
     pins.timed = pins.timed or int(timed) > 0
     return int(removed)
-
-
-async def _find(room: Room, event_id: str) -> Recorded | None:
-    """A chat or a gift by its id, of the room's newest events."""
-    after = max(0, room.head - LOOK_BACK)
-    events = room.outbox.after(after, room.head)
-    if events is None:
-        events = await room.services.history.kept(room.id, after, room.head)
-    named = b'"id":"%b"' % event_id.encode()
-    for event in reversed(events):
-        if event.tag in _PINNABLE and named in event.json and msgspec.json.decode(event.json)["id"] == event_id:
-            return event
-    return None
 
 
 @snapshot_part("pins")

@@ -76,11 +76,7 @@ def gift_meets_rules(room: Room, event: GiftSent) -> None:
 
 
 def _met(rules: Iterable[Rule], event: GiftSent) -> list[Rule]:
-    return [
-        rule
-        for rule in rules
-        if rule.gift in (None, event.gift.id) and event.coins >= (rule.min_coins or 0) and not event.test
-    ]
+    return [rule for rule in rules if rule.gift in (None, event.gift.id) and event.coins >= (rule.min_coins or 0)]
 
 
 async def _fire(room: Room, event: GiftSent, met: Iterable[Rule]) -> None:

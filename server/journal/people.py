@@ -25,6 +25,7 @@ class Standing(Struct, frozen=True, omit_defaults=True):
     muted_until_ms: int = 0
     muted_in: str = ""  # the broadcast with which the mute ends, if it has no time
     banned_until_ms: int = 0
+    banned_for: str = ""  # the reason, for the banned person
     hidden: bool = False
     warned: str = ""  # the warning that is not acknowledged yet
     warned_by: Named | None = None

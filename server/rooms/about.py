@@ -1,5 +1,6 @@
 """A room's definition, from the store and from `room.*` events, and people's roles in the room."""
 
+import functools
 from typing import Any
 
 import msgspec
@@ -7,10 +8,11 @@ from msgspec import UNSET, Struct
 
 from protocol.rooms import Details, Settings, ShownSettings, Status
 from protocol.wire import Event, Named, Role
+from server import limits
 from server.tokens import Claims
 
 
-class About(Struct, frozen=True, kw_only=True):
+class About(Struct, frozen=True, kw_only=True, dict=True):
     """The room's definition, as in the store."""
 
     status: Status
@@ -20,6 +22,11 @@ class About(Struct, frozen=True, kw_only=True):
     broadcast_id: str | None
     started_at_ms: int | None
     details: Details = Details()
+
+    @functools.cached_property
+    def in_force(self) -> Settings:
+        """The settings that count now."""
+        return in_force(self.settings)
 
 
 def about_of(meta: dict[str, str]) -> About:
@@ -70,7 +77,24 @@ def settings_of(text: str) -> Settings:
 
 
 def shown_settings(settings: Settings) -> ShownSettings:
-    return ShownSettings(**{name: getattr(settings, name) for name in ShownSettings.__struct_fields__})
+    """What everybody may see: what is in force."""
+    now = in_force(settings)
+    return ShownSettings(**{name: getattr(now, name) for name in ShownSettings.__struct_fields__})
+
+
+def in_force(settings: Settings) -> Settings:
+    """The settings that count now. The shield changes none: the stricter of its own and the room's counts.
+
+    So off, all is as it was, whatever was restarted, and a setting changed meanwhile is as it was set.
+    """
+    if not settings.shield:
+        return settings
+    return msgspec.structs.replace(
+        settings,
+        slow_mode_s=max(settings.slow_mode_s, limits.SHIELD_SLOW_S),
+        unique_chat_s=max(settings.unique_chat_s, limits.SHIELD_UNIQUE_S),
+        automod=max(settings.automod, limits.SHIELD_AUTOMOD),
+    )
 
 
 def granted(claims: Claims, room_id: str) -> Role:

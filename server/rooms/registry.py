@@ -20,6 +20,7 @@ Hook = Callable[["Room", "Member"], None]
 Changed = Callable[["Room", "About"], None]
 Aside = Callable[["Room", bytes], None]
 OnStanding = Callable[["Room", str, "Standing"], None]
+Screen = Callable[["Room", "Member", Any, Any], Awaitable[Ok | None]]
 
 HANDLERS: dict[type[Command], Handler] = {}
 REACTORS: dict[str, list[Reactor]] = {}
@@ -29,6 +30,7 @@ LEFT: list[Hook] = []
 CHANGED: list[Changed] = []
 CLOSING: list[Periodic] = []
 STANDINGS: list[OnStanding] = []
+SCREENS: list[tuple[int, Screen]] = []  # in their order
 ASIDES: dict[bytes, Aside] = {}
 SNAPSHOT_PARTS: dict[str, Callable[[dict[str, str]], Any]] = {}
 
@@ -92,6 +94,21 @@ def on_standing(hook: OnStanding) -> OnStanding:
     """Call a function when the decisions about somebody have changed, with the former ones. It must not wait."""
     STANDINGS.append(hook)
     return hook
+
+
+def screens(order: int) -> Callable[[Screen], Screen]:
+    """Look at each chat that is not of staff, before it is sent: with the command and the event that would be.
+
+    What it returns is the reply, and the chat is not sent; None lets it go on. It may raise Refused. Lower orders come
+    first.
+    """
+
+    def register(screen: Screen) -> Screen:
+        SCREENS.append((order, screen))
+        SCREENS.sort(key=lambda each: each[0])
+        return screen
+
+    return register
 
 
 def on_aside(kind: str) -> Callable[[Aside], Aside]:

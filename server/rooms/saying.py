@@ -58,10 +58,10 @@ def _compatible(text: str) -> str:
     return shown.lower()
 
 
-def found_in(room: Room, text: str) -> list[Found]:
-    """The phrases of the site's, the host's and the room's lists that a text has."""
-    own = room.about.settings.blocked_words
-    lists = [*room.services.catalogues.words(room.about.host.user_id), *((blocked(own),) if own else ())]
+def found_in(room: Room, text: str, *, own: bool = True) -> list[Found]:
+    """The phrases of the site's and the host's lists, and of the room's `own`, that a text has."""
+    of_room = room.about.settings.blocked_words if own else ()
+    lists = [*room.services.catalogues.words(room.about.host.user_id), *((blocked(of_room),) if of_room else ())]
     if not any(lists):
         return []
     looked_at = form(text)

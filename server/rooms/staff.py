@@ -28,6 +28,7 @@ from server.store.client import StoreError
 ACT = scripts.load("staff_act")
 DONE = keys.of_room("done", "String per act of staff, which expires: the room has heard of it.")
 SCRIPTS = (ACT,)
+STAFF = ("host", "moderator")  # the roles that see what only staff sees
 VIEWER, MODERATOR, HOST, SITE, PLATFORM = range(5)  # who may act: nobody acts on an equal or a higher one
 
 log = structlog.get_logger()
@@ -76,8 +77,9 @@ def rank_of_absent(room: Room, user_id: str) -> int:
 
 
 def check(room: Room, by: Actor, deed: Deed) -> None:
-    """Raise Refused unless this actor may do it."""
-    if by.rank < deed.least:
+    """Raise Refused unless this actor may do it. Who is banned may nothing, even the host."""
+    banned = room.people.banned_until_ms(by.named.user_id, room.services.clock.now_ms()) is not None
+    if by.rank < deed.least or (banned and by.rank < SITE):
         raise Refused(Refusal.NOT_ALLOWED)
     if deed.user_id is not None and by.rank <= rank_of_absent(room, deed.user_id):
         raise Refused(Refusal.NOT_ALLOWED)

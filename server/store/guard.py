@@ -226,7 +226,7 @@ def _arguments(key: str) -> dict[str, tuple[str, ...]]:
     return {
         **dict.fromkeys(("TIME", "INFO", "PING"), ()),
         **dict.fromkeys(("GET", "EXISTS", "XINFO", "DEL", "UNLINK", "XLEN", "PTTL"), (key,)),
-        **dict.fromkeys(("HGETALL", "HKEYS", "HLEN", "MGET", "PERSIST", "SCARD", "SMEMBERS"), (key,)),
+        **dict.fromkeys(("HGETALL", "HKEYS", "HLEN", "HVALS", "MGET", "PERSIST", "SCARD", "SMEMBERS"), (key,)),
         **dict.fromkeys(("SUBSCRIBE", "UNSUBSCRIBE"), (key,)),
         **dict.fromkeys(("PUBLISH", "RPUSH", "SADD", "SISMEMBER", "SREM", "ZREM", "ZREVRANK", "ZSCORE"), (key, "m")),
         **dict.fromkeys(("EXPIRE", "PEXPIRE"), (key, "1")),

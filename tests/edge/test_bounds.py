@@ -295,6 +295,20 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "OWN_HIDDEN_S": ("features/test_counting_scripts.py", "own_s"),
     "REPLY_LOOK_BACK": ("features/test_chat_rules.py", "REPLY_LOOK_BACK"),
     "PAGE": ("rooms/test_listing.py", "limits.PAGE"),
+    "LOOK_BACK": ("features/test_reports.py", "LOOK_BACK"),
+    "HELD_MAX": ("features/test_held.py", "HELD_MAX"),
+    "HELD_OF_ONE_MAX": ("features/test_held.py", "HELD_OF_ONE_MAX"),
+    "HELD_MS": ("features/test_held.py", "HELD_MS"),
+    "HELD_RETRY_MS": ("features/test_held.py", "HELD_RETRY_MS"),
+    "DECIDED_MAX": ("features/test_held.py", "DECIDED_MAX"),
+    "CLASSIFY_MS": ("rooms/test_automod.py", "CLASSIFY_MS"),
+    "REPORTS_MAX": ("features/test_reports.py", "REPORTS_MAX"),
+    "REPORTED_USERS_MAX": ("features/test_reports.py", "REPORTED_USERS_MAX"),
+    "SHIELD_SLOW_S": ("features/test_shield.py", "SHIELD_SLOW_S"),
+    "SHIELD_UNIQUE_S": ("features/test_shield.py", "SHIELD_UNIQUE_S"),
+    "SHIELD_AUTOMOD": ("features/test_shield.py", "SHIELD_AUTOMOD"),
+    "SHIELD_FOLLOWED_MS": ("features/test_shield.py", "SHIELD_FOLLOWED_MS"),
+    "SHIELD_ACCOUNT_MS": ("features/test_shield.py", "SHIELD_ACCOUNT_MS"),
     "UNIX_PATH_BYTES_MAX": ("test_settings.py", "UNIX_PATH_BYTES_MAX"),
 }
 OURS = "how fast or how much the server does by itself; no peer can make it longer"
@@ -329,8 +343,8 @@ GROUPS = {  # one reason for many
         SQL_STATEMENT_S SQL_DRAIN_S SQL_AUDIT_S SQL_MIGRATE_S SQL_LOCK_S SQL_IDLE_S SQL_SLACK_S SQL_PING_S SQL_FRESH_S
         RIGHTS_LOOK_S SQL_CONNECT_S SQL_POOL_S SQL_ANSWER_S SQL_FOLD_S DRAIN_S_MAX STOP_S_MAX
         LEFTOVERS_S_MAX READY_S""",
-    "the store expires it": """BOARD_DAY_S BOARD_WEEK_S BOARD_ALL_S BOARD_MARKED_S ACT_REMEMBERED_S ONCE_S COMBO_COUNT_S
-        IDEMPOTENCY_BEGUN_S""",
+    "the store expires it": """BOARD_DAY_S BOARD_WEEK_S BOARD_ALL_S BOARD_MARKED_S ACT_REMEMBERED_S ONCE_S
+        DECIDED_S REPORTS_S COMBO_COUNT_S IDEMPOTENCY_BEGUN_S""",
     "no bound, but a number that all programs must agree on": """WALLET_PARTITIONS DAY_MS RECEIPTS_MS MATURITY_MS
         RECEIPT_MARGIN_MS AUDIT_REMAINDER METRICS_PORT CATALOGUE_VERSION_CHARS""",
     "checked once, at the start: tests/test_settings.py": "SECRET_CHARS_MIN SECRET_LETTERS_MIN",

@@ -59,6 +59,7 @@ async def test_nobody_learns_who_gave(
     alice, bob, host = await site.join("alice"), await there.join("bob", codec="msgpack"), await host_of(site)
     zelda = await rich(site)
     since = f"{alice.welcome['epoch']}:{alice.welcome['seq']}"
+    assert (await host.ask("goals.set", id="g", kind="coins", title="Stage lights", target=1_000))["type"] == "ok"
     first = await zelda.gift("whale", anonymous=True, message="for you")
     replies = [await zelda.gift("rose", 2, anonymous=True, combo="fan-since-2019") for _ in range(2)]
     assert [reply["combo"] for reply in replies] == [{"id": "fan-since-2019", "count": n} for n in (2, 4)]
@@ -67,6 +68,12 @@ async def test_nobody_learns_who_gave(
         event = await viewer.happened("gifts.sent", id=first["id"])
         assert (event["from"], event["message"], event["coins"]) == (SHOWN, "for you", 1_000)
         assert (await viewer.happened("chat.pinned"))["pin"]["event"]["from"] == SHOWN
+    assert (await host.ask("gifts.thank", gift_id=first["id"]))["type"] == "ok"
+    assert (await bob.happened("gifts.thanked"))["user"] == SHOWN
+    assert (await bob.happened("goals.reached"))["contributors"] == []
+    for window in ("broadcast", "day", "week", "all"):
+        for by in ("sum", "single"):
+            assert (await bob.ask("board.get", window=window, by=by))["top"] == []
     late = await there.join("late")
     await zelda.ask("likes.send", count=3)
     ended = await bob.happened("gifts.combo_ended")
@@ -145,3 +152,20 @@ async def test_the_journal_shows_it(site: Site, stores: Stores, monkeypatch: pyt
     with stores.room.client() as look:
         assert look.hget(keys.room("demo", keys.META), "coins") == "3"
         assert (look.zcard(keys.room("demo", "board")), look.hlen(keys.room("demo", "names"))) == (0, 0)
+
+
+async def test_a_refund_leaves_what_was_given_with_the_name(site: Site, stores: Stores) -> None:
+    """The board has only gifts with a name, so a refund of another one takes nothing from it."""
+    alice, zelda = await site.join("alice"), await rich(site)
+    await zelda.gift("rose", 7)
+    reply = await zelda.gift("rose", 5, anonymous=True)
+    async with site.draining(ahead_s=5) as drain:
+        await drained(drain)
+        (await site.http.post(f"/v1/gifts/{reply['id']}/refund", json={})).raise_for_status()
+        await drained(drain)
+        await drain.retell_once()
+    event = await alice.happened("gifts.refunded", gift_id=reply["id"])
+    assert event["coins"] == 5
+    with stores.room.client() as look:
+        assert look.zscore(keys.room("demo", "board"), "zelda") == 7
+        assert look.hget(keys.room("demo", keys.META), "coins") == "7"

@@ -184,8 +184,6 @@ async def test_refunds_and_late_gifts_count(site: Site, another_site: MakeSite, 
     await drained(journal_process)
     await journal_process.retell_once()
     await at(bob, a=(10, True), g=(5, False))
-    assert 6 not in [event["coins"] for event in bob.events("gifts.sent")]  # earlier ones follow an older snapshot
-    assert len(alice.events("goals.reached")) == 1
 
 
 async def test_the_platform_has_goals_too(site: Site) -> None:

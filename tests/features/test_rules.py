@@ -1,15 +1,16 @@
 """Rules: gifts send custom events, once on all nodes and after a retelling, by the rules of the moment."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from protocol.custom import DATA_BYTES_MAX
-from protocol.rules import RULES_MAX
+from protocol.rules import DATA_BYTES_MAX, DATA_DEPTH_MAX, RULES_MAX
 from server.features import gifts, rules
+from server.journal.rules import Stored
 from server.store import keys
 from tests.conftest import Stores
 from tests.features.test_members import host_of
@@ -160,12 +161,22 @@ async def test_two_nodes_at_once(site: Site, another_site: MakeSite) -> None:
     assert len(set(customs(bob))) == len(customs(bob)) == 10
 
 
+def nested(levels: int) -> list[Any]:
+    """A list in a list in a list."""
+    made: list[Any] = []
+    for _ in range(levels - 1):
+        made = [made]
+    return made
+
+
 REFUSED: list[Any] = [
     {"rules": [{"gift": "rose"}]},
     {"rules": [{"min_coins": 0, "event": {"name": "x"}}]},
     {"rules": [{"gift": "rose", "event": {"name": "two words"}}]},
     {"rules": [{"gift": "rose", "event": {"name": "x"}, "webhook": "https://example.com"}]},
     {"rules": [{"gift": "rose", "event": {"name": "x", "data": {"text": "x" * DATA_BYTES_MAX}}}]},
+    {"rules": [{"gift": "rose", "event": {"name": "x", "data": {"n": 2**64}}}]},
+    {"rules": [{"gift": "rose", "event": {"name": "x", "data": {"deep": nested(DATA_DEPTH_MAX)}}}]},
     {"rules": [CONFETTI] * (RULES_MAX + 1)},
     {},
 ]
@@ -188,5 +199,22 @@ async def test_whose_rules(site: Site) -> None:
         assert refused.status_code == 401
         assert (await site.http.request(method, "/v1/rooms/nowhere/rules", **fields)).status_code == 404
     assert (await site.http.get("/v1/rooms/demo/rules")).json() == {"rules": []}
-    await put(site, *[CONFETTI] * RULES_MAX)
+    fits = {"event": {"name": "x", "data": {"deep": nested(DATA_DEPTH_MAX - 1), "n": 2**53}}}
+    await put(site, fits, *[CONFETTI] * (RULES_MAX - 1))
     assert len((await site.http.get("/v1/rooms/demo/rules")).json()["rules"]) == RULES_MAX
+
+
+def test_older_rules_come_late() -> None:
+    """What a node has read is not undone by an older answer of SQL."""
+    held = rules._Held()
+    for version, name in ((2, "new"), (1, "old")):
+        held.learn(Stored(version, json.dumps({"rules": [{"gift": "rose", "event": {"name": name}}]})))
+    held.learn(None)
+    assert (held.version, [rule.event.name for rule in held.rules]) == (2, ["new"])
+
+
+def test_a_bound_on_gifts_that_wait() -> None:
+    """While rules cannot be read, the oldest are forgotten."""
+    waiting = rules._Held().waiting
+    waiting.extend([None] * (rules.WAITING_MAX + 1))  # type: ignore[list-item]
+    assert len(waiting) == rules.WAITING_MAX

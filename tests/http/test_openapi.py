@@ -21,6 +21,7 @@ NAMES = {
     "verb": ("start", "pause", "end"),
     "topup": ("t-1",),
     "broadcast": ("0a-1",),
+    "goal": ("g-1", "a"),
 }
 ODD_NAMES = ("nobody", "a b", "x" * 65, "..", "%00", "é", "{demo}", "alice\n", "1;2", "-")
 

@@ -23,6 +23,9 @@ SETTINGS = {
     "chat_per_s": 100,
     "gift_min_coins_message": 10,
     "blocked_words": ["spam", "eggs"],
+    "automod": 2,
+    "reports_hold": 3,
+    "shield": True,
 }
 ROOM = "/v1/rooms/mine"
 
@@ -46,7 +49,8 @@ async def test_settings_are_read_back_whole(site: Site) -> None:
     """With the service key or a token of the room's host; everybody else sees what viewers see."""
     await put(site)
     assert (await read(site))["settings"] == SETTINGS
-    public = {name: SETTINGS[name] for name in ShownSettings.__struct_fields__}
+    in_force = {**SETTINGS, "slow_mode_s": 30, "unique_chat_s": 60}
+    public = {name: in_force[name] for name in ShownSettings.__struct_fields__}
     for token, sees in (
         ("", public),
         ("wrong", public),
@@ -105,7 +109,7 @@ async def test_viewers_see_a_patch(site: Site) -> None:
             {"settings": {"blocked_words": ["ok", "\u200b"]}},
             {"host": {"user_id": "a", "name": " "}},
         ),
-        *({"settings": {"slow_mode_s": 121}}, {"settings": {"shield": True}}, {"settings": {"chat": None}}),
+        *({"settings": {"slow_mode_s": 121}}, {"settings": {"sword": True}}, {"settings": {"chat": None}}),
     ],
 )
 async def test_malformed_patches(site: Site, change: Any) -> None:

@@ -2,8 +2,8 @@
 -- KEYS meta events live people
 -- ARGV keep own_max own_s
 -- EACH talk own / slow_ms unique_ms per_s user_id text_hash body
--- INCLUDE append_event since_ms
--- Returns per message {ok, seq} | {muted, wait_ms} | {warned} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} |
+-- INCLUDE append_event barred since_ms
+-- Returns per message {ok, seq} | {muted, wait_ms} | {warned} | {banned} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} |
 --   {hidden, seq} | {shadowed, seq} | {failed, error} | {no_room}
 -- What staff decided about the sender counts as of now, whatever the sender's node knows. `wait_ms` of {muted} is 0
 -- without an end. A hidden person's message has no seq: it goes to the nodes as "<epoch> 0 shadow <user_id> <message>",
@@ -39,14 +39,9 @@ local function is_over(budget)
 end
 
 local function outcome_of(talk, own, slow_ms, unique_ms, per_s, user_id, text_hash, body)
-  local decided = redis.call('HGET', people, user_id)
-  local standing = decided and cjson.decode(string.match(decided, '^%d+ (.*)$')) or {}
-  local until_ms = standing.muted_until_ms or 0
-  if (not standing.muted_in or standing.muted_in == held[4]) and until_ms > now then
-    return {'muted', until_ms >= 9007199254740991 and '0' or string.format('%d', until_ms - now)}
-  end
-  if standing.warned then
-    return {'warned'}
+  local why, wait_ms = barred(people, user_id, held[4], now)
+  if why and why ~= 'hidden' then
+    return {why, wait_ms}
   end
   local slow, unique, budget = tonumber(slow_ms), tonumber(unique_ms), tonumber(per_s)
   local refused = (slow > 0 or unique > 0) and wait_of(talk, slow, unique, text_hash)
@@ -56,7 +51,7 @@ local function outcome_of(talk, own, slow_ms, unique_ms, per_s, user_id, text_ha
   if budget > 0 and is_over(budget) then
     return {'hidden', #bodies}  -- how many of this call come before it; the seq follows below
   end
-  if standing.hidden then
+  if why == 'hidden' then
     local at_ms = string.format('%d', now)
     local message = '{"at_ms":' .. at_ms .. ',' .. string.sub(body, 2)
     redis.call('PUBLISH', live, held[5] .. ' 0 shadow ' .. user_id .. ' ' .. message)

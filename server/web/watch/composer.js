@@ -4,7 +4,7 @@ import { showRefusal } from "./refusals.js";
 
 /** @import { Refused } from "../liveroom.js" */
 
-/** @param {(text: string) => Promise<object>} send */
+/** @param {(text: string) => Promise<{held?: boolean}>} send */
 export function startComposer(send) {
   const input = select("[data-testid=chat-input]", HTMLInputElement);
   const button = select("[data-testid=chat-send]", HTMLButtonElement);
@@ -17,9 +17,10 @@ export function startComposer(send) {
     stop();
     button.disabled = true;
     try {
-      await send(text);
+      const { held } = await send(text);
       if (input.value === typed) input.value = ""; // keep what was typed meanwhile
       button.disabled = false;
+      find("chat-status").textContent = held ? "Your message waits for the staff." : "";
     } catch (error) {
       const refused = /** @type {Refused} */ (error);
       stop = showRefusal(find("chat-status"), refused, () => { button.disabled = false; });

@@ -18,15 +18,18 @@ function part({ type, text, emote }) {
 }
 
 /** @param {ChatSent} event */
-export function said({ id, user, text, reply_to: to, fragments }) {
+export function said({ id, user, text, hidden, reply_to: to, fragments }) {
   const role = ROLES[user.role ?? ""];
   return el("li", { class: "line", testid: "chat-line", data: { id, user: user.user_id } },
     avatar(user), el("p", {},
       to ? el("span", { class: "reply", text: `${to.user.name}: ${to.text}` }) : null,
       el("b", { class: `name ${hue(user.user_id)}`, text: user.name }),
+      hidden ? el("span", { class: "role", text: "Hidden" }) : null,
       role ? el("span", { class: `role is-${user.role}`, text: role }) : null,
       ...user.badges.map((badge) => el("span", { class: "role badge", text: badge })),
-      el("span", { class: "text" }, ...(fragments ?? []).map(part), fragments ? null : text)));
+      el("span", { class: "text" }, ...(fragments ?? []).map(part), fragments ? null : text)),
+    el("button", { class: "line-menu", type: "button", testid: "line-menu", text: "⋯", "aria-haspopup": "menu",
+      "aria-expanded": "false", "aria-label": `Moderate ${user.name}` }));
 }
 
 /** @typedef {{line: HTMLElement, update: (event: GiftSent) => void}} GiftLine `update` with the streak's next gift */

@@ -11,14 +11,16 @@ import { Connection } from "./connection.js";
 import { floatUp } from "./floaters.js";
 import { GiftPanel } from "./giftpanel.js";
 import { Likes } from "./likes.js";
+import { Decided } from "./decided.js";
 import { Pins } from "./pins.js";
 import { startSheet } from "./sheet.js";
+import { Staff } from "./staff.js";
 import { Stage } from "./stage.js";
 import { Tray } from "./tray.js";
 
 /** @import { Room, RoomClient, State } from "../liveroom.js" */
 /** @import { Session } from "../shared/session.js" */
-/** @import { Gift, GiftSent, Notice, RoomEvent, You } from "../wire.js" */
+/** @import { Gift, GiftSent, Message, Notice, RoomEvent, You } from "../wire.js" */
 
 const FRESH_MS = 15_000; // a replayed gift older than this appears in the chat, but is not played
 const CHATS_ON_JOINING = 50;
@@ -42,6 +44,8 @@ export class WatchPage {
   #tray = new Tray(find("gift-tray"));
   #panel = new GiftPanel(find("gift-panel"), async (gift) => this.#joined.sendGift(gift));
   #likes = new Likes(async (count) => this.#joined.sendLikes(count));
+  #staff = new Staff(async (command) => this.#joined.send(command));
+  #decided = new Decided(async (command) => this.#joined.send(command), (text) => this.#chat.note(text));
   #alerts = new AlertPlayer(new AlertQueue({ limit: 30, longAt: 2 }), find("gift-show"));
 
   /** @param {string} room */
@@ -71,6 +75,7 @@ export class WatchPage {
       onEvent: (event) => this.#happened(event),
       onGap: () => this.#chat.gap(),
       onNotice: (notice) => this.#noticed(notice),
+      onMessage: (message) => this.#told(message),
     });
     this.#fillPanel();
   }
@@ -92,6 +97,8 @@ export class WatchPage {
     this.#drawOpen();
     if (state.name === "live") {
       this.#stage.close(null);
+      this.#staff.forget();
+      this.#decided.forget();
       return this.#fillPanel();
     }
     if (state.name === "closed") return this.#stage.close(state.reason);
@@ -125,10 +132,12 @@ export class WatchPage {
   }
 
   /** @param {You} you */
-  #youChanged({ name, coins, muted_until_ms }) {
+  #youChanged({ name, coins, muted, muted_until_ms, role }) {
     select("[data-testid=you] b", HTMLElement).textContent = name;
     find("you").hidden = false;
     this.#panel.setCoins(coins);
+    this.#staff.be(role);
+    this.#decided.mute({ muted, muted_until_ms }, this.#joined.serverNow());
     const left = (muted_until_ms ?? 0) - this.#joined.serverNow();
     if (left > 0 && muted_until_ms !== this.#mutedUntil) this.#chat.note(`You are muted for ${duration(left)}`);
     this.#mutedUntil = muted_until_ms;
@@ -137,6 +146,12 @@ export class WatchPage {
   /** @param {Notice} notice */
   #noticed({ kind, count = 0 }) {
     if (kind === "hidden") this.#chat.hidden(count);
+  }
+
+  /** @param {Message} message */
+  #told(message) {
+    this.#staff.take(message);
+    this.#decided.take(message, this.#joined.you?.role);
   }
 
   /** @param {RoomEvent} event */

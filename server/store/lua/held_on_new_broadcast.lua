@@ -1,0 +1,4 @@
+-- Held messages end with the broadcast.
+-- KEYS held decided
+-- ARGV -
+redis.call('DEL', held, decided)
