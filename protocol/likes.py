@@ -4,7 +4,14 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
+from protocol.refusals import Reason
 from protocol.wire import Command, Delivery, Event, Named
+
+
+class LikesRefusal(Reason):
+    """The reasons of likes."""
+
+    LIKES_OFF = "likes_off", "Likes are switched off in this room."
 
 
 class SendLikes(Command, frozen=True, tag="likes.send"):

@@ -28,7 +28,9 @@ Language = Annotated[
 ]
 Hashtag = Annotated[
     str,
-    Meta(pattern=r"^[^\x00-\x20]{1,33}$(?!\n)", min_length=1, max_length=1 + HASHTAG_CHARS_MAX, description="one word"),
+    Meta(
+        pattern=r"^#?[^\x00-\x20#]{1,32}$(?!\n)", min_length=1, max_length=1 + HASHTAG_CHARS_MAX, description="one word"
+    ),
 ]
 Hashtags = Annotated[tuple[Hashtag, ...], Meta(max_length=HASHTAGS_MAX)]
 TimeMs = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -60,6 +62,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     links: bool = True
     emotes_only: bool = False
     gift_min_coins_message: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    likes: bool = True
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
     automod: Annotated[int, Meta(ge=0, le=4)] = 0
     reports_hold: Annotated[int, Meta(ge=0, le=100)] = 0
@@ -88,6 +91,7 @@ class ShownSettings(Struct, frozen=True):
     links: bool = True
     emotes_only: bool = False
     gift_min_coins_message: int = 0
+    likes: bool = True
     shield: bool = False
 
 
@@ -187,6 +191,13 @@ class RoomEnded(Event, frozen=True, tag="room.ended"):
     """The host ended the broadcast."""
 
     status: Status
+
+
+class RoomReminded(Event, frozen=True, tag="room.reminded"):
+    """The next broadcast is to begin at `starts_at_ms`, in `in_ms`."""
+
+    starts_at_ms: int
+    in_ms: int
 
 
 class RoomSummed(Event, frozen=True, tag="room.summed"):

@@ -71,6 +71,7 @@ PEOPLE_AGAIN_S = 60.0  # how often a node reads that copy: an aside on the bus m
 UNTOLD_EVERY_S = 10.0  # how often a node looks for acts of staff that their rooms have not heard of
 UNTOLD_AFTER_MS = 5_000  # such an act is no longer under way
 UNTOLD_BATCH = 100
+REMIND_BEFORE_MS = (900_000, 60_000, 0)  # a broadcast is to begin: in time to come, to sit down, and now
 SUM_AFTER_MS = 6_000  # from a broadcast's end to its summary: gifts that were under way are paid by then
 DUE_EVERY_S = 1.0  # how often a node looks for work that is due: one short query
 DUE_BATCH = 20
@@ -123,6 +124,9 @@ assert BOARD_MARKED_S < BOARD_ALL_S
 LIKES_EVERY_MS = 1_000
 HIDDEN_EVERY_MS = 1_000
 LIKES_PER_USER_MAX = 100_000  # per broadcast: a like is free, the board of likers must stay sane
+LIKES_PER_USER_PER_S = 50  # of each person, sustained: nobody taps faster
+LIKES_PER_USER_BURST = 200
+LIKERS_KEPT_MAX = 50_000  # per room and node: whose taps are counted one against the other
 LIKERS_PER_TELL_MAX = 500
 VIEWERS_EVERY_MS = 2_000
 JOINED_SAMPLE = 5

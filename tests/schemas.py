@@ -112,6 +112,8 @@ class Schemas:
         if "7[0-9a-f]{3}" in pattern:
             digits = f"{self._random.getrandbits(128):032x}"
             return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+        if pattern.startswith("^#?"):
+            return self._random.choice(("jazz", "#live"))
         if "[a-z0-9_-]{0,32}" in pattern:
             return self._random.choice(("", "music", "just_chatting"))
         if "[a-z]{2,3}(-" in pattern:

@@ -206,6 +206,7 @@ def test_the_numbers_of_the_wire_are_the_bounds() -> None:
         ("(200 at once)", limits.COMMANDS_BURST == 200),
         ("64 may be under way", limits.COMMANDS_IN_FLIGHT_MAX == 64),
         ("(a thousand events)", limits.REPLAY_EVENTS_MAX == 1000),
+        ("50 a second count (200 at once)", limits.LIKES_PER_USER_PER_S == 50 and limits.LIKES_PER_USER_BURST == 200),
         ("four seconds after its last gift", limits.COMBO_GAP_MS == 4000),
         ("older than two hours", limits.GIFT_ID_LIFE_MS == 2 * 3600 * 1000),
         ("ten minutes ahead", limits.GIFT_ID_AHEAD_MS == 10 * 60 * 1000),

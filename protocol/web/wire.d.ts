@@ -46,6 +46,7 @@ export type Refusal =
   | "adults_only"
   | "level_too_low"
   | "message_needs_coins"
+  | "likes_off"
   | "revoked"
   | "banned"
   | "unknown_goal"
@@ -292,6 +293,7 @@ export interface SettingsChange {
   links?: boolean;
   emotes_only?: boolean;
   gift_min_coins_message?: number;
+  likes?: boolean;
   blocked_words?: string[];
   automod?: number;
   reports_hold?: number;
@@ -804,6 +806,7 @@ export interface ShownSettings {
   links: boolean;
   emotes_only: boolean;
   gift_min_coins_message: number;
+  likes: boolean;
   shield: boolean;
 }
 
@@ -831,6 +834,17 @@ export interface RoomResumed {
 export interface RoomEnded {
   type: "room.ended";
   status: Open<"ended" | "live" | "offline" | "paused" | "suspended">;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
+/** The next broadcast is to begin at `starts_at_ms`, in `in_ms`. */
+export interface RoomReminded {
+  type: "room.reminded";
+  starts_at_ms: number;
+  in_ms: number;
   id: string;
   seq: number;
   at_ms: number;
@@ -1096,6 +1110,7 @@ export type RoomEvent =
   | RoomPaused
   | RoomResumed
   | RoomEnded
+  | RoomReminded
   | RoomSummed
   | RoomSuspended
   | RoomDeleted

@@ -31,7 +31,7 @@ from protocol.refusals import Reason, Refusal, Refused
 from protocol.viewers import ViewersCounted
 from protocol.wire import Event, encode
 from server import limits
-from server.http.api import HttpError, answer, body, goal_id_of, room_id_of, route
+from server.http.api import HttpError, answer, body, goal_id_of, room_id_of, route, shown
 from server.journal import goals as journal
 from server.journal.database import ask
 from server.journal.goals import Defined
@@ -54,7 +54,9 @@ LOOK_EVERY_S = 5.0
 SAVED_EVERY_S = 30.0  # how far likes and viewers are, in case the room store is lost
 PUBLISH = scripts.load("goals_publish")
 SCRIPTS = (PUBLISH, *COPY_SCRIPTS)
-for _moment in ("gift_shown", "likes_counted", "viewers_counted"):
+GIVERS_S = 90 * 24 * 3600  # how long a goal remembers its givers after the last gift
+hooks.supply("goals_on_gift_shown", event=REACHED, row=CONTRIBUTOR, givers_s=GIVERS_S)
+for _moment in ("likes_counted", "viewers_counted"):
     hooks.supply(f"goals_on_{_moment}", event=REACHED, row=CONTRIBUTOR)
 
 
@@ -268,6 +270,7 @@ def routes(services: Services) -> list[Route]:
     async def put(request: Request) -> Response:
         room_id, goal_id = room_id_of(request), goal_id_of(request)
         wish = await body(request, Wish)
+        shown("title", wish.title, TITLE_CHARS_MAX)
         try:
             await _set(services, room_id, goal_id, wish)
         except Refused as refused:
@@ -294,14 +297,11 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
-_STATUSES: dict[Reason, int] = {
-    GoalsRefusal.UNKNOWN_GOAL: 404,
-    Refusal.BAD_COMMAND: 400,
-    Refusal.UNKNOWN_GIFT: 400,
-}
+_STATUSES: dict[Reason, int] = {GoalsRefusal.UNKNOWN_GOAL: 404, Refusal.UNKNOWN_GIFT: 404}
 
 
 def _as_http(refused: Refused) -> HttpError:
-    status = _STATUSES.get(refused.reason, 409)
-    reason = "bad_request" if refused.reason is Refusal.BAD_COMMAND else refused.reason.value
-    return HttpError(status, reason, refused.reason.sentence, **refused.data)
+    """What the types of the body cannot say is a conflict, as `gift` for a goal of coins."""
+    if refused.reason is Refusal.BAD_COMMAND:
+        return HttpError(409, "bad_request", "These fields do not belong together.")
+    return HttpError(_STATUSES.get(refused.reason, 409), refused.reason.value, refused.reason.sentence, **refused.data)

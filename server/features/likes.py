@@ -1,6 +1,8 @@
 """Likes. A node gathers them for a second, then adds them to the room's total and publishes it."""
 
-from protocol.likes import Liker, LikesCounted, SendLikes
+import time
+
+from protocol.likes import Liker, LikesCounted, LikesRefusal, SendLikes
 from protocol.refusals import Refusal, Refused
 from protocol.wire import Named, Ok, encode
 from server import limits
@@ -16,13 +18,24 @@ _ROW = encode(Liker(Named(hole("user_id"), hole("name")), hole("count")))
 
 
 class _Gathered:
-    """The likes of one broadcast, by user, that the store does not have yet."""
+    """The likes of one broadcast, by user, that the store does not have yet; and how many each may still tap now."""
 
-    __slots__ = ("broadcast", "by_user")
+    __slots__ = ("broadcast", "by_user", "left")
 
     def __init__(self) -> None:
         self.broadcast: str | None = None
         self.by_user: dict[str, tuple[str, int]] = {}
+        self.left: dict[str, tuple[float, float]] = {}  # when somebody last tapped, and what was left then
+
+    def allowed(self, user_id: str, count: int, now_s: float) -> int:
+        """How many of these taps count: a person's bound is the same on however many sockets."""
+        at_s, left = self.left.pop(user_id, (now_s, limits.LIKES_PER_USER_BURST))
+        left = min(limits.LIKES_PER_USER_BURST, left + (now_s - at_s) * limits.LIKES_PER_USER_PER_S)
+        counted = min(count, int(left))
+        while len(self.left) >= limits.LIKERS_KEPT_MAX:  # the first is who has not tapped for longest
+            del self.left[next(iter(self.left))]
+        self.left[user_id] = (now_s, left - counted)
+        return counted
 
     def begin(self, broadcast: str | None) -> None:
         """Gather for this broadcast. Likes of another one no longer count."""
@@ -36,10 +49,16 @@ async def send_likes(room: Room, member: Member, command: SendLikes) -> Ok:
     """Gather a user's likes. The room gets them when the node next publishes."""
     if room.about.status != "live":
         raise Refused(Refusal.ROOM_NOT_LIVE)
+    if not room.about.settings.likes:
+        raise Refused(LikesRefusal.LIKES_OFF)
     gathered: _Gathered = room.memory("likes", _Gathered)
     gathered.begin(room.about.broadcast_id)
-    _, before = gathered.by_user.get(member.user_id, ("", 0))
-    gathered.by_user[member.user_id] = (member.name, min(before + command.count, limits.LIKES_PER_USER_MAX))
+    counted = command.count
+    if member.granted != "bot":  # which likes for many
+        counted = gathered.allowed(member.user_id, counted, time.monotonic())
+    if counted:
+        _, before = gathered.by_user.get(member.user_id, ("", 0))
+        gathered.by_user[member.user_id] = (member.name, min(before + counted, limits.LIKES_PER_USER_MAX))
     return Ok()
 
 

@@ -1,5 +1,6 @@
 """The room itself: its host starts, pauses and ends it, staff changes it, and its end closes the sockets."""
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -12,19 +13,42 @@ from protocol.rooms import (
     ResumeRoom,
     RoomDeleted,
     RoomEnded,
+    RoomReminded,
     RoomsRefusal,
     RoomSuspended,
     SetRoom,
     StartRoom,
 )
-from protocol.wire import Command
+from protocol.wire import Command, encode
 from server import limits
-from server.rooms.admin import BadDefinition, Busy, PatchRoom, RoomsAdmin, WrongStatus, as_shown
+from server.journal.due import Work
+from server.rooms.admin import REMIND, BadDefinition, Busy, PatchRoom, RoomsAdmin, WrongStatus, as_shown
+from server.rooms.due import does
 from server.rooms.eligibility import NotEligible
 from server.rooms.farewell import close_members
+from server.rooms.history import NoSuchRoom
 from server.rooms.registry import handles, reacts
-from server.rooms.room import Member, Room
+from server.rooms.room import Member, Room, Services
 from server.rooms.staff import HOST, MODERATOR, Deed, actor, check, note
+from server.store import scripts
+
+REMIND_LATE_MS = 30_000  # after an outage: a reminder that comes later than that misleads
+REMINDED = scripts.load("rooms_remind")
+SCRIPTS = (REMINDED,)
+
+
+@does(REMIND)
+async def remind(services: Services, work: Work) -> None:
+    """Tell a room when its next broadcast is to begin."""
+    starts_ms, _, due_ms = work.ref.partition(":")
+    in_ms = int(starts_ms) - int(due_ms)
+    if services.clock.now_ms() > int(due_ms) + REMIND_LATE_MS:
+        return
+    event = RoomReminded(id=services.clock.new_id(), starts_at_ms=int(starts_ms), in_ms=in_ms)
+    with contextlib.suppress(NoSuchRoom):
+        await services.history.change(
+            work.room_id, REMINDED, starts_at_ms=starts_ms, due_at_ms=due_ms, event=encode(event)
+        )
 
 
 @handles(SetRoom)

@@ -9,12 +9,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.ids import GiftId, PersonId, RoomId, TopUpId
+from protocol.ids import GiftId, GoalId, PersonId, RoomId, TopUpId
 from server import __version__, limits
 from server.http.api import DESCRIBED, WRITES, Described, ErrorBody, answer, route
 from server.rooms.admin import TURNS
 
-IDS = {"room": RoomId, "user": PersonId, "gift": GiftId, "topup": TopUpId, "verb": Literal[tuple(TURNS)]}
+IDS = {
+    "room": RoomId,
+    "user": PersonId,
+    "gift": GiftId,
+    "goal": GoalId,
+    "topup": TopUpId,
+    "verb": Literal[tuple(TURNS)],
+}
 KEY = Annotated[str, Meta(min_length=1, max_length=limits.IDEMPOTENCY_KEY_CHARS_MAX)]
 ERRORS = {
     400: "an id, the query or the body is not valid",

@@ -33,6 +33,7 @@ class _Text(Struct, frozen=True):
     viewer_name: str = ""
 
 
+PAGES = {"yield_per": limits.AUDIT_ROWS}  # a broadcast may have a million gifts
 _BODY, _TEXT = msgspec.json.Decoder(_Body), msgspec.json.Decoder(_Text)
 
 
@@ -52,9 +53,9 @@ def sums(engine: Engine, room_id: str, broadcast_id: str, since_ms: int, until_m
     hidden: set[tuple[str, str]] = set()
     of = _gifts_of(room_id, since_ms, until_ms)
     gift = entries.c
-    with reading(engine, limits.SQL_AUDIT_S).connect().execution_options(yield_per=limits.AUDIT_ROWS) as connection:
+    with reading(engine, limits.SQL_AUDIT_S).connect() as connection:
         columns = (gift.ref, gift.user_id, gift.coins, gift.diamonds, gift.body, gift.text)
-        for row in connection.execute(select(*columns).where(of)):
+        for row in connection.execute(select(*columns).where(of), execution_options=PAGES):
             about = _BODY.decode(row.body)
             if about.broadcast != broadcast_id:
                 continue
@@ -68,7 +69,7 @@ def sums(engine: Engine, room_id: str, broadcast_id: str, since_ms: int, until_m
         taken = select(part.gift, part.user_id, part.coins, part.diamonds, gift.body).join(
             entries, and_(gift.ref == part.gift, gift.user_id == part.user_id, of)
         )
-        for back in connection.execute(taken):
+        for back in connection.execute(taken, execution_options=PAGES):
             if _BODY.decode(back.body).broadcast == broadcast_id:
                 coins, diamonds = coins - back.coins, diamonds - back.diamonds
                 if (back.gift, back.user_id) not in hidden:

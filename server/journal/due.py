@@ -19,7 +19,7 @@ class Work(NamedTuple):
     data: str = ""
 
 
-def add(engine: Engine, works: list[Work], *, instead: str = "") -> None:
+def add(engine: Engine, works: list[Work], instead: str = "") -> None:
     """Write down work, unless it is there. What a room has of the kind `instead` goes. Raises SQLAlchemyError."""
     with engine.begin() as connection:
         for room_id in {work.room_id for work in works} if instead else ():
@@ -27,12 +27,6 @@ def add(engine: Engine, works: list[Work], *, instead: str = "") -> None:
         for work in works:
             if connection.execute(select(due_work.c.kind).where(_is(work))).first() is None:
                 connection.execute(insert(due_work).values(**work._asdict(), lease_ms=0))
-
-
-def forget(engine: Engine, kind: str, room_id: str) -> None:
-    """Drop what a room has of a kind. Raises SQLAlchemyError."""
-    with engine.begin() as connection:
-        connection.execute(delete(due_work).where(due_work.c.kind == kind, due_work.c.room_id == room_id))
 
 
 def claim(engine: Engine, now_ms: int) -> list[Work]:

@@ -59,8 +59,9 @@ def gifts(engine: Engine, room_id: str, since_ms: int) -> Iterator[Given]:
     """The room's gifts since a time, the oldest first. Raises SQLAlchemyError."""
     columns = (entries.c.ref, entries.c.user_id, entries.c.text, entries.c.body, entries.c.coins, entries.c.at_ms)
     query = select(*columns).where(_gifts_of(room_id), entries.c.at_ms >= since_ms).order_by(entries.c.at_ms)
-    with reading(engine).connect().execution_options(yield_per=limits.GIVEN_BATCH) as connection:
-        for ref, user_id, personal, body, coins, at_ms in connection.execute(query):
+    pages = {"yield_per": limits.GIVEN_BATCH}
+    with reading(engine).connect() as connection:
+        for ref, user_id, personal, body, coins, at_ms in connection.execute(query, execution_options=pages):
             about, name = _BODY.decode(body), _TEXT.decode(personal).viewer_name if personal else ""
             yield Given(ref, user_id, name, about.anonymous, about.gift, about.count, coins, at_ms)
 

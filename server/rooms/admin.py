@@ -46,6 +46,7 @@ DELETE = scripts.load("admin_delete")
 SCRIPTS = (PUT, TURN, DELETE)
 ENDED = keys.of_room("ended", "Hash: what the room knew of each broadcast at its end, until its summary is made.")
 AUDIENCE = keys.of_room("audience", "Set per broadcast that has ended: who watched it, until its summary is made.")
+REMIND = "rooms.remind"  # the work that is due before a broadcast; its `ref` is "<starts_at_ms>:<due_at_ms>"
 SUM = "broadcasts.sum"  # the work that is due when a broadcast has ended
 
 
@@ -195,7 +196,20 @@ class RoomsAdmin:
                 return
         raise Busy
 
+    async def _schedule(self, room_id: RoomId, starts_ms: int) -> None:
+        """Write down when the room is to be reminded. What stands there of another time is then dropped.
+
+        Raises SQLAlchemyError.
+        """
+        if self._engine is not None:
+            now_ms = self._clock.now_ms()
+            times = [starts_ms - before_ms for before_ms in limits.REMIND_BEFORE_MS]
+            works = [Work(REMIND, room_id, f"{starts_ms}:{at_ms}", at_ms) for at_ms in times if at_ms > now_ms]
+            await ask(due.add, self._engine, works, REMIND)
+
     async def _put(self, room_id: RoomId, room: PutRoom, *, expected: str = "") -> bytes:
+        if room.starts_at_ms is not None:  # first: without its room it does nothing
+            await self._schedule(room_id, room.starts_at_ms)
         settings, updated = shown_settings(room.settings), RoomUpdated(id=self._clock.new_id())
         outcome = await self._history.change(
             room_id,

@@ -25,6 +25,8 @@ from server.store.scripts import hole
 BEGIN = scripts.load("goals_begin")
 PUT = scripts.load("goals_put")
 SCRIPTS = (BEGIN, PUT)
+FILL_TRIES = 5
+NEVER = 10**15  # the target of a goal that is not counted yet
 GOALS = keys.of_room("goals", "Hash per goal: its numbers and definition; `` has the epoch for which they are whole.")
 keys.of_room("goal_moved", "Set of the goals that moved since the room was told.")
 keys.of_room("goal_givers", "Sorted set per goal: what each giver brought to it.")
@@ -45,22 +47,30 @@ async def fill(services: Services, room_id: str, epoch: str) -> None:
 
     Raises NoSuchRoom, StoreError, SQLAlchemyError.
     """
-    mark = await _mark(services, room_id)
-    if mark.startswith(f"{epoch} ") and mark != f"{epoch} 0":
-        return
-    listed, token = await ask(journal.read, services.engine, room_id), secrets.token_hex(8)
-    if mark == f"{epoch} 0" and await _put(services, room_id, epoch, listed) == b"ok":
-        return
-    each: list[dict[str, Arg]] = [{"id": goal.id, "value": f"{goal.target} 0 1 {_rest(goal)}"} for goal in listed.goals]
+    for _ in range(FILL_TRIES):  # another node may begin in between: the last one counts
+        mark = await _mark(services, room_id)
+        if mark.startswith(f"{epoch} ") and mark != f"{epoch} 0":
+            return
+        listed = await ask(journal.read, services.engine, room_id)
+        if mark == f"{epoch} 0" and await _put(services, room_id, epoch, listed) in (b"ok", b"known"):
+            return
+        if await _count_again(services, room_id, epoch, listed):
+            return
+
+
+async def _count_again(services: Services, room_id: str, epoch: str, listed: Listed) -> bool:
+    """Fill the copy with this list. Returns whether nothing came in between."""
+    token = secrets.token_hex(8)
+    each: list[dict[str, Arg]] = [{"id": goal.id, "value": f"{NEVER} 0 0 {_rest(goal)}"} for goal in listed.goals]
     begun = await services.history.change(room_id, BEGIN, epoch=epoch, token=token, each=each)
     if begun[0] != b"ok":
-        return
+        return bool(begun[0] == b"other_epoch")
     counted = [goal for goal in listed.goals if goal.kind in ("coins", "gift")]
     gifts: list[Gift] = []
     if counted:
         gifts = await given_before(services, room_id, int(begun[1]), min(goal.created_ms for goal in counted))
     sums = {goal.id: sum(_brings(goal, gift) for gift in gifts) for goal in counted}
-    await _put(services, room_id, epoch, listed, _Filling(token, sums))
+    return await _put(services, room_id, epoch, listed, _Filling(token, sums)) == b"ok"
 
 
 async def _mark(services: Services, room_id: str) -> str:
@@ -72,8 +82,11 @@ async def _mark(services: Services, room_id: str) -> str:
 async def begin_change(services: Services, room_id: str) -> None:
     """Mark the copy as old before SQL changes: if this node dies in between, another makes it again."""
     epoch, _ = await services.history.position(room_id)
+    store, key = services.history.store, keys.room(room_id, GOALS)
     if (await _mark(services, room_id)).startswith(f"{epoch} "):
-        await services.history.store.call("HSET", keys.room(room_id, GOALS), "", f"{epoch} 0")
+        await store.call("HSET", key, "", f"{epoch} 0")
+    else:  # who fills it has the list from before
+        await store.call("HDEL", key, "")
 
 
 def _brings(goal: Defined, gift: Gift) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from server import background, limits
-from server.features.likes import publish_likes
+from server.features.likes import _Gathered, publish_likes
 from server.store.client import StoreError
 from tests.site import Site, Viewer
 
@@ -73,6 +73,41 @@ async def test_likes_of_one_person_are_bounded(
     last = await bob.happened("likes.counted", total=127)
     assert last["added"] == 7
     assert last["top"] == [liker("alice", 120), liker("bob", 7)]
+
+
+def test_likes_of_one_person_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many at once, then so many a second, however often they are asked about; each person for themselves."""
+    gathered, burst, per_s = _Gathered(), limits.LIKES_PER_USER_BURST, limits.LIKES_PER_USER_PER_S
+    taps = [gathered.allowed("alice", 50, 100.0) for _ in range(burst // 50 + 1)]
+    assert taps == [50] * (burst // 50) + [0]
+    assert gathered.allowed("bob", 50, 100.0) == 50
+    assert sum(gathered.allowed("alice", 50, 100.0 + n / 1000) for n in range(1, 1001)) in (per_s - 1, per_s)
+    assert gathered.allowed("alice", 500, 1_000.0) == burst
+    monkeypatch.setattr(limits, "LIKERS_KEPT_MAX", 10)
+    for number in range(50):
+        gathered.allowed(f"u{number}", 1, 1_000.0)
+    assert list(gathered.left) == [f"u{number}" for number in range(40, 50)]
+
+
+async def test_taps_above_the_rate_do_not_count(site: Site) -> None:
+    """On all of a person's sockets together; they are answered like the others."""
+    alice, again = await site.join("alice"), await site.join("alice", codec="msgpack")
+    most = limits.LIKES_PER_USER_BURST // 50
+    await asyncio.gather(tap(alice, most, 50), tap(again, most, 50))
+    last = await alice.happened("likes.counted")
+    assert limits.LIKES_PER_USER_BURST <= last["total"] < 2 * limits.LIKES_PER_USER_BURST
+
+
+async def test_likes_that_are_off(site: Site, another_site: MakeSite) -> None:
+    """Refused by name, on every node, until they are on again."""
+    there = await another_site()
+    alice, bob = await site.join("alice"), await there.join("bob", codec="msgpack")
+    for on in (False, True):
+        (await site.http.patch("/v1/rooms/demo", json={"settings": {"likes": on}})).raise_for_status()
+        for viewer in (alice, bob):
+            await viewer.happened("room.updated", settings={**alice.welcome["room"]["settings"], "likes": on})
+            reply = await viewer.ask("likes.send", count=1)
+            assert reply.get("reason") == (None if on else "likes_off")
 
 
 async def test_likes_of_a_stopping_node(site: Site, another_site: MakeSite) -> None:

@@ -22,6 +22,7 @@ SETTINGS = {
     "emotes_only": True,
     "chat_per_s": 100,
     "gift_min_coins_message": 10,
+    "likes": False,
     "blocked_words": ["spam", "eggs"],
     "automod": 2,
     "reports_hold": 3,

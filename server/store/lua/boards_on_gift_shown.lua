@@ -4,6 +4,7 @@
 -- INCLUDE boards_windows
 if user_id ~= '' then
   local id = string.match(once, '[^:]*$')
+  redis.call('HSET', tally_names, user_id, user_name)
   local trims = string.sub(id, -1) == '0'  -- one gift in 16
   for window, kept_s in pairs(boards_windows(id, of_now, day_s, week_s, all_s)) do
     local sums, singles = tally .. ':' .. window .. ':sum', tally .. ':' .. window .. ':single'
@@ -13,9 +14,11 @@ if user_id ~= '' then
       redis.call('EXPIRE', singles, kept_s)
       redis.call('EXPIRE', tally_names, all_s)
     end
+    if window == 'broadcast' then
+      redis.call('EXPIRE', singles, kept_s)
+    end
     if trims then
       redis.call('ZREMRANGEBYRANK', singles, 0, -tonumber(singles_max) - 1)
     end
   end
-  redis.call('HSET', tally_names, user_id, user_name)
 end

@@ -6,8 +6,8 @@
 -- HOOK gift_shown user_id user_name coins body of_now once
 -- Returns per gift {ok, seq} | {seen, seq} | {other_broadcast, the current one} | {no_room}
 -- A gift counts only in its own broadcast, also after its end. When another has begun, the gift is marked as seen at 0.
--- An anonymous gift has an empty `user_id`: it counts in the total, and stands on no board.
 -- Hooks count it then, too, as what is longer than a broadcast has it: `of_now` is false. `once` ends with its id.
+-- An anonymous gift has an empty `user_id`: it counts in the total, and stands on no board.
 -- Its once-key is `-` from when it counts until its event is there. If a command fails between, a retry only shows it.
 local there = redis.call('EXISTS', meta) == 1
 local current = redis.call('HGET', meta, 'broadcast') or ''

@@ -1,6 +1,6 @@
 -- Moves the goals of coins and of this gift.
 -- KEYS meta events live state goals goal_moved goal_givers goal_names
--- ARGV keep event row
+-- ARGV keep event row givers_s
 -- INCLUDE append_event fill goals_move
 if redis.call('HLEN', goals) > 1 then
   local gift, count = string.match(body, '"gift":{"id":"([^"]*)"'), string.match(body, '"count":(%d+)')
@@ -9,6 +9,7 @@ if redis.call('HLEN', goals) > 1 then
     for _, id in ipairs(touched) do
       if user_id ~= '' then
         redis.call('ZINCRBY', goal_givers .. ':' .. id, added, user_id)
+        redis.call('EXPIRE', goal_givers .. ':' .. id, givers_s)
         redis.call('HSET', goal_names, user_id, user_name)
       end
     end

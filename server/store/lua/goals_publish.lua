@@ -14,7 +14,8 @@ if #moved == 0 then
   return {'ok', left}
 end
 local now = now_ms()
-if since_ms(now, about[2]) < tonumber(every_ms) then
+local filled = string.sub(redis.call('HGET', goals, '') or '~', 1, 1) ~= '~'
+if not filled or since_ms(now, about[2]) < tonumber(every_ms) then
   return {'later', left}
 end
 local first, others = nil, {}

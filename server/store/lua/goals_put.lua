@@ -36,7 +36,7 @@ for i = 1, items do
   if exact ~= '' then
     current = tonumber(exact)
   end
-  local value = target .. ' 0 ' .. ((was_reached == '1' or (flag == '1' and not filling)) and '1 ' or '0 ') .. rest
+  local value = target .. ' 0 ' .. ((was_reached == '1' or flag == '1') and '1 ' or '0 ') .. rest
   if goals_set(goals, state, id, value, current) then
     reached[#reached + 1] = id
   end

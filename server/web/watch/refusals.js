@@ -37,6 +37,7 @@ const WORDS = {
   duplicate_text: "You have just said the same",
   unknown_gift: "This gift is not on offer any more",
   gifts_off: "Gifts are switched off in this room",
+  likes_off: "Likes are switched off in this room",
   conflict: "This gift was already sent in another form",
   expired_id: "This gift waited too long: send it again",
   self_gift: "You cannot send gifts to yourself",

@@ -10,7 +10,7 @@ local function boards_windows(gift_id, of_now, day_s, week_s, all_s)
     windows[string.format('week-%d', math.floor((day + 3) / 7))] = week_s
   end
   if of_now then
-    windows.broadcast = false
+    windows.broadcast = all_s
   end
   return windows
 end

@@ -18,13 +18,15 @@ local function goals_tell_reached(meta, events, live, keep, givers, goal_names, 
     contributors = '[' .. table.concat(contributors, ',') .. ']'}))
 end
 
--- Sets one goal's numbers. Returns whether it has just been reached.
+-- Sets one goal's numbers; without `state` only there where they are counted. Returns whether it has just been reached.
 local function goals_set(goals, state, id, value, current)
   local target, _, reached, rest = string.match(value, '^(%d+) (%d+) (%d) (.*)$')
   local now = reached == '1' or current >= tonumber(target)
   value = string.format('%s %.0f %s %s', target, current, now and '1' or '0', rest)
   redis.call('HSET', goals, id, value)
-  redis.call('HSET', state, 'goal:' .. id, value)
+  if state then
+    redis.call('HSET', state, 'goal:' .. id, value)
+  end
   return now and reached == '0'
 end
 
@@ -32,6 +34,7 @@ end
 local function goals_move(goals, state, moved, kind, gift, added, least)
   local reached, touched = {}, {}
   local all = redis.call('HGETALL', goals)
+  local filled = string.sub(redis.call('HGET', goals, '') or '~', 1, 1) ~= '~'
   for i = 1, #all, 2 do
     local current, of, wanted = string.match(all[i + 1], '^%d+ (%d+) %d (%S+) (%S+) ')
     if of == kind and (kind ~= 'gift' or wanted == gift) then
@@ -39,7 +42,7 @@ local function goals_move(goals, state, moved, kind, gift, added, least)
       if now ~= tonumber(current) then
         touched[#touched + 1] = all[i]
         redis.call('SADD', moved, all[i])
-        if goals_set(goals, state, all[i], all[i + 1], now) then
+        if goals_set(goals, filled and state, all[i], all[i + 1], now) then
           reached[#reached + 1] = all[i]
         end
       end
