@@ -115,7 +115,7 @@ def test_a_rooms_budget(store: Frozen) -> None:
         ({"muted_until_ms": 2**53 - 2}, ["muted", str(2**53 - 2 - NOW_MS)]),
         ({"muted_until_ms": NOW_MS + 1, "muted_in": "b1"}, ["muted", "1"]),
         ({"muted_until_ms": NOW_MS + 1, "muted_in": "b0"}, ["ok", "1"]),
-        ({"warned": {"text": "no"}}, ["warned"]),
+        ({"warned": {"text": "no"}}, ["warned", "0"]),
         ({}, ["ok", "1"]),
     ],
 )

@@ -3,7 +3,7 @@
 -- ARGV keep own_max own_s
 -- EACH talk own / slow_ms unique_ms per_s user_id text_hash body
 -- INCLUDE append_event barred since_ms
--- Returns per message {ok, seq} | {muted, wait_ms} | {warned} | {banned} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} |
+-- Returns per message {ok, seq} | {muted, wait_ms} | {warned, 0} | {banned, 0} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} |
 --   {hidden, seq} | {shadowed, seq} | {failed, error} | {no_room}
 -- What staff decided about the sender counts as of now, whatever the sender's node knows. `wait_ms` of {muted} is 0
 -- without an end. A hidden person's message has no seq: it goes to the nodes as "<epoch> 0 shadow <user_id> <message>",

@@ -29,6 +29,7 @@ const WORDS = {
   slow_mode: "Slow mode is on",
   blocked_words: "The host does not allow some of these words",
   followers_only: "Only followers can chat here",
+  revoked: "You were signed out: sign in again",
   club_only: "Only the club can chat here",
   too_young: "You have not followed for long enough to chat",
   links_off: "Links are not allowed here",

@@ -127,6 +127,7 @@ export const snapshot = (fields) => ({
   room_id: "demo", broadcast_id: "first", title: "Welcome", status: "live", started_at_ms: START_MS,
   host: { user_id: "creator", name: "Creator" },
   settings: settings(),
+  category: "", hashtags: [], language: "", starts_at_ms: null,
   viewers: { now: 2, peak: 3, unique: 5 }, likes: 0, coins: 0, top: [], goals: [], pins: [], open_combos: [], ...fields,
 });
 
