@@ -25,18 +25,25 @@ PUT = scripts.load("held_put")
 CLOSE = scripts.load("held_close")
 SWEEP = scripts.load("held_sweep")
 SCRIPTS = (PUT, CLOSE, SWEEP)
-HELD = keys.of_room("held", "Hash by id: the messages that wait for staff, each as the message to staff.")
+HELD = keys.of_room("held", "Hash by id: what waits for staff: the message to staff and, in a second line, the event.")
 DECIDED = keys.of_room("decided", "Hash by id: what became of held messages, of the last minutes.")
 AUTOMOD = Automod(WordLists())
 DENIED, APPROVED, EDITED, EXPIRED = "denied", "approved", "edited", "expired"
 
 
 class Become(NamedTuple):
-    """What becomes of a held message: who decided what, and the event if it is sent."""
+    """What becomes of a held message: who decided what, and the event, empty if it is not sent."""
 
     decision: str
     by: Named
-    event: ChatSent | None
+    event: bytes
+
+
+class Waiting(NamedTuple):
+    """What staff was told of a held message, and its event."""
+
+    message: ChatHeld
+    event: bytes
 
 
 class _Held:
@@ -67,11 +74,11 @@ async def screen(room: Room, member: Member, command: SendChat, event: ChatSent)
 async def _own(room: Room, member: Member, held_id: str) -> ChatHeld:
     """A held message of this person, which they have not edited yet. Raises Refused."""
     found = await _find(room, held_id)
-    if found is None or found.user.user_id != member.user_id or found.reported is not None:
+    if found is None or found.message.user.user_id != member.user_id or found.message.reported is not None:
         raise Refused(PinsRefusal.UNKNOWN_EVENT)
-    if found.edit_of is not None:
+    if found.message.edit_of is not None:
         raise Refused(HeldRefusal.ALREADY_EDITED)
-    return found
+    return found.message
 
 
 async def _hold(room: Room, event: ChatSent, verdict: Verdict, edit_of: str | None) -> SendChatOk | None:
@@ -91,6 +98,7 @@ async def _hold(room: Room, event: ChatSent, verdict: Verdict, edit_of: str | No
         id=event.id,
         user_id=event.user.user_id,
         message=encode(message),
+        event=encode(event),
         most=limits.HELD_MAX,
         most_of_one=limits.HELD_OF_ONE_MAX,
         edit_of=edit_of or "",
@@ -120,7 +128,7 @@ async def _hold(room: Room, event: ChatSent, verdict: Verdict, edit_of: str | No
 async def _send_edited(room: Room, member: Member, earlier: ChatHeld, event: ChatSent) -> SendChatOk:
     """The edited text may be seen: send it in the step that closes the earlier one."""
     by = Named(member.user_id, member.name)
-    outcome = await _close(room, earlier.id, member.user_id, Become(EDITED, by, event))
+    outcome = await _close(room, earlier.id, member.user_id, Become(EDITED, by, encode(event)))
     if outcome[0] != b"ok":
         raise Refused(PinsRefusal.UNKNOWN_EVENT)
     return SendChatOk(id=event.id, seq=int(outcome[1]))
@@ -136,8 +144,8 @@ async def decide(room: Room, member: Member, command: Command) -> None:
     if approves and room.about.status not in ("live", "paused"):
         raise Refused(Refusal.ROOM_NOT_LIVE)
     found = await _find(room, held_id)
-    whose = "" if found is None else found.user.user_id
-    event = ChatSent(id=found.id, user=found.user, text=found.text) if approves and found is not None else None
+    whose = "" if found is None else found.message.user.user_id
+    event = b"" if found is None or not approves else found.event
     become = Become(APPROVED if approves else DENIED, by.named, event)
     outcome = await _close(room, held_id, whose, become)
     if outcome[0] == b"unknown":
@@ -147,7 +155,7 @@ async def decide(room: Room, member: Member, command: Command) -> None:
     if outcome[0] == b"already":
         before = msgspec.json.decode(outcome[1])
         raise Refused(HeldRefusal.ALREADY_DECIDED, by=before["by"], decision=before["decision"])
-    deed = Deed(act=tag, user_id=whose, data={"id": held_id, "text": "" if found is None else found.text})
+    deed = Deed(act=tag, user_id=whose, data={"id": held_id, "text": "" if found is None else found.message.text})
     await note(room.services, room.id, by, deed)
 
 
@@ -155,9 +163,14 @@ for _command in (ApproveChat, DenyChat):
     handles(_command)(decide)
 
 
-async def _find(room: Room, held_id: str) -> ChatHeld | None:
+async def _find(room: Room, held_id: str) -> Waiting | None:
     value = await room.services.history.store.call("HGET", keys.room(room.id, HELD), held_id)
-    return None if value is None else msgspec.json.decode(bytes(value), type=ChatHeld)
+    return None if value is None else _waiting(bytes(value))
+
+
+def _waiting(value: bytes) -> Waiting:
+    message, _, event = value.partition(b"\n")
+    return Waiting(msgspec.json.decode(message, type=ChatHeld), event)
 
 
 async def _close(room: Room, held_id: str, user_id: str, become: Become) -> list[bytes]:
@@ -168,7 +181,7 @@ async def _close(room: Room, held_id: str, user_id: str, become: Become) -> list
         user_id=user_id,
         resolved=encode(ChatResolved(id=held_id, decision=become.decision, by=become.by)),
         denied=encode(ChatResolved(id=held_id, decision=DENIED, by=None)),
-        event=b"" if become.event is None else encode(become.event),
+        event=become.event,
         kept=limits.DECIDED_S,
         most_decided=limits.DECIDED_MAX,
     )
@@ -246,7 +259,8 @@ async def _tell_all(room: Room, member: Member) -> None:
         found = await room.services.history.store.call("HVALS", keys.room(room.id, HELD))
     except StoreError:  # the socket is closed soon: the room starts again
         return
-    for message in sorted(found, key=_held_at):
+    messages = [bytes(value).partition(b"\n")[0] for value in found]
+    for message in sorted(messages, key=_held_at):
         member.pass_on(message)
 
 

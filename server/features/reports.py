@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from protocol import decode_event
 from protocol.chat import ChatDeleted, ReportChat
 from protocol.held import ChatHeld
 from protocol.pins import PinsRefusal
@@ -11,6 +12,7 @@ from protocol.refusals import Refusal, Refused
 from protocol.reports import ChatReported
 from protocol.wire import User, encode
 from server import limits
+from server.rooms.history import Recorded
 from server.rooms.lookup import find_event
 from server.rooms.registry import handles
 from server.rooms.room import Member, Room
@@ -36,6 +38,7 @@ async def report_chat(room: Room, member: Member, command: ReportChat) -> None:
     user = msgspec.convert(event["user" if chat else "from"], User)
     if user.user_id == member.user_id:
         raise Refused(Refusal.NOT_ALLOWED)
+    held = _held(room, user, event)
     by_staff = not chat or user.role in STAFF
     outcome = await room.services.history.change(
         room.id,
@@ -57,7 +60,8 @@ async def report_chat(room: Room, member: Member, command: ReportChat) -> None:
                 reason=command.reason,
             )
         ),
-        held_message=encode(_held(room, user, event)),
+        held_message=encode(held),
+        event=b"" if by_staff else _again(found, held.id),
         deleted=encode(
             ChatDeleted(id=room.services.clock.new_id(), ids=(command.id,), user_ids=(), by=PLATFORM_ACTS.named)
         ),
@@ -65,6 +69,11 @@ async def report_chat(room: Room, member: Member, command: ReportChat) -> None:
     if outcome[0] == b"held":
         deed = Deed(act="chat.hold", user_id=user.user_id, data={"id": command.id, "reports": int(outcome[1])})
         await note(room.services, room.id, PLATFORM_ACTS, deed)
+
+
+def _again(found: Recorded, event_id: str) -> bytes:
+    """The chat as an event of its own, if staff lets it through."""
+    return encode(msgspec.structs.replace(decode_event(found.json), id=event_id, seq=0, at_ms=0))
 
 
 def _held(room: Room, user: User, event: dict[str, Any]) -> ChatHeld:

@@ -1,6 +1,6 @@
 -- Holds a message until staff has decided. It may take the place of its sender's earlier one.
 -- KEYS meta live held people decided
--- ARGV id user_id message most most_of_one edit_of edited kept most_decided
+-- ARGV id user_id message event most most_of_one edit_of edited kept most_decided
 -- INCLUDE barred clock close_held
 -- Returns {held, seq} | {full} | {muted, wait_ms} | {warned} | {banned} | {hidden} | {gone} | {no_room}
 -- `edited` is what staff and sender get the earlier one; {gone} if it is held no longer. Staff gets the new one
@@ -21,13 +21,13 @@ if edit_of ~= '' then
 end
 local mine, all = 0, redis.call('HVALS', held)
 for _, each in ipairs(all) do
-  if cjson.decode(each).user.user_id == user_id then
+  if cjson.decode(string.match(each, '^[^\n]*')).user.user_id == user_id then
     mine = mine + 1
   end
 end
 if #all >= tonumber(most) or mine >= tonumber(most_of_one) then
   return {'full'}
 end
-redis.call('HSET', held, id, message)
+redis.call('HSET', held, id, message .. '\n' .. event)
 redis.call('PUBLISH', live, about[1] .. ' 0 held ' .. message)
 return {'held', about[2]}

@@ -11,7 +11,7 @@ end
 local closed, gone, people = 0, cjson.decode(ids), cjson.decode(user_ids)
 local old_ms = clock_ms() - tonumber(life_ms)
 for _, value in ipairs(redis.call('HVALS', held)) do
-  local each = cjson.decode(value)
+  local each = cjson.decode(string.match(value, '^[^\n]*'))
   local wanted = gone[each.id] or people[each.user.user_id]
   if closed < tonumber(most) and (wanted or each.held_at_ms <= old_ms) then
     closed = closed + 1

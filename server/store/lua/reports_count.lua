@@ -1,6 +1,6 @@
 -- Counts a person's report of a message, once, and takes the message away when enough have reported it.
 -- KEYS meta events live held reported reports
--- ARGV keep reporter user_id most kept_s most_users threshold most_held told held_message deleted
+-- ARGV keep reporter user_id most kept_s most_users threshold most_held told held_message event deleted
 -- INCLUDE append_event fill
 -- Returns {ok, reports} | {known} | {held, reports} | {no_room}
 -- `reports` is the set of this message, `reported` the counts of all people. Staff hears "<epoch> 0 staff <told>". The
@@ -21,7 +21,7 @@ redis.call('PUBLISH', live, epoch .. ' 0 staff ' .. fill(told, {reports = tostri
 if count ~= tonumber(threshold) or redis.call('HLEN', held) >= tonumber(most_held) then
   return {'ok', tostring(count)}
 end
-redis.call('HSET', held, cjson.decode(held_message).id, held_message)
+redis.call('HSET', held, cjson.decode(held_message).id, held_message .. '\n' .. event)
 redis.call('PUBLISH', live, epoch .. ' 0 held ' .. held_message)
 append_event(meta, events, live, keep, deleted)
 return {'held', tostring(count)}
