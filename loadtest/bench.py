@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beside", nargs="*", choices=ways, default=ways, help="fanout: plain servers to compare with")
     parser.add_argument("--chats-per-s", type=float, nargs="+", default=[200.0, 1000.0, 2000.0], help="chats: rates")
     parser.add_argument("--talkers", type=int, default=talking.TALKERS, help="chats: sockets that talk and listen")
+    parser.add_argument("--rules", action="store_true", help="chats: 11,500 phrases are looked for, and links")
     parser.add_argument("--limit", type=int, default=overload.LIMIT_PER_S, help="overload: the room's chats per second")
     parser.add_argument("--rounds", type=int, default=1, help="overload, ruled: how often")
     parser.add_argument("--flooders", type=int, default=8, help="floods, hostile: sockets of each kind")

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import random
+import string
 import time
 
 import uvloop
@@ -83,8 +84,20 @@ def measure(args: argparse.Namespace, per_s: float) -> Cost:
     with Served(args.folder) as served:
         api = Api(served.url, SERVICE_KEY)
         api.open_room(ROOM)
+        if args.rules:
+            _rule(api)
         served.spread(NODE_CPU, OTHER_CPU)
         return uvloop.run(talk(served, api.address, args, per_s))
+
+
+def _rule(api: Api) -> None:
+    """Rules that look at every text: 10,000 phrases of the site, 1,000 of the host, 500 of the room; no links."""
+    chance = random.Random(1)
+    phrases = ["".join(chance.choices(string.ascii_lowercase, k=chance.randint(4, 12))) for _ in range(11_500)]
+    for first in range(0, 10_000, 1_000):
+        api.call("PATCH", "/v1/words", {"add": {"blocked": phrases[first : first + 1_000]}})
+    api.call("PUT", "/v1/hosts/creator/words", {"phrases": {"blocked": phrases[10_000:11_000]}})
+    api.call("PATCH", f"/v1/rooms/{ROOM}", {"settings": {"links": False, "blocked_words": phrases[11_000:]}})
 
 
 async def talk(served: Served, address: Address, args: argparse.Namespace, per_s: float) -> Cost:

@@ -1,22 +1,40 @@
-"""Chat: one command, one event."""
+"""Chat: what people say, to whom, and with which emotes."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from protocol.emotes import EmoteShown
 from protocol.ids import UserId
 from protocol.pins import Pin
+from protocol.refusals import Reason
 from protocol.wire import Command, Delivery, Event, Named, Ok, User
 
 TEXT_CHARS_MAX = 500
 DELETED_MAX = 100  # messages of one command: a screen of them
 
 
+EventId = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class ChatRefusal(Reason):
+    """The reasons of a room's rules about chat."""
+
+    CLUB_ONLY = "club_only", "Only members of the host's club may chat here."
+    TOO_YOUNG = "too_young", "You have not followed the host for long enough to chat."
+    LINKS_OFF = "links_off", "Links are off in this room."
+    EMOTES_ONLY = "emotes_only", "Only emotes and emoji are allowed now."
+
+
 class SendChat(Command, frozen=True, tag="chat.send"):
-    """Say something to the room. `edit_of` is an own held message that this takes the place of."""
+    """Say something to the room, perhaps in reply to a message of it.
+
+    `edit_of` is an own held message that this takes the place of.
+    """
 
     text: Annotated[str, Meta(min_length=1, max_length=TEXT_CHARS_MAX)]
-    edit_of: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    reply_to: EventId | None = None
+    edit_of: EventId | None = None
 
 
 class SendChatOk(Ok, frozen=True, tag="ok"):
@@ -31,13 +49,35 @@ class SendChatOk(Ok, frozen=True, tag="ok"):
     held: bool | UnsetType = UNSET
 
 
+class ReplyTo(Struct, frozen=True, kw_only=True):
+    """The message that another one replies to, as it was."""
+
+    id: str
+    user: User
+    text: str
+
+
+class Fragment(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A part of a text: plain, a mention of somebody, or an emote."""
+
+    type: Literal["text", "mention", "emote"]
+    text: str
+    user_id: str | None = None
+    emote: EmoteShown | None = None
+
+
 class ChatSent(Event, frozen=True, tag="chat.sent"):
-    """Somebody said something. Staff and the sender see what is `hidden` from everybody else; it has no `seq`."""
+    """Somebody said something. Staff and the sender see what is `hidden` from everybody else; it has no `seq`.
+
+    `fragments` together are `text`; they are absent when there is nothing but text.
+    """
 
     delivery: ClassVar[Delivery] = Delivery.DROPPABLE
     user: User
     text: str
     hidden: bool | UnsetType = UNSET
+    reply_to: ReplyTo | UnsetType = UNSET
+    fragments: tuple[Fragment, ...] | UnsetType = UNSET
 
 
 class DeleteChat(Command, frozen=True, tag="chat.delete"):
@@ -55,9 +95,6 @@ class ChatDeleted(Event, frozen=True, tag="chat.deleted"):
     ids: tuple[str, ...]
     user_ids: tuple[str, ...]
     by: Named
-
-
-EventId = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class PinChat(Command, frozen=True, tag="chat.pin"):

@@ -12,6 +12,7 @@ from protocol.wire import Command, Event, Named, Rank
 
 TITLE_CHARS_MAX = 200
 Status = Literal["offline", "live", "paused", "ended", "suspended"]
+ChatFor = Literal["everyone", "followers", "club", "staff"]
 
 
 HASHTAGS_MAX = 10
@@ -46,6 +47,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What a host may set. `slow_mode_s` 0 is off. Chat over the room's budget of `chat_per_s` is hidden. Smaller gifts
     than `gift_min_coins_message` take no message.
 
+    `chat_for` followers is also for the club; who follows for less than `followers_min_age_s` must wait.
     `automod` 0 is off, 4 the strictest. `reports_hold` people report a message before it is held; 0 is off. While the
     `shield` is on, it makes other settings stricter.
     """
@@ -55,6 +57,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     slow_mode_s: Annotated[int, Meta(ge=0, le=120)] = 0
     unique_chat_s: Annotated[int, Meta(ge=0, le=300)] = 0
     chat_per_s: Annotated[int, Meta(ge=1, le=5_000)] = 2_000
+    chat_for: ChatFor = "everyone"
+    followers_min_age_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0
+    links: bool = True
+    emotes_only: bool = False
     gift_min_coins_message: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     likes: bool = True
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
@@ -80,6 +86,10 @@ class ShownSettings(Struct, frozen=True):
     gifts: bool
     slow_mode_s: int
     unique_chat_s: int
+    chat_for: str = "everyone"
+    followers_min_age_s: int = 0
+    links: bool = True
+    emotes_only: bool = False
     gift_min_coins_message: int = 0
     likes: bool = True
     shield: bool = False

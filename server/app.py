@@ -47,6 +47,7 @@ from server.orders.refunds import Refunds
 from server.orders.topups import Purchases, TopUp
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.admin import Host, PutRoom, RoomsAdmin
+from server.rooms.catalogues import Catalogues
 from server.rooms.due import DueWork
 from server.rooms.fanout import Fanout
 from server.rooms.here import Rooms
@@ -151,6 +152,7 @@ class Node:
             revocations=self.revocations,
             catalogue=self.catalogue,
             engine=self.engine,
+            catalogues=Catalogues(self.engine),
             node_id=node_id,
         )
         self.rooms = Rooms(services)
@@ -261,6 +263,7 @@ class Node:
         await self.audit_watch.start()
         await self.recovery.start()
         await self.untold.start()
+        await self.services.catalogues.start()
         await self.due_work.start()
         await self.revocations.start()
         await self.catalogue.start()
@@ -297,6 +300,7 @@ class Node:
 
     async def stop(self) -> None:
         await self._tasks.end()
+        await self.services.catalogues.stop()
         await self.due_work.stop()
         await self.revocations.stop()
         await self.catalogue.stop()

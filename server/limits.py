@@ -138,6 +138,17 @@ assert PRESENCE_BEAT_S + LOOP_AGAIN_S_MAX < PRESENCE_GONE_S
 PRESENCE_BATCH = 1_000  # users per script call
 COMBO_GAP_MS = 4_000  # Bilibili shows a combo for 3 s; one second more for the network
 OPEN_COMBOS_MAX = 200  # per room
+WORDS_OF_SITE_MAX = 10_000  # phrases: some 20 us a message, and 40 ms of a thread when they change
+WORDS_OF_HOST_MAX = 1_000  # phrases of a host, for all their rooms
+EMOTES_MAX = 300  # of a catalogue: what people can choose from
+EMOTES_OF_CHAT_MAX = 50  # shown in a message, and as many mentions; the rest stays text
+LISTS_EVERY_S = 2.0  # how often a node asks SQL for changed word lists and emotes: one short query
+LISTS_BATCH = 100
+LIST_TRIES_MAX = 5  # for a change, when others change other lists at the same time
+LISTS_KEPT = 10_000  # lists of hosts and rooms in a node's memory; most are empty
+OWN_HIDDEN_MAX = 50  # a hidden person's own messages: as many as newcomers get of all
+OWN_HIDDEN_S = 86_400  # and for how long
+REPLY_LOOK_BACK = 1_000  # how many events a message may be old that somebody replies to
 LOOK_BACK = 1_000  # events: what somebody pins or reports may be so old
 HELD_MAX = 500  # held messages of a room: more than staff reads in their five minutes
 HELD_OF_ONE_MAX = 3  # of one person, who then waits for staff

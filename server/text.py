@@ -50,12 +50,6 @@ def plain(text: str) -> str:
     return "".join([_folded(letter) for letter in text])
 
 
-@functools.lru_cache(limits.FILTERS_KEPT)
-def plain_words(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The words of a filter."""
-    return tuple(plain(word) for word in words)
-
-
 def _is_tag(letter: str) -> bool:
     return "\U000e0020" <= letter <= "\U000e007f"
 

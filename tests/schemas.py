@@ -130,6 +130,10 @@ class Schemas:
             return self._random.choice(("demo", "7:demo", "0:x"))
         if "-[0-9]" in pattern:
             return f"{self._random.randrange(99)}-{self._random.randrange(99)}"
+        if "https://" in pattern:
+            return self._random.choice(("/a.png", "https://example.org/a.png"))
+        if "[a-z_]" in pattern:
+            return self._random.choice(("blocked", "spam", "x_y"))
         length = self._random.randint(max(1, schema.get("minLength", 1)), min(64, schema.get("maxLength", 64)))
         text = "".join(self._random.choice("abcXYZ0189") for _ in range(length))
         assert re.search(pattern, text), pattern

@@ -22,8 +22,9 @@ FUNCTION_LINES_MAX = 60
 # From low to high: a row imports only rows above it. A package stands for its modules, which import each other in
 # no circle. CONTRIBUTING.md shows the same rows, the other way round, and says what each is for.
 LAYERS = (
-    ("server.lean", "server.limits"),
+    ("server.lean", "server.limits", "server.lookalikes"),
     ("server.text",),
+    ("server.words",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),
     ("server.catalogue", "server.logs"),
     ("server.store",),
@@ -170,7 +171,9 @@ TESTED_BY = {
     "limits": "asserts of its own",
     "rooms.lookup": "tests/features/test_pins.py and tests/features/test_reports.py",
     "logs": "tests/journeys/test_logs.py",
+    "lookalikes": "tests/test_wordlists.py",
     "metrics": "tests/http/test_http.py",
+    "words": "tests/test_wordlists.py",
     "__main__": "tests/journeys",
     "edge.admission": "tests/edge/test_session.py",
     "edge.answers": "tests/edge/test_patience.py and tests/edge/test_upgrade.py",

@@ -12,6 +12,7 @@ from tests.tree import ROOT, name_of, parsed, sources, texts
 NUMBERS: dict[str, dict[float, str]] = {
     "server/__main__.py": {3600: "a default that --help shows", 128: "what shells add to a signal"},
     "server/app.py": {10_000: "the demo's coins"},
+    "server/bench/wordlists.py": {**dict.fromkeys((500, 20_000, 1e3, 1e6), "lengths, rounds, units of time")},
     "server/bench/books.py": {30_000: "as many entries as a backlog writes at once"},
     "server/bench/__main__.py": {0o711: "a folder's mode", 200_000: "a measurement's own"},
     "server/bench/reversals.py": {**dict.fromkeys((10_000, 20_000, 60_000, 1_000_000), "a measurement's own")},

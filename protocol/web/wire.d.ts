@@ -36,6 +36,10 @@ export type Refusal =
   | "unknown_user"
   | "unknown_event"
   | "too_many_pins"
+  | "club_only"
+  | "too_young"
+  | "links_off"
+  | "emotes_only"
   | "wrong_status"
   | "not_eligible"
   | "region_not_allowed"
@@ -64,10 +68,11 @@ export interface GetBoard {
   ref?: string | null;
 }
 
-/** Say something to the room. `edit_of` is an own held message that this takes the place of. */
+/** Say something to the room, perhaps in reply to a message of it. */
 export interface SendChat {
   type: "chat.send";
   text: string;
+  reply_to?: string | null;
   edit_of?: string | null;
   ref?: string | null;
 }
@@ -283,6 +288,10 @@ export interface SettingsChange {
   slow_mode_s?: number;
   unique_chat_s?: number;
   chat_per_s?: number;
+  chat_for?: Open<"club" | "everyone" | "followers" | "staff">;
+  followers_min_age_s?: number;
+  links?: boolean;
+  emotes_only?: boolean;
   gift_min_coins_message?: number;
   likes?: boolean;
   blocked_words?: string[];
@@ -452,6 +461,8 @@ export interface ChatSent {
   user: User;
   text: string;
   hidden?: boolean;
+  reply_to?: ReplyTo;
+  fragments?: Fragment[];
   id: string;
   seq: number;
   at_ms: number;
@@ -464,6 +475,27 @@ export interface User {
   name: string;
   role: Open<"bot" | "host" | "moderator" | "overlay" | "viewer"> | null;
   badges: string[];
+}
+
+/** The message that another one replies to, as it was. */
+export interface ReplyTo {
+  id: string;
+  user: User;
+  text: string;
+}
+
+/** A part of a text: plain, a mention of somebody, or an emote. */
+export interface Fragment {
+  type: Open<"emote" | "mention" | "text">;
+  text: string;
+  user_id?: string;
+  emote?: EmoteShown;
+}
+
+/** An emote, as a message has it. */
+export interface EmoteShown {
+  id: string;
+  url: string;
 }
 
 /** Show these messages no more, nor any earlier one of these people, also if a replay brings them later. */
@@ -769,6 +801,10 @@ export interface ShownSettings {
   gifts: boolean;
   slow_mode_s: number;
   unique_chat_s: number;
+  chat_for: string;
+  followers_min_age_s: number;
+  links: boolean;
+  emotes_only: boolean;
   gift_min_coins_message: number;
   likes: boolean;
   shield: boolean;

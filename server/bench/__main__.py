@@ -11,12 +11,12 @@ from typing import Any
 import structlog
 
 from server import limits
-from server.bench import audit, drain, postgres, reversals, spend
+from server.bench import audit, drain, postgres, reversals, spend, wordlists
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m server.bench", description=__doc__)
-    parser.add_argument("what", choices=("spend", "drain", "reversals", "audit"))
+    parser.add_argument("what", choices=("spend", "drain", "reversals", "audit", "words"))
     parser.add_argument("--folder", type=Path, help="where the stores write: its disk is measured")
     parser.add_argument("--json", action="store_true", help="one line for programs")
     parser.add_argument("--seconds", type=float, default=8.0, help="spend, audit: length of each measurement")
@@ -40,7 +40,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="liveroom-bench-", dir=args.folder) as name:
         folder = Path(name)
         folder.chmod(0o711)  # PostgreSQL may run as another user, in a folder below it
-        if args.what == "drain":
+        if args.what == "words":
+            found = wordlists.measure()
+        elif args.what == "drain":
             found = drain.measure(folder, args.gifts, args.postgresql)
         elif args.what == "reversals":
             found = reversals.measure(folder, args.entries, args.gifts_of_one, args.per_topup, args.postgresql)

@@ -18,9 +18,10 @@ from server.edge.refusing import Crowded, StoreAway, close_of
 from server.edge.replays import Replays, size_of
 from server.edge.socket import Connection
 from server.journal.people import FOREVER_MS
+from server.rooms import saying
 from server.rooms.frames import encode_message
 from server.rooms.history import NoSuchRoom, Recorded
-from server.rooms.newest import newest_chats
+from server.rooms.newest import newest_chats, own_hidden
 from server.rooms.replay import again, missed_events
 from server.rooms.room import Member, Room, Services
 from server.rooms.snapshot import EncodedSnapshot
@@ -34,6 +35,7 @@ class _Past(Struct):
 
     events: Sequence[Recorded]
     gap: dict[str, int] | None = None
+    own: Sequence[bytes] = ()  # what only this person sees, because they are hidden
 
 
 class _Arrival(Struct, eq=False):
@@ -86,6 +88,7 @@ class Joining:
 
     def _arrived(self, connection: AnyConnection, admitted: Admitted) -> _Arrival:
         connection.member = member = Member(admitted.room, connection, admitted.claims)
+        saying.hide_bad_name(member)
         connection.address = admitted.address
         self._balances.expect(member)
         self.under_way += 1
@@ -198,6 +201,8 @@ class Joining:
             replays=len(past.events) if past.gap is not None else 0,
         )
         room.outbox.greet(member, encode_message(connection.codec, welcome), shown.seq, past.events)
+        for message in past.own:
+            member.pass_on(message)
         if size:
             self.replays.begun(connection, size, now)
         self.joins += 1
@@ -231,13 +236,14 @@ class Joining:
     async def _past(self, room: Room, admitted: Admitted, seq: int) -> _Past:
         """What to send behind a snapshot as of `seq`."""
         since, here = admitted.since, admitted.since is not None and admitted.since.epoch == room.epoch
+        own = await own_hidden(room, admitted.claims.sub) if admitted.chats else ()
         if since is None:
-            return _Past(self._fitting(await newest_chats(room, admitted.chats, seq)) or [])
+            return _Past(self._fitting(await newest_chats(room, admitted.chats, seq)) or [], own=own)
         missed = self._fitting(await missed_events(room, since.seq, seq)) if here else None
         if missed is not None:
             return _Past(missed)
         gap = {"from": since.seq + 1 if here and since.seq < seq else 1, "to": seq}
-        return _Past(await again(room, since.epoch, since.seq, seq, admitted.chats), gap)
+        return _Past(await again(room, since.epoch, since.seq, seq, admitted.chats), gap, own)
 
     def _fitting(self, events: Sequence[Recorded] | None) -> Sequence[Recorded] | None:
         """These events, or None if they are too many bytes, for one socket or for the node at this moment."""

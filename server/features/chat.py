@@ -5,19 +5,33 @@ import hashlib
 from collections.abc import Sequence
 from typing import cast
 
-from protocol.chat import TEXT_CHARS_MAX, ChatDeleted, ChatSent, DeleteChat, SendChat, SendChatOk
+from msgspec import UNSET, UnsetType
+
+from protocol.chat import (
+    TEXT_CHARS_MAX,
+    ChatDeleted,
+    ChatRefusal,
+    ChatSent,
+    DeleteChat,
+    Fragment,
+    SendChat,
+    SendChatOk,
+)
 from protocol.members import MembersRefusal
 from protocol.refusals import Refusal, Refused
+from protocol.rooms import Settings
 from protocol.wire import encode
 from server import limits
+from server.rooms import saying
 from server.rooms.history import NoSuchRoom
+from server.rooms.newest import OWN
 from server.rooms.registry import SCREENS, every, handles, on_aside, on_closing
 from server.rooms.room import Member, Room
 from server.rooms.staff import Deed, act, actor, check
 from server.rooms.together import Args, Together
 from server.store import keys, scripts
 from server.store.client import Arg, StoreRefused
-from server.text import NotSeen, clean, plain, plain_words
+from server.text import NotSeen, clean, plain
 
 SEND = scripts.load("chat_send")
 HIDE = scripts.load("chat_hide")
@@ -36,31 +50,43 @@ class _Hidden:
 
 @handles(SendChat)
 async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk:
-    """Append a message to the room's history. Hosts and moderators are exempt from the limits on chat."""
+    """Append a message to the room's history. Hosts and moderators are exempt from the rules and limits of chat."""
     about = room.about
     if about.status not in ("live", "paused"):
         raise Refused(Refusal.ROOM_NOT_LIVE)
-    staff = member.role in ("host", "moderator")
-    if not about.settings.chat and not staff:
-        raise Refused(Refusal.CHAT_OFF)
+    staff = member.role in saying.STAFF
+    if not staff:
+        saying.check_sender(room, member, about.in_force)
     try:
         text = clean(command.text, TEXT_CHARS_MAX)
     except NotSeen:
         raise Refused(Refusal.BAD_COMMAND, field="text") from None
-    rules = about.in_force
-    blocked = () if staff or rules.automod else plain_words(rules.blocked_words)
-    slow_ms, unique_ms = (0, 0) if staff else (rules.slow_mode_s * 1000, rules.unique_chat_s * 1000)
-    folded = plain(text) if blocked or slow_ms or unique_ms else ""
-    if any(word in folded for word in blocked):
-        raise Refused(Refusal.BLOCKED_WORDS)
-    event = ChatSent(id=room.services.clock.new_id(), user=member.as_user(), text=text)
+    parts, rules = saying.fragments(room, member, text), about.in_force
+    if not staff:
+        _check_text(room, rules, text, parts)
+    reply_to = UNSET if command.reply_to is None else await saying.replied_to(room, command.reply_to)
+    id = room.services.clock.new_id()
+    event = ChatSent(id=id, user=member.as_user(), text=text, reply_to=reply_to, fragments=parts)
     for _, screen in () if staff else SCREENS:
         if (reply := await screen(room, member, command, event)) is not None:
             return cast(SendChatOk, reply)
-    text_hash = hashlib.blake2b(folded.encode(), digest_size=8).hexdigest() if folded else ""
+    slow_ms, unique_ms = (0, 0) if staff else (rules.slow_mode_s * 1000, rules.unique_chat_s * 1000)
+    text_hash = ""
+    if slow_ms or unique_ms:
+        text_hash = hashlib.blake2b(plain(text).encode(), digest_size=8).hexdigest()
     per_s = 0 if staff else rules.chat_per_s
     args: Args = (slow_ms, unique_ms, per_s, member.user_id, text_hash, encode(event))
     return _reply_of(room, event.id, await _together(room).outcome(args))
+
+
+def _check_text(room: Room, settings: Settings, text: str, parts: tuple[Fragment, ...] | UnsetType) -> None:
+    """Raise Refused unless the room lets viewers say this."""
+    if settings.emotes_only and not saying.is_only_emotes(text, parts):
+        raise Refused(ChatRefusal.EMOTES_ONLY)
+    if not settings.links and saying.has_link(text):
+        raise Refused(ChatRefusal.LINKS_OFF)
+    if saying.is_blocked(saying.found_in(room, text, own=not settings.automod)):
+        raise Refused(Refusal.BLOCKED_WORDS)
 
 
 def _reply_of(room: Room, chat_id: str, outcome: list[bytes]) -> SendChatOk:
@@ -97,9 +123,9 @@ def _together(room: Room) -> Together:
 async def _append(room: Room, some: Sequence[Args]) -> list[list[bytes]]:
     """The outcome of each, from one call of `chat_send`. Raises NoSuchRoom, StoreError."""
     names = [keys.room(room.id, name) for name in SEND.keys]
-    args: list[Arg] = [limits.HISTORY_EVENTS_MAX]
+    args: list[Arg] = [limits.HISTORY_EVENTS_MAX, limits.OWN_HIDDEN_MAX, limits.OWN_HIDDEN_S]
     for each in some:  # by position: a room may have thousands in a second
-        names.append(keys.room(room.id, TALK, str(each[3])))
+        names += (keys.room(room.id, TALK, str(each[3])), keys.room(room.id, OWN, str(each[3])))
         args += each
     outcomes = cast(list[list[bytes]], await room.services.history.store.run(SEND, names, args))
     if outcomes[0][0] == b"no_room":
@@ -123,6 +149,8 @@ async def delete_chat(room: Room, member: Member, command: DeleteChat) -> None:
     )
     check(room, by, deed)
     await act(room.services, room.id, by, deed)
+    if command.user_id is not None:
+        await room.services.history.store.call("DEL", keys.room(room.id, OWN, command.user_id))
 
 
 @on_aside("hidden")

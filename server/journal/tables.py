@@ -256,6 +256,18 @@ moderation = Table(
     Index("moderation_untold", "at_ms", sqlite_where=text("told = 0"), postgresql_where=text("told = 0")),
 )
 
+# Word lists and emotes of the site, of hosts and of rooms, each as a whole. `version` counts the changes of all.
+catalogues = Table(
+    "catalogues",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # words | emotes
+    Column("owner", String(64), primary_key=True),  # a host or a room; '' for the site
+    Column("version", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    UniqueConstraint("version", name="catalogues_version"),
+)
+
 # Work that is due at a time (due.py). The node with the lease does it; after `lease_ms` anybody may.
 due_work = Table(
     "due_work",

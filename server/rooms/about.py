@@ -79,15 +79,7 @@ def settings_of(text: str) -> Settings:
 def shown_settings(settings: Settings) -> ShownSettings:
     """What everybody may see: what is in force."""
     now = in_force(settings)
-    return ShownSettings(
-        chat=now.chat,
-        gifts=now.gifts,
-        slow_mode_s=now.slow_mode_s,
-        unique_chat_s=now.unique_chat_s,
-        gift_min_coins_message=now.gift_min_coins_message,
-        likes=now.likes,
-        shield=now.shield,
-    )
+    return ShownSettings(**{name: getattr(now, name) for name in ShownSettings.__struct_fields__})
 
 
 def in_force(settings: Settings) -> Settings:

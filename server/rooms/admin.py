@@ -37,7 +37,8 @@ from server.rooms.eligibility import Eligibility, NotEligible, everybody
 from server.rooms.history import History, new_epoch
 from server.store import keys, scripts
 from server.store.client import StoreError
-from server.text import NotSeen, clean, plain
+from server.text import NotSeen, clean
+from server.words import is_phrase
 
 PUT = scripts.load("admin_put")
 TURN = scripts.load("admin_turn")
@@ -107,8 +108,8 @@ def as_shown(room: Definition) -> Definition:
     """The definition with its texts as everybody sees them. Raises BadDefinition."""
     changed: dict[str, Any] = {}
     words = UNSET if room.settings is UNSET else room.settings.blocked_words
-    if words is not UNSET and not all(plain(word).strip() for word in words):
-        raise BadDefinition("A blocked word has nothing to see: it would block every message.")
+    if words is not UNSET and not all(map(is_phrase, words)):
+        raise BadDefinition("A blocked word has no letter, digit or emoji to look for.")
     if room.host is not UNSET:
         changed["host"] = msgspec.structs.replace(room.host, name=_shown("host's name", room.host.name, NAME_CHARS_MAX))
     if room.title is not UNSET and room.title:

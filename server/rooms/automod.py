@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from protocol.rooms import Settings
 from server import limits
-from server.text import plain, plain_words
+from server.words import blocked
 
 log = structlog.get_logger()
 Action = Literal["pass", "hold", "refuse"]
@@ -58,9 +58,8 @@ class WordLists:
     """The default: the room's list of blocked words."""
 
     async def labels(self, settings: Settings, text: str) -> Sequence[Label]:
-        folded = plain(text)
-        found = any(word in folded for word in plain_words(settings.blocked_words))
-        return [Label(OWN, WORST)] if found else []
+        own = settings.blocked_words
+        return [Label(OWN, WORST)] if own and blocked(own).find(text) else []
 
 
 class Automod:

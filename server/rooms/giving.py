@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
+from protocol.chat import ChatRefusal
 from protocol.gifts import ANONYMOUS, MESSAGE_CHARS_MAX, Gift, GiftSent, GiftsRefusal, SendGift, ShownGift
 from protocol.members import MembersRefusal
 from protocol.refusals import Refusal, Refused
 from protocol.wire import User
 from server.rooms.automod import AUTOMOD
 from server.rooms.room import Member, Room
+from server.rooms.saying import found_in, has_link, is_blocked
 from server.text import NotSeen, clean
 from server.tokens import Facts
 
@@ -82,6 +84,10 @@ async def _why_left_out(room: Room, member: Member, text: str) -> str | None:
     verdict = await AUTOMOD.verdict(room.about.in_force, text)
     if verdict.action != "pass":
         return str(Refusal.BLOCKED_WORDS) if verdict.action == "refuse" else "held"
+    if is_blocked(found_in(room, text, own=False)):
+        return str(Refusal.BLOCKED_WORDS)
+    if not room.about.in_force.links and has_link(text):
+        return str(ChatRefusal.LINKS_OFF)
     now_ms = room.services.clock.now_ms()
     if room.people.muted_until_ms(member.user_id, room.about.broadcast_id, now_ms) is not None:
         return str(Refusal.MUTED)

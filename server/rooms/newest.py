@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from server import limits
 from server.rooms.history import Recorded
 from server.rooms.room import Room
+from server.store import keys
 
+OWN = keys.of_room("own", "List per hidden person, which expires: their newest messages, `<broadcast> <message>`.")
 CHAT, DELETED, UPDATED = "chat.sent", "chat.deleted", "room.updated"
 
 
@@ -35,6 +37,16 @@ async def newest_chats(room: Room, count: int, to: int) -> list[Recorded]:
             newest.chats = await _look_back(room, to) if since is None else _with(newest.chats, since)
             newest.to = to
     return [event for event in newest.chats if event.seq <= to][-count:]
+
+
+async def own_hidden(room: Room, user_id: str) -> list[bytes]:
+    """What a hidden person said in this broadcast, for their own sockets: nobody else has it. Raises StoreError."""
+    if not room.people.of(user_id).hidden:
+        return []
+    broadcast = f"{room.about.broadcast_id or ''} ".encode()
+    said = cast(list[bytes], await room.services.history.store.call("LRANGE", keys.room(room.id, OWN, user_id), 0, -1))
+    own = [one.removeprefix(broadcast) for one in said if one.startswith(broadcast)]
+    return [b'{"replayed":true,' + message[1:] for message in own]
 
 
 async def _look_back(room: Room, to: int) -> list[Recorded]:

@@ -20,6 +20,7 @@ from server.journal.people import Version
 from server.money.results import Money
 from server.rooms.about import About, about_of, changed_by, granted, role_in
 from server.rooms.allowance import Allowance
+from server.rooms.catalogues import Catalogues
 from server.rooms.eligibility import Eligibility, everybody
 from server.rooms.fanout import Fanout
 from server.rooms.farewell import close_members
@@ -49,6 +50,7 @@ class Services(Struct, frozen=True, kw_only=True):
     revocations: Revocations
     catalogue: Catalogue
     engine: Engine
+    catalogues: Catalogues
     node_id: str
     eligibility: Eligibility = everybody
 

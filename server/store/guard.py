@@ -47,6 +47,7 @@ SENT_TO_ROOMS: tuple[tuple[str, ...], ...] = (
     ("GET",),
     ("HMGET",),
     ("INFO",),
+    ("LRANGE",),
     ("MGET",),
     ("PING",),
     ("PUBLISH",),
@@ -227,11 +228,12 @@ def _arguments(key: str) -> dict[str, tuple[str, ...]]:
         **dict.fromkeys(("GET", "EXISTS", "XINFO", "DEL", "UNLINK", "XLEN", "PTTL"), (key,)),
         **dict.fromkeys(("HGETALL", "HKEYS", "HLEN", "HVALS", "MGET", "PERSIST", "SCARD", "SMEMBERS"), (key,)),
         **dict.fromkeys(("SUBSCRIBE", "UNSUBSCRIBE"), (key,)),
-        **dict.fromkeys(("PUBLISH", "SADD", "SISMEMBER", "SREM", "ZREM", "ZREVRANK", "ZSCORE"), (key, "m")),
+        **dict.fromkeys(("PUBLISH", "RPUSH", "SADD", "SISMEMBER", "SREM", "ZREM", "ZREVRANK", "ZSCORE"), (key, "m")),
         **dict.fromkeys(("EXPIRE", "PEXPIRE"), (key, "1")),
         **dict.fromkeys(("ZADD", "ZINCRBY"), (key, "1", "m")),
         **dict.fromkeys(
-            ("ZRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE", "ZREVRANGE"), (key, "0", "1")
+            ("LRANGE", "LTRIM", "ZRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE", "ZREVRANGE"),
+            (key, "0", "1"),
         ),
         **dict.fromkeys(("SSCAN", "HSCAN"), (key, "0")),
         "SCAN": ("0",),

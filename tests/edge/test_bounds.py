@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 import protocol
 from protocol.closes import Close
-from server import limits, text
+from server import limits, text, words
 from server.edge.patience import PatientHttp
 from server.edge.socket import Connection
 from server.features import viewers
@@ -140,8 +140,8 @@ async def letters() -> None:
 
 async def filters() -> None:
     for number in range(limits.FILTERS_KEPT + 100):
-        text.plain_words((f"word {number}",))
-    assert text.plain_words.cache_info().currsize == limits.FILTERS_KEPT
+        words.blocked((f"word {number}",))
+    assert words.blocked.cache_info().currsize == limits.FILTERS_KEPT
 
 
 async def joined_people() -> None:
@@ -288,6 +288,15 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "TOKENS_BATCH_MAX": ("rooms/test_revocations.py", "TOKENS_BATCH_MAX + 1"),
     "REVOCATIONS_MAX": ("rooms/test_revocations.py", '"REVOCATIONS_MAX"'),
     "PEOPLE_MAX": ("features/test_members.py", "PEOPLE_MAX"),
+    "WORDS_OF_SITE_MAX": ("features/test_words.py", "WORDS_OF_SITE_MAX"),
+    "WORDS_OF_HOST_MAX": ("features/test_words.py", "WORDS_OF_HOST_MAX"),
+    "EMOTES_MAX": ("features/test_emotes.py", "EMOTES_MAX"),
+    "EMOTES_OF_CHAT_MAX": ("rooms/test_saying.py", "EMOTES_OF_CHAT_MAX"),
+    "LISTS_KEPT": ("rooms/test_catalogues.py", "LISTS_KEPT"),
+    "LIST_TRIES_MAX": ("rooms/test_catalogues.py", "LIST_TRIES_MAX"),
+    "OWN_HIDDEN_MAX": ("features/test_counting_scripts.py", "own_max"),
+    "OWN_HIDDEN_S": ("features/test_counting_scripts.py", "own_s"),
+    "REPLY_LOOK_BACK": ("features/test_chat_rules.py", "REPLY_LOOK_BACK"),
     "PAGE": ("rooms/test_listing.py", "limits.PAGE"),
     "LOOK_BACK": ("features/test_reports.py", "LOOK_BACK"),
     "HELD_MAX": ("features/test_held.py", "HELD_MAX"),
@@ -319,7 +328,7 @@ GROUPS = {  # one reason for many
         MONEY_TIME_AGREED_MS MONEY_TIME_DRIFT_MS FORGET_BATCH FORGET_ORDERS_BATCH CLAIMS_BATCH RETELL_AFTER_MS
         RETELL_UNTIL_MS CATALOGUE_EVERY_S GIVEN_BATCH GIVEN_S PEOPLE_BATCH PEOPLE_AGAIN_S UNTOLD_EVERY_S
         UNTOLD_AFTER_MS UNTOLD_BATCH REMIND_BEFORE_MS SUM_AFTER_MS DUE_EVERY_S DUE_BATCH RETELL_ASKED DRAIN_BATCH
-        REVOCATIONS_AGAIN_S REVOCATIONS_OVERLAP_MS
+        REVOCATIONS_AGAIN_S REVOCATIONS_OVERLAP_MS LISTS_EVERY_S LISTS_BATCH
         DRAIN_ROUNDS_MAX SQLITE_ROWS DRAIN_GARBAGE DRAIN_TURN_S DRAIN_IDLE_S
         DRAIN_IDLE_S_MAX LOG_TAIL TRIM_EVERY_S LOT_SNAPSHOT_ENTRIES FOLD_ROWS RECOVER_EVERY_S RECOVER_AFTER_MS
         RECOVER_UNTIL_MS RECOVER_BATCH AUDIT_EVERY_S AUDIT_ROWS REPAIR_SIDES REPAIR_TRIES AUDIT_WALLETS AUDIT_TOGETHER

@@ -28,8 +28,14 @@ def store(stores: Stores) -> Iterator[Frozen]:
 # --- chat ----------------------------------------------------------------------------------------------------------
 def say(store: Frozen, text: str = "hi", user: str = "alice", **limits: int) -> list[str]:
     limits = {"slow_ms": 0, "unique_ms": 0, "per_s": 0, **limits}
-    named = {"talk": keys.room(ROOM, "talk", user), "user_id": user, "text_hash": text, "body": f'{{"t":"{text}"}}'}
-    return list(store.run(SEND, each=[{**named, **limits}])[0])
+    named = {
+        "talk": keys.room(ROOM, "talk", user),
+        "own": keys.room(ROOM, "own", user),
+        "user_id": user,
+        "text_hash": text,
+        "body": f'{{"t":"{text}"}}',
+    }
+    return list(store.run(SEND, own_max=2, own_s=60, each=[{**named, **limits}])[0])
 
 
 def test_a_message_is_appended(store: Frozen) -> None:
@@ -109,7 +115,7 @@ def test_a_rooms_budget(store: Frozen) -> None:
         ({"muted_until_ms": 2**53 - 2}, ["muted", str(2**53 - 2 - NOW_MS)]),
         ({"muted_until_ms": NOW_MS + 1, "muted_in": "b1"}, ["muted", "1"]),
         ({"muted_until_ms": NOW_MS + 1, "muted_in": "b0"}, ["ok", "1"]),
-        ({"warned": {"text": "no"}}, ["warned"]),
+        ({"warned": {"text": "no"}}, ["warned", "0"]),
         ({}, ["ok", "1"]),
     ],
 )
@@ -131,6 +137,19 @@ def test_a_hidden_person_is_heard_by_no_history(store: Frozen) -> None:
     assert (store.history(), store.meta("seq", "chat_left")) == ([], ["6", "0.000"])
     assert say(store, slow_ms=500, per_s=1) == ["slow_mode", "500"]
     assert say(store, per_s=1) == ["hidden", "6"]
+
+
+def test_a_hidden_persons_own_messages_are_kept(store: Frozen) -> None:
+    """The newest ones, for a while, each with its broadcast; nobody else's are."""
+    store.made(seq=6)
+    store.client.hset(keys.room(ROOM, "people"), "alice", '7 {"hidden":true}')
+    own = keys.room(ROOM, "own", "alice")
+    for number in range(3):
+        assert say(store, f"n{number}") == ["shadowed", "6"]
+    assert store.client.lrange(own, 0, -1) == [f'b1 {{"at_ms":{NOW_MS},"t":"n{number}"}}' for number in (1, 2)]
+    assert 0 < store.client.ttl(own) <= 60  # own_s
+    assert say(store, "x", "bob") == ["ok", "7"]
+    assert not store.client.exists(keys.room(ROOM, "own", "bob"))
 
 
 def test_what_was_hidden_is_told(store: Frozen) -> None:

@@ -5,10 +5,13 @@ from functools import partial
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from protocol.closes import Close
+from protocol.rooms import Settings
 from server import limits
+from server.rooms.about import shown_settings
 from tests.site import Site, Viewer
 
 MakeSite = Callable[[], Awaitable[Site]]
@@ -111,15 +114,7 @@ async def test_an_update_contains_what_changed(site: Site) -> None:
         event: dict[str, Any] = await alice.until(lambda _: alice.events("room.updated")[before:])
         return {key: value for key, value in plain(event[0]).items() if key != "type"}
 
-    open_settings = {
-        "chat": True,
-        "gifts": True,
-        "slow_mode_s": 0,
-        "unique_chat_s": 0,
-        "gift_min_coins_message": 0,
-        "shield": False,
-        "likes": True,
-    }
+    open_settings = msgspec.to_builtins(shown_settings(Settings()))
     assert await put(title="first") == {"title": "first"}
     assert await put(settings={"slow_mode_s": 3}) == {"settings": {**open_settings, "slow_mode_s": 3}}
     assert await put(host={**host, "name": "Renamed"}) == {"host": {**host, "name": "Renamed"}}

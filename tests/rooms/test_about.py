@@ -4,10 +4,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 import pytest
 
-from protocol.rooms import Settings
 from server import limits
 from server.rooms.about import about_of
 from server.rooms.room import Room

@@ -5,9 +5,12 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from protocol.rooms import Settings
 from server import limits
+from server.rooms.about import shown_settings
 from tests.site import Site, Viewer
 
 AnotherSite = Callable[[], Awaitable[Site]]
@@ -123,14 +126,7 @@ async def test_the_welcome(site: Site) -> None:
     room = welcome["room"]
     assert (room["room_id"], room["title"], room["status"]) == ("demo", "Welcome to Liveroom", "live")
     assert room["host"] == {"user_id": "creator", "name": "Creator"}
-    assert room["settings"] == {
-        "chat": True,
-        "gifts": True,
-        "slow_mode_s": 0,
-        "unique_chat_s": 0,
-        "gift_min_coins_message": 0,
-        "likes": True,
-    }
+    assert room["settings"] == msgspec.to_builtins(shown_settings(Settings()))
     assert (room["goals"], room["pins"], room["open_combos"]) == ([], [], [])
     assert welcome["heartbeat_s"] == limits.HEARTBEAT_S
     again = await site.join("alice")

@@ -1,12 +1,13 @@
 -- Appends chat messages, unless their senders are too fast or repeat a message; exact across all nodes.
 -- KEYS meta events live people
--- ARGV keep
--- EACH talk / slow_ms unique_ms per_s user_id text_hash body
+-- ARGV keep own_max own_s
+-- EACH talk own / slow_ms unique_ms per_s user_id text_hash body
 -- INCLUDE append_event barred since_ms
--- Returns per message {ok, seq} | {muted, wait_ms} | {warned} | {banned} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} |
+-- Returns per message {ok, seq} | {muted, wait_ms} | {warned, 0} | {banned, 0} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} |
 --   {hidden, seq} | {shadowed, seq} | {failed, error} | {no_room}
 -- What staff decided about the sender counts as of now, whatever the sender's node knows. `wait_ms` of {muted} is 0
--- without an end. A hidden person's message has no seq: it goes to the nodes as "<epoch> 0 shadow <user_id> <message>".
+-- without an end. A hidden person's message has no seq: it goes to the nodes as "<epoch> 0 shadow <user_id> <message>",
+-- and into the list of their own of this broadcast, `<broadcast> <message>`.
 -- `per_s` is the room's budget of chat (0 exempts this sender). A message over the budget is hidden from every viewer
 -- alike, so that frames stay shared and a resume is complete. {failed} is of what the store has of one sender alone.
 local held = redis.call('HMGET', meta, 'seq', 'chat_left', 'chat_at', 'broadcast', 'epoch')
@@ -37,7 +38,7 @@ local function is_over(budget)
   left = there - 1
 end
 
-local function outcome_of(talk, slow_ms, unique_ms, per_s, user_id, text_hash, body)
+local function outcome_of(talk, own, slow_ms, unique_ms, per_s, user_id, text_hash, body)
   local why, wait_ms = barred(people, user_id, held[4], now)
   if why and why ~= 'hidden' then
     return {why, wait_ms}
@@ -52,7 +53,11 @@ local function outcome_of(talk, slow_ms, unique_ms, per_s, user_id, text_hash, b
   end
   if why == 'hidden' then
     local at_ms = string.format('%d', now)
-    redis.call('PUBLISH', live, held[5] .. ' 0 shadow ' .. user_id .. ' {"at_ms":' .. at_ms .. ',' .. string.sub(body, 2))
+    local message = '{"at_ms":' .. at_ms .. ',' .. string.sub(body, 2)
+    redis.call('PUBLISH', live, held[5] .. ' 0 shadow ' .. user_id .. ' ' .. message)
+    redis.call('RPUSH', own, (held[4] or '') .. ' ' .. message)
+    redis.call('LTRIM', own, -own_max, -1)
+    redis.call('EXPIRE', own, own_s)
     return {'shadowed', #bodies}
   end
   bodies[#bodies + 1] = body
@@ -60,7 +65,8 @@ local function outcome_of(talk, slow_ms, unique_ms, per_s, user_id, text_hash, b
 end
 
 for i = 1, items do
-  local fine, found = pcall(outcome_of, keys_of(i), args_of(i))
+  local talk, own = keys_of(i)
+  local fine, found = pcall(outcome_of, talk, own, args_of(i))
   results[i] = fine and found or {'failed', type(found) == 'table' and found.err or tostring(found)}
 end
 if left then

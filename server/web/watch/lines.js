@@ -2,21 +2,32 @@
 import { avatar, el, hue, nameOf, picture } from "../shared/dom.js";
 import { countOf } from "../shared/streak.js";
 
-/** @import { ChatSent, GiftSent } from "../wire.js" */
+/** @import { ChatSent, Fragment, GiftSent } from "../wire.js" */
 
 /** @type {Record<string, string>} */
 const ROLES = { host: "Host", moderator: "Mod", bot: "Bot" };
 
+/**
+ * A mention, an emote (its code where the picture cannot be loaded), or text.
+ * @param {Fragment} fragment
+ */
+function part({ type, text, emote }) {
+  if (type === "mention") return el("b", { class: "mention", text });
+  if (type === "emote" && emote) return el("img", { class: "emote", src: emote.url, alt: text, title: text });
+  return text;
+}
+
 /** @param {ChatSent} event */
-export function said({ id, user, text, hidden }) {
+export function said({ id, user, text, hidden, reply_to: to, fragments }) {
   const role = ROLES[user.role ?? ""];
   return el("li", { class: "line", testid: "chat-line", data: { id, user: user.user_id } },
     avatar(user), el("p", {},
+      to ? el("span", { class: "reply", text: `${to.user.name}: ${to.text}` }) : null,
       el("b", { class: `name ${hue(user.user_id)}`, text: user.name }),
       hidden ? el("span", { class: "role", text: "Hidden" }) : null,
       role ? el("span", { class: `role is-${user.role}`, text: role }) : null,
       ...user.badges.map((badge) => el("span", { class: "role badge", text: badge })),
-      el("span", { class: "text", text })),
+      el("span", { class: "text" }, ...(fragments ?? []).map(part), fragments ? null : text)),
     el("button", { class: "line-menu", type: "button", testid: "line-menu", text: "⋯", "aria-haspopup": "menu",
       "aria-expanded": "false", "aria-label": `Moderate ${user.name}` }));
 }

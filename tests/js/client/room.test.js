@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { addLine } from "../../../protocol/web/liveroom/folds/chat.js";
 import { fold } from "../../../protocol/web/liveroom/room.js";
 import {
-  board, chat, comboEnded, gift, likes, person, refunded, shown, snapshot, updated, viewers,
+  board, chat, comboEnded, gift, likes, person, refunded, settings,
+  shown, snapshot, updated, viewers,
 } from "../support/wire.js";
 
 /** @import { Room } from "../../../protocol/web/liveroom.js" */
@@ -70,11 +71,9 @@ test("what the snapshot has counted is not counted again, but its lines are show
 });
 
 test("room updates change only the fields that they contain", () => {
-  const settings = { chat: true, gifts: false, slow_mode_s: 5, unique_chat_s: 0,
-    gift_min_coins_message: 0, likes: true,
-    shield: false };
-  const room = after({}, updated({ title: "New", settings }));
-  assert.deepEqual([room.title, room.host.name, room.settings], ["New", "Creator", settings]);
+  const changed = settings({ gifts: false, slow_mode_s: 5 });
+  const room = after({}, updated({ title: "New", settings: changed }));
+  assert.deepEqual([room.title, room.host.name, room.settings], ["New", "Creator", changed]);
   assert.equal("seq" in room, false);
   const changes = { paused: "paused", resumed: "live", suspended: "suspended", ended: "ended" };
   for (const [verb, status] of Object.entries(changes)) {

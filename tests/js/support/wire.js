@@ -3,7 +3,8 @@ import { START_MS } from "./clock.js";
 
 /** @import { BoardChanged, ChatDeleted, ChatSent, Gift, GiftComboEnded } from "../../../protocol/web/wire.js" */
 /** @import { GiftRefunded, GiftSent, LikesCounted, RoomUpdated } from "../../../protocol/web/wire.js" */
-/** @import { ShownGift, Snapshot, User, ViewersCounted, Welcome, You } from "../../../protocol/web/wire.js" */
+/** @import { ShownGift, ShownSettings, Snapshot, User } from "../../../protocol/web/wire.js" */
+/** @import { ViewersCounted, Welcome, You } from "../../../protocol/web/wire.js" */
 
 let made = 0;
 /** @returns {{id: string, seq: number, at_ms: number}} */
@@ -109,14 +110,23 @@ export const board = (fields) => ({ type: "board.changed", ...head(), top: [], .
 export const updated = (fields) => ({ type: "room.updated", ...head(), ...fields });
 
 /**
+ * @param {Partial<ShownSettings>} [fields]
+ * @returns {ShownSettings}
+ */
+export const settings = (fields) => ({
+  chat: true, gifts: true, slow_mode_s: 0, unique_chat_s: 0, chat_for: "everyone", followers_min_age_s: 0,
+  links: true, emotes_only: false, gift_min_coins_message: 0, likes: true, shield: false,
+  ...fields,
+});
+
+/**
  * @param {Partial<Snapshot>} [fields]
  * @returns {Snapshot}
  */
 export const snapshot = (fields) => ({
   room_id: "demo", broadcast_id: "first", title: "Welcome", status: "live", started_at_ms: START_MS,
   host: { user_id: "creator", name: "Creator" },
-  settings: { chat: true, gifts: true, slow_mode_s: 0, unique_chat_s: 0, gift_min_coins_message: 0, likes: true,
-    shield: false },
+  settings: settings(),
   category: "", hashtags: [], language: "", starts_at_ms: null,
   viewers: { now: 2, peak: 3, unique: 5 }, likes: 0, coins: 0, top: [], goals: [], pins: [], open_combos: [], ...fields,
 });

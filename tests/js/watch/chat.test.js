@@ -67,6 +67,28 @@ test("the newest two hundred lines are kept, also of those that wait", (page) =>
   assert.deepEqual([said(page).length, said(page)[0]], [200, "line 330"]);
 });
 
+test("a reply, a mention and an emote are shown, and nothing becomes markup", (page) => {
+  const list = new ChatList();
+  const text = "@ann <b>hi</b> :wave:";
+  list.take(chat({ text, reply_to: { id: "c1", user: person("ann"), text: "<i>first</i>" }, fragments: [
+    { type: "mention", text: "@ann", user_id: "ann" },
+    { type: "text", text: " <b>hi</b> " },
+    { type: "emote", text: ":wave:", emote: { id: "wave", url: "/wave.png" } },
+    { type: "later", text: "!" },
+  ] }));
+  list.take(chat({ text: "plain" }));
+  page.draw();
+  const [line, plain] = page.all("chat-line");
+  assert.equal(line.querySelector(".reply").textContent, "Ann: <i>first</i>");
+  assert.equal(line.querySelector(".mention").textContent, "@ann");
+  const emote = line.querySelector("img.emote");
+  assert.deepEqual([emote.getAttribute("src"), emote.getAttribute("alt")], ["/wave.png", ":wave:"]);
+  assert.equal(line.querySelector(".text").textContent, "@ann <b>hi</b> !");
+  assert.equal(line.querySelector("i"), null);
+  assert.equal(plain.querySelector(".reply"), null);
+  assert.equal(plain.querySelector(".text").textContent, "plain");
+});
+
 test("deleted messages go, drawn or not; gifts, marks and what is said later stay", (page) => {
   const list = new ChatList();
   list.take(chat({ id: "a", text: "one" }));

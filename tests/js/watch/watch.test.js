@@ -5,7 +5,10 @@ import { WatchPage } from "../../../server/web/watch/watch.js";
 import { START_MS, pass, settled } from "../support/clock.js";
 import { testsOn } from "../support/page.js";
 import { FakeSocket } from "../support/socket.js";
-import { board, chat, gift, likes, onOffer, shown, snapshot, updated, welcome, you } from "../support/wire.js";
+import {
+  board, chat, gift, likes, onOffer, settings, shown,
+  snapshot, updated, welcome, you,
+} from "../support/wire.js";
 
 /** @import { OpenPage } from "../support/page.js" */
 /** @import { Welcome } from "../../../protocol/web/wire.js" */
@@ -159,12 +162,9 @@ test("gaps, hidden lines and a mute are shown in the chat", async (page) => {
 test("gifts are given while the room is live, connected and has gifts on", async (page) => {
   await entered(page);
   const disabled = () => page.find("gift-send").disabled;
-  const settings = { chat: true, gifts: false, slow_mode_s: 0, unique_chat_s: 0,
-    gift_min_coins_message: 0, likes: true,
-    shield: false };
-  FakeSocket.last.tell(updated({ seq: 1, settings }));
+  FakeSocket.last.tell(updated({ seq: 1, settings: settings({ gifts: false }) }));
   assert.equal(disabled(), true);
-  FakeSocket.last.tell(updated({ seq: 2, settings: { ...settings, gifts: true } }));
+  FakeSocket.last.tell(updated({ seq: 2, settings: settings() }));
   assert.equal(disabled(), false);
   FakeSocket.last.tell({ type: "room.paused", id: "p", seq: 3, at_ms: START_MS, status: "paused" });
   assert.deepEqual([disabled(), page.find("curtain").hidden], [true, false]);
