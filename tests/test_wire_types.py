@@ -24,6 +24,8 @@ def test_what_may_be_absent_is_optional() -> None:
         "user": "User",
         "text": "string",
         "hidden?": "boolean",
+        "reply_to?": "ReplyTo",
+        "fragments?": "Fragment[]",
         "id": "string",
         "seq": "number",
         "at_ms": "number",

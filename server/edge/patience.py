@@ -104,7 +104,7 @@ class PatientHttp(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
-            if self.scope["method"] == "CONNECT":  # to the parser its head always ends HTTP; we are no proxy
+            if self.scope["method"] == "CONNECT":  # the parser takes its head for the end of HTTP
                 self.end(_INVALID)
             elif not self._should_upgrade():
                 self._read_on(rest)
