@@ -15,9 +15,11 @@ from server.edge.flooders import Flooders
 from server.edge.proxies import network_of
 from server.edge.refusing import Banned, NotAdmitted, StoreAway
 from server.journal.people import FOREVER_MS
+from server.rooms.about import granted
 from server.rooms.here import Rooms
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Room, Services
+from server.rooms.staff import binding
 from server.store.client import StoreError
 from server.tokens import BadToken, Claims, ExpiredToken
 
@@ -145,10 +147,9 @@ class Admission:
         return _Known(claims, _parse_since(asked.since), _parse_chats(asked.chats), room_id, address)
 
     def _admit(self, known: "_Known", room: Room) -> Admitted:
-        until_ms = room.people.banned_until_ms(known.claims.sub, self._services.clock.now_ms())
-        if until_ms is not None:
-            why = room.people.of(known.claims.sub).banned_for
-            raise Banned(None if until_ms == FOREVER_MS else until_ms, why)
+        standing = binding(room, known.claims.sub, granted(known.claims, room.id))
+        if (until_ms := standing.banned_until_ms) > self._services.clock.now_ms():
+            raise Banned(None if until_ms == FOREVER_MS else until_ms, standing.banned_for)
         place = self._places.take(known.address or "", known.claims.sub)  # last: nothing after it may fail
         return Admitted(
             claims=known.claims, since=known.since, chats=known.chats, room=room, place=place, address=known.address

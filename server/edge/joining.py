@@ -22,9 +22,11 @@ from server.rooms import saying
 from server.rooms.frames import encode_message
 from server.rooms.history import NoSuchRoom, Recorded
 from server.rooms.newest import newest_chats, own_hidden
+from server.rooms.people import muted_until_ms
 from server.rooms.replay import again, missed_events
 from server.rooms.room import Member, Room, Services
 from server.rooms.snapshot import EncodedSnapshot
+from server.rooms.staff import binding
 from server.store.client import StoreError
 
 log = structlog.get_logger()
@@ -176,7 +178,7 @@ class Joining:
             connection.close(Close.SLOW_READER)
             return
         now_ms = self._services.clock.now_ms()
-        if room.people.banned_until_ms(member.user_id, now_ms) is not None:  # since the admission
+        if binding(room, member.user_id, member.granted).banned_until_ms > now_ms:  # since the admission
             connection.close(Close.BANNED)
             return
         if member.revoked:
@@ -212,7 +214,8 @@ class Joining:
 
     def _you(self, member: Member, coins: int | None, now_ms: int) -> You:
         room = member.room
-        muted_ms = room.people.muted_until_ms(member.user_id, room.about.broadcast_id, now_ms)
+        standing = binding(room, member.user_id, member.granted)
+        muted_ms = muted_until_ms(standing, room.about.broadcast_id, now_ms)
         return You(
             user_id=member.user_id,
             name=member.name,

@@ -22,12 +22,13 @@ from protocol.refusals import Refusal, Refused
 from protocol.rooms import Settings
 from protocol.wire import encode
 from server import limits
+from server.journal.people import NOTHING
 from server.rooms import saying
 from server.rooms.history import NoSuchRoom
 from server.rooms.newest import OWN
 from server.rooms.registry import SCREENS, every, handles, on_aside, on_closing
 from server.rooms.room import Member, Room
-from server.rooms.staff import Deed, act, actor, check
+from server.rooms.staff import Deed, act, actor, binding, check
 from server.rooms.together import Args, Together
 from server.store import keys, scripts
 from server.store.client import Arg, StoreRefused
@@ -74,7 +75,8 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
     text_hash = ""
     if slow_ms or unique_ms:
         text_hash = hashlib.blake2b(plain(text).encode(), digest_size=8).hexdigest()
-    per_s = 0 if staff else rules.chat_per_s
+    exempt = staff and binding(room, member.user_id, member.granted) == NOTHING
+    per_s = 0 if exempt else rules.chat_per_s
     args: Args = (slow_ms, unique_ms, per_s, member.user_id, text_hash, encode(event))
     return _reply_of(room, event.id, await _together(room).outcome(args))
 
@@ -105,6 +107,8 @@ def _reply_of(room: Room, chat_id: str, outcome: list[bytes]) -> SendChatOk:
             raise Refused(MembersRefusal.WARNED)
         case b"banned":  # their socket is about to be closed
             raise Refused(Refusal.NOT_ALLOWED)
+        case b"room_not_live":
+            raise Refused(Refusal.ROOM_NOT_LIVE)
         case b"slow_mode":
             raise Refused(Refusal.SLOW_MODE, retry_after_ms=int(outcome[1]))
         case b"duplicate_text":

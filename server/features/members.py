@@ -46,7 +46,7 @@ from server.journal.people import FOREVER_MS, Standing
 from server.rooms.people import muted_until_ms, read_people
 from server.rooms.registry import handles, on_joined, on_standing, reacts
 from server.rooms.room import Member, Room, Services
-from server.rooms.staff import HOST, PLATFORM_ACTS, VIEWER, Deed, act, actor, check
+from server.rooms.staff import HOST, PLATFORM_ACTS, VIEWER, Deed, act, actor, binding, check
 from server.text import NotSeen, clean
 
 
@@ -208,7 +208,7 @@ async def list_members(room: Room, member: Member, command: ListMembers) -> List
 # --- what follows from a decision --------------------------------------------------------------------------------
 @reacts(MemberBanned)
 def banned(room: Room, event: MemberBanned) -> None:
-    room.spawn(_put_out(room, event.user_id, event.seq))
+    room.spawn(_put_out(room, event.user_id, event.seq, banned=True))
 
 
 @reacts(MemberKicked)
@@ -216,11 +216,14 @@ def kicked(room: Room, event: MemberKicked) -> None:
     room.spawn(_put_out(room, event.user_id, event.seq))
 
 
-async def _put_out(room: Room, user_id: str, seq: int) -> None:
-    """Close somebody's sockets here after they got the event. A moderator of the site stays."""
+async def _put_out(room: Room, user_id: str, seq: int, *, banned: bool = False) -> None:
+    """Close somebody's sockets here after they got the event. Whom a ban does not bind stays, and the site's staff."""
     await room.outbox.wait_flushed(seq)
-    for member in [one for one in room.members if one.user_id == user_id and one.granted != "moderator"]:
-        member.sink.close(Close.BANNED)
+    now_ms = room.services.clock.now_ms()
+    for member in [one for one in room.members if one.user_id == user_id]:
+        bound = binding(room, user_id, member.granted).banned_until_ms > now_ms
+        if bound or (not banned and member.granted != "moderator"):
+            member.sink.close(Close.BANNED)
 
 
 @on_standing
@@ -235,7 +238,7 @@ def warned(room: Room, user_id: str, before: Standing) -> None:
 @on_joined
 def tell_warning(room: Room, member: Member) -> None:
     """Tell somebody of a warning that they have not acknowledged."""
-    standing = room.people.of(member.user_id)
+    standing = binding(room, member.user_id, member.granted)
     if standing.warned and standing.warned_by is not None:
         member.say(MemberWarned(text=standing.warned, by=standing.warned_by))
 

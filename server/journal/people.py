@@ -18,6 +18,9 @@ from server.journal.tables import moderation, people
 FOREVER_MS = 2**53 - 1  # the largest number that every client can read
 
 
+RANK_MAX = 4  # the platform's
+
+
 class Standing(Struct, frozen=True, omit_defaults=True):
     """What is decided about one person in one room. Times are Unix ms, FOREVER_MS without an end."""
 
@@ -29,6 +32,7 @@ class Standing(Struct, frozen=True, omit_defaults=True):
     hidden: bool = False
     warned: str = ""  # the warning that is not acknowledged yet
     warned_by: Named | None = None
+    rank: int = RANK_MAX  # of the highest who decided: it binds nobody who is not below
 
 
 NOTHING = Standing()

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from protocol.members import MembersRefusal
@@ -76,10 +77,35 @@ def rank_of_absent(room: Room, user_id: str) -> int:
     return max([rank_of(room, user_id, "viewer"), *here])
 
 
+def binding(room: Room, user_id: str, granted: str) -> Standing:
+    """What is decided about somebody, as far as it binds them: nobody is bound by who is not above them.
+
+    Who decides may sit on another node, which does not know what their sockets here were granted.
+    """
+    standing = room.people.of(user_id)
+    return standing if standing is NOTHING or rank_of(room, user_id, granted) < standing.rank else NOTHING
+
+
+def _ranked(change: Change, rank: int) -> Change:
+    """The same change, which also keeps the rank of who decided."""
+
+    def ranked(now: Standing) -> Standing:
+        new = change(now)
+        if rank > VIEWER:  # not if somebody acknowledges a warning
+            new = replace(new, rank=max(rank, now.rank if _without_rank(now) != NOTHING else VIEWER))
+        return NOTHING if _without_rank(new) == NOTHING else new
+
+    return ranked
+
+
+def _without_rank(standing: Standing) -> Standing:
+    return replace(standing, rank=NOTHING.rank)
+
+
 def check(room: Room, by: Actor, deed: Deed) -> None:
     """Raise Refused unless this actor may do it. Who is banned may nothing, even the host."""
-    banned = room.people.banned_until_ms(by.named.user_id, room.services.clock.now_ms()) is not None
-    if by.rank < deed.least or (banned and by.rank < SITE):
+    standing, now_ms = room.people.of(by.named.user_id), room.services.clock.now_ms()
+    if by.rank < deed.least or (standing.banned_until_ms > now_ms and by.rank < standing.rank):
         raise Refused(Refusal.NOT_ALLOWED)
     if deed.user_id is not None and by.rank <= rank_of_absent(room, deed.user_id):
         raise Refused(Refusal.NOT_ALLOWED)
@@ -100,7 +126,8 @@ async def act(services: Services, room_id: str, by: Actor, deed: Deed) -> None:
     )
     event = b"" if deed.event is None else encode(deed.event(act_id))
     try:
-        now = await ask(journal.record, services.engine, written, event, deed.change)
+        change = None if deed.change is None else _ranked(deed.change, by.rank)
+        now = await ask(journal.record, services.engine, written, event, change)
     except TooMany:
         raise Refused(MembersRefusal.TOO_MANY_MEMBERS) from None
     except SQLAlchemyError as error:

@@ -253,3 +253,11 @@ async def test_the_time_of_an_event_is_the_stores(site: Site, stores: Stores) ->
 
 def _ms(time: tuple[int, int]) -> int:
     return time[0] * 1000 + time[1] // 1000
+
+
+async def test_none_after_the_end_that_a_node_has_not_heard_of(site: Site, stores: Stores) -> None:
+    """The store knows that the broadcast is over before the nodes do: nothing is said after its last event."""
+    alice = await site.join("alice")
+    with stores.room.client() as store:
+        store.hset(keys.room("demo", keys.META), "status", "ended")
+    assert (await alice.ask("chat.send", text="late"))["reason"] == "room_not_live"

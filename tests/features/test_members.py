@@ -228,3 +228,28 @@ async def test_too_many_decisions_are_refused(site: Site, monkeypatch: pytest.Mo
     assert (await host.ask("members.mute", user_id="alice"))["type"] == "ok"
     assert (await host.ask("members.unban", user_id="bob"))["type"] == "ok"
     assert (await host.ask("members.ban", user_id="carol"))["type"] == "ok"
+
+
+@pytest.mark.parametrize(("by", "whom"), [("creator", "sitemod"), ("roommod", "cohost")])
+async def test_who_sits_on_another_node_is_not_bound_by_who_is_below(
+    site: Site, another_site: MakeSite, by: str, whom: str
+) -> None:
+    """The node of who decides cannot know their role; what it decides binds only who is below."""
+    there = await another_site()
+    host, mod = await host_of(site), await site.join("roommod")
+    await host.ask("members.promote", user_id="roommod")
+    await mod.happened("members.promoted")
+    token = there.token(whom, "moderator" if whom == "sitemod" else "host", room="demo")
+    actors, above = {"creator": host, "roommod": mod}, await there.join(whom, token=token)
+    for verb, text in (("mute", None), ("hide", None), ("warn", "no"), ("ban", None)):
+        await actors[by].ask(f"members.{verb}", user_id=whom, **({"text": text} if text else {}))
+    await above.happened("members.banned")
+    reply = await above.ask("chat.send", text="still here")
+    assert reply["type"] == "ok"
+    assert (await host.happened("chat.sent", text="still here"))["seq"] == reply["seq"]
+    again = await there.join(whom, token=token)
+    assert again.welcome["you"]["muted"] is False
+    assert [m for m in (*above.told, *again.told) if m["type"] == "members.warned"] == []
+    assert (await there.http.post(f"/v1/rooms/demo/members/{whom}/mute", json={})).status_code == 200
+    await above.happened("members.muted", by={"user_id": "platform", "name": ""})
+    assert (await above.ask("chat.send", text="no"))["reason"] in ("muted", "not_allowed")

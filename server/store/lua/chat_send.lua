@@ -4,13 +4,13 @@
 -- EACH talk own / slow_ms unique_ms per_s user_id text_hash body
 -- INCLUDE append_event barred since_ms
 -- Returns per message {ok, seq} | {muted, wait_ms} | {warned, 0} | {banned, 0} | {slow_mode, wait_ms} | {duplicate_text, wait_ms} |
---   {hidden, seq} | {shadowed, seq} | {failed, error} | {no_room}
+--   {hidden, seq} | {shadowed, seq} | {room_not_live} | {failed, error} | {no_room}
 -- What staff decided about the sender counts as of now, whatever the sender's node knows. `wait_ms` of {muted} is 0
 -- without an end. A hidden person's message has no seq: it goes to the nodes as "<epoch> 0 shadow <user_id> <message>",
 -- and into the list of their own of this broadcast, `<broadcast> <message>`.
 -- `per_s` is the room's budget of chat (0 exempts this sender). A message over the budget is hidden from every viewer
 -- alike, so that frames stay shared and a resume is complete. {failed} is of what the store has of one sender alone.
-local held = redis.call('HMGET', meta, 'seq', 'chat_left', 'chat_at', 'broadcast', 'epoch')
+local held = redis.call('HMGET', meta, 'seq', 'chat_left', 'chat_at', 'broadcast', 'epoch', 'status')
 if not held[1] then
   return {{'no_room'}}
 end
@@ -39,7 +39,13 @@ local function is_over(budget)
 end
 
 local function outcome_of(talk, own, slow_ms, unique_ms, per_s, user_id, text_hash, body)
-  local why, wait_ms = barred(people, user_id, held[4], now)
+  if held[6] ~= 'live' and held[6] ~= 'paused' then
+    return {'room_not_live'}
+  end
+  local why, wait_ms
+  if per_s ~= '0' then  -- else the sender is staff, whom nothing that is decided binds
+    why, wait_ms = barred(people, user_id, held[4], now)
+  end
   if why and why ~= 'hidden' then
     return {why, wait_ms}
   end
