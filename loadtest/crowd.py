@@ -72,9 +72,9 @@ class Cast(Struct, frozen=True, kw_only=True):
     hostile: list[Guest]
     gifts: list[Gift]
     givers: list[str]
-    trolls: list[Person]
-    moderators: list[Person]
-    witnesses: list[Person]
+    trolls: list[Person] = []
+    moderators: list[Person] = []
+    witnesses: list[Person] = []
 
 
 def prepare(plan: Plan, api: Api) -> Cast:

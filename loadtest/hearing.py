@@ -102,8 +102,8 @@ def _marks(texts: Iterable[str | None]) -> list[int]:
 
 
 def mark(at_ns: int | None = None) -> str:
-    """A mark to put into a text: the time of sending."""
-    return f"{MARK}{time.time_ns() if at_ns is None else at_ns:016x}"
+    """A mark to put into a text: the time of sending. The letter before it keeps the server from seeing a mention."""
+    return f"m{MARK}{time.time_ns() if at_ns is None else at_ns:016x}"
 
 
 class Log:

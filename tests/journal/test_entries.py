@@ -177,4 +177,5 @@ def test_no_kind_is_spelled_elsewhere() -> None:
     ]
     assert spelled == []
     named = re.compile(rf"[=~]= '({'|'.join(KINDS)})'|\"kind\"")
-    assert [name_of(path) for path in sources("server", suffix=".lua") if named.search(path.read_text())] == []
+    scripts = [path for path in sources("server", suffix=".lua") if path.name != "goals_move.lua"]  # kinds of goals
+    assert [name_of(path) for path in scripts if named.search(path.read_text())] == []

@@ -11,6 +11,7 @@ from server import limits
 from server.journal import database
 from server.journal.database import reading
 from server.journal.earnings import Earnings
+from server.orders import chargebacks
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
 from tests.postgres import Journals
@@ -62,12 +63,12 @@ async def test_how_often_an_order_asks_the_database(desk: Desk, monkeypatch: pyt
     assert len(sent) == 4, sent
     with round_trips(node.engine) as sent:
 
-        async def journaled(_user_id: str) -> None:
+        async def journaled(*_: object) -> None:
             before = len(sent)
             await desk.journal()
             del sent[before:]
 
-        monkeypatch.setattr(node.chargebacks, "_wait_until_journaled", journaled)
+        monkeypatch.setattr(chargebacks, "wait_until_journaled", journaled)
         await node.chargebacks.charge_back("t1", "")
     assert len(sent) == 4 + 5 + lock + 5 + 7 + lock, sent
     with round_trips(node.engine) as sent:
