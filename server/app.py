@@ -263,7 +263,7 @@ class Node:
         await self.audit_watch.start()
         await self.recovery.start()
         await self.untold.start()
-        await self.services.catalogues.start()
+        self.services.catalogues.start()
         await self.due_work.start()
         await self.revocations.start()
         await self.catalogue.start()
@@ -278,7 +278,8 @@ class Node:
         rooms = self._tasks.share(self.room_store.wait_up(limits.STORES_START_S))
         money = self._tasks.share(self.wallet.wait_up(limits.STORES_START_S))
         revoked = self._tasks.share(self.revocations.read())
-        await self._wait_for({rooms, money, revoked})
+        lists = self._tasks.share(self.services.catalogues.look_again())
+        await self._wait_for({rooms, money, revoked, lists})
         for task, event in (
             (rooms, "node_starts_without_rooms"),
             (money, "node_starts_without_gifts"),

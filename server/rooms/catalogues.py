@@ -68,8 +68,8 @@ class Catalogues:
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        await self.look_again()
+    def start(self) -> None:
+        """Look from time to time."""
         self._task = background.forever("catalogues", self._look)
 
     async def stop(self) -> None:
