@@ -74,7 +74,7 @@ async def test_a_turn_meets_everything(money: Store) -> None:
             met.wrong += names.wrong
         steps += 1
     assert_whole(met)
-    assert steps > 2
+    assert steps >= 2  # the store's own hashes decide how many keys a step meets
     assert (keyscan.turn.verified_ms, keyscan.turn.size) == (6, whole)
 
 
