@@ -277,17 +277,25 @@ class Node:
     async def _until_up(self) -> None:
         rooms = self._tasks.share(self.room_store.wait_up(limits.STORES_START_S))
         money = self._tasks.share(self.wallet.wait_up(limits.STORES_START_S))
-        revoked = self._tasks.share(self.revocations.read())
+        revoked = self._tasks.share(self._read_revocations())
         lists = self._tasks.share(self.services.catalogues.look_again())
         await self._wait_for({rooms, money, revoked, lists})
         for task, event in (
             (rooms, "node_starts_without_rooms"),
             (money, "node_starts_without_gifts"),
-            (revoked, "node_starts_without_revocations"),
         ):
             if task.done() and (error := task.exception()) is not None:
                 log.error(event, why=str(error))
+        if not revoked.done() and not self._leaving.is_set():
+            log.error("node_starts_without_revocations")
         await self._tasks.end()
+
+    async def _read_revocations(self) -> None:
+        """Read them as soon as SQL answers: at a first start its schema is just being made."""
+        while True:
+            with contextlib.suppress(SQLAlchemyError):
+                return await self.revocations.read()
+            await asyncio.sleep(limits.SQL_AGAIN_S)
 
     async def _wait_for(self, tasks: Collection[asyncio.Task[None]]) -> None:
         """Wait for these tasks, unless the process is asked to end or the room store refuses us."""

@@ -113,7 +113,7 @@ class Catalogues:
                 if self._copies.get(key) is None:
                     self._learn(*await ask(_read, self._engine, key))
         except SQLAlchemyError as error:
-            log.warning("catalogues_later", why=str(error)[: limits.LOGGED_CHARS_MAX])
+            log.debug("catalogues_later", why=str(error)[: limits.LOGGED_CHARS_MAX])
 
     def _learn(self, read: Catalogue, value: Any) -> None:
         copy = self._copies.get(read.key)
@@ -142,7 +142,7 @@ class Catalogues:
                     self._learn(*await ask(_read, self._engine, key))
                 self._seen = version
         except SQLAlchemyError as error:
-            log.warning("catalogues_later", why=str(error)[: limits.LOGGED_CHARS_MAX])
+            log.debug("catalogues_later", why=str(error)[: limits.LOGGED_CHARS_MAX])
             return
         await self._read_wanted()
 
