@@ -24,7 +24,7 @@ from server.store.client import (
 from server.store.embedded import ROOM
 from tests.conftest import Stores
 from tests.lossy import LossyWire
-from tests.program import free_port
+from tests.program import eventually, free_port
 from tests.site import WAIT_S
 from tests.stores import ValkeyProcess, settings
 
@@ -255,6 +255,18 @@ async def test_stopping(connect: Connect) -> None:
         await call
     with pytest.raises(StoreDown):
         store.send("PING")
+
+
+async def test_a_stop_that_is_cancelled_closes_the_link(connect: Connect) -> None:
+    """A node's map is asked for by a task that may be cancelled twice: the second time while it stops its store."""
+    store = await connect()
+    link = store.link
+    assert link is not None
+    stopping = asyncio.create_task(store.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait({stopping})
+    await eventually(lambda: store.link is None and link._transport is None, WAIT_S, "the end of the link")
 
 
 async def test_stopping_while_it_connects(stores: Stores) -> None:

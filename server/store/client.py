@@ -241,9 +241,11 @@ class Store:
 
     async def stop(self) -> None:
         self._stopping = True
-        await background.end(self._task)
-        if self.link is not None:
-            self.link.abort()
+        try:
+            await background.end(self._task)
+        finally:  # also when who waits is cancelled meanwhile: nobody else knows of the link
+            if self.link is not None:
+                self.link.abort()
 
     async def wait_up(self, timeout_s: float) -> None:
         """Wait for the connection. Raises StoreDown."""
