@@ -213,7 +213,7 @@ export class RoomClient {
     try {
       this.#token ??= getToken ? await getToken() : token;
     } catch {
-      return this.#comeBack("no_token");
+      return this.state.name === "closed" ? undefined : this.#comeBack("no_token");
     }
     if (this.state.name === "closed" || this.#socket) return;
     try {

@@ -140,8 +140,8 @@ export class Stage {
    */
   #gave(event, isNews) {
     const wanted = isNews && event.at_ms > this.#set.cleared_ms && hasAlert(this.#settings, event);
-    const taken = wanted ? this.#player.offer(event) : "skipped";
-    if (taken !== "dropped") this.#onAck({ id: event.id, stage: wanted ? "received" : "skipped" });
+    this.#onAck({ id: event.id, stage: wanted ? "received" : "skipped" });
+    if (wanted) this.#player.offer(event);
   }
 
   /** @param {Pick<AlertsControlled, "verb"|"id">} control */

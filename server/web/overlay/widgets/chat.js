@@ -5,7 +5,7 @@ import { arrange, hide } from "./write.js";
 /** @import { Room } from "../../liveroom.js" */
 /** @import { ChatSent } from "../../wire.js" */
 
-const SHOWN = 8;
+const SHOWN = 6;
 
 export class ChatWidget {
   #list = el("ol", {});

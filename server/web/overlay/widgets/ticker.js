@@ -20,11 +20,11 @@ export class TickerWidget {
    */
   event(event, settings) {
     if (event.type !== "gifts.sent" || event.replayed) return;
-    const coins = event.gift.coins * countOf(event);
-    if (coins < settings.big_coins) return;
+    if (event.gift.coins * countOf(event) < settings.big_coins) return;
     const key = streakOf(event);
     const row = this.#shown.get(key)?.row ?? made(event);
-    if (row.lastElementChild) write(row.lastElementChild, `×${number(countOf(event))}`);
+    const count = countOf(event);
+    if (row.lastElementChild && count > 1) write(row.lastElementChild, `×${number(count)}`);
     this.#remove(key);
     this.#shown.set(key, { row, timer: setTimeout(() => this.#remove(key), SHOWN_MS) });
     this.#list.prepend(row);
