@@ -1,11 +1,11 @@
-"""The controls of the overlay, with a node that is killed and started again in between; and an idle one paints nothing."""
+"""The controls of the overlay, with a node that is killed and started again in between; its settings and media."""
 
-import asyncio
-import json
+import base64
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.features.test_members import host_of
 from tests.pages.tabs import NODE_AWAY, Tabs, says_online
@@ -18,7 +18,6 @@ MakeSite = Callable[..., Awaitable[Site]]
 KINDS = ("alerts", "goal", "board", "chat", "combo", "viewers", "ticker", "poll")
 PLACES = ("center", "top-left", "left", "bottom-left", "right", "top-right", "bottom", "top")
 ALL = [{"kind": kind, "place": place} for kind, place in zip(KINDS, PLACES, strict=True)]
-IDLE_S = 10
 
 
 async def link_to(site: Site, url: str = "") -> str:
@@ -79,9 +78,7 @@ async def test_pause_holds_over_restarts_and_reloads(
     await has_shown(page, "Alice heart", "Alice coffee")
 
 
-async def test_mute_silences_and_holds(
-    node: Served, another_site: MakeSite, tabs: Tabs, quick: dict[str, str]
-) -> None:
+async def test_mute_silences_and_holds(node: Served, another_site: MakeSite, tabs: Tabs, quick: dict[str, str]) -> None:
     """No sound begins while muted, also after a restart and a reload; after `unmute` there is one again."""
     tabs.expect_errors(*NODE_AWAY)
     site = await another_site(**quick)
@@ -145,6 +142,7 @@ async def test_controls_of_the_moment(node: Served, another_site: MakeSite, tabs
     site = await another_site()
     page, host, alice = await opened(tabs, await link_to(site, node.url)), await host_of(site), await site.join("alice")
     alert = page.get_by_test_id("overlay-alert")
+    assert (await host.ask("overlay.set", settings={"duration_ms": 60_000}))["type"] == "ok"
     await restarted(node, page)
     gift = (await alice.gift("whale"))["id"]
     await expect(alert).to_have_attribute("data-gift", "whale")
@@ -235,43 +233,43 @@ async def test_settings_reach_the_overlay_at_once(site: Site, tabs: Tabs) -> Non
     await expect(page.get_by_test_id("overlay-board")).to_have_count(0)
 
 
-@pytest.mark.parametrize("widgets", [ALL[:1], ALL], ids=["alerts", "every widget"])
-async def test_an_idle_overlay_paints_nothing(
-    site: Site, tabs: Tabs, widgets: list[dict[str, str]]
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+MEDIA = "https://media.example.com"
+ITS_OWN = "the gift's own picture"
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "shown"),
+    [
+        ("right.png", PNG, "image"),
+        ("lies.png", b"<svg onload='x'/>", ITS_OWN),
+        ("large.png", PNG + b"\0" * (8 * 1024 * 1024), ITS_OWN),
+        ("away.png", None, ITS_OWN),
+    ],
+)
+async def test_own_media_are_checked(
+    another_site: MakeSite, tabs: Tabs, name: str, body: bytes | None, shown: str
 ) -> None:
-    """Ten seconds of a trace without one frame, after an alert was shown and with all that widgets may have to show."""
+    """A picture of an allowed origin is shown; in place of anything else, or of a large file, comes the gift's own."""
+    tabs.expect_errors("Failed to load resource")
+    site = await another_site(LIVEROOM_MEDIA_ORIGINS=MEDIA)
     host, alice = await host_of(site), await site.join("alice")
-    await host.ask("goals.set", kind="coins", title="New guitar", target=2_000)
-    await host.ask("overlay.set", settings={"widgets": widgets, "big_coins": 1})
-    page = await opened(tabs, await link_to(site), lively=True)
-    await alice.ask("chat.send", text="hello")
-    await alice.gift("rose", combo="taps")
-    await alice.gift("heart")
-    await has_shown(page, "Alice rose", "Alice heart")
-    await expect(page.get_by_test_id("overlay-alert")).to_have_count(0)
-    if len(widgets) > 1:
-        await expect(page.get_by_test_id("overlay-ticker")).to_be_visible()
-        await expect(page.get_by_test_id("overlay-combo")).to_have_count(0)
-    browser = page.context.browser
-    assert browser is not None
-    counted = ["devtools.timeline", "disabled-by-default-devtools.timeline", "disabled-by-default-devtools.timeline.frame"]
-    busy = await traced(page, counted, 1, moves=True)
-    assert busy > 0, "the trace does not see frames"
-    await asyncio.sleep(1)  # what moved has come to rest
-    assert await traced(page, counted, IDLE_S) == 0
+    variants = [{"media": f"{MEDIA}/{name}"}]
+    assert (await host.ask("overlay.set", settings={"variants": variants}))["type"] == "ok"
+    page = await tabs.new()
 
+    async def give(route: Route) -> None:
+        if body is None:
+            await route.fulfill(status=404)
+        else:
+            headers = {"Access-Control-Allow-Origin": "*", "Content-Type": "image/png"}
+            await route.fulfill(status=200, body=body, headers=headers)
 
-async def traced(page: Page, categories: list[str], seconds: float, *, moves: bool = False) -> int:
-    """How many frames the page draws in this time."""
-    browser = page.context.browser
-    assert browser is not None
-    await browser.start_tracing(page=page, categories=categories)
-    if moves:
-        await page.evaluate("""() => {
-            const moving = document.body.appendChild(document.createElement("p"));
-            moving.textContent = "moving";
-            moving.animate([{ translate: "0 0" }, { translate: "90px 0" }], 500).onfinish = () => moving.remove();
-        }""")
-    await asyncio.sleep(seconds)
-    trace = json.loads(await browser.stop_tracing())
-    return sum(event["name"] == "DrawFrame" for event in trace["traceEvents"])
+    await page.route(f"{MEDIA}/**", give)
+    await page.goto(await link_to(site))
+    await expect(page.get_by_test_id("conn-state")).to_have_attribute("data-state", "live")
+    await alice.gift("rose")
+    art = page.get_by_test_id("overlay-alert").locator(".art")
+    await expect(art).to_have_attribute("src", re.compile("^blob:" if shown == "image" else "rose|^data:"))

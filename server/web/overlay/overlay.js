@@ -75,7 +75,7 @@ export class OverlayPage {
     if (message.type !== "alerts.controlled") return;
     if (message.verb === "reload") this.#reload(); else this.#stage?.control(message);
   }
-  /** The server asks for it when this page answers nothing: at most so often, whoever asks, and to the same address. */
+  /** The server asks for it when this page answers nothing. It happens at most so often, and to the same address. */
   #reload() {
     const key = `${this.#key}.reloaded`;
     try {

@@ -14,6 +14,7 @@ import { Links } from "./links.js";
 const WORDS = {
   connecting: "Connecting", live: "Connected", reconnecting: "Connecting again", closed: "Not connected",
 };
+const WIDTH = 1920; // of the source in the streaming program: the preview is the same picture, smaller
 
 export class StreamerPage {
   #room;
@@ -24,7 +25,11 @@ export class StreamerPage {
   #form = new Form((command) => this.#send(command));
 
   /** @param {string} room */
-  constructor(room) { this.#room = room; }
+  constructor(room) {
+    this.#room = room;
+    const preview = find("preview");
+    new ResizeObserver(() => preview.style.setProperty("--fit", String(preview.clientWidth / WIDTH))).observe(preview);
+  }
 
   async start() {
     /** @type {Session} */
