@@ -8,7 +8,7 @@ from typing import Any, Union, cast
 import msgspec
 from msgspec import Struct, structs
 
-from protocol import careful
+from protocol import careful, lenient
 from protocol.refusals import Reason
 from protocol.wire import Codec, Command, Event, Message, SnapshotPart
 
@@ -211,9 +211,12 @@ def decode_event(data: bytes) -> Event:
 
 
 def convert_event(message: dict[str, Any]) -> Event | None:
-    """Make an event from a decoded message of either codec. Return None if its type is unknown."""
+    """Make an event from a decoded message of either codec. Return None if its type is unknown.
+
+    Lists of values are open: an unknown one of a newer server is kept as it is.
+    """
     cls = EVENTS.get(message.get("type", ""))
-    return None if cls is None else msgspec.convert(message, cls)
+    return None if cls is None else lenient.convert(message, cls)
 
 
 def to_msgpack(json: bytes) -> bytes:

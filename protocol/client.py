@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 import protocol
+from protocol import lenient
 from protocol.chat import ChatDeleted, ChatSent, SendChat
 from protocol.chatlines import ChatLines
 from protocol.closes import comes_back
@@ -140,22 +141,22 @@ class RoomClient:
             case "ok" | "refused":
                 told = self._answer(message)
             case "wallet.changed":
-                told = self._wallet(msgspec.convert(message, WalletChanged))
+                told = self._wallet(lenient.convert(message, WalletChanged))
             case "notice":
-                told = [msgspec.convert(message, Notice)]
+                told = [lenient.convert(message, Notice)]
             case "heartbeat":
                 told = [Heartbeat()]
             case _ if "seq" in message:
                 told = self._event(message)
             case kind if kind in protocol.MESSAGES:
-                told = [msgspec.convert(message, protocol.MESSAGES[kind])]
+                told = [lenient.convert(message, protocol.MESSAGES[kind])]
             case _:
                 told = self._aside(message)
         return told
 
     def _welcome(self, message: dict[str, Any]) -> list[Told]:
-        room = msgspec.convert(message["room"], protocol.SNAPSHOT)
-        welcome = msgspec.convert({**message, "room": Raw(msgspec.json.encode(room))}, Welcome)
+        room = lenient.convert(message["room"], protocol.SNAPSHOT)
+        welcome = lenient.convert({**message, "room": Raw(msgspec.json.encode(room))}, Welcome)
         self._came_with, self._replays = self._since(), welcome.replays
         self._again_seq = welcome.seq if welcome.epoch == self.epoch else 0
         self.room, self.you, self.epoch = room, welcome.you, welcome.epoch
