@@ -174,6 +174,8 @@ class Room:
         if socket is not None:
             frame = self.client.send(command)
             asked = self.client.unanswered[-1]
+        elif isinstance(command, SendLikes):  # worth nothing later
+            raise Refused("not_connected")
         else:
             try:
                 asked = self.client.wait(command)

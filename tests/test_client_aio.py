@@ -142,6 +142,8 @@ async def test_what_is_asked_while_away_waits_and_is_sent_once(site: Site, wire:
         waiting = [asyncio.create_task(each) for each in (room.chat("one"), room.gift("rose"), room.chat("two"))]
         await asyncio.sleep(0)
         assert len(room.client.unanswered) == 3
+        with pytest.raises(Refused, match="not_connected"):
+            await room.likes()  # worth nothing later
         wire.heal()
         await asyncio.gather(*waiting)
     assert [each["text"] for each in bob.events("chat.sent")] == ["one", "two"]
