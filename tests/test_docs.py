@@ -30,6 +30,7 @@ DECISIONS = ROOT / "docs/decisions"
 PAGES = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
 DOCUMENTS = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "protocol/README.md", "loadtest/README.md"),
+    *("protocol/packages/npm/README.md", "protocol/packages/pypi/README.md"),
     *(f"docs/decisions/{name}" for name in ("README.md", *PAGES)),
     *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "protocol/docs").glob("*.md"))),
 )

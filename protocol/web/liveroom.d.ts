@@ -116,8 +116,10 @@ export declare class RoomClient {
         refunded: number;
     };
     serverNow(): number;
-    /** @param {string} text */
-    sendChat(text: string): Promise<import("./wire.js").SendChatOk>;
+    /** @param {string} text @param {{waits?: boolean}} [options] */
+    sendChat(text: string, options?: {
+        waits?: boolean;
+    }): Promise<import("./wire.js").SendChatOk>;
     /** @param {number} count taps, of which up to 50 count */
     sendLikes(count: number): Promise<import("./wire.js").Ok>;
     ping(): Promise<import("./wire.js").PingOk>;

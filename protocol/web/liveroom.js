@@ -144,8 +144,8 @@ export class RoomClient {
 
   // Commands: each gives a promise of the reply, or throws Refused.
 
-  /** @param {string} text */
-  sendChat(text) { return this.send({ type: "chat.send", text }); }
+  /** @param {string} text @param {{waits?: boolean}} [options] */
+  sendChat(text, options) { return this.send({ type: "chat.send", text }, options); }
   /** @param {number} count taps, of which up to 50 count */
   sendLikes(count) {
     return this.send({ type: "likes.send", count: Math.min(LIKES_AT_ONCE, Math.max(1, count)) }, { waits: false });
