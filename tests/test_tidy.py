@@ -107,7 +107,7 @@ def test_the_protocol_needs_msgspec_and_nothing_else() -> None:
         if module.partition(".")[0] in ("server", "loadtest", "tests", "starlette", "uvicorn", "redis", "sqlalchemy")
         or (_is_installed(module) and module.partition(".")[0] != "msgspec")
     }
-    allowed = {("protocol/client.py", "websockets")}
+    allowed = {("protocol/aio.py", "websockets"), ("protocol/examples/bot.py", "liveroom_client")}
     assert {(path, module.partition(".")[0]) for path, module in foreign} <= allowed
 
 

@@ -50,6 +50,7 @@ const WORDS = {
   timeout: "No answer from the server",
   connection_lost: "The connection was lost: it may not have arrived",
   not_connected: "Not connected: it was not sent",
+  queue_full: "Not connected, and too much is waiting: it was not sent",
   closed: "You are no longer in the room",
 };
 

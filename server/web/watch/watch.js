@@ -51,7 +51,7 @@ export class WatchPage {
   /** @param {string} room */
   constructor(room) {
     this.#room = room;
-    startComposer(async (text) => this.#joined.sendChat(text));
+    startComposer(async (text) => this.#joined.sendChat(text, { waits: false })); // it stays in its field
     startSheet(find("gift-panel"));
     this.#panel.setOpen(false);
   }
