@@ -617,6 +617,17 @@ export interface CustomSent {
   name: string;
   user_id?: string;
   data: Record<string, unknown>;
+  action?: Open<"scene" | "webhook">;
+  cause?: Cause;
+}
+
+/** The gift whose rule did something, its coins in all, and who gave it, as the room sees them. */
+export interface Cause {
+  gift_id: string;
+  gift: string;
+  count: number;
+  coins: number;
+  from: User;
 }
 
 /** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */
