@@ -254,6 +254,11 @@ RECOVER_UNTIL_MS = ORDER_RECEIPT_MS - DAY_MS  # later the store may have carried
 RECOVER_STOP_S = 1.0  # a stopping node finishes its current order, unless that waits for the journal
 RECOVER_BATCH = 100  # orders of a kind and round
 MATURITY_MS = 7 * 86_400_000  # credits mature after a week: most chargebacks for fraud come sooner
+MONEY_MAX = 10**12  # minor units in one amount: exact in JSON, and so is what is computed with basis points
+BASIS_POINTS = 10_000  # in one
+assert MONEY_MAX * BASIS_POINTS < 2**63
+RATE_PART_MAX = 1_000_000  # of a fraction in a rate card
+RATE_DAYS_MAX = 366
 AUDIT_EVERY_S = 60.0
 RIGHTS_LOOK_S = 10.0  # some 25 questions to each primary
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough

@@ -22,11 +22,11 @@ FUNCTION_LINES_MAX = 60
 # From low to high: a row imports only rows above it. A package stands for its modules, which import each other in
 # no circle. CONTRIBUTING.md shows the same rows, the other way round, and says what each is for.
 LAYERS = (
-    ("server.lean", "server.limits", "server.lookalikes"),
+    ("server.lean", "server.limits", "server.lookalikes", "server.currencies", "server.timezones"),
     ("server.text",),
     ("server.words",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),
-    ("server.catalogue", "server.logs"),
+    ("server.catalogue", "server.rates", "server.logs"),
     ("server.store",),
     ("server.journal",),
     ("server.money",),
@@ -168,6 +168,7 @@ TESTED_BY = {
     "app": "tests/http/test_http.py and every test with a site",
     "clock": "three lines",
     "entries": "tests/journal/test_entries.py",
+    "currencies": "tests/test_rates.py",
     "limits": "asserts of its own",
     "rooms.lookup": "tests/features/test_pins.py and tests/features/test_reports.py",
     "logs": "tests/journeys/test_logs.py",
