@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeAlias
 from msgspec import Meta, Raw, Struct
 
 from protocol.session import Cause
+from server.limits import RATE_DAYS_MAX
 
 NUMBER_MAX = 2**53  # exact in JSON, Lua and SQL alike
 
@@ -37,6 +38,8 @@ class GiftEntry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field
     diamonds: int
     combo: str | None
     anonymous: bool = False  # the room does not know who gave it
+    rate: str = ""  # the terms that made its diamonds: `<version>/<region>` of a rate card; '' of an older program
+    maturity_days: int | None = None  # as these terms say
     salt: str = ""  # random; an entry without one was written by an older program
     fp: str  # the payload's fingerprint, to restore the receipt if needed; it covers the message
     viewer_name: str
@@ -150,6 +153,8 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     coins_per_day: Amount = 0
     ordered_ms: Amount = 0
     source: Short = ""
+    rate: Short = ""
+    maturity_days: Annotated[int, Meta(ge=0, le=RATE_DAYS_MAX)] | None = None
     reversed: tuple[Share, ...] = ()
     digest: Short = ""  # of the personal text, which the journal keeps beside the body
 

@@ -184,6 +184,7 @@ TESTED_BY = {
     "edge.liveness": "tests/edge/test_session.py",
     "money.cluster": "tests/wallet/test_cluster.py",
     "money.results": "tests/wallet/test_wallet.py",
+    "money.making": "every test with a wallet",
     "money.waiting": "tests/wallet/test_wallet_lost.py",
     "money.store": "tests/wallet/test_wallet.py and tests/torture",
     "rooms.admin": "tests/http/test_http.py",

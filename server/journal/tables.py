@@ -335,6 +335,16 @@ goals = Table(
     Column("changed_ms", BigInteger, nullable=False),
 )
 
+# Every rate card that ever held, insert-only: what a `rate` on a row means.
+rate_cards = Table(
+    "rate_cards",
+    metadata,
+    Column("version", String(32), primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Column("at_ms", BigInteger, nullable=False),  # when a process first started with it
+)
+
 
 def missing(connection: Connection) -> list[str]:
     """The tables and views that the database does not have."""

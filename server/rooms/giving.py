@@ -7,6 +7,7 @@ from protocol.gifts import ANONYMOUS, MESSAGE_CHARS_MAX, Gift, GiftSent, GiftsRe
 from protocol.members import MembersRefusal
 from protocol.refusals import Refusal, Refused
 from protocol.wire import User
+from server.rates import Terms
 from server.rooms.automod import AUTOMOD
 from server.rooms.room import Member, Room
 from server.rooms.saying import found_in, has_link, is_blocked
@@ -94,6 +95,11 @@ async def _why_left_out(room: Room, member: Member, text: str) -> str | None:
     return str(MembersRefusal.WARNED) if room.people.of(member.user_id).warned else None
 
 
+def terms_of(room: Room, _to: str | None) -> Terms:
+    """The terms by which a gift's receiver is credited."""
+    return room.services.rates.terms(None)
+
+
 def gift_event(
     room: Room,
     by: User,
@@ -107,14 +113,15 @@ def gift_event(
     received_at_ms: int = 0,
 ) -> GiftSent:
     """A gift as the room sees it, before it is paid and without its streak."""
+    coins = gift.coins * count
     return GiftSent(
         id=id,
         from_=by,
         to=room.receivers()[to or room.about.host.user_id],
         gift=ShownGift(gift.id, gift.name, gift.coins, gift.tier, gift.animation),
         count=count,
-        coins=gift.coins * count,
-        diamonds=gift.diamonds * count,
+        coins=coins,
+        diamonds=terms_of(room, to).rates.diamonds_of(coins, gift.diamonds * count),
         message=message,
         test=test,
         combo=None,

@@ -18,6 +18,7 @@ from server.catalogue import Catalogue
 from server.clock import Clock
 from server.journal.people import Version
 from server.money.results import Money
+from server.rates import RateCards
 from server.rooms.about import About, about_of, changed_by, granted, role_in
 from server.rooms.allowance import Allowance
 from server.rooms.catalogues import Catalogues
@@ -49,6 +50,7 @@ class Services(Struct, frozen=True, kw_only=True):
     tokens: Tokens
     revocations: Revocations
     catalogue: Catalogue
+    rates: RateCards
     engine: Engine
     catalogues: Catalogues
     node_id: str
