@@ -38,6 +38,7 @@ from server.http import (
     tokens,
     wallets,
 )
+from server.http import packages as package_pages
 from server.http import rates as rate_pages
 from server.http.api import Gate, install
 from server.journal import database
@@ -52,6 +53,7 @@ from server.orders.own_limits import OwnLimits
 from server.orders.recovery import Recovery, Repeat
 from server.orders.refunds import Refunds
 from server.orders.topups import Purchases, TopUp
+from server.packages import Packages
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.admin import Host, PutRoom, RoomsAdmin
 from server.rooms.catalogues import Catalogues
@@ -98,6 +100,7 @@ class Node:
         self.clock = Clock(time.time)  # noqa: TID251  # the only place that reads the clock
         self.catalogue = Catalogue(settings.catalogue)
         self.rates = rates.RateCards(rates.load(settings.rates))
+        self.packages = Packages(settings.packages)
         self.tokens = Tokens(settings.token_secret)
         in_rooms = [*ADMIN_SCRIPTS, *PEOPLE_SCRIPTS, *STAFF_SCRIPTS, *feature_scripts()]
         self.history = open_history(settings.room_address, in_rooms, self.clock)
@@ -357,7 +360,8 @@ def create_app(node: Node) -> Starlette:
             *rooms.routes(node.rooms_admin, node.services),
             *gifts.routes(node.catalogue),
             *rate_pages.routes(node.rates, node.engine),
-            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock),
+            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock, node.packages),
+            *package_pages.routes(node.packages),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.earnings),
             *audit.routes(node.engine, node.clock),

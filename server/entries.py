@@ -10,7 +10,7 @@ from typing import Annotated, Final, TypeAlias
 from msgspec import Meta, Raw, Struct
 
 from protocol.session import Cause
-from server.limits import RATE_DAYS_MAX
+from server.limits import MONEY_MAX, RATE_DAYS_MAX
 
 NUMBER_MAX = 2**53  # exact in JSON, Lua and SQL alike
 
@@ -46,13 +46,23 @@ class GiftEntry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field
     show: Raw  # the event that the room gets
 
 
-class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup"):
-    """Bought coins."""
+class Sale(Struct, frozen=True, omit_defaults=True):
+    """What somebody paid for coins, in minor units of a currency: for a package, or for so many coins."""
+
+    currency: Annotated[str, Meta(max_length=3)]
+    minor: Annotated[int, Meta(ge=0, le=MONEY_MAX)]
+    package: Annotated[str, Meta(max_length=32)] = ""
+    region: Annotated[str, Meta(max_length=16)] = ""
+
+
+class TopUpEntry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="topup"):
+    """Bought coins. `sale` is None where the platform did not tell what they cost."""
 
     id: str
     viewer: str
     coins: int
     source: str
+    sale: Sale | None = None
     fp: str
 
 
@@ -153,6 +163,7 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     coins_per_day: Amount = 0
     ordered_ms: Amount = 0
     source: Short = ""
+    sale: Sale | None = None
     rate: Short = ""
     maturity_days: Annotated[int, Meta(ge=0, le=RATE_DAYS_MAX)] | None = None
     reversed: tuple[Share, ...] = ()

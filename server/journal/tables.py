@@ -184,6 +184,7 @@ topups = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("state", String(8), nullable=False),  # pending | posted
     Column("balance", BigInteger),  # after this top-up, once it is posted
+    Column("sale", Text),  # JSON: what was paid for it, if the platform told it
     Index("topups_by_state", "state", "at_ms"),
 )
 
