@@ -15,7 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
 from protocol.refusals import Refused
-from server import background, limits, metrics, rates
+from server import background, limits, metrics, rates, requirements
 from server.catalogue import Catalogue
 from server.clock import Clock
 from server.edge import door
@@ -67,6 +67,7 @@ from server.rooms.revocations import Revocations
 from server.rooms.room import Services
 from server.rooms.staff import SCRIPTS as STAFF_SCRIPTS
 from server.rooms.staff import Untold
+from server.rooms.users import Users
 from server.settings import Settings
 from server.store import keys
 from server.store.client import StoreError
@@ -113,6 +114,8 @@ class Node:
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
         self.revocations = Revocations(self.engine, self.room_store, self.clock)
         self.fanout.hear(keys.REVOKED, self.revocations.on_news)
+        self.users = Users(self.engine, self.room_store, self.clock, requirements.load(settings.requirements))
+        self.fanout.hear(keys.USERS_CHANGED, self.users.on_news)
         self.pace = Pace(settings.latency)
         self.services = services = Services(
             clock=self.clock,
@@ -124,6 +127,8 @@ class Node:
             revocations=self.revocations,
             catalogue=self.catalogue,
             rates=self.rates,
+            users=self.users,
+            eligibility=self.users.may_go_live,
             engine=self.engine,
             catalogues=Catalogues(self.engine),
             node_id=node_id,
@@ -238,6 +243,7 @@ class Node:
         await self.fanout.start()
         await self.wallet.start()
         await self.rate_card.start()
+        await self.users.start()
         await self._until_up()
         await self.pace.start()
         await self.rooms.start()
@@ -293,6 +299,7 @@ class Node:
     async def stop(self) -> None:
         await self._tasks.end()
         await self.rate_card.stop()
+        await self.users.stop()
         await self.services.catalogues.stop()
         await self.due_work.stop()
         await self.revocations.stop()

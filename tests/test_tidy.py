@@ -27,7 +27,7 @@ LAYERS = (
     ("server.words",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),
     ("server.catalogue", "server.rates", "server.logs"),
-    ("server.packages",),
+    ("server.packages", "server.requirements"),
     ("server.store",),
     ("server.journal",),
     ("server.money",),

@@ -33,6 +33,7 @@ from server.rooms.people import People
 from server.rooms.registry import ASIDES, CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, STANDINGS, Periodic
 from server.rooms.revocations import Revocations
 from server.rooms.snapshot import EncodedSnapshot, encoded_snapshot
+from server.rooms.users import Users
 from server.store.client import StoreError
 from server.tokens import Claims, Tokens
 
@@ -51,6 +52,7 @@ class Services(Struct, frozen=True, kw_only=True):
     revocations: Revocations
     catalogue: Catalogue
     rates: RateCards
+    users: Users
     engine: Engine
     catalogues: Catalogues
     node_id: str
