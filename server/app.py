@@ -33,6 +33,7 @@ from server.http import (
     gifts,
     health,
     pages,
+    privacy,
     reversals,
     rooms,
     tokens,
@@ -63,6 +64,7 @@ from server.rooms.here import Rooms
 from server.rooms.history import open_history
 from server.rooms.pace import Pace
 from server.rooms.people import SCRIPTS as PEOPLE_SCRIPTS
+from server.rooms.privacy import SCRIPTS as PRIVACY_SCRIPTS
 from server.rooms.revocations import Revocations
 from server.rooms.room import Services
 from server.rooms.staff import SCRIPTS as STAFF_SCRIPTS
@@ -103,7 +105,7 @@ class Node:
         self.rates = rates.RateCards(rates.load(settings.rates))
         self.packages = Packages(settings.packages)
         self.tokens = Tokens(settings.token_secret)
-        in_rooms = [*ADMIN_SCRIPTS, *PEOPLE_SCRIPTS, *STAFF_SCRIPTS, *feature_scripts()]
+        in_rooms = [*ADMIN_SCRIPTS, *PEOPLE_SCRIPTS, *STAFF_SCRIPTS, *PRIVACY_SCRIPTS, *feature_scripts()]
         self.history = open_history(settings.room_address, in_rooms, self.clock)
         self.room_store = self.history.store
         self.balances = Balances(node_id, self.room_store)
@@ -365,6 +367,7 @@ def create_app(node: Node) -> Starlette:
             *feature_routes(node.services),  # before the routes of rooms, which match any last part
             *events.routes(node.history),
             *rooms.routes(node.rooms_admin, node.services),
+            *privacy.routes(node.services, node.rooms_admin),
             *gifts.routes(node.catalogue),
             *rate_pages.routes(node.rates, node.engine),
             *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock, node.packages),
