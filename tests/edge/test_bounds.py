@@ -310,7 +310,7 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "SHIELD_SLOW_S": ("features/test_shield.py", "SHIELD_SLOW_S"),
     "SHIELD_UNIQUE_S": ("features/test_shield.py", "SHIELD_UNIQUE_S"),
     "SHIELD_AUTOMOD": ("features/test_shield.py", "SHIELD_AUTOMOD"),
-    "SHIELD_FOLLOWED_MS": ("features/test_shield.py", "SHIELD_FOLLOWED_MS"),
+    "SHIELD_FOLLOWED_S": ("features/test_shield.py", "SHIELD_FOLLOWED_S"),
     "SHIELD_ACCOUNT_MS": ("features/test_shield.py", "SHIELD_ACCOUNT_MS"),
     "UNIX_PATH_BYTES_MAX": ("test_settings.py", "UNIX_PATH_BYTES_MAX"),
 }

@@ -18,7 +18,7 @@ from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
 from tests.journal.ledger import rows
 from tests.site import Site
-from tests.test_packages import TOML, written
+from tests.test_coin_packages import TOML, written
 
 MakeSite = Callable[..., Awaitable[Site]]
 
