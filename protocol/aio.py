@@ -34,7 +34,7 @@ from protocol.wire import Codec, Command, Ok
 OPEN_S = 10.0
 CLOSE_S = 2.0
 GIFT_S = 120.0  # a gift waits this long for its reply, over reconnects
-SLACK_S = 5.0  # after a heartbeat's time without a word the server is asked, and has this long to answer
+SLACK_S = 5.0  # after a heartbeat's time of silence the server is asked, and has this long to answer
 NEWS_MAX = 10_000  # what may wait for its handler; beyond it nothing more is read while no reply is awaited
 FRAME_BYTES_MAX = 2**24
 

@@ -151,7 +151,7 @@ async def test_what_is_asked_while_away_waits_and_is_sent_once(site: Site, wire:
 
 
 async def test_a_message_that_was_sent_is_not_sent_again(site: Site, wire: UnsteadyWire) -> None:
-    """Nobody knows whether it arrived: the caller is told so, and decides."""
+    """Nobody knows whether it arrived: the caller learns so, and decides."""
     async with entering(wire, site.token("alice")) as room:
         await room.ready()
         wire.hold("up")

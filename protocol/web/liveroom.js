@@ -61,7 +61,7 @@ import { decided } from "./liveroom/you.js";
 const OPEN_TIMEOUT_MS = 10_000;
 const REPLY_TIMEOUT_MS = 10_000;
 const GIFT_TIMEOUT_MS = 120_000;
-const SLACK_MS = 5_000; // after a heartbeat's time without a word; then again for an answer
+const SLACK_MS = 5_000; // after a heartbeat's time of silence; then again for an answer
 const LIKES_AT_ONCE = 50;
 
 export { Refused, uuid7 };

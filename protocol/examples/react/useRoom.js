@@ -17,7 +17,7 @@ const NOT_YET = { client: null, state: { name: "connecting", reason: null }, roo
 export function useRoom({ base, room, ...others }) {
   const [joined, setJoined] = useState(NOT_YET);
   const newest = useRef(others);
-  newest.current = others; // other functions than at the last rendering are no reason to join again
+  newest.current = others; // new functions at each rendering do not join again
   useEffect(() => {
     /** @param {Partial<Joined>} changed */
     const now = (changed) => setJoined((was) => ({ ...was, ...changed }));

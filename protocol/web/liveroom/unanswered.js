@@ -39,7 +39,7 @@ export class Unanswered {
     else waiting?.resolve(reply);
   }
 
-  /** What a new connection is told: what may be said again, and what was never said. */
+  /** What to say on a new connection: what may be said again, and what was never said. */
   say() {
     const waiting = [...this.#waiting.values()];
     for (const each of waiting) each.said = true;
