@@ -270,6 +270,7 @@ USERS_KEPT = 100_000  # regions of hosts in a node's memory
 USERS_AGAIN_S = 5.0  # how often a node asks SQL for changed people: what the bus says may get lost
 assert USERS_AGAIN_S < 30
 USERS_BATCH = 1_000
+USERS_LOAD_S = 1.0  # a room that opens waits so long for its host's region
 EXPORT_ROWS = 1_000  # of a person, read or erased at a time
 USERS_END_AGAIN_MS = 5_000  # a suspended host's rooms are looked at again: one may have begun at the same moment
 AUDIT_EVERY_S = 60.0
