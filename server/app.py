@@ -154,6 +154,7 @@ class Node:
             engine=self.engine,
             catalogues=Catalogues(self.engine),
             node_id=node_id,
+            media_origins=settings.media_origins,
         )
         self.rooms = Rooms(services)
         self.untold = Untold(services)

@@ -166,7 +166,7 @@ REPORTED_USERS_MAX = 10_000  # per broadcast, whose reports are counted: some 0.
 SHIELD_SLOW_S = 30  # the shield's own settings: a person is heard twice a minute,
 SHIELD_UNIQUE_S = 60  # says nothing twice,
 SHIELD_AUTOMOD = 3  # and what may be bad waits for staff
-SHIELD_FOLLOWED_MS = 10 * 60_000  # followers of this attack are new
+SHIELD_FOLLOWED_S = 600  # followers of this attack are new
 SHIELD_ACCOUNT_MS = 86_400_000  # and so are accounts of today
 CHAT_BATCH_MAX = 50  # messages of a room in one script call: some 1 ms of the store
 CHAT_EVERY_S = 0.002  # between two such calls of a room: each costs more than a message, and nobody sees 2 ms
@@ -185,6 +185,8 @@ ROOM_KEPT_S = 7 * 86_400  # a room's history, board and likers after its broadca
 
 # --- money -------------------------------------------------------------------------------------------------------
 WALLET_PARTITIONS = 64  # never changes: a viewer's partition is a hash modulo this
+BOOKS = 64  # the partition behind them, which SQL alone writes
+assert BOOKS == WALLET_PARTITIONS
 SPEND_BATCH_MAX = 100  # gifts per script call: some 1 ms of the store's time
 SPEND_CALLS_MAX = 2  # in flight: the store works on one while we build the next (with one: half the gifts, measured)
 SPEND_QUEUE_MAX = 5_000  # gifts that wait on a node; above it `wallet_unavailable` at once

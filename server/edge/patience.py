@@ -1,6 +1,7 @@
 """HTTP with limits: requests that never end, endless heads, and offers to speak another protocol."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -38,6 +39,8 @@ _TOO_MANY = error_answer(
 )
 _BODY_IN_UPGRADE = error_answer(HTTPStatus.BAD_REQUEST, "bad_request", "A request for a websocket has no body.")
 _INVALID = error_answer(HTTPStatus.BAD_REQUEST, "bad_request", "This is not a valid HTTP request.")
+_NO_PATH = error_answer(HTTPStatus.BAD_REQUEST, "bad_request", "A request for a websocket names a path.")
+_ABSOLUTE = re.compile(rb"(?:https?|wss?)://[^/?#]*", re.IGNORECASE)
 _TOO_LATE = error_answer(HTTPStatus.REQUEST_TIMEOUT, "timeout", "The request did not come in full in time.")
 
 
@@ -200,6 +203,10 @@ class PatientHttp(HttpToolsProtocol):
 
     def _hand_over(self, rest: bytes) -> None:
         """Let a connection take over, with what came right behind the request: at once, or the long way."""
+        self.url = origin_form(self.url)
+        if not self.url.startswith(b"/"):
+            self.end(_NO_PATH)
+            return
         door: Door | None = self.app_state.get(STATE)
         if door is not None and door.enter(self, rest):
             self.connections.discard(self)
@@ -233,7 +240,8 @@ class PatientHttp(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         if self._upgrades is None:
-            self._upgrades = super()._should_upgrade()
+            # RFC 9110, section 7.8: an Upgrade in a request of HTTP/1.0 is ignored.
+            self._upgrades = self.parser.get_http_version() == "1.1" and super()._should_upgrade()
         return self._upgrades
 
     def on_message_begin(self) -> None:
@@ -299,6 +307,11 @@ class PatientHttp(HttpToolsProtocol):
     def give_up(self) -> None:
         """Answer 408 and close."""
         self.end(_TOO_LATE)
+
+
+def origin_form(target: bytes) -> bytes:
+    """The path and query of an absolute address, which a server must take, too (RFC 9112, 3.2.2; RFC 6455, 4.1)."""
+    return target[found.end() :] or b"/" if (found := _ABSOLUTE.match(target)) else target
 
 
 def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -59,7 +59,11 @@ export const KNOWN = [
   [`${PARTS}seen.js`, "if (seq <= this.#seq) return false;", ""],
   [`${PARTS}seen.js`, "return seq <= this.#snapshotSeq", "return seq < this.#snapshotSeq"],
   [`${PARTS}seen.js`, "if (this.#ids.has(id)) return false;", ""],
-  [`${PARTS}unanswered.js`, "if (!again) this.#giveUp", "this.#giveUp"],
+  [`${PARTS}unanswered.js`, "if (said && !again) this.#giveUp", "if (said) this.#giveUp"],
+  [`${PARTS}unanswered.js`, "if (said && !again) this.#giveUp", "if (!again) this.#giveUp"],
+  [`${PARTS}unanswered.js`, "for (const each of waiting) each.said = true;", ""],
+  [`${PARTS}handled.js`, "while (this.#running[0]?.done) this.since", "this.since"],
+  [`${PARTS}tokens.js`, ".finally(() => { this.#asking = null; })", ""],
   [`${PARTS}unanswered.js`, "clearTimeout(waiting?.timer);", ""],
   [`${PARTS}room.js`, "if (!counted) handlerOf", "handlerOf"],
   [`${PARTS}folds/gifts.js`, "if (test) return;", ""],
@@ -67,9 +71,11 @@ export const KNOWN = [
   [`${PARTS}closes.js`, "code >= 4500", "code > 4500"],
   [CLIENT, "(code === 4003 || !opened)", "!opened"],
   [CLIENT, "if (!reply.duplicate) this.#setCoins", "this.#setCoins"],
-  [CLIENT, "this.#heartbeatMs * 2", "this.#heartbeatMs"],
+  [CLIENT, "() => this.#askForLife());", "() => this.#lost(4004));"],
+  [CLIENT, "if (socket !== this.#socket) return; // another connection", "// another connection"],
+  [CLIENT, "this.#tokens.forget();\n  }\n  /** The position", "}\n  /** The position"],
   [CLIENT, "if (socket === this.#socket) this.#receive", "this.#receive"],
-  [CLIENT, "for (const command of this.#unanswered.repeatable) this.#say(command);", ""],
+  [CLIENT, "for (const command of this.#unanswered.say()) this.#say(command);", ""],
 ];
 
 /**
@@ -90,8 +96,8 @@ export const ARGUED = [
     why: "set by each welcome, and before it nobody waits for a heartbeat",
   },
   {
-    file: CLIENT,
-    line: 'const leftMs = expiresMs(this.#token ?? "") - this.serverNow();',
+    file: `${PARTS}tokens.js`,
+    line: 'const leftMs = expiresMs(this.#token ?? "") - nowMs;',
     change: 'this.#token ?? "" -> (this.#token)',
     why: "no token has no time of expiry either way",
   },
