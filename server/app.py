@@ -27,6 +27,8 @@ from server.edge.session import Sessions
 from server.entries import CHARGEBACK, FREEZE, LIMIT, REFUND, TOPUP, UNFREEZE, Kind
 from server.http import asyncapi, audit, creators, docs, events, gifts, health, pages, reversals, rooms, tokens, wallets
 from server.http.api import Gate, install
+from server.http.own import Own
+from server.http.whereabouts import routes as where_routes
 from server.journal import database
 from server.journal.earnings import Earnings
 from server.journal.fence import Openings
@@ -364,6 +366,7 @@ def create_app(node: Node) -> Starlette:
         finally:
             await node.stop()
 
+    own = Own(node.tokens, node.revocations, node.clock)
     development, proxies = node.settings.development, Proxies(node.settings.trusted_proxies)
     app = Starlette(
         routes=[
@@ -375,9 +378,10 @@ def create_app(node: Node) -> Starlette:
             *events.routes(node.history),
             *rooms.routes(node.rooms_admin, node.services),
             *gifts.routes(node.catalogue),
-            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock),
+            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock, own),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
-            *creators.routes(node.earnings),
+            *creators.routes(node.engine, node.clock, own),
+            *where_routes(node.engine, node.clock, node.wallet, node.room_store),
             *audit.routes(node.engine, node.clock),
             *docs.routes(development),
             *asyncapi.routes(),
