@@ -374,7 +374,7 @@ def create_app(node: Node) -> Starlette:
             *privacy.routes(node.services, node.rooms_admin),
             *gifts.routes(node.catalogue),
             *rate_pages.routes(node.rates, node.engine),
-            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock, node.packages, own),
+            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock, packages=node.packages, own=own),
             *package_pages.routes(node.packages),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.engine, node.clock, own),

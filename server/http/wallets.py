@@ -13,8 +13,8 @@ from server.clock import Clock
 from server.currencies import EXPONENTS
 from server.entries import Sale
 from server.http.api import HttpError, answer, body, next_page, query, route, user_id_of
-from server.journal.paid import Paid
 from server.http.own import VIEWERS, Own
+from server.journal.paid import Paid
 from server.money.results import Money, SpendLimit, TopUpConflict, WalletView
 from server.orders.own_limits import OwnLimits
 from server.orders.rows import CannotReverse
@@ -136,7 +136,7 @@ class _Wallets:
 
 
 def routes(
-    wallet: Money, purchases: Purchases, own_limits: OwnLimits, clock: Clock, packages: Packages, own: Own
+    wallet: Money, purchases: Purchases, own_limits: OwnLimits, clock: Clock, *, packages: Packages, own: Own
 ) -> list[Route]:
     wallets, one = _Wallets(wallet, purchases, own_limits, clock, packages), "/v1/wallets/{user}"
     credit = "Credit bought coins once per id"
