@@ -42,6 +42,8 @@ from server.http import (
 from server.http import packages as package_pages
 from server.http import rates as rate_pages
 from server.http.api import Gate, install
+from server.http.own import Own
+from server.http.whereabouts import routes as where_routes
 from server.journal import database
 from server.journal.earnings import Earnings
 from server.journal.opening import Opening
@@ -358,6 +360,7 @@ def create_app(node: Node) -> Starlette:
         finally:
             await node.stop()
 
+    own = Own(node.tokens, node.revocations, node.clock)
     development, proxies = node.settings.development, Proxies(node.settings.trusted_proxies)
     app = Starlette(
         routes=[
@@ -371,10 +374,11 @@ def create_app(node: Node) -> Starlette:
             *privacy.routes(node.services, node.rooms_admin),
             *gifts.routes(node.catalogue),
             *rate_pages.routes(node.rates, node.engine),
-            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock, node.packages),
+            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock, packages=node.packages, own=own),
             *package_pages.routes(node.packages),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
-            *creators.routes(node.earnings),
+            *creators.routes(node.engine, node.clock, own),
+            *where_routes(node.engine, node.clock, node.wallet, node.room_store),
             *audit.routes(node.engine, node.clock),
             *docs.routes(development),
             *asyncapi.routes(),

@@ -59,6 +59,7 @@ LOOKS_AGAIN = {
     "tests/cluster.py": "a cluster that forms can only be asked",
     "tests/journeys/test_crashes.py": "files of a store send no event",
     "tests/journeys/test_slow_peers.py": "the kernel's buffers send no event",
+    "tests/pages/test_overlay_idle.py": "a trace in which nothing happens has a length",
     "tests/program.py": "processes and files send no event",
 }
 

@@ -201,9 +201,8 @@ async def test_idempotency_key_chars_max(site: Site) -> None:
     """A key as long as is allowed, and one more character."""
     body = {"id": "t", "coins": 5, "source": "shop"}
     for extra, status in ((0, 201), (1, 400)):
-        key = "k" * (limits.IDEMPOTENCY_KEY_CHARS_MAX + extra)
-        answer = await site.http.post("/v1/wallets/carol/topups", json=body, headers={"Idempotency-Key": key})
-        assert answer.status_code == status
+        key = {"Idempotency-Key": "k" * (limits.IDEMPOTENCY_KEY_CHARS_MAX + extra)}
+        assert (await site.http.post("/v1/wallets/carol/topups", json=body, headers=key)).status_code == status
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -212,6 +211,9 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "COMMANDS_IN_FLIGHT_MAX": ("edge/test_session.py", "test_commands_under_way_have_a_bound"),
     "MESSAGE_BYTES_PER_COMMAND": ("edge/test_floods.py", "test_long_messages_cost_their_inflated_size"),
     "READ_TURN_S": ("edge/test_turns.py", "test_many_floods_share_a_turn"),
+    "HEADS_TURN_S": ("edge/test_arrivals.py", "test_a_turn_reads_what_it_has_time_for"),
+    "UNREAD_MAX": ("edge/test_arrivals.py", "test_a_long_line_turns_people_away"),
+    "UNREAD_BYTES_MAX": ("edge/test_arrivals.py", "test_what_waits_has_a_bound"),
     "JOIN_TURN_S": ("edge/test_joining.py", "test_many_welcomes_take_turns"),
     "READ_FRAMES_MAX": ("edge/test_turns.py", "test_a_flood_is_read_a_slice_a_turn"),
     "EARLY_BYTES_MAX": ("edge/test_upgrade.py", "test_too_much_behind_the_request"),
