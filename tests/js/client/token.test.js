@@ -156,16 +156,6 @@ test("each new token is exchanged in its turn", async () => {
   assert.deepEqual([FakeSocket.last.sent.length, asked.times], [2, 0]);
 });
 
-test("who leaves while a token is asked for stays away, also if there is none", async () => {
-  const client = join({ room: "demo", base: "http://x", WebSocket: AsWebSocket, getToken: async () => {
-    client.close();
-    throw new Error("withdrawn");
-  } });
-  await settled();
-  await pass(60_000, 1000);
-  assert.deepEqual([client.state.name, client.state.reason], ["closed", "left"]);
-});
-
 test("a refresh that spans a reconnect begins no second chain", async () => {
   withRandom(0);
   /** @type {((token: string) => void)[]} */
@@ -215,4 +205,14 @@ test("who leaves leaves no token behind", async () => {
   client.open();
   await settled();
   assert.equal(FakeSocket.last.token, "two");
+});
+
+test("who leaves while a token is asked for stays away, also if there is none", async () => {
+  const client = join({ room: "demo", base: "http://x", WebSocket: AsWebSocket, getToken: async () => {
+    client.close();
+    throw new Error("withdrawn");
+  } });
+  await settled();
+  await pass(60_000, 1000);
+  assert.deepEqual([client.state.name, client.state.reason], ["closed", "left"]);
 });
