@@ -172,3 +172,20 @@ test("the dot is visible when the connection has been gone for ten seconds", asy
   FakeSocket.last.tell(welcome());
   assert.equal(dot.shown, "false");
 });
+
+test("a reload is obeyed at most once in ten minutes, also by the page that was loaded again", async (page) => {
+  /** @type {any} */
+  const message = { type: "alerts.controlled", verb: "reload", id: null, by: null };
+  await entered(page);
+  const reload = mock.method(location, "reload", () => {}).mock;
+  for (let n = 0; n < 2; n++) FakeSocket.last.tell(message);
+  assert.equal(reload.callCount(), 1);
+  assert.ok(sessionStorage.getItem(KEY)); // what it knew is there for the page to come
+  await pass(599_000, 1000);
+  FakeSocket.last.tell(welcome());
+  FakeSocket.last.tell(message);
+  assert.equal(reload.callCount(), 1);
+  await pass(2000);
+  FakeSocket.last.tell(message);
+  assert.equal(reload.callCount(), 2);
+});
