@@ -39,8 +39,10 @@ class Part(NamedTuple):
 
     def tracked(self) -> list[str]:
         names = subprocess.run(["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True)
-        others = (*SKIPPED, *self.but)
-        return [each for each in names.stdout.split() if each.startswith(self.files) and not each.startswith(others)]
+        return [each for each in names.stdout.split() if self.has(each)]
+
+    def has(self, file: str) -> bool:
+        return file.startswith(self.files) and not file.startswith((*SKIPPED, *self.but))
 
 
 KNOWN = (*known_mistakes.KNOWN, *known_delivery.KNOWN)
@@ -238,7 +240,7 @@ def known(part: Part, only: str) -> list[Mutant]:
     for what, file, right, wrong, by in KNOWN:
         text = (ROOT / file).read_text()
         assert text.count(right) == 1, f"{file} has not once: {right}"
-        if file.startswith(part.files) and re.search(only, file):
+        if part.has(file) and re.search(only, file):
             line = text[: text.index(right)].count("\n") + 1
             found.append(Mutant(file, f"{line}: {what}", text.replace(right, wrong), by))
     return found
