@@ -9,8 +9,7 @@ async with join("https://live.example", "demo", token=get_token) as room:
 import asyncio
 import contextlib
 import time
-from collections import deque
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
@@ -26,6 +25,7 @@ from protocol.connecting import Backoff, End, Refused, Tokens, TokenSource, end_
 from protocol.connecting import socket_address as _address
 from protocol.gifts import SendGift, SendGiftOk
 from protocol.likes import SendLikes
+from protocol.news import News
 from protocol.ping import Ping, PingOk
 from protocol.session import Heartbeat, Notice, RefreshSession, Welcome
 from protocol.unanswered import QueueFull
@@ -37,8 +37,6 @@ GIFT_S = 120.0  # a gift waits this long for its reply, over reconnects
 SLACK_S = 5.0  # after a heartbeat's time of silence the server is asked, and has this long to answer
 NEWS_MAX = 10_000  # what may wait for its handler; beyond it nothing more is read while no reply is awaited
 FRAME_BYTES_MAX = 2**24
-
-C = TypeVar("C", bound=Ok)
 
 __all__ = ["Refused", "Room", "join"]
 
@@ -72,10 +70,7 @@ class Room:
         self._leave_at: float | None = None  # a node that stops says when to go to another
         self._turned = asyncio.Event()  # into live, or out for good
         self._over: str | None = None
-        self._news: deque[tuple[Told | Lost, str | None]] = deque()
-        self._came = asyncio.Event()
-        self._handled = asyncio.Event()
-        self._since, self._given, self._busy = since, since, False
+        self._news: News[Told | Lost] = News(since)
 
     # --- joining and leaving -----------------------------------------------------------------------------------
     async def __aenter__(self) -> Self:
@@ -114,33 +109,13 @@ class Room:
     @property
     def since(self) -> str | None:
         """Where to resume after a restart of yours: behind the last event that your loop is through with."""
-        return self._since if self._busy else self._given
+        return self._news.since
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Told | Lost:
-        self._busy = False  # who asks for the next is through with the last
-        while not self._news:
-            if self._over is not None:
-                raise StopAsyncIteration
-            self._came.clear()
-            await self._came.wait()
-        self._since, self._busy = self._given, True
-        told, self._given = self._news.popleft()
-        self._handled.set()
-        return told
-
-    def _tell(self, told: Told | Lost, since: str | None) -> None:
-        self._news.append((told, since))
-        self._came.set()
-
-    def _passed_by(self, since: str | None) -> None:
-        """There was nothing to tell: the position moves with what comes before."""
-        if self._news:
-            self._news[-1] = (self._news[-1][0], since)
-        else:
-            self._given = since
+        return await self._news.next()
 
     # --- commands ----------------------------------------------------------------------------------------------
     async def send(self, command: Command, *, timeout_s: float | None = None) -> Ok:
@@ -182,7 +157,7 @@ class Room:
             except QueueFull:
                 raise Refused("queue_full", id=gift_id) from None
         self._replies[str(asked.ref)] = asyncio.get_running_loop().create_future()
-        self._handled.set()  # its reply must be read, however much else waits
+        self._news.look_again()  # its reply must be read, however much else waits
         if socket is not None and frame is not None:
             await _say(socket, frame)
         return asked
@@ -214,7 +189,7 @@ class Room:
             if not stays:
                 self._end(reason_of(end.code), lost)
                 return
-            self._tell(lost, self.client.since)
+            self._news.tell(lost, self.client.since)
             await asyncio.sleep(self._away_s(end))
 
     def _end(self, reason: str, lost: Lost | None = None) -> None:
@@ -224,13 +199,13 @@ class Room:
         self._over, self._socket = reason, None
         self._tokens.forget()
         if lost is not None:
-            self._tell(lost, self.client.since)
+            self._news.tell(lost, self.client.since)
         for ref, reply in self._replies.items():
             if not reply.done():
                 command = next(each for each in self.client.unanswered if each.ref == ref)
                 reply.set_result(Answered(command=command, reason="closed", fields={}))
         self._turned.set()
-        self._came.set()
+        self._news.end()
 
     def _away_s(self, end: End) -> float:
         left_s, self._leave_at = self._leave_at, None
@@ -317,8 +292,7 @@ class Room:
     async def _until_handled(self) -> None:
         """While too much waits for its handler nothing is read: the server then sends gifts and the newest alone."""
         while len(self._news) >= NEWS_MAX and not self._replies:
-            self._handled.clear()
-            await self._handled.wait()
+            await self._news.taken()
 
     async def _read(self, socket: ClientConnection, frame: Frame) -> None:
         for news, since in self.client.read(frame):
@@ -327,7 +301,7 @@ class Room:
                     await self._welcomed(socket, told)
                 self._take(told, since)
             if not news:
-                self._passed_by(since)
+                self._news.passed_by(since)
 
     def _take(self, told: Told, since: str | None) -> None:
         if isinstance(told, Answered):
@@ -337,7 +311,7 @@ class Room:
         else:
             if isinstance(told, Notice) and told.kind == "draining":
                 self._leave_at = _running_s() + (told.reconnect_in_ms or 0) / 1000
-            self._tell(told, since)
+            self._news.tell(told, since)
 
     async def _welcomed(self, socket: ClientConnection, welcome: Welcome) -> None:
         self._heartbeat_s = float(welcome.heartbeat_s)

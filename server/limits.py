@@ -185,8 +185,7 @@ ROOM_KEPT_S = 7 * 86_400  # a room's history, board and likers after its broadca
 
 # --- money -------------------------------------------------------------------------------------------------------
 WALLET_PARTITIONS = 64  # never changes: a viewer's partition is a hash modulo this
-BOOKS = 64  # the partition behind them, which SQL alone writes
-assert BOOKS == WALLET_PARTITIONS
+BOOKS = WALLET_PARTITIONS  # the partition behind them, which SQL alone writes
 SPEND_BATCH_MAX = 100  # gifts per script call: some 1 ms of the store's time
 SPEND_CALLS_MAX = 2  # in flight: the store works on one while we build the next (with one: half the gifts, measured)
 SPEND_QUEUE_MAX = 5_000  # gifts that wait on a node; above it `wallet_unavailable` at once
@@ -259,6 +258,23 @@ RECOVER_UNTIL_MS = ORDER_RECEIPT_MS - DAY_MS  # later the store may have carried
 RECOVER_STOP_S = 1.0  # a stopping node finishes its current order, unless that waits for the journal
 RECOVER_BATCH = 100  # orders of a kind and round
 MATURITY_MS = 7 * 86_400_000  # credits mature after a week: most chargebacks for fraud come sooner
+MONEY_MAX = 10**12  # minor units in one amount: exact in JSON, and so is what is computed with basis points
+BASIS_POINTS = 10_000  # in one
+assert MONEY_MAX * BASIS_POINTS < 2**63
+RATE_PART_MAX = 1_000_000  # of a fraction in a rate card
+RATE_DAYS_MAX = 366
+AGE_MAX = 150
+FOLLOWERS_MAX = 10**10
+PAYOUT_METHODS_MAX = 16  # of one person
+SUSPENSIONS_MAX = 200_000  # in force on a site: every node keeps them all, some 400 bytes each
+SUSPENSIONS_OF_USER_MAX = 200  # that are kept in all
+USERS_KEPT = 100_000  # regions of hosts in a node's memory
+USERS_AGAIN_S = 5.0  # how often a node asks SQL for changed people: what the bus says may get lost
+assert USERS_AGAIN_S < 30
+USERS_BATCH = 1_000
+USERS_LOAD_S = 1.0  # a room that opens waits so long for its host's region
+EXPORT_ROWS = 1_000  # of a person, read or erased at a time
+USERS_END_AGAIN_MS = 5_000  # a suspended host's rooms are looked at again: one may have begun at the same moment
 AUDIT_EVERY_S = 60.0
 RIGHTS_LOOK_S = 10.0  # some 25 questions to each primary
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough

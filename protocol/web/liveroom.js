@@ -206,7 +206,7 @@ export class RoomClient {
     try {
       token = await this.#tokens.current();
     } catch {
-      return this.#comeBack("no_token");
+      return this.state.name === "closed" ? undefined : this.#comeBack("no_token");
     }
     if (this.state.name === "closed" || this.#socket) return;
     try {

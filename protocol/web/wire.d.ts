@@ -60,7 +60,8 @@ export type Refusal =
   | "unknown_overlay"
   | "too_many_overlays"
   | "shielded"
-  | "no_such_gift";
+  | "no_such_gift"
+  | "suspended";
 
 /** Staff: control the alerts of all overlays of the room. */
 export interface ControlAlerts {

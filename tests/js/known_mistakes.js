@@ -14,7 +14,7 @@ export const KNOWN = [
   [`${SHARED}alertqueue.js`, "Math.max(known.count, countOf(event))", "countOf(event)"],
   [`${SHARED}alertqueue.js`, "[...first, ...this.waiting]", "[...this.waiting]"],
   [`${SHARED}playalerts.js`, "ms * LONGEST", "Infinity"],
-  [`${SHARED}playalerts.js`, "this.#queue.current = null;", ""],
+  [`${SHARED}playalerts.js`, "this.#queue.end(alert);", ""],
   [`${SHARED}streak.js`, "(combo ? `", "(combo ? combo.id || `"],
   [`${SHARED}giftshow.js`, "!reducedMotion() && ", ""],
   [`${SHARED}dom.js`, "element.textContent = String(text)", "element.innerHTML = String(text)"],
@@ -202,18 +202,6 @@ export const ARGUED = [
     line: 'const text = WORDS[reason ?? ""];',
     change: 'reason ?? "" -> (reason)',
     why: "there are no words for either",
-  },
-  {
-    file: `${OVERLAY}settings.js`,
-    line: 'const scale = parseFloat(settings.get("scale") ?? "");',
-    change: 'settings.get("scale") ?? "" -> (settings.get("scale"))',
-    why: "neither is a number",
-  },
-  {
-    file: `${OVERLAY}settings.js`,
-    line: 'const position = settings.get("position") ?? "";',
-    change: 'settings.get("position") ?? "" -> (settings.get("position"))',
-    why: "neither is a place",
   },
   {
     file: `${PARTS}seen.js`,

@@ -1,9 +1,10 @@
 /** Which token the client shows, and when it asks for another. */
 import assert from "node:assert/strict";
 
+import { join } from "../../../protocol/web/liveroom.js";
 import { pass, settled, timed as test, withRandom } from "../support/clock.js";
 import { connecting, joined } from "../support/joined.js";
-import { FakeSocket } from "../support/socket.js";
+import { AsWebSocket, FakeSocket } from "../support/socket.js";
 import { welcome } from "../support/wire.js";
 
 /**
@@ -204,4 +205,14 @@ test("who leaves leaves no token behind", async () => {
   client.open();
   await settled();
   assert.equal(FakeSocket.last.token, "two");
+});
+
+test("who leaves while a token is asked for stays away, also if there is none", async () => {
+  const client = join({ room: "demo", base: "http://x", WebSocket: AsWebSocket, getToken: async () => {
+    client.close();
+    throw new Error("withdrawn");
+  } });
+  await settled();
+  await pass(60_000, 1000);
+  assert.deepEqual([client.state.name, client.state.reason], ["closed", "left"]);
 });
