@@ -102,14 +102,27 @@ def test_nobody_anonymous_is_on_a_board(store: Frozen) -> None:
 
 
 def test_single_gifts_are_bounded(store: Frozen) -> None:
-    """The smallest go, now and then: one gift in sixteen looks."""
+    """The smallest go, now and then: one gift in sixteen looks. Among equal ones the newest stay."""
     singles = board_key(ROOM, "all", "single")
-    store.client.zadd(singles, {f"x{n} bob": 10 + n for n in range(limits.SINGLES_MAX)})
-    show(store, gift_id(1), 5)
+    store.client.zadd(singles, {f"{n:04} bob": 10 + n for n in range(limits.SINGLES_MAX)})
+    show(store, gift_id(1), 10)
     assert store.client.zcard(singles) == limits.SINGLES_MAX + 1
-    show(store, gift_id(16), 6)
+    show(store, gift_id(16), 10)
     assert store.client.zcard(singles) == limits.SINGLES_MAX
-    assert store.client.zrange(singles, 0, 0) == ["x0 bob"]
+    assert store.client.zrange(singles, 0, 1) == [f"{gift_id(16)} alice", "0001 bob"]
+
+
+def test_a_full_board_takes_no_smaller_gift(store: Frozen) -> None:
+    """It would go again soon. The other boards and all sums have it; one gift less, and the board has a place."""
+    singles = board_key(ROOM, "all", "single")
+    store.client.zadd(singles, {f"{n:04} bob": 10 + n for n in range(limits.SINGLES_MAX)})
+    show(store, gift_id(1), 9)
+    assert store.client.zscore(singles, f"{gift_id(1)} alice") is None
+    assert board(store, "broadcast", "single") == board(store, DAY, "single") == {f"{gift_id(1)} alice": 9.0}
+    assert board(store, "all") == {"alice": 9.0}
+    store.client.zrem(singles, "0005 bob")
+    show(store, gift_id(2), 9)
+    assert store.client.zscore(singles, f"{gift_id(2)} alice") == 9
 
 
 # --- what a refund does --------------------------------------------------------------------------------------------
