@@ -29,7 +29,18 @@ from server.rooms.history import History, NoSuchRoom, RawSnapshot, Recorded
 from server.rooms.outbox import Outbox, Sink
 from server.rooms.pace import Pace
 from server.rooms.people import People
-from server.rooms.registry import ASIDES, CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, STANDINGS, Periodic
+from server.rooms.registry import (
+    ASIDES,
+    BADGES,
+    CHANGED,
+    CLOSING,
+    JOINED,
+    LEFT,
+    PERIODICS,
+    REACTORS,
+    STANDINGS,
+    Periodic,
+)
 from server.rooms.revocations import Revocations
 from server.rooms.snapshot import EncodedSnapshot, encoded_snapshot
 from server.store.client import StoreError
@@ -132,8 +143,9 @@ class Member:
             self.sink.close(self.leaves_with)
 
     def as_user(self) -> User:
-        """The member, as events show it."""
-        return User(user_id=self.user_id, name=self.name, role=self.role, badges=self.badges)
+        """The member, as events show it: what the room knows of it comes before the token's badges."""
+        found = (badge for _, of in BADGES if (badge := of(self.room, self)) and badge not in self.badges)
+        return User(user_id=self.user_id, name=self.name, role=self.role, badges=(*found, *self.badges))
 
 
 class Room:
