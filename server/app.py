@@ -16,7 +16,7 @@ from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
 from protocol.refusals import Refused
-from server import background, limits, metrics
+from server import background, levels, limits, metrics
 from server.catalogue import Catalogue
 from server.clock import Clock
 from server.edge import door
@@ -151,6 +151,7 @@ class Node:
             tokens=self.tokens,
             revocations=self.revocations,
             catalogue=self.catalogue,
+            levels=levels.load(settings.levels),
             engine=self.engine,
             catalogues=Catalogues(self.engine),
             node_id=node_id,

@@ -73,6 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     audit_key: str | None  # None in production: the audit remembers nothing between starts
     anchors: Path
     catalogue: Path | None
+    levels: Path | None
     node_id: str | None
     workers: int
     worker: int | None  # the number of this process among the workers
@@ -199,6 +200,7 @@ def _load(env: _Environment, mode: str) -> Settings:
         audit_key=env.secret("LIVEROOM_AUDIT_KEY") or None,
         anchors=Path(anchors) if (anchors := env.get("LIVEROOM_ANCHORS")) else data / "anchors.log",
         catalogue=Path(catalogue) if (catalogue := env.get("LIVEROOM_CATALOGUE")) else None,
+        levels=Path(levels) if (levels := env.get("LIVEROOM_LEVELS")) else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         workers=_number(env, "LIVEROOM_WORKERS", 1, most=limits.WORKERS_MAX),
         worker=None,

@@ -294,6 +294,8 @@ export interface SettingsChange {
   emotes_only?: boolean;
   gift_min_coins_message?: number;
   likes?: boolean;
+  joins?: boolean;
+  spotlight_level?: number;
   blocked_words?: string[];
   automod?: number;
   reports_hold?: number;
@@ -676,6 +678,17 @@ export interface GoalReached {
   replayed?: boolean;
 }
 
+/** Somebody has a higher level than ever. It comes once, in the room of a gift that brought it. */
+export interface LevelReached {
+  type: "levels.reached";
+  user: Named;
+  level: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
 /** `added` since the last such event, `total` in this broadcast. */
 export interface LikesCounted {
   type: "likes.counted";
@@ -776,6 +789,18 @@ export interface MemberDemoted {
   by: Named;
 }
 
+/** Somebody above the room's `spotlight_level` has come in. `banner` is how a page shows it; empty for none. */
+export interface MemberEntered {
+  type: "members.entered";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  user: Named;
+  level: number;
+  banner: string;
+}
+
 /** The room changed. Absent fields did not. */
 export interface RoomUpdated {
   type: "room.updated";
@@ -807,6 +832,8 @@ export interface ShownSettings {
   emotes_only: boolean;
   gift_min_coins_message: number;
   likes: boolean;
+  joins: boolean;
+  spotlight_level: number;
   shield: boolean;
 }
 
@@ -1098,6 +1125,7 @@ export type RoomEvent =
   | GoalsChanged
   | GoalProgressed
   | GoalReached
+  | LevelReached
   | LikesCounted
   | MemberMuted
   | MemberUnmuted
@@ -1106,6 +1134,7 @@ export type RoomEvent =
   | MemberKicked
   | MemberPromoted
   | MemberDemoted
+  | MemberEntered
   | RoomUpdated
   | RoomPaused
   | RoomResumed

@@ -335,6 +335,21 @@ goals = Table(
     Column("changed_ms", BigInteger, nullable=False),
 )
 
+# What people have given in a lifetime, up to an entry of theirs, and the highest level that they ever had (givers.py).
+givers = Table(
+    "givers",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    Column("gifts", BigInteger, nullable=False),  # coins
+    Column("epoch", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("room_id", String(64), nullable=False),  # which room gets it
+    Column("told", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Index("givers_untold", "at_ms", sqlite_where=text("told = 0"), postgresql_where=text("told = 0")),
+)
+
 
 def missing(connection: Connection) -> list[str]:
     """The tables and views that the database does not have."""

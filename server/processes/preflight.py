@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from server import catalogue
+from server import catalogue, levels
 from server.settings import Settings, Unusable
 from server.store.client import parse_address
 from server.store.topology import SCHEME, seeds
@@ -24,6 +24,7 @@ def check(settings: Settings) -> None:
     if settings.journal_url is not None:
         _check_journal(settings.journal_url)
     catalogue.load(settings.catalogue)
+    levels.load(settings.levels)
 
 
 def _check_store(name: str, url: str) -> None:

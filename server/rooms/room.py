@@ -17,6 +17,7 @@ from server import background, limits
 from server.catalogue import Catalogue
 from server.clock import Clock
 from server.journal.people import Version
+from server.levels import Levels
 from server.money.results import Money
 from server.rooms.about import About, about_of, changed_by, granted, role_in
 from server.rooms.allowance import Allowance
@@ -60,6 +61,7 @@ class Services(Struct, frozen=True, kw_only=True):
     tokens: Tokens
     revocations: Revocations
     catalogue: Catalogue
+    levels: Levels
     engine: Engine
     catalogues: Catalogues
     node_id: str
