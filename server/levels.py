@@ -9,16 +9,17 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from server import limits
 from server.settings import Unusable
 
+LEVELS_MAX = 10**3  # a token may name one of so many, too
+COINS_MAX = 10**12  # far above what anybody gives, and exact in every client
 OWN = Path(__file__).parent / "levels.toml"
-Coins = Annotated[int, Meta(ge=1, le=limits.LEVEL_COINS_MAX)]
+Coins = Annotated[int, Meta(ge=1, le=COINS_MAX)]
 Banner = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}$(?!\n)")]
 
 
 class _File(Struct, forbid_unknown_fields=True):
-    coins: Annotated[tuple[Coins, ...], Meta(max_length=limits.LEVELS_MAX)]
+    coins: Annotated[tuple[Coins, ...], Meta(max_length=LEVELS_MAX)]
     banners: dict[str, Banner] = {}  # msgspec copies it
 
 
@@ -59,6 +60,6 @@ def load(path: Path | None) -> Levels:
 
 def _level(said: str) -> int:
     """A key of the banners. Raises ValueError."""
-    if not (said.isascii() and said.isdecimal() and 1 <= int(said) <= limits.LEVELS_MAX):
+    if not (said.isascii() and said.isdecimal() and 1 <= int(said) <= LEVELS_MAX):
         raise ValueError(f"{said!r} is no level")
     return int(said)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server import levels, limits
+from server import levels
 from server.settings import Unusable
 
 TABLE = levels.Levels((10, 20, 50), ((2, "silver"), (3, "gold")))
@@ -29,7 +29,7 @@ def test_what_somebody_has(coins: int, level: int, banner: str, more: int | None
 def test_our_own_table() -> None:
     """It can be used, and the first gift is a level."""
     own = levels.load(None)
-    assert (own.level_of(1), own.level_of(limits.LEVEL_COINS_MAX)) == (1, len(own.coins))
+    assert (own.level_of(1), own.level_of(levels.COINS_MAX)) == (1, len(own.coins))
     assert own.banner_of(len(own.coins)) == "diamond"
 
 
@@ -53,9 +53,9 @@ def test_a_table_of_the_owner(tmp_path: Path) -> None:
         ('coins = [1]\n[banners]\nhigh = "red"', "'high' is no level"),
         ('coins = [1]\n[banners]\n0 = "red"', "'0' is no level"),
         ('coins = [1]\n[banners]\n1 = "<b>"', "matching regex"),
-        (f"coins = {list(range(1, limits.LEVELS_MAX + 2))}", "length <= 1000"),
-        (f"coins = [{limits.LEVEL_COINS_MAX + 1}]", "<= 1000000000000"),
-        (f'coins = [1]\n[banners]\n{limits.LEVELS_MAX + 1} = "red"', "is no level"),
+        (f"coins = {list(range(1, levels.LEVELS_MAX + 2))}", "length <= 1000"),
+        (f"coins = [{levels.COINS_MAX + 1}]", "<= 1000000000000"),
+        (f'coins = [1]\n[banners]\n{levels.LEVELS_MAX + 1} = "red"', "is no level"),
         ("coins = [", "Invalid value"),
         ("coins = [1]\n\xff", "can't decode"),
     ],

@@ -3,7 +3,6 @@
 from sqlalchemy import (
     BigInteger,
     Column,
-    Connection,
     Index,
     Integer,
     LargeBinary,
@@ -12,9 +11,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    inspect,
     text,
 )
+
+from server import limits
 
 metadata = MetaData()
 views = MetaData()
@@ -25,7 +25,11 @@ OF_SETTINGS = "kind IN ('chargeback', 'freeze', 'unfreeze', 'limit')"
 # What rooms count again when their store has lost it.
 OF_ROOMS = "kind = 'gift'"
 
-# One row for each entry of a partition's ledger log; `hash` chains it to the one before.
+# What SQL alone wrote: a creator has far more gifts than payouts.
+OF_BOOKS = f"partition = {limits.BOOKS}"
+
+# One row for each entry of a partition's ledger log, and of the books, the partition behind them, which SQL alone
+# writes. `hash` chains it to the one before.
 entries = Table(
     "entries",
     metadata,
@@ -57,6 +61,12 @@ entries = Table(
         sqlite_where=text(OF_SETTINGS),
         postgresql_where=text(OF_SETTINGS),
     ),
+    Index(
+        "entries_of_books",
+        *("creator_id", "epoch", "n"),
+        sqlite_where=text(OF_BOOKS),
+        postgresql_where=text(OF_BOOKS),
+    ),
 )
 
 # Double entry: the postings that do not follow from columns of their entry. The view `postings` has all (views.py).
@@ -67,8 +77,8 @@ legs = Table(
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("leg", Integer, primary_key=True, autoincrement=False),
-    Column("asset", String(8), nullable=False),  # coins | diamonds
-    Column("account", String(80), nullable=False),  # viewer:<id> | creator:<id> | house:<name>
+    Column("asset", String(16), nullable=False),  # coins | diamonds | money:<currency>, in minor units
+    Column("account", String(80), nullable=False),  # viewer, creator or held:<id> | house or provider:<name>
     Column("amount", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -184,6 +194,7 @@ topups = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("state", String(8), nullable=False),  # pending | posted
     Column("balance", BigInteger),  # after this top-up, once it is posted
+    Column("sale", Text),  # JSON: what was paid for it, if the platform told it
     Index("topups_by_state", "state", "at_ms"),
 )
 
@@ -200,6 +211,7 @@ reversal_parts = Table(
     Column("coins", BigInteger, nullable=False),
     Column("diamonds", BigInteger, nullable=False),
     Index("reversal_parts_by_gift", "user_id", "gift"),
+    Index("reversal_parts_by_creator", "creator", "gift_day"),
     sqlite_with_rowid=False,
 )
 
@@ -340,19 +352,48 @@ givers = Table(
     "givers",
     metadata,
     Column("user_id", String(64), primary_key=True),
-    Column("gifts", BigInteger, nullable=False),  # coins
-    Column("epoch", BigInteger, nullable=False),
-    Column("n", BigInteger, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in ("gifts", "epoch", "n", "at_ms")),  # `gifts` are coins
     Column("level", Integer, nullable=False),
     Column("room_id", String(64), nullable=False),  # which room gets it
     Column("told", Integer, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
     Index("givers_untold", "at_ms", sqlite_where=text("told = 0"), postgresql_where=text("told = 0")),
 )
 
+# What the host platform knows of people. `version` counts the changes of all, of suspensions, too.
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("known", Text, nullable=False),  # JSON
+    Column("changed_ms", BigInteger, nullable=False),
+    UniqueConstraint("version", name="users_version"),
+)
 
-def missing(connection: Connection) -> list[str]:
-    """The tables and views that the database does not have."""
-    found = inspect(connection)
-    there = {*found.get_table_names(), *found.get_view_names()}
-    return [name for name in (*metadata.tables, *views.tables) if name not in there]
+# What people are or were suspended from.
+IN_FORCE = "ended_ms IS NULL"
+suspensions = Table(
+    "suspensions",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("capability", String(16), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),
+    Column("appeal", String(16), nullable=False),  # '' | open | granted | denied
+    Column("appeal_text", Text, nullable=False),
+    Column("ended_ms", BigInteger),  # when it was lifted
+    Index("suspensions_in_force", "until_ms", sqlite_where=text(IN_FORCE), postgresql_where=text(IN_FORCE)),
+)
+
+# Every rate card that ever held, insert-only: what a `rate` on a row means.
+rate_cards = Table(
+    "rate_cards",
+    metadata,
+    Column("version", String(32), primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Column("at_ms", BigInteger, nullable=False),  # when a process first started with it
+)

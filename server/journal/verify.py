@@ -10,11 +10,11 @@ from sqlalchemy.exc import DBAPIError
 from server.journal import accounts
 from server.journal.findings import Wrong
 from server.journal.heads import START, Head
+from server.journal.lacking import missing
 from server.journal.log import Position
 from server.journal.rederive import rederive
 from server.journal.seen import END, Seen, see
 from server.journal.sums import Sums, held_by
-from server.journal.tables import missing
 from server.journal.totals import between
 
 
@@ -59,7 +59,7 @@ def _verify(connection: Connection, partition: int, start: Head, seen: Seen) -> 
         wrong = [Wrong(partition, str(head), f"the watermark is {mark}, not at this last entry")]
     if start.position == START.position and (seen.entries or seen.legs or seen.positions):
         wrong += accounts.differ(connection, partition)
-    if seen.mark is None and not wrong:
+    if mark.position == START.position and not wrong:
         return Verified([], Sums(), None)
     if wrong:  # the head is not at the mark
         head = msgspec.structs.replace(mark, totals=between(connection, partition, START.position, mark.position))

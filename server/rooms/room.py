@@ -19,6 +19,7 @@ from server.clock import Clock
 from server.journal.people import Version
 from server.levels import Levels
 from server.money.results import Money
+from server.rates import RateCards
 from server.rooms.about import About, about_of, changed_by, granted, role_in
 from server.rooms.allowance import Allowance
 from server.rooms.catalogues import Catalogues
@@ -44,6 +45,7 @@ from server.rooms.registry import (
 )
 from server.rooms.revocations import Revocations
 from server.rooms.snapshot import EncodedSnapshot, encoded_snapshot
+from server.rooms.users import Users
 from server.store.client import StoreError
 from server.tokens import Claims, Tokens
 
@@ -62,9 +64,12 @@ class Services(Struct, frozen=True, kw_only=True):
     revocations: Revocations
     catalogue: Catalogue
     levels: Levels
+    rates: RateCards
+    users: Users
     engine: Engine
     catalogues: Catalogues
     node_id: str
+    media_origins: tuple[str, ...] = ()  # from where overlays may load media
     eligibility: Eligibility = everybody
 
 

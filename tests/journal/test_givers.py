@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine, delete
 
-from server import limits
 from server.journal import database, givers
 from server.journal.tables import givers as table
 from tests.journal.shop import Books, Shop
@@ -82,7 +81,7 @@ def test_a_level_is_told_once(engine: Engine) -> None:
 
 def test_many_gifts_are_added_up_at_times(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then a look reads only those behind; without a new level, too."""
-    monkeypatch.setattr(limits, "GIVER_GIFTS", 3)
+    monkeypatch.setattr(givers, "GIFTS_NEW", 3)
     shop = Shop(Books(engine), "cleo")
     shop.buy(1_000)
     shop.give(100, 1, "creator")

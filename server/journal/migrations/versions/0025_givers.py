@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019_givers"
-down_revision = "0018_lists"
+revision = "0025_givers"
+down_revision = "0024_users"
 branch_labels = None
 depends_on = None
 
