@@ -156,6 +156,15 @@ class MemberDemoted(_Decision, frozen=True, kw_only=True, tag="members.demoted")
     """Somebody moderates this room no longer."""
 
 
+class MemberEntered(Event, frozen=True, kw_only=True, tag="members.entered"):
+    """Somebody above the room's `spotlight_level` has come in. `banner` is how a page shows it; empty for none."""
+
+    delivery: ClassVar[Delivery] = Delivery.LATEST
+    user: Named
+    level: int
+    banner: str
+
+
 class MemberWarned(Message, frozen=True, kw_only=True, tag="members.warned"):
     """You are warned: you cannot chat until you acknowledge it."""
 

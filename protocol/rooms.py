@@ -48,6 +48,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     than `gift_min_coins_message` take no message.
 
     `chat_for` followers is also for the club; who follows for less than `followers_min_age_s` must wait.
+    With `joins` the room sees who comes: a sample, and each whose level is above `spotlight_level`.
     `automod` 0 is off, 4 the strictest. `reports_hold` people report a message before it is held; 0 is off. While the
     `shield` is on, it makes other settings stricter.
     """
@@ -63,6 +64,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     emotes_only: bool = False
     gift_min_coins_message: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     likes: bool = True
+    joins: bool = True
+    spotlight_level: Annotated[int, Meta(ge=0, le=1_000)] = 9
     blocked_words: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=500)] = ()
     automod: Annotated[int, Meta(ge=0, le=4)] = 0
     reports_hold: Annotated[int, Meta(ge=0, le=100)] = 0
@@ -92,6 +95,8 @@ class ShownSettings(Struct, frozen=True):
     emotes_only: bool = False
     gift_min_coins_message: int = 0
     likes: bool = True
+    joins: bool = True
+    spotlight_level: int = 9
     shield: bool = False
 
 

@@ -15,7 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
 from protocol.refusals import Refused
-from server import background, limits, metrics, rates, requirements
+from server import background, levels, limits, metrics, rates, requirements
 from server.catalogue import Catalogue
 from server.clock import Clock
 from server.edge import door
@@ -130,6 +130,7 @@ class Node:
             tokens=self.tokens,
             revocations=self.revocations,
             catalogue=self.catalogue,
+            levels=levels.load(settings.levels),
             rates=self.rates,
             users=self.users,
             eligibility=self.users.may_go_live,

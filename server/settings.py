@@ -75,6 +75,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     audit_key: str | None  # None in production: the audit remembers nothing between starts
     anchors: Path
     catalogue: Path | None
+    levels: Path | None
     rates: Path | None
     requirements: Path | None
     packages: Path | None
@@ -205,6 +206,7 @@ def _load(env: _Environment, mode: str) -> Settings:
         audit_key=env.secret("LIVEROOM_AUDIT_KEY") or None,
         anchors=Path(anchors) if (anchors := env.get("LIVEROOM_ANCHORS")) else data / "anchors.log",
         catalogue=Path(catalogue) if (catalogue := env.get("LIVEROOM_CATALOGUE")) else None,
+        levels=Path(levels) if (levels := env.get("LIVEROOM_LEVELS")) else None,
         packages=Path(packages) if (packages := env.get("LIVEROOM_PACKAGES")) else None,
         requirements=Path(needs) if (needs := env.get("LIVEROOM_REQUIREMENTS")) else None,
         rates=Path(rates) if (rates := env.get("LIVEROOM_RATES")) else None,

@@ -26,7 +26,7 @@ LAYERS = (
     ("server.text",),
     ("server.words",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),
-    ("server.catalogue", "server.rates", "server.logs"),
+    ("server.catalogue", "server.levels", "server.rates", "server.logs"),
     ("server.packages", "server.requirements"),
     ("server.store",),
     ("server.journal",),
@@ -194,6 +194,7 @@ TESTED_BY = {
     "rooms.here": "tests/rooms/test_room.py and tests/rooms/test_room_keeping.py",
     "rooms.history": "tests/rooms/test_fanout.py, tests/journeys/test_resume.py and the features",
     "rooms.privacy": "tests/journal/test_privacy.py",
+    "rooms.unsaid": "tests/http/test_events.py",
     "rooms.registry": "tests/test_tidy.py and the features",
 }
 TESTS_OF = {"money": "wallet"}  # tests/money.py is a helper, not a folder of tests

@@ -363,6 +363,8 @@ export interface SettingsChange {
   emotes_only?: boolean;
   gift_min_coins_message?: number;
   likes?: boolean;
+  joins?: boolean;
+  spotlight_level?: number;
   blocked_words?: string[];
   automod?: number;
   reports_hold?: number;
@@ -756,6 +758,17 @@ export interface GoalReached {
   replayed?: boolean;
 }
 
+/** Somebody has a higher level than ever. It comes once, in the room of a gift that brought it. */
+export interface LevelReached {
+  type: "levels.reached";
+  user: Named;
+  level: number;
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+}
+
 /** `added` since the last such event, `total` in this broadcast. */
 export interface LikesCounted {
   type: "likes.counted";
@@ -856,6 +869,18 @@ export interface MemberDemoted {
   by: Named;
 }
 
+/** Somebody above the room's `spotlight_level` has come in. `banner` is how a page shows it; empty for none. */
+export interface MemberEntered {
+  type: "members.entered";
+  id: string;
+  seq: number;
+  at_ms: number;
+  replayed?: boolean;
+  user: Named;
+  level: number;
+  banner: string;
+}
+
 /** The room changed. Absent fields did not. */
 export interface RoomUpdated {
   type: "room.updated";
@@ -887,6 +912,8 @@ export interface ShownSettings {
   emotes_only: boolean;
   gift_min_coins_message: number;
   likes: boolean;
+  joins: boolean;
+  spotlight_level: number;
   shield: boolean;
 }
 
@@ -1205,6 +1232,7 @@ export type RoomEvent =
   | GoalsChanged
   | GoalProgressed
   | GoalReached
+  | LevelReached
   | LikesCounted
   | MemberMuted
   | MemberUnmuted
@@ -1213,6 +1241,7 @@ export type RoomEvent =
   | MemberKicked
   | MemberPromoted
   | MemberDemoted
+  | MemberEntered
   | RoomUpdated
   | RoomPaused
   | RoomResumed

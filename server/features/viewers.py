@@ -1,14 +1,19 @@
 """Viewers: each person counts once, on however many sockets and nodes. A dead node's viewers stop counting."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Sequence
 
 from protocol.viewers import ViewersCounted
 from protocol.wire import Named, encode
 from server import limits
+from server.journal.due import Work
 from server.journal.people import Standing
 from server.rooms.about import About
+from server.rooms.due import does
+from server.rooms.history import NoSuchRoom
 from server.rooms.registry import every, on_changed, on_closing, on_joined, on_left, on_standing
-from server.rooms.room import Member, Room
+from server.rooms.room import Member, Room, Services
 from server.store import keys, scripts
 from server.store.scripts import hole
 
@@ -18,6 +23,7 @@ keys.of_room("nodes", "Sorted set: nodes with viewers of this room, by the time 
 NODE = keys.of_room("node", "Set per node: users of this room on it.")
 keys.of_room("seen", "Set: different users of this broadcast.")
 SCRIPTS = (COUNT,)
+SWEEP_EVERY_MS = 5_000  # rooms that count viewers, of all nodes: one look takes some 30 us of the store each
 
 
 class _Presence:
@@ -102,21 +108,26 @@ async def leave_presence(room: Room) -> None:
         await _count(room, presence, here=False)
 
 
+def _seen(room: Room, presence: _Presence) -> list[tuple[str, str]]:
+    """Who has come and is here still, as far as the room is to see it: not who is hidden."""
+    if not room.about.settings.joins:
+        return []
+    joined = presence.joined.items()
+    return [each for each in joined if each[0] in presence.sockets and not room.people.of(each[0]).hidden]
+
+
+def _event(services: Services, sample: Sequence[Named] = ()) -> bytes:
+    now, peak, unique = hole("now"), hole("peak"), hole("unique")
+    return encode(ViewersCounted(id=services.clock.new_id(), now=now, peak=peak, unique=unique, joined=tuple(sample)))
+
+
 async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
     batch = list(presence.changed)[: limits.PRESENCE_BATCH]
     came = [user_id for user_id in batch if user_id in presence.sockets and user_id not in presence.counted]
     there = presence.counted | presence.unsure
     went = [user_id for user_id in batch if user_id not in presence.sockets and user_id in there]
-    here_still = [(user_id, name) for user_id, name in presence.joined.items() if user_id in presence.sockets]
-    sample = [Named(user_id, name) for user_id, name in here_still[-limits.JOINED_SAMPLE :]]
+    sample = [Named(user_id, name) for user_id, name in _seen(room, presence)[-limits.JOINED_SAMPLE :]]
     node_id = room.services.node_id
-    event = ViewersCounted(
-        id=room.services.clock.new_id(),
-        now=hole("now"),
-        peak=hole("peak"),
-        unique=hole("unique"),
-        joined=tuple(sample),
-    )
     presence.changed.difference_update(batch)  # a change during the call adds the user again
     try:
         outcome = await room.services.history.change(
@@ -127,7 +138,7 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
             node_prefix=keys.room(room.id, NODE, ""),
             gone_ms=int(limits.PRESENCE_GONE_S * 1000),
             every_ms=limits.VIEWERS_EVERY_MS if here else 0,  # nobody may be there to publish it later
-            event=encode(event),
+            event=_event(room.services, sample),
             count_in=1 if here else 0,
             each=[
                 *({"change": "+", "user_id": user_id} for user_id in came),
@@ -148,3 +159,30 @@ async def _count(room: Room, presence: _Presence, *, here: bool) -> None:
     if forgotten:  # the node was taken for dead, or the store lost its set: count everybody again
         presence.changed.update(presence.counted)
         presence.counted = set(came)
+
+
+@does("viewers.sweep", always=True)
+async def sweep(services: Services, work: Work) -> Work | None:
+    """Forget the viewers of nodes that died, in rooms where no other node looks: nobody else is there."""
+    ids = await services.history.room_ids()
+    for first in range(0, len(ids), limits.LISTING_CHUNK):
+        chunk = ids[first : first + limits.LISTING_CHUNK]
+        for room_id, meta in zip(chunk, await services.history.metas(chunk, ("now",)), strict=True):
+            if meta.get("now", "0") != "0":
+                await _forget_the_dead(services, room_id)
+    return work._replace(due_at_ms=services.clock.now_ms() + SWEEP_EVERY_MS)
+
+
+async def _forget_the_dead(services: Services, room_id: str) -> None:
+    with contextlib.suppress(NoSuchRoom):  # deleted just now
+        await services.history.change(
+            room_id,
+            COUNT,
+            mine=keys.room(room_id, NODE, ""),
+            node_id="",  # no node's: the room only forgets
+            node_prefix=keys.room(room_id, NODE, ""),
+            gone_ms=int(limits.PRESENCE_GONE_S * 1000),
+            every_ms=0,
+            event=_event(services),
+            count_in=0,
+        )

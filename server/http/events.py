@@ -13,6 +13,7 @@ import protocol
 from server import limits
 from server.http.api import HttpError, answer, next_page, query, room_id_of, route
 from server.rooms.history import History, Recorded
+from server.rooms.unsaid import Unsaid
 
 _TYPE = "|".join(re.escape(tag) for tag in sorted(protocol.EVENTS))
 _TYPES = rf"^({_TYPE})(,({_TYPE})){{0,{limits.EVENT_TYPES_MAX - 1}}}$(?!\n)"
@@ -70,6 +71,7 @@ def start_of(after: str | None, meta: dict[str, str]) -> _Start:
 class _Events:
     def __init__(self, history: History) -> None:
         self._history = history
+        self._unsaid = Unsaid(history)
 
     async def page(self, request: Request) -> Response:
         room_id, asked = room_id_of(request), query(request, EventsQuery)
@@ -85,6 +87,7 @@ class _Events:
         to = head if to is None else to
         position = f"{epoch}:{to}"
         more = next_page(asked, position) if to < head else None
+        found = await self._unsaid.without(room_id, epoch, head, found)
         events = tuple(msgspec.Raw(event.json) for event in found)
         shown = {"epoch": epoch, "events": events, "gaps": (*start.lost, *gone), "position": position, "next": more}
         return answer(shown)

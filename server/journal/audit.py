@@ -23,6 +23,7 @@ from server.journal.database import reading
 from server.journal.drifts import Drifts, Found, of_partition
 from server.journal.findings import Report, Wrong, latest
 from server.journal.heads import Heads
+from server.journal.lacking import missing
 from server.journal.log import Position
 from server.journal.memory import Kept, Memory
 from server.journal.of_books import BooksPart
@@ -31,7 +32,7 @@ from server.journal.part import Part
 from server.journal.scan import KeyScan
 from server.journal.seen import with_positions
 from server.journal.sums import total_of
-from server.journal.tables import missing, watermarks
+from server.journal.tables import watermarks
 from server.journal.taken import TakenBack, taken_back
 from server.journal.verify import look
 from server.store.client import Store, StoreDown, StoreError

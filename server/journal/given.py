@@ -103,12 +103,12 @@ def before(engine: Engine, room_id: str, before_ms: int, largest: int) -> Before
         found = connection.execute(singles.order_by(entries.c.coins.desc()).limit(largest))
         most = [(ref, user_id, gave) for ref, user_id, gave in found]
         first = sorted(sums, key=lambda user_id: -sums[user_id])[: limits.PAGE]
-        names = {user_id: _name(connection, room_id, user_id) for user_id in first}
+        names = {user_id: name_of(connection, room_id, user_id) for user_id in first}
     parts = [part for part in taken_back(engine, room_id) if part.given_ms < before_ms and not part.anonymous]
     return Before(sums, most, parts, names)
 
 
-def _name(connection: Connection, room_id: str, user_id: str) -> str:
+def name_of(connection: Connection, room_id: str, user_id: str) -> str:
     """The name with somebody's newest gift; empty if it is erased."""
     query = select(entries.c.text).where(_gifts_of(room_id), entries.c.user_id == user_id)
     newest = connection.execute(query.order_by(entries.c.epoch.desc(), entries.c.n.desc()).limit(1)).scalar()

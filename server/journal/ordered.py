@@ -25,9 +25,10 @@ from server.entries import (
     TopUpEntry,
 )
 from server.journal.findings import Wrong
+from server.journal.lacking import missing
 from server.journal.parts import Part, shares_of
 from server.journal.posted import limit_body, sale_row
-from server.journal.tables import entries, missing, reversals, topups
+from server.journal.tables import entries, reversals, topups
 from server.journal.totals import within
 from server.store import keys
 

@@ -62,6 +62,7 @@ PLACES = (
     ),
     Place(t.broadcasts, ("host_id",), "id room_id started_at_ms ended_at_ms summary"),  # `_without_name`
     Place(t.room_people, ("user_id",), "room_id broadcast_id first_ms", deleted=True),
+    Place(t.givers, ("user_id",), "gifts epoch n at_ms level room_id told"),
     Place(t.revocations, ("user_id",), "room_id revoked_ms"),
     Place(t.catalogues, ("owner",), "kind version body changed_ms"),
     Place(t.users, ("user_id",), "version changed_ms", (("known", "{}"),)),

@@ -3,7 +3,6 @@
 from sqlalchemy import (
     BigInteger,
     Column,
-    Connection,
     Index,
     Integer,
     LargeBinary,
@@ -12,7 +11,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    inspect,
     text,
 )
 
@@ -349,6 +347,18 @@ goals = Table(
     Column("changed_ms", BigInteger, nullable=False),
 )
 
+# What people have given in a lifetime, up to an entry of theirs, and the highest level that they ever had (givers.py).
+givers = Table(
+    "givers",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in ("gifts", "epoch", "n", "at_ms")),  # `gifts` are coins
+    Column("level", Integer, nullable=False),
+    Column("room_id", String(64), nullable=False),  # which room gets it
+    Column("told", Integer, nullable=False),
+    Index("givers_untold", "at_ms", sqlite_where=text("told = 0"), postgresql_where=text("told = 0")),
+)
+
 # What the host platform knows of people. `version` counts the changes of all, of suspensions, too.
 users = Table(
     "users",
@@ -387,10 +397,3 @@ rate_cards = Table(
     Column("body", Text, nullable=False),  # JSON
     Column("at_ms", BigInteger, nullable=False),  # when a process first started with it
 )
-
-
-def missing(connection: Connection) -> list[str]:
-    """The tables and views that the database does not have."""
-    found = inspect(connection)
-    there = {*found.get_table_names(), *found.get_view_names()}
-    return [name for name in (*metadata.tables, *views.tables) if name not in there]

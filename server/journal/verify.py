@@ -10,11 +10,11 @@ from sqlalchemy.exc import DBAPIError
 from server.journal import accounts
 from server.journal.findings import Wrong
 from server.journal.heads import START, Head
+from server.journal.lacking import missing
 from server.journal.log import Position
 from server.journal.rederive import rederive
 from server.journal.seen import END, Seen, see
 from server.journal.sums import Sums, held_by
-from server.journal.tables import missing
 from server.journal.totals import between
 
 

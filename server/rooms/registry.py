@@ -20,6 +20,7 @@ Hook = Callable[["Room", "Member"], None]
 Changed = Callable[["Room", "About"], None]
 Aside = Callable[["Room", bytes], None]
 OnStanding = Callable[["Room", str, "Standing"], None]
+Badge = Callable[["Room", "Member"], str | None]
 Screen = Callable[["Room", "Member", Any, Any], Awaitable[Ok | None]]
 
 HANDLERS: dict[type[Command], Handler] = {}
@@ -31,6 +32,7 @@ CHANGED: list[Changed] = []
 CLOSING: list[Periodic] = []
 STANDINGS: list[OnStanding] = []
 SCREENS: list[tuple[int, Screen]] = []  # in their order
+BADGES: list[tuple[int, Badge]] = []  # in their order
 ASIDES: dict[bytes, Aside] = {}
 SNAPSHOT_PARTS: dict[str, Callable[[dict[str, str]], Any]] = {}
 
@@ -107,6 +109,20 @@ def screens(order: int) -> Callable[[Screen], Screen]:
         SCREENS.append((order, screen))
         SCREENS.sort(key=lambda each: each[0])
         return screen
+
+    return register
+
+
+def badge(order: int) -> Callable[[Badge], Badge]:
+    """Show a badge beside somebody's name in chat and gifts, if the function returns one. Lower orders come first.
+
+    It is asked for each message, and must not wait.
+    """
+
+    def register(found: Badge) -> Badge:
+        BADGES.append((order, found))
+        BADGES.sort(key=lambda each: each[0])
+        return found
 
     return register
 

@@ -17,6 +17,7 @@ from server import background, limits
 from server.catalogue import Catalogue
 from server.clock import Clock
 from server.journal.people import Version
+from server.levels import Levels
 from server.money.results import Money
 from server.rates import RateCards
 from server.rooms.about import About, about_of, changed_by, granted, role_in
@@ -30,7 +31,18 @@ from server.rooms.history import History, NoSuchRoom, RawSnapshot, Recorded
 from server.rooms.outbox import Outbox, Sink
 from server.rooms.pace import Pace
 from server.rooms.people import People
-from server.rooms.registry import ASIDES, CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, STANDINGS, Periodic
+from server.rooms.registry import (
+    ASIDES,
+    BADGES,
+    CHANGED,
+    CLOSING,
+    JOINED,
+    LEFT,
+    PERIODICS,
+    REACTORS,
+    STANDINGS,
+    Periodic,
+)
 from server.rooms.revocations import Revocations
 from server.rooms.snapshot import EncodedSnapshot, encoded_snapshot
 from server.rooms.users import Users
@@ -51,6 +63,7 @@ class Services(Struct, frozen=True, kw_only=True):
     tokens: Tokens
     revocations: Revocations
     catalogue: Catalogue
+    levels: Levels
     rates: RateCards
     users: Users
     engine: Engine
@@ -137,8 +150,9 @@ class Member:
             self.sink.close(self.leaves_with)
 
     def as_user(self) -> User:
-        """The member, as events show it."""
-        return User(user_id=self.user_id, name=self.name, role=self.role, badges=self.badges)
+        """The member, as events show it: what the room knows of it comes before the token's badges."""
+        found = (badge for _, of in BADGES if (badge := of(self.room, self)) and badge not in self.badges)
+        return User(user_id=self.user_id, name=self.name, role=self.role, badges=(*found, *self.badges))
 
 
 class Room:

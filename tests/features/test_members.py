@@ -253,3 +253,35 @@ async def test_who_sits_on_another_node_is_not_bound_by_who_is_below(
     assert (await there.http.post(f"/v1/rooms/demo/members/{whom}/mute", json={})).status_code == 200
     await above.happened("members.muted", by={"user_id": "platform", "name": ""})
     assert (await above.ask("chat.send", text="no"))["reason"] in ("muted", "not_allowed")
+
+
+async def test_nobody_sees_a_hidden_person(site: Site, another_site: MakeSite) -> None:
+    """No frame of a control viewer names them, whatever they do, but for what they paid: a gift is shown.
+
+    What counts without a name (viewers, likes, a goal's progress) has them in it.
+    """
+    there = await another_site()
+    host, control = await host_of(site), await there.join("control", codec="msgpack")
+    mallory = await site.join("mallory")
+    await site.give_coins("mallory", 10_000)
+    await host.ask("members.hide", user_id="mallory")
+    await host.ask("goals.set", kind="coins", title="Goal", target=90)
+    await host.happened("goals.changed")
+    await mallory.leave()
+    seen = len(control.told)
+    mallory, alice = await site.join("mallory"), await site.join("alice")
+    await mallory.ask("likes.send", count=9)
+    await mallory.ask("chat.send", text="does anybody hear me")
+    await control.happened("likes.counted", total=9)
+    await alice.ask("likes.send", count=2)
+    liked = await control.happened("likes.counted", total=11)
+    assert [row["user"]["user_id"] for row in liked["top"]] == ["alice"]
+    await mallory.gift("crown")
+    reached = await control.happened("goals.reached")
+    assert reached["contributors"] == []
+    await control.happened("board.changed")
+    await control.until(
+        lambda _: any(one["user_id"] == "alice" for e in control.events("viewers.counted") for one in e["joined"])
+    )
+    naming = {message["type"] for message in control.told[seen:] if "mallory" in str(message)}
+    assert naming == {"gifts.sent"}

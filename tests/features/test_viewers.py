@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from server import background, limits
+from server.features import viewers
 from server.features.viewers import leave_presence, publish_viewers
+from server.journal.due import Work
 from server.store import keys
 from server.store.client import Store, StoreError
 from tests.conftest import Stores
@@ -262,3 +264,36 @@ async def test_a_room_that_closes_under_its_viewers(site: Site, stores: Stores) 
     with stores.room.client() as look:
         assert look.hgetall(keys.room("demo", "present")) == {}
         assert look.zcard(keys.room("demo", "nodes")) == 0
+
+
+async def test_a_dead_node_that_was_alone(
+    site: Site, another_site: MakeSite, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its viewers stop counting although nobody else is in the room, and other rooms keep theirs."""
+    await site.put_room("alone")
+    alone, live = keys.room("alone", keys.META), keys.room("demo", keys.META)
+    await counted(await site.join("alice"), 1)
+    with stores.room.client() as store:  # the state that a killed node leaves behind
+        store.sadd(keys.room("alone", "node", "dead"), "ghost")
+        store.hset(keys.room("alone", "present"), "ghost", 1)
+        store.zadd(keys.room("alone", "nodes"), {"dead": 1})
+        store.hset(alone, mapping={"now": 1, "peak": 1, "unique": 1})
+        for _ in range(2):
+            again = await viewers.sweep(site.node.services, Work("viewers.sweep", "", "", 0))
+            assert again is not None
+            assert again.due_at_ms > site.node.clock.now_ms()
+            assert (store.hget(alone, "now"), store.hget(alone, "peak")) == ("0", "1")
+            assert store.hget(live, "now") == "1"
+        assert not store.exists(keys.room("alone", "nodes"), keys.room("alone", "present"))
+        assert store.zcard(keys.room("demo", "nodes")) == 1
+    events = (await site.http.get("/v1/rooms/alone/events?types=viewers.counted")).json()["events"]
+    assert [event["now"] for event in events] == [0]
+
+
+async def test_nobody_is_shown_coming(site: Site) -> None:
+    """A room may switch it off; the counts stay."""
+    await site.put_room("demo", joins=False)
+    watcher = await site.join("obs", "overlay")
+    await site.join("alice")
+    await counted(watcher, 1)
+    assert [event["joined"] for event in watcher.events("viewers.counted")] == [[]]

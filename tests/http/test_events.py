@@ -8,6 +8,7 @@ import pytest
 from server import limits
 from server.http.api import HttpError
 from server.http.events import Gap, start_of
+from server.rooms import unsaid
 from server.store import keys
 from tests.conftest import Stores
 from tests.site import Site
@@ -120,3 +121,30 @@ async def test_what_is_refused(site: Site) -> None:
     for asked in ({"types": "chat.said"}, {"types": ",".join(["chat.sent"] * (limits.EVENT_TYPES_MAX + 1))}):
         assert (await site.http.get(PATH, params=asked)).status_code == 400
     assert (await page(site, types=",".join(["chat.sent"] * limits.EVENT_TYPES_MAX)))["events"] == []
+
+
+async def test_deleted_chat(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is on no page, neither by id nor by its author; what they say later is. A page that is read again, too."""
+    monkeypatch.setattr(limits, "EVENTS_LOOK", 2)
+    monkeypatch.setattr(unsaid, "ROOMS_MAX", 1)
+    await talk(site, 2)
+    host = await site.join("creator", token=site.token("creator", "host", room="mine"), room="mine")
+    eve, bob = await site.join("eve", room="mine"), await site.join("bob", room="mine")
+    await eve.ask("chat.send", text="bad")
+    said = (await bob.ask("chat.send", text="worse"))["id"]
+
+    async def texts() -> list[str]:
+        pages = await all_pages(site, limit=2, types="chat.sent")
+        assert [each for each in pages if each["gaps"]] == []
+        return [event["text"] for each in pages for event in each["events"]]
+
+    assert await texts() == ["line 0", "line 1", "bad", "worse"]
+    await host.ask("chat.delete", ids=[said])
+    assert await texts() == ["line 0", "line 1", "bad"]
+    await host.ask("chat.delete", user_id="eve")
+    await eve.ask("chat.send", text="sorry")
+    assert await texts() == ["line 0", "line 1", "sorry"]
+    await site.join("alice")
+    assert (await site.http.get("/v1/rooms/demo/events")).status_code == 200  # another room takes the place
+    assert await texts() == ["line 0", "line 1", "sorry"]
+    assert sum(len(each["events"]) for each in await all_pages(site, types="chat.deleted")) == 2

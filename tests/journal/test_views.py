@@ -14,7 +14,8 @@ from server.entries import KINDS
 from server.journal import database, derived, views
 from server.journal.drifts import Drifts, Found
 from server.journal.heads import Heads
-from server.journal.tables import legs, missing, postings
+from server.journal.lacking import missing
+from server.journal.tables import legs, postings
 from tests.journal.small import ALICE, BOB, MS, fill
 from tests.postgres import Journals
 

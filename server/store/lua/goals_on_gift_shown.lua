@@ -1,5 +1,5 @@
 -- Moves the goals of coins and of this gift.
--- KEYS meta events live state goals goal_moved goal_givers goal_names
+-- KEYS meta events live state goals goal_moved goal_givers goal_names people
 -- ARGV keep event row givers_s
 -- INCLUDE append_event fill goals_move
 if redis.call('HLEN', goals) > 1 then
@@ -14,7 +14,7 @@ if redis.call('HLEN', goals) > 1 then
       end
     end
     for _, id in ipairs(reached) do
-      goals_tell_reached(meta, events, live, keep, goal_givers, goal_names, id, event, row)
+      goals_tell_reached(meta, events, live, keep, goal_givers, goal_names, people, id, event, row)
     end
   end
 end

@@ -1,5 +1,5 @@
 -- Makes a room's goals those of SQL. What is counted of them stays, also when title or target change.
--- KEYS meta events live state goals goal_moved goal_givers goal_names
+-- KEYS meta events live state goals goal_moved goal_givers goal_names people
 -- ARGV keep epoch token version event row changed
 -- EACH / id target reached rest add least exact
 -- INCLUDE append_event fill goals_move
@@ -59,6 +59,6 @@ if differs then
   append_event(meta, events, live, keep, fill(changed, {goals = '[' .. table.concat(shown, ',') .. ']'}))
 end
 for _, id in ipairs(reached) do
-  goals_tell_reached(meta, events, live, keep, goal_givers, goal_names, id, event, row)
+  goals_tell_reached(meta, events, live, keep, goal_givers, goal_names, people, id, event, row)
 end
 return {'ok'}

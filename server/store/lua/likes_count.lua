@@ -1,9 +1,10 @@
 -- Adds a node's latest likes to the room's total, and publishes the total and the names of the top likers.
--- KEYS meta events live likers names
+-- KEYS meta events live likers names people
 -- ARGV keep per_user_max top_rows event row broadcast
 -- EACH / user_id user_name count
 -- INCLUDE append_event fill
 -- HOOK likes_counted added
+-- Hidden people count in the total, and stand among nobody's top likers.
 -- Returns {ok, total} | {other_broadcast}: these likes belong to an earlier broadcast | {no_room}
 if redis.call('EXISTS', meta) == 0 then
   return {'no_room'}
@@ -27,11 +28,14 @@ if added == 0 then
 end
 local total = redis.call('HINCRBY', meta, 'likes', added)
 likes_counted(added)
-local ranks = redis.call('ZREVRANGE', likers, 0, tonumber(top_rows) - 1, 'WITHSCORES')
+local ranks = redis.call('ZREVRANGE', likers, 0, 4 * tonumber(top_rows) - 1, 'WITHSCORES')
 local top = {}
 for i = 1, #ranks, 2 do
-  local name = redis.call('HGET', names, ranks[i]) or ranks[i]
-  top[#top + 1] = fill(row, {user_id = cjson.encode(ranks[i]), name = cjson.encode(name), count = ranks[i + 1]})
+  local hidden = string.find(redis.call('HGET', people, ranks[i]) or '', '"hidden":true', 1, true)
+  if not hidden and #top < tonumber(top_rows) then
+    local name = redis.call('HGET', names, ranks[i]) or ranks[i]
+    top[#top + 1] = fill(row, {user_id = cjson.encode(ranks[i]), name = cjson.encode(name), count = ranks[i + 1]})
+  end
 end
 append_event(meta, events, live, keep, fill(event, {added = string.format('%d', added), total = string.format('%d', total),
   top = '[' .. table.concat(top, ',') .. ']'}))

@@ -17,6 +17,18 @@ function part({ type, text, emote }) {
   return text;
 }
 
+const BADGES = new Map([["host", ""], ["mod", ""], ["top", "#"], ["level", "Lv "], ["club", "Club "]]);
+
+/**
+ * A badge as people read it; nothing for those that the role says already.
+ * @param {string} badge
+ */
+function inWords(badge) {
+  const [kind = "", number = ""] = badge.split(":");
+  const word = BADGES.get(kind);
+  return word === undefined ? badge : number && word + number;
+}
+
 /** @param {ChatSent} event */
 export function said({ id, user, text, hidden, reply_to: to, fragments }) {
   const role = ROLES[user.role ?? ""];
@@ -26,7 +38,7 @@ export function said({ id, user, text, hidden, reply_to: to, fragments }) {
       el("b", { class: `name ${hue(user.user_id)}`, text: user.name }),
       hidden ? el("span", { class: "role", text: "Hidden" }) : null,
       role ? el("span", { class: `role is-${user.role}`, text: role }) : null,
-      ...user.badges.map((badge) => el("span", { class: "role badge", text: badge })),
+      ...user.badges.map(inWords).filter(Boolean).map((words) => el("span", { class: "role badge", text: words })),
       el("span", { class: "text" }, ...(fragments ?? []).map(part), fragments ? null : text)),
     el("button", { class: "line-menu", type: "button", testid: "line-menu", text: "⋯", "aria-haspopup": "menu",
       "aria-expanded": "false", "aria-label": `Moderate ${user.name}` }));

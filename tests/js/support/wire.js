@@ -115,7 +115,8 @@ export const updated = (fields) => ({ type: "room.updated", ...head(), ...fields
  */
 export const settings = (fields) => ({
   chat: true, gifts: true, slow_mode_s: 0, unique_chat_s: 0, chat_for: "everyone", followers_min_age_s: 0,
-  links: true, emotes_only: false, gift_min_coins_message: 0, likes: true, shield: false,
+  links: true, emotes_only: false, gift_min_coins_message: 0, likes: true, joins: true,
+  spotlight_level: 9, shield: false,
   ...fields,
 });
 

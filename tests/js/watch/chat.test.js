@@ -108,14 +108,14 @@ test("deleted messages go, drawn or not; gifts, marks and what is said later sta
 
 test("a line has the name, role and badges, and text as text", (page) => {
   const list = new ChatList();
-  const user = person("<i>", { role: "moderator", badges: ["VIP"] });
+  const user = person("<i>", { role: "moderator", badges: ["mod", "top:1", "level:12", "club:3", "VIP"] });
   list.take(chat({ id: "x", user, text: "<b>hi</b>" }));
   list.take(chat({ user: person("bob") }));
   page.draw();
   const [first, second] = page.all("chat-line");
   assert.deepEqual([first.dataset.id, first.dataset.user], ["x", "<i>"]);
   assert.deepEqual([...first.querySelectorAll("p > *")].map(({ textContent }) => textContent),
-    ["<i>", "Mod", "VIP", "<b>hi</b>"]);
+    ["<i>", "Mod", "#1", "Lv 12", "Club 3", "VIP", "<b>hi</b>"]);
   assert.equal(second.querySelector(".role"), null);
 });
 

@@ -1,18 +1,20 @@
 -- goals_move: moves the goals of a kind, tells who reached one, and keeps what the snapshot needs.
 -- A goal is "<target> <current> <reached 0 or 1> <kind> <gift or -> <created_ms> <JSON up to its title>".
--- `event` is goals.reached with the holes id and contributors; `row` is one contributor.
+-- Hidden people are not among the contributors. `event` is goals.reached with the holes id and contributors; `row` is one contributor.
 local function goals_json(value)
   local target, current, reached, head = string.match(value, '^(%d+) (%d+) (%d) %S+ %S+ %d+ (.*)$')
   return head .. ',"target":' .. target .. ',"current":' .. current .. ',"reached":'
     .. (reached == '1' and 'true' or 'false') .. '}'
 end
 
-local function goals_tell_reached(meta, events, live, keep, givers, goal_names, id, event, row)
-  local top = redis.call('ZREVRANGE', givers .. ':' .. id, 0, 9)
+local function goals_tell_reached(meta, events, live, keep, givers, goal_names, people, id, event, row)
   local contributors = {}
-  for i, user_id in ipairs(top) do
-    local name = redis.call('HGET', goal_names, user_id) or user_id
-    contributors[i] = fill(row, {user_id = cjson.encode(user_id), name = cjson.encode(name)})
+  for _, user_id in ipairs(redis.call('ZREVRANGE', givers .. ':' .. id, 0, 39)) do
+    local hidden = string.find(redis.call('HGET', people, user_id) or '', '"hidden":true', 1, true)
+    if not hidden and #contributors < 10 then
+      local name = redis.call('HGET', goal_names, user_id) or user_id
+      contributors[#contributors + 1] = fill(row, {user_id = cjson.encode(user_id), name = cjson.encode(name)})
+    end
   end
   append_event(meta, events, live, keep, fill(event, {id = '"' .. id .. '"',
     contributors = '[' .. table.concat(contributors, ',') .. ']'}))
