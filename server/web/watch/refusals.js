@@ -29,6 +29,7 @@ const WORDS = {
   too_many_goals: "There are too many goals: remove one first",
   other_kind: "What a goal counts cannot change: make another goal",
   revoked: "Your access was withdrawn",
+  suspended: "You may not do this for now: your account is suspended from it",
   warned: "Read the warning of the staff first",
   slow_mode: "Slow mode is on",
   blocked_words: "The host does not allow some of these words",
