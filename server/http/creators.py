@@ -91,7 +91,9 @@ class Supporters(Struct, frozen=True):
     supporters: list[Supporter]
 
 
-class _Creators:
+class Creators:
+    """What the endpoints answer."""
+
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
@@ -114,7 +116,7 @@ class _Creators:
         window, before = asked.ms(), None if asked.before is None else _place(asked.before)
         if asked.format != "page":
             csv_ = asked.format == "csv"
-            lines = self._stream(user_id, window, _csv if csv_ else _json_lines, head=_HEAD if csv_ else b"")
+            lines = self.stream(user_id, window, as_csv if csv_ else _json_lines, head=_HEAD if csv_ else b"")
             return StreamingResponse(lines, media_type=CSV if csv_ else LINES)
         found = await self._page(user_id, received.Asked(window, before, asked.limit))
         more = _name(found[-1][0]) if len(found) == asked.limit else None
@@ -124,7 +126,7 @@ class _Creators:
         now_ms = self._clock.now_ms()
         return await ask(self._read, lambda connection: received.page(connection, user_id, now_ms, asked))
 
-    async def _stream(
+    async def stream(
         self, user_id: str, window: tuple[int, int], encode: Callable[[list[Received]], bytes], head: bytes
     ) -> AsyncIterator[bytes]:
         """All gifts of a window, some at a time: memory does not grow with their number."""
@@ -170,7 +172,7 @@ def _place(text: str) -> Place:
     return int(at_ms), int(partition), int(epoch), int(n)
 
 
-def _csv(gifts: list[Received]) -> bytes:
+def as_csv(gifts: list[Received]) -> bytes:
     lines = io.StringIO()
     csv.writer(lines).writerows(structs.astuple(gift) for gift in gifts)
     return lines.getvalue().encode()
@@ -185,7 +187,7 @@ def _json_lines(gifts: list[Received]) -> bytes:
 
 
 def routes(engine: Engine, clock: Clock, own: Own) -> list[Route]:
-    creators, one = _Creators(engine, clock), "/v1/creators/{user}"
+    creators, one = Creators(engine, clock), "/v1/creators/{user}"
 
     def mine(path: str, endpoint: Any, summary: str, asked: Any, gives: Any, *media: str) -> Route:
         return own.route(one + path, endpoint, CREATORS, summary=summary, query=asked, gives=gives, media=media)
