@@ -18,6 +18,7 @@ DEV_SECRET = "development-secret-never-for-production"  # noqa: S105
 DEV_SERVICE_KEY = "dev-service-key"
 _HOST = r"[A-Za-z0-9.-]+"
 _ORIGIN = re.compile(rf"https?://{_HOST}(:\d{{1,5}})?")
+_MEDIA_ORIGIN = re.compile(rf"https://{_HOST}(:\d{{1,5}})?")
 _ANCESTOR = re.compile(rf"https?://(\*\.)?{_HOST}(:(\d{{1,5}}|\*))?")
 LOCAL_PROXIES = "127.0.0.0/8, ::1"
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -67,12 +68,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     audit_every_s: int
     trusted_proxies: tuple[Network, ...]  # whose X-Forwarded-For is believed
     origins: tuple[str, ...]  # whose pages may read what is open; `*` is everybody's
+    media_origins: tuple[str, ...]  # from where overlays may load a streamer's media
     frame_ancestors: str  # who may frame our pages, in the words of a content security policy
     connections_per_address: int
     connections_per_user: int
     audit_key: str | None  # None in production: the audit remembers nothing between starts
     anchors: Path
     catalogue: Path | None
+    rates: Path | None
+    requirements: Path | None
+    packages: Path | None
     node_id: str | None
     workers: int
     worker: int | None  # the number of this process among the workers
@@ -193,12 +198,16 @@ def _load(env: _Environment, mode: str) -> Settings:
         audit_every_s=_number(env, "LIVEROOM_AUDIT_EVERY_S", int(limits.AUDIT_EVERY_S)),
         trusted_proxies=_networks(env, "LIVEROOM_TRUSTED_PROXIES", LOCAL_PROXIES),
         origins=_sites(env, "LIVEROOM_ORIGINS", "*", _ORIGIN, {"*": "*"}),
+        media_origins=_sites(env, "LIVEROOM_MEDIA_ORIGINS", "none", _MEDIA_ORIGIN, {}),
         frame_ancestors=" ".join(_ancestors(env, "LIVEROOM_FRAME_ANCESTORS")),
         connections_per_address=_number(env, "LIVEROOM_CONNECTIONS_PER_ADDRESS", per_address, least=0),
         connections_per_user=_number(env, "LIVEROOM_CONNECTIONS_PER_USER", per_user, least=0),
         audit_key=env.secret("LIVEROOM_AUDIT_KEY") or None,
         anchors=Path(anchors) if (anchors := env.get("LIVEROOM_ANCHORS")) else data / "anchors.log",
         catalogue=Path(catalogue) if (catalogue := env.get("LIVEROOM_CATALOGUE")) else None,
+        packages=Path(packages) if (packages := env.get("LIVEROOM_PACKAGES")) else None,
+        requirements=Path(needs) if (needs := env.get("LIVEROOM_REQUIREMENTS")) else None,
+        rates=Path(rates) if (rates := env.get("LIVEROOM_RATES")) else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         workers=_number(env, "LIVEROOM_WORKERS", 1, most=limits.WORKERS_MAX),
         worker=None,

@@ -22,11 +22,12 @@ FUNCTION_LINES_MAX = 60
 # From low to high: a row imports only rows above it. A package stands for its modules, which import each other in
 # no circle. CONTRIBUTING.md shows the same rows, the other way round, and says what each is for.
 LAYERS = (
-    ("server.booked", "server.lean", "server.limits", "server.lookalikes"),
+    ("server.booked", "server.currencies", "server.lean", "server.limits", "server.lookalikes", "server.timezones"),
     ("server.text",),
     ("server.words",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),
-    ("server.catalogue", "server.logs"),
+    ("server.catalogue", "server.rates", "server.logs"),
+    ("server.packages", "server.requirements"),
     ("server.store",),
     ("server.journal",),
     ("server.money",),
@@ -107,7 +108,7 @@ def test_the_protocol_needs_msgspec_and_nothing_else() -> None:
         if module.partition(".")[0] in ("server", "loadtest", "tests", "starlette", "uvicorn", "redis", "sqlalchemy")
         or (_is_installed(module) and module.partition(".")[0] != "msgspec")
     }
-    allowed = {("protocol/client.py", "websockets")}
+    allowed = {("protocol/aio.py", "websockets"), ("protocol/examples/bot.py", "liveroom_client")}
     assert {(path, module.partition(".")[0]) for path, module in foreign} <= allowed
 
 
@@ -169,11 +170,13 @@ TESTED_BY = {
     "booked": "tests/journal/test_pen.py",
     "clock": "three lines",
     "entries": "tests/journal/test_entries.py",
+    "currencies": "tests/test_rates.py",
     "limits": "asserts of its own",
     "rooms.lookup": "tests/features/test_pins.py and tests/features/test_reports.py",
     "logs": "tests/journeys/test_logs.py",
     "lookalikes": "tests/test_wordlists.py",
     "metrics": "tests/http/test_http.py",
+    "packages": "tests/test_coin_packages.py",
     "words": "tests/test_wordlists.py",
     "__main__": "tests/journeys",
     "edge.admission": "tests/edge/test_session.py",
@@ -183,12 +186,14 @@ TESTED_BY = {
     "edge.handshake": "tests/edge/test_socket.py",
     "edge.liveness": "tests/edge/test_session.py",
     "money.cluster": "tests/wallet/test_cluster.py",
+    "money.making": "every test with a wallet",
     "money.results": "tests/wallet/test_wallet.py",
     "money.waiting": "tests/wallet/test_wallet_lost.py",
     "money.store": "tests/wallet/test_wallet.py and tests/torture",
     "rooms.admin": "tests/http/test_http.py",
     "rooms.here": "tests/rooms/test_room.py and tests/rooms/test_room_keeping.py",
     "rooms.history": "tests/rooms/test_fanout.py, tests/journeys/test_resume.py and the features",
+    "rooms.privacy": "tests/journal/test_privacy.py",
     "rooms.registry": "tests/test_tidy.py and the features",
 }
 TESTS_OF = {"money": "wallet"}  # tests/money.py is a helper, not a folder of tests

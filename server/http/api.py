@@ -200,6 +200,11 @@ def goal_id_of(request: Request) -> GoalId:
     return _path_id(request, "goal", GoalId, PLACE_WORDS)
 
 
+def overlay_id_of(request: Request) -> UserId:
+    """The id of an overlay link, which is who its sockets are."""
+    return _path_id(request, "overlay", UserId, USER_WORDS)
+
+
 def _path_id(request: Request, name: str, kind: Any, words: str) -> str:
     try:
         return str(msgspec.convert(request.path_params[name], kind))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from server import catalogue
+from server import catalogue, packages, rates, requirements
 from server.settings import Settings, Unusable
 from server.store.client import parse_address
 from server.store.topology import SCHEME, seeds
@@ -24,6 +24,9 @@ def check(settings: Settings) -> None:
     if settings.journal_url is not None:
         _check_journal(settings.journal_url)
     catalogue.load(settings.catalogue)
+    rates.load(settings.rates)
+    packages.load(settings.packages)
+    requirements.load(settings.requirements)
 
 
 def _check_store(name: str, url: str) -> None:

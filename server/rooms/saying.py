@@ -3,6 +3,7 @@
 Nothing here needs a store: it is checked before a message goes to one.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -16,8 +17,10 @@ from protocol.emotes import Emote, EmoteShown, Who
 from protocol.pins import PinsRefusal
 from protocol.refusals import Refusal, Refused
 from protocol.rooms import Settings
+from protocol.users import UsersRefusal
 from protocol.wire import User
 from server import limits
+from server.requirements import Capability
 from server.rooms.room import Member, Room
 from server.tokens import Facts
 from server.words import BLOCKED, Found, blocked, form
@@ -48,6 +51,13 @@ def check_sender(room: Room, member: Member, settings: Settings) -> None:
             raise Refused(ChatRefusal.TOO_YOUNG, retry_after_ms=wait_ms)
 
 
+def check_standing(room: Room, user_id: str, capability: Capability) -> None:
+    """Raise Refused if the platform has suspended somebody from this."""
+    found = room.services.users.suspended(user_id, capability)
+    if found is not None:
+        raise Refused(UsersRefusal.SUSPENDED, capability=capability, until_ms=found.until_ms)
+
+
 def has_link(text: str) -> bool:
     """Whether a text has an address of the web."""
     return ("." in text or ":" in text or not text.isascii()) and bool(_LINK.search(_compatible(text)))
@@ -64,8 +74,11 @@ def found_in(room: Room, text: str, *, own: bool = True) -> list[Found]:
     lists = [*room.services.catalogues.words(room.about.host.user_id), *((blocked(of_room),) if of_room else ())]
     if not any(lists):
         return []
-    looked_at = form(text)
+    looked_at = form_of(text)
     return [found for words in lists if words for found in words.find_in(looked_at)]
+
+
+form_of = functools.lru_cache(8)(form)  # a message is looked at up to four times, one after the other
 
 
 def is_blocked(found: list[Found]) -> bool:

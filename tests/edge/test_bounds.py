@@ -201,9 +201,8 @@ async def test_idempotency_key_chars_max(site: Site) -> None:
     """A key as long as is allowed, and one more character."""
     body = {"id": "t", "coins": 5, "source": "shop"}
     for extra, status in ((0, 201), (1, 400)):
-        key = "k" * (limits.IDEMPOTENCY_KEY_CHARS_MAX + extra)
-        answer = await site.http.post("/v1/wallets/carol/topups", json=body, headers={"Idempotency-Key": key})
-        assert answer.status_code == status
+        key = {"Idempotency-Key": "k" * (limits.IDEMPOTENCY_KEY_CHARS_MAX + extra)}
+        assert (await site.http.post("/v1/wallets/carol/topups", json=body, headers=key)).status_code == status
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -212,6 +211,9 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "COMMANDS_IN_FLIGHT_MAX": ("edge/test_session.py", "test_commands_under_way_have_a_bound"),
     "MESSAGE_BYTES_PER_COMMAND": ("edge/test_floods.py", "test_long_messages_cost_their_inflated_size"),
     "READ_TURN_S": ("edge/test_turns.py", "test_many_floods_share_a_turn"),
+    "HEADS_TURN_S": ("edge/test_arrivals.py", "test_a_turn_reads_what_it_has_time_for"),
+    "UNREAD_MAX": ("edge/test_arrivals.py", "test_a_long_line_turns_people_away"),
+    "UNREAD_BYTES_MAX": ("edge/test_arrivals.py", "test_what_waits_has_a_bound"),
     "JOIN_TURN_S": ("edge/test_joining.py", "test_many_welcomes_take_turns"),
     "READ_FRAMES_MAX": ("edge/test_turns.py", "test_a_flood_is_read_a_slice_a_turn"),
     "EARLY_BYTES_MAX": ("edge/test_upgrade.py", "test_too_much_behind_the_request"),
@@ -310,7 +312,7 @@ ELSEWHERE = {  # which test drives it: the file, and words of it that must still
     "SHIELD_SLOW_S": ("features/test_shield.py", "SHIELD_SLOW_S"),
     "SHIELD_UNIQUE_S": ("features/test_shield.py", "SHIELD_UNIQUE_S"),
     "SHIELD_AUTOMOD": ("features/test_shield.py", "SHIELD_AUTOMOD"),
-    "SHIELD_FOLLOWED_MS": ("features/test_shield.py", "SHIELD_FOLLOWED_MS"),
+    "SHIELD_FOLLOWED_S": ("features/test_shield.py", "SHIELD_FOLLOWED_S"),
     "SHIELD_ACCOUNT_MS": ("features/test_shield.py", "SHIELD_ACCOUNT_MS"),
     "UNIX_PATH_BYTES_MAX": ("test_settings.py", "UNIX_PATH_BYTES_MAX"),
 }
@@ -345,11 +347,13 @@ GROUPS = {  # one reason for many
         TOPOLOGY_LATE_S FOLLOW_TRIES MOVED_TRIES STORES_START_S STORE_START_S STORE_STOP_S STORE_OTHERS_S
         SQL_STATEMENT_S SQL_DRAIN_S SQL_AUDIT_S SQL_MIGRATE_S SQL_LOCK_S SQL_IDLE_S SQL_SLACK_S SQL_PING_S SQL_FRESH_S
         RIGHTS_LOOK_S SQL_CONNECT_S SQL_POOL_S SQL_ANSWER_S SQL_FOLD_S DRAIN_S_MAX STOP_S_MAX
-        LEFTOVERS_S_MAX READY_S""",
+        LEFTOVERS_S_MAX READY_S USERS_LOAD_S""",
     "the store expires it": """BOARD_DAY_S BOARD_WEEK_S BOARD_ALL_S BOARD_MARKED_S ACT_REMEMBERED_S ONCE_S
         DECIDED_S REPORTS_S COMBO_COUNT_S IDEMPOTENCY_BEGUN_S""",
     "no bound, but a number that all programs must agree on": """WALLET_PARTITIONS BOOKS DAY_MS RECEIPTS_MS MATURITY_MS
-        RECEIPT_MARGIN_MS AUDIT_REMAINDER METRICS_PORT CATALOGUE_VERSION_CHARS""",
+        RECEIPT_MARGIN_MS AUDIT_REMAINDER METRICS_PORT CATALOGUE_VERSION_CHARS BASIS_POINTS""",
+    "what the operator writes": """MONEY_MAX RATE_PART_MAX RATE_DAYS_MAX AGE_MAX FOLLOWERS_MAX PAYOUT_METHODS_MAX
+        SUSPENSIONS_MAX SUSPENSIONS_OF_USER_MAX USERS_KEPT USERS_BATCH USERS_AGAIN_S EXPORT_ROWS USERS_END_AGAIN_MS""",
     "checked once, at the start: tests/test_settings.py": "SECRET_CHARS_MIN SECRET_LETTERS_MIN",
 }
 ARGUED = {
