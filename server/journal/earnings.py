@@ -99,8 +99,10 @@ def _days_at(connection: Connection, user_id: str, at: Moment) -> dict[int, tupl
         sum_ = func.coalesce(func.sum(entries.c.diamonds), 0)
         days[at.day] = int(connection.execute(select(sum_).where(*of)).scalar_one())
     part = reversal_parts.c
-    query = select(part.gift_day, func.sum(part.diamonds)).join(entries, is_entry_of_part())
-    query = query.where(part.creator == user_id, at.includes()).group_by(part.gift_day)
+    # Not a join: SQLite would go through all entries until then.
+    journaled = select(entries.c.n).where(is_entry_of_part(), at.includes()).exists()
+    query = select(part.gift_day, func.sum(part.diamonds)).where(part.creator == user_id, journaled)
+    query = query.group_by(part.gift_day)
     taken = {number: int(diamonds) for number, diamonds in connection.execute(query)}
     return {number: (days.get(number, 0), taken.get(number, 0)) for number in days.keys() | taken.keys()}
 
@@ -110,12 +112,14 @@ def booked(connection: Connection, user_id: str, as_of: Moment | None = None) ->
 
     An entry says what its postings are. To join it with these, SQLite would read those of everybody.
     """
-    query = select(entries.c.kind, entries.c.body).where(_OF_BOOKS, entries.c.creator_id == user_id)
-    if as_of is not None:
-        query = query.where(as_of.includes())
+    entry = entries.c
+    query = select(entry.kind, entry.body, entry.at_ms, entry.epoch, entry.n)
+    query = query.where(_OF_BOOKS, entry.creator_id == user_id)  # no time: SQLite would take the index of all gifts
     held, own = f"held:{user_id}", f"creator:{user_id}"
     sums = {"held": 0, "paid": 0, "adjusted": 0}
-    for name, body in connection.execute(query):
+    for name, body, at_ms, epoch, n in connection.execute(query):
+        if as_of is not None and not as_of.has(at_ms, (limits.BOOKS, epoch, n)):
+            continue
         kind = KINDS[name]
         assert kind.stored is not None
         for asset, account, amount in kind.stored(_BODY.decode(body), ""):
