@@ -150,7 +150,7 @@ def routes(
             query=EntriesQuery,
             gives=EntriesPage,
         ),
-        route(f"{one}/paid", wallets.paid, summary="What the coins of a wallet really cost", gives=Paid),
+        own.route(f"{one}/paid", wallets.paid, VIEWERS, summary="What the coins of a wallet really cost", gives=Paid),
         route(
             f"{one}/limit",
             wallets.set_limit,

@@ -24,6 +24,7 @@ NAMES = {
     "goal": ("g-1", "a"),
     "version": ("1", "2"),
     "suspension": ("s-1",),
+    "overlay": ("0a-1",),
 }
 ODD_NAMES = ("nobody", "a b", "x" * 65, "..", "%00", "é", "{demo}", "alice\n", "1;2", "-")
 

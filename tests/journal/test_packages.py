@@ -139,6 +139,10 @@ async def test_what_the_coins_really_cost(desk: Desk) -> None:
         ],
     }
     assert (await site.http.get("/v1/wallets/nobody/paid")).json()["parts"] == []
+    for user, status in (("cleo", 200), ("dora", 403)):
+        token = (await site.http.post("/v1/tokens", json={"sub": user, "name": user, "role": "viewer"})).json()["token"]
+        own = await site.http.get("/v1/wallets/cleo/paid", headers={"Authorization": f"Bearer {token}"})
+        assert own.status_code == status
 
 
 async def test_everybody_may_see_packages(desk: Desk) -> None:
