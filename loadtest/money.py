@@ -103,6 +103,10 @@ def reversals(args: argparse.Namespace) -> None:
             took_ms, own_ms = found[f"{what}_ms"]
             missed = "" if took_ms <= target else ": missed"
             rows[f"{name}: {what}"] = f"{took_ms} ms  (target <= {target}{missed}), CPU {own_ms} ms"
+        as_of_ms, own_ms = found["earnings_as_of_a_day_ms"]
+        rows[f"{name}: earnings as of a day"] = f"{as_of_ms} ms, CPU {own_ms} ms"
+        more = f"{found['listed_more_kib']} KiB more memory at the end than after a tenth"
+        rows[f"{name}: {found['listed']} gifts as CSV"] = f"{found['listed_s']} s, {more}"
         rows[f"{name}: first fold of the wallet"] = f"{found['first_fold_s']} s, without kept lots"
     report.table(f"reversals: {found['entries']} entries, {found['gifts_of_the_wallet']} of one wallet", rows)
 

@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from server import limits
 from server.clock import Clock
-from server.http.api import HttpError, answer, next_page, query, user_id_of
+from server.http.api import HttpError, answer, has_key, next_page, query, user_id_of
 from server.http.own import CREATORS, Own
 from server.journal import moments, received
 from server.journal.database import ask, reading
@@ -91,10 +91,13 @@ class Supporters(Struct, frozen=True):
     supporters: list[Supporter]
 
 
-class _Creators:
+class Creators:
+    """What the endpoints answer."""
+
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
+        self._reading: set[str] = set()  # who reads every gift now, with their own token: once at a time
 
     async def earnings(self, request: Request) -> Response:
         user_id, asked = user_id_of(request), query(request, EarningsQuery)
@@ -114,7 +117,10 @@ class _Creators:
         window, before = asked.ms(), None if asked.before is None else _place(asked.before)
         if asked.format != "page":
             csv_ = asked.format == "csv"
-            lines = self._stream(user_id, window, _csv if csv_ else _json_lines, head=_HEAD if csv_ else b"")
+            lines = self.stream(user_id, window, as_csv if csv_ else _json_lines, head=_HEAD if csv_ else b"")
+            if not has_key(request):
+                self.check_alone(user_id)
+                lines = self.alone(user_id, lines)
             return StreamingResponse(lines, media_type=CSV if csv_ else LINES)
         found = await self._page(user_id, received.Asked(window, before, asked.limit))
         more = _name(found[-1][0]) if len(found) == asked.limit else None
@@ -124,15 +130,39 @@ class _Creators:
         now_ms = self._clock.now_ms()
         return await ask(self._read, lambda connection: received.page(connection, user_id, now_ms, asked))
 
-    async def _stream(
+    async def stream(
         self, user_id: str, window: tuple[int, int], encode: Callable[[list[Received]], bytes], head: bytes
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """All gifts of a window, some at a time: memory does not grow with their number."""
         yield head
         before: Place | None = None
         while found := await self._page(user_id, received.Asked(window, before, ROWS)):
             before = found[-1][0]
             yield await asyncio.to_thread(encode, [gift for _, gift in found])
+
+    def check_alone(self, user_id: str) -> None:
+        """Raises HttpError while this person reads every gift already."""
+        if user_id in self._reading:
+            raise HttpError(429, "too_many_requests", "You are reading all of your gifts already: wait for the end.")
+
+    async def alone(self, user_id: str, lines: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        self._reading.add(user_id)
+        try:
+            async for some in lines:
+                yield some
+        finally:
+            self._reading.discard(user_id)
+
+    async def _every(self, request: Request, user_id: str, look: Callable[[Connection], T]) -> T:
+        """Read every gift, which may take seconds. Raises HttpError, SQLAlchemyError."""
+        if has_key(request):
+            return await ask(self._read, look, within_s=limits.SQL_FOLD_S)
+        self.check_alone(user_id)
+        self._reading.add(user_id)
+        try:
+            return await ask(self._read, look, within_s=limits.SQL_FOLD_S)
+        finally:
+            self._reading.discard(user_id)
 
     async def statements(self, request: Request) -> Response:
         user_id, asked = user_id_of(request), query(request, StatementsQuery)
@@ -143,7 +173,7 @@ class _Creators:
                 return received.by_broadcast(connection, user_id, window)
             return received.by_day(connection, user_id, window, months=asked.by == "month")
 
-        return answer(Statements(await ask(self._read, look, within_s=limits.SQL_FOLD_S)))
+        return answer(Statements(await self._every(request, user_id, look)))
 
     async def supporters(self, request: Request) -> Response:
         user_id, asked = user_id_of(request), query(request, SupportersQuery)
@@ -152,7 +182,7 @@ class _Creators:
         def look(connection: Connection) -> list[Supporter]:
             return received.supporters(connection, user_id, window, asked.limit)
 
-        return answer(Supporters(await ask(self._read, look, within_s=limits.SQL_FOLD_S)))
+        return answer(Supporters(await self._every(request, user_id, look)))
 
     def _read(self, look: Callable[[Connection], T]) -> T:
         with reading(self._engine, limits.SQL_FOLD_S).connect() as connection:
@@ -170,7 +200,7 @@ def _place(text: str) -> Place:
     return int(at_ms), int(partition), int(epoch), int(n)
 
 
-def _csv(gifts: list[Received]) -> bytes:
+def as_csv(gifts: list[Received]) -> bytes:
     lines = io.StringIO()
     csv.writer(lines).writerows(structs.astuple(gift) for gift in gifts)
     return lines.getvalue().encode()
@@ -185,7 +215,7 @@ def _json_lines(gifts: list[Received]) -> bytes:
 
 
 def routes(engine: Engine, clock: Clock, own: Own) -> list[Route]:
-    creators, one = _Creators(engine, clock), "/v1/creators/{user}"
+    creators, one = Creators(engine, clock), "/v1/creators/{user}"
 
     def mine(path: str, endpoint: Any, summary: str, asked: Any, gives: Any, *media: str) -> Route:
         return own.route(one + path, endpoint, CREATORS, summary=summary, query=asked, gives=gives, media=media)

@@ -5,15 +5,18 @@ They can be read as of any entry or day of the past: then later gifts, reversals
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, select, text
 
 from server import limits
 from server.clock import Clock
-from server.entries import GIFT, KINDS
+from server.entries import GIFT, KINDS, Body
 from server.journal.database import ask, reading
 from server.journal.derived import is_entry_of_part
 from server.journal.moments import Moment
-from server.journal.tables import creator_days, entries, legs, reversal_parts
+from server.journal.tables import OF_BOOKS, creator_days, entries, reversal_parts
+
+_BODY = msgspec.json.Decoder(Body)
+_OF_BOOKS = text(f"entries.{OF_BOOKS}")  # as the index entries_of_books says it
 
 
 class Ripening(Struct, frozen=True):
@@ -96,32 +99,34 @@ def _days_at(connection: Connection, user_id: str, at: Moment) -> dict[int, tupl
         sum_ = func.coalesce(func.sum(entries.c.diamonds), 0)
         days[at.day] = int(connection.execute(select(sum_).where(*of)).scalar_one())
     part = reversal_parts.c
-    query = select(part.gift_day, func.sum(part.diamonds)).join(entries, is_entry_of_part())
-    query = query.where(part.creator == user_id, at.includes()).group_by(part.gift_day)
+    # Not a join: SQLite would go through all entries until then.
+    journaled = select(entries.c.n).where(is_entry_of_part(), at.includes()).exists()
+    query = select(part.gift_day, func.sum(part.diamonds)).where(part.creator == user_id, journaled)
+    query = query.group_by(part.gift_day)
     taken = {number: int(diamonds) for number, diamonds in connection.execute(query)}
     return {number: (days.get(number, 0), taken.get(number, 0)) for number in days.keys() | taken.keys()}
 
 
 def booked(connection: Connection, user_id: str, as_of: Moment | None = None) -> Booked:
-    """What the books say of a creator, now or as of a moment. Raises SQLAlchemyError."""
-    held = f"held:{user_id}"
-    query = (
-        select(entries.c.kind, legs.c.account, func.sum(legs.c.amount))
-        .join(legs, (legs.c.partition == limits.BOOKS) & (legs.c.epoch == entries.c.epoch) & (legs.c.n == entries.c.n))
-        .where(entries.c.partition == limits.BOOKS, entries.c.creator_id == user_id)
-        .where(legs.c.asset == "diamonds", legs.c.account.in_([held, f"creator:{user_id}"]))
-        .group_by(entries.c.kind, legs.c.account)
-    )
-    if as_of is not None:
-        query = query.where(as_of.includes())
+    """What the books say of a creator, now or as of a moment. Raises SQLAlchemyError.
+
+    An entry says what its postings are. To join it with these, SQLite would read those of everybody.
+    """
+    entry = entries.c
+    query = select(entry.kind, entry.body, entry.at_ms, entry.epoch, entry.n)
+    query = query.where(_OF_BOOKS, entry.creator_id == user_id)  # no time: SQLite would take the index of all gifts
+    held, own = f"held:{user_id}", f"creator:{user_id}"
     sums = {"held": 0, "paid": 0, "adjusted": 0}
-    for kind, account, amount in connection.execute(query):
-        if account == held:
-            sums["held"] += int(amount)
-        if KINDS[kind].pays:
-            sums["paid"] -= int(amount)
-        else:
-            sums["adjusted"] += int(amount)  # a hold and a release move nothing between the two
+    for name, body, at_ms, epoch, n in connection.execute(query):
+        if as_of is not None and not as_of.has(at_ms, (limits.BOOKS, epoch, n)):
+            continue
+        kind = KINDS[name]
+        assert kind.stored is not None
+        for asset, account, amount in kind.stored(_BODY.decode(body), ""):
+            if asset == "diamonds" and account in (held, own):
+                sums["held"] += amount if account == held else 0
+                sums["paid"] -= amount if kind.pays else 0
+                sums["adjusted"] += 0 if kind.pays else amount  # a hold moves nothing between the two
     return Booked(**sums)
 
 

@@ -41,6 +41,12 @@ class Moment(Struct, frozen=True):
         """The first day that is not over."""
         return self.day + 1 if self.ends_a_day else self.day
 
+    def has(self, at_ms: int, entry: tuple[int, int, int]) -> bool:
+        """Whether an entry is not later."""
+        if self.entry is None or at_ms != self.at_ms:
+            return at_ms <= self.at_ms
+        return entry <= self.entry
+
     def includes(self) -> Any:
         """The condition that a row of `entries` is not later."""
         if self.entry is None:

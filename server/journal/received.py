@@ -6,7 +6,7 @@ oldest are paid first.
 
 import datetime
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -107,7 +107,8 @@ def page(connection: Connection, creator: str, now_ms: int, asked: Asked) -> lis
     order = (column.desc() for column in (entries.c.at_ms, entries.c.partition, entries.c.epoch, entries.c.n))
     rows = connection.execute(query.order_by(*order).limit(asked.limit)).all()
     stages = Stages(connection, creator, now_ms)
-    taken = _taken(connection, [(row.user_id, row.ref) for row in rows])
+    days = [row.at_ms // limits.DAY_MS for row in rows]
+    taken = _taken(connection, creator, range(min(days), max(days) + 1)) if days else {}
     return [((row.at_ms, row.partition, row.epoch, row.n), _received(row, stages, taken)) for row in rows]
 
 
@@ -116,10 +117,13 @@ def one(connection: Connection, now_ms: int, gift_id: str, user_id: str | None) 
     query = select(*_COLUMNS).where(entries.c.ref == gift_id, OF_GIFTS)
     if user_id is not None:
         query = query.where(entries.c.user_id == user_id)
-    return [
-        _received(row, Stages(connection, row.creator_id, now_ms), _taken(connection, [(row.user_id, row.ref)]))
-        for row in connection.execute(query).all()
-    ]
+    return [_alone(connection, now_ms, row) for row in connection.execute(query).all()]
+
+
+def _alone(connection: Connection, now_ms: int, row: Any) -> Received:
+    day = row.at_ms // limits.DAY_MS
+    taken = _taken(connection, row.creator_id, range(day, day + 1))
+    return _received(row, Stages(connection, row.creator_id, now_ms), taken)
 
 
 class Stages:
@@ -171,12 +175,16 @@ def _received(row: Any, stages: Stages, taken: Mapping[tuple[str, str], int]) ->
     )
 
 
-def _taken(connection: Connection, gifts: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """The diamonds that journaled reversals took of these gifts, by viewer and id."""
+def _taken(connection: Connection, creator: str, days: range) -> dict[tuple[str, str], int]:
+    """The diamonds that journaled reversals took of gifts of these days, by viewer and id.
+
+    By the days, because SQLite would look for pairs of viewers and ids among all parts that there are.
+    """
     part = reversal_parts.c
     query = select(part.user_id, part.gift, func.sum(part.diamonds)).join(entries, is_entry_of_part())
-    query = query.where(tuple_(part.user_id, part.gift).in_(gifts)).group_by(part.user_id, part.gift)
-    return {(user_id, gift): int(diamonds) for user_id, gift, diamonds in connection.execute(query)} if gifts else {}
+    query = query.where(part.creator == creator, part.gift_day >= days.start, part.gift_day < days.stop)
+    found = connection.execute(query.group_by(part.user_id, part.gift))
+    return {(user_id, gift): int(diamonds) for user_id, gift, diamonds in found}
 
 
 def _within(creator: str, window: tuple[int, int]) -> tuple[Any, ...]:
@@ -200,20 +208,13 @@ def by_day(connection: Connection, creator: str, window: tuple[int, int], *, mon
 def by_broadcast(connection: Connection, creator: str, window: tuple[int, int]) -> list[Sums]:
     """The sums of each broadcast with gifts of a window, the oldest first. Reads every gift. Raises SQLAlchemyError."""
     sums: dict[str, Counter[str]] = {}
-    taken = _taken_of(connection, creator)
+    taken = _taken(connection, creator, range(window[0] // limits.DAY_MS, -(-window[1] // limits.DAY_MS)))
     query = select(*_COLUMNS).where(*_within(creator, window)).order_by(entries.c.at_ms)
     for row in _streamed(connection, query):
         name = _BODY.decode(row.body).broadcast or ""
         lost = taken.get((row.user_id, row.ref), 0)
         sums.setdefault(name, Counter()).update(gifts=1, credited=row.diamonds, taken_back=lost)
     return [_sums(name, counted) for name, counted in sums.items()]
-
-
-def _taken_of(connection: Connection, creator: str) -> dict[tuple[str, str], int]:
-    part = reversal_parts.c
-    query = select(part.user_id, part.gift, func.sum(part.diamonds)).join(entries, is_entry_of_part())
-    query = query.where(part.creator == creator).group_by(part.user_id, part.gift)
-    return {(user_id, gift): int(diamonds) for user_id, gift, diamonds in connection.execute(query)}
 
 
 def _sums(name: str, counted: Counter[str]) -> Sums:

@@ -8,18 +8,12 @@ from msgspec import Struct
 from sqlalchemy import Connection, and_, select
 
 from server import limits
-from server.entries import CHARGEBACK, TOPUP
+from server.entries import CHARGEBACK, TOPUP, Sale
 from server.journal.tables import entries
 
 
-class _Sale(Struct, frozen=True):
-    currency: str
-    minor: int
-    region: str = ""
-
-
 class _Body(Struct, frozen=True):
-    sale: _Sale | None = None
+    sale: Sale | None = None
 
 
 class Income(Struct, frozen=True):
@@ -33,7 +27,7 @@ class Income(Struct, frozen=True):
 
 
 _BODY = msgspec.json.Decoder(_Body)
-_NOTHING = _Sale("", 0)
+_NOTHING = Sale("", 0)
 
 
 def income(connection: Connection, since_ms: int, until_ms: int) -> list[Income]:
@@ -46,14 +40,14 @@ def income(connection: Connection, since_ms: int, until_ms: int) -> list[Income]
     return [Income(*of, each["coins"], each["sold"], each["charged_back"]) for of, each in sorted(sums.items())]
 
 
-def _sold(connection: Connection, since_ms: int, until_ms: int) -> Iterator[tuple[_Sale, int]]:
+def _sold(connection: Connection, since_ms: int, until_ms: int) -> Iterator[tuple[Sale, int]]:
     within = entries.c.at_ms >= since_ms, entries.c.at_ms < until_ms
     query = select(entries.c.body, entries.c.coins).where(entries.c.kind == TOPUP.name, *within)
     for body, coins in connection.execute(query, execution_options={"yield_per": limits.AUDIT_ROWS}):
         yield _BODY.decode(body).sale or _NOTHING, coins
 
 
-def _charged_back(connection: Connection, since_ms: int, until_ms: int) -> Iterator[_Sale]:
+def _charged_back(connection: Connection, since_ms: int, until_ms: int) -> Iterator[Sale]:
     topup, back = entries.alias(), entries
     same = and_(topup.c.ref == back.c.ref, topup.c.user_id == back.c.user_id, topup.c.kind == TOPUP.name)
     within = back.c.at_ms >= since_ms, back.c.at_ms < until_ms

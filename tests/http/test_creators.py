@@ -10,6 +10,8 @@ import pytest
 
 from server import limits
 from server.booked import HoldEntry, Money, PaidEntry
+from server.http.api import HttpError
+from server.http.creators import Creators, as_csv
 from server.journal import moments, pen
 from server.journal.earnings import ripe_at_ms
 from tests.journal.ledger import pay
@@ -104,6 +106,22 @@ async def test_creators_see_their_own(site: Site, path: str) -> None:
         old = token(site, "ann")
         await site.node.revocations.revoke("ann", None)
         assert (await http.get(one, headers=old)).status_code == 403
+
+
+async def test_one_reads_every_gift_once_at_a_time(site: Site) -> None:
+    """Who has not read to the end cannot begin again, with the own token. Others can."""
+    await site.give_coins("alice", 100)
+    await pay(site, "alice", 10)
+    await journal(site)
+    creators = Creators(site.node.engine, site.node.clock)
+    lines = creators.alone("creator", creators.stream("creator", (0, 2**62), as_csv, b"head"))
+    assert await anext(lines) == b"head"
+    with pytest.raises(HttpError) as refused:
+        creators.check_alone("creator")
+    assert refused.value.status == 429
+    creators.check_alone("ann")
+    await lines.aclose()
+    creators.check_alone("creator")
 
 
 async def test_viewers_see_their_own_wallet(site: Site) -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import Struct, ValidationError
 from sqlalchemy import Connection, Engine, func, insert, select
@@ -12,7 +13,7 @@ from server import limits
 from server.booked import CorrectionEntry, HoldEntry, Money, Move, PaidEntry, ReleaseEntry, ReturnEntry, WriteOffEntry
 from server.clock import Clock
 from server.journal import database, pen
-from server.journal.books import Misfit
+from server.journal.books import START, Misfit, parse
 from server.journal.ledger import Ledger
 from server.journal.pen import BooksFrozen
 from server.journal.tables import entries, legs, postings, quarantine, watermarks
@@ -230,3 +231,11 @@ def test_frozen_books_are_not_written(engine: Engine) -> None:
     marks, stuck = Ledger(engine, Clock(lambda: MS / 1000)).begin()
     assert stuck == {}
     assert [*marks] == [*range(limits.WALLET_PARTITIONS)]
+
+
+def test_a_log_has_no_books(engine: Engine) -> None:
+    """An entry of the books in a store's ledger log stops its partition: nobody is paid by who can write there."""
+    entry = parse((b"1-0", [b"t", b"1", b"e", msgspec.json.encode(hold())]))
+    batch = Ledger(engine, Clock(lambda: MS / 1000)).prepare({3: START}, {3: [entry]})
+    assert "written by books" in batch.misfits[3][2]
+    assert batch.size == 0

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from server import limits
-from server.entries import TopUpEntry
+from server.entries import Sale, TopUpEntry
 from server.journal import database, trial
 from server.journal.database import reading
 from server.journal.trial import Line
@@ -83,12 +83,11 @@ def test_income_by_region(engine: Engine) -> None:
     shop = Shop(Books(engine), "cleo")
     sales = (("EUR", 499, "DE"), ("EUR", 499, "DE"), ("EUR", 599, "FR"), ("JPY", 800, "JP"))
     for n, (currency, minor, region) in enumerate(sales):
-        entry = msgspec.json.encode(TopUpEntry(id=f"t{n}", viewer="cleo", coins=100, source="shop", fp="f"))
-        sale = msgspec.json.encode({"currency": currency, "minor": minor, "region": region})
+        sale = Sale(currency, minor, region=region)
+        entry = TopUpEntry(id=f"t{n}", viewer="cleo", coins=100, source="shop", sale=sale, fp="f")
         shop.coins += 100
         shop.topups[f"t{n}"] = 100
-        whole = b'%b,"sale":%b}' % (entry[:-1], sale)
-        shop.books.write(shop.partition, "t", shop.now_ms, "b", shop.coins, "e", whole)
+        shop.books.write(shop.partition, "t", shop.now_ms, "b", shop.coins, "e", msgspec.json.encode(entry))
     shop.buy(50)
     shop.charge_back("t1")
     shop.journal()
