@@ -26,7 +26,7 @@ LAYERS = (
     ("server.text",),
     ("server.words",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),
-    ("server.catalogue", "server.rates", "server.logs"),
+    ("server.catalogue", "server.rates", "server.logs", "server.providers"),
     ("server.store",),
     ("server.journal",),
     ("server.money",),
