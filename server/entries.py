@@ -10,6 +10,8 @@ from typing import Annotated, Final, TypeAlias
 from msgspec import Meta, Raw, Struct
 
 from protocol.session import Cause
+from server import booked
+from server.booked import Money, Moves, Posting
 
 NUMBER_MAX = 2**53  # exact in JSON, Lua and SQL alike
 
@@ -151,6 +153,9 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     ordered_ms: Amount = 0
     source: Short = ""
     reversed: tuple[Share, ...] = ()
+    provider: Short = ""
+    money: Money | None = None
+    moves: Moves = ()
     digest: Short = ""  # of the personal text, which the journal keeps beside the body
 
 
@@ -180,7 +185,6 @@ class Leg(Struct, frozen=True):
     sign: int
 
 
-Posting: TypeAlias = tuple[str, str, int]  # asset, account, amount
 Postings: TypeAlias = Callable[[Body, str], tuple[Posting, ...]]  # of an entry and its viewer's account
 
 # Amounts sum to zero in each asset, as in all postings (TigerBeetle's recipe for currency exchange).
@@ -241,12 +245,15 @@ class LotMove(Enum):
     TAKES_BACK = "takes back"
 
 
+BOOKS: Final = "books"
+
+
 class Kind(Struct, frozen=True, kw_only=True):
     """Everything about a kind of entry."""
 
     name: str
     body: type[Struct]
-    writer: str  # the wallet store's script that writes it to the log; or `books`, the journal itself (unused so far)
+    writer: str  # the wallet store's script that writes it to the log; or BOOKS, which is SQL alone (`books.write`)
     coins: int | None  # sign with which the viewer's coins change; None if the entry has no wallet
     credits: bool = False  # the creator's counter in the store grows by its diamonds; it never falls
     legs: tuple[Leg, ...] = ()  # its postings, as far as they follow from columns
@@ -259,6 +266,8 @@ class Kind(Struct, frozen=True, kw_only=True):
     cause: Cause | None = None  # of `wallet.changed`; None sends none
     order: str = ""  # the SQL table of its order until it is journaled; '' for none
     also: Also = Also.NOTHING
+    closes: str = ""  # the kind of the same id that it ends. Only one entry ends it, with the same creator and diamonds
+    pays: bool = False  # what it takes of a creator is paid, or no longer
 
     @property
     def reverses(self) -> bool:
@@ -332,6 +341,16 @@ LIMIT: Final = _kind(
     LimitEntry, writer="wallet_limit", coins=0, receipt=Receipt.ORDER, order="reversals", also=Also.LIMIT
 )
 
-KINDS: Final = {kind.name: kind for kind in (OPEN, TOPUP, GIFT, REFUND, CHARGEBACK, FREEZE, UNFREEZE, LIMIT)}
+# --- of the books ----------------------------------------------------------------------------------------------------
+HOLD: Final = _kind(booked.HoldEntry, writer=BOOKS, coins=None, stored=booked.hold)
+RELEASE: Final = _kind(booked.ReleaseEntry, writer=BOOKS, coins=None, stored=booked.release, closes=HOLD.name)
+PAID: Final = _kind(booked.PaidEntry, writer=BOOKS, coins=None, stored=booked.paid, closes=HOLD.name, pays=True)
+RETURN: Final = _kind(booked.ReturnEntry, writer=BOOKS, coins=None, stored=booked.returned, closes=PAID.name, pays=True)
+WRITE_OFF: Final = _kind(booked.WriteOffEntry, writer=BOOKS, coins=None, stored=booked.write_off)
+CORRECTION: Final = _kind(booked.CorrectionEntry, writer=BOOKS, coins=None, stored=booked.correction)
+
+_OF_LOG: Final = (OPEN, TOPUP, GIFT, REFUND, CHARGEBACK, FREEZE, UNFREEZE, LIMIT)
+_OF_BOOKS: Final = (HOLD, RELEASE, PAID, RETURN, WRITE_OFF, CORRECTION)
+KINDS: Final = {kind.name: kind for kind in (*_OF_LOG, *_OF_BOOKS)}
 KIND_OF: Final = {kind.body: kind for kind in KINDS.values()}
 TOTALS: Final = (SPENT, AWARDED, BOUGHT, REFUNDED, CHARGED_BACK)

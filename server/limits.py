@@ -182,6 +182,8 @@ ROOM_KEPT_S = 7 * 86_400  # a room's history, board and likers after its broadca
 
 # --- money -------------------------------------------------------------------------------------------------------
 WALLET_PARTITIONS = 64  # never changes: a viewer's partition is a hash modulo this
+BOOKS = 64  # the partition behind them, which SQL alone writes
+assert BOOKS == WALLET_PARTITIONS
 SPEND_BATCH_MAX = 100  # gifts per script call: some 1 ms of the store's time
 SPEND_CALLS_MAX = 2  # in flight: the store works on one while we build the next (with one: half the gifts, measured)
 SPEND_QUEUE_MAX = 5_000  # gifts that wait on a node; above it `wallet_unavailable` at once

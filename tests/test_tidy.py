@@ -22,7 +22,7 @@ FUNCTION_LINES_MAX = 60
 # From low to high: a row imports only rows above it. A package stands for its modules, which import each other in
 # no circle. CONTRIBUTING.md shows the same rows, the other way round, and says what each is for.
 LAYERS = (
-    ("server.lean", "server.limits", "server.lookalikes", "server.currencies", "server.timezones"),
+    ("server.booked", "server.lean", "server.limits", "server.lookalikes", "server.currencies", "server.timezones"),
     ("server.text",),
     ("server.words",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),
@@ -30,7 +30,7 @@ LAYERS = (
     ("server.store",),
     ("server.journal",),
     ("server.money",),
-    ("server.orders",),
+    ("server.orders", "server.payouts"),
     ("server.rooms",),
     ("server.http.api",),
     ("server.features",),
@@ -166,6 +166,7 @@ def test_every_feature_has_its_three_files() -> None:
 # Modules that the tests of others cover, and which tests.
 TESTED_BY = {
     "app": "tests/http/test_http.py and every test with a site",
+    "booked": "tests/journal/test_pen.py",
     "clock": "three lines",
     "entries": "tests/journal/test_entries.py",
     "currencies": "tests/test_rates.py",

@@ -19,6 +19,7 @@ class Sums:
         self.all: Counter[Any] = Counter()  # by asset and account
         # As positions count: a creator's without what was taken back.
         self.held: dict[str, int] = {}
+        self._positions = partition != limits.BOOKS  # these have none: no store counts along
         these = {"partition": partition}
         for kind, user_id, *sums in connection.execute(_BY_VIEWER, these):
             self._add(kind, sums, f"{VIEWER}:{user_id}", "")
@@ -39,7 +40,7 @@ class Sums:
 
     def _post(self, asset: str, account: str, amount: int, more: int) -> None:
         self.all[asset, account] += amount
-        if not account.startswith("house:"):
+        if self._positions and not account.startswith("house:"):
             counted = more if account.startswith(f"{CREATOR}:") else amount
             self.held[account] = self.held.get(account, 0) + counted
 
@@ -48,7 +49,10 @@ def differ(connection: Connection, partition: int) -> list[Wrong]:
     """Find positions that do not follow from the rows. Raises SQLAlchemyError."""
     sums = Sums(connection, partition)
     held = {account: balance for account, balance in connection.execute(_HELD, {"partition": partition})}
-    found = (_about_position(account, held, sums) for account in sorted(held.keys() | sums.held.keys()))
+    found = [_about_position(account, held, sums) for account in sorted(held.keys() | sums.held.keys())]
+    for (asset, account), sum_ in sorted(sums.all.items()):
+        if account.startswith("held:") and sum_ < 0:
+            found.append((account, f"{-sum_} {asset} more were taken of it than were held"))
     return list(islice((Wrong(partition, *wrong) for wrong in found if wrong), limits.AUDIT_WRONG_MAX))
 
 

@@ -25,6 +25,7 @@ from server.journal.findings import Report, Wrong, latest
 from server.journal.heads import Heads
 from server.journal.log import Position
 from server.journal.memory import Kept, Memory
+from server.journal.of_books import BooksPart
 from server.journal.ordered import verify_orders
 from server.journal.part import Part
 from server.journal.scan import KeyScan
@@ -54,6 +55,7 @@ class Audit:
         self._scan = KeyScan(wallet)
         self.memory = memory or Memory(engine, wallet, clock)
         self._parts = [Part(partition, self.memory.heads) for partition in range(limits.WALLET_PARTITIONS)]
+        self._books = BooksPart(self._engine, self.memory.heads)
         self._drifts = Drifts(engine, self.memory.heads)
         self._ran_at: float | None = None
         self._orders_ms: int | None = None  # when all orders were compared
@@ -72,6 +74,7 @@ class Audit:
         before = self.memory.heads.places()
         now_ms = await self._begin(everything)
         self._add(remembered)
+        await asyncio.to_thread(self._books.verify, now_ms)
         left = self._parts
         while left:
             await asyncio.to_thread(self._plan, left)
@@ -131,7 +134,8 @@ class Audit:
 
     def _add(self, found: list[Wrong]) -> None:
         for wrong in found:
-            self._parts[wrong.partition].wrong.append(wrong)
+            part = self._books if wrong.partition == limits.BOOKS else self._parts[wrong.partition]
+            part.wrong.append(wrong)
 
     # --- the steps of a run --------------------------------------------------------------------------------------
     async def _begin(self, everything: bool) -> int:
@@ -139,6 +143,7 @@ class Audit:
         now_ms, now_s = self._clock.now_ms(), asyncio.get_running_loop().time()
         passed_s = 0.0 if self._ran_at is None else now_s - self._ran_at
         self._ran_at = now_s
+        self._books.begin()
         for part in self._parts:
             part.begin(now_ms, passed_s, everything=everything)
         if everything:
@@ -258,9 +263,9 @@ class Audit:
         return frozen
 
     def _report(self, now_ms: int, frozen: dict[int, list[str]], kept: Kept, taken: TakenBack, drifts: Found) -> Report:
-        parts = self._parts
-        wrong = [*dict.fromkeys(wrong for part in parts for wrong in part.wrong)]
-        total = total_of(part.sums for part in parts)
+        parts, books = self._parts, self._books
+        wrong = [*dict.fromkeys([*(wrong for part in parts for wrong in part.wrong), *books.wrong])]
+        total = total_of([*(part.sums for part in parts), books.sums])
         checked = [
             self._scan.turn.verified_ms,
             *(ms for part in parts for ms in (part.compared_ms, part.turn.verified_ms)),
@@ -269,7 +274,7 @@ class Audit:
         oldest_ms = None if None in checked else max(0, end_ms - min(ms for ms in checked if ms is not None))
         fresh = oldest_ms is not None and oldest_ms <= limits.AUDIT_OLD_S * 1000
         not_compared = {part.partition: part.why_not for part in parts if part.why_not}
-        doubts = kept.doubts + drifts.nowhere
+        doubts = kept.doubts + drifts.nowhere + ([books.failed] if books.failed else [])
         return Report(
             ok=fresh and not (wrong or frozen or doubts) and not any(part.behind or part.failed for part in parts),
             at_ms=end_ms,

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from server.entries import KINDS, NUMBER_MAX, OPEN, Body, Kind
+from server import limits
+from server.entries import BOOKS, KINDS, NUMBER_MAX, OPEN, Body, Kind
 from server.journal.tables import entries, legs
 from server.journal.texts import split
 
@@ -223,6 +224,8 @@ def follow(partition: int, mark: Mark, entry: LogEntry, known: Positions) -> tup
     kind, about, epoch, n = entry.kind, entry.about, entry.epoch, entry.n
     if kind is None:
         raise msgspec.ValidationError(f"unknown kind {about.kind}")
+    if (kind.writer == BOOKS) != (partition == limits.BOOKS):
+        raise msgspec.ValidationError(f"{about.kind} in partition {partition}, but it is written by {kind.writer}")
     if kind.coins is not None:
         _move(entry, kind.coins, kind, known)
     stored: Sequence[Any] = ()

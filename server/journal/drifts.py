@@ -231,11 +231,12 @@ class Drifts:
 
     def _views(self, rounds: Rounds, found: Found, now_ms: int, *, everything: bool) -> None:
         """Compare what the view says of all partitions, or of the one that is due and of those that were wrong."""
-        some, rounds.views = [*range(limits.WALLET_PARTITIONS)] if everything else rounds.views, []
+        every = limits.BOOKS + 1
+        some, rounds.views = [*range(every)] if everything else rounds.views, []
         since_ms = abs(now_ms - rounds.viewed_ms)  # the clock may jump back
         if not everything and since_ms >= limits.AUDIT_AGAIN_S * 1000 / limits.WALLET_PARTITIONS:
             some = [*dict.fromkeys([*some, rounds.view])]
-            rounds.view, rounds.viewed_ms = (rounds.view + 1) % limits.WALLET_PARTITIONS, now_ms
+            rounds.view, rounds.viewed_ms = (rounds.view + 1) % every, now_ms
         for partition in some:
             with self._engine.connect() as connection:
                 if wrong := accounts.view_differs(connection, partition):

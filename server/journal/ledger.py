@@ -50,7 +50,7 @@ class Batch:
 
 
 class Ledger:
-    """Writes the journal; it has no other writer.
+    """Writes what the logs have into the journal. Their partitions have no other writer; the books are `pen`'s.
 
     A batch may be prepared while the one before it is written: it uses the balances after that one. If that write
     fails, this batch must not be written, and `forget` drops all balances.
@@ -207,12 +207,13 @@ class Ledger:
             return self.write(self.prepare({partition: mark}, {partition: [refused]}))
 
 
-_STUCK = select(quarantine.c.partition, quarantine.c.reason)
+_STUCK = select(quarantine.c.partition, quarantine.c.reason).where(quarantine.c.partition != limits.BOOKS)
 
 
 def _marks(connection: Connection) -> dict[int, Mark]:
+    """How far each log is journaled. Without the books: those have none."""
     marks = dict.fromkeys(range(limits.WALLET_PARTITIONS), START)
-    for row in connection.execute(select(watermarks)):
+    for row in connection.execute(select(watermarks).where(watermarks.c.partition != limits.BOOKS)):
         marks[row.partition] = Mark(row.epoch, row.n, row.hash)
     return marks
 

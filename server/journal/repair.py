@@ -14,7 +14,7 @@ from sqlalchemy import Engine, delete
 
 from server import limits
 from server.clock import Clock
-from server.journal import findings, imports, scan
+from server.journal import findings, imports, of_books, scan
 from server.journal.audit import SCRIPTS as AUDIT_SCRIPTS
 from server.journal.audit import Audit, StillMoving, Wrong
 from server.journal.books import LogEntry, Mark, Unreadable, parse
@@ -109,7 +109,7 @@ class Repair:
         self._ledger = Ledger(engine, clock)
         self._audit = Audit(engine, wallet, clock)
 
-    async def frozen(self, partitions: Sequence[int] = range(limits.WALLET_PARTITIONS)) -> list[Frozen]:
+    async def frozen(self, partitions: Sequence[int] = range(limits.BOOKS + 1)) -> list[Frozen]:
         """Check every frozen partition of these. Raises StoreError, SQLAlchemyError."""
         found = await asyncio.to_thread(findings.frozen, self._engine)
         reasons = {partition: why for partition, why in found.items() if partition in partitions}
@@ -119,6 +119,8 @@ class Repair:
 
     async def _flag(self, partition: int) -> bool:
         """Whether the store says that a partition is frozen. Raises StoreError."""
+        if partition == limits.BOOKS:
+            return False
         try:
             return await self._wallet.call("HGET", keys.wallet_meta(partition), "frozen") is not None
         except StoreRefused as refused:
@@ -134,7 +136,8 @@ class Repair:
         if found.wrong:
             raise StillWrong(found.wrong[0])
         await asyncio.to_thread(self._forget, partition)  # first, or the journal freezes the store again by these rows
-        await self._wallet.call("HDEL", keys.wallet_meta(partition), "frozen")
+        if partition != limits.BOOKS:
+            await self._wallet.call("HDEL", keys.wallet_meta(partition), "frozen")
         log.info("partition_thawed", partition=partition, reasons=found.reasons)
         return found
 
@@ -162,6 +165,8 @@ class Repair:
 
     # --- looking -----------------------------------------------------------------------------------------------
     async def _look(self, partition: int, reasons: list[str], in_store: bool) -> Frozen:
+        if partition == limits.BOOKS:
+            return await self._look_at_books(reasons)
         try:
             waiting = await self._waiting(partition)
         except StoreRefused as refused:
@@ -188,6 +193,15 @@ class Repair:
             missing=waiting.missing,
             rebuilt=await self._would_rebuild(partition) if wrong and waiting.missing is None else None,
         )
+
+    async def _look_at_books(self, reasons: list[str]) -> Frozen:
+        wrong = await asyncio.to_thread(self._wrong_in_books)
+        rebuilt = await self._would_rebuild(limits.BOOKS) if wrong else None
+        return Frozen(partition=limits.BOOKS, reasons=reasons, in_store=False, waiting=0, wrong=wrong, rebuilt=rebuilt)
+
+    def _wrong_in_books(self) -> list[Wrong]:
+        with reading(self._engine, limits.SQL_AUDIT_S).connect() as connection:
+            return of_books.look(connection).wrong
 
     async def _deleted(self, partition: int) -> bool:
         """Whether the store has lost only the log: an opening writes log and epoch. Raises StoreError."""
@@ -220,7 +234,9 @@ class Repair:
         return [parse(row) for row in cast(list[Any], rows)]
 
     async def _logged(self, partition: int) -> dict[Position, LogEntry]:
-        """The readable entries that the log still has, those in the journal too."""
+        """The readable entries that the log still has, those in the journal too. The books have no log."""
+        if partition == limits.BOOKS:
+            return {}
         found: dict[Position, LogEntry] = {}
         start = "-"
         while rows := await self._read(partition, start):

@@ -16,6 +16,8 @@ from sqlalchemy import (
     text,
 )
 
+from server import limits
+
 metadata = MetaData()
 views = MetaData()
 
@@ -25,7 +27,11 @@ OF_SETTINGS = "kind IN ('chargeback', 'freeze', 'unfreeze', 'limit')"
 # What rooms count again when their store has lost it.
 OF_ROOMS = "kind = 'gift'"
 
-# One row for each entry of a partition's ledger log; `hash` chains it to the one before.
+# What SQL alone wrote: a creator has far more gifts than payouts.
+OF_BOOKS = f"partition = {limits.BOOKS}"
+
+# One row for each entry of a partition's ledger log, and of the books, the partition behind them, which SQL alone
+# writes. `hash` chains it to the one before.
 entries = Table(
     "entries",
     metadata,
@@ -57,6 +63,12 @@ entries = Table(
         sqlite_where=text(OF_SETTINGS),
         postgresql_where=text(OF_SETTINGS),
     ),
+    Index(
+        "entries_of_books",
+        *("creator_id", "epoch", "n"),
+        sqlite_where=text(OF_BOOKS),
+        postgresql_where=text(OF_BOOKS),
+    ),
 )
 
 # Double entry: the postings that do not follow from columns of their entry. The view `postings` has all (views.py).
@@ -67,8 +79,8 @@ legs = Table(
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("leg", Integer, primary_key=True, autoincrement=False),
-    Column("asset", String(8), nullable=False),  # coins | diamonds
-    Column("account", String(80), nullable=False),  # viewer:<id> | creator:<id> | house:<name>
+    Column("asset", String(16), nullable=False),  # coins | diamonds | money:<currency>, in minor units
+    Column("account", String(80), nullable=False),  # viewer, creator or held:<id> | house or provider:<name>
     Column("amount", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

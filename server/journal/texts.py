@@ -1,8 +1,8 @@
 """Personal text in entries: the chained body holds only its digest, so that the text can be erased.
 
-It is a viewer's and a creator's name, a message, and the fingerprint, which covers the message. A gift's entry ends
-with it. It begins with a random salt, so that nobody can guess a name and compare digests
-(docs/decisions/0020-chain-version-2.md).
+Of a gift it is a viewer's and a creator's name, a message, and the fingerprint, which covers the message; of an
+operator's decision, who decided it and why. The entry ends with it. It begins with a random salt, so that nobody can
+guess a name and compare digests (docs/decisions/0020-chain-version-2.md).
 """
 
 from hashlib import sha256
@@ -10,6 +10,7 @@ from hashlib import sha256
 import msgspec
 from msgspec import Raw, Struct
 
+from server.booked import DecidedEntry
 from server.entries import GiftEntry
 
 _FIRST = b',"salt":"'  # in a JSON string each quote has a backslash, so this stands only between two fields
@@ -26,8 +27,17 @@ class Text(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     show: Raw
 
 
+class Note(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Who decided something, and why. No field that is booked can stand here."""
+
+    salt: str
+    by: str
+    reason: str
+
+
 assert GiftEntry.__struct_fields__[-4:] == Text.__struct_fields__, "it is cut off at its first field"
-_TEXT = msgspec.json.Decoder(Text)
+assert DecidedEntry.__struct_fields__[-3:] == Note.__struct_fields__
+_TEXT, _NOTE = msgspec.json.Decoder(Text), msgspec.json.Decoder(Note)
 
 
 def split(entry: bytes) -> tuple[bytes, bytes | None]:
@@ -39,7 +49,10 @@ def split(entry: bytes) -> tuple[bytes, bytes | None]:
     if at < 0:
         return entry, None
     text = b"{" + entry[at + 1 :]
-    _TEXT.decode(text)
+    try:
+        _TEXT.decode(text)
+    except msgspec.ValidationError:
+        _NOTE.decode(text)
     return b'%b,"digest":"%b"}' % (entry[:at], sha256(text).hexdigest().encode()), text
 
 

@@ -21,7 +21,7 @@ from server.store.client import Store
 from server.store.cluster import ClusterStore
 from server.text import several
 
-ALL = "all"
+ALL, BOOKS = "all", "books"
 
 
 class Order(Struct, frozen=True):
@@ -48,6 +48,8 @@ def _one(text: str | None, what: str) -> int | None:
     found = _partitions(text)
     if found is not None and len(found) != 1:
         raise Unusable(f"{what} one partition at a time.")
+    if found and found[0] == limits.BOOKS:
+        raise Unusable("The wallet store has nothing of the books.")
     return found[0] if found else None
 
 
@@ -55,9 +57,12 @@ def _partitions(text: str | None) -> Sequence[int] | None:
     if text is None:
         return None
     if text == ALL:
-        return range(limits.WALLET_PARTITIONS)
-    if not text.isdecimal() or int(text) >= limits.WALLET_PARTITIONS:
-        raise Unusable(f"{text!r} is not a partition: their numbers are 0 to {limits.WALLET_PARTITIONS - 1}.")
+        return range(limits.BOOKS + 1)
+    if text == BOOKS:
+        return (limits.BOOKS,)
+    if not text.isdecimal() or int(text) > limits.BOOKS:
+        last = limits.WALLET_PARTITIONS - 1
+        raise Unusable(f"{text!r} is not a partition: their numbers are 0 to {last}, and {limits.BOOKS}, the books.")
     return (int(text),)
 
 
@@ -92,12 +97,12 @@ async def _look(repairing: Repair) -> int:
         _explain(each)
     for stray in await repairing.strays():
         print(stray.said)
-    print(f"Frozen: {len(frozen)} of {limits.WALLET_PARTITIONS} partitions.")
+    print(f"Frozen: {len(frozen)} of {limits.WALLET_PARTITIONS} partitions and the books.")
     return 1 if frozen else 0
 
 
 def _explain(frozen: Frozen) -> None:
-    print(f"partition {frozen.partition}")
+    print(f"partition {frozen.partition}{', the books' if frozen.partition == limits.BOOKS else ''}")
     for reason in frozen.reasons or ["only the wallet store says that it is frozen"]:
         print(f"  frozen since: {reason}")
     print(f"  entries waiting for the journal: {frozen.waiting}")
@@ -141,8 +146,13 @@ async def _correct(engine: Engine, repairing: Repair, order: Order, source: Sour
 async def _thaw(repairing: Repair, partitions: Sequence[int]) -> int:
     if len(partitions) == 1:
         await repairing.thaw(partitions[0])
-        print(f"Partition {partitions[0]} takes gifts again.")
+        print(_thawed(partitions[0]))
         return 0
     for partition in await repairing.thaw_all():
-        print(f"Partition {partition} takes gifts again.")
+        print(_thawed(partition))
     return await _look(repairing)
+
+
+def _thawed(partition: int) -> str:
+    books = partition == limits.BOOKS
+    return "The books can be written again." if books else f"Partition {partition} takes gifts again."

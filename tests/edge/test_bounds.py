@@ -348,7 +348,7 @@ GROUPS = {  # one reason for many
         LEFTOVERS_S_MAX READY_S""",
     "the store expires it": """BOARD_DAY_S BOARD_WEEK_S BOARD_ALL_S BOARD_MARKED_S ACT_REMEMBERED_S ONCE_S
         DECIDED_S REPORTS_S COMBO_COUNT_S IDEMPOTENCY_BEGUN_S""",
-    "no bound, but a number that all programs must agree on": """WALLET_PARTITIONS DAY_MS RECEIPTS_MS MATURITY_MS
+    "no bound, but a number that all programs must agree on": """WALLET_PARTITIONS BOOKS DAY_MS RECEIPTS_MS MATURITY_MS
         RECEIPT_MARGIN_MS AUDIT_REMAINDER METRICS_PORT CATALOGUE_VERSION_CHARS BASIS_POINTS""",
     "of a card that the operator writes: tests/test_rates.py": "MONEY_MAX RATE_PART_MAX RATE_DAYS_MAX",
     "checked once, at the start: tests/test_settings.py": "SECRET_CHARS_MIN SECRET_LETTERS_MIN",

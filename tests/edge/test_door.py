@@ -79,7 +79,7 @@ def _told(first: int, frame: bytes) -> Any:
         frame = zlib.decompress(frame + b"\x00\x00\xff\xff", wbits=-zlib.MAX_WBITS)
     if first & 0x0F == CLOSE:
         return frame
-    (welcome,) = json.loads(frame) if first & 0x0F == TEXT else msgspec.msgpack.decode(frame)
+    welcome = (json.loads(frame) if first & 0x0F == TEXT else msgspec.msgpack.decode(frame))[0]  # counts may be behind it
     return _lasting(welcome)
 
 

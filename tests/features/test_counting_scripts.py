@@ -47,6 +47,24 @@ def test_a_message_is_appended(store: Frozen) -> None:
     assert not store.client.exists(keys.room(ROOM, "talk", "alice"))
 
 
+@pytest.mark.parametrize(("status", "first"), [("live", "ok"), ("paused", "ok"), ("ended", "room_not_live")])
+def test_when_a_room_takes_messages(store: Frozen, status: str, first: str) -> None:
+    """While a broadcast runs, paused or not. A refused message counts nowhere."""
+    store.made(status=status)
+    assert say(store)[0] == first
+    assert store.meta("chats", "seq") == (["1", "1"] if first == "ok" else [None, "0"])
+
+
+def test_a_message_that_fails_stops_no_other(store: Frozen) -> None:
+    """Its sender gets an answer, and the next message is shown."""
+    store.made()
+    store.client.set(keys.room(ROOM, "talk", "alice"), "not a hash")
+    assert say(store, slow_ms=500)[0] == "failed"
+    assert "WRONGTYPE" in say(store, slow_ms=500)[1]
+    assert store.meta("chats") == [None]
+    assert say(store, user="bob", slow_ms=500) == ["ok", "1"]
+
+
 def test_slow_mode_ends_in_time(store: Frozen) -> None:
     """To the millisecond, each person alone; a refusal does not begin it again."""
     store.made()

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from server.features.boards import PUBLISH
-from server.features.gifts import END_COMBOS, REFUND, SHOW
+from server.features.gifts import END_COMBOS, REFUND, SHOW, TEST
 from server.store import keys
 from tests.conftest import Stores
 from tests.frozen import NOW_MS, ROOM, Frozen
@@ -155,6 +155,16 @@ def test_a_streak_of_before_the_clock_was_set_back(store: Frozen) -> None:
     store.now_ms -= 1
     assert end_combos(store) == 0
     assert len(store.bodies()) == 2
+
+
+def test_a_test_gift_has_its_time_and_no_place(store: Frozen) -> None:
+    """The nodes hear of it, and no history."""
+    assert store.run(TEST, body='{"type":"x"}') == ["no_room"]
+    store.made()
+    store.now_ms += 7
+    assert store.run(TEST, body='{"type":"x"}') == ["ok"]
+    assert store.told() == f'e1 0 test {{"at_ms":{NOW_MS + 7},"type":"x"}}'
+    assert (store.history(), store.meta("seq")) == ([], ["0"])
 
 
 # --- what is taken back --------------------------------------------------------------------------------------------

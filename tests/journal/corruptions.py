@@ -37,7 +37,7 @@ def _of(where: str, *each: tuple[Any, ...]) -> list[Corruption]:
     return [Corruption(at_once, name, tuple(statements), where) for at_once, name, *statements in each]
 
 
-def _set(table: str, where: str, **values: str) -> str:
+def set_to(table: str, where: str, **values: str) -> str:
     return f"UPDATE {table} SET {', '.join(f'{column} = {value}' for column, value in values.items())} WHERE {where}"
 
 
@@ -51,52 +51,52 @@ BODY = 'REPLACE(body, \'"creator":"ben"\', \'"creator":"eve"\')'
 COLUMNS = [
     *_of(
         "1-3",
-        (FULL, "user_id", _set(E, GIFT, user_id="'eve'")),
-        (FULL, "ref", _set(E, GIFT, ref="'another'")),
-        (FULL, "room_id", _set(E, GIFT, room_id="'elsewhere'")),
-        (FULL, "no room_id", _set(E, GIFT, room_id="NULL")),
-        (AT_ONCE, "balance", _set(E, GIFT, balance="balance + 1")),
-        (AT_ONCE, "no balance", _set(E, GIFT, balance="NULL")),
-        (AT_ONCE, "credited", _set(E, GIFT, credited="credited + 1")),
-        (AT_ONCE, "combo_count", _set(E, GIFT, combo_count="4")),
-        (AT_ONCE, "at_ms", _set(E, GIFT, at_ms="at_ms - 86400000")),
-        (FULL, "body", _set(E, GIFT, body=BODY)),
-        (FULL, "a body that is no JSON", _set(E, GIFT, body="'{'")),
-        (FULL, "a space in a body", _set(E, GIFT, body="body || ' '")),
-        (FULL, "hash", _set(E, GIFT, hash="'0'")),
-        (FULL, "version", _set(E, GIFT, version="1")),
-        (FULL, "a version that does not exist", _set(E, GIFT, version="3")),
-        (FULL, "text", _set(E, GIFT, text="REPLACE(text, 'Alice', 'Eve')")),
+        (FULL, "user_id", set_to(E, GIFT, user_id="'eve'")),
+        (FULL, "ref", set_to(E, GIFT, ref="'another'")),
+        (FULL, "room_id", set_to(E, GIFT, room_id="'elsewhere'")),
+        (FULL, "no room_id", set_to(E, GIFT, room_id="NULL")),
+        (AT_ONCE, "balance", set_to(E, GIFT, balance="balance + 1")),
+        (AT_ONCE, "no balance", set_to(E, GIFT, balance="NULL")),
+        (AT_ONCE, "credited", set_to(E, GIFT, credited="credited + 1")),
+        (AT_ONCE, "combo_count", set_to(E, GIFT, combo_count="4")),
+        (AT_ONCE, "at_ms", set_to(E, GIFT, at_ms="at_ms - 86400000")),
+        (FULL, "body", set_to(E, GIFT, body=BODY)),
+        (FULL, "a body that is no JSON", set_to(E, GIFT, body="'{'")),
+        (FULL, "a space in a body", set_to(E, GIFT, body="body || ' '")),
+        (FULL, "hash", set_to(E, GIFT, hash="'0'")),
+        (FULL, "version", set_to(E, GIFT, version="1")),
+        (FULL, "a version that does not exist", set_to(E, GIFT, version="3")),
+        (FULL, "text", set_to(E, GIFT, text="REPLACE(text, 'Alice', 'Eve')")),
         (
             FULL,
             "another gift's text",
-            _set(E, GIFT, text=f"(SELECT text FROM entries WHERE {IN} AND epoch = 1 AND n = 2)"),
+            set_to(E, GIFT, text=f"(SELECT text FROM entries WHERE {IN} AND epoch = 1 AND n = 2)"),
         ),
     ),
     *_of(
         "1-3",
-        (FULL, "kind", _set(E, GIFT, kind="'topup'")),
-        (FULL, "an unknown kind", _set(E, GIFT, kind="'wish'")),
-        (FULL, "creator_id", _set(E, GIFT, creator_id="'eve'")),
-        (FULL, "no creator_id", _set(E, GIFT, creator_id="NULL")),
-        (AT_ONCE, "coins", _set(E, GIFT, coins="coins + 5000")),
-        (AT_ONCE, "diamonds", _set(E, GIFT, diamonds="diamonds + 5000")),
-        (FULL, "body and creator_id", _set(E, GIFT, body=BODY, creator_id="'eve'")),
+        (FULL, "kind", set_to(E, GIFT, kind="'topup'")),
+        (FULL, "an unknown kind", set_to(E, GIFT, kind="'wish'")),
+        (FULL, "creator_id", set_to(E, GIFT, creator_id="'eve'")),
+        (FULL, "no creator_id", set_to(E, GIFT, creator_id="NULL")),
+        (AT_ONCE, "coins", set_to(E, GIFT, coins="coins + 5000")),
+        (AT_ONCE, "diamonds", set_to(E, GIFT, diamonds="diamonds + 5000")),
+        (FULL, "body and creator_id", set_to(E, GIFT, body=BODY, creator_id="'eve'")),
     ),
-    *_of("1-0", (FULL, "a text where none was", _set(E, f"{IN} AND epoch = 1 AND n = 0", text="'{}'"))),
-    *_of("2-2", (FULL, "the last hash", _set(E, f"{IN} AND epoch = 2 AND n = 2", hash="'0'"))),
-    *_of("1-1", (AT_ONCE, "bought coins", _set(E, f"{IN} AND ref = 't1' AND kind = 'topup'", coins="90"))),
-    *_of("1-4", (AT_ONCE, "refunded coins", _set(E, f"{IN} AND kind = 'refund'", coins="31"))),
-    *_of("1-4", (AT_ONCE, "a refund's diamonds", _set(E, f"{IN} AND kind = 'refund'", diamonds="0"))),
-    *_of("1-7", (AT_ONCE, "charged back coins", _set(E, f"{IN} AND kind = 'chargeback'", coins="29"))),
+    *_of("1-0", (FULL, "a text where none was", set_to(E, f"{IN} AND epoch = 1 AND n = 0", text="'{}'"))),
+    *_of("2-2", (FULL, "the last hash", set_to(E, f"{IN} AND epoch = 2 AND n = 2", hash="'0'"))),
+    *_of("1-1", (AT_ONCE, "bought coins", set_to(E, f"{IN} AND ref = 't1' AND kind = 'topup'", coins="90"))),
+    *_of("1-4", (AT_ONCE, "refunded coins", set_to(E, f"{IN} AND kind = 'refund'", coins="31"))),
+    *_of("1-4", (AT_ONCE, "a refund's diamonds", set_to(E, f"{IN} AND kind = 'refund'", diamonds="0"))),
+    *_of("1-7", (AT_ONCE, "charged back coins", set_to(E, f"{IN} AND kind = 'chargeback'", coins="29"))),
 ]
 
 ENTRIES = [
     *_of(
         "1-4",  # the first that does not follow the one before it
         (AT_ONCE, "an entry is deleted", f"DELETE FROM entries WHERE {GIFT}"),
-        (FULL, "an entry gets another number", _set(E, GIFT, n="99")),
-        (AT_ONCE, "an entry gets another epoch", _set(E, GIFT, epoch="3")),
+        (FULL, "an entry gets another number", set_to(E, GIFT, n="99")),
+        (AT_ONCE, "an entry gets another epoch", set_to(E, GIFT, epoch="3")),
     ),
     *_of("1-7", (AT_ONCE, "a chargeback is deleted, its legs are left", f"DELETE FROM entries WHERE {BACK}")),
     *_of("1-1", (AT_ONCE, "the first entry is deleted", f"DELETE FROM entries WHERE {IN} AND epoch = 1 AND n = 0")),
@@ -116,9 +116,9 @@ ENTRIES = [
         (
             FULL,
             "two entries are swapped",
-            _set(E, f"{IN} AND epoch = 1 AND n = 2", n="99"),
-            _set(E, f"{IN} AND epoch = 1 AND n = 3", n="2"),
-            _set(E, f"{IN} AND epoch = 1 AND n = 99", n="3"),
+            set_to(E, f"{IN} AND epoch = 1 AND n = 2", n="99"),
+            set_to(E, f"{IN} AND epoch = 1 AND n = 3", n="2"),
+            set_to(E, f"{IN} AND epoch = 1 AND n = 99", n="3"),
         ),
     ),
     *_of(
@@ -136,7 +136,7 @@ ENTRIES = [
     Corruption(
         AT_ONCE,
         "an entry is moved to another partition",
-        (_set(E, GIFT, partition=str(BOB)),),
+        (set_to(E, GIFT, partition=str(BOB)),),
         "1-4",
         frozenset({ALICE, BOB}),
     ),
@@ -152,21 +152,21 @@ ENTRIES += _of(
     ),
 )
 
-ENTRIES += _of("1--1", (FULL, "an entry has a negative number", _set(E, GIFT, n="-1")))
+ENTRIES += _of("1--1", (FULL, "an entry has a negative number", set_to(E, GIFT, n="-1")))
 
 # Legs of gifts, top-ups and refunds are not stored: nobody can change, move, double or delete one. They are made of
 # columns, which are above. A view that says something else is in test_views.py.
 POSTINGS = [
     *_of(
         "1-7",
-        (AT_ONCE, "the legs move to another epoch", _set("legs", BACK, epoch="2")),
+        (AT_ONCE, "the legs move to another epoch", set_to("legs", BACK, epoch="2")),
         (AT_ONCE, "a leg is deleted", f"DELETE FROM legs WHERE {LEGS} = 0"),
         (AT_ONCE, "all legs of an entry are deleted", f"DELETE FROM legs WHERE {BACK}"),
-        (AT_ONCE, "an amount is changed", _set("legs", f"{LEGS} = 3", amount="amount + 1")),
-        (AT_ONCE, "two amounts are changed alike", _set("legs", f"{LEGS} IN (3, 4)", amount="amount * 2")),
-        (FULL, "a leg moves to another viewer", _set("legs", f"{LEGS} = 0", account="'viewer:eve'")),
-        (FULL, "a leg moves to another creator", _set("legs", f"{LEGS} = 3", account="'creator:eve'")),
-        (FULL, "a leg moves to another asset", _set("legs", f"{LEGS} = 1", asset="'diamonds'")),
+        (AT_ONCE, "an amount is changed", set_to("legs", f"{LEGS} = 3", amount="amount + 1")),
+        (AT_ONCE, "two amounts are changed alike", set_to("legs", f"{LEGS} IN (3, 4)", amount="amount * 2")),
+        (FULL, "a leg moves to another viewer", set_to("legs", f"{LEGS} = 0", account="'viewer:eve'")),
+        (FULL, "a leg moves to another creator", set_to("legs", f"{LEGS} = 3", account="'creator:eve'")),
+        (FULL, "a leg moves to another asset", set_to("legs", f"{LEGS} = 1", asset="'diamonds'")),
         (
             AT_ONCE,
             "the legs are doubled",
@@ -180,15 +180,15 @@ POSTINGS = [
     ),
     *_of(
         "1-7",
-        (FULL, "a leg moves to another house account", _set("legs", f"{LEGS} = 1", account="'house:awarded'")),
-        (AT_ONCE, "a leg gets another number", _set("legs", f"{LEGS} = 3", leg="7")),
+        (FULL, "a leg moves to another house account", set_to("legs", f"{LEGS} = 1", account="'house:awarded'")),
+        (AT_ONCE, "a leg gets another number", set_to("legs", f"{LEGS} = 3", leg="7")),
         (
             AT_ONCE,
             "legs of the house are invented",
             _legs(7, (7, "coins", "house:sold", -9), (8, "coins", "house:spent", 9)),
         ),
-        (FULL, "the legs move to an entry after it", _set("legs", BACK, n="9")),
-        (FULL, "a chargeback takes from another creator", _set("legs", f"{LEGS} = 3", account="'creator:ann'")),
+        (FULL, "the legs move to an entry after it", set_to("legs", BACK, n="9")),
+        (FULL, "a chargeback takes from another creator", set_to("legs", f"{LEGS} = 3", account="'creator:ann'")),
     ),
     *_of(
         "1-3",
@@ -197,7 +197,7 @@ POSTINGS = [
             "legs of a gift are stored",
             _legs(3, (0, "coins", "viewer:alice", -20), (1, "coins", "house:spent", 20)),
         ),
-        (FULL, "the legs move to a gift before it", _set("legs", BACK, n="3")),
+        (FULL, "the legs move to a gift before it", set_to("legs", BACK, n="3")),
         (AT_ONCE, "a gift gets legs for somebody else", _legs(3, (4, "coins", "viewer:eve", 9))),
     ),
     *_of(
@@ -223,7 +223,7 @@ POSTINGS = [
     Corruption(
         AT_ONCE,
         "legs move to another partition",
-        (_set("legs", BACK, partition=str(BOB)),),
+        (set_to("legs", BACK, partition=str(BOB)),),
         "1-7",
         frozenset({ALICE, BOB}),
     ),
@@ -235,7 +235,7 @@ POSITIONS = [
         (
             FULL,
             "a viewer's position has another name",
-            _set("positions", f"{IN} AND account = 'viewer:alice'", account="'viewer:aaa'"),
+            set_to("positions", f"{IN} AND account = 'viewer:alice'", account="'viewer:aaa'"),
         ),
     ),
     *_of(
@@ -243,7 +243,7 @@ POSITIONS = [
         (
             AT_ONCE,
             "a viewer's position",
-            _set("positions", f"{IN} AND account = 'viewer:alice'", balance="balance + 1"),
+            set_to("positions", f"{IN} AND account = 'viewer:alice'", balance="balance + 1"),
         ),
         (AT_ONCE, "a viewer's position is deleted", f"DELETE FROM positions WHERE {IN} AND account = 'viewer:alice'"),
     ),
@@ -252,7 +252,7 @@ POSITIONS = [
         (
             AT_ONCE,
             "a creator's position",
-            _set("positions", f"{IN} AND account = 'creator:ann'", balance="balance - 1"),
+            set_to("positions", f"{IN} AND account = 'creator:ann'", balance="balance - 1"),
         ),
         (AT_ONCE, "a creator's position is deleted", f"DELETE FROM positions WHERE {IN} AND account = 'creator:ann'"),
     ),
@@ -307,38 +307,38 @@ PARTITIONS = [
 ORDERS = [
     *_of(
         "top-up t1",
-        (FULL, "a top-up's coins", _set("topups", "id = 't1'", coins="101")),
-        (FULL, "a top-up's user", _set("topups", "id = 't1'", user_id="'bob'")),
-        (FULL, "a top-up's source", _set("topups", "id = 't1'", source="'gift card'")),
-        (FULL, "a top-up's balance", _set("topups", "id = 't1'", balance="balance + 1")),
-        (FULL, "a top-up without a balance", _set("topups", "id = 't1'", balance="NULL")),
-        (FULL, "a journaled top-up is pending", _set("topups", "id = 't1'", state="'pending'")),
-        (FULL, "a top-up has an unknown state", _set("topups", "id = 't1'", state="'gone'")),
+        (FULL, "a top-up's coins", set_to("topups", "id = 't1'", coins="101")),
+        (FULL, "a top-up's user", set_to("topups", "id = 't1'", user_id="'bob'")),
+        (FULL, "a top-up's source", set_to("topups", "id = 't1'", source="'gift card'")),
+        (FULL, "a top-up's balance", set_to("topups", "id = 't1'", balance="balance + 1")),
+        (FULL, "a top-up without a balance", set_to("topups", "id = 't1'", balance="NULL")),
+        (FULL, "a journaled top-up is pending", set_to("topups", "id = 't1'", state="'pending'")),
+        (FULL, "a top-up has an unknown state", set_to("topups", "id = 't1'", state="'gone'")),
     ),
-    *_of("top-up t4", (FULL, "a pending top-up is posted", _set("topups", "id = 't4'", state="'posted'"))),
+    *_of("top-up t4", (FULL, "a pending top-up is posted", set_to("topups", "id = 't4'", state="'posted'"))),
     *_of(
         "top-up t9",
         (FULL, "a top-up is invented", "INSERT INTO topups VALUES ('t9', 'alice', 9, 'shop', 1, 'posted', 9)"),
-        (FULL, "a top-up has another id", _set("topups", "id = 't1'", id="'t9'")),
+        (FULL, "a top-up has another id", set_to("topups", "id = 't1'", id="'t9'")),
     ),
     *_of("1-1", (FULL, "a top-up is deleted", "DELETE FROM topups WHERE id = 't1'")),
     *_of(
         "refund g1",
-        (FULL, "a refund is pending again", _set("reversals", "kind = 'refund' AND ref = 'g1'", state="'pending'")),
-        (FULL, "a refund is refused", _set("reversals", "kind = 'refund' AND ref = 'g1'", state="'refused'")),
+        (FULL, "a refund is pending again", set_to("reversals", "kind = 'refund' AND ref = 'g1'", state="'pending'")),
+        (FULL, "a refund is refused", set_to("reversals", "kind = 'refund' AND ref = 'g1'", state="'refused'")),
     ),
-    *_of("refund g4", (FULL, "a pending refund is posted", _set("reversals", "ref = 'g4'", state="'posted'"))),
-    *_of("unfreeze u2", (FULL, "a refused order is posted", _set("reversals", "ref = 'u2'", state="'posted'"))),
-    *_of("freeze f1", (FULL, "an order has an unknown state", _set("reversals", "ref = 'f1'", state="'gone'"))),
+    *_of("refund g4", (FULL, "a pending refund is posted", set_to("reversals", "ref = 'g4'", state="'posted'"))),
+    *_of("unfreeze u2", (FULL, "a refused order is posted", set_to("reversals", "ref = 'u2'", state="'posted'"))),
+    *_of("freeze f1", (FULL, "an order has an unknown state", set_to("reversals", "ref = 'f1'", state="'gone'"))),
     *_of(
         "chargeback t1",
         (
             FULL,
             "a decision's coins",
-            _set("reversals", "ref = 't1'", body="REPLACE(body, '\"coins\":30', '\"coins\":29')"),
+            set_to("reversals", "ref = 't1'", body="REPLACE(body, '\"coins\":30', '\"coins\":29')"),
         ),
-        (FULL, "a decision's creator", _set("reversals", "ref = 't1'", body="REPLACE(body, 'ben', 'eve')")),
-        (FULL, "a decision is deleted", _set("reversals", "ref = 't1'", body="NULL")),
+        (FULL, "a decision's creator", set_to("reversals", "ref = 't1'", body="REPLACE(body, 'ben', 'eve')")),
+        (FULL, "a decision is deleted", set_to("reversals", "ref = 't1'", body="NULL")),
     ),
     *_of("1-4", (FULL, "a refund is deleted", "DELETE FROM reversals WHERE kind = 'refund' AND ref = 'g1'")),
     *_of("1-7", (FULL, "a chargeback is deleted", "DELETE FROM reversals WHERE kind = 'chargeback'")),

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 
 from protocol.refusals import Refused
+from server import limits
 from server.journal import derived
 from server.journal.audit import Audit, Report
 from server.journal.database import reading
@@ -155,6 +156,7 @@ class Desk:
         spent = report.coins_spent - report.coins_refunded - report.coins_charged_back_from_gifts
         assert report.coins_sold - report.coins_charged_back == spent + report.coins_held
         of_creators = postings.c.account.like("creator:%"), postings.c.asset == "diamonds"
+        of_creators += (postings.c.partition != limits.BOOKS,)
         [(net,)] = self.rows(select(func.sum(postings.c.amount)).where(*of_creators))
         assert report.diamonds_awarded - report.diamonds_taken_back == int(net or 0)
 

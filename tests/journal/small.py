@@ -1,4 +1,4 @@
-"""A small journal with some entries of every kind, made by the drain's code without a wallet store."""
+"""A small journal with some entries of every kind, made by the code of drain and pen without a wallet store."""
 
 from collections import Counter
 from typing import Any
@@ -7,8 +7,10 @@ import msgspec
 from sqlalchemy import Engine, insert
 
 from protocol.wire import encode
+from server.booked import CorrectionEntry, HoldEntry, Money, Move, PaidEntry, ReleaseEntry, ReturnEntry, WriteOffEntry
 from server.clock import Clock
 from server.entries import (
+    BOOKS,
     KIND_OF,
     KINDS,
     ChargebackEntry,
@@ -20,6 +22,7 @@ from server.entries import (
     TopUpEntry,
     UnfreezeEntry,
 )
+from server.journal import pen
 from server.journal.books import START, Mark, parse
 from server.journal.ledger import Ledger
 from server.journal.parts import Part
@@ -88,7 +91,31 @@ def fill(engine: Engine) -> None:
     bob.order(TopUpEntry(id="t3", viewer="bob", coins=100, source="shop", fp="f"))
     bob.gift("bob", "g5", 10, "ann")
     journal(engine, alice, bob)
-    assert {parse(row).kind for row in alice.rows} == set(KINDS.values())  # type: ignore[union-attr]
+    of_log = {kind for kind in KINDS.values() if kind.writer != BOOKS}
+    assert {parse(row).kind for row in alice.rows} == of_log  # type: ignore[union-attr]
+    fill_books(engine)
+
+
+def fill_books(engine: Engine) -> None:
+    """Ann is paid, and the bank sends it back. A second payout is off, a third one waits. Somebody decides twice."""
+    euros = Money(currency="EUR", net=480, fee=15, withheld=4, rounding=1)
+    step = {"id": "p1", "creator": "ann", "diamonds": 20}
+    decided = {"creator": "ann", "salt": "s", "by": "olga", "reason": "typed twice"}
+    moves = Move("diamonds", "creator:ann", 3), Move("diamonds", "house:corrected", -3)
+    with engine.begin() as connection:
+        for n, entry in enumerate(
+            (
+                HoldEntry(**step),
+                PaidEntry(**step, provider="bank", money=euros),
+                ReturnEntry(**step, provider="bank", money=euros),
+                HoldEntry(id="p2", creator="ann", diamonds=5),
+                ReleaseEntry(id="p2", creator="ann", diamonds=5),
+                HoldEntry(id="p3", creator="ann", diamonds=7),
+                WriteOffEntry(id="w1", diamonds=4, **decided),
+                CorrectionEntry(id="c1", moves=moves, **decided),
+            )
+        ):
+            pen.write(connection, entry, MS + n)
 
 
 def journal(engine: Engine, *logs: _Log, marks: dict[int, Mark] | None = None) -> None:

@@ -23,10 +23,15 @@ from server.processes.journal import audit_once
 from server.processes.retell import drain_and_retell
 from server.rooms.history import History
 from server.store.client import Store
-from tests.journal.corruptions import CORRUPTIONS, Corruption
+from tests.journal import corruptions, corruptions_of_books
+from tests.journal.corruptions import Corruption
+from tests.journal.corruptions_of_books import CUT
 from tests.journal.small import ALICE, BOB, fill
 from tests.journal.tampering import drop_triggers
 from tests.postgres import Journals
+
+EACH = (ALICE, BOB, limits.BOOKS)
+CORRUPTIONS = [*corruptions.CORRUPTIONS, *corruptions_of_books.CORRUPTIONS]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -52,7 +57,7 @@ def heads(small: Engine) -> Heads:
     """What the audit before remembers."""
     made = Heads(small, None)
     with small.connect() as connection:
-        for partition in (ALICE, BOB):
+        for partition in EACH:
             found = verify(connection, partition)
             assert (found.wrong, found.head is None) == ([], False)
             made.advance(partition, found.head or START, 0)
@@ -61,14 +66,14 @@ def heads(small: Engine) -> Heads:
 
 def full(connection: Connection) -> list[Wrong]:
     """What an audit finds that knows nothing."""
-    wrong = [each for partition in (ALICE, BOB) for each in verify(connection, partition).wrong]
+    wrong = [each for partition in EACH for each in verify(connection, partition).wrong]
     return wrong + verify_orders(connection)
 
 
 def incremental(connection: Connection, heads: Heads) -> list[Wrong]:
     """What the next audit finds at once: by counts and sums, and in rows that are new or suspect."""
     wrong = heads.count_in(connection)
-    return wrong + [each for p in (ALICE, BOB) for each in verify(connection, p, heads.head(p)).wrong]
+    return wrong + [each for p in EACH for each in verify(connection, p, heads.head(p)).wrong]
 
 
 def contents(connection: Connection) -> dict[str, list[Any]]:
@@ -96,11 +101,22 @@ def test_a_corruption_is_found(small: Engine, heads: Heads, corruption: Corrupti
         assert contents(connection) != before, "it changes nothing"
         everything, at_once = full(connection), incremental(connection, heads)
         connection.rollback()
-    first = next(wrong for wrong in everything if wrong.partition == ALICE)
+    first = next(wrong for wrong in everything if wrong.partition in corruption.partitions)
     assert first.where == corruption.where, everything
     assert {wrong.partition for wrong in everything} == corruption.partitions, everything
     assert bool(at_once) == corruption.at_once, at_once
     assert {wrong.partition for wrong in at_once} <= corruption.partitions, at_once
+
+
+def test_the_books_are_cut(small: Engine, heads: Heads) -> None:
+    """The end of the books is gone with all that shows it: the audit remembers how far they were."""
+    with small.connect() as connection:
+        drop_triggers(connection)
+        for statement in CUT:
+            connection.exec_driver_sql(statement)
+        found = incremental(connection, heads)
+        connection.rollback()
+    assert found[0] == Wrong(limits.BOOKS, "watermark", "it is behind the verified 1-7")
 
 
 def test_the_table_is_whole() -> None:

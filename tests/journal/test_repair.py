@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import Engine, insert
 
 from server import limits
-from server.journal import database
+from server.journal import database, pen
 from server.journal.correct import NotFrozen
 from server.journal.imports import NotOurs, Source
+from server.journal.pen import BooksFrozen
 from server.journal.rebuild import Broken
 from server.journal.repair import SCRIPTS, Repair, StillWrong
 from server.journal.tables import quarantine
@@ -20,6 +21,8 @@ from server.store import keys
 from server.store.client import Store
 from tests.journal.copies import copied, restored
 from tests.journal.desk import Desk, a_desk
+from tests.journal.small import fill_books
+from tests.journal.tampering import tamper
 from tests.journal.test_corruptions_store import contents
 from tests.site import WAIT_S, Site
 
@@ -326,3 +329,41 @@ async def test_both_sides_of_a_changed_row(desk: Desk, repair: Repair) -> None:
         await repair.correct(CLEOS)
     await repair.rebuild([CLEOS], None)
     await repair.thaw(CLEOS)
+
+
+# --- the books -------------------------------------------------------------------------------------------------------
+TAMPERED = {
+    "a column": ("UPDATE entries SET diamonds = 90 WHERE {} AND n = 1",),
+    "a leg": ("UPDATE legs SET amount = amount * 2 WHERE {} AND n = 1",),
+    "a body": ("UPDATE entries SET body = REPLACE(body, '480', '999') WHERE {} AND n = 1",),
+    "an entry": ("DELETE FROM entries WHERE {} AND n = 1", "DELETE FROM legs WHERE {} AND n = 1"),
+}
+
+
+@pytest.mark.parametrize("changed", TAMPERED)
+async def test_changed_books_are_put_right(desk: Desk, repair: Repair, backup: Engine, changed: str) -> None:
+    """Only the books are frozen by it. What the entry says comes from itself, and the entry from a backup."""
+    engine = desk.site.node.engine
+    fill_books(engine)
+    await desk.buy("cleo", 100)
+    await desk.journal()
+    right = books(desk)
+    restored(backup, copied(engine))
+    statements = [each.format(f"partition = {limits.BOOKS}") for each in TAMPERED[changed]]
+    assert tamper(engine, *statements)
+
+    report = await repair._audit.run(freeze=True)
+    assert {each.partition for each in report.wrong} == {limits.BOOKS}
+    await desk.give("cleo", 10)
+    await desk.journal()
+    with pytest.raises(BooksFrozen), engine.begin() as connection:
+        pen.lock(connection)
+    with pytest.raises(StillWrong):
+        await repair.thaw(limits.BOOKS)
+    [found] = await repair.frozen()
+    by_itself = changed in ("a column", "a leg")
+    assert (found.partition, "--import" in found.advice) == (limits.BOOKS, not by_itself)
+    await repair.rebuild([limits.BOOKS], None if by_itself else Source(backup))
+    await repair.thaw(limits.BOOKS)
+    here = {name: [row for row in rows if row["partition"] == limits.BOOKS] for name, rows in books(desk).items()}
+    assert here == {name: [row for row in rows if row["partition"] == limits.BOOKS] for name, rows in right.items()}

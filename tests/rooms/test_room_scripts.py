@@ -1,5 +1,6 @@
 """The scripts of rooms, one by one: what they return and what they leave in the store, at an exact moment."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -129,7 +130,7 @@ def test_a_change_of_what_has_changed(store: Frozen) -> None:
 
 # --- the status ----------------------------------------------------------------------------------------------------
 def turn(store: Frozen, status: str, allowed: str = " offline live paused ended ", broadcast: str = "") -> list[str]:
-    about = {"audience": "audience:", "started_at_ms": 5, "kept_s": KEPT_S, "body": f'"{status}"'}
+    about = {"audience": keys.room(ROOM, "audience", ""), "started_at_ms": 5, "kept_s": KEPT_S, "body": f'"{status}"'}
     return list(store.run(TURN, allowed=allowed, status=status, broadcast=broadcast, **about))
 
 
@@ -173,6 +174,44 @@ def test_after_a_broadcast_everything_but_the_room_expires(store: Frozen, status
     assert all(0 < store.client.ttl(name) <= KEPT_S for name in names)
     assert store.client.ttl(META) == -1
     assert store.meta("status", "kept_s") == [status, str(KEPT_S)]
+
+
+def test_what_a_broadcast_leaves_for_its_summary(store: Frozen) -> None:
+    """Its figures and who watched it, when it ends, paused or not. A pause, and the end of nothing, leave none."""
+    ended, watched = keys.room(ROOM, "ended"), keys.room(ROOM, "audience", "b1")
+    store.made(host_id="h", host_name="H", title="T", likes=4, chats=5, started_at_ms=7, peak=1)
+    fill(store)
+    store.client.hset(keys.room(ROOM, "present"), mapping={"u": 1, "v": 1})
+    store.client.sadd(SEEN, "v", "w")
+    assert turn(store, "paused") == ["ok"]
+    assert (store.client.exists(ended, watched), store.meta("unsummed")) == (0, [None])
+    assert turn(store, "ended") == ["ok"]
+    found = json.loads(store.client.hget(ended, "b1"))
+    assert found == {
+        "host_id": "h",
+        "host_name": "H",
+        "title": "T",
+        "status": "ended",
+        "started_at_ms": "7",
+        "ended_at_ms": str(NOW_MS),
+        "peak": "2",
+        "unique": "3",
+        "likes": "4",
+        "chats": "5",
+    }
+    assert store.client.smembers(watched) == {"u", "v", "w"}
+    assert 0 < store.client.ttl(watched) <= KEPT_S
+    assert store.meta("peak", "unique", "unsummed") == ["2", "3", "1"]
+    store.client.delete(ended, watched)
+    assert turn(store, "suspended") == ["ok"]
+    assert store.client.exists(ended, watched) == 0
+
+
+def test_nobody_watched(store: Frozen) -> None:
+    store.made()
+    assert turn(store, "ended") == ["ok"]
+    assert json.loads(store.client.hget(keys.room(ROOM, "ended"), "b1"))["unique"] == "0"
+    assert not store.client.exists(keys.room(ROOM, "audience", "b1"))
 
 
 def test_the_next_broadcast_begins_at_zero(store: Frozen) -> None:

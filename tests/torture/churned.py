@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import weakref
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from tests.stores import settings
 def held(node: Node) -> dict[str, Any]:
     """How many of each thing there are, all objects by their type, and the process's memory."""
     gc.collect()
-    kinds = Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
+    kinds = Counter(map(_kind, gc.get_objects()))
     presences = [presence for room in node.rooms.here() if (presence := room._memory.get("viewers"))]
     things = {
         "sockets": len(node.sessions.connections),
@@ -41,6 +42,12 @@ def held(node: Node) -> dict[str, Any]:
         "room objects": kinds["server.rooms.room.Room"],
     }
     return {"things": things, "kinds": kinds, "rss_kib": rss_kib(os.getpid())}
+
+
+def _kind(each: object) -> str:
+    """The object's type. A weak reference also says of what, or nobody finds out where it is from."""
+    kind = f"{type(each).__module__}.{type(each).__qualname__}"
+    return f"{kind} to a {type(each()).__qualname__}" if isinstance(each, weakref.ReferenceType) else kind
 
 
 async def serve(folder: str, wallet: str, room: str, journal: str) -> None:
