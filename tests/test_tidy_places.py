@@ -21,6 +21,7 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/bench/postgres.py": {2000: "a logged text is cut"},
     "server/bench/spend.py": {40_000: "a measurement's own"},
     "server/journal/tables.py": {200: "a column's width"},
+    "server/journal/payouts.py": {200: "a column's width"},
     "server/http/tokens.py": {3600: "a default in a type"},
     "server/orders/rows.py": {0x11E2: "the name of an advisory lock"},
     "server/journal/database.py": {0x11E2004: "the name of an advisory lock"},
