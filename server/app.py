@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import functools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import structlog
@@ -16,7 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 
 import server.features as all_features
 from protocol.refusals import Refused
-from server import background, limits, metrics
+from server import background, limits, metrics, rates, requirements
 from server.catalogue import Catalogue
 from server.clock import Clock
 from server.edge import door
@@ -25,26 +24,37 @@ from server.edge.balances import Balances
 from server.edge.proxies import Forwarded, Proxies
 from server.edge.session import Sessions
 from server.entries import CHARGEBACK, FREEZE, LIMIT, REFUND, TOPUP, UNFREEZE, Kind
-from server.http import asyncapi, audit, creators, docs, events, gifts, health, pages, reversals, rooms, tokens, wallets
+from server.http import (
+    asyncapi,
+    audit,
+    creators,
+    docs,
+    events,
+    gifts,
+    health,
+    pages,
+    privacy,
+    reversals,
+    rooms,
+    tokens,
+    wallets,
+)
+from server.http import packages as package_pages
+from server.http import rates as rate_pages
 from server.http.api import Gate, install
 from server.journal import database
 from server.journal.earnings import Earnings
-from server.journal.fence import Openings
-from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
 from server.journal.opening import Opening
+from server.journal.rates import Registration
 from server.journal.watch import AuditWatch
-from server.money.cluster import ClusterWallet
-from server.money.fence import Fence
-from server.money.results import Change, Money
-from server.money.store import WalletStore
-from server.money.wallet import SCRIPTS as WALLET_SCRIPTS
-from server.money.wallet import Wallet
+from server.money.making import make_wallet
 from server.orders.chargebacks import Chargebacks
 from server.orders.freezes import Freezes
 from server.orders.own_limits import OwnLimits
 from server.orders.recovery import Recovery, Repeat
 from server.orders.refunds import Refunds
 from server.orders.topups import Purchases, TopUp
+from server.packages import Packages
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.admin import Host, PutRoom, RoomsAdmin
 from server.rooms.catalogues import Catalogues
@@ -54,15 +64,16 @@ from server.rooms.here import Rooms
 from server.rooms.history import open_history
 from server.rooms.pace import Pace
 from server.rooms.people import SCRIPTS as PEOPLE_SCRIPTS
+from server.rooms.privacy import SCRIPTS as PRIVACY_SCRIPTS
 from server.rooms.revocations import Revocations
 from server.rooms.room import Services
 from server.rooms.staff import SCRIPTS as STAFF_SCRIPTS
 from server.rooms.staff import Untold
+from server.rooms.users import Users
 from server.settings import Settings
 from server.store import keys
 from server.store.client import StoreError
 from server.store.scripts import Script
-from server.store.topology import SCHEME
 from server.tokens import Tokens
 
 log = structlog.get_logger()
@@ -83,45 +94,6 @@ def feature_routes(services: Services) -> list[Route]:
     return [route for module in modules for route in module.routes(services)]
 
 
-def make_wallet(
-    settings: Settings,
-    opening: Opening,
-    on_change: Callable[[Sequence[Change]], None],
-    for_rooms: Callable[[], Collection[str]] = tuple,
-) -> Money:
-    """The wallet, on one store or on a cluster. `for_rooms` has the run ids of the room store, which is another one."""
-    make = functools.partial(make_wallet_store, settings, opening, for_rooms=for_rooms)
-    if settings.wallet_address.startswith(SCHEME):
-        return ClusterWallet(settings.wallet_address, make, on_change)
-    return Wallet(make(settings.wallet_address), on_change)
-
-
-def make_wallet_store(
-    settings: Settings, opening: Opening, url: str, for_rooms: Callable[[], Collection[str]] = tuple
-) -> WalletStore:
-    """One wallet store, or one primary of a cluster."""
-    return WalletStore(
-        url,
-        scripts=WALLET_SCRIPTS,
-        opening=opening,
-        fence=make_fence(settings, opening),
-        opening_scripts=OPENING_SCRIPTS,
-        durability=settings.durability,
-        guarded=settings.guard == "strict",
-        log_entries_max=settings.log_entries_max,
-        site_limit=settings.daily_spend_max,
-        folder=settings.data if settings.wallet_url is None else None,
-        for_rooms=for_rooms,
-    )
-
-
-def make_fence(settings: Settings, opening: Opening) -> Fence:
-    """The fence of a store that another may replace."""
-    likely = settings.durability == "replicated" or settings.wallet_address.startswith(SCHEME)
-    openings = Openings(opening.engine, opening.clock)
-    return Fence(openings, opening.clock, mode=settings.fence, likely=likely, grace_s=settings.fence_grace_s)
-
-
 class Node:
     """Serves sockets and HTTP on top of the stores. It has no state besides its sockets."""
 
@@ -130,17 +102,22 @@ class Node:
         node_id = _node_id(settings)
         self.clock = Clock(time.time)  # noqa: TID251  # the only place that reads the clock
         self.catalogue = Catalogue(settings.catalogue)
+        self.rates = rates.RateCards(rates.load(settings.rates))
+        self.packages = Packages(settings.packages)
         self.tokens = Tokens(settings.token_secret)
-        in_rooms = [*ADMIN_SCRIPTS, *PEOPLE_SCRIPTS, *STAFF_SCRIPTS, *feature_scripts()]
+        in_rooms = [*ADMIN_SCRIPTS, *PEOPLE_SCRIPTS, *STAFF_SCRIPTS, *PRIVACY_SCRIPTS, *feature_scripts()]
         self.history = open_history(settings.room_address, in_rooms, self.clock)
         self.room_store = self.history.store
         self.balances = Balances(node_id, self.room_store)
         self.engine = database.connect(settings.journal_address)
         self.opening = Opening(self.engine, self.clock)
+        self.rate_card = Registration(self.engine, self.rates.card, self.clock)
         self.wallet = make_wallet(settings, self.opening, self.balances.changed, self._room_run_ids)
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
         self.revocations = Revocations(self.engine, self.room_store, self.clock)
         self.fanout.hear(keys.REVOKED, self.revocations.on_news)
+        self.users = Users(self.engine, self.room_store, self.clock, requirements.load(settings.requirements))
+        self.fanout.hear(keys.USERS_CHANGED, self.users.on_news)
         self.pace = Pace(settings.latency)
         self.services = services = Services(
             clock=self.clock,
@@ -151,6 +128,9 @@ class Node:
             tokens=self.tokens,
             revocations=self.revocations,
             catalogue=self.catalogue,
+            rates=self.rates,
+            users=self.users,
+            eligibility=self.users.may_go_live,
             engine=self.engine,
             catalogues=Catalogues(self.engine),
             node_id=node_id,
@@ -161,6 +141,15 @@ class Node:
         places = Places(settings.connections_per_address, settings.connections_per_user)
         self.sessions = Sessions(services=services, rooms=self.rooms, balances=self.balances, places=places)
         self.rooms_admin = RoomsAdmin(self.history, self.clock, services.eligibility, self.engine)
+        self._make_orders()
+        self.earnings = Earnings(self.engine, self.clock)
+        self.audit_watch = AuditWatch(self.engine, self.clock)
+        self._leaving = asyncio.Event()
+        self._tasks = background.Tasks("node-start")
+        self.registry = metrics.registry(self._readings(), self.pace.lags, background.FAILURES)
+
+    def _make_orders(self) -> None:
+        """Make what carries out the host platform's orders, and repeats those that were left behind."""
         self.purchases = Purchases(self.engine, self.wallet, self.clock)
         self.refunds = Refunds(self.engine, self.wallet, self.clock)
         self.freezes = Freezes(self.engine, self.wallet, self.clock)
@@ -175,11 +164,6 @@ class Node:
             LIMIT: self.own_limits.repeat,
         }
         self.recovery = Recovery(self.engine, self.wallet, self.clock, repeats)
-        self.earnings = Earnings(self.engine, self.clock)
-        self.audit_watch = AuditWatch(self.engine, self.clock)
-        self._leaving = asyncio.Event()
-        self._tasks = background.Tasks("node-start")
-        self.registry = metrics.registry(self._readings(), self.pace.lags, background.FAILURES)
 
     def _room_run_ids(self) -> list[str]:
         return [store.identity.partition(":")[0] for store in self.room_store.primaries().values() if store.up]
@@ -235,13 +219,17 @@ class Node:
             found["wallet"] = f"gifts are refused in {len(refusing)} of {limits.WALLET_PARTITIONS} partitions{why}"
         if self.wallet.closed:
             found["closed"] = f"partitions {', '.join(map(str, sorted(self.wallet.closed)))}: the log says why"
+        if self.rate_card.refused:
+            found["rates"] = self.rate_card.refused
         return found
 
     @property
     def refused(self) -> str | None:
         """Why this node cannot serve any room until a person changes something."""
         why = self.room_store.refusal
-        return None if why is None else f"The room store (LIVEROOM_ROOM_URL) cannot be used: {why}."
+        if why is not None:
+            return f"The room store (LIVEROOM_ROOM_URL) cannot be used: {why}."
+        return self.rate_card.refused
 
     def leave(self) -> None:
         """Wait for nothing while starting: the process was asked to end."""
@@ -256,6 +244,8 @@ class Node:
         await self.room_store.start()
         await self.fanout.start()
         await self.wallet.start()
+        await self.rate_card.start()
+        await self.users.start()
         await self._until_up()
         await self.pace.start()
         await self.rooms.start()
@@ -279,7 +269,8 @@ class Node:
         money = self._tasks.share(self.wallet.wait_up(limits.STORES_START_S))
         revoked = self._tasks.share(self._read_revocations())
         lists = self._tasks.share(self.services.catalogues.look_again())
-        await self._wait_for({rooms, money, revoked, lists})
+        card = self._tasks.share(self.rate_card.ended.wait())
+        await self._wait_for({rooms, money, revoked, lists, card})
         for task, event in (
             (rooms, "node_starts_without_rooms"),
             (money, "node_starts_without_gifts"),
@@ -297,7 +288,7 @@ class Node:
                 return await self.revocations.read()
             await asyncio.sleep(limits.SQL_AGAIN_S)
 
-    async def _wait_for(self, tasks: Collection[asyncio.Task[None]]) -> None:
+    async def _wait_for(self, tasks: Collection[asyncio.Task[Any]]) -> None:
         """Wait for these tasks, unless the process is asked to end or the room store refuses us."""
         leaving = self._tasks.share(self._leaving.wait())
         loop = asyncio.get_running_loop()
@@ -309,6 +300,8 @@ class Node:
 
     async def stop(self) -> None:
         await self._tasks.end()
+        await self.rate_card.stop()
+        await self.users.stop()
         await self.services.catalogues.stop()
         await self.due_work.stop()
         await self.revocations.stop()
@@ -374,8 +367,11 @@ def create_app(node: Node) -> Starlette:
             *feature_routes(node.services),  # before the routes of rooms, which match any last part
             *events.routes(node.history),
             *rooms.routes(node.rooms_admin, node.services),
+            *privacy.routes(node.services, node.rooms_admin),
             *gifts.routes(node.catalogue),
-            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock),
+            *rate_pages.routes(node.rates, node.engine),
+            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock, node.packages),
+            *package_pages.routes(node.packages),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.earnings),
             *audit.routes(node.engine, node.clock),

@@ -12,6 +12,7 @@ from msgspec import Meta, Raw, Struct
 from protocol.session import Cause
 from server import booked
 from server.booked import Money, Moves, Posting
+from server.limits import MONEY_MAX, RATE_DAYS_MAX
 
 NUMBER_MAX = 2**53  # exact in JSON, Lua and SQL alike
 
@@ -39,19 +40,31 @@ class GiftEntry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field
     diamonds: int
     combo: str | None
     anonymous: bool = False  # the room does not know who gave it
+    rate: str = ""  # the terms that made its diamonds: `<version>/<region>` of a rate card; '' of an older program
+    maturity_days: int | None = None  # as these terms say
     salt: str = ""  # random; an entry without one was written by an older program
     fp: str  # the payload's fingerprint, to restore the receipt if needed; it covers the message
     viewer_name: str
     show: Raw  # the event that the room gets
 
 
-class TopUpEntry(Struct, frozen=True, kw_only=True, tag_field="kind", tag="topup"):
-    """Bought coins."""
+class Sale(Struct, frozen=True, omit_defaults=True):
+    """What somebody paid for coins, in minor units of a currency: for a package, or for so many coins."""
+
+    currency: Annotated[str, Meta(max_length=3)]
+    minor: Annotated[int, Meta(ge=0, le=MONEY_MAX)]
+    package: Annotated[str, Meta(max_length=32)] = ""
+    region: Annotated[str, Meta(max_length=16)] = ""
+
+
+class TopUpEntry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="topup"):
+    """Bought coins. `sale` is None where the platform did not tell what they cost."""
 
     id: str
     viewer: str
     coins: int
     source: str
+    sale: Sale | None = None
     fp: str
 
 
@@ -152,6 +165,9 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     coins_per_day: Amount = 0
     ordered_ms: Amount = 0
     source: Short = ""
+    sale: Sale | None = None
+    rate: Short = ""
+    maturity_days: Annotated[int, Meta(ge=0, le=RATE_DAYS_MAX)] | None = None
     reversed: tuple[Share, ...] = ()
     provider: Short = ""
     money: Money | None = None

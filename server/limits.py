@@ -261,6 +261,17 @@ BASIS_POINTS = 10_000  # in one
 assert MONEY_MAX * BASIS_POINTS < 2**63
 RATE_PART_MAX = 1_000_000  # of a fraction in a rate card
 RATE_DAYS_MAX = 366
+AGE_MAX = 150
+FOLLOWERS_MAX = 10**10
+PAYOUT_METHODS_MAX = 16  # of one person
+SUSPENSIONS_MAX = 200_000  # in force on a site: every node keeps them all, some 400 bytes each
+SUSPENSIONS_OF_USER_MAX = 200  # that are kept in all
+USERS_KEPT = 100_000  # regions of hosts in a node's memory
+USERS_AGAIN_S = 5.0  # how often a node asks SQL for changed people: what the bus says may get lost
+assert USERS_AGAIN_S < 30
+USERS_BATCH = 1_000
+EXPORT_ROWS = 1_000  # of a person, read or erased at a time
+USERS_END_AGAIN_MS = 5_000  # a suspended host's rooms are looked at again: one may have begun at the same moment
 AUDIT_EVERY_S = 60.0
 RIGHTS_LOOK_S = 10.0  # some 25 questions to each primary
 AUDIT_WRONG_MAX = 20  # findings: the first few say enough

@@ -21,14 +21,15 @@ OWN = Path(__file__).parent / "rates.toml"
 DEFAULT: Final = "default"  # the region of everybody whose own has no part in the card
 OTHER: Final = "other"  # a tax state that the card does not name
 
-Version = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,32}$(?!\n)")]
+VERSION_PATTERN: Final = r"^[A-Za-z0-9_.-]{1,32}$(?!\n)"
+Version = Annotated[str, Meta(pattern=VERSION_PATTERN)]
 RegionCode = Annotated[str, Meta(pattern=r"^([A-Z]{2}|default)$(?!\n)")]  # ISO 3166-1
 Part = Annotated[int, Meta(ge=1, le=limits.RATE_PART_MAX)]
 Count = Annotated[int, Meta(ge=0, le=limits.RATE_PART_MAX)]
 Amount = Annotated[int, Meta(ge=0, le=limits.MONEY_MAX)]
 Days = Annotated[int, Meta(ge=0, le=limits.RATE_DAYS_MAX)]
 BasisPoints = Annotated[int, Meta(ge=0, le=limits.BASIS_POINTS)]  # hundredths of a percent
-TaxState = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}$(?!\n)")]
+TaxState = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+$(?!\n)", max_length=32)]
 
 
 class Share(Struct, frozen=True, forbid_unknown_fields=True):

@@ -74,6 +74,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     anchors: Path
     catalogue: Path | None
     rates: Path | None
+    requirements: Path | None
+    packages: Path | None
     node_id: str | None
     workers: int
     worker: int | None  # the number of this process among the workers
@@ -200,6 +202,8 @@ def _load(env: _Environment, mode: str) -> Settings:
         audit_key=env.secret("LIVEROOM_AUDIT_KEY") or None,
         anchors=Path(anchors) if (anchors := env.get("LIVEROOM_ANCHORS")) else data / "anchors.log",
         catalogue=Path(catalogue) if (catalogue := env.get("LIVEROOM_CATALOGUE")) else None,
+        packages=Path(packages) if (packages := env.get("LIVEROOM_PACKAGES")) else None,
+        requirements=Path(needs) if (needs := env.get("LIVEROOM_REQUIREMENTS")) else None,
         rates=Path(rates) if (rates := env.get("LIVEROOM_RATES")) else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         workers=_number(env, "LIVEROOM_WORKERS", 1, most=limits.WORKERS_MAX),

@@ -14,11 +14,11 @@ from protocol.gifts import Animation, GiftSent, ShownGift
 from protocol.ids import uuid7_ms
 from protocol.refusals import Refused
 from protocol.wire import User, encode
-from server.app import make_wallet_store
 from server.clock import Clock
 from server.entries import GiftEntry
 from server.journal import database
 from server.journal.opening import Opening
+from server.money.making import make_wallet_store
 from server.money.results import Adjusted, Change, Paid, Spend, fingerprint
 from server.money.wallet import Wallet
 from server.orders.topups import Purchases, TopUp

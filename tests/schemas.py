@@ -118,6 +118,8 @@ class Schemas:
             return self._random.choice(("", "music", "just_chatting"))
         if "[a-z]{2,3}(-" in pattern:
             return self._random.choice(("", "en", "pt-BR"))
+        if "[A-Z]{3}" in pattern:
+            return self._random.choice(("EUR", "JPY"))
         if "[A-Z]{2}" in pattern:
             return self._random.choice(("DE", "US"))
         if "chat" in pattern:

@@ -27,6 +27,7 @@ LAYERS = (
     ("server.words",),
     ("server.settings", "server.clock", "server.metrics", "server.tokens", "server.background", "server.entries"),
     ("server.catalogue", "server.rates", "server.logs", "server.providers"),
+    ("server.packages", "server.requirements"),
     ("server.store",),
     ("server.journal",),
     ("server.money",),
@@ -184,12 +185,14 @@ TESTED_BY = {
     "edge.handshake": "tests/edge/test_socket.py",
     "edge.liveness": "tests/edge/test_session.py",
     "money.cluster": "tests/wallet/test_cluster.py",
+    "money.making": "every test with a wallet",
     "money.results": "tests/wallet/test_wallet.py",
     "money.waiting": "tests/wallet/test_wallet_lost.py",
     "money.store": "tests/wallet/test_wallet.py and tests/torture",
     "rooms.admin": "tests/http/test_http.py",
     "rooms.here": "tests/rooms/test_room.py and tests/rooms/test_room_keeping.py",
     "rooms.history": "tests/rooms/test_fanout.py, tests/journeys/test_resume.py and the features",
+    "rooms.privacy": "tests/journal/test_privacy.py",
     "rooms.registry": "tests/test_tidy.py and the features",
 }
 TESTS_OF = {"money": "wallet"}  # tests/money.py is a helper, not a folder of tests

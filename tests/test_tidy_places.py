@@ -25,6 +25,7 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/http/tokens.py": {3600: "a default in a type"},
     "server/orders/rows.py": {0x11E2: "the name of an advisory lock"},
     "server/journal/database.py": {0x11E2004: "the name of an advisory lock"},
+    "server/journal/users.py": {0x11E2005: "the name of an advisory lock"},
     "server/processes/node.py": {50_000: "the garbage collector's measure"},
     "server/rooms/frames.py": {
         126: "RFC 6455, 5.2: length forms",

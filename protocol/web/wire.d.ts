@@ -57,7 +57,8 @@ export type Refusal =
   | "warned"
   | "too_many_members"
   | "shielded"
-  | "no_such_gift";
+  | "no_such_gift"
+  | "suspended";
 
 /** The first places of a window: by all that somebody gave in it, or by their largest gift. */
 export interface GetBoard {

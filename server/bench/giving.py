@@ -15,11 +15,11 @@ from protocol.gifts import GiftSent, ShownGift
 from protocol.ids import uuid7
 from protocol.wire import User, encode
 from server import catalogue, limits
-from server.app import make_wallet
 from server.bench import machine
 from server.clock import Clock
 from server.entries import GiftEntry, TopUpEntry
 from server.journal.opening import Opening
+from server.money.making import make_wallet
 from server.money.results import Money, Spend, fingerprint
 from server.settings import Settings
 

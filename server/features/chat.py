@@ -55,6 +55,7 @@ async def send_chat(room: Room, member: Member, command: SendChat) -> SendChatOk
     about = room.about
     if about.status not in ("live", "paused"):
         raise Refused(Refusal.ROOM_NOT_LIVE)
+    saying.check_standing(room, member.user_id, "chat")
     staff = member.role in saying.STAFF
     if not staff:
         saying.check_sender(room, member, about.in_force)

@@ -25,7 +25,7 @@ from protocol.wire import User, encode
 from server import limits
 from server.entries import GiftEntry
 from server.money.results import Paid, Receipt, Spend, fingerprint
-from server.rooms.giving import gift_event, gift_of, giver, shown_message, streak_id
+from server.rooms.giving import gift_event, gift_of, giver, shown_message, streak_id, terms_of
 from server.rooms.history import History, NoSuchRoom
 from server.rooms.registry import every, handles, on_aside, on_joined, reacts, snapshot_part
 from server.rooms.room import Member, Room
@@ -131,6 +131,7 @@ def _fingerprint(room: Room, command: SendGift) -> str:
 
 def _prepare(room: Room, member: Member, command: SendGift, event: GiftSent) -> tuple[Spend, GiftEntry]:
     creator, combo = event.to.user_id, streak_id(room, member, command)
+    terms = terms_of(room, creator)
     command_fingerprint = _fingerprint(room, command)
     entry = GiftEntry(
         id=command.id,
@@ -144,6 +145,8 @@ def _prepare(room: Room, member: Member, command: SendGift, event: GiftSent) -> 
         diamonds=event.diamonds,
         combo=combo,
         anonymous=command.anonymous,
+        rate=terms.id,
+        maturity_days=terms.rates.maturity_days,
         salt=secrets.token_hex(16),
         fp=command_fingerprint,
         viewer_name=member.name,

@@ -4,6 +4,7 @@ import contextlib
 from typing import Any
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from protocol.closes import Close
 from protocol.refusals import Refusal, Refused
@@ -76,7 +77,9 @@ async def turn_room(room: Room, member: Member, command: Command) -> None:
     except WrongStatus as wrong:
         raise Refused(RoomsRefusal.WRONG_STATUS, status=wrong.status) from None
     except NotEligible as not_eligible:
-        raise Refused(RoomsRefusal.NOT_ELIGIBLE, missing=not_eligible.missing) from None
+        raise Refused(RoomsRefusal.NOT_ELIGIBLE, missing=msgspec.to_builtins(not_eligible.missing)) from None
+    except SQLAlchemyError:  # nobody begins of whom nothing is known
+        raise Refused(Refusal.UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS) from None
     await note(room.services, room.id, actor(member), deed)
 
 

@@ -26,7 +26,7 @@ from server.entries import (
 )
 from server.journal.findings import Wrong
 from server.journal.parts import Part, shares_of
-from server.journal.posted import limit_body
+from server.journal.posted import limit_body, sale_row
 from server.journal.tables import entries, missing, reversals, topups
 from server.journal.totals import within
 from server.store import keys
@@ -54,6 +54,7 @@ class _TopUp(Struct, frozen=True):
     source: str
     state: str
     balance: int | None
+    sale: str | None
     entry_body: str | None
     entry_balance: int | None
     entry_partition: int | None
@@ -114,9 +115,9 @@ def _about_topup(topup: _TopUp) -> str:
         entry = msgspec.json.decode(topup.entry_body, type=TopUpEntry)
     except msgspec.DecodeError as error:
         return f"its entry cannot be read: {error}"
-    ours = entry.viewer, entry.coins, entry.source, topup.entry_balance
-    theirs = topup.user_id, topup.coins, topup.source, topup.balance
-    names = "user_id", "coins", "source", "balance"
+    ours = entry.viewer, entry.coins, entry.source, topup.entry_balance, sale_row(entry.sale)
+    theirs = topup.user_id, topup.coins, topup.source, topup.balance, topup.sale
+    names = "user_id", "coins", "source", "balance", "sale"
     return next(
         (
             f"{name} is {they}, but {we} in its entry"

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from server.entries import CHARGEBACK, KINDS, LIMIT, REFUND, TOPUP, Body
+from server.entries import CHARGEBACK, KINDS, LIMIT, REFUND, TOPUP, Body, Sale
 from server.journal import parts
 from server.journal.derived import decision, derive_order
 from server.journal.tables import entries, reversals, topups
@@ -29,6 +29,7 @@ class Bought(msgspec.Struct, frozen=True):
     source: str
     state: str
     balance: int | None
+    sale: str | None = None  # JSON
 
 
 _BOUGHT = select(*(topups.c[name] for name in Bought.__struct_fields__))
@@ -45,8 +46,13 @@ def bought(connection: Connection, topup_id: str) -> Bought | None:
     entry = connection.execute(_JOURNALED.where(entries.c.ref == topup_id)).first()
     if entry is None:
         return None
-    source = msgspec.json.decode(entry.body, type=Body).source
-    return Bought(entry.user_id, entry.coins, source, "posted", entry.balance)
+    body = msgspec.json.decode(entry.body, type=Body)
+    return Bought(entry.user_id, entry.coins, body.source, "posted", entry.balance, sale_row(body.sale))
+
+
+def sale_row(sale: Sale | None) -> str | None:
+    """What a row of a top-up keeps of what was paid for it."""
+    return None if sale is None else msgspec.json.encode(sale).decode()
 
 
 def limit_body(coins_per_day: int) -> str:
@@ -66,9 +72,8 @@ class Posted:
         kind = KINDS[about.kind]
         row = {"user_id": about.viewer, "at_ms": at_ms, "state": "posted"}
         if kind.order == TOPUP.order:
-            self._topups.append(
-                {**row, "id": about.id, "coins": about.coins, "source": about.source, "balance": balance}
-            )
+            bought = {"id": about.id, "coins": about.coins, "source": about.source, "balance": balance}
+            self._topups.append({**row, **bought, "sale": sale_row(about.sale)})
         elif kind.order:
             body = limit_body(about.coins_per_day) if kind is LIMIT else None
             self._reversals.append({**row, "kind": about.kind, "ref": about.id, "reason": "", "body": body})
@@ -85,7 +90,7 @@ def _upsert_topup(connection: Connection) -> Any:
     """The entry decides who bought: a pending row of somebody else is an order that was never carried out."""
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(topups)
-    new = {name: statement.excluded[name] for name in ("user_id", "coins", "source", "state", "balance")}
+    new = {name: statement.excluded[name] for name in ("user_id", "coins", "source", "state", "balance", "sale")}
     same = or_(topups.c.state == "pending", topups.c.user_id == statement.excluded.user_id)
     return statement.on_conflict_do_update(index_elements=[topups.c.id], set_=new, where=same)
 

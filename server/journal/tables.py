@@ -196,6 +196,7 @@ topups = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("state", String(8), nullable=False),  # pending | posted
     Column("balance", BigInteger),  # after this top-up, once it is posted
+    Column("sale", Text),  # JSON: what was paid for it, if the platform told it
     Index("topups_by_state", "state", "at_ms"),
 )
 
@@ -345,6 +346,45 @@ goals = Table(
     Column("version", BigInteger, nullable=False),
     Column("goals", Text, nullable=False),  # JSON
     Column("changed_ms", BigInteger, nullable=False),
+)
+
+# What the host platform knows of people. `version` counts the changes of all, of suspensions, too.
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("known", Text, nullable=False),  # JSON
+    Column("changed_ms", BigInteger, nullable=False),
+    UniqueConstraint("version", name="users_version"),
+)
+
+# What people are or were suspended from.
+IN_FORCE = "ended_ms IS NULL"
+suspensions = Table(
+    "suspensions",
+    metadata,
+    Column("user_id", String(64), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("capability", String(16), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),
+    Column("appeal", String(16), nullable=False),  # '' | open | granted | denied
+    Column("appeal_text", Text, nullable=False),
+    Column("ended_ms", BigInteger),  # when it was lifted
+    Index("suspensions_in_force", "until_ms", sqlite_where=text(IN_FORCE), postgresql_where=text(IN_FORCE)),
+)
+
+# Every rate card that ever held, insert-only: what a `rate` on a row means.
+rate_cards = Table(
+    "rate_cards",
+    metadata,
+    Column("version", String(32), primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Column("at_ms", BigInteger, nullable=False),  # when a process first started with it
 )
 
 

@@ -11,9 +11,9 @@ INSERT_ONLY = (entries, legs, reversal_parts)
 
 
 @contextlib.contextmanager
-def unlocked(connection: Connection) -> Iterator[None]:
+def unlocked(connection: Connection, tables: tuple[Table, ...] = INSERT_ONLY) -> Iterator[None]:
     """Switch the triggers off until the block ends. Other transactions never see them off. Raises SQLAlchemyError."""
-    again = [statement for table in INSERT_ONLY for statement in _switch_off(connection, table)]
+    again = [statement for table in tables for statement in _switch_off(connection, table)]
     yield
     for statement in again:
         connection.exec_driver_sql(statement)

@@ -130,6 +130,7 @@ _TOPUP = (
     literal(""),
     topups.c.coins,
     topups.c.source,
+    topups.c.sale,
 )
 _REVERSAL = reversals.c.kind, reversals.c.ref, reversals.c.user_id, reversals.c.at_ms, reversals.c.reason
 _ORDERS: dict[str, tuple[Table, tuple[ColumnElement[Any], ...]]] = {

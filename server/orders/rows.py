@@ -50,7 +50,7 @@ class Reversed(Struct, frozen=True, kw_only=True):
 class Pending(Struct, frozen=True):
     """A recorded order, with all that is needed to repeat it. Only top-ups have `coins` and `source`.
 
-    `body` is the row's: a reversal gets it when it is decided.
+    `body` is the row's: a reversal gets it when it is decided, and a top-up's says what was paid.
     """
 
     kind: str

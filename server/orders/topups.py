@@ -1,28 +1,35 @@
 """Top-ups: first the row with its unique id, then the wallet, once. Also lists a wallet's journal entries."""
 
-from typing import Annotated
-
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import Struct
 from sqlalchemy import Engine, delete, select, tuple_
 
 from protocol.ids import TopUpId, UserId
 from server import limits
 from server.clock import Clock
-from server.entries import KINDS, TopUpEntry
+from server.entries import KINDS, Sale, TopUpEntry
+from server.journal import paid
 from server.journal.bulk import insert_once
 from server.journal.database import ask, reading
-from server.journal.posted import Bought, bought
+from server.journal.paid import Paid
+from server.journal.posted import Bought, bought, sale_row
 from server.journal.tables import entries, topups
 from server.money.results import Adjusted, Money, TopUpConflict, fingerprint
 from server.orders.rows import Pending
 
 
-class TopUp(Struct, frozen=True, forbid_unknown_fields=True):
-    """An order for coins that somebody has paid the host platform for."""
+class TopUp(Struct, frozen=True):
+    """An order for coins that somebody has paid the host platform for, and what they paid if it is known."""
 
     id: TopUpId
-    coins: Annotated[int, Meta(ge=1, le=limits.TOPUP_COINS_MAX)]
-    source: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
+    coins: int
+    source: str
+    sale: Sale | None = None
+
+    @property
+    def fingerprint(self) -> tuple[object, ...]:
+        """What a repeated order must have, too. What is newer than the first programs counts only when it is set."""
+        return (self.coins, self.source, *(() if self.sale is None else (sale_row(self.sale),)))
 
 
 class Entry(Struct, frozen=True):
@@ -50,7 +57,8 @@ class Purchases:
         """Credit exactly once per id. Raises TopUpConflict, Refused wallet_unavailable, SQLAlchemyError."""
         before = await ask(self._record, user_id, order)
         if before is not None:
-            if (before.user_id, before.coins, before.source) != (user_id, order.coins, order.source):
+            theirs = before.user_id, before.coins, before.source, before.sale
+            if theirs != (user_id, order.coins, order.source, sale_row(order.sale)):
                 raise TopUpConflict
             if before.state == "posted" and before.balance is not None:
                 return Adjusted(balance=before.balance, entry_id="", duplicate=True)
@@ -59,7 +67,8 @@ class Purchases:
             viewer=user_id,
             coins=order.coins,
             source=order.source,
-            fp=fingerprint(user_id, order.coins, order.source),
+            sale=order.sale,
+            fp=fingerprint(user_id, *order.fingerprint),
         )
         if not await self._wallet.claim(order.id, entry.fp):
             await ask(self._forget, user_id, order.id)
@@ -68,7 +77,16 @@ class Purchases:
 
     async def repeat(self, order: Pending) -> Adjusted:
         """Carry out a pending order again. Raises what `top_up` raises."""
-        return await self.top_up(UserId(order.user_id), TopUp(order.ref, order.coins, order.source))
+        sale = None if order.body is None else msgspec.json.decode(order.body, type=Sale)
+        return await self.top_up(UserId(order.user_id), TopUp(order.ref, order.coins, order.source, sale))
+
+    async def find(self, topup_id: str) -> TopUp | None:
+        """An order that was recorded before, or None. Raises SQLAlchemyError."""
+        found = await ask(self._written, topup_id)
+        if found is None:
+            return None
+        sale = None if found.sale is None else msgspec.json.decode(found.sale, type=Sale)
+        return TopUp(topup_id, found.coins, found.source, sale)
 
     def _record(self, user_id: str, order: TopUp) -> Bought | None:
         """Insert the row. None when it is new, else the order that has this id.
@@ -84,6 +102,7 @@ class Purchases:
             "source": order.source,
             "at_ms": self._clock.now_ms(),
             "state": "pending",
+            "sale": sale_row(order.sale),
         }
         with self._engine.begin() as connection:
             new = insert_once(connection, topups, row)
@@ -98,6 +117,10 @@ class Purchases:
         this = (topups.c.id == topup_id, topups.c.user_id == user_id, topups.c.state == "pending")
         with self._engine.begin() as connection:
             connection.execute(delete(topups).where(*this))
+
+    async def paid(self, user_id: UserId) -> Paid:
+        """What the coins that a wallet has left were paid with. Raises SQLAlchemyError."""
+        return await ask(paid.of_wallet, self._engine, user_id, within_s=limits.SQL_FOLD_S)
 
     async def entries_of(
         self, user_id: UserId, before: tuple[int, int] | None, limit: int = limits.PAGE

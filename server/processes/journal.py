@@ -18,7 +18,7 @@ import uvloop
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from server import background, limits
+from server import background, limits, rates
 from server.clock import Clock, Uptime
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
 from server.journal import anchors, database, derived, findings, moneytime, troubles
@@ -27,6 +27,7 @@ from server.journal.audit import Audit, Report
 from server.journal.database import ask
 from server.journal.drain import Drain, tail_of
 from server.journal.memory import Memory, development_key
+from server.journal.rates import register
 from server.journal.rights import Rights
 from server.processes import schema, signals
 from server.processes.figures import Figures
@@ -47,8 +48,9 @@ def run(settings: Settings, ready_fd: int | None = None) -> None:
 
     Once the first round is over, a line is written to `ready_fd`.
     """
-    engine = database.connect(settings.journal_address)
-    schema.bring_up(engine, waits=True)
+    engine, card = database.connect(settings.journal_address), rates.load(settings.rates)
+    now_ms = Clock(time.time).now_ms()  # noqa: TID251
+    schema.bring_up(engine, waits=True, then=lambda engine: register(engine, card, now_ms))
     run_drain(_serve(settings, engine, ready_fd))
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from server import catalogue, rates
+from server import catalogue, packages, rates, requirements
 from server.settings import Settings, Unusable
 from server.store.client import parse_address
 from server.store.topology import SCHEME, seeds
@@ -25,6 +25,8 @@ def check(settings: Settings) -> None:
         _check_journal(settings.journal_url)
     catalogue.load(settings.catalogue)
     rates.load(settings.rates)
+    packages.load(settings.packages)
+    requirements.load(settings.requirements)
 
 
 def _check_store(name: str, url: str) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 from sqlalchemy import Engine
@@ -19,10 +20,10 @@ log = structlog.get_logger()
 WRITTEN = ("entries", "legs", "watermarks")  # in each round of the drain
 
 
-def bring_up(engine: Engine, *, waits: bool) -> Migrated:
-    """Migrate the database. If `waits`, wait for one that is away. Raises Unusable."""
+def bring_up(engine: Engine, *, waits: bool, then: Callable[[Engine], None] = lambda _engine: None) -> Migrated:
+    """Migrate the database, and do what comes `then`. If `waits`, wait for one that is away. Raises Unusable."""
     said = ""
-    while isinstance(found := _in_thread(engine), Trouble):
+    while isinstance(found := _in_thread(engine, then), Trouble):
         if found.lasts or not waits:
             raise Unusable(f"The journal's database (LIVEROOM_JOURNAL_URL) cannot be used: {found.says}.")
         if found.says != said:
@@ -51,23 +52,26 @@ def migrate(settings: Settings) -> int:
     return 0
 
 
-def _in_thread(engine: Engine) -> Trouble | Migrated:
+def _in_thread(engine: Engine, then: Callable[[Engine], None]) -> Trouble | Migrated:
     """Migrate in a thread that ends with the process: a signal is then handled at once, even while a call hangs."""
     done: queue.SimpleQueue[Trouble | Exception | Migrated] = queue.SimpleQueue()
-    threading.Thread(target=lambda: done.put(_outcome(engine)), daemon=True, name="migrate").start()
+    threading.Thread(target=lambda: done.put(_outcome(engine, then)), daemon=True, name="migrate").start()
     outcome = done.get()
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
-def _outcome(engine: Engine) -> Trouble | Exception | Migrated:
+def _outcome(engine: Engine, then: Callable[[Engine], None]) -> Trouble | Exception | Migrated:
     try:
         found = troubles.of_schema(engine)
         if found is not None and found.lasts:
             return found
         migrated = database.migrate(engine)
-        return troubles.of_rights(engine, WRITTEN) or migrated
+        if (lacks := troubles.of_rights(engine, WRITTEN)) is not None:
+            return lacks
+        then(engine)
+        return migrated
     except SQLAlchemyError as error:
         return troubles.of(error)
     except Exception as error:  # raised again where it is seen

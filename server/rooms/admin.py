@@ -235,7 +235,7 @@ class RoomsAdmin:
     async def turn(self, room_id: RoomId, verb: str) -> None:
         """Carry out one of TURNS. Repeating it is not an error.
 
-        Raises NoSuchRoom, WrongStatus, NotEligible, StoreError.
+        Raises NoSuchRoom, WrongStatus, NotEligible, StoreError, and SQLAlchemyError where the host is looked up.
         """
         turn, now_ms = TURNS[verb], self._clock.now_ms()
         if verb == "start":

@@ -2,18 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 
-# Takes the host's user id, and returns what is missing: names such as `age` or `agreement`; nothing if they may begin.
-Eligibility = Callable[[str], Awaitable[tuple[str, ...]]]
+from server.requirements import Missing
+
+# Takes the host's user id, and returns what is missing; nothing if they may begin. It may raise SQLAlchemyError.
+Eligibility = Callable[[str], Awaitable[tuple[Missing, ...]]]
 
 
 class NotEligible(Exception):
     """The host may not begin a broadcast."""
 
-    def __init__(self, missing: tuple[str, ...]) -> None:
-        super().__init__(f"The host may not begin a broadcast: {', '.join(missing)} is missing.")
+    def __init__(self, missing: tuple[Missing, ...]) -> None:
+        names = ", ".join(each.name for each in missing)
+        super().__init__(f"The host may not begin a broadcast, because of {names}.")
         self.missing = missing
 
 
-async def everybody(_user_id: str) -> tuple[str, ...]:
+async def everybody(_user_id: str) -> tuple[Missing, ...]:
     """The default: nothing is missing."""
     return ()

@@ -6,10 +6,12 @@ from protocol.chat import ChatRefusal
 from protocol.gifts import ANONYMOUS, MESSAGE_CHARS_MAX, Gift, GiftSent, GiftsRefusal, SendGift, ShownGift
 from protocol.members import MembersRefusal
 from protocol.refusals import Refusal, Refused
+from protocol.users import UsersRefusal
 from protocol.wire import User
+from server.rates import Terms
 from server.rooms.automod import AUTOMOD
 from server.rooms.room import Member, Room
-from server.rooms.saying import found_in, has_link, is_blocked
+from server.rooms.saying import check_standing, found_in, has_link, is_blocked
 from server.text import NotSeen, clean
 from server.tokens import Facts
 
@@ -33,7 +35,8 @@ def gift_of(room: Room, member: Member, command: SendGift) -> Gift:
         raise Refused(Refusal.UNKNOWN_GIFT)
     if to == member.user_id:
         raise Refused(Refusal.SELF_GIFT)
-    if to not in room.receivers():
+    check_standing(room, member.user_id, "send_gifts")
+    if to not in room.receivers() or room.services.users.suspended(to, "receive_gifts") is not None:
         raise Refused(Refusal.RECEIVER_NOT_ELIGIBLE)
     _check_limits(gift, member.facts)
     _check_message(room, command, gift.coins * command.count)
@@ -71,6 +74,8 @@ async def shown_message(room: Room, member: Member, command: SendGift) -> Shown:
         text = clean(command.message, MESSAGE_CHARS_MAX)
     except NotSeen:  # of a gift that was paid before
         return Shown(None)
+    if room.services.users.suspended(member.user_id, "chat") is not None:
+        return Shown(None, str(UsersRefusal.SUSPENDED))
     why = await _why_left_out(room, member, text)
     if why is not None or room.people.of(member.user_id).hidden:  # who is hidden is not to know it
         return Shown(None, why)
@@ -94,6 +99,12 @@ async def _why_left_out(room: Room, member: Member, text: str) -> str | None:
     return str(MembersRefusal.WARNED) if room.people.of(member.user_id).warned else None
 
 
+def terms_of(room: Room, to: str | None) -> Terms:
+    """The terms by which a gift's receiver is credited: those of their region."""
+    services = room.services
+    return services.rates.terms(services.users.region(to or room.about.host.user_id))
+
+
 def gift_event(
     room: Room,
     by: User,
@@ -107,14 +118,15 @@ def gift_event(
     received_at_ms: int = 0,
 ) -> GiftSent:
     """A gift as the room sees it, before it is paid and without its streak."""
+    coins = gift.coins * count
     return GiftSent(
         id=id,
         from_=by,
         to=room.receivers()[to or room.about.host.user_id],
         gift=ShownGift(gift.id, gift.name, gift.coins, gift.tier, gift.animation),
         count=count,
-        coins=gift.coins * count,
-        diamonds=gift.diamonds * count,
+        coins=coins,
+        diamonds=terms_of(room, to).rates.diamonds_of(coins, gift.diamonds * count),
         message=message,
         test=test,
         combo=None,

@@ -53,6 +53,7 @@ class Rooms:
             recent = await history.read(room_id, max(0, raw.seq - limits.REPLAY_EVENTS_MAX), raw.seq)
             people = await read_people(history, self._services.engine, room_id, raw.epoch)
             await self._services.catalogues.load(room_id, raw.meta["host_id"])
+            await self._services.users.load(raw.meta["host_id"])
             room = Room(room_id, self._services)
             room.begin(raw, recent or [], people)
             fanout.attach(room)

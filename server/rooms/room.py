@@ -18,6 +18,7 @@ from server.catalogue import Catalogue
 from server.clock import Clock
 from server.journal.people import Version
 from server.money.results import Money
+from server.rates import RateCards
 from server.rooms.about import About, about_of, changed_by, granted, role_in
 from server.rooms.allowance import Allowance
 from server.rooms.catalogues import Catalogues
@@ -32,6 +33,7 @@ from server.rooms.people import People
 from server.rooms.registry import ASIDES, CHANGED, CLOSING, JOINED, LEFT, PERIODICS, REACTORS, STANDINGS, Periodic
 from server.rooms.revocations import Revocations
 from server.rooms.snapshot import EncodedSnapshot, encoded_snapshot
+from server.rooms.users import Users
 from server.store.client import StoreError
 from server.tokens import Claims, Tokens
 
@@ -49,6 +51,8 @@ class Services(Struct, frozen=True, kw_only=True):
     tokens: Tokens
     revocations: Revocations
     catalogue: Catalogue
+    rates: RateCards
+    users: Users
     engine: Engine
     catalogues: Catalogues
     node_id: str

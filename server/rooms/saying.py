@@ -16,8 +16,10 @@ from protocol.emotes import Emote, EmoteShown, Who
 from protocol.pins import PinsRefusal
 from protocol.refusals import Refusal, Refused
 from protocol.rooms import Settings
+from protocol.users import UsersRefusal
 from protocol.wire import User
 from server import limits
+from server.requirements import Capability
 from server.rooms.room import Member, Room
 from server.tokens import Facts
 from server.words import BLOCKED, Found, blocked, form
@@ -46,6 +48,13 @@ def check_sender(room: Room, member: Member, settings: Settings) -> None:
         wait_ms = facts.follower_since_ms + settings.followers_min_age_s * 1000 - room.services.clock.now_ms()
         if wait_ms > 0:
             raise Refused(ChatRefusal.TOO_YOUNG, retry_after_ms=wait_ms)
+
+
+def check_standing(room: Room, user_id: str, capability: Capability) -> None:
+    """Raise Refused if the platform has suspended somebody from this."""
+    found = room.services.users.suspended(user_id, capability)
+    if found is not None:
+        raise Refused(UsersRefusal.SUSPENDED, capability=capability, until_ms=found.until_ms)
 
 
 def has_link(text: str) -> bool:

@@ -163,6 +163,7 @@ SHOWN_BY = "shown:by"  # identity of the cluster for which the watermarks (`show
 REVOKED = (
     "{r:}:revoked"  # channel: tokens that were revoked; its name is like the rooms', for which each user has rights
 )
+USERS_CHANGED = "{r:}:users"  # channel: user ids whose facts or suspensions changed; named as the one above
 WALLET_NEWS = "wallets:changed"  # channel: balances that changed, for the sockets of those users on every node
 
 

@@ -350,7 +350,8 @@ GROUPS = {  # one reason for many
         DECIDED_S REPORTS_S COMBO_COUNT_S IDEMPOTENCY_BEGUN_S""",
     "no bound, but a number that all programs must agree on": """WALLET_PARTITIONS BOOKS DAY_MS RECEIPTS_MS MATURITY_MS
         RECEIPT_MARGIN_MS AUDIT_REMAINDER METRICS_PORT CATALOGUE_VERSION_CHARS BASIS_POINTS""",
-    "of a card that the operator writes: tests/test_rates.py": "MONEY_MAX RATE_PART_MAX RATE_DAYS_MAX",
+    "what the operator writes": """MONEY_MAX RATE_PART_MAX RATE_DAYS_MAX AGE_MAX FOLLOWERS_MAX PAYOUT_METHODS_MAX
+        SUSPENSIONS_MAX SUSPENSIONS_OF_USER_MAX USERS_KEPT USERS_BATCH USERS_AGAIN_S EXPORT_ROWS USERS_END_AGAIN_MS""",
     "checked once, at the start: tests/test_settings.py": "SECRET_CHARS_MIN SECRET_LETTERS_MIN",
 }
 ARGUED = {

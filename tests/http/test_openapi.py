@@ -22,6 +22,8 @@ NAMES = {
     "topup": ("t-1",),
     "broadcast": ("0a-1",),
     "goal": ("g-1", "a"),
+    "version": ("1", "2"),
+    "suspension": ("s-1",),
 }
 ODD_NAMES = ("nobody", "a b", "x" * 65, "..", "%00", "é", "{demo}", "alice\n", "1;2", "-")
 

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Engine, delete, insert
 
 from server.journal.database import reading
-from server.journal.tables import metadata
-from server.journal.unlocked import unlocked
+from server.journal.tables import metadata, rate_cards
+from server.journal.unlocked import INSERT_ONLY, unlocked
 
 Copy = dict[str, list[dict[str, Any]]]
 
@@ -24,7 +24,7 @@ def copied(engine: Engine) -> Copy:
 
 def restored(engine: Engine, copy: Copy) -> None:
     """Put a backup back."""
-    with engine.begin() as connection, unlocked(connection):
+    with engine.begin() as connection, unlocked(connection, (*INSERT_ONLY, rate_cards)):
         for table in metadata.sorted_tables:
             connection.execute(delete(table))
             if rows := copy[table.name]:

@@ -318,7 +318,7 @@ ORDERS = [
     *_of("top-up t4", (FULL, "a pending top-up is posted", set_to("topups", "id = 't4'", state="'posted'"))),
     *_of(
         "top-up t9",
-        (FULL, "a top-up is invented", "INSERT INTO topups VALUES ('t9', 'alice', 9, 'shop', 1, 'posted', 9)"),
+        (FULL, "a top-up is invented", "INSERT INTO topups VALUES ('t9', 'alice', 9, 'shop', 1, 'posted', 9, NULL)"),
         (FULL, "a top-up has another id", set_to("topups", "id = 't1'", id="'t9'")),
     ),
     *_of("1-1", (FULL, "a top-up is deleted", "DELETE FROM topups WHERE id = 't1'")),

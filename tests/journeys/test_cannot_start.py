@@ -9,9 +9,13 @@ from typing import NamedTuple
 
 import pytest
 
+from server import rates
+from server.journal.database import connect, migrate
+from server.journal.rates import register
 from server.settings import DEV_SECRET, DEV_SERVICE_KEY
 from tests.program import Program, free_port
 from tests.stores import EMBEDDED, SECRETS
+from tests.test_rates import CARD
 
 LONG = "a-secret-of-one's-own-that-is-long-enough-to-be-one"
 LOW_PORT = 7
@@ -101,6 +105,25 @@ async def assert_cannot_start(program: Program, *words: str) -> None:
 async def test_bad_environment(new_program: MakeProgram, refusal: Refusal) -> None:
     """The one line names each setting that cannot be used."""
     await assert_cannot_start(new_program(**{"LIVEROOM_PORT": str(free_port()), **refusal.environ}), *refusal.words)
+
+
+async def test_changed_rate_card(new_program: MakeProgram, tmp_path: Path) -> None:
+    """A version of a rate card that had other rates before is named."""
+    database, card = f"sqlite:///{tmp_path / 'journal.sqlite3'}", tmp_path / "rates.toml"
+    card.write_text(CARD)
+    engine = connect(database)
+    migrate(engine)
+    register(engine, rates.load(card), 0)
+    engine.dispose()
+    card.write_text(CARD.replace("minor = 90", "minor = 91"))
+    program = new_program(LIVEROOM_JOURNAL_URL=database, LIVEROOM_RATES=str(card))
+    program.spawn()
+    ended = await program.ended()
+    [said] = {line for line in program.stderr().splitlines() if line.startswith("liveroom: ")}  # journal and node
+    assert ended.code == 2
+    assert said.endswith("UTC; give the changed card a new version.")
+    assert "version 2026-01 has other rates" in said
+    assert not program.processes()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from sqlalchemy import Engine, select
 
 from protocol.refusals import Refusal, Refused
 from server import limits
-from server.app import make_wallet_store
 from server.clock import Clock
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
 from server.journal import database
@@ -29,6 +28,7 @@ from server.journal.audit import Audit, Report
 from server.journal.drain import Drain, tail_of
 from server.journal.opening import Opening
 from server.journal.tables import entries, quarantine, watermarks
+from server.money.making import make_wallet_store
 from server.money.results import Paid, Spend
 from server.money.wallet import Wallet
 from server.orders.topups import Purchases, TopUp
