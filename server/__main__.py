@@ -1,4 +1,4 @@
-"""The commands: run (everything on one machine), node, journal, audit, repair, rebuild, migrate, token."""
+"""The commands: run (everything on one machine), node, journal, audit, repair, rebuild, report, migrate, token."""
 
 import argparse
 import os
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     repair = commands.add_parser("repair", help="say why partitions are frozen; with an option, correct or thaw them")
     _add_repair(repair)
     commands.add_parser("rebuild", help="compute creators' earnings again from the journal's entries")
+    report = commands.add_parser("report", help="print a month's trial balance, income and liabilities")
+    report.add_argument("--month", required=True, metavar="YYYY-MM", help="a month in UTC, as 2026-11")
     commands.add_parser("migrate", help="bring the journal's schema up to date")
     token = commands.add_parser("token", help="print a token")
     token.add_argument("user")
@@ -135,6 +137,12 @@ def _rebuild(settings: Settings, _args: argparse.Namespace) -> int:
     return process.rebuild(settings)
 
 
+def _report(settings: Settings, args: argparse.Namespace) -> int:
+    from server.processes import report  # noqa: PLC0415
+
+    return report.run(settings, args.month)
+
+
 def _migrate(settings: Settings, _args: argparse.Namespace) -> int:
     from server.processes import schema  # noqa: PLC0415
 
@@ -157,6 +165,7 @@ _COMMANDS = {
     "audit": _audit,
     "repair": _repair,
     "rebuild": _rebuild,
+    "report": _report,
     "migrate": _migrate,
     "token": _token,
 }

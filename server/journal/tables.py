@@ -213,6 +213,7 @@ reversal_parts = Table(
     Column("coins", BigInteger, nullable=False),
     Column("diamonds", BigInteger, nullable=False),
     Index("reversal_parts_by_gift", "user_id", "gift"),
+    Index("reversal_parts_by_creator", "creator", "gift_day"),
     sqlite_with_rowid=False,
 )
 

@@ -60,6 +60,7 @@ class Shop:
     def __init__(self, books: Books, user: str) -> None:
         self.books = books
         self.user = user
+        self.now_ms = NOW_MS
         self.partition = keys.partition_of(user)
         self.coins = 0
         self.ids = itertools.count()
@@ -74,7 +75,8 @@ class Shop:
         self._move(coins, TopUpEntry(id=topup, viewer=self.user, coins=coins, source="test", fp="f"))
         return topup
 
-    def give(self, coins: int, diamonds: int, creator: str, at_ms: int = NOW_MS) -> str:
+    def give(self, coins: int, diamonds: int, creator: str, at_ms: int | None = None) -> str:
+        at_ms = self.now_ms if at_ms is None else at_ms
         gift = f"{self.user}-g{next(self.ids)}"
         self.gifts[gift] = Gift(gift, self.user, creator, "demo", coins, diamonds, at_ms)
         entry = GiftEntry(
@@ -134,7 +136,7 @@ class Shop:
     def _move(self, coins: int, entry: Struct) -> None:
         self.coins += coins
         assert self.coins >= 0
-        self.books.write(self.partition, "t", NOW_MS, "b", self.coins, "e", msgspec.json.encode(entry))
+        self.books.write(self.partition, "t", self.now_ms, "b", self.coins, "e", msgspec.json.encode(entry))
 
     def query(self, read: Any, *args: Any) -> Any:
         with reading(self.books.engine).connect() as connection:

@@ -77,7 +77,7 @@ class Story:
         """A frozen wallet gives nothing."""
         frozen = any(order.kind == "chargeback" for order in self.shop.under_way)
         if (coins := min(coins, self.shop.coins)) and not frozen:
-            self.shop.give(coins, diamonds, self.creators[creator], NOW_MS - day * limits.DAY_MS)
+            self.shop.give(coins, diamonds, self.creators[creator], self.shop.now_ms - day * limits.DAY_MS)
 
     def refund(self, which: int) -> None:
         if gifts := list(self.shop.gifts):

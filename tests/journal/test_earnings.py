@@ -5,7 +5,7 @@ import pytest
 from server import limits
 from server.clock import Clock
 from server.journal.audit import SCRIPTS, Audit
-from server.journal.earnings import Earnings, figures
+from server.journal.earnings import Booked, Earnings, figures, ripe_at_ms
 from server.store.client import Store
 from tests.site import WAIT_S, Site
 
@@ -28,7 +28,7 @@ def test_the_equation(
     credited: int, taken_back: int, unripe: int, held: int, paid: int, split: tuple[int, int, int]
 ) -> None:
     """What is ripe pays for what was held and paid; the rest is available, or debt. Nothing is lost."""
-    told = figures("creator", credited, taken_back, unripe, held=held, paid=paid)
+    told = figures("creator", credited, taken_back, unripe, Booked(held, paid))
     assert (told.pending, told.available, told.debt) == split
     assert credited - taken_back == told.pending + told.available + told.held + told.paid - told.debt
 
@@ -43,7 +43,9 @@ async def test_gifts_ripen(site: Site) -> None:
             pass
         answer = (await site.http.get("/v1/creators/creator/earnings")).json()
         nothing = {"available": 0, "held": 0, "paid": 0, "debt": 0}
-        assert answer == {"user_id": "creator", "pending": 55, **nothing, "credited": 55, "taken_back": 0}
+        ripens = [{"at_ms": ripe_at_ms(site.node.clock.now_ms() // limits.DAY_MS), "diamonds": 55}]
+        of_all = {"credited": 55, "taken_back": 0, "adjusted": 0}
+        assert answer == {"user_id": "creator", "pending": 55, **nothing, **of_all, "ripens": ripens}
         (await site.http.post(f"/v1/gifts/{gift['id']}/refund", json={})).raise_for_status()
         while await drain.drain_once():
             pass

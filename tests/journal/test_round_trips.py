@@ -73,7 +73,7 @@ async def test_how_often_an_order_asks_the_database(desk: Desk, monkeypatch: pyt
     assert len(sent) == 4 + 5 + lock + 5 + 7 + lock, sent
     with round_trips(node.engine) as sent:
         await Earnings(node.engine, node.clock).of("ann")
-    assert len(sent) == 3, sent
+    assert len(sent) == 4, sent
 
 
 def test_a_connection_is_pinged_when_it_was_idle(postgres: Journals, monkeypatch: pytest.MonkeyPatch) -> None:

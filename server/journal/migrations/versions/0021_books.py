@@ -1,4 +1,4 @@
-"""Postings may be in money, whose name is longer, and what SQL alone wrote is found by its creator.
+"""Postings may be in money, whose name is longer, and a creator's books and reversals are found.
 
 The table `legs` gets a wider column. SQLite cannot do that in place, so its few rows are copied as they are.
 """
@@ -45,6 +45,7 @@ def upgrade() -> None:
     op.create_index(
         "entries_of_books", "entries", ["creator_id", "epoch", "n"], sqlite_where=of_books, postgresql_where=of_books
     )
+    op.create_index("reversal_parts_by_creator", "reversal_parts", ["creator", "gift_day"])
 
 
 def _copy() -> None:
