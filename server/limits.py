@@ -192,6 +192,7 @@ assert SPEND_WAIT_S * 1000 < SUM_AFTER_MS
 SPEND_RETRY_MS = 1_000
 TOPUP_COINS_MAX = 100_000_000
 DAY_MS = 86_400_000
+FOUR_EYES_DIAMONDS = 500_000  # payouts from so many on are approved by two people, unless the site says otherwise
 REPLAY_BATCH = 200  # journal rows per script call when a store is restored from the journal
 REFILL_TOGETHER = 8  # partitions that a node fills at once: another node takes others meanwhile
 REFILL_LEASE_MS = 15_000  # a node that died holds up its partitions so long; each batch renews it

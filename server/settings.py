@@ -76,6 +76,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     rates: Path | None
     requirements: Path | None
     packages: Path | None
+    providers: Path | None
+    payout_review: int  # diamonds: smaller payouts that no rule flags are approved by the rules
+    payout_four_eyes: int  # diamonds: from here on two people approve
     node_id: str | None
     workers: int
     worker: int | None  # the number of this process among the workers
@@ -204,6 +207,9 @@ def _load(env: _Environment, mode: str) -> Settings:
         catalogue=Path(catalogue) if (catalogue := env.get("LIVEROOM_CATALOGUE")) else None,
         packages=Path(packages) if (packages := env.get("LIVEROOM_PACKAGES")) else None,
         requirements=Path(needs) if (needs := env.get("LIVEROOM_REQUIREMENTS")) else None,
+        providers=Path(providers) if (providers := env.get("LIVEROOM_PROVIDERS")) else None,
+        payout_review=_number(env, "LIVEROOM_PAYOUT_REVIEW", 0, least=0),
+        payout_four_eyes=_number(env, "LIVEROOM_PAYOUT_FOUR_EYES", limits.FOUR_EYES_DIAMONDS),
         rates=Path(rates) if (rates := env.get("LIVEROOM_RATES")) else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         workers=_number(env, "LIVEROOM_WORKERS", 1, most=limits.WORKERS_MAX),

@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Meta, Struct
 from sqlalchemy import Connection, Engine, func, select
 
-from server.journal import pen
+from server import limits
+from server.journal import earnings, pen
 from server.journal.database import reading
 from server.journal.payouts import payouts
 from server.payouts import bounds, risk, rows
-from server.payouts.earned import earned
 from server.payouts.rows import Doing, Payout
 from server.payouts.states import OFF, OPEN, State
+from server.providers.bounds import NAME_CHARS_MAX
 from server.providers.iban import is_bic, is_iban
 from server.providers.interface import Payee
 from server.rates import Rates, Terms
@@ -25,10 +26,10 @@ Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 class Method(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How the money is to come: by which provider, and to whose account."""
 
-    provider: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$(?!\n)")]
+    provider: Annotated[Text, Meta(max_length=NAME_CHARS_MAX)]
     name: Annotated[Text, Meta(min_length=1, max_length=bounds.NAME_CHARS_MAX)]
-    iban: Annotated[str, Meta(pattern=r"^[A-Z0-9]{0,34}$(?!\n)")] = ""
-    bic: Annotated[str, Meta(pattern=r"^[A-Z0-9]{0,11}$(?!\n)")] = ""
+    iban: Annotated[Text, Meta(max_length=bounds.ACCOUNT_CHARS_MAX)] = ""
+    bic: Annotated[Text, Meta(max_length=bounds.ACCOUNT_CHARS_MAX)] = ""
     account: Annotated[Text, Meta(max_length=bounds.ACCOUNT_CHARS_MAX)] = ""
 
 
@@ -53,7 +54,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Who looks at a payout: nobody below `review` diamonds if no rule flags it, two people from `eyes` on."""
 
     review: int = 0
-    eyes: int = bounds.EYES_DIAMONDS
+    eyes: int = limits.FOUR_EYES_DIAMONDS
 
 
 class NotPaid(Exception):
@@ -174,7 +175,7 @@ class Requests:
 
 
 def _check_available(connection: Connection, creator: str, diamonds: int, now_ms: int) -> None:
-    figures = earned(connection, creator, now_ms)
+    figures = earnings.read(connection, creator, now_ms)
     if figures.debt:
         raise NotPaid("debt", "What was taken back is more than what is left.", debt=figures.debt)
     if diamonds > figures.available:

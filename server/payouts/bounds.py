@@ -1,10 +1,7 @@
 """The bounds of payouts, each with its reason."""
 
-ID_CHARS_MAX = 64  # of a payout: an entry's id
 NAME_CHARS_MAX = 140  # of a payee; SEPA's banks take half of it
 ACCOUNT_CHARS_MAX = 64  # of an account at a service
-TEXT_CHARS_MAX = 140  # on a statement of account
-EYES_DIAMONDS = 500_000  # from so many on two people approve; `LIVEROOM_PAYOUT_FOUR_EYES` sets another number
 LOOK_S = 2.0  # how often the journal process looks for payouts that are due: one short query
 BATCH = 200  # payouts of one provider that are sent, or asked for, together
 POLL_MS = 60_000  # after a payout was sent; doubles
@@ -23,6 +20,4 @@ NEW_DAYS = 30  # a creator whose first gift is younger is new
 VELOCITY_DAYS = 7
 VELOCITY_MAX = 3  # payouts in these days
 RING_MIN = 2  # fans who pay with the same instrument as each other and the creator
-REASON_CHARS_MAX = 200  # why somebody did something: the column's width
-WAITING_MAX = 32  # webhooks that wait for the database at once
 assert POLL_MS < POLL_MS_MAX < PAID_POLL_MS

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from server import limits
 from server.booked import HoldEntry, Money, PaidEntry, ReleaseEntry, ReturnEntry
 from server.journal import pen
 from server.journal.payouts import payout_acts, payouts, withholdings
@@ -175,7 +176,7 @@ def note(connection: Connection, payout: Payout, doing: Doing) -> None:
 def _note(connection: Connection, id: str, doing: Doing, before: str, after: str) -> None:
     of = payout_acts.c.payout == id
     n = connection.execute(select(func.coalesce(func.max(payout_acts.c.n), 0)).where(of)).scalar_one() + 1
-    reason = doing.reason[: bounds.REASON_CHARS_MAX]
+    reason = doing.reason[: limits.REASON_CHARS_MAX]
     values: dict[str, Any] = {
         "payout": id,
         "n": n,

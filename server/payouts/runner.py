@@ -13,12 +13,11 @@ from sqlalchemy import Connection, Engine, func, select
 
 from server import limits
 from server.clock import Clock
-from server.journal import findings
+from server.journal import earnings, findings
 from server.journal.database import reading
 from server.journal.payouts import payouts
 from server.payouts import bounds, rows, told
 from server.payouts.asking import StandingOf
-from server.payouts.earned import earned
 from server.payouts.rows import Doing, Payout
 from server.payouts.states import OUT, State
 from server.payouts.told import Said
@@ -88,7 +87,9 @@ class Runner:
         """What keeps an approved payout from leaving; '' for nothing. Its diamonds stay held."""
         if verified_ms <= payout.requested_ms:
             return "waits for an audit"
-        if earned(connection, payout.creator, now_ms).debt:
+        if payout.payee is None:
+            return "the account was erased"
+        if earnings.read(connection, payout.creator, now_ms).debt:
             return "debt"
         missing = self._standing_of(connection, payout.creator, now_ms).missing
         return "not eligible" if missing else ""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import structlog
 from sqlalchemy import Connection, Engine, select
 
+from server import limits
 from server.journal.payouts import payout_acts, payouts
 from server.payouts import bounds, rows
 from server.payouts.rows import Doing, Payout
@@ -50,7 +51,7 @@ def _hear(connection: Connection, payout: Payout, outcome: Outcome, doing: Doing
     for to in path:
         more = {"retryable": outcome.retryable} if to is State.FAILED else {}
         payout = rows.move(
-            connection, payout, to, doing, reason=doing.reason[: bounds.REASON_CHARS_MAX], tries=0, **more
+            connection, payout, to, doing, reason=doing.reason[: limits.REASON_CHARS_MAX], tries=0, **more
         )
     if (said_ms, ref) != (payout.said_ms, payout.ref):
         payout = rows.change(connection, payout, said_ms=said_ms, ref=ref)

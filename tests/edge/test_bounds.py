@@ -352,7 +352,7 @@ GROUPS = {  # one reason for many
         RECEIPT_MARGIN_MS AUDIT_REMAINDER METRICS_PORT CATALOGUE_VERSION_CHARS BASIS_POINTS""",
     "what the operator writes": """MONEY_MAX RATE_PART_MAX RATE_DAYS_MAX AGE_MAX FOLLOWERS_MAX PAYOUT_METHODS_MAX
         SUSPENSIONS_MAX SUSPENSIONS_OF_USER_MAX USERS_KEPT USERS_BATCH USERS_AGAIN_S EXPORT_ROWS USERS_END_AGAIN_MS""",
-    "checked once, at the start: tests/test_settings.py": "SECRET_CHARS_MIN SECRET_LETTERS_MIN",
+    "checked once, at the start: tests/test_settings.py": "FOUR_EYES_DIAMONDS SECRET_CHARS_MIN SECRET_LETTERS_MIN",
 }
 ARGUED = {
     **{name: reason for reason, names in GROUPS.items() for name in names.split()},

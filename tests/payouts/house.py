@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 
 from server import limits
 from server.clock import Clock
+from server.journal import earnings
 from server.journal.findings import Report
 from server.journal.heads import START
 from server.journal.payouts import payouts, withholdings
@@ -16,7 +17,6 @@ from server.journal.verify import verify
 from server.payouts import rows, told
 from server.payouts.asking import Asked, Method, Policy, Requests, Standing
 from server.payouts.desk import Desk
-from server.payouts.earned import earned
 from server.payouts.rows import Act, Doing, Payout
 from server.payouts.runner import Runner
 from server.payouts.told import Said
@@ -152,7 +152,7 @@ class House:
     def numbers(self, creator: str = "ann") -> tuple[int, int, int, int]:
         """Available, held, paid and debt. They always add up."""
         with self.engine.connect() as connection:
-            figures = earned(connection, creator, self.now_ms)
+            figures = earnings.read(connection, creator, self.now_ms)
         left = figures.pending + figures.available + figures.held + figures.paid - figures.debt
         assert figures.credited - figures.taken_back == left
         return figures.available, figures.held, figures.paid, figures.debt

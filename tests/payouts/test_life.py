@@ -123,7 +123,7 @@ def test_the_provider_acts_and_does_not_say_so(house: House, fault: str) -> None
 
 
 def test_duplicate_and_then_not_found(house: House) -> None:
-    """Nobody releases the hold for a 404. After the card's days people get an alarm, and the creator's money stays held."""
+    """Nobody releases the hold for a 404. After the card's days people get an alarm, and it stays held."""
     house.earn()
     house.bank.faults.append("duplicate")
     house.out()
