@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help run test torture check js types mutants mutants-js conformance bench lock clean browser
+.PHONY: help run test torture check js types mutants mutants-js conformance bench packages lock clean browser
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -93,6 +93,9 @@ conformance: .venv/dev.stamp  ## Autobahn's websocket test suite against our cla
 
 bench: .venv/dev.stamp  ## the figures of loadtest/README.md, measured here
 	@$(PY) -m loadtest bench
+
+packages: .venv/dev.stamp  ## build/packages: the clients for PyPI and npm (needs npm)
+	@$(PY) -m tests.packages
 
 lock: .venv/dev.stamp  ## pin anew what pyproject.toml asks for (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \

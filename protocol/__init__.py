@@ -3,17 +3,23 @@
 import importlib
 import operator
 import pkgutil
+import sys
 from typing import Any, Union, cast
 
 import msgspec
 from msgspec import Struct, structs
 
-from protocol import careful
+from protocol import careful, lenient
 from protocol.refusals import Reason
-from protocol.wire import Codec, Command, Event, Message, SnapshotPart
+from protocol.wire import Codec, Command, Event, Message, Ok, SnapshotPart
+
+__version__ = "0.1.0"  # of the program and of both clients: it stands nowhere else
+
+ON_WEBSOCKETS = ("aio", "sync")  # clients with a connection: who uses them imports them, and needs websockets
 
 for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+    if _module.name not in ON_WEBSOCKETS:
+        importlib.import_module(f"{__name__}.{_module.name}")
 
 from protocol.rooms import Snapshot  # noqa: E402
 
@@ -211,9 +217,18 @@ def decode_event(data: bytes) -> Event:
 
 
 def convert_event(message: dict[str, Any]) -> Event | None:
-    """Make an event from a decoded message of either codec. Return None if its type is unknown."""
+    """Make an event from a decoded message of either codec. Return None if its type is unknown.
+
+    Lists of values are open: an unknown one of a newer server is kept as it is.
+    """
     cls = EVENTS.get(message.get("type", ""))
-    return None if cls is None else msgspec.convert(message, cls)
+    return None if cls is None else lenient.convert(message, cls)
+
+
+def ok_of(command: type[Command]) -> type[Ok]:
+    """The type of a command's ok: of its name with `Ok`, beside it."""
+    ok: type[Ok] = getattr(sys.modules[command.__module__], f"{command.__name__}Ok", Ok)
+    return ok
 
 
 def to_msgpack(json: bytes) -> bytes:

@@ -7,23 +7,25 @@ async for frame in socket:              # ws://.../v1/rooms/demo/ws?token=...&{c
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 
 import protocol
+from protocol import lenient
 from protocol.chat import ChatDeleted, ChatSent, SendChat
 from protocol.chatlines import ChatLines
 from protocol.closes import comes_back
 from protocol.folding import fold
-from protocol.gifts import GiftSent, SendGift
+from protocol.gifts import GiftRefunded, GiftSent, SendGift
 from protocol.ids import uuid7
 from protocol.likes import SendLikes
 from protocol.ping import Ping
 from protocol.rooms import Snapshot
 from protocol.session import Heartbeat, Notice, RefreshSession, WalletChanged, Welcome, You
+from protocol.unanswered import Unanswered
 from protocol.wire import Codec, Command, Event, Message
 
 GIFT_IDS_REMEMBERED = 100_000  # distinct gifts that were counted; an older one is no longer replayed
@@ -65,15 +67,19 @@ class RoomClient:
     """One person in one room, over any number of connections. `clock_ms` is the local wall clock.
 
     `chats` is how many of the newest chats to get on joining and after a gap, at most 50: `chat_lines`.
+    `since` is a position of before, to resume from.
     """
 
-    def __init__(self, clock_ms: Callable[[], int], *, codec: Codec = "json", chats: int = 0) -> None:
+    def __init__(
+        self, clock_ms: Callable[[], int], *, codec: Codec = "json", chats: int = 0, since: str | None = None
+    ) -> None:
         self.codec: Codec = codec
-        self.epoch = ""
+        self.epoch, _, seq = (since or "").rpartition(":")
         self.room: Snapshot | None = None  # from the welcome, with every later event folded in
         self.you: You | None = None
         self.gift_coins = 0  # coins of all gifts seen, over distinct ids
         self.gifts = 0
+        self.refunded_coins = 0  # of these, what events took back, each once
         self.skipped = 0  # seqs that a live connection left out: hidden chat, counts replaced by newer ones
         self.missed = 0  # events behind the `gap` of a welcome
         self.unknown = 0  # messages of types or shapes unknown here
@@ -81,15 +87,14 @@ class RoomClient:
         self._chats = chats
         self._lines = ChatLines() if chats else None
         self._clock_ahead_ms = 0  # the server's clock minus ours
-        self._seq = 0
+        self._seq = int(seq) if self.epoch else 0
         self._snapshot_seq = 0
         self._again_seq = 0  # of the newest gift that a new epoch has sent again
         self._replays = 0  # events of a gap that are still to come ...
-        self._came_with = ""  # ... until then we come back with the position of before
+        self._came_with: str | None = None  # ... until then we come back with the position of before
         self._gift_ids: OrderedDict[str, None] = OrderedDict()
         self._wallet_entry = (0, 0)
-        self._unanswered: dict[str, Command] = {}
-        self._refs = 0
+        self._unanswered = Unanswered()
 
     # --- position ----------------------------------------------------------------------------------------------
     @property
@@ -104,14 +109,15 @@ class RoomClient:
 
     def resume_query(self) -> str:
         """The part of the query that resumes here: `since=<epoch>:<seq>` after the first welcome, and `chats=<n>`."""
-        since = self._since()
-        chats = f"chats={self._chats}" if self._chats else ""
-        return f"{since}&{chats}" if since and chats else since or chats
+        since = [f"since={self.since}"] if self.since else []
+        return "&".join([*since, f"chats={self._chats}"] if self._chats else since)
 
-    def _since(self) -> str:
+    @property
+    def since(self) -> str | None:
+        """Where to resume: `<epoch>:<seq>`, or None before the first welcome. Keep it once its events are handled."""
         if self._replays:
             return self._came_with
-        return f"since={self.epoch}:{self._seq}" if self.epoch else ""
+        return f"{self.epoch}:{self._seq}" if self.epoch else None
 
     def server_now_ms(self) -> int:
         """The server's clock, estimated from the last message that contained it."""
@@ -120,14 +126,17 @@ class RoomClient:
     # --- receiving ----------------------------------------------------------------------------------------------
     def receive(self, frame: Frame) -> list[Told]:
         """The news in one frame, in order, without repeated and unknown messages. Raises msgspec.DecodeError."""
-        messages = msgspec.json.decode(frame) if isinstance(frame, str) else self._decode(frame)
-        told: list[Told] = []
-        for message in messages:
+        return [told for news, _ in self.read(frame) for told in news]
+
+    def read(self, frame: Frame) -> Iterator[tuple[list[Told], str | None]]:
+        """The same message by message, each with the position to resume from when it has been handled."""
+        for message in msgspec.json.decode(frame) if isinstance(frame, str) else self._decode(frame):
             try:
-                told += self._take(message)
+                told = self._take(message)
             except msgspec.ValidationError:  # a known type in a newer server's form
                 self.unknown += 1
-        return told
+                continue
+            yield told, self.since
 
     def _decode(self, frame: bytes) -> Any:
         return msgspec.json.decode(frame) if self.codec == "json" else msgspec.msgpack.decode(frame)
@@ -140,23 +149,23 @@ class RoomClient:
             case "ok" | "refused":
                 told = self._answer(message)
             case "wallet.changed":
-                told = self._wallet(msgspec.convert(message, WalletChanged))
+                told = self._wallet(lenient.convert(message, WalletChanged))
             case "notice":
-                told = [msgspec.convert(message, Notice)]
+                told = [lenient.convert(message, Notice)]
             case "heartbeat":
                 told = [Heartbeat()]
             case _ if "seq" in message:
                 told = self._event(message)
             case kind if kind in protocol.MESSAGES:
-                told = [msgspec.convert(message, protocol.MESSAGES[kind])]
+                told = [lenient.convert(message, protocol.MESSAGES[kind])]
             case _:
                 told = self._aside(message)
         return told
 
     def _welcome(self, message: dict[str, Any]) -> list[Told]:
-        room = msgspec.convert(message["room"], protocol.SNAPSHOT)
-        welcome = msgspec.convert({**message, "room": Raw(msgspec.json.encode(room))}, Welcome)
-        self._came_with, self._replays = self._since(), welcome.replays
+        room = lenient.convert(message["room"], protocol.SNAPSHOT)
+        welcome = lenient.convert({**message, "room": Raw(msgspec.json.encode(room))}, Welcome)
+        self._came_with, self._replays = self.since, welcome.replays
         self._again_seq = welcome.seq if welcome.epoch == self.epoch else 0
         self.room, self.you, self.epoch = room, welcome.you, welcome.epoch
         self._snapshot_seq = welcome.seq
@@ -170,7 +179,7 @@ class RoomClient:
         return [welcome, gap]
 
     def _answer(self, message: dict[str, Any]) -> list[Told]:
-        command = self._unanswered.pop(message.get("ref") or "", None)
+        command = self._unanswered.take(message.get("ref"))
         if command is None:
             return []
         if isinstance(command, Ping) and "server_time_ms" in message:
@@ -217,14 +226,22 @@ class RoomClient:
         if event is None:
             self.unknown += 1
             return []
+        self._heard(event)
         if seq > self._snapshot_seq:  # the snapshot already includes replayed events
             self.room = fold(self.room, event)
         return [event] if self._is_news(event) else []
+
+    def _heard(self, event: Event) -> None:
+        """Our clock may have slept: the server's is at least where its newest event is."""
+        if not event.replayed:
+            self._clock_ahead_ms = max(self._clock_ahead_ms, event.at_ms - self._clock_ms())
 
     def _is_news(self, event: Event) -> bool:
         """Whether to tell of it: not of a gift or a message that was told before, or of one that was deleted."""
         if isinstance(event, GiftSent):
             return self._count(event)
+        if isinstance(event, GiftRefunded):
+            return self._take_back(event)
         if self._lines and isinstance(event, ChatDeleted):
             self._lines.delete(event)
         return not (self._lines and isinstance(event, ChatSent)) or self._lines.take(event)
@@ -237,36 +254,51 @@ class RoomClient:
 
     def _count(self, gift: GiftSent) -> bool:
         """Count a gift. False if it was seen before, even under another seq or epoch."""
-        if gift.id in self._gift_ids:
+        if not self._is_new(gift.id):
             return False
-        self._gift_ids[gift.id] = None
-        if len(self._gift_ids) > GIFT_IDS_REMEMBERED:
-            self._gift_ids.popitem(last=False)
         if not gift.test:
             self.gifts += 1
             self.gift_coins += gift.coins
         return True
 
+    def _take_back(self, refund: GiftRefunded) -> bool:
+        if not self._is_new(refund.id):
+            return False
+        if refund.gift_id in self._gift_ids:
+            self.refunded_coins += refund.coins
+        return True
+
+    def _is_new(self, event_id: str) -> bool:
+        if event_id in self._gift_ids:
+            return False
+        self._gift_ids[event_id] = None
+        if len(self._gift_ids) > GIFT_IDS_REMEMBERED:
+            self._gift_ids.popitem(last=False)
+        return True
+
     def lost(self, code: int = 1006) -> Lost:
         """Call when the connection closes with this code (1006: without one). Unanswered gifts wait for `resend`."""
-        given_up = {ref: command for ref, command in self._unanswered.items() if not isinstance(command, SendGift)}
-        for ref in given_up:
-            del self._unanswered[ref]
-        return Lost(code=code, comes_back=comes_back(code), unanswered=tuple(given_up.values()))
+        return Lost(code=code, comes_back=comes_back(code), unanswered=self._unanswered.lose())
 
     # --- sending ------------------------------------------------------------------------------------------------
     @property
     def unanswered(self) -> tuple[Command, ...]:
-        """The commands that were sent and have no reply yet."""
-        return tuple(self._unanswered.values())
+        """The commands that were sent, or wait for a connection, and have no reply yet."""
+        return self._unanswered.all
 
     def send(self, command: Command) -> Frame:
         """Make the frame of a command. It gets a `ref`; its reply will be an `Answered`."""
-        self._refs += 1
-        ref = f"c{self._refs}"
-        command = msgspec.structs.replace(command, ref=ref)
-        self._unanswered[ref] = command
-        return self._frame(command)
+        return self._frame(self._unanswered.add(command))
+
+    def wait(self, command: Command) -> Command:
+        """Keep a command while there is no connection: `resend` gives its frame. Raises QueueFull."""
+        return self._unanswered.wait(command)
+
+    def give_up(self, ref: str | None) -> bool:
+        """Wait for no reply to a command any more. Returns whether it may have been carried out."""
+        said = self._unanswered.was_said(ref)
+        self._unanswered.take(ref)
+        return said
 
     def chat(self, text: str) -> Frame:
         return self.send(SendChat(text=text))
@@ -292,17 +324,24 @@ class RoomClient:
         anonymous: bool = False,
     ) -> Frame:
         """Make the frame of a new gift, whose id has the server's time. To repeat a gift, `send` its command again."""
-        gift_id = uuid7(self.server_now_ms())
-        return self.send(
-            SendGift(id=gift_id, gift=gift, count=count, to=to, combo=combo, message=message, anonymous=anonymous)
-        )
+        return self.send(self.new_gift(gift, count, to=to, combo=combo, message=message, anonymous=anonymous))
+
+    def new_gift(self, gift: str, count: int = 1, **more: Any) -> SendGift:
+        """The command of a new gift, for `send` or `wait`."""
+        return SendGift(id=uuid7(self.server_now_ms()), gift=gift, count=count, **more)
 
     def resend(self) -> list[Frame]:
-        """After a welcome: the frames of gifts without a reply, with their old ids. None is paid twice."""
-        return [self._frame(command) for command in self._unanswered.values() if isinstance(command, SendGift)]
+        """After a welcome: the frames of gifts without a reply, with their old ids, and of commands that waited.
+
+        No gift is paid twice, and no other command is ever sent a second time.
+        """
+        return [self._frame(command) for command in self._unanswered.again()]
 
     def _frame(self, command: Command) -> Frame:
-        said = msgspec.structs.asdict(command)  # an older server does not know what is not used
-        given = {name: value for name, value in said.items() if value is not None and value is not False}
+        given = {  # what is as if it were absent is left out: an older server may not know it
+            field.encode_name: value
+            for field in msgspec.structs.fields(command)
+            if (value := getattr(command, field.name)) is not UNSET and (field.required or value != field.default)
+        }
         message = {"type": command.__struct_config__.tag, **given}
         return msgspec.json.encode(message).decode() if self.codec == "json" else msgspec.msgpack.encode(message)

@@ -27,6 +27,11 @@ def folds(*events: type[E]) -> Callable[[Callable[[Snapshot, E], Changed]], Call
     return register
 
 
+def folded_types() -> set[str]:
+    """The types of events that change a room."""
+    return {str(event.__struct_config__.tag) for event in _FOLDS}
+
+
 def begins(begin: Callable[[Snapshot], Changed]) -> Callable[[Snapshot], Changed]:
     """Register a function that returns the fields to reset when the next broadcast begins."""
     _BEGINS.append(begin)

@@ -6,4 +6,4 @@ from protocol.refusals import Reason
 class ShieldRefusal(Reason):
     """The reasons of the shield."""
 
-    SHIELDED = "shielded", "The room is protected just now; people who are new cannot chat."
+    SHIELDED = "shielded", "The room is protected just now; new accounts cannot chat."

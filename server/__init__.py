@@ -1,3 +1,3 @@
 """Liveroom's server: live rooms, gifts that are money, overlays."""
 
-__version__ = "0.1.0"
+from protocol import __version__ as __version__

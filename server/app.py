@@ -43,6 +43,8 @@ from server.http import (
 from server.http import packages as package_pages
 from server.http import rates as rate_pages
 from server.http.api import Gate, install
+from server.http.own import Own
+from server.http.whereabouts import routes as where_routes
 from server.journal import database
 from server.journal.earnings import Earnings
 from server.journal.opening import Opening
@@ -138,6 +140,7 @@ class Node:
             engine=self.engine,
             catalogues=Catalogues(self.engine),
             node_id=node_id,
+            media_origins=settings.media_origins,
         )
         self.rooms = Rooms(services)
         self.untold = Untold(services)
@@ -361,6 +364,7 @@ def create_app(node: Node) -> Starlette:
         finally:
             await node.stop()
 
+    own = Own(node.tokens, node.revocations, node.clock)
     development, proxies = node.settings.development, Proxies(node.settings.trusted_proxies)
     app = Starlette(
         routes=[
@@ -374,10 +378,11 @@ def create_app(node: Node) -> Starlette:
             *privacy.routes(node.services, node.rooms_admin),
             *gifts.routes(node.catalogue),
             *rate_pages.routes(node.rates, node.engine),
-            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock, node.packages),
+            *wallets.routes(node.wallet, node.purchases, node.own_limits, node.clock, packages=node.packages, own=own),
             *package_pages.routes(node.packages),
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
-            *creators.routes(node.earnings),
+            *creators.routes(node.engine, node.clock, own),
+            *where_routes(node.engine, node.clock, node.wallet, node.room_store),
             *payouts.routes(node.payouts, node.tokens, node.revocations),
             *audit.routes(node.engine, node.clock),
             *docs.routes(development),

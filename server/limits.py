@@ -15,6 +15,7 @@ BOT_COMMANDS_PER_S = 2_000.0  # a bot's token is made with the service key: load
 BOT_COMMANDS_BURST = 5_000.0
 MESSAGE_BYTES_PER_COMMAND = 2 * 1024  # a message of this size, packed or inflated, costs as much as a command
 READ_TURN_S = 0.002  # per turn of the loop, for the frames of all sockets: as long as a chunk of a flush
+HEADS_TURN_S = 0.005  # per turn of the loop, for HTTP requests and upgrades: unbounded, 6,000 at once took a second
 JOIN_TURN_S = 0.005  # per turn of the loop, for welcomes: the balances of many people may come at once
 READ_FRAMES_MAX = 64  # of one socket, before others get their turn: some 0.3 ms
 EARLY_BYTES_MAX = 64 * 1024  # sent behind the upgrade request, before our answer: RFC 6455 asks peers to wait for it
@@ -41,6 +42,8 @@ CONNECTIONS_MAX = 50_000  # per node: some 2 KiB here and 4 KiB in the kernel ea
 ADDRESS_CONNECTIONS = 1_000  # per node, in production: many people of a carrier or an office share one address
 ACCEPTS_PER_TURN = 16  # of the loop, which takes one from each handle of a listener: some milliseconds
 CROWD_MAX = 2_000  # people who wait for their welcome, the kernel's queue with them: with more, some come back later
+UNREAD_MAX = 10_000  # requests that wait for their turn to be read, some 2 s of a core: likewise
+UNREAD_BYTES_MAX = 32 * 1024 * 1024  # of them: above it requests wait no longer, a head has some 500 bytes
 RETURNS_PER_S = 1_000  # that many of them in each second: a third of what a node lets in
 RETURN_S_MIN = 1.0
 RETURN_S_MAX = 30.0  # who has to wait longer gets an earlier place
@@ -163,7 +166,7 @@ REPORTED_USERS_MAX = 10_000  # per broadcast, whose reports are counted: some 0.
 SHIELD_SLOW_S = 30  # the shield's own settings: a person is heard twice a minute,
 SHIELD_UNIQUE_S = 60  # says nothing twice,
 SHIELD_AUTOMOD = 3  # and what may be bad waits for staff
-SHIELD_FOLLOWED_MS = 10 * 60_000  # followers of this attack are new
+SHIELD_FOLLOWED_S = 600  # followers of this attack are new
 SHIELD_ACCOUNT_MS = 86_400_000  # and so are accounts of today
 CHAT_BATCH_MAX = 50  # messages of a room in one script call: some 1 ms of the store
 CHAT_EVERY_S = 0.002  # between two such calls of a room: each costs more than a message, and nobody sees 2 ms
@@ -182,8 +185,7 @@ ROOM_KEPT_S = 7 * 86_400  # a room's history, board and likers after its broadca
 
 # --- money -------------------------------------------------------------------------------------------------------
 WALLET_PARTITIONS = 64  # never changes: a viewer's partition is a hash modulo this
-BOOKS = 64  # the partition behind them, which SQL alone writes
-assert BOOKS == WALLET_PARTITIONS
+BOOKS = WALLET_PARTITIONS  # the partition behind them, which SQL alone writes
 SPEND_BATCH_MAX = 100  # gifts per script call: some 1 ms of the store's time
 SPEND_CALLS_MAX = 2  # in flight: the store works on one while we build the next (with one: half the gifts, measured)
 SPEND_QUEUE_MAX = 5_000  # gifts that wait on a node; above it `wallet_unavailable` at once
@@ -192,7 +194,6 @@ assert SPEND_WAIT_S * 1000 < SUM_AFTER_MS
 SPEND_RETRY_MS = 1_000
 TOPUP_COINS_MAX = 100_000_000
 DAY_MS = 86_400_000
-FOUR_EYES_DIAMONDS = 500_000  # payouts from so many on are approved by two people, unless the site says otherwise
 REPLAY_BATCH = 200  # journal rows per script call when a store is restored from the journal
 REFILL_TOGETHER = 8  # partitions that a node fills at once: another node takes others meanwhile
 REFILL_LEASE_MS = 15_000  # a node that died holds up its partitions so long; each batch renews it
@@ -271,6 +272,7 @@ USERS_KEPT = 100_000  # regions of hosts in a node's memory
 USERS_AGAIN_S = 5.0  # how often a node asks SQL for changed people: what the bus says may get lost
 assert USERS_AGAIN_S < 30
 USERS_BATCH = 1_000
+USERS_LOAD_S = 1.0  # a room that opens waits so long for its host's region
 EXPORT_ROWS = 1_000  # of a person, read or erased at a time
 USERS_END_AGAIN_MS = 5_000  # a suspended host's rooms are looked at again: one may have begun at the same moment
 AUDIT_EVERY_S = 60.0

@@ -18,9 +18,11 @@ DEV_SECRET = "development-secret-never-for-production"  # noqa: S105
 DEV_SERVICE_KEY = "dev-service-key"
 _HOST = r"[A-Za-z0-9.-]+"
 _ORIGIN = re.compile(rf"https?://{_HOST}(:\d{{1,5}})?")
+_MEDIA_ORIGIN = re.compile(rf"https://{_HOST}(:\d{{1,5}})?")
 _ANCESTOR = re.compile(rf"https?://(\*\.)?{_HOST}(:(\d{{1,5}}|\*))?")
 LOCAL_PROXIES = "127.0.0.0/8, ::1"
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+FOUR_EYES_DIAMONDS = 500_000  # payouts from so many on are approved by two people
 EMBEDDED = "embedded"  # in place of a store's address: the store that `run` starts, or SQLite in the data folder
 
 # What Kubernetes sets for a service called `liveroom` or `liveroom-...` (Kubernetes, "Accessing the Service").
@@ -67,6 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     audit_every_s: int
     trusted_proxies: tuple[Network, ...]  # whose X-Forwarded-For is believed
     origins: tuple[str, ...]  # whose pages may read what is open; `*` is everybody's
+    media_origins: tuple[str, ...]  # from where overlays may load a streamer's media
     frame_ancestors: str  # who may frame our pages, in the words of a content security policy
     connections_per_address: int
     connections_per_user: int
@@ -199,6 +202,7 @@ def _load(env: _Environment, mode: str) -> Settings:
         audit_every_s=_number(env, "LIVEROOM_AUDIT_EVERY_S", int(limits.AUDIT_EVERY_S)),
         trusted_proxies=_networks(env, "LIVEROOM_TRUSTED_PROXIES", LOCAL_PROXIES),
         origins=_sites(env, "LIVEROOM_ORIGINS", "*", _ORIGIN, {"*": "*"}),
+        media_origins=_sites(env, "LIVEROOM_MEDIA_ORIGINS", "none", _MEDIA_ORIGIN, {}),
         frame_ancestors=" ".join(_ancestors(env, "LIVEROOM_FRAME_ANCESTORS")),
         connections_per_address=_number(env, "LIVEROOM_CONNECTIONS_PER_ADDRESS", per_address, least=0),
         connections_per_user=_number(env, "LIVEROOM_CONNECTIONS_PER_USER", per_user, least=0),
@@ -209,7 +213,7 @@ def _load(env: _Environment, mode: str) -> Settings:
         requirements=Path(needs) if (needs := env.get("LIVEROOM_REQUIREMENTS")) else None,
         providers=Path(providers) if (providers := env.get("LIVEROOM_PROVIDERS")) else None,
         payout_review=_number(env, "LIVEROOM_PAYOUT_REVIEW", 0, least=0),
-        payout_four_eyes=_number(env, "LIVEROOM_PAYOUT_FOUR_EYES", limits.FOUR_EYES_DIAMONDS),
+        payout_four_eyes=_number(env, "LIVEROOM_PAYOUT_FOUR_EYES", FOUR_EYES_DIAMONDS),
         rates=Path(rates) if (rates := env.get("LIVEROOM_RATES")) else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         workers=_number(env, "LIVEROOM_WORKERS", 1, most=limits.WORKERS_MAX),

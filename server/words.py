@@ -23,10 +23,11 @@ _LATIN = {like: latin for latin, likes in LOOKALIKES for like in likes}
 _DIGITS = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "@": "a", "$": "s", "!": "i", "|": "i"}
 _LEET = str.maketrans(_DIGITS)
 _LEET_L = str.maketrans({**_DIGITS, "1": "l", "!": "l", "|": "l"})
-# A digit or a sign beside a letter. The end of a sentence is none.
-_DISGUISED = re.compile(r"[^\W\d_](?:[013-578@$]|[!|](?=\w))|[013-578@$!|][^\W\d_]")
+# A digit or a sign beside a letter. The end of a sentence is none. This and _SPELT begin with what is rare in a text:
+# beginning with a letter, a search took 20 us per message of 500 letters.
+_DISGUISED = re.compile(r"[013-578@$!|](?:(?=[^\W\d_])|(?<=[^\W\d_][013-578@$])|(?<=[^\W\d_].)(?=\w))")
 _ENDS = ".,?:;!)("
-_SPELT = re.compile(r"(?<= )(?:[^\W\d_] ){3,}")  # single letters, one after the other
+_SPELT = re.compile(r" (?:[^\W\d_] ){3,}")  # single letters, one after the other
 _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]"
 )
@@ -72,7 +73,7 @@ def form(text: str) -> str:
         if "1" in shown or "!" in shown or "|" in shown:
             found += _words(_undisguised(shown, _LEET_L))
     if _SPELT.search(words):
-        found += _SPELT.sub(lambda run: run[0].replace(" ", "") + " ", words)
+        found += _SPELT.sub(lambda run: f" {run[0].replace(' ', '')} ", words)
     return found
 
 

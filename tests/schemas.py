@@ -124,6 +124,12 @@ class Schemas:
             return self._random.choice(("DE", "US"))
         if "chat" in pattern:
             return "chat.sent,gifts.sent"
+        if pattern.startswith(("^[0-9]{4}-", "^([0-9]{4}-")):  # a day, or an entry
+            return (
+                f"20{self._random.randrange(10, 99)}-{self._random.randrange(10, 13)}-{self._random.randrange(10, 31)}"
+            )
+        if "{1,2}:[0-9]" in pattern:
+            return f"{self._random.randrange(10**12)}:7:1-{self._random.randrange(100)}"
         if "}:[0-9]{1,15}" in pattern:
             return f"{self._random.getrandbits(40):x}:{self._random.getrandbits(40)}"
         if "}:[0-9a-f-]" in pattern:

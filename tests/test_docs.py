@@ -21,7 +21,6 @@ from protocol.wire import SnapshotPart
 from server import limits, settings
 from server.__main__ import main
 from server.http.api import DESCRIBED
-from server.http.asyncapi import ok_of
 from server.payouts.asking import Asked
 from server.store import guard
 from tests import browser
@@ -32,6 +31,7 @@ DECISIONS = ROOT / "docs/decisions"
 PAGES = sorted(path.name for path in DECISIONS.glob("[0-9]*.md"))
 DOCUMENTS = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "protocol/README.md", "loadtest/README.md"),
+    *("protocol/packages/npm/README.md", "protocol/packages/pypi/README.md"),
     *(f"docs/decisions/{name}" for name in ("README.md", *PAGES)),
     *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "protocol/docs").glob("*.md"))),
 )
@@ -127,7 +127,7 @@ def test_parts_are_what_the_server_sends() -> None:
 def test_replies_are_what_the_server_sends(example: Example) -> None:
     """The ok of each command has the fields of its type."""
     command = protocol.COMMANDS[example.about.split(" ")[1]]
-    assert as_sent(msgspec.json.decode(example.text, type=ok_of(command))) == example.value
+    assert as_sent(msgspec.json.decode(example.text, type=protocol.ok_of(command))) == example.value
 
 
 def test_refusals_and_frames_are_what_the_server_sends() -> None:

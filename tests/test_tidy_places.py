@@ -21,6 +21,7 @@ NUMBERS: dict[str, dict[float, str]] = {
     "server/bench/postgres.py": {2000: "a logged text is cut"},
     "server/bench/spend.py": {40_000: "a measurement's own"},
     "server/journal/tables.py": {200: "a column's width"},
+    "server/settings.py": {500_000: "a default that the README shows"},
     "server/journal/payouts.py": {200: "a column's width"},
     "server/http/tokens.py": {3600: "a default in a type"},
     "server/orders/rows.py": {0x11E2: "the name of an advisory lock"},
@@ -60,6 +61,7 @@ LOOKS_AGAIN = {
     "tests/cluster.py": "a cluster that forms can only be asked",
     "tests/journeys/test_crashes.py": "files of a store send no event",
     "tests/journeys/test_slow_peers.py": "the kernel's buffers send no event",
+    "tests/pages/test_overlay_idle.py": "a trace in which nothing happens has a length",
     "tests/program.py": "processes and files send no event",
 }
 

@@ -17,6 +17,8 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "protocol/README.md",
+    "protocol/packages/npm/README.md",
+    "protocol/packages/pypi/README.md",
     "loadtest/README.md",
     *sorted(name_of(path) for path in (ROOT / "docs").rglob("*.md")),
 )

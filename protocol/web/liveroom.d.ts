@@ -60,9 +60,10 @@ export type Options = {
      */
     onState?: (state: State) => void;
     /**
-     * a room event, once; `replayed` ones too
+     * a room event, once; `replayed` ones too. `client.since` moves
+     * when it has returned, or when the promise that it gave is settled
      */
-    onEvent?: (event: RoomEvent) => void;
+    onEvent?: (event: RoomEvent) => unknown;
     /**
      * the folded room changed
      */
@@ -104,18 +105,21 @@ export declare class RoomClient {
      * @returns {Promise<RoomClient>} itself; fails with a Refused whose `reason` says why it is out for good
      */
     ready(): Promise<RoomClient>;
-    /** Leaves for good. Commands without a reply are refused with `closed`. */
+    /** Leaves for good, and forgets the token. Commands without a reply are refused with `closed`. */
     close(): void;
-    /** The position to resume from, or null before the first welcome. */
+    /** The position to resume from: behind the last event that was handled. Null before the first welcome. */
     get since(): string | null;
-    /** Gifts and coins that this client saw, each gift id counted once. */
+    /** Gifts and coins that this client saw, each gift id counted once, and how many of these coins were taken back. */
     get seen(): {
         gifts: number;
         coins: number;
+        refunded: number;
     };
     serverNow(): number;
-    /** @param {string} text */
-    sendChat(text: string): Promise<import("./wire.js").SendChatOk>;
+    /** @param {string} text @param {{waits?: boolean}} [options] */
+    sendChat(text: string, options?: {
+        waits?: boolean;
+    }): Promise<import("./wire.js").SendChatOk>;
     /** @param {number} count taps, of which up to 50 count */
     sendLikes(count: number): Promise<import("./wire.js").Ok>;
     ping(): Promise<import("./wire.js").PingOk>;
@@ -129,15 +133,16 @@ export declare class RoomClient {
         gift: string;
     }): Promise<import("./wire.js").SendGiftOk>;
     /**
-     * Any command.
+     * Any command. After the first welcome it waits for a connection while there is none, behind at most 50 others.
      * @template {Command} C
      * @param {C} command
-     * @param {{again?: boolean, timeoutMs?: number}} [options] `again`: it may be repeated safely, so it waits for a
-     *   connection, and survives the loss of one
+     * @param {{again?: boolean, waits?: boolean, timeoutMs?: number}} [options] `again`: it may be repeated safely, so it
+     *   survives the loss of its connection. `waits`: false if it is worth nothing later
      * @returns {Promise<Replies[C["type"]]>}
      */
-    send<C extends Command>(command: C, { again, timeoutMs }?: {
+    send<C extends Command>(command: C, { again, waits, timeoutMs }?: {
         again?: boolean;
+        waits?: boolean;
         timeoutMs?: number;
     }): Promise<Replies[C["type"]]>;
 }

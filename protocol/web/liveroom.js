@@ -8,14 +8,19 @@ import { codeOfRefusal, roomAddress, socketAddress, whereTo } from "./liveroom/a
 import { BACKOFF_MIN_MS, Backoff } from "./liveroom/backoff.js";
 import { isFinal, reasonOf, retryAfterMs } from "./liveroom/closes.js";
 import { addLine } from "./liveroom/folds/chat.js";
+import { Handled } from "./liveroom/handled.js";
 import { NextBroadcast } from "./liveroom/nextbroadcast.js";
-import { expiresMs, frameOf } from "./liveroom/reading.js";
+import { frameOf } from "./liveroom/reading.js";
 import { Ready } from "./liveroom/ready.js";
 import { Refused } from "./liveroom/refused.js";
 import { fold } from "./liveroom/room.js";
 import { Balance, Position, SeenChats, SeenGifts } from "./liveroom/seen.js";
+import { tell } from "./liveroom/tell.js";
+import { Timers } from "./liveroom/timers.js";
+import { Tokens } from "./liveroom/tokens.js";
 import { Unanswered } from "./liveroom/unanswered.js";
 import { uuid7 } from "./liveroom/uuid7.js";
+import { onWaking } from "./liveroom/waking.js";
 import { decided } from "./liveroom/you.js";
 
 /** @import { ChatSent, Command, Gap, Message, Notice, Replies, RoomEvent, SendGift } from "./wire.js" */
@@ -44,7 +49,8 @@ import { decided } from "./liveroom/you.js";
  * @property {number} [chats] how many of the newest chats, <= 50, to get `replayed` on joining and after a gap
  * @property {number} [timeoutMs] how long a command waits for its reply (10 s); a gift waits two minutes
  * @property {(state: State) => void} [onState] the connection changed
- * @property {(event: RoomEvent) => void} [onEvent] a room event, once; `replayed` ones too
+ * @property {(event: RoomEvent) => unknown} [onEvent] a room event, once; `replayed` ones too. `client.since` moves
+ *   when it has returned, or when the promise that it gave is settled
  * @property {(room: Room) => void} [onRoom] the folded room changed
  * @property {(gap: Gap) => void} [onGap] events were missed for good; the snapshot replaced the room
  * @property {(notice: Notice) => void} [onNotice]
@@ -55,26 +61,10 @@ import { decided } from "./liveroom/you.js";
 const OPEN_TIMEOUT_MS = 10_000;
 const REPLY_TIMEOUT_MS = 10_000;
 const GIFT_TIMEOUT_MS = 120_000;
-const HEARTBEAT_SLACK_MS = 5_000;
+const SLACK_MS = 5_000; // after a heartbeat's time of silence; then again for an answer
 const LIKES_AT_ONCE = 50;
-const REFRESH_EARLY_MS = 60_000;
-const TIMER_MAX_MS = 2 ** 31 - 1; // a longer one would fire at once
 
 export { Refused, uuid7 };
-
-/**
- * A listener that fails must not cost the rest of a frame.
- * @template T
- * @param {((value: T) => void) | undefined} listener
- * @param {T} value
- */
-function tell(listener, value) {
-  try {
-    listener?.(value);
-  } catch (error) {
-    console.error(error);
-  }
-}
 
 /** @param {Options} options a mistake in them throws a TypeError */
 export const join = (options) => new RoomClient(options).open();
@@ -91,11 +81,13 @@ export class RoomClient {
   #options;
   /** @type {WebSocket|null} */
   #socket = null;
-  /** @type {string|undefined|null} */
-  #token = null;
+  /** @type {Tokens} */
+  #tokens;
   #unanswered = new Unanswered();
   /** @type {Position} */
   #position;
+  /** @type {Handled} */
+  #handled;
   #balance = new Balance();
   #seen = new SeenGifts();
   #chats = new SeenChats();
@@ -104,22 +96,25 @@ export class RoomClient {
   #comeBackAt = 0;
   #heartbeatMs = 25_000;
   #address;
-  #renewed = false; // whether a token was asked for because the last one was not accepted
+  #heardAt = 0; // by the computer's clock, which goes on while it sleeps
   #clockOffsetMs = Date.now() - performance.now(); // the computer's clock may be set; this one only runs
   #ready = new Ready();
-  /** @type {Record<string, ReturnType<typeof setTimeout>>} */
-  #timers = {};
+  #timers = new Timers();
+  #deaf = () => {};
   #next = new NextBroadcast(() => roomAddress(this.#address), () => this.open());
 
   /** @param {Options} options */
   constructor(options) {
     this.#options = options;
     this.#address = socketAddress(options);
+    this.#tokens = new Tokens(options);
     this.#position = new Position(options.since);
+    this.#handled = new Handled(this.#position.since);
   }
 
   open() {
-    globalThis.addEventListener?.("online", this.#hurry);
+    this.#deaf();
+    this.#deaf = onWaking(() => this.#woken());
     this.#setState({ name: "connecting", reason: null });
     this.#connect();
     return this;
@@ -132,23 +127,29 @@ export class RoomClient {
     await this.#ready.when(this.state);
     return this;
   }
-  /** Leaves for good. Commands without a reply are refused with `closed`. */
+  /** Leaves for good, and forgets the token. Commands without a reply are refused with `closed`. */
   close() {
     this.#next.stop();
     this.#finish("left", 1000);
+    this.#tokens.forget();
   }
-  /** The position to resume from, or null before the first welcome. */
-  get since() { return this.#position.since; }
-  /** Gifts and coins that this client saw, each gift id counted once. */
-  get seen() { return { gifts: this.#seen.gifts, coins: this.#seen.coins }; }
+  /** The position to resume from: behind the last event that was handled. Null before the first welcome. */
+  get since() { return this.#handled.since; }
+  /** Gifts and coins that this client saw, each gift id counted once, and how many of these coins were taken back. */
+  get seen() {
+    const { gifts, coins, refunded } = this.#seen;
+    return { gifts, coins, refunded };
+  }
   serverNow() { return Math.round(performance.now() + this.#clockOffsetMs); }
 
   // Commands: each gives a promise of the reply, or throws Refused.
 
-  /** @param {string} text */
-  sendChat(text) { return this.send({ type: "chat.send", text }); }
+  /** @param {string} text @param {{waits?: boolean}} [options] */
+  sendChat(text, options) { return this.send({ type: "chat.send", text }, options); }
   /** @param {number} count taps, of which up to 50 count */
-  sendLikes(count) { return this.send({ type: "likes.send", count: Math.min(LIKES_AT_ONCE, Math.max(1, count)) }); }
+  sendLikes(count) {
+    return this.send({ type: "likes.send", count: Math.min(LIKES_AT_ONCE, Math.max(1, count)) }, { waits: false });
+  }
   async ping() {
     const reply = await this.send({ type: "ping" });
     this.#clockOffsetMs = reply.server_time_ms - performance.now();
@@ -171,20 +172,21 @@ export class RoomClient {
     return reply;
   }
   /**
-   * Any command.
+   * Any command. After the first welcome it waits for a connection while there is none, behind at most 50 others.
    * @template {Command} C
    * @param {C} command
-   * @param {{again?: boolean, timeoutMs?: number}} [options] `again`: it may be repeated safely, so it waits for a
-   *   connection, and survives the loss of one
+   * @param {{again?: boolean, waits?: boolean, timeoutMs?: number}} [options] `again`: it may be repeated safely, so it
+   *   survives the loss of its connection. `waits`: false if it is worth nothing later
    * @returns {Promise<Replies[C["type"]]>}
    */
-  send(command, { again = false, timeoutMs = this.#options.timeoutMs ?? REPLY_TIMEOUT_MS } = {}) {
+  send(command, { again = false, waits = true, timeoutMs = this.#options.timeoutMs ?? REPLY_TIMEOUT_MS } = {}) {
     const { name } = this.state;
-    if (name !== "live" && (!again || name === "closed")) {
+    const said = name === "live";
+    if (!said && (!this.room || !waits || name === "closed")) {
       return Promise.reject(new Refused({ reason: name === "closed" ? "closed" : "not_connected" }));
     }
-    const asked = this.#unanswered.add(command, again, timeoutMs);
-    if (name === "live") this.#say(asked.command);
+    const asked = this.#unanswered.add(command, { again, said, timeoutMs });
+    if (said) this.#say(asked.command);
     return asked.reply;
   }
   /** @param {Command} command */
@@ -198,31 +200,22 @@ export class RoomClient {
     this.#ready.changed(state);
     tell(this.#options.onState, state);
   }
-  /**
-   * @param {string} name there is one timer of each name
-   * @param {number} ms
-   * @param {() => void} action
-   */
-  #after(name, ms, action) {
-    clearTimeout(this.#timers[name]);
-    this.#timers[name] = setTimeout(action, ms);
-  }
-
   async #connect() {
-    const { token, getToken, chats, WebSocket = globalThis.WebSocket } = this.#options;
+    const { chats, WebSocket = globalThis.WebSocket } = this.#options;
+    let token;
     try {
-      this.#token ??= getToken ? await getToken() : token;
+      token = await this.#tokens.current();
     } catch {
-      return this.#comeBack("no_token");
+      return this.state.name === "closed" ? undefined : this.#comeBack("no_token");
     }
     if (this.state.name === "closed" || this.#socket) return;
     try {
-      this.#listen(new WebSocket(...whereTo(this.#address, this.#token, this.since, chats)));
+      this.#listen(new WebSocket(...whereTo(this.#address, token, this.#position.since, chats)));
     } catch (error) { // such as ws:// from a page of https://: another try would not help
       console.error(error);
       return this.#finish("cannot_connect", 1006);
     }
-    this.#after("silence", OPEN_TIMEOUT_MS, () => this.#lost(4004));
+    this.#timers.after("silence", OPEN_TIMEOUT_MS, () => this.#lost(4004));
   }
   /** @param {WebSocket} socket */
   #listen(socket) {
@@ -235,20 +228,20 @@ export class RoomClient {
     socket.onclose = ({ code, reason }) => { if (socket === this.#socket) this.#lost(refusal ?? code, reason); };
   }
 
-  /** Replaces the token of `getToken` before it expires, on the same socket. */
-  #keepFresh() {
-    const { getToken } = this.#options;
-    const leftMs = expiresMs(this.#token ?? "") - this.serverNow();
-    if (!getToken || !leftMs) return;
-    const earlyMs = Math.min(REFRESH_EARLY_MS, leftMs / 5);
-    this.#after("refresh", Math.min(TIMER_MAX_MS, Math.max(BACKOFF_MIN_MS, leftMs - earlyMs)), async () => {
-      try {
-        const token = await getToken();
-        await this.send({ type: "session.refresh", token });
-        this.#token = token;
-        this.#keepFresh();
-      } catch { /* the server then closes the socket with 4003, and we reconnect with a new token */ }
-    });
+  /** Replaces the token of `getToken` before it expires, on the same socket: each connection has one such chain. */
+  #keepFresh(socket = this.#socket) {
+    const inMs = this.#tokens.refreshInMs(this.serverNow());
+    if (inMs) this.#timers.after("refresh", inMs, () => this.#refresh(socket));
+  }
+  /** @param {WebSocket|null} socket */
+  async #refresh(socket) {
+    try {
+      const token = await this.#tokens.newer() ?? "";
+      if (socket !== this.#socket) return; // another connection came with a token of its own, or nobody is here
+      await this.send({ type: "session.refresh", token });
+      this.#tokens.take(token);
+      if (socket === this.#socket) this.#keepFresh();
+    } catch { /* the server then closes the socket with 4003, and we reconnect with a new token */ }
   }
 
   /**
@@ -256,32 +249,22 @@ export class RoomClient {
    * @param {string} [text]
    */
   #lost(code, text) {
-    if (this.#renews(code)) return this.#comeBack("bad_token", code);
+    if (this.#tokens.renews(code)) return this.#comeBack("bad_token", code);
     const opened = this.state.name === "live";
     if (isFinal(code) || this.#neverLetIn(code, opened)) return this.#end(code);
     // Where a server or proxy does not say why it refused, an old token is the only cause that we can fix.
-    if (this.#options.getToken && (code === 4003 || !opened)) this.#token = null;
+    if (code === 4003 || !opened) this.#tokens.forget();
     if (opened) this.#backoff.lived(performance.now() - this.#liveSince);
     const awayMs = retryAfterMs(text);
     if (awayMs) this.#comeBackAt = performance.now() + awayMs + this.#backoff.nextMs();
     this.#comeBack(reasonOf(code) ?? (opened ? "connection_lost" : this.state.reason ?? "not_let_in"), code, opened);
   }
   /** A fixed token has expired: there will be no newer one. @param {number} code @param {boolean} opened */
-  #neverLetIn(code, opened) { return code === 4003 && !opened && !this.#options.getToken; }
+  #neverLetIn(code, opened) { return code === 4003 && !opened && !this.#tokens.renewable; }
   /** @param {number} code */
   #end(code) {
     this.#finish(reasonOf(code) ?? "ended_by_server", code);
     if (code === 4501) this.#next.wait();
-  }
-  /**
-   * A token that was not accepted is replaced, once.
-   * @param {number} code
-   */
-  #renews(code) {
-    if (code !== 4511 || !this.#options.getToken || this.#renewed) return false;
-    this.#token = null;
-    this.#renewed = true;
-    return true;
   }
   /**
    * @param {string} reason
@@ -294,16 +277,23 @@ export class RoomClient {
     const backoffMs = this.#backoff.nextMs();
     const retry_in_ms = this.#comeBackAt ? Math.max(0, Math.round(this.#comeBackAt - performance.now())) : backoffMs;
     this.#comeBackAt = 0;
-    this.#after("retry", retry_in_ms, () => this.#connect());
+    this.#timers.after("retry", retry_in_ms, () => this.#connect());
     this.#setState({ name: "reconnecting", reason, code, retry_in_ms, opened });
   }
-  #hurry = () => {
+  /** The network is back, or the computer: a long pause is cut short, and a connection may be dead. */
+  #woken() {
+    if (this.state.name === "live" && Date.now() - this.#heardAt > this.#heartbeatMs + SLACK_MS) this.#askForLife();
     if (this.state.name !== "reconnecting" || this.#socket) return;
-    this.#after("retry", Math.random() * BACKOFF_MIN_MS, () => this.#connect());
-  };
+    this.#timers.after("retry", Math.random() * BACKOFF_MIN_MS, () => this.#connect());
+  }
+  /** A silent server is asked, also for its clock, before it is given up: perhaps we slept, and it did not. */
+  #askForLife() {
+    this.#timers.after("silence", SLACK_MS, () => this.#lost(4004));
+    this.ping().catch(() => { /* the silence goes on, or the connection is lost */ });
+  }
   /** @param {number} code */
   #dropSocket(code) {
-    for (const timer of Object.values(this.#timers)) clearTimeout(timer);
+    this.#timers.clear();
     const socket = this.#socket;
     this.#socket = null; // first, so that its late frames and its close are ignored
     socket?.close(code);
@@ -314,7 +304,7 @@ export class RoomClient {
    */
   #finish(reason, code) {
     if (this.state.name === "closed") return;
-    globalThis.removeEventListener?.("online", this.#hurry);
+    this.#deaf();
     this.#dropSocket(1000);
     this.#setState({ name: "closed", reason, code });
     this.#unanswered.close();
@@ -326,9 +316,12 @@ export class RoomClient {
   #receive(data) {
     const frame = frameOf(data);
     if (!frame) return this.#lost(1006);
+    this.#heardAt = Date.now();
+    const socket = this.#socket;
+    for (const message of frame) if (socket === this.#socket) this.#handle(message); // a handler may leave
+    if (socket !== this.#socket) return;
     // TCP may take minutes to notice a dead link; with the server's heartbeats, silence means a dead link.
-    this.#after("silence", this.#heartbeatMs * 2 + HEARTBEAT_SLACK_MS, () => this.#lost(4004));
-    for (const message of frame) this.#handle(message);
+    this.#timers.after("silence", this.#heartbeatMs + SLACK_MS, () => this.#askForLife());
     if (this.room && frame.some(({ type }) => type !== "heartbeat")) tell(this.#options.onRoom, this.room);
   }
   /** @param {Message | RoomEvent} message */
@@ -351,19 +344,20 @@ export class RoomClient {
     this.#heartbeatMs = heartbeat_s * 1000;
     this.#clockOffsetMs = server_time_ms - performance.now();
     this.#liveSince = performance.now();
-    this.#renewed = false;
-    for (const command of this.#unanswered.repeatable) this.#say(command);
+    this.#tokens.accepted();
+    for (const command of this.#unanswered.say()) this.#say(command);
     this.#keepFresh();
     this.#setState({ name: "live", reason: null });
     tell(this.#options.onYou, you);
     if (gap) tell(this.#options.onGap, gap);
+    this.#handled.after(this.#position.since);
   }
   /** @param {Notice} notice */
   #notice(notice) {
     if (notice.kind === "draining") {
       const { reconnect_in_ms = 0 } = notice;
       this.#comeBackAt = performance.now() + reconnect_in_ms;
-      this.#after("drain", reconnect_in_ms, () => this.#lost(4001));
+      this.#timers.after("drain", reconnect_in_ms, () => this.#lost(4001));
     }
     if (notice.kind === "hidden" && this.room) addLine(this.room, notice);
     tell(this.#options.onNotice, notice);
@@ -371,12 +365,19 @@ export class RoomClient {
   /** @param {RoomEvent} event */
   #happened(event) {
     if (!this.room || !this.#position.reach(event.seq, event.replayed)) return;
-    if (!this.#chats.isNews(event)) return;
+    const since = this.#position.since; // of now: a handler that takes long may see others begin
+    this.#handled.after(since, this.#chats.isNews(event) && this.#fold(event));
+  }
+  /** @param {RoomEvent} event @returns {unknown} what its handler gave */
+  #fold(event) {
+    const room = /** @type {Room} */ (this.room);
     const counted = this.#position.isInSnapshot(event.seq);
-    fold(this.room, event, counted);
+    // The computer may have slept, and this clock with it: the server's is at least where its newest event is.
+    if (!event.replayed) this.#clockOffsetMs = Math.max(this.#clockOffsetMs, event.at_ms - performance.now());
+    fold(room, event, counted);
     if (!counted && this.you && decided(this.you, event)) tell(this.#options.onYou, this.you);
-    if (event.type === "gifts.sent" && !this.#seen.take(event)) return; // sent again after a gap: not shown again
-    tell(this.#options.onEvent, event);
+    if (!this.#seen.isNews(event)) return undefined; // sent again after a gap: not shown again
+    return tell(this.#options.onEvent, event);
   }
   /**
    * What has no place in the room's order. A chat message and a gift may: a hidden sender's, and a test.

@@ -56,9 +56,30 @@ export type Refusal =
   | "already_edited"
   | "warned"
   | "too_many_members"
+  | "media_not_allowed"
+  | "unknown_overlay"
+  | "too_many_overlays"
   | "shielded"
   | "no_such_gift"
   | "suspended";
+
+/** Staff: control the alerts of all overlays of the room. */
+export interface ControlAlerts {
+  type: "alerts.control";
+  verb: "clear" | "mute" | "next" | "pause" | "replay" | "reset" | "resume" | "skip" | "test" | "unmute";
+  id?: string | null;
+  ref?: string | null;
+}
+
+/** An overlay: how far the alert of this gift is. */
+export interface AckAlert {
+  type: "alerts.ack";
+  id: string;
+  stage: "failed" | "finished" | "received" | "skipped" | "started";
+  also?: string[];
+  queued?: number;
+  ref?: string | null;
+}
 
 /** The first places of a window: by all that somebody gave in it, or by their largest gift. */
 export interface GetBoard {
@@ -268,6 +289,53 @@ export interface ListMembers {
   ref?: string | null;
 }
 
+/** The host: what the overlays show from now on. */
+export interface SetOverlay {
+  type: "overlay.set";
+  settings: OverlaySettings;
+  ref?: string | null;
+}
+
+/** What the overlays of a room show. `min_coins` is for alerts, `big_coins` for the ticker. */
+export interface OverlaySettings {
+  widgets: Widget[];
+  theme: Open<"clear" | "dark" | "light">;
+  font: Open<"hand" | "mono" | "rounded" | "sans" | "serif">;
+  veil: number;
+  min_coins: number;
+  big_coins: number;
+  duration_ms: number | null;
+  sound: string;
+  volume: number;
+  message: boolean;
+  delay_ms: number;
+  age_s: number;
+  merge_s: number;
+  priority: Open<"order" | "size">;
+  variants: Variant[];
+}
+
+/** A widget, and where it stands. */
+export interface Widget {
+  kind: Open<"alerts" | "board" | "chat" | "combo" | "goal" | "poll" | "ticker" | "viewers">;
+  place: Open<"bottom" | "bottom-left" | "bottom-right" | "center" | "left" | "right" | "top" | "top-left" | "top-right">;
+  scale: number;
+}
+
+/** How alerts of some gifts differ: of this gift, of this tier, from so many coins on. The first that fits counts. */
+export interface Variant {
+  gift?: string;
+  tier?: number;
+  min_coins?: number;
+  show?: boolean;
+  duration_ms?: number;
+  animation?: Open<"burst" | "float" | "fullscreen" | "ride">;
+  media?: string;
+  sound?: string;
+  volume?: number;
+  message?: boolean;
+}
+
 /** Ask for a reply, and the server's clock. */
 export interface Ping {
   type: "ping";
@@ -332,6 +400,12 @@ export interface RefreshSession {
   ref?: string | null;
 }
 
+/** A command was carried out. Features add fields in subclasses. */
+export interface Ok {
+  type: "ok";
+  ref: string | null;
+}
+
 /** The first places, and yours. */
 export interface GetBoardOk {
   type: "ok";
@@ -367,12 +441,6 @@ export interface SendChatOk {
   seq: number;
   hidden?: boolean;
   held?: boolean;
-  ref: string | null;
-}
-
-/** A command was carried out. Features add fields in subclasses. */
-export interface Ok {
-  type: "ok";
   ref: string | null;
 }
 
@@ -550,6 +618,17 @@ export interface CustomSent {
   name: string;
   user_id?: string;
   data: Record<string, unknown>;
+  action?: Open<"scene" | "webhook">;
+  cause?: Cause;
+}
+
+/** The gift whose rule did something, its coins in all, and who gave it, as the room sees them. */
+export interface Cause {
+  gift_id: string;
+  gift: string;
+  count: number;
+  coins: number;
+  from: User;
 }
 
 /** A gift was paid: `count`, `coins`, `diamonds` are of this event alone. `id` is the command's gift id. */
@@ -922,6 +1001,23 @@ export interface ViewersCounted {
   replayed?: boolean;
 }
 
+/** To overlays: do this now. `reload` comes from the server alone, to an overlay that no longer answers. */
+export interface AlertsControlled {
+  type: "alerts.controlled";
+  verb: string;
+  id: string | null;
+  by: Named | null;
+}
+
+/** To staff: how the overlays of the room are. */
+export interface AlertsStatus {
+  type: "alerts.status";
+  overlays: number;
+  silent_ms: number;
+  queued: number;
+  playing: string | null;
+}
+
 /** To staff: this message waits for a decision. `reason` is what it was held for, `level` how bad that is (1-4). */
 export interface ChatHeld {
   type: "chat.held";
@@ -960,6 +1056,16 @@ export interface ModerationActed {
   user_id: string | null;
   reason: string;
   data: Record<string, unknown>;
+}
+
+/** To overlays and staff, on joining and after each change: how the room's overlays are set. */
+export interface OverlayChanged {
+  type: "overlay.changed";
+  version: number;
+  settings: OverlaySettings;
+  paused: boolean;
+  muted: boolean;
+  cleared_ms: number;
 }
 
 /** To staff: so many people have reported this message, and `of_user` so often messages of this person. */
@@ -1119,10 +1225,13 @@ export type RoomEvent =
 
 /** What one socket alone is told. A newer server sends more types: pass them over. */
 export type Message =
+  | AlertsControlled
+  | AlertsStatus
   | ChatHeld
   | ChatResolved
   | MemberWarned
   | ModerationActed
+  | OverlayChanged
   | ChatReported
   | Refuse
   | Welcome
@@ -1133,6 +1242,8 @@ export type Message =
 
 /** What a client may ask for. */
 export type Command =
+  | ControlAlerts
+  | AckAlert
   | GetBoard
   | SendChat
   | DeleteChat
@@ -1159,6 +1270,7 @@ export type Command =
   | DemoteMember
   | AcknowledgeWarning
   | ListMembers
+  | SetOverlay
   | Ping
   | SetRoom
   | StartRoom
@@ -1169,6 +1281,8 @@ export type Command =
 
 /** The `ok` of each command. */
 export interface Replies {
+  "alerts.control": Ok;
+  "alerts.ack": Ok;
   "board.get": GetBoardOk;
   "chat.send": SendChatOk;
   "chat.delete": Ok;
@@ -1195,6 +1309,7 @@ export interface Replies {
   "members.demote": Ok;
   "members.acknowledge": Ok;
   "members.list": ListMembersOk;
+  "overlay.set": Ok;
   "ping": PingOk;
   "room.set": Ok;
   "room.start": Ok;

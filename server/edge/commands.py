@@ -94,7 +94,9 @@ class Commands:
             _refuse(member, command.ref, refused)
         except Closed as closed:
             member.sink.close(closed.code)
-        except (StoreError, NoSuchRoom):
+        except NoSuchRoom:  # deleted while the command was under way: nobody needs to try again
+            _refuse(member, command.ref, Refused(Refusal.ROOM_NOT_LIVE))
+        except StoreError:
             _refuse(member, command.ref, Refused(Refusal.UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS))
         except Exception:
             log.exception("command_failed", room=member.room.id, command=command.__struct_config__.tag)

@@ -26,14 +26,19 @@ class Crowd:
         """Count those who wait at these sockets until we accept them."""
         self._listeners = list(listeners)
 
-    def stay_away_s(self, joining: int, now: float) -> float | None:
-        """How long somebody who comes now must stay away; None for who may come in. `joining` have no welcome yet."""
+    def stay_away_s(self, joining: int, now: float, unread: int = 0) -> float | None:
+        """How long somebody who comes now must stay away; None for who may come in.
+
+        `joining` have no welcome yet. The requests of `unread` others wait for their turn: those get one in order, and
+        to be asked to come back would cost most of them more time.
+        """
         waiting, most = joining, limits.CROWD_MAX
         for listener in self._listeners:
             queued, places = queue_of(listener)
             waiting += queued
             most = min(most, places // 2) if places else most
-        self._over = waiting >= (most // 2 if self._over else most)
+        share = 0.5 if self._over else 1.0
+        self._over = waiting >= int(most * share) or unread >= limits.UNREAD_MAX * share
         return self.place_s(now) if self._over else None
 
     def place_s(self, now: float) -> float:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 from msgspec import Raw, Struct
@@ -17,6 +18,7 @@ from server.edge.liveness import AnyConnection
 from server.edge.refusing import Crowded, StoreAway, close_of
 from server.edge.replays import Replays, size_of
 from server.edge.socket import Connection
+from server.edge.turns import Turns
 from server.journal.people import FOREVER_MS
 from server.rooms import saying
 from server.rooms.frames import encode_message
@@ -54,6 +56,27 @@ class _Arrival(Struct, eq=False):
         return since.seq if since is not None and since.epoch == self.member.room.epoch else 0
 
 
+class _Greeting(Struct, eq=False):
+    """A welcome that waits for its turn, as a Reader does."""
+
+    welcome: Callable[[], None]
+
+    def read_on(self, _until: float) -> bool:
+        self.welcome()
+        return False
+
+    def read_out(self) -> None: ...
+    def close(self, _code: Close) -> None: ...
+
+
+class _Welcomes(Turns):
+    """Balances and history of many people may come at once: their welcomes are spread over turns of the loop."""
+
+    @property
+    def share_s(self) -> float:
+        return limits.JOIN_TURN_S
+
+
 class Joining:
     """One per node."""
 
@@ -62,6 +85,7 @@ class Joining:
         self._balances = balances
         self._crowd = crowd
         self._begun: list[tuple[Connection, _Arrival]] = []
+        self._welcomes = _Welcomes()
         self.tasks = background.Tasks("join")
         self.replays = Replays()
         self.joins = 0
@@ -107,25 +131,26 @@ class Joining:
         left = len(begun)
         try:
             coins = await self._coins_of([arrival for _, arrival in begun])
-            until = time.perf_counter() + limits.JOIN_TURN_S
+            now = time.perf_counter()
             for (connection, arrival), balance in zip(begun, coins, strict=True):
                 left -= 1
-                try:
+                if self._welcomes.free:
                     self._greet_and_listen(connection, arrival, balance)
-                except Exception as error:  # of one socket: the others go on
-                    background.failed("join", error)
-                if time.perf_counter() >= until:
-                    await asyncio.sleep(0)
-                    until = time.perf_counter() + limits.JOIN_TURN_S
+                    now = self._welcomes.spent(now)
+                else:
+                    self._welcomes.wait(_Greeting(partial(self._greet_and_listen, connection, arrival, balance)))
         finally:
             self.under_way -= left
 
     def _greet_and_listen(self, connection: Connection, arrival: _Arrival, coins: int | None) -> None:
-        if self._greet(arrival, coins):
+        try:
+            if not self._greet(arrival, coins):
+                self.tasks.spawn(self._greet_later_and_listen(connection, arrival, coins))
+                return
             self.under_way -= 1
             connection.listen()
-        else:
-            self.tasks.spawn(self._greet_later_and_listen(connection, arrival, coins))
+        except Exception as error:  # of one socket: the others go on
+            background.failed("join", error)
 
     async def _greet_later_and_listen(self, connection: Connection, arrival: _Arrival, coins: int | None) -> None:
         try:
@@ -163,9 +188,31 @@ class Joining:
             async with asyncio.timeout(limits.HANDSHAKE_S_MAX):
                 shown = await room.snapshot(arrival.seq)
                 past = await self._past(room, arrival.admitted, shown.seq)
-            self._welcome(arrival, coins, shown, past)
+            await self._in_turn(partial(self._welcome, arrival, coins, shown, past))
         except Exception as error:
             _end(arrival, error)
+
+    async def _in_turn(self, welcome: Callable[[], None]) -> None:
+        """Do it when a turn of the loop has time for it, and wait for that."""
+        if self._welcomes.free:
+            began = time.perf_counter()
+            welcome()
+            self._welcomes.spent(began)
+            return
+        done = self._loop.create_future()
+
+        def begin() -> None:
+            if done.done():  # nobody waits any longer
+                return
+            try:
+                welcome()
+            except Exception as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        self._welcomes.wait(_Greeting(begin))
+        await done
 
     def _welcome(self, arrival: _Arrival, coins: int | None, shown: EncodedSnapshot, past: _Past) -> None:
         """Welcome the member. Nothing may await between the last look at the room's position and `add`."""

@@ -1,6 +1,8 @@
 """HTTP with limits: requests that never end, endless heads, and offers to speak another protocol."""
 
 import asyncio
+import re
+import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Protocol, cast, runtime_checkable
@@ -10,11 +12,13 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
+from protocol.closes import Close
 from server import limits
 from server.edge.answers import error_answer
 from server.edge.door import STATE, Door
 from server.edge.halfopen import HalfOpen, TooManyOpen
 from server.edge.linger import Gentle, close_gently
+from server.edge.turns import Arrivals
 
 _TOO_LARGE = error_answer(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -35,6 +39,8 @@ _TOO_MANY = error_answer(
 )
 _BODY_IN_UPGRADE = error_answer(HTTPStatus.BAD_REQUEST, "bad_request", "A request for a websocket has no body.")
 _INVALID = error_answer(HTTPStatus.BAD_REQUEST, "bad_request", "This is not a valid HTTP request.")
+_NO_PATH = error_answer(HTTPStatus.BAD_REQUEST, "bad_request", "A request for a websocket names a path.")
+_ABSOLUTE = re.compile(rb"(?:https?|wss?)://[^/?#]*", re.IGNORECASE)
 _TOO_LATE = error_answer(HTTPStatus.REQUEST_TIMEOUT, "timeout", "The request did not come in full in time.")
 
 
@@ -68,6 +74,8 @@ class PatientHttp(HttpToolsProtocol):
     _body_in_upgrade = False  # a websocket's frames would begin where this body ends, if that is ever known
     _offered = False  # the request offers another protocol, and its body was not read
     _upgrades: bool | None = None  # whether it asks for a websocket, once that is known
+    _unread = b""  # what waits for its turn to be read
+    _waits = False  # for it; reading is paused meanwhile
     _behind: bytes | None = None  # what came behind an upgrade that waits for the answers to requests before it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -93,11 +101,48 @@ class PatientHttp(HttpToolsProtocol):
         self._half_open.leave(address)
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's, with a limit on the head. An offer of a protocol that we ignore must not lose the body."""
+        """Read it in this turn of the loop or, in a crowd, in a later one."""
         if self._behind is not None:
             self._hold(data)
             return
         self._unset_keepalive_if_required()
+        door: Door | None = self.app_state.get(STATE)
+        if door is None:
+            self._read(data)
+        elif not self._waits and (door.arrivals.free or not door.arrivals.may_hold(len(data))):
+            began = time.perf_counter()
+            self._read(data)
+            door.arrivals.spent(began)
+        else:
+            self._wait(door.arrivals, data)
+
+    def _wait(self, arrivals: Arrivals, data: bytes) -> None:
+        """Keep it until the line has come to this connection."""
+        self._unread += data
+        arrivals.held_bytes += len(data)
+        self.flow.pause_reading()  # again, if the end of an earlier request has resumed it
+        if not self._waits:
+            self._waits = True
+            arrivals.wait(self)
+
+    def read_on(self, _until: float) -> bool:
+        """Read all that waits, as a Reader does: it is no more than the kernel gives at once."""
+        data, self._unread, self._waits = self._unread, b"", False
+        self.app_state[STATE].arrivals.held_bytes -= len(data)
+        if not (self.ended or self.transport.is_closing()):
+            self.flow.resume_reading()
+            self._read(data)
+        return False
+
+    def read_out(self) -> None:
+        """Nothing waits any longer."""
+
+    def close(self, _code: Close) -> None:
+        """End a connection whose reading failed."""
+        self.transport.abort()
+
+    def _read(self, data: bytes) -> None:
+        """As uvicorn's, with a limit on the head. An offer of a protocol that we ignore must not lose the body."""
         self._head_may_have = len(data)
         self._moved = False
         try:
@@ -158,6 +203,10 @@ class PatientHttp(HttpToolsProtocol):
 
     def _hand_over(self, rest: bytes) -> None:
         """Let a connection take over, with what came right behind the request: at once, or the long way."""
+        self.url = origin_form(self.url)
+        if not self.url.startswith(b"/"):
+            self.end(_NO_PATH)
+            return
         door: Door | None = self.app_state.get(STATE)
         if door is not None and door.enter(self, rest):
             self.connections.discard(self)
@@ -187,11 +236,12 @@ class PatientHttp(HttpToolsProtocol):
                 head.append(b"%b: %b\r\n" % (name, value))
         self._offered = False
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"".join(head) + b"\r\n" + rest)
+        self._read(b"".join(head) + b"\r\n" + rest)
 
     def _should_upgrade(self) -> bool:
         if self._upgrades is None:
-            self._upgrades = super()._should_upgrade()
+            # RFC 9110, section 7.8: an Upgrade in a request of HTTP/1.0 is ignored.
+            self._upgrades = self.parser.get_http_version() == "1.1" and super()._should_upgrade()
         return self._upgrades
 
     def on_message_begin(self) -> None:
@@ -257,6 +307,11 @@ class PatientHttp(HttpToolsProtocol):
     def give_up(self) -> None:
         """Answer 408 and close."""
         self.end(_TOO_LATE)
+
+
+def origin_form(target: bytes) -> bytes:
+    """The path and query of an absolute address, which a server must take, too (RFC 9112, 3.2.2; RFC 6455, 4.1)."""
+    return target[found.end() :] or b"/" if (found := _ABSOLUTE.match(target)) else target
 
 
 def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

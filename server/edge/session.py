@@ -22,7 +22,7 @@ from server.edge.liveness import AnyConnection, Wheel, alone
 from server.edge.plain import PlainConnection
 from server.edge.refusing import Crowded, NotAdmitted, refuse
 from server.edge.socket import Connection
-from server.edge.turns import Turns
+from server.edge.turns import Arrivals, Turns
 from server.rooms.here import Rooms
 from server.rooms.room import Member, Services
 
@@ -40,6 +40,7 @@ class Sessions:
         self.received, self.charge = self.commands.received, self.commands.charge  # called by sockets (Hub)
         self.draining = False
         self.turns = Turns()
+        self.arrivals = Arrivals()
         self.crowd = Crowd()
         self.joining = Joining(services, balances, self.crowd)
         services.revocations.on_revoked = self._put_out
@@ -119,7 +120,9 @@ class Sessions:
         if self.draining or len(self.connections) >= limits.CONNECTIONS_MAX:
             reason = "draining" if self.draining else "full"
             return NotAdmitted(503, reason, "Come back soon.", limits.RETRY_AFTER_S)
-        away_s = self.crowd.stay_away_s(self.joining.under_way, asyncio.get_running_loop().time())
+        away_s = self.crowd.stay_away_s(
+            self.joining.under_way, asyncio.get_running_loop().time(), self.arrivals.waiting
+        )
         return None if away_s is None else Crowded(away_s)
 
     # --- called by sockets (Hub) -------------------------------------------------------------------------------

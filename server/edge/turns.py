@@ -33,19 +33,48 @@ class Turns:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._line: deque[Reader] = deque()  # each connection at most once: it does not read while it waits
-        self._left_s = limits.READ_TURN_S
+        self._left_s = self.share_s
         self._announced = False
         self.waits = 0
+
+    @property
+    def share_s(self) -> float:
+        """How long a turn of the loop may read."""
+        return limits.READ_TURN_S
+
+    @property
+    def waiting(self) -> int:
+        """How many are in the line."""
+        return len(self._line)
+
+    @property
+    def free(self) -> bool:
+        """Whether nobody waits and time is left: what is short may then be done at once; `spent` counts its time."""
+        return self._left_s > 0 and not self._line
+
+    def spent(self, since: float) -> float:
+        """Time has been spent since then (perf_counter's seconds); returns now."""
+        if not self._announced:
+            self._announce()
+        now = time.perf_counter()
+        self._left_s -= now - since
+        return now
 
     def read(self, reader: Reader) -> bool:
         """Let it read now, if time is left and nobody waits. Else it waits: return False, and call `read_out` later."""
         if not self._announced:
             self._announce()
         if self._line or self._left_s <= 0 or self._slice(reader):
-            self.waits += 1
-            self._line.append(reader)
+            self.wait(reader)
             return False
         return True
+
+    def wait(self, reader: Reader) -> None:
+        """Let it wait for its turn, behind the others."""
+        if not self._announced:
+            self._announce()
+        self.waits += 1
+        self._line.append(reader)
 
     def _announce(self) -> None:
         if self._loop is None:
@@ -56,7 +85,7 @@ class Turns:
     def turn(self) -> None:
         """Begin a new turn of the loop, with new time. Those that wait come first; at least one gets a slice."""
         self._announced = False
-        self._left_s = limits.READ_TURN_S
+        self._left_s = self.share_s
         if self._line:
             self._announce()
         while self._line:
@@ -78,3 +107,19 @@ class Turns:
             return False
         finally:
             self._left_s -= time.perf_counter() - began
+
+
+class Arrivals(Turns):
+    """The same for HTTP, with a line and time of its own: a crowd must not hold up those who are in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held_bytes = 0  # by those in the line, who count them
+
+    @property
+    def share_s(self) -> float:
+        return limits.HEADS_TURN_S
+
+    def may_hold(self, size: int) -> bool:
+        """Whether so many bytes may wait, too."""
+        return self.held_bytes + size <= limits.UNREAD_BYTES_MAX

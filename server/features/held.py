@@ -58,11 +58,10 @@ class _Held:
 @screens(2)
 async def screen(room: Room, member: Member, command: SendChat, event: ChatSent) -> SendChatOk | None:
     """Hold a message, or refuse it, or let it go on. Raises Refused, StoreError."""
-    rules = room.about.in_force
-    if not rules.automod and command.edit_of is None:
+    if not room.about.in_force.automod and command.edit_of is None:
         return None
     earlier = None if command.edit_of is None else await _own(room, member, command.edit_of)
-    verdict = await AUTOMOD.verdict(rules, event.text)
+    verdict = await AUTOMOD.verdict(room, event.text)
     if verdict.action == "refuse":
         raise Refused(Refusal.BLOCKED_WORDS)
     if verdict.action == "hold":

@@ -85,6 +85,7 @@ def _ban(wish: Wish) -> Deed:
     return Deed(
         act="members.ban",
         change=lambda now: replace(now, banned_until_ms=wish.until_ms, banned_for=wish.reason, moderator=False),
+        also=lambda before, id: _told(MemberDemoted, wish)(id) if before.moderator else None,
         event=lambda id: MemberBanned(
             id=id, user_id=wish.user_id, by=wish.by, until_ms=wish.shown_until_ms, reason=wish.reason
         ),

@@ -1,5 +1,8 @@
 """Rules: a gift sends custom events if the room's rules say so, once, however many nodes show the gift.
 
+Overlays act on those whose `action` is `scene`, and the platform on `webhook`, which it reads from the room's history.
+A sender of webhooks out, when there is one, has all that it needs in the same event.
+
 SQL has the rules. A node reads them when somebody comes into the room, and gets new ones through the room's channel.
 """
 
@@ -8,13 +11,13 @@ from collections.abc import Iterable
 
 import msgspec
 import structlog
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from protocol.custom import CustomSent
+from protocol.custom import Cause, CustomSent
 from protocol.gifts import GiftSent
 from protocol.rules import Rule, Rules
 from protocol.wire import encode
@@ -81,9 +84,17 @@ def _met(rules: Iterable[Rule], event: GiftSent) -> list[Rule]:
 
 async def _fire(room: Room, event: GiftSent, met: Iterable[Rule]) -> None:
     """Every node of the room tries; the first sends the events of all rules that the gift meets."""
+    cause = Cause(gift_id=event.id, gift=event.gift.id, count=event.count, coins=event.coins, from_=event.from_)
     sent = [
-        CustomSent(id=room.services.clock.new_id(), name=rule.event.name, data={**rule.event.data, "gift_id": event.id})
+        CustomSent(
+            id=room.services.clock.new_id(),
+            name=done.name,
+            data={**done.data, "gift_id": event.id},
+            action=UNSET if action == "event" else action,  # type: ignore[arg-type]
+            cause=cause,
+        )
         for rule in met
+        for action, done in rule.actions()
     ]
     try:
         await room.services.history.change(

@@ -1,4 +1,4 @@
-"""The shield: who the token says is new cannot chat while it is on. `rooms.about` makes the settings stricter."""
+"""The shield: whose account is new cannot chat while it is on. `rooms.about` makes the settings stricter."""
 
 from protocol.chat import ChatSent, SendChat
 from protocol.refusals import Refused
@@ -16,11 +16,6 @@ async def screen(room: Room, member: Member, _command: SendChat, _event: ChatSen
 
 
 def new_for_ms(member: Member, now_ms: int) -> int:
-    """How long somebody is still new, by the facts in their token. Who has none of these facts is not."""
-    facts = member.facts
-    followed, made = facts.follower_since_ms, facts.account_since_ms
-    ends = (
-        0 if followed is None else followed + limits.SHIELD_FOLLOWED_MS,
-        0 if made is None else made + limits.SHIELD_ACCOUNT_MS,
-    )
-    return max(ends) - now_ms
+    """How long an account is still new, by the token. One of which the token says nothing is not."""
+    made = member.facts.account_since_ms
+    return 0 if made is None else made + limits.SHIELD_ACCOUNT_MS - now_ms

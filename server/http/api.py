@@ -76,6 +76,7 @@ class Described(Struct, frozen=True):
     statuses: tuple[int, ...] = (200,)  # that are not errors
     open: bool = False
     open_here: bool = False  # open in development only
+    media: tuple[str, ...] = ()  # other types of content than JSON that the query may ask for
 
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
@@ -102,20 +103,23 @@ def route(
     shared: bool = True,
     people: bool = False,
     check: Callable[[Request], None] | None = None,
+    media: tuple[str, ...] = (),
+    also: Callable[[Request], None] | None = None,
 ) -> Route:
     """Make a route. It needs the service key unless it is `open`, and writes honour Idempotency-Key.
 
     An open one is for other origins' pages, too, unless it is not to be `shared`. The OpenAPI document names the types
     of its `body` and `query`, what it `gives` (one type or several), and its `statuses` that are not errors.
     With `people` the endpoint itself looks who asks: besides the key, people may have their own tokens.
-    `check` may raise HttpError before anything is remembered under an Idempotency-Key.
+    `check` may raise HttpError before anything is remembered under an Idempotency-Key. `also` says who may besides
+    those with the service key: it raises HttpError for others.
     """
     types = gives if isinstance(gives, tuple) else () if gives is None else (gives,)
-    DESCRIBED[(path, method)] = Described(summary, body, query, types, statuses, open, open_here)
+    DESCRIBED[(path, method)] = Described(summary, body, query, types, statuses, open, open_here, media)
     if people:
         endpoint = _for_people(endpoint)
     elif not open:
-        endpoint = _with_key(_checked(_once(endpoint) if method in WRITES else endpoint, check), open_here)
+        endpoint = _with_key(_checked(_once(endpoint) if method in WRITES else endpoint, check), open_here, also)
     endpoint = _answering_errors(endpoint)
     return Route(path, _for_other_origins(endpoint) if open and shared else endpoint, methods=[method])
 
@@ -200,6 +204,11 @@ def goal_id_of(request: Request) -> GoalId:
     return _path_id(request, "goal", GoalId, PLACE_WORDS)
 
 
+def overlay_id_of(request: Request) -> UserId:
+    """The id of an overlay link, which is who its sockets are."""
+    return _path_id(request, "overlay", UserId, USER_WORDS)
+
+
 def _path_id(request: Request, name: str, kind: Any, words: str) -> str:
     try:
         return str(msgspec.convert(request.path_params[name], kind))
@@ -238,10 +247,12 @@ def _checked(endpoint: Endpoint, check: Callable[[Request], None] | None) -> End
     return checked
 
 
-def _with_key(endpoint: Endpoint, open_here: bool) -> Endpoint:
+def _with_key(endpoint: Endpoint, open_here: bool, also: Callable[[Request], None] | None) -> Endpoint:
     async def guarded(request: Request) -> Response:
         if not has_key(request) and not (open_here and _gate_of(request).development):
-            raise HttpError(401, "unauthorized", _why_no_key(request))
+            if also is None or not bearer(request):
+                raise HttpError(401, "unauthorized", _why_no_key(request))
+            also(request)
         return await endpoint(request)
 
     return guarded

@@ -1,7 +1,6 @@
 """The AsyncAPI 3 document of the wire, made from the types of `protocol`: a feature's types appear by themselves."""
 
 import inspect
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from starlette.routing import Route
 import protocol
 from protocol.closes import Close
 from protocol.session import Refuse, Welcome
-from protocol.wire import SUBPROTOCOLS, TOKEN_SUBPROTOCOL, Command, Ok
+from protocol.wire import SUBPROTOCOLS, TOKEN_SUBPROTOCOL
 from server import __version__, limits
 from server.edge.refusing import CLOSES
 from server.http import examples
@@ -38,18 +37,14 @@ HEADERS = {
 }
 
 
-def ok_of(command: type[Command]) -> type[Ok]:
-    """The type of a command's ok: of its name with `Ok`, beside it."""
-    ok: type[Ok] = getattr(sys.modules[command.__module__], f"{command.__name__}Ok", Ok)
-    return ok
-
-
 class _Types:
     """Everything that can be on the wire, by the name of its message."""
 
     def __init__(self) -> None:
         self.commands: dict[str, type[Any]] = dict(protocol.COMMANDS)
-        self.oks: dict[str, type[Any]] = {f"{tag}.ok": ok_of(command) for tag, command in protocol.COMMANDS.items()}
+        self.oks: dict[str, type[Any]] = {
+            f"{tag}.ok": protocol.ok_of(command) for tag, command in protocol.COMMANDS.items()
+        }
         self.events: dict[str, type[Any]] = dict(protocol.EVENTS)
         self.messages: dict[str, type[Any]] = dict(protocol.MESSAGES)
         self.all = {**self.commands, **self.oks, **self.events, **self.messages}

@@ -138,6 +138,7 @@ def _responses(path: str, method: str, described: Described, schemas: _Schemas) 
     content = schemas.content(*described.gives) if described.gives else {"application/json": {}}
     if described.gives == (str,):
         content = {"text/plain": {"schema": schemas.of(str)}}
+    content |= {each: {"schema": schemas.of(str)} for each in described.media}
     done = {str(status): {"description": "done", "content": content} for status in described.statuses}
     may = {
         400: "{" in path or described.query is not None or described.body is not None or method in WRITES,

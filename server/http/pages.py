@@ -34,18 +34,23 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",  # the page's URL may contain a token
     "Cache-Control": "no-cache",
 }
+SHOW_MEDIA = ("overlay", "streamer")  # the pages that show a streamer's own media
 FOR_EVER = "public, max-age=31536000, immutable"  # a year: the address has the digest of what it names
 _NAME_AND_PORT = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?")
 TYPES = {".js": "text/javascript", ".ts": "text/plain"}  # the system's list says that .ts is a video
 MADE_TYPES = {"js": TYPES[".js"], "css": "text/css", "json": "application/json"}
 
 
-def policy(host: str, ancestors: str) -> str:
-    """The content security policy of a page at this host. Older browsers do not count a socket as `'self'`."""
+def policy(host: str, ancestors: str, media: tuple[str, ...] = ()) -> str:
+    """The content security policy of a page at this host. Older browsers do not count a socket as `'self'`.
+
+    From the origins of `media` a page may read files, and show them once it has checked what they are.
+    """
     sockets = f" ws://{host} wss://{host}" if _NAME_AND_PORT.fullmatch(host) else ""
+    files = "".join(f" {origin}" for origin in media)
     return (
-        f"default-src 'self'; img-src 'self' data:; connect-src 'self'{sockets}; base-uri 'none'; "
-        f"form-action 'none'; frame-ancestors {ancestors}"
+        f"default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'{files}{sockets}; "
+        f"base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
     )
 
 
@@ -167,7 +172,8 @@ def page(folder: Path, settings: Settings) -> list[Route]:
         nonlocal kept
         if settings.development:  # a developer need only reload
             kept = Page.of(folder, _changed_at())
-        rules = policy(request.headers.get("host", ""), settings.frame_ancestors)
+        media = settings.media_origins if folder.name in SHOW_MEDIA else ()
+        rules = policy(request.headers.get("host", ""), settings.frame_ancestors, media)
         headers = {**HEADERS, "Content-Security-Policy": rules}
         return Response(kept.html, headers=headers, media_type="text/html")
 

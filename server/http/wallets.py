@@ -13,6 +13,7 @@ from server.clock import Clock
 from server.currencies import EXPONENTS
 from server.entries import Sale
 from server.http.api import HttpError, answer, body, next_page, query, route, user_id_of
+from server.http.own import VIEWERS, Own
 from server.journal.paid import Paid
 from server.money.results import Money, SpendLimit, TopUpConflict, WalletView
 from server.orders.own_limits import OwnLimits
@@ -134,19 +135,22 @@ class _Wallets:
         return answer(EntriesPage(found, next_page(asked, more, "before")))
 
 
-def routes(wallet: Money, purchases: Purchases, own_limits: OwnLimits, clock: Clock, packages: Packages) -> list[Route]:
+def routes(
+    wallet: Money, purchases: Purchases, own_limits: OwnLimits, clock: Clock, *, packages: Packages, own: Own
+) -> list[Route]:
     wallets, one = _Wallets(wallet, purchases, own_limits, clock, packages), "/v1/wallets/{user}"
     credit = "Credit bought coins once per id"
     return [
-        route(one, wallets.get, summary="A wallet's coins and status", gives=WalletView),
-        route(
+        own.route(one, wallets.get, VIEWERS, summary="A wallet's coins and status", gives=WalletView),
+        own.route(
             f"{one}/entries",
             wallets.entries,
+            VIEWERS,
             summary="A wallet's journal entries, newest first",
             query=EntriesQuery,
             gives=EntriesPage,
         ),
-        route(f"{one}/paid", wallets.paid, summary="What the coins of a wallet really cost", gives=Paid),
+        own.route(f"{one}/paid", wallets.paid, VIEWERS, summary="What the coins of a wallet really cost", gives=Paid),
         route(
             f"{one}/limit",
             wallets.set_limit,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, Row, and_, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from protocol.wire import Named
 from server import limits
@@ -70,12 +71,41 @@ class TooMany(Exception):
     """Too many people of this room have a standing."""
 
 
-def record(engine: Engine, act: Act, event: bytes, change: Callable[[Standing], Standing] | None) -> Version | None:
-    """Write the act, and the person's new standing if it has one to change. Raises TooMany, SQLAlchemyError."""
+class MayNot(Exception):
+    """Who acts has lost the right to it."""
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """An act, what it changes, and its event as JSON; the event may depend on how things stood, and be two lines."""
+
+    act: Act
+    change: Callable[[Standing], Standing] | None = None
+    event: Callable[[Standing], bytes] = lambda _before: b""
+    may: Callable[[Standing], bool] | None = None  # by what is decided about who acts; None asks nothing
+
+
+def record(engine: Engine, decision: Decision) -> tuple[Version | None, bytes]:
+    """Write the act, and the person's new standing if it has one to change. Returns that, and the event.
+
+    Raises TooMany, MayNot, SQLAlchemyError.
+    """
+    try:
+        return _record(engine, decision)
+    except IntegrityError:  # somebody else decided first about a person of whom there was no row to lock
+        return _record(engine, decision)
+
+
+def _record(engine: Engine, decision: Decision) -> tuple[Version | None, bytes]:
+    act, change = decision.act, decision.change
     with engine.begin() as connection:
-        now = None
+        before = _locked(connection, act)
+        if decision.may is not None and not decision.may(before.get(act.by.user_id, _NO_VERSION).standing):
+            raise MayNot
+        now, person = None, before.get(act.user_id or "", _NO_VERSION)
         if act.user_id is not None and change is not None:
-            now = _changed(connection, act, change)
+            now = Version(person.number + 1, change(person.standing))
+            _change(connection, act, person, now)
+        event = decision.event(person.standing)
         connection.execute(
             insert(moderation).values(
                 id=act.id,
@@ -91,22 +121,33 @@ def record(engine: Engine, act: Act, event: bytes, change: Callable[[Standing], 
                 told=0,
             )
         )
-    return now
+    return now, event
 
 
-def _changed(connection: Connection, act: Act, change: Callable[[Standing], Standing]) -> Version:
-    whose = and_(people.c.room_id == act.room_id, people.c.user_id == act.user_id)
-    found = connection.execute(select(people.c.version, people.c.standing).where(whose).with_for_update()).first()
-    before = NOTHING if found is None else _standing(found.standing)
-    now = Version(1 if found is None else found.version + 1, change(before))
-    if before == NOTHING and now.standing != NOTHING and _decided(connection, act.room_id) >= limits.PEOPLE_MAX:
+_NO_VERSION = Version(0, NOTHING)
+
+
+def _locked(connection: Connection, act: Act) -> dict[str, Version]:
+    """What is decided about who acts and whom it is about. Nobody changes it meanwhile: two locks, always in order."""
+    whose = and_(people.c.room_id == act.room_id, people.c.user_id.in_({act.by.user_id, act.user_id or ""}))
+    query = select(people.c.user_id, people.c.version, people.c.standing).where(whose).order_by(people.c.user_id)
+    rows = connection.execute(query.with_for_update())
+    return {row.user_id: Version(row.version, _standing(row.standing)) for row in rows}
+
+
+def _change(connection: Connection, act: Act, before: Version, now: Version) -> None:
+    if (
+        before.standing == NOTHING
+        and now.standing != NOTHING
+        and _decided(connection, act.room_id) >= limits.PEOPLE_MAX
+    ):
         raise TooMany
     values = {"version": now.number, "standing": _json(now.standing), "changed_ms": act.at_ms}
-    if found is None:
+    if before.number == 0:
         connection.execute(insert(people).values(room_id=act.room_id, user_id=act.user_id, **values))
     else:
+        whose = and_(people.c.room_id == act.room_id, people.c.user_id == act.user_id)
         connection.execute(update(people).where(whose).values(**values))
-    return now
 
 
 def _decided(connection: Connection, room_id: str) -> int:

@@ -34,7 +34,8 @@ class Place(NamedTuple):
 
 
 def _ids(column: str, user_id: str) -> tuple[str, ...]:
-    return (f"viewer:{user_id}", f"creator:{user_id}") if column == "account" else (user_id,)
+    accounts = ("viewer", "creator", "held")
+    return tuple(f"{each}:{user_id}" for each in accounts) if column == "account" else (user_id,)
 
 
 _AT = "partition epoch n"

@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Meta, Struct
 from sqlalchemy import Connection, Engine, func, select
 
-from server import limits
 from server.journal import earnings, pen
 from server.journal.database import reading
 from server.journal.payouts import payouts
@@ -19,6 +18,7 @@ from server.providers.bounds import NAME_CHARS_MAX
 from server.providers.iban import is_bic, is_iban
 from server.providers.interface import Payee
 from server.rates import Rates, Terms
+from server.settings import FOUR_EYES_DIAMONDS
 
 Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 
@@ -54,7 +54,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Who looks at a payout: nobody below `review` diamonds if no rule flags it, two people from `eyes` on."""
 
     review: int = 0
-    eyes: int = limits.FOUR_EYES_DIAMONDS
+    eyes: int = FOUR_EYES_DIAMONDS
 
 
 class NotPaid(Exception):

@@ -94,6 +94,9 @@ def in_force(settings: Settings) -> Settings:
         slow_mode_s=max(settings.slow_mode_s, limits.SHIELD_SLOW_S),
         unique_chat_s=max(settings.unique_chat_s, limits.SHIELD_UNIQUE_S),
         automod=max(settings.automod, limits.SHIELD_AUTOMOD),
+        chat_for="followers" if settings.chat_for == "everyone" else settings.chat_for,
+        followers_min_age_s=max(settings.followers_min_age_s, limits.SHIELD_FOLLOWED_S),
+        links=False,
     )
 
 

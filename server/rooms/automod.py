@@ -10,9 +10,11 @@ from typing import Literal, Protocol
 import structlog
 from msgspec import Struct
 
-from protocol.rooms import Settings
+from protocol.words import LEVELS, OTHER_LEVEL
 from server import limits
-from server.words import blocked
+from server.rooms.room import Room
+from server.rooms.saying import form_of, found_in
+from server.words import BLOCKED, blocked
 
 log = structlog.get_logger()
 Action = Literal["pass", "hold", "refuse"]
@@ -49,17 +51,22 @@ PASS = Verdict("pass")
 
 
 class Classifier(Protocol):
-    """Says of which categories a text is. It has `CLASSIFY_MS`, and may wait for another program meanwhile."""
+    """Says of which categories a text is. It has `CLASSIFY_MS`, and may wait for another program meanwhile.
 
-    async def labels(self, settings: Settings, text: str) -> Sequence[Label]: ...
+    The room says for whom: its host, settings and language, and the word lists that hold in it.
+    """
+
+    async def labels(self, room: Room, text: str) -> Sequence[Label]: ...
 
 
 class WordLists:
-    """The default: the room's list of blocked words."""
+    """The default: the lists of the site, the host and the room."""
 
-    async def labels(self, settings: Settings, text: str) -> Sequence[Label]:
-        own = settings.blocked_words
-        return [Label(OWN, WORST)] if own and blocked(own).find(text) else []
+    async def labels(self, room: Room, text: str) -> Sequence[Label]:
+        categories = dict.fromkeys(found.category for found in found_in(room, text, own=False))
+        labels = [Label(each, WORST if each == BLOCKED else LEVELS.get(each, OTHER_LEVEL)) for each in categories]
+        own = room.about.settings.blocked_words
+        return [*labels, Label(OWN, WORST)] if own and blocked(own).find_in(form_of(text)) else labels
 
 
 class Automod:
@@ -69,21 +76,29 @@ class Automod:
         self.classifiers = classifiers
         self._late = late
 
-    async def verdict(self, settings: Settings, text: str) -> Verdict:
-        """The strictest of what follows from all labels."""
+    async def verdict(self, room: Room, text: str) -> Verdict:
+        """The strictest of what follows from all labels; of those until then, when a classifier is late or fails."""
+        labels: list[Label] = []
+        verdict = PASS
         try:
             async with asyncio.timeout(limits.CLASSIFY_MS / 1000):
-                labels = [label for each in self.classifiers for label in await each.labels(settings, text)]
+                for each in self.classifiers:
+                    labels += await each.labels(room, text)
         except Exception as error:  # a classifier may be anybody's program: chat goes on as it is set
             log.warning("classifier_late", error=repr(error))
-            return Verdict(self._late, "unclassified", 0)
-        return max((_of(settings, label) for label in labels), key=_strictness, default=PASS)
+            verdict = Verdict(self._late, "unclassified", 0)
+        automod = room.about.in_force.automod
+        return max((verdict, *(_of(automod, label) for label in labels)), key=_strictness)
 
 
-def _of(settings: Settings, label: Label) -> Verdict:
+def _of(automod: int, label: Label) -> Verdict:
     level = min(max(label.level, 1), WORST)
-    own = label.category == OWN
-    return Verdict(OWN_WORDS[settings.automod] if own else ACTIONS[settings.automod][level - 1], label.category, level)
+    action = ACTIONS[automod][level - 1]
+    if label.category == OWN:
+        action = OWN_WORDS[automod]
+    elif label.category == BLOCKED:  # in every room, whatever it sets
+        action = "refuse"
+    return Verdict(action, label.category, level)
 
 
 def _strictness(verdict: Verdict) -> tuple[int, int]:

@@ -4,7 +4,7 @@ SQL may be away: then the copies stay as they are, and those that were never rea
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -37,16 +37,26 @@ def emotes_of(body: bytes) -> tuple[Emote, ...]:
     return _EMOTES.decode(body) if body else ()
 
 
-def _words(body: bytes) -> Words:
+def _words(_version: int, body: bytes) -> Words:
     return Words((phrase, category) for category, phrases in phrases_of(body).items() for phrase in phrases)
 
 
-def _by_code(body: bytes) -> dict[str, Emote]:
+def _by_code(_version: int, body: bytes) -> dict[str, Emote]:
     return {emote.code: emote for emote in emotes_of(body)}
 
 
-_MAKE = {WORDS: _words, EMOTES: _by_code}
-_NO_WORDS, _NO_EMOTES = Words(()), dict[str, Emote]()
+Make = Callable[[int, bytes], Any]
+_KINDS: dict[str, tuple[Make, Any]] = {}
+
+
+def of_kind(kind: str, make: Make, nothing: Any) -> None:
+    """Declare a kind: what is made of a version and its body, and what counts as long as nothing is known."""
+    assert kind not in _KINDS, f"the kind {kind} is declared twice"
+    _KINDS[kind] = make, nothing
+
+
+of_kind(WORDS, _words, Words(()))
+of_kind(EMOTES, _by_code, dict[str, Emote]())
 
 
 class _Copy:
@@ -78,13 +88,15 @@ class Catalogues:
     # --- what rooms ask for ------------------------------------------------------------------------------------
     def words(self, host_id: str) -> tuple[Words, Words]:
         """The word lists of the site and of a host."""
-        return self._of(Key(WORDS, SITE), _NO_WORDS), self._of(Key(WORDS, host_id), _NO_WORDS)
+        return self.of(WORDS, SITE), self.of(WORDS, host_id)
 
     def emotes(self, room_id: str) -> tuple[Mapping[str, Emote], Mapping[str, Emote]]:
         """The emotes of a room and of the site, by code."""
-        return self._of(Key(EMOTES, room_id), _NO_EMOTES), self._of(Key(EMOTES, SITE), _NO_EMOTES)
+        return self.of(EMOTES, room_id), self.of(EMOTES, SITE)
 
-    def _of(self, key: Key, nothing: Any) -> Any:
+    def of(self, kind: str, owner: str) -> Any:
+        """What this node knows of a catalogue."""
+        key, nothing = Key(kind, owner), _KINDS[kind][1]
         try:
             copy = self._copies[key]
         except KeyError:  # a room's new host, or it was forgotten: read soon
@@ -98,6 +110,12 @@ class Catalogues:
         for key in keys:
             self._want(key)
         await self._read_wanted(*keys)
+
+    async def fetch(self, kind: str, owner: str) -> None:
+        """Read one that was never read. If SQL is away it comes later."""
+        key = Key(kind, owner)
+        self._want(key)
+        await self._read_wanted(key)
 
     # --- reading -----------------------------------------------------------------------------------------------
     def _want(self, key: Key) -> None:
@@ -150,4 +168,4 @@ class Catalogues:
 def _read(engine: Engine, key: Key) -> tuple[Catalogue, Any]:
     """A catalogue from SQL, made ready in the thread that read it."""
     read = journal.read(engine, key)
-    return read, _MAKE[key.kind](read.body)
+    return read, _KINDS[key.kind][0](read.version, read.body)

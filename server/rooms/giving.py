@@ -11,7 +11,7 @@ from protocol.wire import User
 from server.rates import Terms
 from server.rooms.automod import AUTOMOD
 from server.rooms.room import Member, Room
-from server.rooms.saying import check_standing, found_in, has_link, is_blocked
+from server.rooms.saying import check_standing, has_link
 from server.text import NotSeen, clean
 from server.tokens import Facts
 
@@ -86,11 +86,9 @@ async def _why_left_out(room: Room, member: Member, text: str) -> str | None:
     """Why the chat would not take this text, as its refusals say; `held` if it would wait for staff."""
     if member.role in ("host", "moderator"):
         return None
-    verdict = await AUTOMOD.verdict(room.about.in_force, text)
+    verdict = await AUTOMOD.verdict(room, text)
     if verdict.action != "pass":
         return str(Refusal.BLOCKED_WORDS) if verdict.action == "refuse" else "held"
-    if is_blocked(found_in(room, text, own=False)):
-        return str(Refusal.BLOCKED_WORDS)
     if not room.about.in_force.links and has_link(text):
         return str(ChatRefusal.LINKS_OFF)
     now_ms = room.services.clock.now_ms()

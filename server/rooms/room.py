@@ -56,6 +56,7 @@ class Services(Struct, frozen=True, kw_only=True):
     engine: Engine
     catalogues: Catalogues
     node_id: str
+    media_origins: tuple[str, ...] = ()  # from where overlays may load media
     eligibility: Eligibility = everybody
 
 

@@ -3,6 +3,7 @@
 Nothing here needs a store: it is checked before a message goes to one.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -73,8 +74,11 @@ def found_in(room: Room, text: str, *, own: bool = True) -> list[Found]:
     lists = [*room.services.catalogues.words(room.about.host.user_id), *((blocked(of_room),) if of_room else ())]
     if not any(lists):
         return []
-    looked_at = form(text)
+    looked_at = form_of(text)
     return [found for words in lists if words for found in words.find_in(looked_at)]
+
+
+form_of = functools.lru_cache(8)(form)  # a message is looked at up to four times, one after the other
 
 
 def is_blocked(found: list[Found]) -> bool:

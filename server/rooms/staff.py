@@ -20,7 +20,7 @@ from protocol.wire import Event, Named, encode
 from server import background, limits
 from server.journal import people as journal
 from server.journal.database import ask
-from server.journal.people import NOTHING, Act, Standing, TooMany, Version
+from server.journal.people import NOTHING, Act, Decision, MayNot, Standing, TooMany, Version
 from server.rooms.history import NoSuchRoom
 from server.rooms.room import Member, Room, Services
 from server.store import keys, scripts
@@ -51,6 +51,7 @@ class Deed(Struct, frozen=True, kw_only=True):
     reason: str = ""
     data: dict[str, Any] = msgspec.field(default_factory=dict)
     event: Callable[[str], Event] | None = None
+    also: Callable[[Standing, str], Event | None] | None = None  # goes before it, by how things stood with the person
     change: Change | None = None
     least: int = MODERATOR  # the lowest rank that may do it
 
@@ -111,11 +112,14 @@ def check(room: Room, by: Actor, deed: Deed) -> None:
         raise Refused(Refusal.NOT_ALLOWED)
 
 
-async def act(services: Services, room_id: str, by: Actor, deed: Deed) -> None:
-    """Write it into SQL and tell the room; the caller has checked. Raises Refused, NoSuchRoom, StoreError."""
-    act_id = services.clock.new_id()
+async def act(services: Services, room_id: str, by: Actor, deed: Deed, *, done: bool = False) -> None:
+    """Write it into SQL and tell the room; the caller has checked, and what is `done` is only written down.
+
+    SQL looks again whether who acts may: they may lose the right on another node, or while the act is under way.
+    Raises Refused, NoSuchRoom, StoreError.
+    """
     written = Act(
-        id=act_id,
+        id=services.clock.new_id(),
         room_id=room_id,
         at_ms=services.clock.now_ms(),
         act=deed.act,
@@ -124,22 +128,46 @@ async def act(services: Services, room_id: str, by: Actor, deed: Deed) -> None:
         reason=deed.reason,
         data=deed.data,
     )
-    event = b"" if deed.event is None else encode(deed.event(act_id))
+    decision = Decision(
+        act=written,
+        change=None if deed.change is None else _ranked(deed.change, by.rank),
+        event=_events_of(deed, written.id, services.clock.new_id()),
+        may=None if done else _still(by, written.at_ms),
+    )
     try:
-        change = None if deed.change is None else _ranked(deed.change, by.rank)
-        now = await ask(journal.record, services.engine, written, event, change)
+        now, event = await ask(journal.record, services.engine, decision)
     except TooMany:
         raise Refused(MembersRefusal.TOO_MANY_MEMBERS) from None
+    except MayNot:
+        raise Refused(Refusal.NOT_ALLOWED) from None
     except SQLAlchemyError as error:
         log.warning("staff_refused", room=room_id, act=deed.act, why=str(error))
         raise Refused(Refusal.UNAVAILABLE, retry_after_ms=limits.SPEND_RETRY_MS) from None
     await _tell(services, written, event, now)
 
 
+def _events_of(deed: Deed, act_id: str, other_id: str) -> Callable[[Standing], bytes]:
+    """The deed's event, and before it what follows from how things stood: a line each."""
+
+    def events(before: Standing) -> bytes:
+        also = None if deed.also is None else deed.also(before, other_id)
+        event = None if deed.event is None else deed.event(act_id)
+        return b"\n".join(encode(each) for each in (also, event) if each is not None)
+
+    return events
+
+
+def _still(by: Actor, now_ms: int) -> Callable[[Standing], bool]:
+    """Whether somebody still may act, by what is decided about them: only moderators of the room are made by that."""
+    return lambda now: (
+        (by.rank != MODERATOR or now.moderator) and (now.banned_until_ms <= now_ms or by.rank >= now.rank)
+    )
+
+
 async def note(services: Services, room_id: str, by: Actor, deed: Deed) -> None:
     """Write down what is done already. A show goes on without SQL, so then only the log has it."""
     try:
-        await act(services, room_id, by, deed)
+        await act(services, room_id, by, deed, done=True)
     except Refused:
         log.warning("staff_not_noted", room=room_id, act=deed.act, by=by.named.user_id)
 

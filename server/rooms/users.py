@@ -4,6 +4,7 @@ A gift may not wait for SQL, so every node keeps all suspensions that are in for
 """
 
 import asyncio
+import contextlib
 
 import structlog
 from sqlalchemy import Engine
@@ -51,13 +52,15 @@ class Users:
         return self._regions.get(user_id)
 
     async def load(self, user_id: str) -> None:
-        """Know somebody's region from now on, if SQL answers. Otherwise it comes later."""
+        """Know somebody's region from now on, if SQL answers soon. Otherwise it comes later."""
         if user_id in self._regions:
             return
         if len(self._regions) >= limits.USERS_KEPT:
             del self._regions[next(iter(self._regions))]
         self._regions[user_id] = None
-        await self.look(user_id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.USERS_LOAD_S):  # a room that opens waits for it
+                await self.look(user_id)
 
     # --- what is looked up ---------------------------------------------------------------------------------------
     async def missing(self, user_id: str, capability: Capability) -> tuple[Missing, ...]:
@@ -129,11 +132,13 @@ class Users:
         async with self._reading:
             while self._changed:
                 user_id = next(iter(self._changed))
-                del self._changed[user_id]
+                del self._changed[user_id]  # first: who changes while we read is read again
                 try:
                     self._learn(user_id, await ask(journal.read, self._engine, user_id))
-                except SQLAlchemyError as error:
+                except BaseException as error:
                     self._changed[user_id] = None
+                    if not isinstance(error, SQLAlchemyError):
+                        raise
                     log.debug("users_later", why=str(error)[: limits.LOGGED_CHARS_MAX])
                     return
 

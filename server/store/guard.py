@@ -60,6 +60,7 @@ SENT_TO_ROOMS: tuple[tuple[str, ...], ...] = (
     ("SUBSCRIBE",),
     ("UNSUBSCRIBE",),
     ("XRANGE",),
+    ("XREVRANGE",),
 )
 # What the journal process sends to the wallet store besides its scripts' commands.
 SENT_BY_JOURNAL: tuple[tuple[str, ...], ...] = (

@@ -79,8 +79,8 @@ def _told(first: int, frame: bytes) -> Any:
         frame = zlib.decompress(frame + b"\x00\x00\xff\xff", wbits=-zlib.MAX_WBITS)
     if first & 0x0F == CLOSE:
         return frame
-    welcome = (json.loads(frame) if first & 0x0F == TEXT else msgspec.msgpack.decode(frame))[0]  # counts may be behind it
-    return _lasting(welcome)
+    messages = json.loads(frame) if first & 0x0F == TEXT else msgspec.msgpack.decode(frame)
+    return _lasting(messages[0])  # counts may follow the welcome
 
 
 def _lasting(welcome: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from server import limits
 from server.edge.admission import NOWHERE, Admitted
 from server.edge.socket import Connection
 from server.rooms.history import History
+from server.store.client import StoreError
 from tests.edge.test_door import ROOM, Way, answer_to, request, way
 from tests.edge.test_replays import missed_by
 from tests.frames import Heard, Wire
@@ -105,6 +106,7 @@ async def test_many_welcomes_take_turns(site: Site, monkeypatch: pytest.MonkeyPa
     """When many balances come at once, the loop turns between the welcomes."""
     monkeypatch.setattr(limits, "JOIN_TURN_S", 0)
     joining, room, turns = site.node.sessions.joining, await site.node.rooms.open("demo"), list[int]()
+    joining._welcomes.turn()  # one that has no time
     monkeypatch.setattr(type(joining), "_greet", lambda *_: bool(turns.append(turn)) or True)
     turn = 0
 
@@ -125,3 +127,28 @@ async def test_many_welcomes_take_turns(site: Site, monkeypatch: pytest.MonkeyPa
     await eventually(lambda: len(turns) == 5, what="all welcomes")
     assert len(set(turns)) == 5
     assert joining.under_way == 0
+
+
+async def test_welcomes_that_wait_for_a_room_take_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot that many wait for comes to all at once; their welcomes are spread over turns of the loop."""
+    monkeypatch.setattr(limits, "JOIN_TURN_S", 0)
+    joining, turns = site.node.sessions.joining, list[int]()
+    joining._welcomes.turn()  # one that has no time
+    turn = 0
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        loop.call_soon(count)
+
+    loop = asyncio.get_running_loop()
+    loop.call_soon(count)
+    done = [joining._in_turn(lambda: turns.append(turn)) for _ in range(5)]
+    await asyncio.gather(*done)
+    assert len(set(turns)) == 5
+
+    def fail() -> None:
+        raise StoreError("away")
+
+    with pytest.raises(StoreError):
+        await joining._in_turn(fail)

@@ -128,7 +128,44 @@ async def test_what_may_wait_for_a_slow_reader(site: Site, monkeypatch: pytest.M
     assert connection.transport.get_write_buffer_limits() == (limits.WRITE_LOW_BYTES, limits.WRITE_HIGH_BYTES)
 
 
+@pytest.mark.parametrize("scheme", ["http", "ws", "HTTPS", "wss"])
+@pytest.mark.parametrize("open_", [True, False], ids=["short", "long"])
+async def test_an_absolute_address(
+    site: Site, peers: Peers, monkeypatch: pytest.MonkeyPatch, scheme: str, open_: bool
+) -> None:
+    """Its path counts, as a server must take it (RFC 9112, section 3.2.2)."""
+    if not open_:
+        monkeypatch.setattr(Door, "enter", lambda *_: False)
+    peer = await peers.connect(site.port)
+    await peer.send(upgrade(f"{scheme}://example.org:81{path_of(site)}") + PING)
+    assert await peer.status() == 101
+    await peer.read_until(b'"early"')
+
+
 # --- refused -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("*", (400, "bad_request")),
+        ("ftp://x/v1/rooms/demo/ws", (400, "bad_request")),
+        ("ws://x", (404, "not_found")),
+        ("http://x/nowhere", (404, "not_found")),
+    ],
+)
+async def test_an_address_without_a_socket(site: Site, target: str, expected: tuple[int, str]) -> None:
+    """Each is refused in the one form."""
+    answer = await asked(site.port, upgrade(target))
+    assert (answer.status, answer.reason) == expected
+
+
+async def test_http_1_0_cannot_upgrade(site: Site) -> None:
+    """Its offer is ignored (RFC 9110, section 7.8), and what is left is a plain GET."""
+    request = upgrade(path_of(site)).replace(b"HTTP/1.1", b"HTTP/1.0")
+    answer = await asked(site.port, request)
+    assert (answer.status, answer.reason) == (426, "upgrade_required")
+    assert site.node.sessions.joining.joins == 0
+
+
 @pytest.mark.parametrize(
     "body",
     [("Content-Length: 5", b"hello"), ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n")],

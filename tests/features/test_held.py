@@ -30,6 +30,49 @@ async def hold(viewer: Viewer, text: str = "so bad", **fields: Any) -> str:
     return str(reply["id"])
 
 
+async def test_categories_of_lists_are_held(site: Site, another_site: MakeSite) -> None:
+    """What the site's and the host's lists say of a text, by the room's automod, on every node."""
+    await site.put_room("demo", automod=2)
+    await site.http.put("/v1/words", json={"phrases": {"insult": ["fool"], "spam": ["free coins"]}})
+    await site.http.put("/v1/hosts/creator/words", json={"phrases": {"hate": ["grr"]}})
+    there = await another_site()
+    host, alice, bob = await host_of(site), await there.join("alice"), await site.join("bob")
+    for viewer, text, reason, level in ((alice, "you f00l", "insult", 3), (bob, "GRR", "hate", 4)):
+        held_id = await hold(viewer, text)
+        said = await host.happened("chat.held", id=held_id)
+        assert (said["reason"], said["level"]) == (reason, level)
+    assert (await alice.ask("chat.send", text="free coins")).get("held") is None
+    await host.ask("room.set", settings={"automod": 4})
+    await alice.happened("room.updated")
+    await alice.ask("ping")
+    await hold(alice, "free coins")
+    assert (await alice.ask("chat.send", text="grr"))["reason"] == "blocked_words"
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_nothing_of_a_held_message_is_lost(site: Site, another_site: MakeSite, codec: str) -> None:
+    """Approved, edited or reported, it still is a reply, with its mentions and emotes."""
+    await site.put_room("demo", blocked_words=["bad"], automod=1, reports_hold=1)
+    wave = {"id": "wave", "code": "wave", "url": "/wave.png", "who": "everyone"}
+    assert (await site.http.put("/v1/rooms/demo/emotes", json={"emotes": [wave]})).status_code == 200
+    there = await another_site()
+    host, alice, bob = await host_of(site), await there.join("alice", codec=codec), await there.join("bob", codec=codec)
+    first = await bob.ask("chat.send", text="hello")
+    await alice.happened("chat.sent", id=first["id"])
+    held_id = await hold(alice, "@bob so bad :wave:", reply_to=first["id"])
+    again = await hold(alice, "@bob bad :wave: too", reply_to=first["id"], edit_of=held_id)
+    assert (await host.ask("chat.approve", id=again))["type"] == "ok"
+    shown = await bob.happened("chat.sent", id=again)
+    assert (await host.ask("chat.report", id=again))["type"] == "ok"
+    reported = await host.happened("chat.held", reported=again)
+    assert (await host.ask("chat.approve", id=reported["id"]))["type"] == "ok"
+    second = await hold(alice, "@bob so bad :wave:")
+    edited = await alice.ask("chat.send", text="@bob fine :wave: too", reply_to=first["id"], edit_of=second)
+    for event in (shown, *[await bob.happened("chat.sent", id=each) for each in (reported["id"], edited["id"])]):
+        assert event["reply_to"]["id"] == first["id"]
+        assert [part["type"] for part in event["fragments"]] == ["mention", "text", "emote", "text"]
+
+
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_staff_approves_on_another_node(strict: Site, another_site: MakeSite, codec: str) -> None:
     """Only staff sees it before; then everybody does, once, and sender and staff hear who decided."""
@@ -188,7 +231,7 @@ async def test_a_hidden_person_notices_nothing(strict: Site) -> None:
 class Says:
     """A classifier: the digit at the end of a text is its level."""
 
-    async def labels(self, _settings: object, text: str) -> list[Label]:
+    async def labels(self, _room: object, text: str) -> list[Label]:
         return [Label("spam", int(text[-1]))] if text[-1].isdigit() else []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from protocol.rules import DATA_BYTES_MAX, DATA_DEPTH_MAX, RULES_MAX
+from protocol.rules import DATA_BYTES_MAX, DATA_DEPTH_MAX, RULES_MAX, CustomEvent
 from server.features import gifts, rules
 from server.journal.rules import Stored
 from server.store import keys
@@ -53,6 +53,29 @@ async def test_a_gift_sends_its_rules_events(site: Site, another_site: MakeSite)
     back = await there.join("bob", since=since)
     await back.until(lambda _told: sorted(customs(back)) == want)
     assert none["id"] not in str(customs(back))
+
+
+async def test_scenes_and_webhooks(site: Site, another_site: MakeSite) -> None:
+    """An overlay and the platform's pull get each with its data and the gift, once; who is anonymous stays so."""
+    there = await another_site()
+    scene, webhook = {"name": "fireworks", "data": {"seconds": 8}}, {"name": "lamp", "data": {"colour": "red"}}
+    await put(site, {"gift": "coffee", "scene": scene, "webhook": webhook}, CONFETTI)
+    alice, overlay = await site.join("alice"), await there.join("screen", "overlay", codec="msgpack")
+    named, masked = await alice.gift("coffee", 2), await alice.gift("coffee", anonymous=True)
+    gift = await overlay.happened("gifts.sent", id=named["id"])
+    cause = {"gift_id": named["id"], "gift": "coffee", "count": 2, "coins": gift["coins"], "from": gift["from"]}
+    await overlay.until(lambda _told: len(overlay.events("custom.sent")) == 6)
+    sent = {each.get("action"): each for each in overlay.events("custom.sent") if each["cause"] == cause}
+    assert sent.keys() == {"scene", "webhook", None}
+    for action, wanted in (("scene", scene), ("webhook", webhook)):
+        event = sent[action]
+        assert (event["name"], event["data"]) == (wanted["name"], {**wanted["data"], "gift_id": named["id"]})
+    others = [
+        each["cause"]["from"] for each in overlay.events("custom.sent") if each["cause"]["gift_id"] == masked["id"]
+    ]
+    assert [each["user_id"] for each in others] == ["anonymous"] * 3
+    pulled = (await there.http.get("/v1/rooms/demo/events?types=custom.sent")).json()["events"]
+    assert sorted(each["id"] for each in pulled) == sorted(each["id"] for each in overlay.events("custom.sent"))
 
 
 async def test_new_rules_hold_at_once(site: Site, another_site: MakeSite) -> None:
@@ -174,6 +197,8 @@ REFUSED: list[Any] = [
     {"rules": [{"min_coins": 0, "event": {"name": "x"}}]},
     {"rules": [{"gift": "rose", "event": {"name": "two words"}}]},
     {"rules": [{"gift": "rose", "event": {"name": "x"}, "webhook": "https://example.com"}]},
+    {"rules": [{"gift": "rose", "event": {"name": "x"}, "scene": {"name": "x", "url": "/x"}}]},
+    {"rules": [{"scene": {"name": "x"}, "webhook": {"name": "x"}}] * (RULES_MAX // 2 + 1)},
     {"rules": [{"gift": "rose", "event": {"name": "x", "data": {"text": "x" * DATA_BYTES_MAX}}}]},
     {"rules": [{"gift": "rose", "event": {"name": "x", "data": {"n": 2**64}}}]},
     {"rules": [{"gift": "rose", "event": {"name": "x", "data": {"deep": nested(DATA_DEPTH_MAX)}}}]},
@@ -189,7 +214,8 @@ async def test_rules_that_cannot_be(site: Site, body: Any) -> None:
     answer = await site.http.put("/v1/rooms/demo/rules", json=body)
     assert (answer.status_code, answer.json()["error"]["reason"]) == (400, "bad_request")
     [kept] = (await site.http.get("/v1/rooms/demo/rules")).json()["rules"]
-    assert kept == {"gift": None, **CHEER, "event": {"name": "cheer", "data": {}}}
+    nothing = {"gift": None, "scene": None, "webhook": None}
+    assert kept == {**nothing, **CHEER, "event": {"name": "cheer", "data": {}}}
 
 
 async def test_whose_rules(site: Site) -> None:
@@ -210,7 +236,7 @@ def test_older_rules_come_late() -> None:
     for version, name in ((2, "new"), (1, "old")):
         held.learn(Stored(version, json.dumps({"rules": [{"gift": "rose", "event": {"name": name}}]})))
     held.learn(None)
-    assert (held.version, [rule.event.name for rule in held.rules]) == (2, ["new"])
+    assert (held.version, [rule.event for rule in held.rules]) == (2, [CustomEvent("new")])
 
 
 def test_a_bound_on_gifts_that_wait() -> None:

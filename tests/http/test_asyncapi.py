@@ -9,7 +9,7 @@ import pytest
 
 import protocol
 from protocol.closes import Close
-from server.http.asyncapi import document, ok_of
+from server.http.asyncapi import document
 from tests.site import Site
 
 FOUND: Any = msgspec.json.decode(msgspec.json.encode(document()))  # as it is served
@@ -83,7 +83,7 @@ def test_every_type_is_there() -> None:
         replies = [ref.rpartition("/")[2] for ref in refs(operation["reply"]["messages"])]
         assert replies == [f"{tag}.ok", "refused"]
         (payload,) = refs(MESSAGES[f"{tag}.ok"]["payload"])
-        assert payload.rpartition("/")[2] == ok_of(protocol.COMMANDS[tag]).__name__
+        assert payload.rpartition("/")[2] == protocol.ok_of(protocol.COMMANDS[tag]).__name__
     for name, types in (("events", protocol.EVENTS), ("messages", protocol.MESSAGES)):
         assert {ref.rpartition("/")[2] for ref in refs(FOUND["operations"][name]["messages"])} == set(types)
     assert MESSAGES["refused"]["x-reasons"].keys() == protocol.REASONS.keys()

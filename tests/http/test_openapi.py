@@ -27,6 +27,7 @@ NAMES = {
     "payout": ("p-1",),
     "act": ("approve", "cancel"),
     "name": ("files",),
+    "overlay": ("0a-1",),
 }
 ODD_NAMES = ("nobody", "a b", "x" * 65, "..", "%00", "é", "{demo}", "alice\n", "1;2", "-")
 

@@ -18,7 +18,7 @@ from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
 from tests.journal.ledger import rows
 from tests.site import Site
-from tests.test_packages import TOML, written
+from tests.test_coin_packages import TOML, written
 
 MakeSite = Callable[..., Awaitable[Site]]
 
@@ -139,6 +139,10 @@ async def test_what_the_coins_really_cost(desk: Desk) -> None:
         ],
     }
     assert (await site.http.get("/v1/wallets/nobody/paid")).json()["parts"] == []
+    for user, status in (("cleo", 200), ("dora", 403)):
+        token = (await site.http.post("/v1/tokens", json={"sub": user, "name": user, "role": "viewer"})).json()["token"]
+        own = await site.http.get("/v1/wallets/cleo/paid", headers={"Authorization": f"Bearer {token}"})
+        assert own.status_code == status
 
 
 async def test_everybody_may_see_packages(desk: Desk) -> None:

@@ -53,6 +53,16 @@ async def test_sockets_keys_and_list(site: Site, another_site: MakeSite, stores:
     await site.settled()  # the money is the journal's
 
 
+async def test_commands_under_way(site: Site, stores: Stores) -> None:
+    """They are refused for good: nobody needs to try again. The node has not heard of the end yet."""
+    host = await site.join("creator", token=site.token("creator", "host", room="demo"))
+    with stores.room.client() as client:
+        client.delete(keys.room("demo", keys.META))
+    for command in ({"type_": "chat.send", "text": "hello"}, {"type_": "members.kick", "user_id": "bob"}):
+        refused = await host.ask(**command)
+        assert (refused["reason"], refused["retry_after_ms"]) == ("room_not_live", None), command
+
+
 async def test_the_name_again(site: Site, another_site: MakeSite) -> None:
     """The next room of this name begins with nobody and nothing: a new epoch, no counts, no history."""
     there = await another_site()

@@ -1,12 +1,16 @@
 """What a node knows of people: over the bus at once, without it soon, and as cheap as a gift needs it."""
 
+import threading
+import time
 import timeit
 from collections.abc import Awaitable, Callable
 
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import limits
+from server.clock import Clock
 from server.journal import users as journal
 from server.journal.users import Suspension
 from server.requirements import Known
@@ -56,8 +60,10 @@ async def test_a_suspension_ends_by_itself(site: Site) -> None:
     found = users.suspended("ann", "chat")
     assert found is not None
     assert found.id == "long"
-    assert found.holds(now_ms + 3_599_999)
-    assert not found.holds(now_ms + 3_600_000)
+    users._clock = Clock(lambda: (now_ms + 3_599_999) / 1000)
+    assert users.suspended("ann", "chat") == found
+    users._clock = Clock(lambda: (now_ms + 3_600_000) / 1000)
+    assert users.suspended("ann", "chat") is None
 
 
 async def test_sql_is_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +84,28 @@ async def test_sql_is_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     journal.amend(site.node.engine, "ann", "s1", 200, lambda _before: journal.Changes(ended_ms=200))
     users.on_news(b"ben")
     await eventually(lambda: users.suspended("ann", "chat") is None, what="what could not be read before")
+
+
+async def test_a_silent_sql_holds_up_no_room(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rooms open without their hosts' regions, however many there are, and learn them once SQL answers."""
+    users, answers, read = site.node.users, threading.Event(), journal.read
+    monkeypatch.setattr(limits, "USERS_LOAD_S", 0.05)
+    for user_id in ("ann", "ben", "cleo"):
+        journal.write_known(site.node.engine, user_id, Known(region="JP"), 1)
+
+    def silent(engine: Engine, user_id: str) -> journal.User:
+        answers.wait(10)
+        return read(engine, user_id)
+
+    monkeypatch.setattr(journal, "read", silent)
+    began = time.monotonic()
+    for user_id in ("ann", "ben", "cleo"):
+        await users.load(user_id)
+    assert time.monotonic() - began < 1.0
+    assert users.region("ann") is None
+    answers.set()
+    await users.look("dora")
+    assert [users.region(user_id) for user_id in ("ann", "ben", "cleo")] == ["JP"] * 3
 
 
 async def test_only_so_many_regions_are_kept(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

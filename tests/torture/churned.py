@@ -18,9 +18,12 @@ import structlog
 import uvloop
 
 from loadtest.processes import rss_kib
+from server import limits
 from server.app import Node
 from tests.site import Site
 from tests.stores import settings
+
+RING_BYTES = 64 * 1024  # a ring of 4 MiB would fill all through the test, and look like a leak
 
 
 def held(node: Node) -> dict[str, Any]:
@@ -52,6 +55,7 @@ def _kind(each: object) -> str:
 
 async def serve(folder: str, wallet: str, room: str, journal: str) -> None:
     """Until the standard input ends."""
+    limits.RING_BYTES_MAX = RING_BYTES
     environ = {"LIVEROOM_WALLET_URL": wallet, "LIVEROOM_ROOM_URL": room, "LIVEROOM_JOURNAL_URL": journal}
     site = Site(settings(Path(folder), **environ))
     await site.start()

@@ -5,8 +5,11 @@ import type { Open, Refusal } from "../wire.js";
 export declare class Refused extends Error {
     /** @override */
     name: string;
-    /** @type {Open<Refusal | "timeout" | "connection_lost" | "not_connected" | "closed">} the last four are our own */
-    reason: Open<Refusal | "timeout" | "connection_lost" | "not_connected" | "closed">;
+    /**
+     * The last five are our own: see `send`.
+     * @type {Open<Refusal | "timeout" | "connection_lost" | "not_connected" | "queue_full" | "closed">}
+     */
+    reason: Open<Refusal | "timeout" | "connection_lost" | "not_connected" | "queue_full" | "closed">;
     /** @type {number|null} when to try again */
     retry_after_ms: number | null;
     /** @type {string|undefined} of a gift */

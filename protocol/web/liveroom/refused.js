@@ -4,7 +4,10 @@
 export class Refused extends Error {
   /** @override */
   name = "Refused";
-  /** @type {Open<Refusal | "timeout" | "connection_lost" | "not_connected" | "closed">} the last four are our own */
+  /**
+   * The last five are our own: see `send`.
+   * @type {Open<Refusal | "timeout" | "connection_lost" | "not_connected" | "queue_full" | "closed">}
+   */
   reason;
   /** @type {number|null} when to try again */
   retry_after_ms = null;

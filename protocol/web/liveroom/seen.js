@@ -1,5 +1,5 @@
 /** What a client has seen already: events, balances, gifts and chats. Some arrive again, or in another order. */
-/** @import { ChatDeleted, ChatSent, Gap, GiftSent, RoomEvent } from "../wire.js" */
+/** @import { ChatDeleted, ChatSent, Gap, GiftRefunded, GiftSent, RoomEvent } from "../wire.js" */
 
 const GIFT_IDS_REMEMBERED = 5_000;
 const CHAT_IDS_REMEMBERED = 1_000; // a gap brings back the newest 50 at most
@@ -82,19 +82,40 @@ export class SeenGifts {
   #ids = new Set();
   gifts = 0;
   coins = 0;
+  refunded = 0;
+
+  /**
+   * @param {RoomEvent} event
+   * @returns {boolean} false for a gift, or a part of one that was taken back, that was seen before
+   */
+  isNews(event) {
+    if (event.type === "gifts.sent") return this.take(event);
+    return event.type !== "gifts.refunded" || this.#takeBack(event);
+  }
 
   /**
    * @param {GiftSent} gift
    * @returns {boolean} false if it was seen before, even under another seq or epoch
    */
   take({ id, coins, test }) {
-    if (this.#ids.has(id)) return false;
-    this.#ids.add(id);
-    if (this.#ids.size > GIFT_IDS_REMEMBERED) this.#ids.delete(this.#ids.values().next().value);
+    if (!this.#isNew(id)) return false;
     if (!test) {
       this.gifts++;
       this.coins += coins;
     }
+    return true;
+  }
+  /** @param {GiftRefunded} refund */
+  #takeBack({ id, gift_id, coins }) {
+    if (!this.#isNew(id)) return false;
+    if (this.#ids.has(gift_id)) this.refunded += coins;
+    return true;
+  }
+  /** @param {string} id */
+  #isNew(id) {
+    if (this.#ids.has(id)) return false;
+    this.#ids.add(id);
+    if (this.#ids.size > GIFT_IDS_REMEMBERED) this.#ids.delete(this.#ids.values().next().value);
     return true;
   }
 }

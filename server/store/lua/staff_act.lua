@@ -1,10 +1,11 @@
--- Tells a room what staff did: a person's new standing, the event if there is one, and the message to staff. Once.
+-- Tells a room what staff did: a person's new standing, its events, and the message to staff. Once.
 -- KEYS meta events live people done
 -- ARGV keep done_s user_id version standing event acted
 -- INCLUDE append_event
 -- HOOK staff_acted event
 -- Returns {ok, seq} | {known} | {no_room}
--- `version` is 0 without a new standing. {known} if the room has heard of it, or of what came after it.
+-- `event` has a line for each event; seq is that of the last one. `version` is 0 without a new standing. {known} if the
+-- room has heard of it, or of what came after it.
 -- What is not an event goes to the nodes with the seq 0: "<epoch> 0 person <user_id> <version> <standing>", and
 -- "<epoch> 0 staff <message>".
 local about = redis.call('HMGET', meta, 'epoch', 'seq')
@@ -23,8 +24,8 @@ if version ~= '0' then
   redis.call('PUBLISH', live, about[1] .. ' 0 person ' .. user_id .. ' ' .. version .. ' ' .. standing)
 end
 local seq = about[2]
-if event ~= '' then
-  seq = append_event(meta, events, live, keep, event)
+for line in string.gmatch(event, '[^\n]+') do
+  seq = append_event(meta, events, live, keep, line)
 end
 staff_acted(event)
 redis.call('PUBLISH', live, about[1] .. ' 0 staff ' .. acted)

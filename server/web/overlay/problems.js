@@ -7,7 +7,7 @@ const WORDS = {
   bad_token: "The token is not valid: add #token=… with a new overlay token of this room to the address.",
   token_missing: "A token is needed: add #token=… with an overlay token of this room to the address.",
   token_expired: "The token has expired: add #token=… with a new overlay token of this room to the address.",
-  token_revoked: "The token was withdrawn: add #token=… with a new overlay token of this room to the address.",
+  token_revoked: "This link was withdrawn: open the overlay by a new one.",
   wrong_room: "The token is for another room.",
   no_such_room: "There is no such room: check the address of this overlay.",
   no_address: "There is no room in this address: it has the form /overlay/room.",

@@ -16,6 +16,7 @@ const KINDS = {
 const KIND_OF_TIER = { 1: "float", 2: "burst", 3: "ride", 4: "fullscreen" };
 
 /** @typedef {{update: () => void, leave: () => Promise<void>}} Show `update` after the alert has changed */
+/** @typedef {{kind?: string|null, art?: HTMLElement|null, message?: boolean}} Look what is not as the gift says */
 
 /**
  * The gift's tier decides how an unknown kind, from a newer server, is shown.
@@ -28,12 +29,13 @@ export const kindOf = ({ gift, tier }) =>
  * @param {HTMLElement} layer filled by the show
  * @param {Alert} alert
  * @param {string} testid
+ * @param {Look} look
  * @returns {Show}
  */
-export function showGift(layer, alert, testid) {
-  const kind = kindOf(alert);
+export function showGift(layer, alert, testid, look = {}) {
+  const kind = look.kind && Object.hasOwn(KINDS, look.kind) ? look.kind : kindOf(alert);
   const amount = (!reducedMotion() && KINDS[kind]) || { sparks: 0, companions: 0 };
-  const caption = makeCaption(alert);
+  const caption = makeCaption(alert, look.message ?? true);
   const tier = Math.min(4, Math.max(1, alert.tier));
   const data = { gift: alert.gift.id, kind, count: alert.count };
   const root = el("div", { class: `gift-show kind-${kind} tier-${tier}`, testid, data },
@@ -41,7 +43,7 @@ export function showGift(layer, alert, testid) {
     el("div", { class: "motion" },
       el("div", { class: "rays" }), el("div", { class: "halo" }),
       sparks(amount.sparks, kind), companions(amount.companions, alert.gift),
-      picture(alert.gift, "art")),
+      look.art ?? picture(alert.gift, "art")),
     caption.element);
   layer.append(root);
   const update = () => {
@@ -72,8 +74,11 @@ async function leave(root) {
   root.remove();
 }
 
-/** @param {Alert} alert */
-function makeCaption(alert) {
+/**
+ * @param {Alert} alert
+ * @param {boolean} withMessage
+ */
+function makeCaption(alert, withMessage) {
   const who = el("b", { class: "who" });
   const what = el("span", { class: "what" });
   const times = el("strong", { class: "times" });
@@ -83,12 +88,13 @@ function makeCaption(alert) {
     el("p", { class: "line" }, who, what), times, said);
   const names = () =>
     alert.others.length ? `${nameOf(alert.from)} and ${alert.others.length} more` : nameOf(alert.from);
-  const changed = () => who.textContent !== names() || said.textContent !== (alert.message ?? "");
+  const message = () => (withMessage && alert.message) || "";
+  const changed = () => who.textContent !== names() || said.textContent !== message();
   const draw = () => {
     who.textContent = names();
     what.textContent = ` sent ${alert.gift.name}`;
     times.textContent = alert.count > 1 ? `×${alert.count}` : "";
-    said.textContent = alert.message ?? "";
+    said.textContent = message();
     bump(times);
   };
   draw();

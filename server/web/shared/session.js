@@ -22,7 +22,7 @@ export function roomOf(path) {
  */
 
 /**
- * @param {{room: string, role: "viewer"|"overlay", person: string}} as whom to enter in development
+ * @param {{room: string, role: "viewer"|"overlay"|"host", person: string}} as whom to enter in development
  * @returns {Promise<Session>}
  */
 export async function openSession({ room, role, person }) {

@@ -20,7 +20,10 @@ const WORDS = {
   too_many_pins: "There are too many pins: take one off first",
   already_decided: "Somebody else has decided already",
   already_edited: "You have edited this message already",
-  shielded: "The room is protected just now: you are new here",
+  shielded: "The room is protected just now: your account is new",
+  media_not_allowed: "Media may not come from this address",
+  unknown_overlay: "This overlay link is gone",
+  too_many_overlays: "There are too many overlay links: end one first",
   no_such_gift: "This broadcast has no such gift",
   unknown_goal: "This goal is gone",
   too_many_goals: "There are too many goals: remove one first",
@@ -50,6 +53,7 @@ const WORDS = {
   timeout: "No answer from the server",
   connection_lost: "The connection was lost: it may not have arrived",
   not_connected: "Not connected: it was not sent",
+  queue_full: "Not connected, and too much is waiting: it was not sent",
   closed: "You are no longer in the room",
 };
 

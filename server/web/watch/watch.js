@@ -10,6 +10,7 @@ import { startComposer } from "./composer.js";
 import { Connection } from "./connection.js";
 import { floatUp } from "./floaters.js";
 import { GiftPanel } from "./giftpanel.js";
+import { Goals } from "./goals.js";
 import { Likes } from "./likes.js";
 import { Decided } from "./decided.js";
 import { Pins } from "./pins.js";
@@ -39,6 +40,7 @@ export class WatchPage {
   #connection = new Connection(find("conn-state"));
   #stage = new Stage();
   #board = new Board(find("board"));
+  #goals = new Goals(find("goals"), find("goal-list"));
   #pins = new Pins(find("pins"));
   #chat = new ChatList();
   #tray = new Tray(find("gift-tray"));
@@ -51,7 +53,7 @@ export class WatchPage {
   /** @param {string} room */
   constructor(room) {
     this.#room = room;
-    startComposer(async (text) => this.#joined.sendChat(text));
+    startComposer(async (text) => this.#joined.sendChat(text, { waits: false })); // it stays in its field
     startSheet(find("gift-panel"));
     this.#panel.setOpen(false);
   }
@@ -113,6 +115,7 @@ export class WatchPage {
   #roomChanged(room) {
     this.#stage.draw(room);
     this.#board.draw(room.top);
+    this.#goals.draw(room.goals);
     this.#pins.draw(room.pins);
     this.#drawOpen();
   }
@@ -157,9 +160,16 @@ export class WatchPage {
   /** @param {RoomEvent} event */
   #happened(event) {
     this.#chat.take(event);
+    if (event.type === "goals.reached" && !event.replayed) this.#reached(event.id);
     if (event.type === "likes.counted" && !event.replayed) this.#likes.counted(event);
     if (event.type !== "gifts.sent") return;
     if (!event.replayed || this.#joined.serverNow() - event.at_ms < FRESH_MS) this.#showGift(event);
+  }
+
+  /** @param {string} id */
+  #reached(id) {
+    const goal = this.#joined.room?.goals.find((each) => each.id === id);
+    if (goal) this.#chat.note(`Goal reached: ${goal.title}`);
   }
 
   /** @param {GiftSent} event */

@@ -91,7 +91,6 @@ test("a gift outlives its connection and is sent again with its id; a message is
   FakeSocket.last.end(1006);
   await lost;
   const meanwhile = client.sendGift({ gift: "heart" });
-  await assert.rejects(client.sendChat("y"), { reason: "not_connected" });
   await pass(10);
   assert.deepEqual(FakeSocket.last.sent, []);
   FakeSocket.last.tell(welcome());
@@ -101,6 +100,37 @@ test("a gift outlives its connection and is sent again with its id; a message is
   FakeSocket.last.tell({ type: "ok", ref: "c1", id: asked.id, ...reply }, { type: "ok", ref: "c3", id: "h", ...reply });
   assert.equal((await gift).id, asked.id);
   await meanwhile;
+});
+
+test("what is asked while away waits for the connection, and is sent once", async () => {
+  withRandom(0);
+  const { client } = await joined();
+  FakeSocket.last.end(1006);
+  const said = client.sendChat("one");
+  await assert.rejects(client.sendLikes(3), { reason: "not_connected" }); // worth nothing later
+  await pass(10);
+  FakeSocket.last.tell(welcome());
+  assert.deepEqual(FakeSocket.last.sent.map(({ text }) => text), ["one"]);
+  const unknown = assert.rejects(said, { reason: "connection_lost" });
+  FakeSocket.last.end(1006); // it was sent: nobody knows whether it arrived
+  await unknown;
+  await pass(10);
+  FakeSocket.last.tell(welcome());
+  assert.deepEqual(FakeSocket.last.sent, []);
+});
+
+test("what waits has a bound, and an end: it was never sent then", async () => {
+  const { client } = await joined({ timeoutMs: 300 });
+  FakeSocket.last.end(4006, "retry_after_ms=60000");
+  const waiting = Array.from({ length: 50 }, (_, n) =>
+    assert.rejects(client.sendChat(`${n}`), { reason: "not_connected" }));
+  await assert.rejects(client.sendChat("51"), { reason: "queue_full" });
+  await assert.rejects(client.sendGift({ gift: "rose", id: "mine" }), { reason: "queue_full", id: "mine" });
+  await pass(300);
+  await Promise.all(waiting);
+  const left = assert.rejects(client.sendGift({ gift: "rose" }), { reason: "closed" });
+  client.close();
+  await left;
 });
 
 test("a gift waits two minutes, over reconnects", async () => {

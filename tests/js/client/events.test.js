@@ -25,7 +25,7 @@ test("each event comes once, and the room is reported once per frame", async () 
   assert.deepEqual([seqs(here), here.told.rooms], [[11, 12, 13], 3]);
   const { room, seen, since } = here.client;
   assert.deepEqual([room?.coins, room?.likes, room?.chat.length, seen, since],
-    [7, 8, 1, { gifts: 1, coins: 2 }, "e1:13"]);
+    [7, 8, 1, { gifts: 1, coins: 2, refunded: 0 }, "e1:13"]);
 });
 
 test("a test gift comes without a seq, and changes no total", async () => {
@@ -140,7 +140,7 @@ test("a gift that is sent again under another number is shown once", async () =>
   await reconnected();
   FakeSocket.last.tell(welcome({ epoch: "e2", seq: 0 }), gift({ id: "g", seq: 1, coins: 5 }));
   assert.equal(here.told.events.length, 1);
-  assert.deepEqual(here.client.seen, { gifts: 1, coins: 5 });
+  assert.deepEqual(here.client.seen, { gifts: 1, coins: 5, refunded: 0 });
 });
 
 test("hidden lines are marked and reported", async () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { SeenGifts } from "../../../protocol/web/liveroom/seen.js";
-import { gift } from "../support/wire.js";
+import { gift, refunded } from "../support/wire.js";
 
 test("a gift counts once by its id, whatever its seq", () => {
   const seen = new SeenGifts();
@@ -25,4 +25,13 @@ test("five thousand ids are remembered, and the oldest is forgotten first", () =
   for (let n = 0; n < 5001; n++) seen.take(gift({ id: `g${n}` }));
   assert.equal(seen.take(gift({ id: "g1" })), false);
   assert.equal(seen.take(gift({ id: "g0" })), true);
+});
+
+test("what is taken back of a gift that was seen counts once", () => {
+  const seen = new SeenGifts();
+  seen.take(gift({ id: "a", coins: 5 }));
+  const part = refunded({ id: "r", gift_id: "a", coins: 2 });
+  assert.deepEqual([seen.isNews(part), seen.isNews(part), seen.isNews(refunded({ id: "s", gift_id: "b" }))],
+    [true, false, true]);
+  assert.deepEqual([seen.coins, seen.refunded], [5, 2]);
 });

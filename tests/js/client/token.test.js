@@ -1,9 +1,10 @@
 /** Which token the client shows, and when it asks for another. */
 import assert from "node:assert/strict";
 
+import { join } from "../../../protocol/web/liveroom.js";
 import { pass, settled, timed as test, withRandom } from "../support/clock.js";
 import { connecting, joined } from "../support/joined.js";
-import { FakeSocket } from "../support/socket.js";
+import { AsWebSocket, FakeSocket } from "../support/socket.js";
 import { welcome } from "../support/wire.js";
 
 /**
@@ -115,12 +116,12 @@ test("while there is no token it tries again", async () => {
 test("a token is exchanged on the same socket before it expires", async () => {
   const asked = tokens(tokenUntil(Date.now() + 600_000), tokenUntil(Date.now() + 1_200_000));
   const { client } = await joined({ getToken: asked.getToken });
-  for (let beat = 0; beat < 10; beat++) {
-    await pass(53_999, 5000);
+  for (let beat = 0; beat < 20; beat++) {
+    await pass(26_999, 5000);
     FakeSocket.last.tell({ type: "heartbeat" });
   }
   assert.equal(asked.times, 1);
-  await pass(10);
+  await pass(20);
   assert.deepEqual([asked.times, FakeSocket.last.sent[0].type], [2, "session.refresh"]);
   FakeSocket.last.answer({ expires_ms: Date.now() + 660_000 });
   await settled();
@@ -153,4 +154,65 @@ test("each new token is exchanged in its turn", async () => {
     await settled();
   }
   assert.deepEqual([FakeSocket.last.sent.length, asked.times], [2, 0]);
+});
+
+test("a refresh that spans a reconnect begins no second chain", async () => {
+  withRandom(0);
+  /** @type {((token: string) => void)[]} */
+  const asking = [];
+  const first = tokenUntil(Date.now() + 10_000);
+  let times = 0;
+  const getToken = () => (times++ ? new Promise((resolve) => { asking.push(resolve); }) : first);
+  await joined({ getToken: /** @type {() => Promise<string>} */ (getToken) });
+  await pass(8000);
+  assert.equal(asking.length, 1); // the platform takes its time ...
+  FakeSocket.last.end(1006); // ... and the connection is lost meanwhile
+  await pass(10);
+  FakeSocket.last.tell(welcome());
+  asking[0]?.(tokenUntil(Date.now() + 60_000));
+  await settled();
+  assert.deepEqual(FakeSocket.last.sent, []); // the old chain has ended
+  await pass(8000);
+  assert.equal(asking.length, 2); // and the new one asks by itself
+  asking[1]?.(tokenUntil(Date.now() + 60_000));
+  await settled();
+  assert.deepEqual(FakeSocket.last.sent.map(({ type }) => type), ["session.refresh"]);
+  await pass(20_000);
+  assert.equal(asking.length, 2);
+});
+
+test("who asks while a token is on its way gets the same one", async () => {
+  withRandom(0);
+  /** @type {(token: string) => void} */
+  let give = () => {};
+  let times = 0;
+  const first = tokenUntil(Date.now() + 10_000);
+  const getToken = () => (times++ ? new Promise((resolve) => { give = resolve; }) : first);
+  await joined({ getToken: /** @type {() => Promise<string>} */ (getToken) });
+  await pass(8000);
+  FakeSocket.last.end(4003); // expired, while the newer one is made
+  await pass(10);
+  assert.equal(times, 2);
+  give("newer");
+  await settled();
+  assert.equal(FakeSocket.last.token, "newer");
+});
+
+test("who leaves leaves no token behind", async () => {
+  const asked = tokens("one", "two");
+  const { client } = await joined({ getToken: asked.getToken });
+  client.close();
+  client.open();
+  await settled();
+  assert.equal(FakeSocket.last.token, "two");
+});
+
+test("who leaves while a token is asked for stays away, also if there is none", async () => {
+  const client = join({ room: "demo", base: "http://x", WebSocket: AsWebSocket, getToken: async () => {
+    client.close();
+    throw new Error("withdrawn");
+  } });
+  await settled();
+  await pass(60_000, 1000);
+  assert.deepEqual([client.state.name, client.state.reason], ["closed", "left"]);
 });

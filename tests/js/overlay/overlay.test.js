@@ -43,7 +43,7 @@ test("it enters as an overlay, and shows gifts of every tier one after the other
 test("without a token it says what is missing, and opens no socket", async (page) => {
   page.answers["/dev/token"] = 404;
   await opened(page);
-  assert.match(page.find("token-needed").textContent, /overlay token/);
+  assert.match(page.find("token-needed").textContent, /A key is needed/);
   assert.equal(FakeSocket.opened.length, 0);
 });
 
@@ -144,7 +144,7 @@ test("the art of every gift is loaded before the first is given", async (page) =
 
 test("position and size come from the address; what is not understood changes nothing", async () => {
   for (const [query, position, scale] of /** @type {const} */ ([
-    ["", "center", ""], ["?position=top-left&scale=0.5", "top-left", "0.5"], ["?position=up&scale=x", "center", ""],
+    ["", "center", "1"], ["?position=top-left&scale=0.5", "top-left", "0.5"], ["?position=up&scale=x", "center", "1"],
     ["?scale=99", "center", "3"], ["?position=bottom&scale=-1", "bottom", "0.25"],
   ])) {
     const page = openPage("overlay", `/overlay/demo${query}`);

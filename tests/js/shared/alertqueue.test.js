@@ -175,3 +175,89 @@ test("remembered ids are bounded: five thousand here, five hundred over a reload
   assert.notEqual(queue.offer(gift({ id: "g0" })), "repeated");
   assert.deepEqual([queue.save().seen.length, queue.save().seen.at(-1)], [500, "g0"]);
 });
+
+test("gifts of one sender and kind that wait are one alert if they came soon after one another", () => {
+  let now = 0;
+  const queue = new AlertQueue({ mergeMs: 1000, now: () => now });
+  const bob = person("bob");
+  const nobody = person("anonymous");
+  assert.equal(queue.offer(gift({ id: "a", count: 2 })), "queued");
+  now = 999;
+  assert.equal(queue.offer(gift({ id: "b", count: 3, message: "hi" })), "merged");
+  assert.equal(queue.offer(gift({ from: bob })), "queued");
+  assert.equal(queue.offer(gift({ gift: shown("heart") })), "queued");
+  assert.equal(queue.offer(gift({ test: true })), "queued");
+  assert.equal(queue.offer(gift({ combo: { id: "tap", count: 1 } })), "queued");
+  assert.deepEqual([queue.offer(gift({ from: nobody })), queue.offer(gift({ from: nobody }))], ["queued", "queued"]);
+  now = 1000;
+  assert.equal(queue.offer(gift({ id: "c" })), "queued");
+  const [first] = queue.waiting;
+  assert.deepEqual([first?.count, first?.ids, first?.message], [5, ["a", "b"], "hi"]);
+});
+
+test("an alert knows its first gift and the newest fifty", () => {
+  const queue = new AlertQueue();
+  for (let n = 0; n < 60; n++) queue.offer(gift({ id: `g${n}`, combo: { id: "tap", count: n + 1 } }));
+  const ids = queue.waiting[0]?.ids ?? [];
+  assert.deepEqual([ids.length, ids[0], ids[1], ids.at(-1)], [51, "g0", "g10", "g59"]);
+});
+
+test("an alert that was not finished is offered again once", () => {
+  /** @type {string[]} */
+  const dropped = [];
+  let queue = new AlertQueue();
+  queue.offer(gift({ id: "a" }));
+  for (const tries of [1, 2]) {
+    assert.equal(queue.next()?.ids[0], "a");
+    const saved = JSON.parse(JSON.stringify(queue.save()));
+    assert.equal(saved.waiting[0].tries, tries);
+    queue = new AlertQueue({ saved, onDropped: ({ ids }) => dropped.push(...ids) });
+  }
+  assert.deepEqual([queue.next(), dropped], [null, ["a"]]);
+});
+
+test("an alert that is put back comes first, once", () => {
+  /** @type {string[]} */
+  const dropped = [];
+  const queue = new AlertQueue({ onDropped: ({ ids }) => dropped.push(...ids) });
+  for (const id of ["a", "b"]) queue.offer(gift({ id }));
+  queue.next();
+  queue.putBack();
+  assert.equal(queue.next()?.ids[0], "a");
+  queue.putBack();
+  assert.deepEqual(dropped, ["a"]);
+  assert.equal(queue.next()?.ids[0], "b");
+  queue.putBack();
+  queue.putBack();
+  assert.equal(queue.waiting.length, 1);
+});
+
+test("an alert that was played can be shown again: the last one, or that of a gift", () => {
+  const queue = new AlertQueue();
+  assert.equal(queue.replay(null), false);
+  for (const id of ["a", "b"]) {
+    queue.offer(gift({ id }));
+    const alert = queue.next();
+    if (alert) queue.end(alert);
+  }
+  assert.deepEqual([queue.current, queue.replay(null), queue.next()?.ids[0]], [null, true, "b"]);
+  assert.deepEqual([queue.replay("a"), queue.next()?.ids[0]], [true, "a"]);
+  assert.equal(queue.replay("c"), false);
+});
+
+test("clearing drops what waits, or only what was given before a time", () => {
+  /** @type {string[]} */
+  const dropped = [];
+  const queue = new AlertQueue({ onDropped: ({ ids }) => dropped.push(...ids) });
+  for (const at_ms of [1, 2, 3]) queue.offer(gift({ id: `g${at_ms}`, at_ms }));
+  queue.clear(2);
+  assert.deepEqual(dropped, ["g1", "g2"]);
+  queue.clear();
+  assert.deepEqual([dropped, queue.waiting, queue.takeMissed()], [["g1", "g2", "g3"], [], 0]);
+});
+
+test("in order of time the biggest waits like the others", () => {
+  const queue = new AlertQueue({ longAt: 1, bySize: false });
+  offer(queue, 1, 4, 2);
+  assert.deepEqual(shownInTurn(queue), ["1-0", "4-1", "2-2"]);
+});

@@ -5,7 +5,7 @@ import { AlertQueue } from "../../../server/web/shared/alertqueue.js";
 import { find } from "../../../server/web/shared/dom.js";
 import { AlertPlayer } from "../../../server/web/shared/playalerts.js";
 import { pass, settled } from "../support/clock.js";
-import { openPage, testsOn } from "../support/page.js";
+import { heardErrors, openPage, testsOn } from "../support/page.js";
 import { gift, person, shown } from "../support/wire.js";
 
 /** @import { OpenPage } from "../support/page.js" */
@@ -126,4 +126,89 @@ test("every change of the queue is reported", async () => {
   const before = told.changes;
   await pass(2300);
   assert.ok(told.changes > before);
+});
+
+/**
+ * A player of which each stage is noted.
+ * @param {import("../../../server/web/shared/playalerts.js").Options} [options]
+ */
+function noted(options) {
+  /** @type {string[]} */
+  const stages = [];
+  const queue = new AlertQueue();
+  const player = new AlertPlayer(queue, find("gift-show"), {
+    testid: "alert", onStage: ({ gift: { id } }, stage) => stages.push(`${id} ${stage}`), ...options,
+  });
+  return { queue, player, stages };
+}
+
+test("paused, the alert being shown ends in its time, and no other begins until it goes on", async (page) => {
+  const { player, stages } = noted();
+  for (const id of ["a", "b", "c"]) player.offer(alert(id));
+  player.pause();
+  await pass(9000, 100);
+  assert.deepEqual([showing(page), stages], [[], ["a started", "a finished"]]);
+  player.next();
+  await settled();
+  assert.deepEqual(showing(page), ["b"]);
+  await pass(9000, 100);
+  assert.deepEqual(showing(page), []);
+  player.resume();
+  await settled();
+  assert.deepEqual(showing(page), ["c"]);
+});
+
+test("a skipped alert leaves at once; another one's id skips nothing", async (page) => {
+  const { player, stages } = noted();
+  const [a, b] = [alert("a"), alert("b")];
+  for (const each of [a, b]) player.offer(each);
+  player.skip(b.id);
+  await pass(100);
+  assert.deepEqual(showing(page), ["a"]);
+  player.skip(a.id);
+  await pass(700);
+  assert.deepEqual(showing(page), ["b"]);
+  player.next();
+  await pass(700);
+  assert.deepEqual([showing(page), stages], [[], ["a started", "a skipped", "b started", "b skipped"]]);
+});
+
+test("an alert that cannot be shown costs only itself", async (page) => {
+  const heard = heardErrors();
+  const { player, stages } = noted({ plan: ({ gift: { id } }) => {
+    if (id === "bad") throw new Error("no plan");
+    return { ms: 1000 };
+  } });
+  for (const id of ["bad", "a"]) player.offer(alert(id));
+  await pass(300);
+  assert.deepEqual([showing(page), stages, heard.callCount()], [["a"], ["bad failed", "a started"], 1]);
+  await pass(1000);
+  assert.equal(stages.at(-1), "a finished");
+});
+
+test("an alert stays for its speech, which is hushed when it is skipped", async (page) => {
+  /** @type {AbortSignal[]} */
+  const spoken = [];
+  const { player, stages } = noted({ plan: () => ({ ms: 1000, speech: (hush) => new Promise((resolve) => {
+    spoken.push(hush);
+    setTimeout(resolve, 5000);
+  }) }) });
+  for (const id of ["a", "b"]) player.offer(alert(id));
+  await pass(4900, 100);
+  assert.deepEqual(showing(page), ["a"]);
+  await pass(1000, 100);
+  assert.deepEqual([showing(page), stages], [["b"], ["a started", "a finished", "b started"]]);
+  player.skip();
+  await pass(700);
+  assert.deepEqual([spoken.map(({ aborted }) => aborted), stages.at(-1)], [[false, true], "b skipped"]);
+});
+
+test("a player that is stopped leaves its alert to the next one", async (page) => {
+  const { queue, player, stages } = noted();
+  player.offer(alert("a"));
+  player.stop();
+  await pass(3000, 100);
+  assert.deepEqual([showing(page), queue.waiting.length, stages], [[], 1, ["a started"]]);
+  new AlertPlayer(queue, find("gift-show"), { testid: "alert" });
+  assert.deepEqual(showing(page), ["a"]);
 });

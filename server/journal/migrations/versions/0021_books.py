@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0021_books"
-down_revision = "0021_users"
+down_revision = "0018_lists"
 branch_labels = None
 depends_on = None
 

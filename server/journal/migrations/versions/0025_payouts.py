@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0022_payouts"
-down_revision = "0021_books"
+revision = "0025_payouts"
+down_revision = "0024_users"
 branch_labels = None
 depends_on = None
 

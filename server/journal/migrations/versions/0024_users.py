@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0021_users"
-down_revision = "0020_sales"
+revision = "0024_users"
+down_revision = "0023_sales"
 branch_labels = None
 depends_on = None
 

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020_sales"
-down_revision = "0019_rates"
+revision = "0023_sales"
+down_revision = "0022_rates"
 branch_labels = None
 depends_on = None
 

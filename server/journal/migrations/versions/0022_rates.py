@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019_rates"
-down_revision = "0018_lists"
+revision = "0022_rates"
+down_revision = "0021_books"
 branch_labels = None
 depends_on = None
 
