@@ -33,6 +33,7 @@ from server.http import (
     gifts,
     health,
     pages,
+    payouts,
     privacy,
     reversals,
     rooms,
@@ -57,6 +58,7 @@ from server.orders.recovery import Recovery, Repeat
 from server.orders.refunds import Refunds
 from server.orders.topups import Purchases, TopUp
 from server.packages import Packages
+from server.payouts.making import Payouts
 from server.rooms.admin import SCRIPTS as ADMIN_SCRIPTS
 from server.rooms.admin import Host, PutRoom, RoomsAdmin
 from server.rooms.catalogues import Catalogues
@@ -118,7 +120,9 @@ class Node:
         self.fanout = Fanout(settings.room_address, self.history, self.balances.on_news)
         self.revocations = Revocations(self.engine, self.room_store, self.clock)
         self.fanout.hear(keys.REVOKED, self.revocations.on_news)
-        self.users = Users(self.engine, self.room_store, self.clock, requirements.load(settings.requirements))
+        needs = requirements.load(settings.requirements)
+        self.users = Users(self.engine, self.room_store, self.clock, needs)
+        self.payouts = Payouts(settings, self.engine, self.clock, self.rates, needs)
         self.fanout.hear(keys.USERS_CHANGED, self.users.on_news)
         self.pace = Pace(settings.latency)
         self.services = services = Services(
@@ -380,6 +384,7 @@ def create_app(node: Node) -> Starlette:
             *reversals.routes(node.refunds, node.chargebacks, node.freezes, node.wallet),
             *creators.routes(node.engine, node.clock, own),
             *where_routes(node.engine, node.clock, node.wallet, node.room_store),
+            *payouts.routes(node.payouts, node.tokens, node.revocations),
             *audit.routes(node.engine, node.clock),
             *docs.routes(development),
             *asyncapi.routes(),

@@ -22,6 +22,7 @@ _MEDIA_ORIGIN = re.compile(rf"https://{_HOST}(:\d{{1,5}})?")
 _ANCESTOR = re.compile(rf"https?://(\*\.)?{_HOST}(:(\d{{1,5}}|\*))?")
 LOCAL_PROXIES = "127.0.0.0/8, ::1"
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+FOUR_EYES_DIAMONDS = 500_000  # payouts from so many on are approved by two people
 EMBEDDED = "embedded"  # in place of a store's address: the store that `run` starts, or SQLite in the data folder
 
 # What Kubernetes sets for a service called `liveroom` or `liveroom-...` (Kubernetes, "Accessing the Service").
@@ -79,6 +80,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     rates: Path | None
     requirements: Path | None
     packages: Path | None
+    providers: Path | None
+    payout_review: int  # diamonds: smaller payouts that no rule flags are approved by the rules
+    payout_four_eyes: int  # diamonds: from here on two people approve
     node_id: str | None
     workers: int
     worker: int | None  # the number of this process among the workers
@@ -209,6 +213,9 @@ def _load(env: _Environment, mode: str) -> Settings:
         levels=Path(levels) if (levels := env.get("LIVEROOM_LEVELS")) else None,
         packages=Path(packages) if (packages := env.get("LIVEROOM_PACKAGES")) else None,
         requirements=Path(needs) if (needs := env.get("LIVEROOM_REQUIREMENTS")) else None,
+        providers=Path(providers) if (providers := env.get("LIVEROOM_PROVIDERS")) else None,
+        payout_review=_number(env, "LIVEROOM_PAYOUT_REVIEW", 0, least=0),
+        payout_four_eyes=_number(env, "LIVEROOM_PAYOUT_FOUR_EYES", FOUR_EYES_DIAMONDS),
         rates=Path(rates) if (rates := env.get("LIVEROOM_RATES")) else None,
         node_id=env.get("LIVEROOM_NODE_ID") or None,
         workers=_number(env, "LIVEROOM_WORKERS", 1, most=limits.WORKERS_MAX),

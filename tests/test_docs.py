@@ -21,6 +21,7 @@ from protocol.wire import SnapshotPart
 from server import limits, settings
 from server.__main__ import main
 from server.http.api import DESCRIBED
+from server.payouts.asking import Asked
 from server.store import guard
 from tests import browser
 from tests.site import WAIT_S, Site
@@ -190,7 +191,12 @@ async def test_a_refused_upgrade_is_answered_as_the_document_says(site: Site) ->
 def test_bodies_are_what_the_server_takes() -> None:
     """The endpoints' types decode the example bodies and the catalogue's entry."""
     for example in of_wire("body"):
-        kind = {"body rooms.PutRoom": server.rooms.admin.PutRoom, "body rules.Rules": Rules}[example.about]
+        kinds = {
+            "body rooms.PutRoom": server.rooms.admin.PutRoom,
+            "body rules.Rules": Rules,
+            "body payouts.Asked": Asked,
+        }
+        kind = kinds[example.about]
         msgspec.json.decode(example.text, type=kind)
     for example in of_wire("gift"):
         assert as_sent(msgspec.json.decode(example.text, type=Gift)) == example.value

@@ -101,6 +101,7 @@ def route(
     open: bool = False,
     open_here: bool = False,
     shared: bool = True,
+    people: bool = False,
     check: Callable[[Request], None] | None = None,
     media: tuple[str, ...] = (),
     also: Callable[[Request], None] | None = None,
@@ -109,12 +110,15 @@ def route(
 
     An open one is for other origins' pages, too, unless it is not to be `shared`. The OpenAPI document names the types
     of its `body` and `query`, what it `gives` (one type or several), and its `statuses` that are not errors.
+    With `people` the endpoint itself looks who asks: besides the key, people may have their own tokens.
     `check` may raise HttpError before anything is remembered under an Idempotency-Key. `also` says who may besides
     those with the service key: it raises HttpError for others.
     """
     types = gives if isinstance(gives, tuple) else () if gives is None else (gives,)
     DESCRIBED[(path, method)] = Described(summary, body, query, types, statuses, open, open_here, media)
-    if not open:
+    if people:
+        endpoint = _for_people(endpoint)
+    elif not open:
         endpoint = _with_key(_checked(_once(endpoint) if method in WRITES else endpoint, check), open_here, also)
     endpoint = _answering_errors(endpoint)
     return Route(path, _for_other_origins(endpoint) if open and shared else endpoint, methods=[method])
@@ -222,6 +226,16 @@ def bearer(request: Request) -> str:
 def has_key(request: Request) -> bool:
     """Whether the request comes with the service key."""
     return hmac.compare_digest(bearer(request).encode(), _gate_of(request).service_key.encode())
+
+
+def _for_people(endpoint: Endpoint) -> Endpoint:
+    """Honour Idempotency-Key with the service key only: nobody else's answer is shown to a person who repeats one."""
+    with_key = _once(endpoint)
+
+    async def asked(request: Request) -> Response:
+        return await (with_key if request.method in WRITES and has_key(request) else endpoint)(request)
+
+    return asked
 
 
 def _checked(endpoint: Endpoint, check: Callable[[Request], None] | None) -> Endpoint:

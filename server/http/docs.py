@@ -79,6 +79,7 @@ class _Schemas:
 def document(*, development: bool) -> dict[str, Any]:
     """The OpenAPI 3.1 document of every route."""
     schemas = _Schemas()
+    schemas.components["ErrorShown"]["additionalProperties"] = {}  # some reasons come with more fields
     paths: dict[str, dict[str, Any]] = {}
     for (path, method), described in sorted(DESCRIBED.items()):
         paths.setdefault(path, {})[method.lower()] = _operation(path, method, described, schemas)

@@ -14,6 +14,7 @@ from protocol.wire import Named
 from server import limits
 from server.journal import tables as t
 from server.journal.database import patient, reading
+from server.journal.payouts import payout_acts, payouts, withholdings
 from server.journal.people import Standing
 
 
@@ -72,6 +73,15 @@ PLACES = (
         "id capability from_ms until_ms appeal ended_ms",
         (("reason", ""), ("statement", ""), ("appeal_text", "")),
     ),
+    Place(
+        payouts,
+        ("creator",),
+        "id state asked diamonds rate currency gross fee withheld net tax provider key batch payee_hash flags eyes "
+        "reason retryable ref said_ms requested_ms changed_ms sent_ms due_ms late_ms tries alarm",
+        (("payee", None),),
+    ),
+    Place(payout_acts, ("by_id",), "payout n at_ms act reason before after"),  # a record that staff must answer for
+    Place(withholdings, ("creator",), "payout kind rate tax currency gross withheld at_ms"),  # tax law wants it kept
 )
 # Tables without people, and why.
 NOBODY = {

@@ -18,7 +18,7 @@ import uvloop
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from server import background, limits, rates
+from server import background, limits, rates, requirements
 from server.clock import Clock, Uptime
 from server.features.gifts import SCRIPTS as GIFT_SCRIPTS
 from server.journal import anchors, database, derived, findings, moneytime, troubles
@@ -29,9 +29,12 @@ from server.journal.drain import Drain, tail_of
 from server.journal.memory import Memory, development_key
 from server.journal.rates import register
 from server.journal.rights import Rights
+from server.payouts import loop
+from server.payouts.making import Payouts
 from server.processes import schema, signals
 from server.processes.figures import Figures
 from server.processes.retell import drain_and_retell
+from server.rates import RateCards
 from server.rooms.history import open_history
 from server.settings import Settings, Unusable
 from server.store.client import Store, StoreError
@@ -124,8 +127,11 @@ def _beside(
     audit = Audit(engine, wallet, drain.clock, memory)
     rights = Rights(wallet)
     auditing = functools.partial(audit_always, audit, drain, engine, settings.audit_every_s, rights)
+    needs = requirements.load(settings.requirements)
+    payouts = Payouts(settings, engine, drain.clock, RateCards(rates.load(settings.rates)), needs)
     return [
         background.forever("rights", rights.run),
+        background.forever("payouts", functools.partial(loop.run, payouts.runner)),
         background.forever("audit", auditing),
         background.forever("money-time", moneytime.Mover(engine, wallet, drain.clock, Uptime()).run),
         background.forever("ready", functools.partial(_tell_ready, drain, ready_fd)),

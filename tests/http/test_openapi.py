@@ -24,6 +24,9 @@ NAMES = {
     "goal": ("g-1", "a"),
     "version": ("1", "2"),
     "suspension": ("s-1",),
+    "payout": ("p-1",),
+    "act": ("approve", "cancel"),
+    "name": ("files",),
     "overlay": ("0a-1",),
 }
 ODD_NAMES = ("nobody", "a b", "x" * 65, "..", "%00", "é", "{demo}", "alice\n", "1;2", "-")

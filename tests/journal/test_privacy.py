@@ -69,7 +69,7 @@ def filled(engine: Engine, user_id: str) -> int:
                 count += 1
                 row = _row(place.table, who, f"viewer:{user_id}" if who == "account" else user_id, count)
                 row |= {name: value for name, value in special.items() if name in row}
-                if who == "by_id":
+                if who == "by_id" and "by_name" in row:
                     row["by_name"] = NAME
                 if place.of and who != place.of:  # what staff says of others is theirs
                     row |= {name: value for name, value in place.erased}
@@ -101,7 +101,7 @@ def test_all_of_it_is_handed_out_and_erased(journal: str, monkeypatch: pytest.Mo
     assert NAME not in left
     assert "secret" not in left
     assert changed["entries"] == 2
-    touched = "entries reversals people moderation broadcasts room_people users suspensions"
+    touched = "entries reversals people moderation broadcasts room_people users suspensions payouts"
     assert set(changed) == set(touched.split())
     assert privacy.erase(engine, "erin") == {}
     engine.dispose()

@@ -1,0 +1,1 @@
+"""Tests of the providers that carry payouts."""
