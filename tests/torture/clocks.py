@@ -109,6 +109,16 @@ class World:
         await self.bank.node.reconnected()
         await self._wallet.wait_up(WAIT_S)
 
+    # --- for others ---------------------------------------------------------------------------------------------
+    @property
+    def now_ms(self) -> int:
+        """What time it is in this world."""
+        return int(time.time() * 1000) + self._passed_ms
+
+    async def wait_up(self) -> None:
+        """Wait for the journal process's connection to a store that was started again."""
+        await self._wallet.wait_up(WAIT_S)
+
     # --- below them --------------------------------------------------------------------------------------------
     def new_id(self, old: int = 0) -> str:
         """An id by a clock that is slow by so many minutes."""
