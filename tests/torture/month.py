@@ -7,6 +7,8 @@ payment service's server is the test's own.
 import asyncio
 import contextlib
 import random
+import signal
+import sys
 from collections import Counter
 from typing import Any
 
@@ -29,12 +31,15 @@ from server.orders.topups import Purchases, TopUp
 from server.payouts import rows
 from server.payouts.asking import NotPaid, Standing
 from server.payouts.rows import Payout
-from server.payouts.states import OPEN, State
+from server.payouts.states import OPEN, OUT, State
 from tests.money import a_gift
 from tests.payouts.house import House
+from tests.program import ROOT
+from tests.torture import rounds
+from tests.torture.bank import WAIT_S
 from tests.torture.clocks import World
 
-DAYS, DAY_MINUTES = 30, 1_440
+DAYS, SETTLING_DAYS, DAY_MINUTES = rounds(10, 30), rounds(6, 8), 1_440
 REGIONS = "default", "JP", "KW", "DE"  # of the card of tests/payouts/house.py: EUR, JPY, KWD, EUR
 FAULTS = ("drop", "drop_before", "500", "500_done", "duplicate", "429", "400", "garbage", "twice", "other_amount")
 AT_ONCE = 50
@@ -92,6 +97,8 @@ class Month:
             await self._together([self._give() for _ in range(min(AT_ONCE, self.gifts_a_day - done))])
             if done == 0 and day % 5 == 2:
                 await self._kill_store()
+        if day % rounds(10, 5) == 3:
+            await self._kill_drain()
         await self._journal(drain)
         await self._take_back(drain)
         await self._journal(drain)
@@ -153,8 +160,21 @@ class Month:
         await self.world.wait_up()
         self.did["store killed"] += 1
 
+    async def _kill_drain(self) -> None:
+        """Drains in processes of their own are killed around a commit, one after the other (see drainer.py)."""
+        of = self.world.bank.settings
+        moments = "begin:1", "commit:1", "committed:1"
+        said = "".join(f"{of.wallet_address} {of.journal_address} {moment}\n" for moment in moments)
+        line = [sys.executable, "-m", "tests.torture.drainer"]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*line, cwd=ROOT, stdin=pipe, stdout=pipe)
+        async with asyncio.timeout(WAIT_S):
+            ended, _ = await process.communicate(said.encode())
+        assert [int(code) for code in ended.split()] == [-signal.SIGKILL] * len(moments)
+        self.did["drain killed"] += len(moments)
+
     async def _journal(self, drain: Drain) -> None:
-        """Move the log into the journal; a drain is killed at its commit now and then."""
+        """Move the log into the journal."""
         while await drain.drain_once():
             pass
 
@@ -186,6 +206,7 @@ class Month:
         self._dying(self.house.runner.once)
         self.house.runner.once()
         faults.clear()
+        self._ask_the_bank()
         for creator in self.creators:
             if self.random.random() < 0.4:
                 self._ask(creator)
@@ -212,6 +233,15 @@ class Month:
             return False
         return True
 
+    def _ask_the_bank(self) -> None:
+        """People look after what is overdue: they ring the bank, and write down what it says."""
+        for each in self.payouts():
+            if each.state in OUT and each.alarm:
+                known = self.house.bank.payouts.get(each.key, {"status": "failed"})["status"]
+                if known in ("paid", "returned", "failed"):
+                    self.house.do("fail" if known == "failed" else "paid", each.id, "olga", "the bank says so")
+                    self.did[f"overdue, ended as {known}"] += 1
+
     def _tell(self) -> None:
         """The bank gets on with its payouts. Its webhooks come once, twice, late, out of order, or never."""
         sent, self.late = self.late, []
@@ -235,15 +265,17 @@ class Month:
 
     async def _settle(self, drain: Drain, audit: Audit) -> None:
         """Some more days without new gifts: what is under way ends, or somebody is told."""
-        for _ in range(8):
+        for day in range(SETTLING_DAYS):
             await self._next_day()
             await self._journal(drain)
-            assert (await audit.run(freeze=True)).ok
+            if day % 3 == 0:  # the runner wants a recent one for what was approved last
+                assert (await audit.run(freeze=True)).ok
             self.house.runner.once()
             for each in self.house.bank.payouts.values():
                 if each["status"] in ("pending", "in_transit"):
                     self.house.webhook(self.house.bank.becomes(each["key"], "paid"))
             self.house.runner.once()
+            self._ask_the_bank()
 
     # --- what must be so -------------------------------------------------------------------------------------------
     def figures(self, creator: str) -> earnings.Figures:
@@ -275,12 +307,18 @@ class Month:
         self.did["checks"] += 1
 
     def check_ended(self) -> None:
-        """Each payout is at its end, or says why not; and each was sent once, unless it surely had not left."""
+        """Each payout is at its end, or says why not; it was sent once, unless it surely had not left.
+
+        What the journal says of it is what the bank says.
+        """
+        said = {key: known["status"] for key, known in self.house.bank.payouts.items()}
         posts = Counter(key for verb, key in self.house.bank.requests if verb == "POST")
         for each in self.payouts():
             assert each.state not in OPEN or each.alarm or each.reason or each.state is State.REVIEWING, each
             unsent = [act for act in self.house.acts(each.id) if act.act == "not_sent"]
             assert posts[each.key] <= 1 + len(unsent), each
+            if each.state in (State.PAID, State.RETURNED) or each.key in said:
+                assert each.alarm or each.state.value == said[each.key], (each, said[each.key])
 
     def page(self, report: Report) -> str:
         """The report of the month, on one page."""
@@ -288,7 +326,8 @@ class Month:
             trial = lines(connection, 0, self.house.now_ms + limits.DAY_MS)
         states = Counter((each.currency, each.state.value, each.alarm or "-") for each in self.payouts())
         page = [f"{len(self.viewers)} viewers, {len(self.creators)} creators, {DAYS} days, {self.engine.dialect.name}"]
-        page += [f"audit: ok, {report.entries} entries, {report.coins_sold} coins sold, {report.coins_held} held"]
+        found = "ok" if report.ok else report.why_not()
+        page += [f"audit: {found}, {report.entries} entries, {report.coins_sold} coins sold, {report.coins_held} held"]
         page += [f"  {what:32} {count:>10}" for what, count in sorted(self.did.items())]
         page += [f"  {' '.join(key):32} {count:>10}" for key, count in sorted(states.items())]
         page += [f"  {line.asset:10} {line.account:24} {line.after:>14}" for line in trial]

@@ -4,6 +4,8 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from server.journal.audit import SCRIPTS, Audit
 from server.journal.moneytime import SCRIPTS as TIME_SCRIPTS
 from server.store.client import Store
@@ -21,6 +23,7 @@ __all__ = ["empty_database", "journal", "postgres", "service"]
 VIEWERS, CREATORS, GIFTS_A_DAY = rounds(60, 2_000), rounds(8, 50), rounds(40, 1_000)
 
 
+@pytest.mark.timeout(rounds(120, 400))
 async def test_a_month(
     cut_bank: Callable[..., Awaitable[Bank]], journal: str, service: Service, tmp_path: Path
 ) -> None:
