@@ -264,7 +264,7 @@ class Month:
                     self.did["webhooks lost"] += 1
 
     async def _settle(self, drain: Drain, audit: Audit) -> None:
-        """Some more days without new gifts: what is under way ends, or somebody is told."""
+        """Some more days without new gifts: what is under way ends, or somebody gets an alarm."""
         for day in range(SETTLING_DAYS):
             await self._next_day()
             await self._journal(drain)
