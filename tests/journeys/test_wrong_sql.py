@@ -175,7 +175,7 @@ async def test_the_supervisor_is_not_live(new_program: Callable[..., Program], a
 
 
 async def test_the_supervisor_waits(new_program: Callable[..., Program], addresses: dict[str, object]) -> None:
-    """While the database is away the node serves rooms, in which no broadcast may begin. Nobody says that all is live."""
+    """While the database is away the node serves rooms, but no broadcast begins. Nobody says that all is live."""
     program = new_program(LIVEROOM_JOURNAL_URL=f"postgresql://postgres@/whole?host={addresses['folder']}")
     await program.start()
     alice = await program.join("alice")
