@@ -239,7 +239,6 @@ async def _save(room: Room) -> None:
     except (SQLAlchemyError, StoreError, NoSuchRoom) as error:
         log.info("goals_saved_later", room=room.id, why=str(error)[: limits.LOGGED_CHARS_MAX])
         room.memory("goals", _Goals).saved = False
-        room.memory("goals", _Goals).saved = False
 
 
 def _saved(goal: Defined, now: Goal | None) -> Defined:
