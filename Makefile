@@ -55,12 +55,12 @@ mutants: .venv/dev.stamp  ## small mistakes in the money path (or OVER=delivery)
 mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: ten minutes
 	@node $(JS)/mutants.mjs
 
-# Two cores and much waiting: six branches beside each other, each about as long as the others. The last has what the others leave.
+# Two cores and much waiting: seven branches beside each other, each about as long as the others. The last has what the others leave.
 PYTEST := $(PY) -m pytest -q
 DELIVERY := tests/edge tests/rooms tests/wallet tests/features
 BOOKS := $(wildcard tests/journal/test_[a-e]*.py)
 OTHERS := tests/journeys tests/torture tests/journal tests/pages tests/test_docker.py $(DELIVERY)
-BRANCHES := branch-journeys branch-torture branch-books branch-orders branch-delivery branch-rest
+BRANCHES := branch-journeys branch-torture branch-books branch-orders branch-delivery branch-pages branch-rest
 .PHONY: $(BRANCHES)
 
 test: browser $(NODE_TOOLS)  ## check, and every test
@@ -76,10 +76,13 @@ branch-books:
 	@$(MAKE) --no-print-directory --keep-going check js; checks=$$?; $(PYTEST) $(BOOKS) && exit $$checks
 
 branch-orders:
-	@$(PYTEST) tests/test_docker.py; docker=$$?; $(PYTEST) tests/journal $(BOOKS:%=--ignore=%) && exit $$docker
+	@$(PYTEST) tests/journal $(BOOKS:%=--ignore=%)
 
 branch-delivery:
-	@$(PYTEST) tests/pages; pages=$$?; $(PYTEST) $(DELIVERY) && exit $$pages
+	@$(PYTEST) $(DELIVERY)
+
+branch-pages:
+	@$(PYTEST) tests/test_docker.py; docker=$$?; $(PYTEST) tests/pages && exit $$docker
 
 branch-rest:
 	@$(PYTEST) $(OTHERS:%=--ignore=%)

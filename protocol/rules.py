@@ -49,10 +49,6 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     gift: CatalogueId | None = None
     min_coins: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
 
-    def __post_init__(self) -> None:
-        if not any(True for _ in self.actions()):
-            raise ValueError("a rule needs `event`, `scene` or `webhook`")
-
     def actions(self) -> Iterator[tuple[str, CustomEvent]]:
         """What it does, by name."""
         for name in ("event", "scene", "webhook"):

@@ -341,10 +341,11 @@ class Node:
         return True
 
     async def _demo_room(self) -> None:
-        """Make the demo's room, unless it is there. Raises StoreError."""
+        """Make the demo's room, unless it is there, and its first broadcast. Raises StoreError, SQLAlchemyError."""
         if DEMO not in await self.history.room_ids():
             host = Host("creator", "Creator")
             await self.rooms_admin.put(DEMO, PutRoom(host, "Welcome to Liveroom"))
+        if (await self.history.meta(DEMO))["status"] == "offline":  # without SQL nobody may begin a broadcast
             await self.rooms_admin.turn(DEMO, "start")
 
 

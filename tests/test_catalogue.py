@@ -113,7 +113,7 @@ async def test_nodes_get_a_new_price(another_site: MakeSite, tmp_path: Path, mon
     first = await alice.gift("rose")
     assert first["coins"] == 9_999
     written(path, {**ROSE, "coins": 5})
-    answer = await here.http.post("/v1/gifts/reload")
+    answer = await here.http.post("/v1/catalogue/reload")
     assert (answer.status_code, answer.json()["gifts"]) == (200, 1)
     version = answer.json()["version"]
     await eventually(lambda: _has(there, version), what="the new catalogue on the other node")
@@ -138,8 +138,8 @@ async def test_a_faulty_file_is_refused_to_who_asks(another_site: MakeSite, tmp_
     path = written(tmp_path / "gifts.json", ROSE)
     site = await another_site(LIVEROOM_CATALOGUE=str(path))
     path.write_text("[")
-    answer = await site.http.post("/v1/gifts/reload")
+    answer = await site.http.post("/v1/catalogue/reload")
     assert (answer.status_code, answer.json()["error"]["reason"]) == (409, "bad_catalogue")
     assert str(path) in answer.json()["error"]["message"]
     assert [gift["id"] for gift in (await site.http.get("/v1/gifts")).json()] == ["rose"]
-    assert (await site.http.post("/v1/gifts/reload", headers={"Authorization": ""})).status_code == 401
+    assert (await site.http.post("/v1/catalogue/reload", headers={"Authorization": ""})).status_code == 401

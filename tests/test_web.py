@@ -16,24 +16,31 @@ PAGES = sorted(index.parent.name for index in WEB.glob("*/index.html"))
 CLIENT = ROOT / "protocol/web"
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 OPEN = {"Authorization": ""}
+PREVIEWS = {"streamer": "overlay"}  # the streamer sees the overlay's own stage, as it will be
 
 
 def test_each_page_has_a_folder() -> None:
     """server/web contains only a folder for each page, and the shared one."""
-    assert PAGES == ["overlay", "watch"]
+    assert PAGES == ["overlay", "streamer", "watch"]
     assert sorted(path.name for path in WEB.iterdir()) == sorted([*PAGES, "shared"])
 
 
 def test_pages_share_through_shared() -> None:
-    """No page imports from another page's folder, and `shared` imports from no page."""
-    allowed = re.compile(r"\./\w+\.js|\.\./(shared/\w+|liveroom|wire)\.js")
+    """No page imports from another page's folder, unless it previews it, and `shared` imports from no page."""
     crossings = [
         f"{path.relative_to(WEB)} imports {other}"
-        for path in WEB.glob("*/*.js")
+        for path in WEB.rglob("*.js")
         for other in re.findall(r'from "([^"]+)"', path.read_text())
-        if not allowed.fullmatch(other)
+        if not _may_import(path, (path.parent / other).resolve())
     ]
     assert crossings == []
+
+
+def _may_import(path: Path, other: Path) -> bool:
+    """A module of the same page, a shared one, or the client, which is served beside the pages' folders."""
+    page = path.relative_to(WEB).parts[0]
+    folders = [WEB / name for name in {page, "shared", PREVIEWS.get(page, page)}]
+    return any(other.is_relative_to(folder) for folder in folders) or other.parent == WEB
 
 
 async def files_of(site: Site, page: str) -> dict[str, str]:
@@ -43,7 +50,7 @@ async def files_of(site: Site, page: str) -> dict[str, str]:
     while waiting:
         at, text = waiting.pop()
         text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)  # an import of types, which no browser loads
-        named = re.findall(r'(?:href|src)="([^#"?{][^"?{]*)"|(?:from|import\() ?"([^"]+)"', text)
+        named = re.findall(r'(?:href|src)="([^#"?{][^"?{]*)"|(?:from |import\()"([^"]+)"', text)
         for name in {urljoin(at, "".join(each)).partition("#")[0] for each in named} - set(found):
             answer = await site.http.get(name, headers=OPEN)
             assert answer.status_code == 200, f"{name} of {at}"
@@ -60,7 +67,7 @@ async def test_everything_that_a_page_names_is_there(page: str, site: Site) -> N
     assert {f"/web/{page}/start.js", f"/web/{page}/{page}.css", "/web/shared/icon.svg"} <= set(found)
     client = {f"/web/{path.relative_to(CLIENT).as_posix()}" for path in CLIENT.rglob("*.js")}
     assert client <= set(found)
-    own = re.compile(rf"/web/({page}|shared)/[\w.]+$")
+    own = re.compile(rf"/web/({page}|shared|{PREVIEWS.get(page, page)})/[\w./]+$")
     assert [name for name in set(found) - client if not own.match(name)] == []
 
 
@@ -76,7 +83,8 @@ async def test_every_file_belongs_to_a_page(site: Site) -> None:
     """Every file in server/web is used by a page; the catalogue uses the gifts' pictures."""
     named = {name for page in PAGES for name in await files_of(site, page)}
     gifts = {gift["animation"]["url"] for gift in (await site.http.get("/v1/gifts")).json()}
-    there = {f"/web/{path.relative_to(WEB).as_posix()}" for path in WEB.glob("*/*.*") if path.name != "index.html"}
+    files = [path for path in WEB.rglob("*.*") if path.name != "index.html" and path.parent.name != "gifts"]
+    there = {f"/web/{path.relative_to(WEB).as_posix()}" for path in files}
     assert there <= named
     assert gifts == {f"/web/gifts/{path.name}" for path in (WEB / "shared/gifts").iterdir()}
     for url in gifts:

@@ -238,6 +238,7 @@ async def _save(room: Room) -> None:
         await ask(journal.change, room.services.engine, room.id, saved, room.services.clock.now_ms())
     except (SQLAlchemyError, StoreError, NoSuchRoom) as error:
         log.info("goals_saved_later", room=room.id, why=str(error)[: limits.LOGGED_CHARS_MAX])
+        room.memory("goals", _Goals).saved = False
 
 
 def _saved(goal: Defined, now: Goal | None) -> Defined:

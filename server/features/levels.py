@@ -41,7 +41,7 @@ TOLD = keys.of_room("level_told", "String per user and level, which expires: the
 keys.of_room("entered", "Sorted set: who was shown coming in, by the time in ms.")
 
 LOOK_EVERY_S = 1.0
-LOOK_BATCH = 200  # people in one question to SQL: some 10 ms
+LOOK_BATCH = 200  # people in one question to SQL
 LOOK_LEASE_MS = 10_000  # a node that died holds them up so long
 AGAIN_MS = 500  # the journal needs a moment for the newest gift
 TOLD_S = 86_400  # the sweep has long told it by then

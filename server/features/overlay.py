@@ -213,11 +213,19 @@ def routes(services: Services) -> list[Route]:
     """Links: read, make, end, and what their keys get."""
     links, path = _Links(services), "/v1/rooms/{room}/overlays"
     one = f"{path}/{{overlay}}"
-    made = functools.partial(route, open=True, shared=False)  # `_who` looks who asks
+    made = functools.partial(route, people=True)  # `_who` looks who asks
     return [
         made(path, links.list, summary="The overlay links of a room", gives=LinksShown),
         made(path, links.make, method="POST", summary="Make a link", body=Nothing, gives=Made, statuses=(201,)),
-        made(f"{path}/token", links.enter, method="POST", summary="A token for the key of a link", gives=Entered),
+        route(
+            f"{path}/token",
+            links.enter,
+            method="POST",
+            summary="A token for the key of a link",
+            gives=Entered,
+            open=True,
+            shared=False,
+        ),
         made(one, links.delete, method="DELETE", summary="End a link and its sockets", gives=Nothing),
         made(f"{one}/rotate", links.rotate, method="POST", summary="Give a link a new key", body=Nothing, gives=Made),
     ]

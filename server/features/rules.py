@@ -22,7 +22,7 @@ from protocol.gifts import GiftSent
 from protocol.rules import Rule, Rules
 from protocol.wire import encode
 from server import limits
-from server.http.api import answer, body, room_id_of, route
+from server.http.api import HttpError, answer, body, room_id_of, route
 from server.journal import rules as journal
 from server.journal.database import ask
 from server.journal.rules import Stored
@@ -153,6 +153,8 @@ def routes(services: Services) -> list[Route]:
 
     async def put(request: Request) -> Response:
         room_id, rules = room_id_of(request), await body(request, Rules)
+        if not all(any(rule.actions()) for rule in rules.rules):
+            raise HttpError(409, "no_action", "A rule needs `event`, `scene` or `webhook`.")
         await services.history.position(room_id)
         text, now_ms = encode(rules).decode(), services.clock.now_ms()
         stored = await ask(journal.replace, services.engine, room_id, text, now_ms)

@@ -23,7 +23,7 @@ keys.of_room("nodes", "Sorted set: nodes with viewers of this room, by the time 
 NODE = keys.of_room("node", "Set per node: users of this room on it.")
 keys.of_room("seen", "Set: different users of this broadcast.")
 SCRIPTS = (COUNT,)
-SWEEP_EVERY_MS = 5_000  # rooms that count viewers, of all nodes: one look takes some 30 us of the store each
+SWEEP_EVERY_MS = 5_000  # rooms that count viewers, of all nodes
 
 
 class _Presence:

@@ -19,6 +19,7 @@ IDS = {
     "user": PersonId,
     "gift": GiftId,
     "goal": GoalId,
+    "overlay": PersonId,
     "topup": TopUpId,
     "verb": Literal[tuple(TURNS)],
 }
@@ -26,6 +27,7 @@ KEY = Annotated[str, Meta(min_length=1, max_length=limits.IDEMPOTENCY_KEY_CHARS_
 ERRORS = {
     400: "an id, the query or the body is not valid",
     401: "the service key is needed",
+    403: "the token is for somebody else, or no longer good",
     404: "there is no such thing",
     409: "something else was done with this id, or the state does not allow it",
     413: "the body is too large",
@@ -143,6 +145,7 @@ def _responses(path: str, method: str, described: Described, schemas: _Schemas) 
     may = {
         400: "{" in path or described.query is not None or described.body is not None or method in WRITES,
         401: not described.open,
+        403: "{" in path,
         404: "{" in path or path == "/v1/audit",
         409: method in WRITES,
         413: method in WRITES,

@@ -32,6 +32,10 @@ def routes(catalogue: Catalogue) -> list[Route]:
     return [
         route("/v1/gifts", show, summary="The gift catalogue", gives=list[Gift], open=True),
         route(
-            "/v1/gifts/reload", reload, method="POST", summary="Read the catalogue's file again", gives=CatalogueShown
+            "/v1/catalogue/reload",
+            reload,
+            method="POST",
+            summary="Read the catalogue's file again",
+            gives=CatalogueShown,
         ),
     ]

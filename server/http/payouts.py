@@ -171,7 +171,7 @@ class _Payouts:
         try:
             said = provider.webhook(dict(request.headers), bytes(data), self._now_ms())
         except BadWebhook as bad:
-            raise HttpError(401, "bad_webhook", f"This is not taken: {bad}.") from None
+            raise HttpError(403, "bad_webhook", f"This is not taken: {bad}.") from None
         heard = [Said(each.key, each.outcome, provider.name) for each in said]
         done = [await self._ask(told.hear, self._payouts.engine, each, self._now_ms()) for each in heard]
         return answer(Heard(sum(each is not None for each in done)))
@@ -224,7 +224,7 @@ _FOR_STAFF = ("eyes", "flags", "alarm", "provider_ref", "acts")
 def routes(payouts: Payouts, tokens: Tokens, revocations: Revocations) -> list[Route]:
     here = _Payouts(payouts, tokens, revocations)
     one = "/v1/payouts/{payout}"
-    own = functools.partial(route, people=True)  # `_who` looks; a provider signs what it says
+    own = functools.partial(route, people=True)  # `_who` looks
     return [
         own(
             "/v1/creators/{user}/payouts",
@@ -245,11 +245,13 @@ def routes(payouts: Payouts, tokens: Tokens, revocations: Revocations) -> list[R
             body=Staff,
             gives=PayoutShown,
         ),
-        own(
+        route(
             "/v1/providers/{name}/webhook",
             here.hear,
             method="POST",
             summary="A provider's signed message about payouts",
             gives=Heard,
+            open=True,
+            shared=False,
         ),
     ]

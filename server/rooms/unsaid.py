@@ -9,7 +9,7 @@ from msgspec import Struct
 from server import limits
 from server.rooms.history import History, Recorded
 
-ROOMS_MAX = 10**3  # of which a node remembers deleted chats: some 100 bytes each
+ROOMS_MAX = 10**3  # of which a node remembers deleted chats
 CHAT, DELETED = "chat.sent", "chat.deleted"
 
 

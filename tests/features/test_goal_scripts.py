@@ -8,7 +8,7 @@ import pytest
 
 from server.features.goals import GIVERS_S, PUBLISH
 from server.features.likes import COUNT as COUNT_LIKES
-from server.rooms.admin import DELETE
+from server.rooms.admin import DELETE, TURN
 from server.rooms.goals import BEGIN, CONTRIBUTOR, GOALS, PUT, REACHED
 from server.store import keys
 from tests.conftest import Stores
@@ -241,6 +241,16 @@ def test_a_copy_that_is_filled_makes_no_event(store: Frozen) -> None:
     before = len(store.bodies())
     assert publish(store) == ["ok", 1]
     assert (len(store.bodies()), store.client.exists(MOVED)) == (before, 0)
+
+
+def test_the_next_broadcast_shows_them(store: Frozen) -> None:
+    """As they are."""
+    have(store, goal("coins"))
+    give(store, 1, 4)
+    about = {"audience": "audience:", "started_at_ms": 5, "kept_s": 50, "body": "{}", "allowed": " live ended "}
+    for status, broadcast in (("ended", ""), ("live", "b2")):
+        assert store.run(TURN, status=status, broadcast=broadcast, **about) == ["ok"]
+    assert store.client.hgetall(STATE) == {"goal:coins": f"10 4 0 {rest('coins')}"}
 
 
 def test_a_deleted_room_leaves_no_givers(store: Frozen) -> None:

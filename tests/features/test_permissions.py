@@ -26,6 +26,8 @@ LEAST: dict[str, tuple[int, dict[str, Any]]] = {
     "room.resume": (HOSTS, {}),
     "goals.set": (HOSTS, {"id": "g", "kind": "likes", "title": "t", "target": 5}),
     "goals.remove": (HOSTS, {"id": "g"}),
+    "alerts.control": (MODERATORS, {"verb": "pause"}),
+    "overlay.set": (HOSTS, {"settings": {}}),
     "gifts.test": (HOSTS, {"gift": "rose"}),
     "gifts.thank": (HOSTS, {"gift_id": new_gift_id()}),
 }
@@ -65,7 +67,7 @@ async def test_nothing_is_missing_in_the_map() -> None:
 
     known = {str(command.__struct_config__.tag) for command in HANDLERS}
     others = {"chat.send", "chat.report", "gifts.send", "likes.send", "ping", "session.refresh"}
-    others |= {"board.get", "members.acknowledge", "room.end"}
+    others |= {"board.get", "members.acknowledge", "room.end", "alerts.ack"}
     assert known - others == LEAST.keys()
 
 

@@ -319,7 +319,7 @@ async def test_the_openapi_document_names_every_route(site: Site) -> None:
         (route.path, method)
         for route in app.routes
         if isinstance(route, Route)
-        and not route.path.startswith(("/watch", "/overlay", "/web", "/studio"))
+        and not route.path.startswith(("/watch", "/overlay", "/streamer", "/web", "/studio"))
         and route.path not in ("/", "/v1/rooms/{room}/ws")  # the second only says what a websocket needs
         for method in route.methods or ()
         if method != "HEAD"

@@ -112,7 +112,8 @@ async def test_odd_requests_get_what_is_described(fuzz: Fuzz) -> None:
     for path, method, operation in fuzz.operations():
         for _ in range(ROUNDS):
             response = await fuzz.ask(path, method, operation, odd=True)
-            if response.status_code == 404 and response.json()["error"]["reason"] == "not_found":
+            moved = response.url.path.count("/") != path.count("/")
+            if moved or (response.status_code == 404 and response.json()["error"]["reason"] == "not_found"):
                 continue  # an odd name made it another address
             if response.status_code != 405:
                 fuzz.check(operation, response)
@@ -153,7 +154,8 @@ def test_every_operation_is_described() -> None:
             assert all("content" in each or "$ref" in each for each in operation["responses"].values())
             assert all(each["schema"] for each in operation["parameters"])
             heads = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
-            assert heads == ({"Idempotency-Key"} if method in ("post", "put", "patch", "delete") else set())
+            writes = method in ("post", "put", "patch", "delete") and operation["security"]
+            assert heads == ({"Idempotency-Key"} if writes else set())
             assert ("401" in operation["responses"]) == bool(operation["security"])
     assert {"getRooms", "getRoom", "putRoom", "patchRoom", "postRoomVerb", "postWalletTopups"} <= set(names)
     queries = {

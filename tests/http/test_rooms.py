@@ -23,6 +23,8 @@ SETTINGS = {
     "chat_per_s": 100,
     "gift_min_coins_message": 10,
     "likes": False,
+    "joins": False,
+    "spotlight_level": 20,
     "blocked_words": ["spam", "eggs"],
     "automod": 2,
     "reports_hold": 3,

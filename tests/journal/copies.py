@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, insert
 
 from server.journal.database import reading
+from server.journal.payouts import payout_acts, withholdings
 from server.journal.tables import metadata, rate_cards
 from server.journal.unlocked import INSERT_ONLY, unlocked
 
@@ -24,7 +25,7 @@ def copied(engine: Engine) -> Copy:
 
 def restored(engine: Engine, copy: Copy) -> None:
     """Put a backup back."""
-    with engine.begin() as connection, unlocked(connection, (*INSERT_ONLY, rate_cards)):
+    with engine.begin() as connection, unlocked(connection, (*INSERT_ONLY, rate_cards, payout_acts, withholdings)):
         for table in metadata.sorted_tables:
             connection.execute(delete(table))
             if rows := copy[table.name]:

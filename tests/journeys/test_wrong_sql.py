@@ -175,14 +175,16 @@ async def test_the_supervisor_is_not_live(new_program: Callable[..., Program], a
 
 
 async def test_the_supervisor_waits(new_program: Callable[..., Program], addresses: dict[str, object]) -> None:
-    """While the database is away the node serves rooms, and nobody says that everything is live."""
+    """While the database is away the node serves rooms, but no broadcast begins. Nobody says that all is live."""
     program = new_program(LIVEROOM_JOURNAL_URL=f"postgresql://postgres@/whole?host={addresses['folder']}")
     await program.start()
     alice = await program.join("alice")
-    assert (await alice.ask("chat.send", text="hello"))["type"] == "ok"
+    assert (await alice.ask("chat.send", text="hello"))["reason"] == "room_not_live"
     assert "is live" not in program.stdout()
     (Path(str(addresses["folder"])) / ".s.PGSQL.5432").symlink_to(Path(str(addresses["pg"])) / ".s.PGSQL.5432")
     await eventually(lambda: "is live" in program.stdout(), what=f"live; {program.output()}")
+    await alice.happened("room.updated", status="live")
+    assert (await alice.ask("chat.send", text="hello"))["type"] == "ok"
     assert (await program.stop()).code == 0
 
 

@@ -28,7 +28,8 @@ async def test_production_pages_need_a_token(another_site: Callable[..., Awaitab
     await expect(watch.get_by_test_id("token-needed")).to_be_visible()
     await expect(watch.get_by_test_id("gift-send")).to_be_disabled()
     overlay = await tabs.open(f"{site.url}/overlay/stage")
-    await expect(overlay.get_by_test_id("token-needed")).to_contain_text("A token is needed")
+    await expect(overlay.get_by_test_id("token-needed")).to_contain_text("A key is needed: open the overlay by a link")
+    await expect(overlay.get_by_test_id("token-needed")).to_contain_text("/streamer/stage")
 
     for page, kind, role in ((watch, "watch", "viewer"), (overlay, "overlay", "overlay")):
         await page.goto("about:blank")

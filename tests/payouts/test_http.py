@@ -156,7 +156,7 @@ async def test_who_may(shop: Site) -> None:
         ("/v1/creators/creator/payouts", {"id": "p1", "diamonds": 1.5, "method": METHOD}, 400),
         ("/v1/creators/creator/payouts", {"id": "p1", "diamonds": 1000, "method": {**METHOD, "name": "a\x00"}}, 400),
         ("/v1/providers/cash/webhook", {}, 404),
-        ("/v1/providers/service/webhook", {}, 401),
+        ("/v1/providers/service/webhook", {}, 403),
     ],
 )
 async def test_bad_requests(shop: Site, path: str, body: Any, status: int) -> None:

@@ -11,6 +11,7 @@ from server.store import keys
 from tests.conftest import Stores
 from tests.features.test_goals import at, set_goal
 from tests.features.test_members import host_of
+from tests.program import eventually
 from tests.site import Site
 
 MakeSite = Callable[..., Awaitable[Site]]
@@ -61,3 +62,26 @@ async def test_a_change_that_was_cut_off(site: Site, stores: Stores, monkeypatch
     [room] = site.node.rooms.here()
     await goals.keep_goals(room)
     await at(host, a=(0, False), b=(0, False))
+
+
+async def test_a_note_that_failed_comes_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQL was away for a moment, and nothing has moved since."""
+    host = await host_of(site)
+    await set_goal(host, "l", "likes")
+
+    def fails(*_args: object) -> None:
+        raise OperationalError("", {}, Exception("away"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(goals.journal, "change", fails)
+        await host.ask("likes.send", count=3)
+        await at(host, l=(3, False))
+        [room] = site.node.rooms.here()
+        room.memory("goals", goals._Goals).saved = True  # as the loop that begins to save leaves it
+        await goals._save(room)
+    await goals.save_goals(room)
+
+    async def is_noted() -> bool:
+        return [goal.current for goal in goals.journal.read(site.node.engine, "demo").goals] == [3]
+
+    await eventually(is_noted, what="the note in SQL")

@@ -9,7 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from protocol.refusals import Refusal, Refused
-from server.app import OPENING_SCRIPTS, WALLET_SCRIPTS
+from server.journal.opening import SCRIPTS as OPENING_SCRIPTS
+from server.money.wallet import SCRIPTS as WALLET_SCRIPTS
 from server.store import guard, keys
 from server.store.embedded import WALLET
 from tests.pair import Pair

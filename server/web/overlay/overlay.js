@@ -49,7 +49,7 @@ export class OverlayPage {
       session = await enter(this.#room, () => this.#linkEnded());
     } catch (error) {
       if (!(error instanceof TokenNeeded)) throw error;
-      const text = "A key is needed: open the overlay by a link from the streamer's page, /streamer/room.";
+      const text = `A key is needed: open the overlay by a link from the streamer's page, /streamer/${this.#room}`;
       return document.body.append(el("p", { class: "token-needed", testid: "token-needed", text }));
     }
     const stage = this.#stage;
