@@ -23,6 +23,7 @@ __all__ = ["empty_database", "journal", "postgres", "service"]
 VIEWERS, CREATORS, GIFTS_A_DAY = rounds(60, 2_000), rounds(8, 50), rounds(40, 1_000)
 
 
+@pytest.mark.parametrize("journal", rounds(["sqlite"], ["sqlite", "postgresql"]), indirect=True)
 @pytest.mark.timeout(rounds(120, 400))
 async def test_a_month(
     cut_bank: Callable[..., Awaitable[Bank]], journal: str, service: Service, tmp_path: Path
