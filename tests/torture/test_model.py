@@ -258,7 +258,7 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "AUDIT_STILL_S", 0.1)
 
 
-@pytest.mark.timeout(rounds(60, 1_800))
+@pytest.mark.timeout(rounds(240, 1_800))
 def test_the_bank_agrees_with_its_model(run_stores: Stores, empty_journal: Path) -> None:
     """Gifts, sales, refunds, freezes, limits, repeats, changes, crashes, losses and audits in any order."""
     machine = type("Machine", (BankAgainstModel,), {"room": run_stores.room, "empty_journal": empty_journal})
