@@ -7,6 +7,7 @@ with join("https://live.example", "demo", token=get_token) as room:
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
@@ -31,6 +32,8 @@ class Room:
         self._inner = aio.Room(base, room, token=token, **options)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"liveroom {room}", daemon=True)
+        self._lock = threading.Lock()
+        self._ended = False  # from then on the loop takes nothing more: who asked it would wait for ever
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -43,15 +46,30 @@ class Room:
     def close(self) -> None:
         """Leave for good. Commands without a reply are refused with `closed`, and the events end."""
         if self._thread.is_alive():
-            self._wait(self._inner.close())
-            self._wait(_rest())
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            with contextlib.suppress(Refused):  # another thread leaves, too
+                self._wait(self._inner.close())
+            self._end()
             self._thread.join()
         if not self._loop.is_closed():
             self._loop.close()
 
+    def _end(self) -> None:
+        """Let those who wait get their answers, and stop the loop, once."""
+        with self._lock:
+            ended, self._ended = self._ended, True
+        if not ended:
+            asyncio.run_coroutine_threadsafe(_rest(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
     def _wait(self, made: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(made, self._loop).result()
+        """What it returns. Raises Refused with the reason `closed` when the loop has ended."""
+        with self._lock:
+            if not self._ended:
+                future = asyncio.run_coroutine_threadsafe(made, self._loop)
+            else:
+                made.close()
+                raise Refused("closed")
+        return future.result()
 
     def ready(self) -> Self:
         """Wait until it is live. Raises Refused, whose reason says why it is out for good."""
@@ -78,7 +96,7 @@ class Room:
     def __next__(self) -> Told | Lost:
         try:
             return self._wait(self._inner.__anext__())
-        except StopAsyncIteration:
+        except (StopAsyncIteration, Refused):  # who is refused here comes after the end
             raise StopIteration from None
 
     def send(self, command: Command, *, timeout_s: float | None = None) -> Ok:

@@ -89,6 +89,25 @@ async def test_who_leaves_while_another_thread_waits(site: Site) -> None:
     room.close()
 
 
+async def test_who_asks_in_the_moment_of_the_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop has stopped and is not closed yet: nobody may wait for it."""
+    room, ended = entering(site.port, site.token("alice")), list[object]()
+
+    def asks_late() -> None:
+        threading.Thread.join(room._thread)
+        late = threading.Thread(target=lambda: ended.append(next(room, "the end")), daemon=True)
+        late.start()
+        late.join(5)
+
+    with room:
+        await asyncio.to_thread(room.ready)
+        monkeypatch.setattr(room._thread, "join", asks_late)
+        await asyncio.to_thread(room.close)
+    assert ended == ["the end"]
+    with pytest.raises(Refused, match="closed"):
+        room.likes()
+
+
 async def test_who_is_not_let_in_learns_why(site: Site) -> None:
     def script() -> None:
         with entering(site.port, "bad") as room:
