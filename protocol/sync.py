@@ -33,7 +33,7 @@ class Room:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"liveroom {room}", daemon=True)
         self._lock = threading.Lock()
-        self._ended = False  # from then on the loop takes nothing more: who asked it would wait for ever
+        self._ended = False  # from then on the loop takes nothing more, and nobody may ask it
 
     def __enter__(self) -> Self:
         self._thread.start()
