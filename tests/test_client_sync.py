@@ -76,14 +76,18 @@ async def test_a_lost_connection_and_the_end_of_the_room(site: Site) -> None:
 
 async def test_who_leaves_while_another_thread_waits(site: Site) -> None:
     """The loop over the events ends; who asks for more is refused."""
-    room = entering(site.port, site.token("alice"))
+    room, heard = entering(site.port, site.token("alice")), threading.Event()
 
     def script() -> int:
-        return sum(1 for _ in room)
+        count = 0
+        for count, _ in enumerate(room, 1):
+            heard.set()
+        return count
 
     with room:
         await asyncio.to_thread(room.ready)
         running = asyncio.create_task(asyncio.to_thread(script))
+        assert await asyncio.to_thread(heard.wait, WAIT_S)
         await asyncio.to_thread(room.close)
     assert await running > 0
     room.close()
