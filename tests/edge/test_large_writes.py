@@ -131,7 +131,7 @@ def closes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Close]]:
     """Records whom the node closes and why. The node checks often and loses patience soon."""
     seen: list[tuple[str, Close]] = []
     monkeypatch.setattr(limits, "WHEEL_S", 0.05)
-    monkeypatch.setattr(limits, "STALLED_S_MAX", 0.5)
+    monkeypatch.setattr(limits, "STALLED_S_MAX", 1.0)
     for kind in (Connection, PlainConnection):
         close = kind.close
 
