@@ -100,6 +100,19 @@ def test_a_copy_is_filled_once(store: Frozen) -> None:
     assert (begin(store), put(store)) == (["no_room"], "no_room")
 
 
+def test_what_an_old_copy_told_is_not_told_again(store: Frozen) -> None:
+    """The copy of the epoch before moves until somebody fills it anew, and SQL may not know yet what it reached."""
+    have(store, goal("coins"), goal("gift", target=50))
+    store.client.hset(keys.room(ROOM, keys.META), "epoch", "e2")
+    give(store, 1, 10)
+    assert [id for id, _ in reached(store)] == ["coins"]
+    for token in ("t2", "t3"):  # the first who fills it dies
+        assert begin(store, "coins", "gift", token=token, epoch="e2")[0] == "ok"
+    assert put(store, goal("coins", add=10), goal("gift", add=1, target=50), token="t3", epoch="e2") == "ok"
+    assert [id for id, _ in reached(store)] == ["coins"]
+    assert numbers(store) == {"coins": (10, 10, 1), "gift": (50, 1, 0)}
+
+
 def test_a_newer_list_keeps_what_was_counted(store: Frozen) -> None:
     """An older one changes nothing. The same list makes no event. `add` is for who fills, or for a new goal."""
     have(store, goal("coins"))
