@@ -10,7 +10,7 @@ from typing import Annotated, Final, TypeAlias
 from msgspec import Meta, Raw, Struct
 
 from protocol.session import Cause
-from server import booked
+from server import booked, limits
 from server.booked import Money, Moves, Posting
 from server.limits import MONEY_MAX, RATE_DAYS_MAX
 
@@ -173,6 +173,11 @@ class Body(Struct, frozen=True, kw_only=True, gc=False):
     money: Money | None = None
     moves: Moves = ()
     digest: Short = ""  # of the personal text, which the journal keeps beside the body
+
+    @property
+    def ripens_after_days(self) -> int:
+        """Of a gift: how many whole days after its own its diamonds stay pending. Older programs said nothing."""
+        return limits.MATURITY_DAYS if self.maturity_days is None else self.maturity_days
 
 
 # --- postings --------------------------------------------------------------------------------------------------------

@@ -257,7 +257,7 @@ RECOVER_AFTER_MS = 20_000  # nobody works on an order of this age any longer; at
 RECOVER_UNTIL_MS = ORDER_RECEIPT_MS - DAY_MS  # later the store may have carried it out and forgotten it
 RECOVER_STOP_S = 1.0  # a stopping node finishes its current order, unless that waits for the journal
 RECOVER_BATCH = 100  # orders of a kind and round
-MATURITY_MS = 7 * 86_400_000  # credits mature after a week: most chargebacks for fraud come sooner
+MATURITY_DAYS = 7  # of gifts whose terms do not say: most chargebacks for fraud come sooner
 MONEY_MAX = 10**12  # minor units in one amount: exact in JSON, and so is what is computed with basis points
 BASIS_POINTS = 10_000  # in one
 assert MONEY_MAX * BASIS_POINTS < 2**63

@@ -122,7 +122,7 @@ def test_the_program_has_a_card() -> None:
     card = rates.load(None)
     assert set(card.regions) == {DEFAULT}
     assert card.regions[DEFAULT].share is None
-    assert card.regions[DEFAULT].maturity_days * limits.DAY_MS == limits.MATURITY_MS
+    assert card.regions[DEFAULT].maturity_days == limits.MATURITY_DAYS
 
 
 def test_equal_cards_have_the_same_hash(tmp_path: Path) -> None:

@@ -27,14 +27,14 @@ class Days:
     """What some entries add to the days of creators."""
 
     def __init__(self) -> None:
-        self._added: dict[tuple[str, int], list[int]] = {}  # creator and day: credited, taken back, gifts
+        self._added: dict[tuple[str, int, int], list[int]] = {}  # by the table's key: credited, taken back, gifts
         self._reversals: list[Order] = []
 
     def note(self, entry: LogEntry, kind: Kind) -> None:
         """Take note of an entry that the batch journals."""
         about = entry.about
         if kind is GIFT and about.creator is not None:
-            day = self._day(about.creator, entry.at_ms // limits.DAY_MS)
+            day = self._day(about.creator, entry.at_ms // limits.DAY_MS, about.ripens_after_days)
             day[0] += about.diamonds
             day[2] += 1
         elif kind.reverses:
@@ -51,8 +51,8 @@ class Days:
                 rows = derive_order(connection, order.user_id, order.kind, order.id)
                 parts.insert(connection, rows)
             for row in rows:
-                self._day(row.creator, row.gift_day)[1] += row.diamonds
+                self._day(row.creator, row.gift_day, row.maturity_days)[1] += row.diamonds
         add_many(connection, creator_days, [(*key, *added) for key, added in self._added.items()])
 
-    def _day(self, creator: str, day: int) -> list[int]:
-        return self._added.setdefault((creator, day), [0, 0, 0])
+    def _day(self, creator: str, day: int, maturity_days: int) -> list[int]:
+        return self._added.setdefault((creator, day, maturity_days), [0, 0, 0])

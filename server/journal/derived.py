@@ -28,6 +28,7 @@ from server.journal import folding, parts, views
 from server.journal.database import patient, reading
 from server.journal.folding import Position
 from server.journal.lots import Lots
+from server.journal.maturity import MaturityDays
 from server.journal.parts import Part, PartRow, SoFar
 from server.journal.tables import creator_days, entries, lot_snapshots, reversal_parts, reversals
 from server.journal.unlocked import unlocked
@@ -209,16 +210,19 @@ def _moves(of_gifts: Sequence[Any] = (), of_parts: Sequence[Any] = ()) -> Select
     sent = select(
         entries.c.creator_id.label("creator"),
         day.label("gift_day"),
+        MaturityDays().label("maturity_days"),
         entries.c.diamonds.label("credited"),
         literal(0).label("taken_back"),
         literal(1).label("gifts"),
     ).where(entries.c.kind == GIFT.name, entries.c.creator_id.is_not(None), *of_gifts)
-    taken = select(
-        reversal_parts.c.creator, reversal_parts.c.gift_day, literal(0), reversal_parts.c.diamonds, literal(0)
-    ).join(entries, is_entry_of_part())
+    part = reversal_parts.c
+    taken = select(part.creator, part.gift_day, part.maturity_days, literal(0), part.diamonds, literal(0)).join(
+        entries, is_entry_of_part()
+    )
     moved = union_all(sent, taken.where(*of_parts)).subquery()
     sums = (func.sum(moved.c[name]).label(name) for name in ("credited", "taken_back", "gifts"))
-    return select(moved.c.creator, moved.c.gift_day, *sums).group_by(moved.c.creator, moved.c.gift_day)
+    key = moved.c.creator, moved.c.gift_day, moved.c.maturity_days
+    return select(*key, *sums).group_by(*key)
 
 
 def is_entry_of_part() -> Any:
@@ -264,20 +268,23 @@ def _end_of(day: Day) -> Day:
 
 def _days_differ(connection: Connection, of_gifts: Any, of_parts: Any, stored: Any) -> list[Drift]:
     kept = {
-        (row.creator, row.gift_day): (row.credited, row.taken_back, row.gifts)
+        (row.creator, row.gift_day, row.maturity_days): (row.credited, row.taken_back, row.gifts)
         for row in connection.execute(select(creator_days).where(*stored))
     }
     derived = {
-        (row.creator, row.gift_day): (int(row.credited), int(row.taken_back), int(row.gifts))
+        (row.creator, row.gift_day, row.maturity_days): (int(row.credited), int(row.taken_back), int(row.gifts))
         for row in connection.execute(_moves(of_gifts, of_parts))
     }
     nothing = (0, 0, 0)
     return [
         Drift(
-            "creator_days", f"{creator} on day {day}", f"the entries have {right}, the day {said}", day=(creator, day)
+            "creator_days",
+            f"{key[0]} on day {key[1]}",
+            f"the entries have {right}, the day {said} of gifts that ripen after {key[2]} days",
+            day=key[:2],
         )
-        for creator, day in sorted(kept.keys() | derived.keys())
-        if (said := kept.get((creator, day), nothing)) != (right := derived.get((creator, day), nothing))
+        for key in sorted(kept.keys() | derived.keys())
+        if (said := kept.get(key, nothing)) != (right := derived.get(key, nothing))
     ]
 
 

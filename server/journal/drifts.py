@@ -327,6 +327,7 @@ def _days_of_parts(connection: Connection, user_id: str, kind: str, ref: str) ->
 def _gifts_of(connection: Connection, number: int, creators: Sequence[str]) -> dict[str, int]:
     """How many gifts this day of these creators has, as the day says."""
     of = creator_days.c
-    query = select(of.creator, of.gifts).where(of.gift_day == number, of.creator.in_(creators))
+    query = select(of.creator, func.sum(of.gifts)).where(of.gift_day == number, of.creator.in_(creators))
+    query = query.group_by(of.creator)
     found = {creator: int(gifts) for creator, gifts in connection.execute(query)}
     return {creator: found.get(creator, 0) for creator in creators}

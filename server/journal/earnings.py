@@ -3,6 +3,8 @@
 They can be read as of any entry or day of the past: then later gifts, reversals and payouts are left out.
 """
 
+from collections import Counter
+
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, func, select, text
@@ -12,6 +14,7 @@ from server.clock import Clock
 from server.entries import GIFT, KINDS, Body
 from server.journal.database import ask, reading
 from server.journal.derived import is_entry_of_part
+from server.journal.maturity import MaturityDays, is_ripe, ripe_at_ms, ripe_day
 from server.journal.moments import Moment
 from server.journal.tables import OF_BOOKS, creator_days, entries, reversal_parts
 
@@ -75,36 +78,42 @@ def read(connection: Connection, user_id: str, now_ms: int, as_of: Moment | None
     Raises SQLAlchemyError.
     """
     days = _days(connection, user_id) if as_of is None else _days_at(connection, user_id, as_of)
-    first = first_unripe_day(now_ms if as_of is None else as_of.at_ms)
-    unripe = {day: credited - taken for day, (credited, taken) in days.items() if day >= first and credited != taken}
+    at_ms = now_ms if as_of is None else as_of.at_ms
+    unripe: Counter[int] = Counter()  # diamonds by ripe_day
+    for (day, maturity), (credited, taken) in days.items():
+        if not is_ripe(ripe_day(day, maturity), at_ms):
+            unripe[ripe_day(day, maturity)] += credited - taken
     credited, taken_back = (sum(each[at] for each in days.values()) for at in (0, 1))
-    ripens = [Ripening(ripe_at_ms(day), diamonds) for day, diamonds in sorted(unripe.items())]
-    found = figures(user_id, credited, taken_back, sum(unripe.values()), booked(connection, user_id, as_of))
+    ripens = [Ripening(ripe_at_ms(day), diamonds) for day, diamonds in sorted(unripe.items()) if diamonds]
+    found = figures(user_id, credited, taken_back, unripe.total(), booked(connection, user_id, as_of))
     return msgspec.structs.replace(found, ripens=ripens)
 
 
-def _days(connection: Connection, user_id: str) -> dict[int, tuple[int, int]]:
-    """By day: what its gifts brought, and what was taken of them."""
+Days = dict[tuple[int, int], tuple[int, int]]  # by day and maturity: what its gifts brought, and what was taken of them
+
+
+def _days(connection: Connection, user_id: str) -> Days:
     day = creator_days.c
-    query = select(day.gift_day, day.credited, day.taken_back).where(day.creator == user_id)
-    return {number: (credited, taken) for number, credited, taken in connection.execute(query)}
+    query = select(day.gift_day, day.maturity_days, day.credited, day.taken_back).where(day.creator == user_id)
+    return {(number, maturity): (brought, taken) for number, maturity, brought, taken in connection.execute(query)}
 
 
-def _days_at(connection: Connection, user_id: str, at: Moment) -> dict[int, tuple[int, int]]:
+def _days_at(connection: Connection, user_id: str, at: Moment) -> Days:
     """The same as of a moment: whole days as they are kept, the gifts of its own day, and the reversals until then."""
-    days = {number: credited for number, (credited, _) in _days(connection, user_id).items() if number < at.first_day}
+    days = {key: brought for key, (brought, _) in _days(connection, user_id).items() if key[0] < at.first_day}
     if not at.ends_a_day:
         start = at.day * limits.DAY_MS
         of = entries.c.creator_id == user_id, entries.c.kind == GIFT.name, entries.c.at_ms >= start, at.includes()
-        sum_ = func.coalesce(func.sum(entries.c.diamonds), 0)
-        days[at.day] = int(connection.execute(select(sum_).where(*of)).scalar_one())
+        gift = select(MaturityDays().label("maturity_days"), entries.c.diamonds).where(*of).subquery()
+        query = select(gift.c.maturity_days, func.sum(gift.c.diamonds)).group_by(gift.c.maturity_days)
+        days |= {(at.day, maturity): int(diamonds) for maturity, diamonds in connection.execute(query)}
     part = reversal_parts.c
     # Not a join: SQLite would go through all entries until then.
     journaled = select(entries.c.n).where(is_entry_of_part(), at.includes()).exists()
-    query = select(part.gift_day, func.sum(part.diamonds)).where(part.creator == user_id, journaled)
-    query = query.group_by(part.gift_day)
-    taken = {number: int(diamonds) for number, diamonds in connection.execute(query)}
-    return {number: (days.get(number, 0), taken.get(number, 0)) for number in days.keys() | taken.keys()}
+    key = part.gift_day, part.maturity_days
+    sums = select(*key, func.sum(part.diamonds)).where(part.creator == user_id, journaled).group_by(*key)
+    taken = {(number, maturity): int(diamonds) for number, maturity, diamonds in connection.execute(sums)}
+    return {each: (days.get(each, 0), taken.get(each, 0)) for each in days.keys() | taken.keys()}
 
 
 def booked(connection: Connection, user_id: str, as_of: Moment | None = None) -> Booked:
@@ -128,16 +137,6 @@ def booked(connection: Connection, user_id: str, as_of: Moment | None = None) ->
                 sums["paid"] -= amount if kind.pays else 0
                 sums["adjusted"] += 0 if kind.pays else amount  # a hold moves nothing between the two
     return Booked(**sums)
-
-
-def first_unripe_day(now_ms: int) -> int:
-    """The oldest day with a gift that may still be younger than its maturity. A day ripens as a whole."""
-    return (now_ms - limits.MATURITY_MS) // limits.DAY_MS
-
-
-def ripe_at_ms(day: int) -> int:
-    """When the gifts of a day are ripe."""
-    return (day + 1) * limits.DAY_MS + limits.MATURITY_MS
 
 
 def figures(user_id: str, credited: int, taken_back: int, unripe: int, of_books: Booked) -> Figures:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Gift(Struct, frozen=True):
-    """A journaled gift, as far as its parts need it. The fields are columns of `entries`."""
+    """A journaled gift, as far as its parts need it."""
 
     ref: str
     user_id: str
@@ -33,6 +33,7 @@ class Gift(Struct, frozen=True):
     coins: int
     diamonds: int
     at_ms: int
+    maturity_days: int
 
     @property
     def day(self) -> int:
@@ -60,6 +61,7 @@ class PartRow(Struct, frozen=True, order=True):
     gift_day: int
     coins: int
     diamonds: int
+    maturity_days: int
 
 
 class SoFar(Struct, frozen=True):
@@ -80,7 +82,17 @@ def part_of(gift: Gift, coins: int, before: SoFar) -> Part:
 
 def row_of(kind: str, reversal: str, part: Part, gift: Gift) -> PartRow:
     """The row of a reversal's part."""
-    return PartRow(gift.user_id, kind, reversal, part.gift_id, part.creator, gift.day, part.coins, part.diamonds)
+    return PartRow(
+        gift.user_id,
+        kind,
+        reversal,
+        part.gift_id,
+        part.creator,
+        gift.day,
+        part.coins,
+        part.diamonds,
+        gift.maturity_days,
+    )
 
 
 def shares_of(parts: Iterable[Part]) -> list[Share]:
@@ -107,7 +119,8 @@ def gift_from(row: EntryRow) -> Gift:
     """A gift by its row's body: columns are not trusted where diamonds move. Raises WrongRow."""
     about = derived(row)
     assert about.creator is not None
-    return Gift(about.id, about.viewer, about.creator, about.room, about.coins, about.diamonds, row.at_ms)
+    named = about.id, about.viewer, about.creator, about.room
+    return Gift(*named, about.coins, about.diamonds, row.at_ms, about.ripens_after_days)
 
 
 def gifts(connection: Connection, user_id: str, refs: Iterable[str]) -> dict[str, Gift]:

@@ -50,8 +50,8 @@ PLACES = (
     Place(t.positions, ("account",), "partition balance"),
     Place(t.topups, ("user_id",), "id coins source at_ms state balance sale"),
     Place(t.reversals, ("user_id",), "kind ref body state at_ms", (("reason", ""),)),
-    Place(t.reversal_parts, ("user_id", "creator"), "kind reversal gift gift_day coins diamonds"),
-    Place(t.creator_days, ("creator",), "gift_day credited taken_back gifts"),
+    Place(t.reversal_parts, ("user_id", "creator"), "kind reversal gift gift_day coins diamonds maturity_days"),
+    Place(t.creator_days, ("creator",), "gift_day maturity_days credited taken_back gifts"),
     Place(t.lot_snapshots, ("user_id",), "epoch n format lots"),
     Place(t.people, ("user_id",), "room_id version changed_ms standing"),  # `_without_texts`
     Place(

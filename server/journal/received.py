@@ -1,7 +1,7 @@
 """The gifts that a creator received, one by one with how far each is, and summed up by day, month, broadcast and fan.
 
-Payouts take diamonds, not gifts. A gift counts as paid out when all gifts of its day and the days before are: the
-oldest are paid first.
+Payouts take diamonds, not gifts. A gift counts as paid out when all gifts are that ripen on its day or before: what
+ripens first is paid first.
 """
 
 import datetime
@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Select, func, select, text, tuple_
 from server import limits
 from server.entries import GIFT
 from server.journal.derived import is_entry_of_part
-from server.journal.earnings import booked, first_unripe_day, ripe_at_ms
+from server.journal.earnings import booked
+from server.journal.maturity import is_ripe, ripe_at_ms, ripe_day
 from server.journal.moments import FIRST
 from server.journal.tables import creator_days, entries, reversal_parts
 
@@ -63,6 +64,7 @@ class Supporter(Struct, frozen=True):
 
 
 class _Body(Struct, frozen=True):
+    maturity_days: int = limits.MATURITY_DAYS
     gift: str = ""
     count: int = 1
     broadcast: str | None = None
@@ -130,24 +132,24 @@ class Stages:
     """How far a creator's gifts are."""
 
     def __init__(self, connection: Connection, creator: str, now_ms: int) -> None:
-        self._first_unripe = first_unripe_day(now_ms)
+        self._now_ms = now_ms
         self._paid_through = _paid_through(connection, creator)
 
-    def of(self, at_ms: int) -> str:
-        """The stage of a gift of this time."""
-        day = at_ms // limits.DAY_MS
-        if day <= self._paid_through:
+    def of(self, ripe: int) -> str:
+        """The stage of a gift with this `ripe_day`."""
+        if ripe <= self._paid_through:
             return "paid_out"
-        return "pending" if day >= self._first_unripe else "ripe"
+        return "ripe" if is_ripe(ripe, self._now_ms) else "pending"
 
 
 def _paid_through(connection: Connection, creator: str) -> int:
-    """The last day of which all diamonds are paid, with all days before. -1 if there is none."""
+    """The last ripe_day of which all diamonds are paid, with all before. -1 if there is none."""
     paid, reached = booked(connection, creator).paid, -1
     if paid:
         day = creator_days.c
-        query = select(day.gift_day, day.credited - day.taken_back).where(day.creator == creator).order_by(day.gift_day)
-        for number, net in connection.execute(query):
+        ripe = day.gift_day + day.maturity_days + 1  # its ripe_day
+        query = select(ripe, func.sum(day.credited - day.taken_back)).where(day.creator == creator)
+        for number, net in connection.execute(query.group_by(ripe).order_by(ripe)):
             paid -= net
             if paid < 0:
                 break
@@ -157,6 +159,7 @@ def _paid_through(connection: Connection, creator: str) -> int:
 
 def _received(row: Any, stages: Stages, taken: Mapping[tuple[str, str], int]) -> Received:
     about = _BODY.decode(row.body)
+    ripe = ripe_day(row.at_ms // limits.DAY_MS, about.maturity_days)
     return Received(
         id=row.ref,
         entry=f"{row.partition}:{row.epoch}-{row.n}",
@@ -170,8 +173,8 @@ def _received(row: Any, stages: Stages, taken: Mapping[tuple[str, str], int]) ->
         coins=row.coins,
         diamonds=row.diamonds,
         taken_back=taken.get((row.user_id, row.ref), 0),
-        ripe_at_ms=ripe_at_ms(row.at_ms // limits.DAY_MS),
-        stage=stages.of(row.at_ms),
+        ripe_at_ms=ripe_at_ms(ripe),
+        stage=stages.of(ripe),
     )
 
 

@@ -16,8 +16,7 @@ from sqlalchemy import (
 
 from server import limits
 
-metadata = MetaData()
-views = MetaData()
+metadata, views = MetaData(), MetaData()
 
 # The few entries that set a wallet's status or limit: the audit reads them without its many gifts.
 OF_SETTINGS = "kind IN ('chargeback', 'freeze', 'unfreeze', 'limit')"
@@ -210,17 +209,19 @@ reversal_parts = Table(
     Column("gift_day", BigInteger, nullable=False),  # days since 1970, UTC: a reversal follows its gift's maturity
     Column("coins", BigInteger, nullable=False),
     Column("diamonds", BigInteger, nullable=False),
+    Column("maturity_days", Integer, nullable=False, server_default=text("7")),  # of the gift
     Index("reversal_parts_by_gift", "user_id", "gift"),
     Index("reversal_parts_by_creator", "creator", "gift_day"),
     sqlite_with_rowid=False,
 )
 
-# What a creator's gifts of one day brought, and what journaled reversals took of them. Derived from entries and parts.
+# What a creator's gifts of one day and maturity brought, and what journaled reversals took of them. Derived.
 creator_days = Table(
     "creator_days",
     metadata,
     Column("creator", String(64), primary_key=True),
     Column("gift_day", BigInteger, primary_key=True, autoincrement=False),
+    Column("maturity_days", Integer, primary_key=True, autoincrement=False),
     Column("credited", BigInteger, nullable=False),
     Column("taken_back", BigInteger, nullable=False),
     Column("gifts", BigInteger, nullable=False),

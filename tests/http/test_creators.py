@@ -13,7 +13,7 @@ from server.booked import HoldEntry, Money, PaidEntry
 from server.http.api import HttpError
 from server.http.creators import Creators, as_csv
 from server.journal import moments, pen
-from server.journal.earnings import ripe_at_ms
+from server.journal.maturity import ripe_at_ms, ripe_day
 from tests.journal.ledger import pay
 from tests.site import Site
 
@@ -47,7 +47,9 @@ async def test_a_creators_gifts(site: Site) -> None:
     assert by_id[ids[0]]["taken_back"] == by_id[ids[0]]["diamonds"] > 0
     assert by_id[ids[1]]["taken_back"] == 0
     assert {(gift["from_id"], gift["stage"]) for gift in gifts} == {("alice", "pending")}
-    assert by_id[ids[1]]["ripe_at_ms"] == ripe_at_ms(by_id[ids[1]]["at_ms"] // limits.DAY_MS)
+    assert by_id[ids[1]]["ripe_at_ms"] == ripe_at_ms(
+        ripe_day(by_id[ids[1]]["at_ms"] // limits.DAY_MS, limits.MATURITY_DAYS)
+    )
     whole = (await site.http.get("/v1/creators/creator/gifts?format=csv")).text
     rows = list(csv.DictReader(io.StringIO(whole)))
     assert [row["id"] for row in rows] == [gift["id"] for gift in gifts]
@@ -159,7 +161,7 @@ async def test_where_a_gift_is(site: Site) -> None:
     where = f"/v1/gifts/{given['id']}"
     assert await told() == (["sent", "paid", "journaled", "shown"], "maturity")
     real_ms = site.node.clock.now_ms
-    site.node.clock.now_ms = lambda: real_ms() + limits.MATURITY_MS + 2 * limits.DAY_MS  # type: ignore[method-assign]
+    site.node.clock.now_ms = lambda: real_ms() + (limits.MATURITY_DAYS + 2) * limits.DAY_MS  # type: ignore[method-assign]
     assert await told() == (["sent", "paid", "journaled", "shown", "ripe"], "payout")
     diamonds = (await site.http.get("/v1/creators/creator/earnings")).json()["available"]
     step: dict[str, Any] = {"id": "p1", "creator": "creator", "diamonds": diamonds}

@@ -75,10 +75,13 @@ class Shop:
         self._move(coins, TopUpEntry(id=topup, viewer=self.user, coins=coins, source="test", fp="f"))
         return topup
 
-    def give(self, coins: int, diamonds: int, creator: str, at_ms: int | None = None) -> str:
+    def give(
+        self, coins: int, diamonds: int, creator: str, at_ms: int | None = None, maturity_days: int | None = None
+    ) -> str:
         at_ms = self.now_ms if at_ms is None else at_ms
         gift = f"{self.user}-g{next(self.ids)}"
-        self.gifts[gift] = Gift(gift, self.user, creator, "demo", coins, diamonds, at_ms)
+        ripens = limits.MATURITY_DAYS if maturity_days is None else maturity_days
+        self.gifts[gift] = Gift(gift, self.user, creator, "demo", coins, diamonds, at_ms, ripens)
         entry = GiftEntry(
             id=gift,
             viewer=self.user,
@@ -91,6 +94,7 @@ class Shop:
             coins=coins,
             diamonds=diamonds,
             combo=None,
+            maturity_days=maturity_days,
             fp="f",
             show=msgspec.Raw(b"{}"),
         )

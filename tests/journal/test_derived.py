@@ -45,6 +45,9 @@ async def earned(engine: Engine, creator: str, days_later: int = 0) -> Figures:
     return await Earnings(engine, Clock(lambda: (NOW_MS + days_later * limits.DAY_MS) / 1000)).of(creator)
 
 
+MATURITIES = (None, 0, 30, 5)  # of gifts of an older program, and of different rate cards
+
+
 # --- any history -----------------------------------------------------------------------------------------------------
 GIVE = st.tuples(st.just("give"), st.integers(2, 9), st.integers(0, 25), st.integers(0, 2), st.integers(0, 9))
 REVERSE = st.tuples(st.sampled_from(["refund", "charge_back", "charge_back"]), st.integers(0, 9))
@@ -77,7 +80,9 @@ class Story:
         """A frozen wallet gives nothing."""
         frozen = any(order.kind == "chargeback" for order in self.shop.under_way)
         if (coins := min(coins, self.shop.coins)) and not frozen:
-            self.shop.give(coins, diamonds, self.creators[creator], self.shop.now_ms - day * limits.DAY_MS)
+            at_ms = self.shop.now_ms - day * limits.DAY_MS
+            ripens = MATURITIES[(coins + diamonds) % len(MATURITIES)]
+            self.shop.give(coins, diamonds, self.creators[creator], at_ms, ripens)
 
     def refund(self, which: int) -> None:
         if gifts := list(self.shop.gifts):
@@ -116,12 +121,12 @@ class Story:
     async def assert_earnings(self) -> None:
         """The equation holds for each creator, at every moment of the gifts' maturing."""
         _, diamonds = self.taken()
-        for creator, later in itertools.product(self.creators, (0, 4, 8)):
+        for creator, later in itertools.product(self.creators, (0, 4, 8, 31)):
             told = await earned(self.shop.books.engine, creator, later)
             mine = [gift for gift in self.shop.gifts.values() if gift.creator_id == creator]
-            first = (NOW_MS + later * limits.DAY_MS - limits.MATURITY_MS) // limits.DAY_MS
+            today = NOW_MS // limits.DAY_MS + later
             net = {gift.ref: gift.diamonds - diamonds[gift.ref] for gift in mine}
-            unripe = sum(net[gift.ref] for gift in mine if gift.day >= first)
+            unripe = sum(net[gift.ref] for gift in mine if gift.day + gift.maturity_days >= today)
             assert (told.pending, told.available, told.debt) == (unripe, sum(net.values()) - unripe, 0)
             assert told.credited == sum(gift.diamonds for gift in mine)
             assert told.credited - told.taken_back == sum(net.values())
@@ -241,7 +246,15 @@ async def test_parts_are_insert_only(engine: Engine, statement: str) -> None:
 def _invented(connection: Any) -> None:
     connection.execute(
         insert(reversal_parts).values(
-            user_id="cleo", kind="refund", reversal="x", gift="x", creator="ann", gift_day=1000, coins=1, diamonds=1
+            user_id="cleo",
+            kind="refund",
+            reversal="x",
+            gift="x",
+            creator="ann",
+            gift_day=1000,
+            coins=1,
+            diamonds=1,
+            maturity_days=7,
         )
     )
 
@@ -263,7 +276,7 @@ def _no_day(connection: Any) -> None:
 
 
 def _a_day_too_many(connection: Any) -> None:
-    row = {"creator": "zoe", "gift_day": 7, "credited": 5, "taken_back": 0, "gifts": 1}
+    row = {"creator": "zoe", "gift_day": 7, "maturity_days": 7, "credited": 5, "taken_back": 0, "gifts": 1}
     connection.execute(insert(creator_days).values(row))
 
 

@@ -56,12 +56,12 @@ def audited(journal: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Audited]:
     engine.dispose()
 
 
-INVENTED = "INSERT INTO reversal_parts VALUES ('zoe', 'refund', 'x', 'x', 'of-zoe', 1000, 1, 1)"
+INVENTED = "INSERT INTO reversal_parts VALUES ('zoe', 'refund', 'x', 'x', 'of-zoe', 1000, 1, 1, 7)"
 CHANGES = {
     "a day changed": ("UPDATE creator_days SET credited = 99 WHERE creator = 'of-zoe'", ""),
     "a day of very many gifts": ("UPDATE creator_days SET gifts = 900000000 WHERE creator = 'of-zoe'", ""),
     "a day removed": ("DELETE FROM creator_days WHERE creator = 'of-zoe'", ""),
-    "a day invented": ("INSERT INTO creator_days VALUES ('zz', 1000, 5, 0, 1)", ""),
+    "a day invented": ("INSERT INTO creator_days VALUES ('zz', 1000, 7, 5, 0, 1)", ""),
     "a part invented": (INVENTED, "reversal_parts:zoe"),
     "a part changed": ("UPDATE reversal_parts SET diamonds = 14 WHERE user_id = 'zoe'", "reversal_parts:zoe"),
     "a part removed": ("DELETE FROM reversal_parts WHERE user_id = 'zoe'", "reversal_parts:zoe"),

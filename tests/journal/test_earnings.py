@@ -5,7 +5,8 @@ import pytest
 from server import limits
 from server.clock import Clock
 from server.journal.audit import SCRIPTS, Audit
-from server.journal.earnings import Booked, Earnings, figures, ripe_at_ms
+from server.journal.earnings import Booked, Earnings, figures
+from server.journal.maturity import ripe_at_ms, ripe_day
 from server.store.client import Store
 from tests.site import WAIT_S, Site
 
@@ -43,14 +44,19 @@ async def test_gifts_ripen(site: Site) -> None:
             pass
         answer = (await site.http.get("/v1/creators/creator/earnings")).json()
         nothing = {"available": 0, "held": 0, "paid": 0, "debt": 0}
-        ripens = [{"at_ms": ripe_at_ms(site.node.clock.now_ms() // limits.DAY_MS), "diamonds": 55}]
+        ripens = [
+            {
+                "at_ms": ripe_at_ms(ripe_day(site.node.clock.now_ms() // limits.DAY_MS, limits.MATURITY_DAYS)),
+                "diamonds": 55,
+            }
+        ]
         of_all = {"credited": 55, "taken_back": 0, "adjusted": 0}
         assert answer == {"user_id": "creator", "pending": 55, **nothing, **of_all, "ripens": ripens}
         (await site.http.post(f"/v1/gifts/{gift['id']}/refund", json={})).raise_for_status()
         while await drain.drain_once():
             pass
     assert (await site.http.get("/v1/creators/creator/earnings")).json()["pending"] == 5
-    late = Clock(lambda: site.node.clock.now_ms() / 1000 + (limits.MATURITY_MS + limits.DAY_MS) / 1000)
+    late = Clock(lambda: site.node.clock.now_ms() / 1000 + (limits.MATURITY_DAYS + 1) * limits.DAY_MS / 1000)
     told = await Earnings(site.node.engine, late).of("creator")
     assert (told.pending, told.available) == (0, 5)
 

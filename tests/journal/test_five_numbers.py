@@ -114,9 +114,9 @@ class Paid(Story):
         for order in journaled:
             taken.update({part.gift_id: part.diamonds for part in order.decision.reversed})
         mine = [gift for gift in self.shop.gifts.values() if gift.creator_id == creator]
-        first = at_ms // limits.DAY_MS - limits.MATURITY_MS // limits.DAY_MS
+        today = at_ms // limits.DAY_MS
         credited, lost = sum(gift.diamonds for gift in mine), sum(taken[gift.ref] for gift in mine)
-        pending = sum(gift.diamonds - taken[gift.ref] for gift in mine if gift.day >= first)
+        pending = sum(gift.diamonds - taken[gift.ref] for gift in mine if gift.day + gift.maturity_days >= today)
         sums = Counter[str]()
         for state, of, diamonds in self.payouts.values():
             sums[state] += diamonds if of == creator else 0

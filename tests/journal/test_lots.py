@@ -143,7 +143,7 @@ SHARES = [
 @pytest.mark.parametrize(("coins", "diamonds", "first", "shares"), SHARES)
 def test_diamonds_of_a_part(coins: int, diamonds: int, first: int, shares: tuple[int, ...]) -> None:
     """A part has its share of the diamonds, rounded down; the last part has the rest."""
-    gift = Gift("g1", "cleo", "bea", "beas-room", coins, diamonds, 0)
+    gift = Gift("g1", "cleo", "bea", "beas-room", coins, diamonds, 0, 7)
     before, parts = SoFar(), []
     for paid in (first, coins - first)[: len(shares)]:
         parts.append(part_of(gift, paid, before))

@@ -165,14 +165,14 @@ async def test_older_reversals_get_parts_and_days(empty_database: str) -> None:
             connection.execute(insert(reversals).values(order | {"body": bodies.get(ref)}))
     database.migrate(engine)
     assert [tuple(row)[1:] for row in rows(engine, reversal_parts)] == [
-        ("chargeback", "t1", "g1", "ann", 0, 10, 4),
-        ("refund", "g2", "g2", "ben", 1, 6, 3),
-        ("refund", "g3", "g3", "ben", 0, 5, 2),
+        ("chargeback", "t1", "g1", "ann", 0, 10, 4, 7),
+        ("refund", "g2", "g2", "ben", 1, 6, 3, 7),
+        ("refund", "g3", "g3", "ben", 0, 5, 2, 7),
     ]
     assert [tuple(row) for row in rows(engine, creator_days)] == [
-        ("ann", 0, 7, 4, 1),
-        ("ben", 0, 2, 0, 1),
-        ("ben", 1, 3, 3, 1),
+        ("ann", 0, 7, 7, 4, 1),
+        ("ben", 0, 7, 2, 0, 1),
+        ("ben", 1, 7, 3, 3, 1),
     ]
     assert drifts(engine) == []
     decided = {row.ref for row in rows(engine, reversals, reversals.c.kind == "refund") if row.body is not None}
@@ -180,6 +180,29 @@ async def test_older_reversals_get_parts_and_days(empty_database: str) -> None:
     with engine.connect() as connection:
         found = decisions.decided(connection, REFUND, "g3", "cleo")
     assert found == Decision(5, [Part("g3", "ben", "r", 5, 2)])
+    engine.dispose()
+
+
+async def test_older_days_get_the_maturity_of_their_gifts(empty_database: str) -> None:
+    """Gifts have named it since there are rate cards. Parts of reversals get it, too, and stay insert-only."""
+    engine = database.connect(empty_database)
+    database.migrate(engine, "0026_payouts")
+    later = [_older_entry(2, "gift", "g1", 15, diamonds=7, creator_id="ann", version=2)]
+    bought = _older_entry(1, "topup", "t1", 90, version=2)
+    later[0]["body"] = str(later[0]["body"]).replace("{", '{"maturity_days":30,', 1)
+    later += [_older_entry(3, "gift", "g2", 6, diamonds=3, creator_id="ann", version=2)]
+    later += [_older_entry(4, "refund", "g1", 15, diamonds=7, creator_id="ann", version=2)]
+    old = Table("reversal_parts", MetaData(), autoload_with=engine)
+    part = ("cleo", "refund", "g1", "g1", "ann", 0, 15, 7)
+    with engine.begin() as connection:
+        connection.execute(insert(entries), [bought, *later])
+        connection.execute(insert(old), [dict(zip(old.columns.keys(), part, strict=True))])
+    database.migrate(engine)
+    assert [tuple(row) for row in rows(engine, reversal_parts)] == [(*part, 30)]
+    days = [("ann", 0, 7, 3, 0, 1), ("ann", 0, 30, 7, 7, 1)]
+    assert [tuple(row) for row in rows(engine, creator_days)] == days
+    assert drifts(engine) == []
+    _refused(engine, "UPDATE reversal_parts SET coins = 1")
     engine.dispose()
 
 
