@@ -100,8 +100,8 @@ def test_a_copy_is_filled_once(store: Frozen) -> None:
     assert (begin(store), put(store)) == (["no_room"], "no_room")
 
 
-def test_what_an_old_copy_told_is_not_told_again(store: Frozen) -> None:
-    """The copy of the epoch before moves until somebody fills it anew, and SQL may not know yet what it reached."""
+def test_what_an_old_copy_told_is_told_once(store: Frozen) -> None:
+    """The copy of the epoch before moves until somebody fills it again, and SQL may not know yet what it reached."""
     have(store, goal("coins"), goal("gift", target=50))
     store.client.hset(keys.room(ROOM, keys.META), "epoch", "e2")
     give(store, 1, 10)

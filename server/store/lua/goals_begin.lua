@@ -4,7 +4,7 @@
 -- EACH / id value
 -- Returns {ok, seq} | {known} | {other_epoch} | {no_room}
 -- The field `` is "<epoch> <version>" if the copy is whole, or "~<token> 0" while somebody fills it.
--- A copy of an earlier epoch moves until here: what it has told as reached stays reached, and is not told again.
+-- A copy of an earlier epoch moves until here: what it has told as reached stays reached, and is not repeated.
 local about = redis.call('HMGET', meta, 'epoch', 'seq')
 if not about[1] then
   return {'no_room'}
