@@ -123,7 +123,8 @@ async def test_clear_drops_what_waits_also_where_nobody_heard_it(
     await expect(waiting).to_have_attribute("data-waiting", "1")
     await node.kill()
     await expect(page.get_by_test_id("conn-state")).to_have_attribute("data-state", "reconnecting")
-    await alice.gift("coffee")
+    coffee = (await alice.gift("coffee"))["id"]
+    await alice.happened("gifts.sent", id=coffee)  # a gift is shown after it is paid
     await controlled(host, "clear")
     await alice.gift("crown")
     await controlled(host, "resume")
