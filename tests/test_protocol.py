@@ -259,7 +259,7 @@ def test_a_frame_that_is_one_bad_command(codec: Codec, frame: bytes) -> None:
 @pytest.mark.parametrize(
     "value",
     [float("nan"), float("inf"), 2**64 - 1, -(2**63), msgspec.msgpack.Ext(1, b"x"), b"bytes", {1: 2}, 1.5],
-    ids=repr,
+    ids=["nan", "inf", "unsigned", "negative", "extension", "bytes", "map", "float"],
 )
 def test_values_that_only_msgpack_has(value: Any) -> None:
     """NaN, bytes, extensions and maps with number keys do not fit any field: refused, not malformed."""

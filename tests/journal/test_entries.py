@@ -160,7 +160,7 @@ def _receipt(state: dict[str, Any], row: Any) -> Any:
     return receipts.get(keys.receipts_field(row.user_id, row.ref))
 
 
-@pytest.mark.parametrize("name", KINDS.keys() | SAMPLES.keys())
+@pytest.mark.parametrize("name", sorted(KINDS.keys() | SAMPLES.keys()))
 async def test_a_kind_through_everything(
     desk: Desk,
     stores: Stores,
