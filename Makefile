@@ -55,37 +55,21 @@ mutants: .venv/dev.stamp  ## small mistakes in the money path (or OVER=delivery)
 mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: ten minutes
 	@node $(JS)/mutants.mjs
 
-# Two cores and much waiting: seven branches beside each other, each about as long as the others. The last has what the others leave.
-PYTEST := $(PY) -m pytest -q
-DELIVERY := tests/edge tests/rooms tests/wallet tests/features
-BOOKS := $(wildcard tests/journal/test_[a-e]*.py)
-OTHERS := tests/journeys tests/torture tests/journal tests/pages tests/test_docker.py $(DELIVERY)
-BRANCHES := branch-journeys branch-torture branch-books branch-orders branch-delivery branch-pages branch-rest
-.PHONY: $(BRANCHES)
+# The tests are one run of several workers, more than two cores have, because much of it is waiting. A worker takes file
+# after file, the longest first. What one process has compiled, the hundreds that tests start need not compile again.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q
+WORKERS := 5
+LONGEST := tests/http/test_schemathesis.py tests/torture tests/journeys tests/pages tests/toy tests/payouts tests/journal
 
 test: browser $(NODE_TOOLS)  ## check, and every test
-	@$(MAKE) --no-print-directory --keep-going --jobs=$(words $(BRANCHES)) $(BRANCHES)
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 check-js every-test
 
-branch-journeys:
-	@$(PYTEST) tests/journeys
+.PHONY: check-js every-test
+check-js:
+	@$(MAKE) --no-print-directory --keep-going check js
 
-branch-torture:
-	@$(PYTEST) tests/torture
-
-branch-books:
-	@$(MAKE) --no-print-directory --keep-going check js; checks=$$?; $(PYTEST) $(BOOKS) && exit $$checks
-
-branch-orders:
-	@$(PYTEST) tests/journal $(BOOKS:%=--ignore=%)
-
-branch-delivery:
-	@$(PYTEST) $(DELIVERY)
-
-branch-pages:
-	@$(PYTEST) tests/test_docker.py; docker=$$?; $(PYTEST) tests/pages && exit $$docker
-
-branch-rest:
-	@$(PYTEST) $(OTHERS:%=--ignore=%)
+every-test:
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10 $(LONGEST) tests
 
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes
 	@LIVEROOM_TORTURE=1 $(PY) -m pytest -q tests/torture tests/edge/test_door.py $(wildcard tests/journeys/test_wrong_*.py) \

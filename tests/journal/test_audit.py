@@ -265,7 +265,7 @@ async def test_wrong_parts_have_a_way_back(desk: Desk, audit: Audit, repair: Rep
     await desk.refund(gift)
     await desk.journal()
     engine, partition = desk.site.node.engine, keys.partition_of("cleo")
-    invented = "INSERT INTO reversal_parts VALUES ('cleo', 'refund', 'x', 'x', 'ann', 1000, 1, 1)"
+    invented = "INSERT INTO reversal_parts VALUES ('cleo', 'refund', 'x', 'x', 'ann', 1000, 1, 1, 7)"
     for changed in (invented, "UPDATE reversal_parts SET coins = 9", "DELETE FROM reversal_parts"):
         tamper(engine, changed)
         report = await audit.run(freeze=True)

@@ -20,7 +20,7 @@ from tests.torture.month import Month
 
 __all__ = ["empty_database", "journal", "postgres", "service"]
 
-VIEWERS, CREATORS, GIFTS_A_DAY = rounds(60, 2_000), rounds(8, 50), rounds(40, 1_000)
+VIEWERS, CREATORS, GIFTS_A_DAY = rounds(40, 2_000), rounds(6, 50), rounds(25, 1_000)
 
 
 @pytest.mark.parametrize("journal", rounds(["sqlite"], ["sqlite", "postgresql"]), indirect=True)
