@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import structlog
@@ -96,15 +96,6 @@ def feature_routes(services: Services) -> list[Route]:
     """The HTTP routes of features: `routes(services)` of each module that defines it."""
     modules = [module for name, module in sorted(vars(all_features).items()) if hasattr(module, "routes")]
     return [route for module in modules for route in module.routes(services)]
-
-
-def _say_missing(waited_for: Mapping[str, asyncio.Task[Any]]) -> None:
-    """Log what a node starts without, by the event of each. A task that still waits has had its time, too."""
-    for event, task in waited_for.items():
-        if not task.done():
-            log.error(event, why=f"it did not come within {limits.STORES_START_S:g} s")
-        elif (error := task.exception()) is not None:
-            log.error(event, why=str(error))
 
 
 class Node:
@@ -288,9 +279,11 @@ class Node:
         lists = self._tasks.share(self.services.catalogues.look_again())
         card = self._tasks.share(self.rate_card.ended.wait())
         await self._wait_for({rooms, money, revoked, lists, card})
+        lacks = {"rooms": rooms, "gifts": money, "revocations": revoked}
         if not self._leaving.is_set() and self.refused is None:
-            lacks = {"node_starts_without_rooms": rooms, "node_starts_without_gifts": money}
-            _say_missing(lacks | {"node_starts_without_revocations": revoked})
+            for part, task in lacks.items():
+                if (why := background.trouble(task)) is not None:
+                    log.error(f"node_starts_without_{part}", why=why)
         await self._tasks.end()
 
     async def _read_revocations(self) -> None:

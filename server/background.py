@@ -43,6 +43,14 @@ def failed(name: str, error: BaseException, **about: Any) -> None:
     log.error("task_failed", task=name, unlogged=unlogged, exc_info=error, **about)
 
 
+def trouble(task: asyncio.Task[Any]) -> str | None:
+    """Why a task that somebody waited for has brought nothing; None if it has."""
+    if not task.done():
+        return "it did not come in time"
+    error = task.exception()
+    return None if error is None else str(error)
+
+
 def forever(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
     """Run a loop until it returns or is cancelled. If it raises, log and count that, and start it again.
 
