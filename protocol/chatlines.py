@@ -1,9 +1,14 @@
 """What a client shows of the chat: each message once, and none that was deleted."""
 
 from collections import OrderedDict, deque
+from functools import partial
 from typing import TypeVar
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from protocol.chat import ChatDeleted, ChatSent
+from protocol.wire import User
 
 V = TypeVar("V")
 
@@ -28,14 +33,24 @@ class ChatLines:
         return True
 
     def delete(self, deleted: ChatDeleted) -> None:
-        """Take messages away. They stay away if a replay brings them later."""
+        """Take messages away, and quotes of them. They stay away if a replay brings them later."""
         for id in deleted.ids:
             _remember(self._ids, id, None)
         for user_id in deleted.user_ids:
             _remember(self._gone, user_id, deleted.at_ms)
-        kept = [line for line in self.lines if line.id not in deleted.ids and line.user.user_id not in deleted.user_ids]
+        kept = [line for line in self.lines if not _names(deleted, line.id, line.user)]
         self.lines.clear()
-        self.lines.extend(kept)
+        self.lines.extend(map(partial(_without_quote, deleted), kept))
+
+
+def _names(deleted: ChatDeleted, id: str, author: User) -> bool:
+    return id in deleted.ids or author.user_id in deleted.user_ids
+
+
+def _without_quote(deleted: ChatDeleted, line: ChatSent) -> ChatSent:
+    """The message, without a quote of one that is deleted."""
+    quoted = line.reply_to
+    return replace(line, reply_to=UNSET) if quoted and _names(deleted, quoted.id, quoted.user) else line
 
 
 def _remember(among: OrderedDict[str, V], name: str, value: V) -> None:

@@ -120,6 +120,15 @@ def test_deleted_chats_go_and_stay_away(reader: Wire) -> None:
     assert ids(reader.client.chat_lines) == ["chat-2", "chat-7", "chat-10"]
 
 
+def test_a_deleted_chat_is_quoted_no_more(reader: Wire) -> None:
+    """By its id, or because of who said it; other quotes stay."""
+    said = ((1, ALICE), (2, ALICE), (3, CREATOR))
+    quotes = [{"id": f"chat-{n}", "user": user, "text": "as it was"} for n, user in said]
+    reader.told(welcome(), *(chat(10 + n, reply_to=quote) for n, quote in enumerate(quotes)))
+    reader.told(deleted(20, "chat-1", users=("creator",)))
+    assert [bool(line.reply_to) for line in reader.client.chat_lines] == [False, True, False]
+
+
 def test_who_keeps_no_chat_hears_of_deletions(wire: Wire) -> None:
     """It is for the caller to act."""
     wire.welcomed()

@@ -29,6 +29,7 @@ from server.rooms.replay import again, missed_events
 from server.rooms.room import Member, Room, Services
 from server.rooms.snapshot import EncodedSnapshot
 from server.rooms.staff import binding
+from server.rooms.unsaid import still_said
 from server.store.client import StoreError
 
 log = structlog.get_logger()
@@ -281,7 +282,7 @@ class Joining:
         if since.epoch != room.epoch or since.seq > seq or seq - since.seq > limits.REPLAY_EVENTS_MAX:
             return None
         missed = room.outbox.after(since.seq, seq)
-        return None if missed is None or not self._fits(missed) else _Past(missed)
+        return None if missed is None or not self._fits(missed) else _Past(still_said(missed))
 
     async def _past(self, room: Room, admitted: Admitted, seq: int) -> _Past:
         """What to send behind a snapshot as of `seq`."""
@@ -291,7 +292,7 @@ class Joining:
             return _Past(self._fitting(await newest_chats(room, admitted.chats, seq)) or [], own=own)
         missed = self._fitting(await missed_events(room, since.seq, seq)) if here else None
         if missed is not None:
-            return _Past(missed)
+            return _Past(still_said(missed))
         gap = {"from": since.seq + 1 if here and since.seq < seq else 1, "to": seq}
         return _Past(await again(room, since.epoch, since.seq, seq, admitted.chats), gap, own)
 

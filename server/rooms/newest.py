@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
-import msgspec
-
 from server import limits
 from server.rooms.history import Recorded
 from server.rooms.room import Room
+from server.rooms.unsaid import still_said
 from server.store import keys
 
 OWN = keys.of_room("own", "List per hidden person, which expires: their newest messages, `<broadcast> <message>`.")
@@ -72,8 +71,7 @@ def _with(chats: Sequence[Recorded], events: Sequence[Recorded]) -> list[Recorde
         if event.tag == CHAT:
             kept.append(event)
         elif event.tag == DELETED:
-            gone = msgspec.json.decode(event.json)
-            kept = [chat for chat in kept if not names_chat(gone, msgspec.json.decode(chat.json))]
+            kept = [*still_said([*kept, event])][:-1]
         elif _begins(event):
             kept = []
     return kept[-limits.NEWEST_CHATS_MAX :]

@@ -208,10 +208,11 @@ class Outbox:
     # --- one reader --------------------------------------------------------------------------------------------
     def greet(self, reader: Reader, hello: bytes, seq: int, missed: Sequence[Recorded]) -> None:
         """Write the welcome, then the missed events up to `seq`, then those that came since: one piece now, the rest
-        as the socket takes it. The ring must still have the events after `seq`. Seqs may be missing among `missed`."""
+        as the socket takes it. The ring must still have the events after `seq`. Seqs may be missing among `missed`,
+        and an event may say less than the ring's."""
         reader.cursor, reader.replay_to = missed[0].seq - 1 if missed else seq, seq
         reader.due_to = max(seq, self.flushed)
-        if len(missed) < seq - reader.cursor or self.after(reader.cursor, seq) is None:
+        if self.after(reader.cursor, seq) != [*missed]:
             reader.missed = missed
         self._write_piece(reader, [hello])
         self.catch_up(reader)

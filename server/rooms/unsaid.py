@@ -1,7 +1,10 @@
-"""Which chats of a room's history were deleted later: who reads the history is not to see them.
+"""Which chats of a room's history were deleted later: who reads or missed them is not to see them, nor a quote of them.
 
-A node looks at each event of a room once, as far as somebody reads that room's history.
+For readers of the history a node looks at each event of a room once, as far as somebody reads that room's history.
 """
+
+import re
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -24,39 +27,81 @@ class _Author(Struct, frozen=True):
     user_id: str
 
 
+class _Quoted(Struct, frozen=True):
+    id: str
+    user: _Author
+
+
 class _Chat(Struct, frozen=True):
     id: str
     user: _Author
+    reply_to: _Quoted | None = None
 
 
 class _Gone:
     """What was deleted up to the seq `to` of an epoch: by id, and by person until a seq."""
 
-    __slots__ = ("epoch", "ids", "to", "users")
+    __slots__ = ("_named", "epoch", "ids", "to", "users")
 
-    def __init__(self, epoch: str) -> None:
+    def __init__(self, epoch: str = "", events: Iterable[Recorded] = ()) -> None:
         self.epoch = epoch
         self.to = 0
         self.ids: dict[str, int] = {}
         self.users: dict[str, int] = {}
+        self._named: re.Pattern[bytes] | None = None
+        for event in events:
+            self.add(event)
 
     def add(self, event: Recorded) -> None:
         if event.tag == DELETED:
             gone = msgspec.json.decode(event.json, type=_Deleted)
             self.ids |= dict.fromkeys(gone.ids, event.seq)
             self.users |= dict.fromkeys(gone.user_ids, event.seq)
+            self._named = None
         self.to = max(self.to, event.seq)
 
     def forget(self, before: int) -> None:
         """Drop what concerns no event that is still kept."""
         self.ids = {id: seq for id, seq in self.ids.items() if seq > before}
         self.users = {id: seq for id, seq in self.users.items() if seq > before}
+        self._named = None
 
-    def has(self, event: Recorded) -> bool:
-        if event.tag != CHAT or not (self.ids or self.users):
-            return False
+    def left_of(self, event: Recorded) -> Recorded | None:
+        """The event, without a quote of what is deleted; None if it is a chat that is deleted itself."""
+        if event.tag != CHAT or not (self.ids or self.users) or not self._may_concern(event):
+            return event
         chat = msgspec.json.decode(event.json, type=_Chat)
-        return chat.id in self.ids or self.users.get(chat.user.user_id, 0) > event.seq
+        if self._has(chat.id, chat.user, event.seq):
+            return None
+        quoted = chat.reply_to
+        return event if quoted is None or not self._has(quoted.id, quoted.user, event.seq) else _without_quote(event)
+
+    def left(self, events: Iterable[Recorded]) -> list[Recorded]:
+        """What is left of these events."""
+        return [left for event in events if (left := self.left_of(event)) is not None]
+
+    def _has(self, id: str, author: _Author, seq: int) -> bool:
+        return id in self.ids or self.users.get(author.user_id, 0) > seq
+
+    def _may_concern(self, event: Recorded) -> bool:
+        """A quick look: nearly all chats name nothing of it, and to decode each would cost as much as to send it."""
+        if self._named is None:
+            names = (re.escape(name).encode() for name in (*self.ids, *self.users))
+            self._named = re.compile(b'id":"(?:' + b"|".join(names) + b')"')
+        return self._named.search(event.json) is not None
+
+
+def _without_quote(event: Recorded) -> Recorded:
+    body = msgspec.json.decode(event.json)
+    at_ms = str(body["at_ms"]).encode()
+    left = {name: value for name, value in body.items() if name not in ("seq", "at_ms", "reply_to")}
+    return Recorded(event.seq, at_ms, msgspec.json.encode(left))
+
+
+def still_said(events: Sequence[Recorded]) -> Sequence[Recorded]:
+    """These events without the chats that some of them delete, and without quotes of such."""
+    deleted = [event for event in events if event.tag == DELETED]
+    return _Gone(events=deleted).left(events) if deleted else events
 
 
 class Unsaid:
@@ -84,4 +129,4 @@ class Unsaid:
             if not some:
                 gone.to = head
         gone.forget(head - limits.HISTORY_EVENTS_MAX)
-        return [event for event in events if not gone.has(event)]
+        return gone.left(events)

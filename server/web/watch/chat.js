@@ -51,15 +51,20 @@ export class ChatList {
   }
 
   /**
-   * Messages go, also those that wait for the next frame. Gifts stay.
+   * Messages and quotes of them go, also those that wait for the next frame. Gifts stay.
    * @param {ChatDeleted} event
    */
   #delete({ ids, user_ids }) {
     /** @param {HTMLElement} line */
-    const isGone = ({ dataset: { testid, id = "", user = "" } }) =>
-      testid === "chat-line" && (ids.includes(id) || user_ids.includes(user));
-    this.#waiting = this.#waiting.filter((line) => !isGone(line));
-    for (const line of this.#list.querySelectorAll("li")) if (isGone(line)) line.remove();
+    const isGone = ({ dataset: { id = "", user = "" } }) => ids.includes(id) || user_ids.includes(user);
+    /** @param {HTMLElement} line */
+    const isGoneLine = (line) => line.dataset.testid === "chat-line" && isGone(line);
+    this.#waiting = this.#waiting.filter((line) => !isGoneLine(line));
+    for (const line of this.#list.querySelectorAll("li")) if (isGoneLine(line)) line.remove();
+    for (const line of [...this.#waiting, this.#list]) {
+      const quotes = /** @type {NodeListOf<HTMLElement>} */ (line.querySelectorAll(".reply"));
+      for (const quote of quotes) if (isGone(quote)) quote.remove();
+    }
     this.#remember();
   }
 

@@ -2,7 +2,7 @@
 import { avatar, el, hue, nameOf, picture } from "../shared/dom.js";
 import { countOf } from "../shared/streak.js";
 
-/** @import { ChatSent, Fragment, GiftSent } from "../wire.js" */
+/** @import { ChatSent, Fragment, GiftSent, ReplyTo } from "../wire.js" */
 
 /** @type {Record<string, string>} */
 const ROLES = { host: "Host", moderator: "Mod", bot: "Bot" };
@@ -29,12 +29,16 @@ function inWords(badge) {
   return word === undefined ? badge : number && word + number;
 }
 
+/** @param {ReplyTo} quoted */
+const quote = ({ id, user, text }) =>
+  el("span", { class: "reply", data: { id, user: user.user_id }, text: `${user.name}: ${text}` });
+
 /** @param {ChatSent} event */
 export function said({ id, user, text, hidden, reply_to: to, fragments }) {
   const role = ROLES[user.role ?? ""];
   return el("li", { class: "line", testid: "chat-line", data: { id, user: user.user_id } },
     avatar(user), el("p", {},
-      to ? el("span", { class: "reply", text: `${to.user.name}: ${to.text}` }) : null,
+      to ? quote(to) : null,
       el("b", { class: `name ${hue(user.user_id)}`, text: user.name }),
       hidden ? el("span", { class: "role", text: "Hidden" }) : null,
       role ? el("span", { class: `role is-${user.role}`, text: role }) : null,

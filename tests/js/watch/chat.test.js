@@ -106,6 +106,19 @@ test("deleted messages go, drawn or not; gifts, marks and what is said later sta
   assert.deepEqual([page.all("chat-gift").length, page.all("chat-gap").length], [1, 1]);
 });
 
+test("a deleted message is quoted no more, drawn or not", (page) => {
+  const list = new ChatList();
+  /** @param {string} id @param {string} user */
+  const reply = (id, user) => chat({ reply_to: { id, user: person(user), text: "as it was" } });
+  for (const quoted of [reply("a", "alice"), reply("b", "eve"), reply("c", "alice")]) list.take(quoted);
+  page.draw();
+  list.take(reply("a", "alice"));
+  list.take(deleted({ ids: ["a"], user_ids: ["eve"] }));
+  page.draw();
+  const quotes = page.all("chat-line").map((/** @type {Element} */ line) => line.querySelector(".reply")?.textContent);
+  assert.deepEqual(quotes, [undefined, undefined, "Alice: as it was", undefined]);
+});
+
 test("a line has the name, role and badges, and text as text", (page) => {
   const list = new ChatList();
   const user = person("<i>", { role: "moderator", badges: ["mod", "top:1", "level:12", "club:3", "VIP"] });
