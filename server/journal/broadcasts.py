@@ -11,6 +11,7 @@ from protocol.broadcasts import Broadcast, Fan
 from protocol.wire import Named
 from server import limits
 from server.journal.database import patient, reading
+from server.journal.people import hidden_people
 from server.journal.tables import broadcasts, entries, reversal_parts, room_people, watermarks
 
 
@@ -46,11 +47,11 @@ def is_journaled(engine: Engine, ends: dict[int, tuple[int, int]]) -> bool:
 
 
 def sums(engine: Engine, room_id: str, broadcast_id: str, since_ms: int, until_ms: int) -> Sums:
-    """Add up the gifts of a broadcast. Raises SQLAlchemyError."""
+    """Add up the gifts of a broadcast. Nobody is a fan who is hidden in the room. Raises SQLAlchemyError."""
     gifts = coins = diamonds = 0
     by_fan: Counter[str] = Counter()
     names: dict[str, str] = {}
-    hidden: set[tuple[str, str]] = set()
+    anonymous: set[tuple[str, str]] = set()
     of = _gifts_of(room_id, since_ms, until_ms)
     gift = entries.c
     with reading(engine, limits.SQL_AUDIT_S).connect() as connection:
@@ -61,7 +62,7 @@ def sums(engine: Engine, room_id: str, broadcast_id: str, since_ms: int, until_m
                 continue
             gifts, coins, diamonds = gifts + about.count, coins + row.coins, diamonds + row.diamonds
             if about.anonymous:
-                hidden.add((row.ref, row.user_id))
+                anonymous.add((row.ref, row.user_id))
             else:
                 by_fan[row.user_id] += row.coins
                 names[row.user_id] = _TEXT.decode(row.text).viewer_name if row.text else ""
@@ -72,9 +73,11 @@ def sums(engine: Engine, room_id: str, broadcast_id: str, since_ms: int, until_m
         for back in connection.execute(taken, execution_options=PAGES):
             if _BODY.decode(back.body).broadcast == broadcast_id:
                 coins, diamonds = coins - back.coins, diamonds - back.diamonds
-                if (back.gift, back.user_id) not in hidden:
+                if (back.gift, back.user_id) not in anonymous:
                     by_fan[back.user_id] -= back.coins
-    ranked = sorted((-given, user_id) for user_id, given in by_fan.items() if given > 0)[: limits.BOARD_ROWS]
+        unseen = hidden_people(connection, room_id)
+    shown = ((-given, user_id) for user_id, given in by_fan.items() if given > 0 and user_id not in unseen)
+    ranked = sorted(shown)[: limits.BOARD_ROWS]
     fans = tuple(Fan(Named(user_id, names[user_id]), -less) for less, user_id in ranked)
     return Sums(gifts, coins, diamonds, fans)
 

@@ -84,6 +84,13 @@ class Decision(Struct, frozen=True, kw_only=True):
     may: Callable[[Standing], bool] | None = None  # by what is decided about who acts; None asks nothing
 
 
+def hidden_people(connection: Connection, room_id: str) -> set[str]:
+    """Who is hidden in a room. Raises SQLAlchemyError."""
+    query = select(people.c.user_id, people.c.standing).where(people.c.room_id == room_id)
+    rows = connection.execute(query.where(people.c.standing.contains('"hidden":true')))
+    return {user_id for user_id, standing in rows if msgspec.json.decode(standing, type=Standing).hidden}
+
+
 def record(engine: Engine, decision: Decision) -> tuple[Version | None, bytes]:
     """Write the act, and the person's new standing if it has one to change. Returns that, and the event.
 

@@ -188,6 +188,20 @@ async def test_a_refund_before_the_summary_counts(site: Site) -> None:
     assert [fan["coins"] for fan in found["top_fans"]] == [1]
 
 
+async def test_nobody_hidden_is_a_fan(site: Site) -> None:
+    """Their gifts count, and the next one takes their place."""
+    host = await site.join("creator", token=site.token("creator", "host", room="demo"))
+    alice, bob = await site.join("alice"), await site.join("bob")
+    await alice.gift("crown")
+    await bob.gift("rose")
+    assert (await host.ask("members.hide", user_id="alice"))["type"] == "ok"
+    broadcast_id = await end(site)
+    await site.settled()
+    await do_due(site.node.services)
+    found = await summed(site, broadcast_id)
+    assert (found["gifts"], [fan["user"]["user_id"] for fan in found["top_fans"]]) == (2, ["bob"])
+
+
 async def test_a_room_that_is_deleted(site: Site) -> None:
     """Its broadcasts stay; one whose summary was not made yet goes with it."""
     broadcast_id = await end(site)
