@@ -55,11 +55,11 @@ mutants: .venv/dev.stamp  ## small mistakes in the money path (or OVER=delivery)
 mutants-js: $(NODE_TOOLS)  ## small mistakes in the JavaScript, which its tests must find: ten minutes
 	@node $(JS)/mutants.mjs
 
-# The tests are one run of several workers, more than two cores have, because much of it is waiting. A worker takes file
-# after file, the longest first. What one process has compiled, the hundreds that tests start need not compile again.
+# The tests are one run of several workers: more than two cores have, because much of it is waiting. A worker takes group
+# after group (tests/conftest.py), the longest first. What one process has compiled no other one compiles again.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q
-WORKERS := 5
-LONGEST := tests/http/test_schemathesis.py tests/torture tests/journeys tests/pages tests/toy tests/payouts tests/journal
+WORKERS := 4
+LONGEST := tests/pages tests/torture tests/journeys tests/http/test_schemathesis.py tests/toy tests/payouts tests/journal
 
 test: browser $(NODE_TOOLS)  ## check, and every test
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 check-js every-test
@@ -69,7 +69,7 @@ check-js:
 	@$(MAKE) --no-print-directory --keep-going check js
 
 every-test:
-	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10 $(LONGEST) tests
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=10 $(LONGEST) tests
 
 torture: .venv/dev.stamp  ## the money path under faults, the long form: minutes
 	@LIVEROOM_TORTURE=1 $(PY) -m pytest -q tests/torture tests/edge/test_door.py $(wildcard tests/journeys/test_wrong_*.py) \

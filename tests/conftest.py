@@ -23,6 +23,15 @@ from tests.stores import ValkeyProcess, settings
 hypothesis.settings.register_profile("liveroom", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("liveroom")
 
+PAGES = Path(__file__).parent / "pages"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Name what one worker runs: a file, because its tests share fixtures; and all pages, because they share a browser."""
+    for item in items:
+        group = "pages" if PAGES in item.path.parents else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 def pytest_sessionfinish() -> None:
     """pytest looks for garbage several times at its end: it need not look through every syntax tree."""
