@@ -27,7 +27,7 @@ PAGES = Path(__file__).parent / "pages"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name what one worker runs: a file, because its tests share fixtures; and all pages, because they share a browser."""
+    """Name what one worker runs: a file, because its tests share fixtures, or all pages, which share a browser."""
     for item in items:
         group = "pages" if PAGES in item.path.parents else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
