@@ -15,6 +15,7 @@ from server import limits
 from server.clock import Clock
 from server.journal import earnings, findings
 from server.journal.database import reading
+from server.journal.paid_out import wrong_payout
 from server.journal.payouts import payouts
 from server.payouts import bounds, rows, told
 from server.payouts.asking import StandingOf
@@ -89,6 +90,9 @@ class Runner:
             return "waits for an audit"
         if payout.payee is None:
             return "the account was erased"
+        if wrong := wrong_payout(connection, payout.id):
+            log.error("payout_is_wrong", payout=payout.id, what=wrong)
+            return "it is not as the books have it"
         if earnings.read(connection, payout.creator, now_ms).debt:
             return "debt"
         missing = self._standing_of(connection, payout.creator, now_ms).missing

@@ -8,12 +8,11 @@ from sqlalchemy import Connection, Engine, func, insert, select
 
 from server import limits
 from server.clock import Clock
-from server.journal import earnings
+from server.journal import earnings, of_books
 from server.journal.findings import Report
-from server.journal.heads import START
 from server.journal.payouts import payouts, withholdings
+from server.journal.rates import register
 from server.journal.tables import audits, postings
-from server.journal.verify import verify
 from server.payouts import rows, told
 from server.payouts.asking import Asked, Method, Policy, Requests, Standing
 from server.payouts.desk import Desk
@@ -60,6 +59,7 @@ class House:
         self.now_ms = NOW_MS
         self.clock = Clock(lambda: self.now_ms / 1000)
         self.books = Books(engine)
+        register(engine, CARD, NOW_MS)
         self.shops: dict[str, Shop] = {}
         self.standings: dict[str, Standing] = {}
         self.cards = RateCards(CARD)
@@ -168,8 +168,7 @@ class House:
     def check(self) -> None:
         """The books are whole, sum to zero, and say of each payout what its row says."""
         with self.engine.connect() as connection:
-            found = verify(connection, limits.BOOKS, START)
-            assert found.wrong == []
+            assert of_books.look(connection).wrong == []
             query = select(postings.c.asset, func.sum(postings.c.amount)).group_by(postings.c.asset)
             assert {asset: int(total) for asset, total in connection.execute(query) if total} == {}
             for row in connection.execute(select(payouts)):
