@@ -78,7 +78,7 @@ def test_a_row_that_is_missing_or_invented(house: House) -> None:
     "changed", ["diamonds = 2000", "net = 999999", "gross = 999999", "tax = 'w9'", "creator = 'eve'"]
 )
 def test_nothing_leaves_that_is_not_booked_so(house: House, changed: str) -> None:
-    """Whoever changes an approved payout after the audit that verified what was earned."""
+    """Somebody changes an approved payout after the audit that verified what was earned."""
     house.standings["ann"] = Standing(region="DE", tax="none")
     house.earn()
     house.ask()
