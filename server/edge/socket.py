@@ -21,6 +21,7 @@ except ImportError:  # a platform without the compiled extension
     from websockets.utils import apply_mask
 
 CONTINUATION, CLOSE, PING, PONG = 0x0, 0x8, 0x9, 0xA
+OPCODES = {CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG}
 _CLOSE_CODES = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 
 
@@ -282,7 +283,8 @@ class Connection(asyncio.Protocol):
             if length < least:  # "the minimal number of bytes MUST be used" (5.2)
                 raise BadFrame("length not minimal")
             if length > limits.FRAME_BYTES_MAX:
-                raise BadFrame("frame too big", Close.TOO_BIG)
+                known = first & 0x0F in OPCODES
+                raise BadFrame("frame too big", Close.TOO_BIG) if known else BadFrame("unknown opcode")
             end = body + 4 + length
             if size < end:
                 break

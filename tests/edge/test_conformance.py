@@ -102,7 +102,7 @@ def framing() -> Iterator[Case]:
             stream = begun + masked(opcode, rsv=rsv) + text("b") + masked(PING, b"c")
             yield Case(f"reserved bits {rsv} with opcode {opcode}", stream, ends=FAILED)
     for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15):
-        for payload in (b"", b"abc"):
+        for payload in (b"", b"abc", b"*" * (LARGEST + 1)):
             stream = text("a") + masked(opcode, payload) + text("b") + masked(PING)
             yield Case(f"opcode {opcode} with {len(payload)} bytes", stream, ((TEXT, b"a"),), ends=FAILED)
 

@@ -28,6 +28,7 @@ from server.journal.ledger import Ledger
 from server.journal.parts import Part
 from server.journal.tables import reversals, topups
 from server.store import keys
+from tests.journal.payout_rows import write_payout_rows
 from tests.money import a_gift
 
 ALICE, BOB = keys.partition_of("alice"), keys.partition_of("bob")
@@ -116,6 +117,7 @@ def fill_books(engine: Engine) -> None:
             )
         ):
             pen.write(connection, entry, MS + n)
+        write_payout_rows(connection)
 
 
 def journal(engine: Engine, *logs: _Log, marks: dict[int, Mark] | None = None) -> None:

@@ -22,6 +22,7 @@ from server.store import keys
 from tests.conftest import Stores
 from tests.journal.desk import Desk, a_desk
 from tests.journal.ledger import rows
+from tests.journal.payout_rows import write_payout_rows
 from tests.site import Site
 from tests.tree import ROOT, name_of, parsed, sources
 
@@ -87,6 +88,7 @@ async def _booked(desk: Desk, *some: msgspec.Struct) -> None:
     with desk.site.node.engine.begin() as connection:
         for entry in some:
             pen.write(connection, entry, desk.site.node.clock.now_ms())
+        write_payout_rows(connection)
 
 
 async def _held(desk: Desk) -> None:
