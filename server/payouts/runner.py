@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
+from prometheus_client import Gauge
 from sqlalchemy import Connection, Engine, func, select
 
 from server import limits
@@ -27,6 +28,9 @@ from server.providers.interface import Instruction, Outcome, Provider
 log = structlog.get_logger()
 
 RUNNER = "runner"  # who acts
+KINDS_OF_ALARM = ("overdue", "contradicted")
+# The journal process shows it with its metrics.
+ALARMED = Gauge("liveroom_payouts_alarmed", "Payouts that wait for people to look.", ["alarm"], registry=None)
 
 
 class Runner:
@@ -147,6 +151,9 @@ class Runner:
                     rows.note(connection, payout, Doing("alarm", RUNNER, now_ms, "overdue"))
                     rows.change(connection, payout, alarm="overdue")
                     log.error("payout_overdue", payout=id, state=payout.state.value, provider=payout.provider)
+        counts = alarms(self._engine)
+        for kind in KINDS_OF_ALARM:
+            ALARMED.labels(kind).set(counts.get(kind, 0))
 
 
 def _next_ms(payout: Payout, now_ms: int) -> int:
@@ -157,7 +164,7 @@ def _next_ms(payout: Payout, now_ms: int) -> int:
 
 
 def alarms(engine: Engine) -> dict[str, int]:
-    """How many payouts wait for people, by what is the matter: for metrics."""
+    """How many payouts wait for people, by what is the matter."""
     query: Any = select(payouts.c.alarm, func.count()).where(payouts.c.alarm != "").group_by(payouts.c.alarm)
     with reading(engine).connect() as connection:
         return {alarm: int(count) for alarm, count in connection.execute(query)}

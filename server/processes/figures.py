@@ -18,6 +18,7 @@ from server.edge.patience import PatientHttp, reap
 from server.http.health import shown
 from server.journal.drain import Drain
 from server.journal.watch import AuditWatch
+from server.payouts.runner import ALARMED
 from server.processes.listening import listen
 from server.rooms.history import History
 from server.settings import Settings, Unusable
@@ -30,7 +31,7 @@ class Figures:
 
     def __init__(self, drain: Drain, history: History, engine: Engine, clock: Clock) -> None:
         self._watch = AuditWatch(engine, clock)
-        self.registry = metrics.registry(self._readings(drain, history), background.FAILURES)
+        self.registry = metrics.registry(self._readings(drain, history), background.FAILURES, ALARMED)
         self._server: _Server | None = None
         self._tasks = background.Tasks("metrics")
 

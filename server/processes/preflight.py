@@ -28,6 +28,8 @@ def check(settings: Settings) -> None:
     rates.load(settings.rates)
     packages.load(settings.packages)
     requirements.load(settings.requirements)
+    if settings.providers is not None:
+        _check_providers(settings.providers)
 
 
 def _check_store(name: str, url: str) -> None:
@@ -41,6 +43,12 @@ def _places(url: str) -> set[tuple[str | None, str, int]]:
     """The servers that an address names. Raises ValueError."""
     named = [parse_address(each) for each in (seeds(url) if url.startswith(SCHEME) else [url])]
     return {(each.path, each.host, each.port) for each in named}
+
+
+def _check_providers(path: Path) -> None:
+    from server.providers import config  # noqa: PLC0415  # slow to import, and the supervisor pays nobody
+
+    config.load(path, lambda: 0)
 
 
 def _check_journal(url: str) -> None:

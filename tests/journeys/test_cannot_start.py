@@ -69,6 +69,7 @@ TABLE = [
     Refusal("log level", {"LIVEROOM_LOG": "loud"}, ("LIVEROOM_LOG", "loud")),
     Refusal("no catalogue", {"LIVEROOM_CATALOGUE": "/no/such/catalogue.json"}, ("/no/such/catalogue.json",)),
     Refusal("no rate card", {"LIVEROOM_RATES": "/no/such/rates.toml"}, ("/no/such/rates.toml",)),
+    Refusal("no providers", {"LIVEROOM_PROVIDERS": "/no/such/providers.toml"}, ("/no/such/providers.toml",)),
     Refusal("journal of nothing", {"LIVEROOM_JOURNAL_URL": "what is this"}, ("LIVEROOM_JOURNAL_URL",)),
     Refusal("journal of another kind", {"LIVEROOM_JOURNAL_URL": "mysql://h/db"}, ("LIVEROOM_JOURNAL_URL", "mysql")),
     Refusal(

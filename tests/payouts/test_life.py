@@ -8,6 +8,7 @@ from server import limits
 from server.payouts import bounds, told
 from server.payouts.desk import OwnPayout
 from server.payouts.rows import Forbidden, NoSuchPayout
+from server.payouts.runner import ALARMED, KINDS_OF_ALARM
 from server.payouts.states import MOVES, OPEN, State
 from server.payouts.told import Said
 from server.providers.interface import Outcome, Standing
@@ -131,6 +132,7 @@ def test_duplicate_and_then_not_found(house: House) -> None:
         house.round(limits.DAY_MS)
     assert (house.state(), house.payout().alarm) == ("unknown", "overdue")
     assert [act.reason for act in house.acts() if act.act == "alarm"] == ["overdue"]
+    assert [ALARMED.labels(kind)._value.get() for kind in KINDS_OF_ALARM] == [1, 0]
     assert house.numbers() == (0, 1_000, 0, 0)
     house.bank.blind.clear()
     house.bank.becomes(house.payout().key, "paid")

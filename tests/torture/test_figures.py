@@ -40,6 +40,7 @@ async def test_the_journal_shows_how_it_is(new_bank: Callable[..., Bank]) -> Non
     assert found["liveroom_gifts_of_another_broadcast_total"] == 0
     assert found['liveroom_task_failures_total{task="audit"}'] == 0
     assert {"liveroom_audit_ok", "liveroom_audit_oldest_check_ms", "process_resident_memory_bytes"} <= found.keys()
+    await eventually(lambda: shows('payouts_alarmed{alarm="overdue"}', 0), WAIT_S, "the alarms of payouts")
     bank.store.kill()
     await eventually(lambda: shows("drain_lag_ms", 700), WAIT_S, "a lag")
     bank.store.start()
