@@ -17,6 +17,8 @@ from protocol.overlay import OverlayRefusal, OverlaySettings, SetOverlay
 from protocol.refusals import Refusal, Refused
 from protocol.wire import Named
 from server.http.api import HttpError, answer, bearer, body, has_key, overlay_id_of, room_id_of, route
+from server.journal.database import ask
+from server.journal.people import standing
 from server.rooms.about import about_of, granted, role_in
 from server.rooms.overlays import CHANGED, SCRIPTS, Link, Overlays, change, look, read, shown, write
 from server.rooms.registry import every, handles, on_aside, on_joined
@@ -166,14 +168,14 @@ class _Links:
         await body(request, Nothing)
         new, key = await self._new(room_id)
         same = lambda old: replace(new, id=old.id, made_ms=old.made_ms)  # noqa: E731
-        await write(self._services, room_id, _each(link_id, same))
+        await self._change(room_id, link_id, same)
         await self._end(room_id, by, link_id, "overlay.rotate")
         return answer(_made(request, room_id, link_id, key))
 
     async def delete(self, request: Request) -> Response:
         room_id, by, link_id = room_id_of(request), await _who(self._services, request), overlay_id_of(request)
         await self._services.history.position(room_id)
-        await write(self._services, room_id, _each(link_id, lambda _old: None))
+        await self._change(room_id, link_id, lambda _old: None)
         await self._end(room_id, by, link_id, "overlay.unlink")
         return answer(Nothing())
 
@@ -202,6 +204,13 @@ class _Links:
         link_id = f"overlay.{secrets.token_hex(8)}"
         key = f"{link_id}.{secrets.token_urlsafe(32)}"
         return Link(id=link_id, secret=_digest(key), host=host, made_ms=self._services.clock.now_ms()), key
+
+    async def _change(self, room_id: str, link_id: str, new: Callable[[Link], Link | None]) -> None:
+        """End what the link's key has opened, then change the link: a node may die in between. Raises Refused."""
+        change_one = _each(link_id, new)
+        change_one(await read(self._services, room_id))  # a link that is not there needs no end
+        await self._services.revocations.revoke(link_id, room_id)
+        await write(self._services, room_id, change_one)
 
     async def _end(self, room_id: str, by: Actor, link_id: str, act: str) -> None:
         """End the sockets of a link whose key is no longer good, on every node. Raises SQLAlchemyError."""
@@ -244,6 +253,8 @@ async def _who(services: Services, request: Request) -> Actor:
     here = claims.room in (None, room_id) and not services.revocations.hold(claims.sub, room_id, claims.minted_ms)
     if not here or role_in(about, claims.sub, granted(claims, room_id)) != "host":
         raise HttpError(403, Refusal.NOT_ALLOWED.value, "Only the room's host may do this.")
+    if (await ask(standing, services.engine, room_id, claims.sub)).banned_until_ms > services.clock.now_ms():
+        raise HttpError(403, "banned", "The host is banned from this room.")
     return Actor(Named(claims.sub, claims.name), HOST)
 
 

@@ -200,6 +200,14 @@ def standings(engine: Engine, room_id: str) -> dict[str, Version]:
     return {row.user_id: Version(row.version, _standing(row.standing)) for row in rows}
 
 
+def standing(engine: Engine, room_id: str, user_id: str) -> Standing:
+    """What is decided about one person."""
+    query = select(people.c.standing).where(people.c.room_id == room_id, people.c.user_id == user_id)
+    with reading(engine).connect() as connection:
+        found = connection.execute(query).scalar()
+    return NOTHING if found is None else _standing(found)
+
+
 def acts(engine: Engine, room_id: str, before: tuple[int, str] | None, limit: int) -> Sequence[Act]:
     """The newest acts of a room, the newest first; those before (`at_ms`, `id`) if it is given."""
     query = select(moderation).where(moderation.c.room_id == room_id)

@@ -32,7 +32,9 @@ from server.clock import Clock
 from server.journal import due
 from server.journal.database import ask
 from server.journal.due import Work
+from server.journal.forgotten import forget_room
 from server.rooms.about import About, about_of, shown_settings, stored
+from server.rooms.catalogues import OF_ROOMS
 from server.rooms.eligibility import Eligibility, NotEligible, everybody
 from server.rooms.history import History, new_epoch
 from server.store import keys, scripts
@@ -175,9 +177,15 @@ class RoomsAdmin:
         return created
 
     async def delete(self, room_id: RoomId) -> None:
-        """Delete a room with its history and totals, and close its sockets. Raises NoSuchRoom, StoreError."""
+        """Delete a room with all that it has, and close its sockets: the next one of its name begins with nothing.
+
+        Raises NoSuchRoom, StoreError, SQLAlchemyError: then it may be repeated.
+        """
         everything = keys.all_of_a_room(room_id)
         try:
+            await self._history.position(room_id)
+            if self._engine is not None:
+                await ask(forget_room, self._engine, room_id, OF_ROOMS, self._clock.now_ms())
             await self._history.change(
                 room_id,
                 DELETE,

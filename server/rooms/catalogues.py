@@ -47,16 +47,22 @@ def _by_code(_version: int, body: bytes) -> dict[str, Emote]:
 
 Make = Callable[[int, bytes], Any]
 _KINDS: dict[str, tuple[Make, Any]] = {}
+OF_ROOMS: list[str] = []  # kinds whose owners are rooms, or the site
 
 
-def of_kind(kind: str, make: Make, nothing: Any) -> None:
-    """Declare a kind: what is made of a version and its body, and what counts as long as nothing is known."""
+def of_kind(kind: str, make: Make, nothing: Any, *, rooms: bool = False) -> None:
+    """Declare a kind: what is made of a version and its body, and what counts as long as nothing is known.
+
+    Those of `rooms` are emptied when their room is deleted.
+    """
     assert kind not in _KINDS, f"the kind {kind} is declared twice"
     _KINDS[kind] = make, nothing
+    if rooms:
+        OF_ROOMS.append(kind)
 
 
 of_kind(WORDS, _words, Words(()))
-of_kind(EMOTES, _by_code, dict[str, Emote]())
+of_kind(EMOTES, _by_code, dict[str, Emote](), rooms=True)
 
 
 class _Copy:

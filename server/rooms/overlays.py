@@ -70,7 +70,7 @@ def _made(version: int, body: bytes) -> OverlayChanged:
     )
 
 
-catalogues.of_kind(KIND, _made, _NONE)
+catalogues.of_kind(KIND, _made, _NONE, rooms=True)
 
 
 def shown(room: Room) -> OverlayChanged:

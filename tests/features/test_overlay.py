@@ -164,6 +164,40 @@ async def test_who_may_make_links(site: Site, monkeypatch: pytest.MonkeyPatch) -
     assert (await site.http.post(OVERLAYS, json={})).json()["error"]["reason"] == "too_many_overlays"
 
 
+async def test_a_banned_host_has_no_links(site: Site) -> None:
+    """They may not see, make or end any, until the ban is over."""
+    headers = {"Authorization": f"Bearer {site.token('creator', 'host', room='demo')}"}
+    link = (await site.http.post(OVERLAYS, json={}, headers=headers)).json()
+    (await site.http.post("/v1/rooms/demo/members/creator/ban", json={})).raise_for_status()
+    for method, path in (("GET", OVERLAYS), ("POST", OVERLAYS), ("DELETE", f"{OVERLAYS}/{link['id']}")):
+        refused = await site.http.request(method, path, json={}, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["reason"]) == (403, "banned")
+    (await site.http.post("/v1/rooms/demo/members/creator/unban", json={})).raise_for_status()
+    assert (await site.http.get(OVERLAYS, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("verb", ["rotate", "end"])
+async def test_a_node_that_dies_while_a_link_ends(site: Site, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """Whatever it has still done, nobody goes on with a link that is no longer there."""
+    link = (await site.http.post(OVERLAYS, json={})).json()
+    _, token = await enter(site, link["key"])
+    screen = await site.join(token=token)
+    real, done = site.node.revocations.revoke, []
+
+    async def dies_the_second_time(*args: str) -> None:
+        if done:
+            raise OperationalError("", {}, Exception("away"))
+        done.append(args)
+        await real(*args)
+
+    monkeypatch.setattr(site.node.revocations, "revoke", dies_the_second_time)
+    path = f"{OVERLAYS}/{link['id']}"
+    ended = await (site.http.post(f"{path}/rotate", json={}) if verb == "rotate" else site.http.delete(path))
+    assert ended.status_code == 503
+    assert await screen.closed() == 4503
+    assert (await enter(site, link["key"]))[0] == 403
+
+
 async def test_keys_that_open_nothing(site: Site) -> None:
     """A wrong key, one of another room, and one that the room's former host has made."""
     link = (await site.http.post(OVERLAYS, json={})).json()

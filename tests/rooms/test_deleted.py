@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import websockets
+from sqlalchemy.exc import OperationalError
 
 from protocol.closes import Close, comes_back
+from server.rooms import admin
 from server.rooms.admin import Host, PutRoom
 from server.store import keys
 from server.store.client import StoreDown
@@ -84,6 +86,43 @@ async def test_the_name_again(site: Site, another_site: MakeSite) -> None:
     assert (count["now"], count["peak"], count["unique"]) == (1, 1, 1)
     assert (await alice.gift("rose"))["type"] == "ok"
     await alice.happened("gifts.sent")
+
+
+async def test_what_sql_has_goes_too(site: Site, another_site: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bans, goals, rules, emotes and overlay links, on every node; the next room begins without them."""
+    there, path, headers = await another_site(), "/v1/rooms/demo", {"Authorization": ""}
+    emote = {"code": "hi", "id": "hi", "url": "/web/gifts/rose.svg"}
+    rule = {"gift": "rose", "event": {"name": "rain"}}
+    for asked in (
+        site.http.post(f"{path}/members/bob/ban", json={}),
+        site.http.put(f"{path}/goals/g1", json={"kind": "coins", "title": "Moon", "target": 10}),
+        site.http.put(f"{path}/rules", json={"rules": [rule]}),
+        site.http.put(f"{path}/emotes", json={"emotes": [emote]}),
+    ):
+        (await asked).raise_for_status()
+    key = (await site.http.post(f"{path}/overlays", json={})).json()["key"]
+    with monkeypatch.context() as patched:
+
+        def away(*_: object) -> None:
+            raise OperationalError("", {}, Exception("away"))
+
+        patched.setattr(admin, "forget_room", away)
+        assert (await site.http.delete(path)).status_code == 503
+    assert await listed(site) == {"demo"}
+    (await site.http.delete(path)).raise_for_status()
+    await site.put_room("demo")
+    for node in (site, there):
+        assert (await node.http.get(f"{path}/goals")).json() == {"goals": []}
+        assert (await node.http.get(f"{path}/rules")).json()["rules"] == []
+        await eventually(lambda at=node: _has_no_emotes(at))
+        entered = await node.http.post(f"{path}/overlays/token", headers={"Authorization": f"Bearer {key}"})
+        assert entered.status_code == 403
+        assert (await (await node.join("bob")).ask("chat.send", text="hello"))["type"] == "ok"
+    assert (await site.http.get(f"{path}/emotes", headers=headers)).json() == {"emotes": []}
+
+
+async def _has_no_emotes(site: Site) -> bool:
+    return (await site.http.get("/v1/rooms/demo/emotes", headers={"Authorization": ""})).json() == {"emotes": []}
 
 
 async def test_a_delete_that_is_repeated(site: Site, stores: Stores) -> None:
