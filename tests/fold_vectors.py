@@ -110,12 +110,19 @@ async def goals(stage: Stage) -> None:
     await stage.counted(now=1)
     await alice.gift("heart", 1)
     await stage.heard("goals.reached", id="small")
-    await stage.overlay.until(lambda told: [m for m in told if m["type"] == "goals.progressed" and _currents(m) == {5}])
+    await _progressed(stage, 5)
     await stage.board(5)
 
 
 def _board(message: dict[str, Any]) -> list[int] | None:
     return [row["coins"] for row in message["top"]] if message["type"] == "board.changed" else None
+
+
+async def _progressed(stage: Stage, current: int) -> None:
+    """All goals have this much, and everybody was told."""
+    await stage.overlay.until(
+        lambda told: [m for m in told if m["type"] == "goals.progressed" and _currents(m) == {current}]
+    )
 
 
 def _currents(message: dict[str, Any]) -> set[int]:
@@ -150,6 +157,7 @@ async def another_broadcast(stage: Stage) -> None:
     await stage.heard("room.updated", status="live")
     bob = await stage.person("bob")
     await bob.gift("rose", 2)
+    await _progressed(stage, 7)
     await stage.board(2)
     await stage.counted(now=1, peak=1, unique=1)
 
