@@ -34,6 +34,7 @@ LAYERS = (
     ("server.orders", "server.payouts"),
     ("server.rooms",),
     ("server.http.api",),
+    ("server.http.own",),
     ("server.features",),
     ("server.edge",),
     ("server.http",),

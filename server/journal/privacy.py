@@ -16,6 +16,7 @@ from server.journal import tables as t
 from server.journal.database import patient, reading
 from server.journal.payouts import payout_acts, payouts, withholdings
 from server.journal.people import Standing
+from server.journal.points import fan_points
 
 
 class Place(NamedTuple):
@@ -64,6 +65,7 @@ PLACES = (
     Place(t.broadcasts, ("host_id",), "id room_id started_at_ms ended_at_ms summary"),  # `_without_name`
     Place(t.room_people, ("user_id",), "room_id broadcast_id first_ms", deleted=True),
     Place(t.givers, ("user_id",), "gifts epoch n at_ms level room_id told"),
+    Place(fan_points, ("host_id", "user_id"), "watch chat day day_watch day_chat watch_minute chat_minute"),
     Place(t.revocations, ("user_id",), "room_id revoked_ms"),
     Place(t.catalogues, ("owner",), "kind version body changed_ms"),
     Place(t.users, ("user_id",), "version changed_ms", (("known", "{}"),)),
