@@ -24,7 +24,7 @@ from server.journal.points import Caps, Minute
 from server.rooms.registry import every, on_joined, on_left, reacts
 from server.rooms.room import Member, Room, Services
 
-MINUTE_MS = 60_000
+MINUTE_MS = 60_000  # what counts at a time: a shorter one would only write more often
 CAPS = Caps(minute_ms=MINUTE_MS, watch=60, chat=20, gifts=500)  # of a day: an evening, and not what a bot does all day
 COUNT_EVERY_S = 60.0
 DORMANT_AFTER_MS = 7 * limits.DAY_MS
