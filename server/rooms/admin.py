@@ -184,16 +184,21 @@ class RoomsAdmin:
         everything = keys.all_of_a_room(room_id)
         try:
             await self._history.position(room_id)
-            if self._engine is not None:
-                await ask(forget_room, self._engine, room_id, OF_ROOMS, self._clock.now_ms())
+            await self._forget(room_id)
             await self._history.change(
                 room_id,
                 DELETE,
                 body=encode(RoomDeleted(id=self._clock.new_id(), status="ended")),
                 each=[{"key": key, "name": name} for name, key in everything.items()],
             )
+            if await self._history.store.call("EXISTS", keys.room(room_id, keys.META)) == 0:
+                await self._forget(room_id)  # what somebody wrote while the room was still there
         finally:  # also what an interrupted put or delete has left
             await self._history.strike(room_id)
+
+    async def _forget(self, room_id: RoomId) -> None:
+        if self._engine is not None:
+            await ask(forget_room, self._engine, room_id, OF_ROOMS, self._clock.now_ms())
 
     async def patch(self, room_id: RoomId, changes: PatchRoom) -> None:
         """Change only what is named. Raises NoSuchRoom, Busy, StoreError."""

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import websockets
 from sqlalchemy.exc import OperationalError
 
 from protocol.closes import Close, comes_back
+from server.journal import goals
+from server.journal.goals import Defined
 from server.rooms import admin
 from server.rooms.admin import Host, PutRoom
 from server.store import keys
 from server.store.client import StoreDown
+from server.store.scripts import Script
 from tests.conftest import Stores
 from tests.program import eventually
 from tests.site import Site
@@ -119,6 +123,22 @@ async def test_what_sql_has_goes_too(site: Site, another_site: MakeSite, monkeyp
         assert entered.status_code == 403
         assert (await (await node.join("bob")).ask("chat.send", text="hello"))["type"] == "ok"
     assert (await site.http.get(f"{path}/emotes", headers=headers)).json() == {"emotes": []}
+
+
+async def test_a_goal_that_is_made_in_between(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written when SQL has forgotten the room, and before its store has."""
+    real = site.node.history.change
+    goal = Defined(id="g1", kind="coins", gift=None, title="Moon", target=9, created_ms=1)
+
+    async def late(room_id: str, script: Script, **named: Any) -> list[Any]:
+        if script is admin.DELETE:
+            goals.change(site.node.engine, room_id, lambda before: (*before, goal), 1)
+        return await real(room_id, script, **named)
+
+    monkeypatch.setattr(site.node.history, "change", late)
+    (await site.http.delete("/v1/rooms/demo")).raise_for_status()
+    await site.put_room("demo")
+    assert (await site.http.get("/v1/rooms/demo/goals")).json() == {"goals": []}
 
 
 async def _has_no_emotes(site: Site) -> bool:
