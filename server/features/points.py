@@ -29,7 +29,7 @@ CAPS = Caps(minute_ms=MINUTE_MS, watch=60, chat=20, gifts=500)  # of a day: an e
 COUNT_EVERY_S = 60.0
 DORMANT_AFTER_MS = 7 * limits.DAY_MS
 MINUTES_KEPT = 10  # of a room, while SQL is away: then the oldest are lost
-EARN = ("viewer", "moderator")
+NEVER = ("bot", "overlay")  # all others may become hosts, and no longer be: the host is left out where it counts
 
 log = structlog.get_logger()
 
@@ -53,13 +53,13 @@ def _fans(room: Room) -> _Fans:
 
 @on_joined
 def fan_joined(room: Room, member: Member) -> None:
-    if member.role in EARN:
+    if member.role not in NEVER:
         _fans(room).here[member.user_id] += 1
 
 
 @on_left
 def fan_left(room: Room, member: Member) -> None:
-    if member.role in EARN:
+    if member.role not in NEVER:
         here = _fans(room).here
         here[member.user_id] -= 1
         if here[member.user_id] <= 0:
@@ -89,8 +89,10 @@ async def count_minute(room: Room) -> None:
 async def _tell(room: Room, fans: _Fans) -> None:
     try:
         while fans.untold:
-            await ask(points.count, room.services.engine, CAPS, *fans.untold[0])
-            fans.untold.popleft()
+            oldest = fans.untold[0]
+            await ask(points.count, room.services.engine, CAPS, *oldest)
+            if fans.untold[0] is oldest:  # else a newer minute has pushed it out meanwhile
+                fans.untold.popleft()
     except SQLAlchemyError as error:  # the next minute tells of them, too
         log.info("points_later", room=room.id, why=str(error)[: limits.LOGGED_CHARS_MAX])
     finally:

@@ -9,6 +9,7 @@ from sqlalchemy.sql.expression import ColumnElement
 from server import limits
 
 _FIELD = '"maturity_days":'  # in a body's JSON; within its texts the quotes are escaped
+_DIGITS = len(str(limits.RATE_DAYS_MAX))  # no more are read: a body that somebody changed must not stop an audit
 
 
 class MaturityDays(ColumnElement[int]):
@@ -21,13 +22,13 @@ class MaturityDays(ColumnElement[int]):
 @compiles(MaturityDays, "sqlite")
 def _in_sqlite(_element: MaturityDays, _compiler: Any, **_: Any) -> str:
     start = f"instr(entries.body, '{_FIELD}')"
-    number = f"CAST(substr(entries.body, {start} + {len(_FIELD)}, 3) AS INTEGER)"  # up to RATE_DAYS_MAX, then no digit
+    number = f"CAST(substr(entries.body, {start} + {len(_FIELD)}, {_DIGITS}) AS INTEGER)"
     return f"CASE WHEN {start} > 0 THEN {number} ELSE {limits.MATURITY_DAYS} END"
 
 
 @compiles(MaturityDays, "postgresql")
 def _in_postgresql(_element: MaturityDays, _compiler: Any, **_: Any) -> str:
-    return f"COALESCE(substring(entries.body FROM '{_FIELD}([0-9]+)')::integer, {limits.MATURITY_DAYS})"
+    return f"COALESCE(substring(entries.body FROM '{_FIELD}([0-9]{{1,{_DIGITS}}})')::integer, {limits.MATURITY_DAYS})"
 
 
 def ripe_day(gift_day: int, maturity_days: int) -> int:

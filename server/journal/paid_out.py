@@ -64,7 +64,7 @@ class _Entry(Struct, frozen=True):
 def wrong_payouts(connection: Connection, *, everything: bool) -> list[Wrong]:
     """Compare those whose diamonds are held, or everything; the first that are wrong. Raises SQLAlchemyError."""
     which: Which = () if everything else (text(f"payouts.{OPEN}"),)
-    with closing(_wrong(connection, which)) as found:
+    with closing(_wrong(connection, which, everything=everything)) as found:
         return [Wrong(limits.BOOKS, f"payout {id}", what) for id, what in islice(found, limits.AUDIT_WRONG_MAX)]
 
 
@@ -74,10 +74,10 @@ def wrong_payout(connection: Connection, id: str) -> str:
     return next((what for _, what in [*_about_rows(connection, rows)]), "")
 
 
-def _wrong(connection: Connection, which: Which) -> Generator[tuple[str, str]]:
+def _wrong(connection: Connection, which: Which, *, everything: bool) -> Generator[tuple[str, str]]:
     with connection.execute(_with_entries(which).execution_options(yield_per=limits.AUDIT_ROWS)) as rows:
         yield from _about_rows(connection, rows)
-    for row in connection.execute(_HELD_BY_NOBODY):
+    for row in connection.execute(_HELD_BY_NOBODY) if everything else ():  # it reads all steps of all payouts
         yield row.ref, "the books hold diamonds for it, but there is no such payout"
 
 

@@ -90,6 +90,37 @@ async def test_sql_is_away_for_some_minutes(site: Site, monkeypatch: pytest.Monk
     assert len(feature._fans(room).untold) == feature.MINUTES_KEPT
 
 
+async def test_a_minute_that_is_pushed_out_while_it_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other one goes in its place."""
+    await site.join("alice")
+    [room] = site.node.rooms.here()
+    fans, told = feature._fans(room), []
+    fans.untold.extend(("creator", n, []) for n in range(feature.MINUTES_KEPT))
+
+    def count(_engine: Any, _caps: Any, _host: str, minute: int, _there: Any) -> None:
+        told.append(minute)
+        if minute == 0:
+            fans.untold.append(("creator", feature.MINUTES_KEPT, []))
+
+    monkeypatch.setattr(journal, "count", count)
+    await feature._tell(room, fans)
+    assert told == [*range(feature.MINUTES_KEPT + 1)]
+
+
+async def test_the_host_changes(site: Site) -> None:
+    """The new host earns nothing from here on, the former one does, and nobody does who has left."""
+    alice, creator = await site.join("alice"), await site.join("creator")
+    await site.http.patch("/v1/rooms/demo", json={"host": {"user_id": "alice", "name": "Alice"}})
+    await creator.happened("room.updated", host={"user_id": "alice", "name": "Alice"})
+    await minute(site)
+    assert (await of(site, "creator", "alice"))["watch"] == 1
+    assert (await of(site, "alice", "alice"))["watch"] == 0
+    await alice.leave()
+    await creator.leave()
+    [room] = site.node.rooms.here()
+    await eventually(lambda: not feature._fans(room).here, what="an empty room")
+
+
 async def test_who_may_see_them(site: Site) -> None:
     """The platform and the person."""
     path = "/v1/users/alice/points?host=creator"

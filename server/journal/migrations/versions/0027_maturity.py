@@ -11,7 +11,7 @@ depends_on = None
 FIELD = '"maturity_days":'
 START = f"instr(body, '{FIELD}')"
 ON_SQLITE = f"CASE WHEN {START} > 0 THEN CAST(substr(body, {START} + {len(FIELD)}, 3) AS INTEGER) ELSE 7 END"
-ON_POSTGRESQL = f"COALESCE(substring(body FROM '{FIELD}([0-9]+)')::integer, 7)"
+ON_POSTGRESQL = f"COALESCE(substring(body FROM '{FIELD}([0-9]{{1,3}})')::integer, 7)"
 
 
 def upgrade() -> None:
